@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.libnetwork.plugins.gojson import GoJsonError, first_value
+from cnmsim.gojson.scanner import GoJsonError, first_value
 
 
 @define(eq=False)
@@ -54,41 +54,10 @@ class Request:
             return default
         return values[0].strip().lower() not in ("", "0", "no", "false", "none")
 
-    def number(self, key: str) -> int | None:
-        """Read an integer parameter, `None` if absent or empty. Raises `InvalidParameter` if it is none."""
-        value = self.text(key)
-        if not value:
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            raise InvalidParameter(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
-
     @property
     def parameters(self) -> dict[str, str]:
         """The query, one value a key."""
         return {key: values[0] for key, values in self.query.items()}
-
-    def filters(self) -> dict[str, list[str]]:
-        """Read the `filters` parameter: JSON of lists, or of maps to true as old clients send it."""
-        raw = self.text("filters")
-        if not raw:
-            return {}
-        try:
-            value = json.loads(raw)
-        except ValueError as error:
-            raise InvalidParameter(f"invalid filter: {error}") from None
-        if not isinstance(value, dict):
-            raise InvalidParameter("invalid filter")
-        found: dict[str, list[str]] = {}
-        for key, wanted in value.items():
-            if isinstance(wanted, dict):
-                found[key] = [name for name, on in wanted.items() if on]
-            elif isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
-                found[key] = wanted
-            else:
-                raise InvalidParameter("invalid filter")
-        return found
 
     def json(self, *, required: bool = False) -> Any:
         """Read the body as JSON; `None` for no body, as for `null`, unless one is `required`.

@@ -43,6 +43,10 @@ from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
 
 PREDEFINED_NETWORKS = ("bridge", "host", "none")
+NOT_A_MANAGER = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
+    " and try again."
+)
 
 
 class ManagerRedirect(EngineError):
@@ -189,10 +193,7 @@ class Controller:
             raise Conflict(f"network with name {name} already exists")
         self._validate_configuration(options)
         if driver == "overlay" and not is_dynamic and not (self.cluster and self.cluster.is_agent):
-            raise Forbidden(
-                'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-                "to swarm and try again."
-            )
+            raise Forbidden(NOT_A_MANAGER)
         network_id = id or self.new_id()
         if options.config_only:
             network = self._network(network_id, name, "null", LOCAL_SCOPE, options, None)

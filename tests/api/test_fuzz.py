@@ -17,7 +17,7 @@ from support.api_client import Api, UnixHTTP, everything, new_lab
 from cnmsim.api.handlers import OPERATIONS
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies
-from cnmsim.engine.wire.gojson import Struct
+from cnmsim.gojson.unmarshal import Struct
 from cnmsim.testing.snapshot import Snapshot
 
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -15,11 +15,12 @@ from cnmsim.engine.containers.names import check_name
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Reference
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.gojson import B, I, L, Place, S, Struct
 from cnmsim.engine.wire.ports import asked_ports, parse_host_range, parse_port
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.gojson.scanner import GoJsonError
+from cnmsim.gojson.unmarshal import B, I, L, Place, S, Struct
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.files import File
 from cnmsim.kernel.task import Task
@@ -178,7 +179,7 @@ def test_absent_fields_have_zero_values_in_the_order_of_the_struct():
     ],
 )
 def test_wrong_types_are_refused_in_the_words_of_go(body, text):
-    with pytest.raises(InvalidParameter, match=text):
+    with pytest.raises(GoJsonError, match=text):
         STRUCT.read(body, Place())
 
 

@@ -6,10 +6,11 @@ import pytest
 from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
+from cnmsim.gostrconv import parse_bool
 from cnmsim.kernel.address import IPV6_ANY, parse_ip
 from cnmsim.kernel.device import Loopback
 from cnmsim.libnetwork.drivers.bridge import labels
-from cnmsim.libnetwork.drivers.bridge.labels import GatewayMode, parse_bool, parse_options
+from cnmsim.libnetwork.drivers.bridge.labels import GatewayMode, parse_options
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 from cnmsim.libnetwork.profile import PROFILES
 

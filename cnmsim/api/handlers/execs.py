@@ -67,7 +67,5 @@ async def inspect(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: 
 @operation("POST", "/exec/{id}/resize")
 async def resize(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Note the size of a terminal."""
-    request.number("h")
-    request.number("w")
-    api.rest.execs.resize(id)
+    api.rest.execs.resize(id, request.parameters)
     return Response.empty(200)

@@ -18,6 +18,7 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
+from cnmsim.libnetwork.controller import NOT_A_MANAGER
 from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.identity import parse_unlock_key
 from cnmsim.swarm.manager.logbroker import LogMessage, LogRequest
@@ -35,10 +36,6 @@ _SWARM_EXISTS = (
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
 )
 _NO_SWARM = "This node is not part of a swarm"
-_INACTIVE = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and'
-    " try again."
-)
 _WORKER = (
     "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this"
     " command on a manager node or promote the current node to a manager."
@@ -388,7 +385,7 @@ class Cluster:
         if manager_node is not None:
             return manager_node
         if self.node is None or not self.node.ready.is_done:
-            raise Unavailable(_INACTIVE)
+            raise Unavailable(NOT_A_MANAGER)
         raise Unavailable(_WORKER)
 
     @property

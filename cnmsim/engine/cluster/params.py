@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from cnmsim.engine.wire.query import Query
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import NumError, parse_uint
 from cnmsim.swarm.objects import Availability
 
 
 def version_of(query: Query, kind: str) -> int:
     """Read the version of the object that an update is made from. Raises `InvalidParameter`."""
     text = str(query.get("version", ""))
-    if not text.isdecimal():
-        if kind in {"secret", "config"}:
-            raise InvalidParameter(f"invalid {kind} version")
-        raise InvalidParameter(
-            f"invalid {kind} version '{text}': strconv.ParseUint: parsing \"{text}\": invalid syntax"
-        )
-    return int(text)
+    try:
+        return parse_uint(text)
+    except NumError as error:
+        cause = "" if kind in {"secret", "config"} else f" '{text}': {error}"
+        raise InvalidParameter(f"invalid {kind} version{cause}") from None
 
 
 def availability_of(word: str) -> Availability:

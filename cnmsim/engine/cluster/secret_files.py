@@ -5,12 +5,12 @@ Source: moby `daemon/container_operations_unix.go` (setupSecretDir), swarmkit `t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
 from cnmsim.errors import SystemFault
+from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.files import File, FileSystem
 from cnmsim.swarm.agent.exec import Dependencies
 from cnmsim.swarm.objects import Config, ContainerSpec, FileTarget, Secret, Task
@@ -76,7 +76,7 @@ def _expanded(
 
 
 def _number(text: str) -> int:
-    """Read an owner as Go's `strconv.Atoi` does. Raises `SystemFault`."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise SystemFault(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    return int(text)
+    try:
+        return atoi(text)
+    except NumError as error:
+        raise SystemFault(str(error)) from None

@@ -15,6 +15,7 @@ from cnmsim.engine.containers.restart_policy import RestartManager
 from cnmsim.engine.containers.state import RUNNING_STATES, Change, ContainerState, after
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Image
+from cnmsim.errors import Conflict
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Process
@@ -198,6 +199,16 @@ class Container:
     def is_running(self) -> bool:
         """What Docker's `State.Running` says: running, paused or about to be restarted."""
         return self.state in RUNNING_STATES
+
+    def require_running(self) -> None:
+        """Raise `Conflict` unless the container runs."""
+        if not self.is_running:
+            raise Conflict(f"container {self.id} is not running")
+
+    def require_not_restarting(self, name: str) -> None:
+        """Raise `Conflict`, with the container called `name`, while it waits to be restarted."""
+        if self.state is ContainerState.RESTARTING:
+            raise Conflict(f"{name} is restarting, wait until the container is running")
 
     @property
     def has_terminal(self) -> bool:

@@ -14,6 +14,7 @@ from attrs import define
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
+    HOST_NETWORK_LINKS,
     check_config,
     check_host_config,
     check_mac_address,
@@ -340,9 +341,6 @@ def _legacy_links(engine: Engine, host_config: dict[str, Any]) -> dict[str, str]
         if child.joined_container:
             raise InvalidParameter(f"cannot link to container {name}: it shares another container's network")
         if child.is_host_network:
-            raise InvalidParameter(
-                "conflicting options: host type networking can't be used with links. This would result in undefined"
-                " behavior"
-            )
+            raise InvalidParameter(HOST_NETWORK_LINKS)
         links[alias] = child.id
     return links

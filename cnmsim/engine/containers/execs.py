@@ -113,12 +113,10 @@ def _forget_ended(engine: Engine) -> None:
 
 def check_active(container: Container) -> None:
     """Refuse a container that does not run, or is paused or restarting. Raises `Conflict`."""
-    if not container.is_running:
-        raise Conflict(f"container {container.id} is not running")
+    container.require_running()
     if container.state is ContainerState.PAUSED:
         raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
-    if container.state is ContainerState.RESTARTING:
-        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    container.require_not_restarting(f"Container {container.id}")
 
 
 def find_exec(engine: Engine, identity: str) -> Exec:

@@ -435,12 +435,10 @@ class Lifecycle:
 
     def pause(self, container: Container) -> None:
         """Freeze every process of a container. Raises `Conflict`."""
-        if not container.is_running:
-            raise Conflict(f"container {container.id} is not running")
+        container.require_running()
         if container.state is ContainerState.PAUSED:
             raise Conflict(f"Container {container.id} is already paused")
-        if container.state is ContainerState.RESTARTING:
-            raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+        container.require_not_restarting(f"Container {container.id}")
         container.change(Change.PAUSE)
         self._each_process(container, Process.pause)
         self.engine.log_container(container, "pause")

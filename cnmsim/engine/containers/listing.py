@@ -13,6 +13,7 @@ from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import NumError, atoi
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -49,10 +50,10 @@ def _check_values(engine: Engine, filters: Filters) -> None:
                 f" {', '.join(_HEALTH)}"
             )
     for value in filters.get("exited"):
-        if not value.lstrip("-").isdigit():
-            raise InvalidParameter(
-                f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax"
-            )
+        try:
+            atoi(value)
+        except NumError as error:
+            raise InvalidParameter(f"invalid filter 'exited={value}': {error}") from None
 
 
 def _between(engine: Engine, filters: Filters) -> list[Container]:
@@ -67,7 +68,7 @@ def _between(engine: Engine, filters: Filters) -> list[Container]:
 
 
 def _matches(engine: Engine, container: Container, filters: Filters) -> bool:
-    exited = [int(value) for value in filters.get("exited")]
+    exited = [atoi(value) for value in filters.get("exited")]
     has_exited = not container.is_running and container.started_ns is not None
     health = container.health.status if container.health is not None else "none"
     return (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
-from cnmsim.errors import Conflict, SystemFault
+from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import Process
 
@@ -33,8 +33,7 @@ def process_table(container: Container, arguments: str) -> dict[str, Any]:
     Raises `Conflict` if the container does not run, `SystemFault` for a column `ps` does not know or if the process
     id is not among them.
     """
-    if not container.is_running:
-        raise Conflict(f"container {container.id} is not running")
+    container.require_running()
     columns = _columns(arguments)
     if "pid" not in columns:
         raise SystemFault("Couldn't find PID field in ps output")

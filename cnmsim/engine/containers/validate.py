@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cnmsim.engine.wire.ports import check_bindings
+from cnmsim.engine.wire.ports import check_address, check_bindings
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip, parse_mac
@@ -18,6 +18,9 @@ from cnmsim.libnetwork.profile import Profile
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
 _SHORTEST_NS = 1_000_000
 _LONGEST_HOSTNAME = 64
+HOST_NETWORK_LINKS = (
+    "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
+)
 
 
 def check_network_mode(profile: Profile, config: dict[str, Any], host_config: dict[str, Any]) -> None:
@@ -28,10 +31,7 @@ def check_network_mode(profile: Profile, config: dict[str, Any], host_config: di
     if host_config["UTSMode"] == "host" and config["Hostname"]:
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
     if mode == "host" and host_config["Links"]:
-        raise InvalidParameter(
-            "conflicting options: host type networking can't be used with links. This would result in undefined"
-            " behavior"
-        )
+        raise InvalidParameter(HOST_NETWORK_LINKS)
 
 
 def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], host_config: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
         _check_extra_host(entry)
     if profile.ipam_config_is_typed:
         for server in host_config["Dns"] or ():
-            _check_decodable(server)
+            check_address(server)
     check_bindings(host_config["PortBindings"], is_typed=profile.ipam_config_is_typed)
     check_restart_policy(policy)
     for key in host_config.get("Annotations") or {}:
@@ -138,13 +138,6 @@ def _check_extra_host(entry: str) -> None:
         parse_ip(address.strip("[]"))
     except ValueError:
         raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
-
-
-def _check_decodable(address: str) -> None:
-    try:
-        parse_ip(address)
-    except ValueError:
-        raise InvalidParameter(f'invalid JSON: ParseAddr("{address}"): unable to parse IP') from None
 
 
 def check_mac_address(profile: Profile, network: str, address: str) -> None:

@@ -14,9 +14,11 @@ from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import parse_timestamp, rfc3339, unix_ns
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.agent import ServiceInfo
+from cnmsim.libnetwork.controller import NOT_A_MANAGER
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.allocator import Ipam
@@ -29,14 +31,6 @@ if TYPE_CHECKING:
 
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})
 _ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"
-_TRUTHS = {
-    "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
-    "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
-}  # fmt: skip
-_NO_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
-    " and try again."
-)
 
 
 @define
@@ -56,7 +50,7 @@ class Networks:
             raise Forbidden(f"operation is not permitted on predefined {name} network ")
         driver = body["Driver"] or "bridge"
         if driver == "overlay" and not self._is_manager():
-            raise Forbidden(_NO_MANAGER)
+            raise Forbidden(NOT_A_MANAGER)
         options = self._options(body, driver, api)
         network = engine.controller.new_network(name, driver, options=options)
         if body["IPAM"] and body["IPAM"]["Options"] is not None:
@@ -319,9 +313,10 @@ def _asked(value: object, driver_opts: dict[str, str], option: str) -> bool | No
         return bool(value)
     if option not in driver_opts:
         return None
-    if driver_opts[option] not in _TRUTHS:
-        raise InvalidParameter(f'driver-opt "{option}" is not a valid bool')
-    return _TRUTHS[driver_opts[option]]
+    try:
+        return parse_bool(driver_opts[option])
+    except NumError:
+        raise InvalidParameter(f'driver-opt "{option}" is not a valid bool') from None
 
 
 def _ipam_config(body: dict[str, Any]) -> IpamConfig:

@@ -228,8 +228,7 @@ class ContainerApi:
         container = self.find(id_)
         if container.state.value == "paused":
             raise Conflict(f"container {id_} is paused, unpause the container before attach")
-        if container.state.value == "restarting":
-            raise Conflict(f"container {id_} is restarting, wait until the container is running")
+        container.require_not_restarting(f"container {id_}")
         outputs = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
         past = []
         if truth(query, "logs"):
@@ -243,8 +242,7 @@ class ContainerApi:
         container = self.find(id_)
         number(query, "h")
         number(query, "w")
-        if not container.is_running:
-            raise Conflict(f"container {container.id} is not running")
+        container.require_running()
         self.engine.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
 
     def top(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:

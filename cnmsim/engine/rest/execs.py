@@ -10,6 +10,7 @@ from attrs import define
 from cnmsim.engine.containers.execs import Exec, check_active, create_exec, find_exec, start_exec
 from cnmsim.engine.containers.streams import Listener
 from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire.query import NO_QUERY, Query, number
 from cnmsim.errors import EngineError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class ExecApi:
         """GET /exec/{id}/json."""
         return find_exec(self.engine, id_).view()
 
-    def resize(self, id_: str) -> None:
-        """POST /exec/{id}/resize: no simulated program looks at the size of its terminal."""
+    def resize(self, id_: str, query: Query = NO_QUERY) -> None:
+        """POST /exec/{id}/resize. Only validates: no simulated program uses the size of its terminal."""
+        number(query, "h")
+        number(query, "w")
         find_exec(self.engine, id_)

@@ -13,7 +13,7 @@ from cnmsim.engine.containers.validate import check_mac_address
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, truth
+from cnmsim.engine.wire.query import NO_QUERY, Query, boolean
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.network import Network
@@ -21,8 +21,6 @@ from cnmsim.swarm.objects import Network as ClusterNetwork
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
-
-_GO_TRUTHS = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")
 
 
 @define
@@ -67,15 +65,11 @@ class NetworkApi:
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
-        verbose = query.get("verbose", "")
-        if verbose and verbose not in _GO_TRUTHS:
-            raise InvalidParameter(
-                f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
-            )
+        is_verbose = boolean(query, "verbose", tells_why=True)
         scope = query.get("scope") or ""
         found = self._find(id_, scope, prefers_cluster=True)
         if isinstance(found, Network):
-            return self.engine.network_store.view(found, self._api(api), is_verbose=truth(query, "verbose"))
+            return self.engine.network_store.view(found, self._api(api), is_verbose=is_verbose)
         return self._cluster.view(found)
 
     def _find(

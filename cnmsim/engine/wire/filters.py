@@ -14,6 +14,8 @@ from attrs import define, field
 
 from cnmsim.errors import InvalidParameter
 
+_INVALID = "invalid filter"
+
 
 @define
 class Filters:
@@ -33,9 +35,9 @@ class Filters:
             try:
                 raw = json.loads(raw)
             except ValueError:
-                raise InvalidParameter("invalid filter") from None
+                raise InvalidParameter(_INVALID) from None
         if not isinstance(raw, Mapping):
-            raise InvalidParameter("invalid filter")
+            raise InvalidParameter(_INVALID)
         return cls({str(key): _values(value) for key, value in raw.items()})
 
     def validate(self, accepted: Iterable[str]) -> None:
@@ -89,7 +91,7 @@ def _values(value: Any) -> list[str]:
         return [str(each) for each, is_wanted in value.items() if is_wanted]
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return list(value)
-    raise InvalidParameter("invalid filter")
+    raise InvalidParameter(_INVALID)
 
 
 def _search(pattern: str, text: str) -> bool:

@@ -19,7 +19,7 @@ def parse_port(text: str) -> TransportPort:
     """Read `80/tcp` or `80`. Raises `InvalidParameter`."""
     number, _, protocol = text.partition("/")
     if not (number.isascii() and number.isdigit()) or int(number) > 65535:
-        raise InvalidParameter(f'invalid port specification: "{text}"')
+        raise _invalid_port(text)
     return TransportPort((protocol or "tcp").lower(), int(number))
 
 
@@ -35,10 +35,10 @@ def parse_host_range(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     parts = (first, last) if dash else (first, first)
     if not all(part.isascii() and part.isdigit() and int(part) <= 65535 for part in parts):
-        raise InvalidParameter(f'invalid port specification: "{text}"')
+        raise _invalid_port(text)
     low, high = int(parts[0]), int(parts[1])
     if high < low:
-        raise InvalidParameter(f'invalid port specification: "{text}"')
+        raise _invalid_port(text)
     return low, high
 
 
@@ -50,14 +50,19 @@ def check_bindings(bindings: Mapping[str, Any] | None, *, is_typed: bool) -> Non
     for key, entries in (bindings or {}).items():
         port = parse_port(key)
         if is_typed and (port.port == 0 or port.protocol not in _PROTOCOLS):
-            raise InvalidParameter(f'invalid port specification: "{key}"')
+            raise _invalid_port(key)
         for entry in entries or ():
             parse_host_range(entry["HostPort"])
             if is_typed and entry["HostIp"]:
-                _check_address(entry["HostIp"])
+                check_address(entry["HostIp"])
 
 
-def _check_address(text: str) -> None:
+def _invalid_port(text: str) -> InvalidParameter:
+    return InvalidParameter(f'invalid port specification: "{text}"')
+
+
+def check_address(text: str) -> None:
+    """Refuse an address that the API's decoder cannot parse (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
     try:
         parse_ip(text)
     except ValueError:

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gostrconv import NumError, atoi, parse_bool
 
 #: The parameters of a request. `filters` may also be an object instead of its JSON text.
 Query = Mapping[str, Any]
 NO_QUERY: Query = {}
 _UNTRUE = frozenset({"", "0", "no", "false", "none"})
-_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
-_FALSE = frozenset({"", "0", "f", "F", "false", "False", "FALSE"})
 
 
 def truth(query: Query, key: str, default: bool = False) -> bool:
@@ -21,21 +20,22 @@ def truth(query: Query, key: str, default: bool = False) -> bool:
 
 
 def boolean(query: Query, key: str, *, tells_why: bool = False) -> bool:
-    """Read what Go's `strconv.ParseBool` reads, "" as false. Raises `InvalidParameter`, whose text may name that function."""
-    value = query.get(key, "")
-    text = str(value)
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    why = f': strconv.ParseBool: parsing "{text}": invalid syntax' if tells_why else ""
-    raise InvalidParameter(f"invalid value for {key}: {text}{why}")
+    """Return a boolean parameter, parsed as by Go's `strconv.ParseBool`; False if it is absent or empty.
+
+    Raises `InvalidParameter`, with Go's cause if `tells_why`.
+    """
+    text = str(query.get(key, ""))
+    try:
+        return text != "" and parse_bool(text)
+    except NumError as error:
+        cause = f": {error}" if tells_why else ""
+        raise InvalidParameter(f"invalid value for {key}: {text}{cause}") from None
 
 
 def number(query: Query, key: str) -> int | None:
-    """Read a whole number; `None` if it is not there. Raises `InvalidParameter`."""
+    """Return an integer parameter, `None` if it is absent or empty. Raises `InvalidParameter`."""
     text = str(query.get(key, ""))
-    if not text:
-        return None
     try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+        return atoi(text) if text else None
+    except NumError as error:
+        raise InvalidParameter(str(error)) from None

@@ -12,7 +12,9 @@ from typing import Any
 
 from attrs import evolve
 
-from cnmsim.engine.wire.gojson import (
+from cnmsim.errors import InvalidParameter
+from cnmsim.gojson.scanner import GoJsonError
+from cnmsim.gojson.unmarshal import (
     ANYTHING,
     BOOL,
     INT,
@@ -29,12 +31,12 @@ from cnmsim.engine.wire.gojson import (
     S,
     Struct,
     V,
+    convert,
     embedded,
     integer,
     list_of,
     map_of,
     pair_of,
-    take,
 )
 from cnmsim.libnetwork.profile import Profile
 
@@ -345,9 +347,12 @@ def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
 
 
 def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Read a body that is one struct. Raises `InvalidParameter`."""
-    found: dict[str, Any] = take(struct, body, Place())
-    return found
+    """Return a request's decoded JSON body as `struct`. Raises `InvalidParameter`."""
+    try:
+        fields: dict[str, Any] = convert(struct, body, Place())
+    except GoJsonError as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+    return fields
 
 
 __all__ = [

@@ -6,7 +6,8 @@ docker-v29.7.2).
 
 from __future__ import annotations
 
-from cnmsim.engine.wire.gojson import (
+from cnmsim.engine.wire.schemas import HEALTH, MOUNT, ULIMIT
+from cnmsim.gojson.unmarshal import (
     ANYTHING,
     BOOL,
     BYTES,
@@ -23,7 +24,6 @@ from cnmsim.engine.wire.gojson import (
     integer,
     list_of,
 )
-from cnmsim.engine.wire.schemas import HEALTH, MOUNT, ULIMIT
 
 _DURATION, _UINT64 = integer("time.Duration"), integer("uint64")
 _ANNOTATIONS = embedded("Annotations", S("Name"), L("Labels", STRING_MAP))

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from cnmsim.errors import FileError
+from cnmsim.gostrconv import NumError, atoi, parse_float
 from cnmsim.lab.compose.document import File
 from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.schema import check
@@ -247,14 +248,9 @@ def _casted(value: str, kind: str, root: Any, keys: tuple[Key, ...], path: str) 
     try:
         if kind == _TRUTH:
             return _TRUTHS[value.lower()]
-        return int(value) if kind == _WHOLE else float(value)
-    except (ValueError, KeyError):
-        parse = {_WHOLE: "strconv.Atoi", _RATIO: "strconv.ParseFloat"}
-        why = (
-            f"invalid boolean: {value}"
-            if kind == _TRUTH
-            else f"{parse[kind]}: parsing {json.dumps(value, ensure_ascii=False)}: invalid syntax"
-        )
+        return atoi(value) if kind == _WHOLE else parse_float(value)
+    except (NumError, KeyError) as error:
+        why = f"invalid boolean: {value}" if kind == _TRUTH else str(error)
         dotted = ".".join("[]" if isinstance(key, int) else key for key in keys)
         text = f"error while interpolating {dotted}: failed to cast to expected type: {why}"
         raise wrong(root, keys, text, path) from None

@@ -6,55 +6,62 @@ Source: moby `daemon/libnetwork/drivers/remote/api/api.go`, `driverapi/ipamdata.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from cnmsim.gojson.unmarshal import ANYTHING, STRING_MAP, B, Field, I, L, S, Struct, embedded, list_of, map_of
 from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, parse_ip, parse_mac
 from cnmsim.libnetwork.driver import IpamInfo, JoinInfo, StaticRoute
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
-from cnmsim.libnetwork.plugins.gojson import Kind, Shape
 
 _PORT_MAP, _EXPOSED_PORTS = "com.docker.network.portmap", "com.docker.network.endpoint.exposedports"
 _MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
 _CONNECTED = 1
 
-_ERR: Mapping[str, Kind] = {"Err": "string"}
-_INTERFACE = Shape("EndpointInterface", {"Address": "string", "AddressIPv6": "string", "MacAddress": "string"})
-_NAMES = Shape("InterfaceName", {"SrcName": "string", "DstName": "string", "DstPrefix": "string"})
-_ROUTE = Shape("StaticRoute", {"Destination": "string", "RouteType": "int", "NextHop": "string"})
+_INTERFACE = Struct(
+    "api.EndpointInterface",
+    (S("Address", omit=True), S("AddressIPv6", omit=True), S("MacAddress", omit=True)),
+)
+_NAMES = Struct("api.InterfaceName", (S("SrcName", omit=True), S("DstName", omit=True), S("DstPrefix", omit=True)))
+_ROUTE = Struct(
+    "api.StaticRoute", (S("Destination", omit=True), I("RouteType", "int", omit=True), S("NextHop", omit=True))
+)
 
 
-def _answer(name: str, **fields: Kind) -> Shape:
-    return Shape(name, fields, embedded=_ERR)
+def _response(name: str, *fields: Field) -> Struct:
+    return Struct(f"api.{name}", (*fields, *embedded("Response", S("Err", omit=True))))
 
 
 ANSWERS = {
-    "GetCapabilities": _answer(
-        "GetCapabilityResponse", Scope="string", ConnectivityScope="string", GwAllocChecker="bool"
+    "GetCapabilities": _response(
+        "GetCapabilityResponse",
+        S("Scope", omit=True),
+        S("ConnectivityScope", omit=True),
+        B("GwAllocChecker", omit=True),
     ),
-    "AllocateNetwork": _answer("AllocateNetworkResponse", Options="strings"),
-    "FreeNetwork": _answer("FreeNetworkResponse"),
-    "GwAllocCheck": _answer("GwAllocCheckerResponse", SkipIPv4="bool", SkipIPv6="bool"),
-    "CreateNetwork": _answer("CreateNetworkResponse"),
-    "DeleteNetwork": _answer("DeleteNetworkResponse"),
-    "CreateEndpoint": _answer("CreateEndpointResponse", Interface=_INTERFACE),
-    "DeleteEndpoint": _answer("DeleteEndpointResponse"),
-    "EndpointOperInfo": _answer("EndpointInfoResponse", Value="map"),
-    "Join": _answer(
+    "AllocateNetwork": _response("AllocateNetworkResponse", L("Options", STRING_MAP, omit=True)),
+    "FreeNetwork": _response("FreeNetworkResponse"),
+    "GwAllocCheck": _response("GwAllocCheckerResponse", B("SkipIPv4", omit=True), B("SkipIPv6", omit=True)),
+    "CreateNetwork": _response("CreateNetworkResponse"),
+    "DeleteNetwork": _response("DeleteNetworkResponse"),
+    "CreateEndpoint": _response("CreateEndpointResponse", L("Interface", _INTERFACE, omit=True)),
+    "DeleteEndpoint": _response("DeleteEndpointResponse"),
+    "EndpointOperInfo": _response("EndpointInfoResponse", L("Value", map_of(ANYTHING), omit=True)),
+    "Join": _response(
         "JoinResponse",
-        InterfaceName=_NAMES,
-        Gateway="string",
-        GatewayIPv6="string",
-        StaticRoutes=(_ROUTE,),
-        DisableGatewayService="bool",
+        L("InterfaceName", _NAMES, omit=True),
+        S("Gateway", omit=True),
+        S("GatewayIPv6", omit=True),
+        L("StaticRoutes", list_of(_ROUTE), omit=True),
+        B("DisableGatewayService", omit=True),
     ),
-    "Leave": _answer("LeaveResponse"),
-    "ProgramExternalConnectivity": _answer("ProgramExternalConnectivityResponse"),
-    "RevokeExternalConnectivity": _answer("RevokeExternalConnectivityResponse"),
-    "DiscoverNew": _answer("DiscoveryResponse"),
-    "DiscoverDelete": _answer("DiscoveryResponse"),
+    "Leave": _response("LeaveResponse"),
+    "ProgramExternalConnectivity": _response("ProgramExternalConnectivityResponse"),
+    "RevokeExternalConnectivity": _response("RevokeExternalConnectivityResponse"),
+    "DiscoverNew": _response("DiscoveryResponse"),
+    "DiscoverDelete": _response("DiscoveryResponse"),
 }
 
 

@@ -13,28 +13,32 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
+from cnmsim.gojson.unmarshal import STRING_MAP, B, Field, L, S, Struct, embedded
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.ipam.allocator import Pool
 from cnmsim.libnetwork.plugins.client import PluginClient
-from cnmsim.libnetwork.plugins.gojson import Kind, Shape
 from cnmsim.libnetwork.profile import Profile
 
-_ERROR: Mapping[str, Kind] = {"Error": "string"}
 
-
-def _answer(name: str, **fields: Kind) -> Shape:
-    return Shape(name, fields, embedded=_ERROR)
+def _response(name: str, *fields: Field) -> Struct:
+    return Struct(f"api.{name}", (*fields, *embedded("Response", S("Error", omit=True))))
 
 
 _ANSWERS = {
-    "GetCapabilities": _answer("GetCapabilityResponse", RequiresMACAddress="bool", RequiresRequestReplay="bool"),
-    "GetDefaultAddressSpaces": _answer(
-        "GetAddressSpacesResponse", LocalDefaultAddressSpace="string", GlobalDefaultAddressSpace="string"
+    "GetCapabilities": _response(
+        "GetCapabilityResponse", B("RequiresMACAddress", omit=True), B("RequiresRequestReplay", omit=True)
     ),
-    "RequestPool": _answer("RequestPoolResponse", PoolID="string", Pool="string", Data="strings"),
-    "ReleasePool": _answer("ReleasePoolResponse"),
-    "RequestAddress": _answer("RequestAddressResponse", Address="string", Data="strings"),
-    "ReleaseAddress": _answer("ReleaseAddressResponse"),
+    "GetDefaultAddressSpaces": _response(
+        "GetAddressSpacesResponse",
+        S("LocalDefaultAddressSpace", omit=True),
+        S("GlobalDefaultAddressSpace", omit=True),
+    ),
+    "RequestPool": _response(
+        "RequestPoolResponse", S("PoolID", omit=True), S("Pool", omit=True), L("Data", STRING_MAP, omit=True)
+    ),
+    "ReleasePool": _response("ReleasePoolResponse"),
+    "RequestAddress": _response("RequestAddressResponse", S("Address", omit=True), L("Data", STRING_MAP, omit=True)),
+    "ReleaseAddress": _response("ReleaseAddressResponse"),
 }
 
 

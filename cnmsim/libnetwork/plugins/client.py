@@ -10,8 +10,9 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import SystemFault
+from cnmsim.gojson.scanner import GoJsonError
+from cnmsim.gojson.unmarshal import S, Struct, unmarshal
 from cnmsim.libnetwork.plugins.discovery import PluginAddress, dump
-from cnmsim.libnetwork.plugins.gojson import GoJsonError, Shape, decode
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
@@ -32,6 +33,9 @@ class PluginFault(SystemFault):
         return self.plugin_status == _NOT_FOUND
 
 
+_ERROR_RESPONSE = Struct("plugins.responseErr", (S("Err"),))
+
+
 @define
 class PluginClient:
     """Calls one plugin. While it waits for the answer it does `executor`."""
@@ -41,15 +45,15 @@ class PluginClient:
     executor: MainThreadExecutor = field(repr=False)
     log: list[str] = field(repr=False)
 
-    def call(self, method: str, argument: Any, shape: Shape) -> dict[str, Any]:
-        """Call `Service.Method` with a JSON argument (`None`: an empty body) and read the answer as `shape`.
+    def call(self, method: str, argument: Any, struct: Struct) -> dict[str, Any]:
+        """Call `Service.Method` with a JSON argument (`None`: an empty body) and read the answer as `struct`.
 
         Raises `PluginFault` for an HTTP error, `SystemFault` for whatever else went wrong, in the engine's words.
         """
         body = b"" if argument is None else dump(argument)
         content = self._call_with_retry(method, body)
         try:
-            return decode(content, shape)
+            return unmarshal(content, struct)
         except GoJsonError as error:
             self.log.append(f"{method}: error reading plugin resp: {error}")
             if len(content) > self.policy.reply_limit:
@@ -81,7 +85,7 @@ class PluginClient:
 def _reason(content: bytes) -> str:
     """Give the `Err` of an answer, or all of it."""
     try:
-        reason: str = decode(content, Shape("responseErr", {"Err": "string"}, "plugins")).get("Err", "")
+        reason: str = unmarshal(content, _ERROR_RESPONSE)["Err"]
     except GoJsonError:
         reason = ""
     return reason or content.decode(errors="replace")

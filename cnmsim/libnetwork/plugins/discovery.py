@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -104,26 +103,25 @@ def _read_spec(name: str, path: Path) -> PluginAddress:
 
 
 def _read_json(name: str, path: Path) -> PluginAddress:
-    from cnmsim.libnetwork.plugins.gojson import GoJsonError, Shape, decode
+    from cnmsim.gojson.scanner import GoJsonError
+    from cnmsim.gojson.unmarshal import B, L, S, Struct, unmarshal
 
-    tls_shape = Shape(
-        "Options", {"InsecureSkipVerify": "bool", "CAFile": "string", "CertFile": "string", "KeyFile": "string"}
-    )
+    tls = Struct("tlsconfig.Options", (B("InsecureSkipVerify"), S("CAFile"), S("CertFile"), S("KeyFile")))
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SystemFault(_unreadable(path, error)) from None
     try:
-        read: dict[str, Any] = decode(content, Shape("Plugin", {"Addr": "string", "TLSConfig": tls_shape}, "plugins"))
+        read = unmarshal(content, Struct("plugins.Plugin", (S("Addr"), L("TLSConfig", tls))))
     except GoJsonError as error:
         raise SystemFault(str(error)) from None
-    tls = read.get("TLSConfig")
-    if tls is None:
-        return PluginAddress(name, read.get("Addr", ""))
-    ca = tls.get("CAFile", "")
-    skips = tls.get("InsecureSkipVerify", False) or not ca
+    options = read["TLSConfig"]
+    if options is None:
+        return PluginAddress(name, read["Addr"])
+    ca = options["CAFile"]
+    skips_verification = options["InsecureSkipVerify"] or not ca
     return PluginAddress(
-        name, read.get("Addr", ""), TlsFiles(ca, tls.get("CertFile", ""), tls.get("KeyFile", ""), skips)
+        name, read["Addr"], TlsFiles(ca, options["CertFile"], options["KeyFile"], skips_verification)
     )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault
+from cnmsim.gojson.unmarshal import L, Struct
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.discovery import find_plugin, scan_plugins
-from cnmsim.libnetwork.plugins.gojson import Kind, Shape
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
@@ -87,7 +87,7 @@ class PluginStore:
 
     def _activate(self, name: str, client: PluginClient) -> list[str]:
         manifest = client.call("Plugin.Activate", None, _MANIFEST)
-        implements = [str(kind) for kind in manifest.get("Implements", ())]
+        implements = [str(kind) for kind in manifest["Implements"] or ()]
         self._implements[name] = implements
         for kind in implements:
             for handler in self._handlers.get(kind, ()):
@@ -95,5 +95,4 @@ class PluginStore:
         return implements
 
 
-_IMPLEMENTS: Kind = "list"
-_MANIFEST = Shape("Manifest", {"Implements": _IMPLEMENTS}, "plugins")
+_MANIFEST = Struct("plugins.Manifest", (L("Implements"),))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gostrconv import atoi, parse_bool
 from cnmsim.kernel.address import IPV4_ANY, Address, parse_ip
 from cnmsim.libnetwork.profile import Profile
 
@@ -33,9 +34,6 @@ ENDPOINT_IFNAME = "com.docker.network.endpoint.ifname"
 DEFAULT_BRIDGE_NAME = "docker0"
 
 _T = TypeVar("_T")
-
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 class GatewayMode(Enum):
@@ -75,15 +73,6 @@ class BridgeOptions:
         return self.mode6 if family == 6 else self.mode4
 
 
-def parse_bool(text: str) -> bool:
-    """Read a boolean as Go's `strconv.ParseBool` does. Raises `ValueError` in its words."""
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-
-
 def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool, profile: Profile) -> BridgeOptions:
     """Read the driver options of a bridge network. Unknown ones are let pass.
 
@@ -100,7 +89,7 @@ def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool
         mode6=_read(modes, GATEWAY_MODE_IPV6, _parse_mode, default=GatewayMode.NAT),
         binding_address=_read(options, DEFAULT_BINDING_IP, _parse_address, default=IPV4_ANY),
         trusted_interfaces=tuple(name for name in modes.get(TRUSTED_HOST_INTERFACES, "").split(":") if name),
-        mtu=_read(options, DRIVER_MTU, _parse_int, default=0),
+        mtu=_read(options, DRIVER_MTU, atoi, default=0),
         interface_prefix=options.get(CONTAINER_IFACE_PREFIX) or "eth",
         host_ipv4=_read(options, HOST_IPV4, _parse_address, default=None),
         host_ipv6=_read(options, HOST_IPV6, _parse_address, default=None),
@@ -120,13 +109,6 @@ def _read(options: Mapping[str, str], label: str, parse: Callable[[str], _T], *,
         return parse(text)
     except ValueError as error:
         raise InvalidParameter(f"failed to parse {label} value: {text} ({error})") from None
-
-
-def _parse_int(text: str) -> int:
-    digits = text[1:] if text[:1] in {"+", "-"} else text
-    if not (digits.isascii() and digits.isdigit()):
-        raise ValueError(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    return int(text)
 
 
 def _parse_address(text: str) -> Address:

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.vxlan import VXLAN_PORT, Vxlan
@@ -326,9 +327,9 @@ def _mtu(text: str | None) -> int:
     if text is None:
         return 0
     try:
-        mtu = int(text)
-    except ValueError:
-        raise SystemFault(f'failed to parse {text}: strconv.Atoi: parsing "{text}": invalid syntax') from None
+        mtu = atoi(text)
+    except NumError as error:
+        raise SystemFault(f"failed to parse {text}: {error}") from None
     if mtu < 0:
         raise SystemFault(f"invalid MTU value: {mtu}")
     return mtu

@@ -1,4 +1,4 @@
-"""Base64 as Go's `encoding/base64` reads it: line ends are passed over, and an error tells at which byte.
+"""Base64 decoded as by Go's `encoding/base64`: line ends are skipped, and an error names the offset of the wrong byte.
 
 Source: Go `encoding/base64/base64.go`, `Encoding.decodeQuantum` (go1.24).
 """
@@ -11,7 +11,7 @@ _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 
 class CorruptBase64(ValueError):
-    """What Go says of text that is not base64; `at` is the byte at which it went wrong."""
+    """Go's error for a text that is not base64. `at` is the offset of the first wrong byte."""
 
     def __init__(self, at: int) -> None:
         super().__init__(f"illegal base64 data at input byte {at}")
@@ -19,22 +19,22 @@ class CorruptBase64(ValueError):
 
 def decode_base64(text: str) -> bytes:
     """Decode padded standard base64. Raises `CorruptBase64`."""
-    digits = [(at, each) for at, each in enumerate(text) if each not in "\r\n"]
-    for number, (at, each) in enumerate(digits):
-        if each == "=":
+    digits = [(at, char) for at, char in enumerate(text) if char not in "\r\n"]
+    for number, (at, char) in enumerate(digits):
+        if char == "=":
             _check_padding(number, digits, len(text))
             break
-        if each not in _ALPHABET:
+        if char not in _ALPHABET:
             raise CorruptBase64(at)
     else:
-        over = len(digits) % 4
-        if over:
-            raise CorruptBase64(len(text) - over)
-    return b64decode("".join(each for _, each in digits))
+        remainder = len(digits) % 4
+        if remainder:
+            raise CorruptBase64(len(text) - remainder)
+    return b64decode("".join(char for _, char in digits))
 
 
 def _check_padding(number: int, digits: list[tuple[int, str]], length: int) -> None:
-    """Check what stands from the first `=` on: it ends a group of four, and nothing follows."""
+    """Check the padding, which starts at `digits[number]`: it completes a group of four, and nothing follows it."""
     if number % 4 < 2:
         raise CorruptBase64(digits[number][0])
     end = number + 1

@@ -1,0 +1,1 @@
+"""JSON with the types and the error texts of Go's `encoding/json`."""

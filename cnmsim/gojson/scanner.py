@@ -1,0 +1,122 @@
+"""JSON syntax: the first value of a text, and the syntax errors of Go's scanner.
+
+Source: Go `encoding/json` (go1.24), `scanner.go`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+_LITERALS = {"t": "true", "f": "false", "n": "null"}
+
+
+class GoJsonError(ValueError):
+    """An error of Go's decoder; the message is Go's."""
+
+
+def first_value(content: bytes) -> tuple[Any, str]:
+    """Return the first JSON value of `content`, and the text after it. Raises `GoJsonError`."""
+    text = content.decode(errors="replace")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    if start == len(text):
+        raise GoJsonError("EOF")
+    try:
+        value, end = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole).raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise GoJsonError(_syntax_error(text, error)) from None
+    except _ConstantError as error:
+        raise GoJsonError(_constant_error(str(error))) from None
+    except RecursionError:
+        raise GoJsonError("exceeded max depth") from None
+    return value, text[end:]
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _ConstantError(name)
+
+
+def _constant_error(name: str) -> str:
+    if name.startswith("-"):
+        return f"invalid character {_quoted(name[1])} in numeric literal"
+    return f"invalid character {_quoted(name[0])} looking for beginning of value"
+
+
+def _whole(digits: str) -> int | float:
+    """Parse an integer. One that is too large for any Go type becomes a float: the error text prints its magnitude only."""
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+def _quoted(character: str) -> str:
+    return {"'": "'\\''", '"': "'\"'"}.get(character, repr(character))
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
+    """Return Go's text for a syntax error. Python stops at the same character as Go, with few exceptions."""
+    position, cause = error.pos, error.msg
+    if cause.startswith("Unterminated string"):
+        return "unexpected EOF"
+    if cause.startswith("Invalid control character"):
+        return f"invalid character {_quoted(text[position])} in string literal"
+    if cause.startswith("Invalid \\"):
+        where = "in \\u hexadecimal character escape" if "uXXXX" in cause else "in string escape code"
+        return f"invalid character {_quoted(text[min(position + 1, len(text) - 1)])} {where}"
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    if position >= len(text):
+        return "unexpected EOF"
+    character = text[position]
+    if cause.startswith("Expecting property name"):
+        return f"invalid character {_quoted(character)} looking for beginning of object key string"
+    if cause.startswith("Illegal trailing comma"):
+        return f"invalid character {_quoted(_after_comma(text, position))} looking for beginning of object key string"
+    if cause.startswith("Expecting ':'"):
+        return f"invalid character {_quoted(character)} after object key"
+    if cause.startswith("Expecting ','"):
+        after = "object key:value pair" if _innermost(text[:position]) == "{" else "array element"
+        return f"invalid character {_quoted(character)} after {after}"
+    literal = _LITERALS.get(character)
+    if literal is not None:
+        return _literal_error(text, position, literal)
+    if character == "-":
+        rest = text[position + 1 : position + 2]
+        return f"invalid character {_quoted(rest)} in numeric literal" if rest else "unexpected EOF"
+    return f"invalid character {_quoted(character)} looking for beginning of value"
+
+
+def _literal_error(text: str, position: int, literal: str) -> str:
+    for number, expected in enumerate(literal):
+        if position + number >= len(text):
+            return "unexpected EOF"
+        character = text[position + number]
+        if character != expected:
+            return f"invalid character {_quoted(character)} in literal {literal} (expecting {_quoted(expected)})"
+    return f"invalid character {_quoted(text[position])} looking for beginning of value"
+
+
+def _after_comma(text: str, position: int) -> str:
+    rest = text[position + 1 :].lstrip()
+    return rest[:1]
+
+
+def _innermost(text: str) -> str:
+    """Return the innermost bracket that is open at the end of a prefix of well-formed JSON, or ""."""
+    stack: list[str] = []
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            if escaped or character == "\\":
+                escaped = not escaped
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "{[":
+            stack.append(character)
+        elif character in "}]" and stack:
+            stack.pop()
+    return stack[-1] if stack else ""

@@ -1,0 +1,73 @@
+"""Number parsing with the syntax and the error texts of Go's `strconv` (go1.24 `src/strconv/{atob,atoi,atof,quote}.go`)."""
+
+from __future__ import annotations
+
+import re
+
+_BOOLS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_FLOAT = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
+)
+_ESCAPES = {
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
+}  # fmt: skip
+
+
+class NumError(ValueError):
+    """A text that is no number or boolean. Its message is that of `strconv.NumError`."""
+
+    def __init__(self, function: str, text: str, cause: str = "invalid syntax") -> None:
+        super().__init__(f"strconv.{function}: parsing {quote(text)}: {cause}")
+
+
+def quote(text: str) -> str:
+    """Return `text` as a Go string literal, as `strconv.Quote` and the verb `%q` do."""
+    return '"' + "".join(_ESCAPES.get(char) or (char if char.isprintable() else _escape(char)) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def parse_bool(text: str) -> bool:
+    """Return the boolean that `text` stands for: 1, t, T, TRUE, true, True, or 0, f, F, FALSE, false, False. Raises `NumError`."""
+    if text not in _BOOLS:
+        raise NumError("ParseBool", text)
+    return _BOOLS[text]
+
+
+def atoi(text: str) -> int:
+    """Return the decimal integer of 64 bits that `text` stands for. Raises `NumError`."""
+    return _integer("Atoi", text, -1 << 63, 1 << 63)
+
+
+def parse_uint(text: str, bits: int = 64) -> int:
+    """Return the unsigned decimal integer that `text` stands for. Raises `NumError`."""
+    if text[:1] in {"+", "-"}:
+        raise NumError("ParseUint", text)
+    return _integer("ParseUint", text, 0, 1 << bits)
+
+
+def _integer(function: str, text: str, least: int, end: int) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise NumError(function, text)
+    # Python refuses to convert thousands of digits; no type of Go's has more than 20.
+    digits = text.lstrip("+-").lstrip("0")
+    value = int(text) if len(digits) <= 20 else end
+    if not least <= value < end:
+        raise NumError(function, text, "value out of range")
+    return value
+
+
+def parse_float(text: str) -> float:
+    """Return the decimal floating-point number that `text` stands for. Raises `NumError`."""
+    if not _FLOAT.fullmatch(text):
+        raise NumError("ParseFloat", text)
+    return float(text)
