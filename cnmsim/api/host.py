@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnmsim.api.clock_driver import ClockDriver
     from cnmsim.api.message import Request
     from cnmsim.engine.engine import Engine
-    from cnmsim.engine.rest import Rest
+    from cnmsim.engine.rest.rest import Rest
     from cnmsim.engine.wire.api_version import ApiVersion
     from cnmsim.lab import Lab
 

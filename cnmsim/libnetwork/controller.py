@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, evolve, field
 
@@ -66,6 +66,12 @@ class Cluster(Protocol):
     @property
     def is_agent(self) -> bool:
         """Whether this host is a member of a swarm."""
+
+    async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
+        """Have a manager allocate addresses for a container on a network of the swarm. Return the endpoint's settings."""
+
+    def detach_network(self, target: str, container_id: str) -> None:
+        """Release what `attach_network` got for a container, if it got anything."""
 
 
 @define(eq=False)

@@ -7,7 +7,7 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import operation
-from cnmsim.engine.containers.execs import Exec
+from cnmsim.engine.containers.exec import Exec
 
 
 @operation("POST", "/containers/{id}/exec")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field, frozen
 
-from cnmsim.engine.client.images import Image
+from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.engine.client.run_options import create_body, words
 from cnmsim.engine.containers import container as records
@@ -20,7 +20,7 @@ from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.networks import Network
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 class ContainerError(CnmsimError):
@@ -306,7 +306,7 @@ class Container(Model):
 class ContainerCollection:
     """The containers of an engine."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def run(
         self,
@@ -347,7 +347,7 @@ class ContainerCollection:
         reference = image if isinstance(image, str) else image.id
         body = create_body(reference, command, options)
         if self._engine.image_store.find(reference) is None:
-            self._engine.images.pull(reference)
+            ImageCollection(self._engine).pull(reference)
         query = query_of(name=options.get("name"))
         answer = self._engine.rest.containers.create(body, query)
         return Container(self._engine, answer["Id"])

@@ -10,7 +10,7 @@ from attrs import define, field
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 @define(eq=False, repr=False)
@@ -55,7 +55,7 @@ class Image(Model):
 class ImageCollection:
     """The images of an engine."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def get(self, name: str) -> Image:
         """Find an image. Raises `NotFound`."""

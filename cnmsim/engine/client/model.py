@@ -10,14 +10,14 @@ from attrs import define, field
 from cnmsim.engine.daemon.renderer import html_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 @define(eq=False)
 class Model:
     """An object of an engine that is known by its id."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
     id: str
 
     def __eq__(self, other: object) -> bool:
@@ -27,7 +27,7 @@ class Model:
         return hash((type(self).__name__, self.id))
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Session:
         """The engine that was asked for it."""
         return self._engine
 

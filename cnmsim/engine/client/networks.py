@@ -11,7 +11,7 @@ from cnmsim.engine.client.containers import Container
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 @define(eq=False, repr=False)
@@ -85,7 +85,7 @@ class Network(Model):
 class NetworkCollection:
     """The networks of an engine."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def create(
         self,

@@ -15,7 +15,7 @@ from attrs import define, field
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
     from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
 
 
@@ -73,7 +73,7 @@ K = TypeVar("K", bound=SecretOrConfig)
 class SecretOrConfigCollection(ABC, Generic[K]):
     """The secrets or the configs of the swarm an engine manages."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     @abstractmethod
     def _named(self, id_: str) -> K: ...

@@ -11,7 +11,7 @@ from attrs import define, field
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 _CONTAINER_KEYS = {
     "env": "Env",
@@ -110,7 +110,7 @@ class Service(Model):
 class ServiceCollection:
     """The services of the swarm an engine manages."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def create(self, image: str, command: str | Sequence[str] | None = None, **options: Any) -> Service:
         """Make a service.

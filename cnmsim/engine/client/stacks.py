@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from cnmsim.engine.client.secrets import Config, Secret
+from cnmsim.engine.client.networks import Network, NetworkCollection
+from cnmsim.engine.client.secrets import Config, ConfigCollection, Secret, SecretCollection
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.cluster.task_container import image_name
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from cnmsim.engine.client.networks import Network
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 LABEL = "com.docker.stack.namespace"
 _LABEL_IMAGE = "com.docker.stack.image"
@@ -58,7 +58,7 @@ StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackD
 class Stack:
     """A stack of the swarm. `notices` and `stand_ins` are those of the deployment that gave it."""
 
-    _engine: Engine = field(repr=False, eq=False)
+    _engine: Session = field(repr=False, eq=False)
     name: str
     notices: tuple[str, ...] = field(default=(), eq=False, repr=False)
     stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=False, repr=False)
@@ -84,15 +84,15 @@ class Stack:
 
     def networks(self) -> list[Network]:
         """List its networks."""
-        return self._engine.networks.list(filters={"label": f"{LABEL}={self.name}"})
+        return NetworkCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def secrets(self) -> list[Secret]:
         """List its secrets."""
-        return self._engine.secrets.list(filters={"label": f"{LABEL}={self.name}"})
+        return SecretCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def configs(self) -> list[Config]:
         """List its configs."""
-        return self._engine.configs.list(filters={"label": f"{LABEL}={self.name}"})
+        return ConfigCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def _services(self) -> list[dict[str, Any]]:
         found = self._engine.complete(self._engine.rest.services.list(self._filter))
@@ -125,7 +125,7 @@ class Stack:
 class StackCollection:
     """The stacks of the swarm an engine manages. `reader` reads stack files."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
     reader: StackReader | None = field(default=None, repr=False)
 
     def deploy(
@@ -154,7 +154,7 @@ class StackCollection:
         if resolve_image not in _RESOLVING:
             raise InvalidParameter(f"invalid option {resolve_image} for flag --resolve-image")
         description = files if isinstance(files, StackDescription) else self._read(name, files, env or {}, folder)
-        if not self._engine.info()["Swarm"]["ControlAvailable"]:
+        if not self._engine.rest.system.info()["Swarm"]["ControlAvailable"]:
             raise Unavailable(
                 'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
                 " swarm and try again"
@@ -188,7 +188,7 @@ class StackCollection:
 class _Deployment:
     """One run of `docker stack deploy`."""
 
-    engine: Engine
+    engine: Session
     stack: Stack
     wanted: StackDescription
     resolve_image: str

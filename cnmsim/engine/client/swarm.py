@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 @frozen
@@ -28,10 +28,10 @@ class JoinTokens:
 class Swarm:
     """The swarm an engine is in."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def __repr__(self) -> str:
-        return f"<Swarm of {self._engine.machine.name}: {self._engine.cluster.state}>"
+        return f"<Swarm of {self._engine.machine.name}: {self._engine.get_cluster().state}>"
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Swarm:
     @property
     def node_id(self) -> str:
         """The id of the engine's own node, "" outside of a swarm."""
-        node = self._engine.cluster.node
+        node = self._engine.get_cluster().node
         return node.id if node is not None else ""
 
     @property
@@ -205,7 +205,7 @@ class Node(Model):
 class NodeCollection:
     """The nodes of the swarm an engine manages."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def get(self, node_id: str) -> Node:
         """Find a node by its name or id; `self` is this one. Raises `NotFound`."""

@@ -10,7 +10,7 @@ from attrs import define, field
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 
 @define(eq=False, repr=False)
@@ -39,7 +39,7 @@ class Volume(Model):
 class VolumeCollection:
     """The volumes of an engine."""
 
-    _engine: Engine = field(repr=False)
+    _engine: Session = field(repr=False)
 
     def create(
         self,

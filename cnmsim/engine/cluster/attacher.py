@@ -8,17 +8,16 @@ the addresses; the task lasts until the container leaves the network. Source: mo
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
+from cnmsim.engine.cluster.managed_networks import ManagedNetworks
 from cnmsim.engine.cluster.task_container import endpoint_settings
+from cnmsim.engine.context import EngineContext
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.task import Future, wait_for
 from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig, Task
-
-if TYPE_CHECKING:
-    from cnmsim.engine.cluster.executor import EngineExecutor
 
 _REQUEST_TIMEOUT_S = 20.0
 
@@ -38,7 +37,7 @@ class _Attachment:
 class Attachers:
     """The attachments of one engine's own containers, by network (name or id) and container."""
 
-    executor: EngineExecutor = field(repr=False)
+    context: EngineContext = field(repr=False)
     ask: Ask = field(repr=False)
     _known: dict[tuple[str, str], _Attachment] = field(factory=dict, init=False, repr=False)
 
@@ -47,7 +46,7 @@ class Attachers:
 
         Raises `SystemFault` in the daemon's words.
         """
-        key, clock = (target, container_id), self.executor.engine.clock
+        key, clock = (target, container_id), self.context.clock
         known = self._known.get(key)
         if known is not None and known.settings is not None:
             return known.settings
@@ -73,7 +72,7 @@ class Attachers:
         try:
             await self.ask("resource.detach", task_id)
         except CnmsimError as error:
-            self.executor.engine.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
+            self.context.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
 
     def detach(self, target: str, container_id: str) -> None:
         """Give an attachment back; nothing happens if there is none."""
@@ -103,7 +102,8 @@ class Attachers:
 class AttachmentController:
     """Runs the task that an attachment is."""
 
-    executor: EngineExecutor = field(repr=False)
+    networks: ManagedNetworks = field(repr=False)
+    attachers: Attachers = field(repr=False)
     task: Task
 
     @property
@@ -120,16 +120,16 @@ class AttachmentController:
     async def prepare(self) -> None:
         """Make this node's copy of the network. Raises an `EngineError`."""
         network = self._attachment.network
-        await self.executor.networks.wait_for_addresses((network,))
-        await self.executor.networks.make(network)
+        await self.networks.wait_for_addresses((network,))
+        await self.networks.make(network)
 
     async def start(self) -> None:
         """Hand the addresses to the container that waits for them. Raises `SystemFault`."""
         network = self._attachment.network
-        attachers, error = self.executor.attachers, None
+        error = None
         for name in (network.name, network.id):
             try:
-                attachers.allocated(name, self._container_id, self._attachment)
+                self.attachers.allocated(name, self._container_id, self._attachment)
             except SystemFault as fault:
                 error = fault
             else:
@@ -140,7 +140,7 @@ class AttachmentController:
     async def wait(self) -> None:
         """Wait until the container leaves the network."""
         network = self._attachment.network
-        await self.executor.attachers.left((network.name, network.id), self._container_id, self.task.id)
+        await self.attachers.left((network.name, network.id), self._container_id, self.task.id)
 
     async def shutdown(self) -> None:
         """There is nothing to stop."""
@@ -148,7 +148,7 @@ class AttachmentController:
     async def remove(self) -> None:
         """Take this node's copy of the network away, if nothing uses it."""
         for attachment in self.task.networks:
-            self.executor.networks.delete(attachment.network.id)
+            self.networks.delete(attachment.network.id)
 
     def container_status(self) -> ContainerStatus | None:
         """Tell of no container: an attachment has none of its own."""

@@ -29,7 +29,7 @@ from cnmsim.swarm.rpc import Stream
 from cnmsim.swarm.store import Store
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.backend import Backend
 
 _JOIN_TIMEOUT_S = 20.0
 _SWARM_EXISTS = (
@@ -80,7 +80,7 @@ class Addresses:
 class Cluster:
     """One engine's part in a swarm; libnetwork asks it too. `node` is `None` outside of any."""
 
-    engine: Engine = field(repr=False)
+    backend: Backend = field(repr=False)
     node: SwarmNode | None = None
     executor: EngineExecutor = field(init=False, repr=False)
     #: Containers that are to start once a manager is heard: their names, by id.
@@ -91,8 +91,8 @@ class Cluster:
     _events: ClusterEvents = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._events = ClusterEvents(self.engine.events)
-        self.executor = EngineExecutor(self.engine, self.ask, self._take_keys)
+        self._events = ClusterEvents(self.backend.context.events)
+        self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
 
     # --- what libnetwork asks ------------------------------------------------------------------------------------
 
@@ -141,9 +141,9 @@ class Cluster:
                 raise Unavailable(_SWARM_EXISTS)
             if self.manager_node is None:
                 raise Unavailable(_WORKER)
-        root, subnets = self.engine.machine.root, self._docker_subnets()
+        root, subnets = self.backend.context.machine.root, self._docker_subnets()
         listening = addresses.listen_address(root, listen)
-        default = self.engine.config.swarm_default_advertise_addr
+        default = self.backend.context.config.swarm_default_advertise_addr
         advertised = addresses.advertise_address(root, advertise, listening.port, subnets, default)
         tunnels = addresses.data_path_address(root, data_path)
         local = addresses.local_address(root, listening, advertised, subnets)
@@ -196,7 +196,7 @@ class Cluster:
     ) -> None:
         """Join the swarm of a manager at the first of `remotes`. Raises an `EngineError`; `Unavailable` after 20 seconds."""
         self.refuse_second()
-        root = self.engine.machine.root
+        root = self.backend.context.machine.root
         listening = addresses.listen_address(root, listen)
         advertised = ""
         if advertise:
@@ -210,7 +210,7 @@ class Cluster:
         config = NodeConfig(str(listening), advertised, availability, join_address=remotes[0], join_token=token)
         node = self._start(config, Addresses(local, host or local, tunnels))
         try:
-            await wait_for(self.engine.clock, node.ready, _JOIN_TIMEOUT_S)
+            await wait_for(self.backend.context.clock, node.ready, _JOIN_TIMEOUT_S)
         except TimeoutError:
             raise Unavailable(_JOIN_TIMED_OUT) from None
         except CnmsimError:
@@ -225,22 +225,22 @@ class Cluster:
 
     def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
         """Make this daemon a node that has not begun yet."""
-        engine = self.engine
-        random = engine.clock.stream(f"{engine.machine.name}/swarm/{engine.random.random()}")
+        context = self.backend.context
+        random = context.clock.stream(f"{context.machine.name}/swarm/{context.random.random()}")
         self._addresses = known
         node = SwarmNode(
-            engine.clock, random, engine.controller.daemon, engine.profile, self.executor, config, self._on_change
+            context.clock, random, context.controller.daemon, context.profile, self.executor, config, self._on_change
         )
         self.node = node
-        engine.controller.cluster = self
+        context.controller.cluster = self
         return node
 
     def refuse_incompatible(self) -> None:
         """Refuse swarm mode to a daemon whose options do not go with it (Config.IsSwarmCompatible). Raises `SystemFault`."""
-        config = self.engine.config
+        config = self.backend.context.config
         if config.live_restore:
             raise SystemFault("--live-restore daemon configuration is incompatible with swarm mode")
-        writes_nftables = config.uses_nftables(self.engine.profile.has_firewall_backend) and config.iptables
+        writes_nftables = config.uses_nftables(self.backend.context.profile.has_firewall_backend) and config.iptables
         if writes_nftables and not config.features.get("swarm-nftables"):
             raise SystemFault("--firewall-backend=nftables is incompatible with swarm mode")
 
@@ -286,11 +286,11 @@ class Cluster:
         node_id = node.id if not node.obstacle else ""
         await node.stop()
         self.node = None
-        engine = self.engine
+        context = self.backend.context
         if node_id:
-            for container in list(engine.store):
+            for container in list(context.containers):
                 if (container.config["Labels"] or {}).get("com.docker.swarm.node.id") == node_id:
-                    engine.lifecycle.remove(container, force=True)
+                    self.backend.lifecycle.remove(container, force=True)
         self._forget()
 
     def abandon(self) -> None:
@@ -301,13 +301,13 @@ class Cluster:
             self._forget()
 
     def _forget(self) -> None:
-        engine = self.engine
+        context = self.backend.context
         self._events.follow(None)
         self.executor.networks.forget()
-        engine.controller.agent_stop()
+        context.controller.agent_stop()
         self.executor.networks.release_ingress()
-        engine.controller.cluster = None
-        self.executor = EngineExecutor(engine, self.ask, self._take_keys)
+        context.controller.cluster = None
+        self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
         self._addresses, self._keys = None, ()
 
     # --- addresses -----------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ class Cluster:
     def _docker_subnets(self) -> list[Prefix]:
         return [
             info.pool
-            for network in self.engine.controller.networks
+            for network in self.backend.context.controller.networks
             if network.scope == "local"
             for info in network.ipam_info
         ]
@@ -323,7 +323,7 @@ class Cluster:
     def _address_towards(self, remote: str) -> str:
         host, _, port = remote.rpartition(":")
         address = parse_ip(host.strip("[]"))
-        socket = self.engine.controller.daemon().udp(6 if len(address) == 16 else 4)
+        socket = self.backend.context.controller.daemon().udp(6 if len(address) == 16 else 4)
         try:
             socket.connect((address, int(port)))
             return format_ip(socket.local)
@@ -342,8 +342,8 @@ class Cluster:
 
     def _take_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
         self._keys = tuple(AgentKey(each.subsystem, each.algorithm, each.key, each.lamport_time) for each in keys)
-        if self.engine.controller.agent is not None:
-            self.engine.controller.set_keys(self._keys)
+        if self.backend.context.controller.agent is not None:
+            self.backend.context.controller.set_keys(self._keys)
 
     def _on_change(self) -> None:
         """Start gossip once there are keys and the node knows its managers."""
@@ -352,7 +352,7 @@ class Cluster:
         node, known = self.node, self._addresses
         if node is None or known is None:
             return
-        if not self._keys or not node.id or self.engine.controller.agent is not None:
+        if not self._keys or not node.id or self.backend.context.controller.agent is not None:
             return
         config = AgentConfig(
             bind_addr=parse_ip(known.local),
@@ -363,7 +363,7 @@ class Cluster:
             keys=self._keys,
             remotes=self._remote_addresses(),
         )
-        self.engine.controller.agent_start(config)
+        self.backend.context.controller.agent_start(config)
 
     def _remote_addresses(self) -> list[Address]:
         assert self.node is not None
@@ -410,6 +410,17 @@ class Cluster:
         """Do an operation of the swarm's control API. Raises `Unavailable` on a node that manages nothing."""
         return await self.manager().control(name, *arguments, **options)
 
+    async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
+        """Have a manager allocate addresses for a container on a network of the swarm. Return the endpoint's settings.
+
+        Raises `SystemFault`.
+        """
+        return await self.executor.attachers.attach(target, container_id, addresses)
+
+    def detach_network(self, target: str, container_id: str) -> None:
+        """Release what `attach_network` got for a container, if it got anything."""
+        self.executor.attachers.detach(target, container_id)
+
     async def ask(self, method: str, argument: Any) -> Any:
         """Ask some manager something, as the agent of this node does. Raises an `EngineError`."""
         if self.node is None:
@@ -423,3 +434,7 @@ class Cluster:
     def store(self) -> Store:
         """Give the cluster's objects as this manager has them. Raises `Unavailable`."""
         return self.manager().store
+
+
+#: Returns the daemon's `Cluster`, created at its first use.
+GetCluster = Callable[[], Cluster]

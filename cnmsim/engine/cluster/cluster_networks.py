@@ -19,32 +19,34 @@ from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
 from cnmsim.swarm.objects import Network
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import GetCluster
+    from cnmsim.engine.context import EngineContext
 
 _IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
 
 
 @define
 class ClusterNetworks:
-    """The networks of the swarm an engine manages; there are none on any other engine."""
+    """The networks of the swarm an engine manages; there are none on any other context."""
 
-    engine: Engine
+    context: EngineContext
+    get_cluster: GetCluster
 
     def all(self) -> list[Network]:
         """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
         return [each for each in self._every() if not is_predefined(each)]
 
     def _every(self) -> list[Network]:
-        if self.engine.controller.cluster is None:
+        if self.context.controller.cluster is None:
             return []
-        manager_node = self.engine.cluster.manager_node
+        manager_node = self.get_cluster().manager_node
         if manager_node is None or manager_node.raft.leader is None:
             return []
         return list(manager_node.store.networks)
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
         """Give what passes the filters of `docker network ls`, as its entries."""
-        is_found = _is_found_by_store if self.engine.profile.swarmkit_filters_networks else _is_found
+        is_found = _is_found_by_store if self.context.profile.swarmkit_filters_networks else _is_found
         return [
             self.view(each, is_summary=True)
             for each in self.all()
@@ -65,7 +67,7 @@ class ClusterNetworks:
 
     def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
         """Give a network as `docker network inspect` has it on a node that does not use it, or as `docker network ls`."""
-        profile = self.engine.profile
+        profile = self.context.profile
         view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
         if not profile.network_containers_first:
             del view["Containers"]
@@ -82,12 +84,12 @@ class ClusterNetworks:
         name = asked["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
-        network = await self.engine.cluster.control("create_network", network_spec_from_api(asked))
+        network = await self.get_cluster().control("create_network", network_spec_from_api(asked))
         return str(network.id)
 
     async def remove(self, network_id: str) -> None:
         """Remove a network of the cluster. Raises an `EngineError`."""
-        await self.engine.cluster.control("remove_network", network_id)
+        await self.get_cluster().control("remove_network", network_id)
 
     async def prune(self, filters: Filters) -> list[str]:
         """Remove the networks of the cluster that nothing uses; gives their names."""

@@ -15,7 +15,7 @@ from cnmsim.engine.cluster.managed_networks import ManagedNetworks
 from cnmsim.engine.cluster.task_container import check_mounts
 from cnmsim.engine.cluster.task_controller import ContainerController
 from cnmsim.engine.containers.logs import LogLine
-from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.daemon.system import NO_SWARM, info_view
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.agent.exec import Dependencies, TaskController
@@ -32,14 +32,14 @@ from cnmsim.swarm.objects import (
 from cnmsim.swarm.template import expand_container
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.backend import Backend
 
 
 @define(eq=False)
 class EngineExecutor:
     """One engine as an executor. `ask` reaches a manager, `on_keys` hears of new keys of gossip and encryption."""
 
-    engine: Engine = field(repr=False)
+    backend: Backend = field(repr=False)
     ask: Ask = field(repr=False)
     on_keys: Callable[[tuple[EncryptionKey, ...]], None] = field(repr=False)
     networks: ManagedNetworks = field(init=False, repr=False)
@@ -47,12 +47,13 @@ class EngineExecutor:
     _node: Node | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.networks = ManagedNetworks(self.engine)
-        self.attachers = Attachers(self, self.ask)
+        self.networks = ManagedNetworks(self.backend)
+        self.attachers = Attachers(self.backend.context, self.ask)
 
     def describe(self) -> NodeDescription:
         """Tell of this node what `docker node inspect` shows."""
-        info = self.engine.rest.system.info(ApiVersion.parse(self.engine.profile.api_version))
+        context = self.backend.context
+        info = info_view(context, NO_SWARM, context.api_version)
         plugins = {
             *(("Volume", name) for name in info["Plugins"]["Volume"]),
             *(("Network", name) for name in ("overlay", *info["Plugins"]["Network"])),
@@ -92,18 +93,18 @@ class EngineExecutor:
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
         """Give what runs a task. Raises `SystemFault` for a task that is neither a container nor an attachment."""
         if task.spec.attachment is not None:
-            return AttachmentController(self, task)
+            return AttachmentController(self.networks, self.attachers, task)
         if task.spec.container is None:
             raise SystemFault("unsupported runtime: %!q(<nil>)")
         if not task.spec.container.image:
             raise SystemFault("dockerexec: image required")
         check_mounts(task.spec.container)
         spec = expand_container(task, self.describe())
-        return ContainerController(self, task, spec, dependencies)
+        return ContainerController(self.backend, self.networks, task, spec, dependencies)
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
         """Give the lines that a task's container has printed."""
-        container = self.engine.store.find(task.name)
+        container = self.backend.context.containers.find(task.name)
         driver = task.spec.log_driver
         if container is None or (driver is not None and driver.name == "none"):
             return []
@@ -119,7 +120,7 @@ class EngineExecutor:
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
         """Have every further line of a task's container published."""
-        container = self.engine.store.find(task.name)
+        container = self.backend.context.containers.find(task.name)
         if container is None:
             return lambda: None
         return container.log.follow(

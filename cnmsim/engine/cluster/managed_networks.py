@@ -18,7 +18,7 @@ from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 from cnmsim.swarm.objects import Network as SwarmNetwork
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.backend import Backend
 
 _OVERLAY = "overlay"
 #: How long a task waits for the manager to give this node its addresses, in seconds.
@@ -30,13 +30,13 @@ _PREDEFINED_LABEL = "com.docker.swarm.predefined"
 class ManagedNetworks:
     """What one engine keeps of the cluster's networks. `addresses` are this node's own on each, in prefix form, by id."""
 
-    engine: Engine = field(repr=False)
+    backend: Backend = field(repr=False)
     addresses: dict[str, str] = field(factory=dict)
     _changed: Signal = field(init=False, repr=False)
     _ingress: tuple[str, str] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._changed = Signal(self.engine.clock)
+        self._changed = Signal(self.backend.context.clock)
 
     def reset(self, addresses: dict[str, str]) -> None:
         """Take this node's addresses from the manager."""
@@ -55,7 +55,7 @@ class ManagedNetworks:
 
     def local(self, network_id: str) -> Network | None:
         """Give this node's copy of a network, or `None`."""
-        return self.engine.controller.network_by_id(network_id)
+        return self.backend.context.controller.network_by_id(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
         """Make this node's copy of a network and ask all others that have it for its tables. Raises an `EngineError`.
@@ -65,7 +65,7 @@ class ManagedNetworks:
         if is_predefined(network) or self.local(network.id) is not None:
             return
         self.create(network)
-        made, agent = self.local(network.id), self.engine.controller.agent
+        made, agent = self.local(network.id), self.backend.context.controller.agent
         if made is not None and agent is not None:
             await agent.wait_until_synced(made)
 
@@ -73,17 +73,17 @@ class ManagedNetworks:
         """Make this node's copy of a network, if there is none. Raises an `EngineError`."""
         if is_predefined(network) or self.local(network.id) is not None:
             return
-        stale = next((each for each in self.engine.controller.networks if each.name == network.name), None)
+        stale = next((each for each in self.backend.context.controller.networks if each.name == network.name), None)
         if stale is not None and stale.is_dynamic:
             self.delete(stale.id)
         options = network_options(network)
         address = self.addresses.get(network.id, "")
         if address:
             options.load_balancer_ip = parse_ip(address.partition("/")[0])
-        created = self.engine.controller.new_network(
+        created = self.backend.context.controller.new_network(
             network.name, driver_name(network), id=network.id, options=options, is_dynamic=True
         )
-        self.engine.network_store.log(created, "create")
+        self.backend.networks.log(created, "create")
 
     def delete(self, network_id: str) -> None:
         """Take this node's copy of a network away, unless something here still uses it."""
@@ -94,7 +94,7 @@ class ManagedNetworks:
             network.delete(force=network.ingress)
         except Forbidden:
             return  # still has active endpoints
-        self.engine.network_store.log(network, "destroy")
+        self.backend.networks.log(network, "destroy")
 
     # --- ingress -------------------------------------------------------------------------------------------------
 
@@ -119,28 +119,32 @@ class ManagedNetworks:
         Containers of this host's own leave their attachable networks by it (clearAttachableNetworks). Ingress follows when the
         agent has stopped: what its ports are bound to is unbound while it is there.
         """
-        for network in [each for each in self.engine.controller.networks if each.attachable]:
+        for network in [each for each in self.backend.context.controller.networks if each.attachable]:
             self._disconnect_all(network)
-        for network in [each for each in self.engine.controller.networks if each.is_dynamic and not each.ingress]:
+        for network in [
+            each for each in self.backend.context.controller.networks if each.is_dynamic and not each.ingress
+        ]:
             try:
                 network.delete(force=True)
             except EngineError as error:
-                self.engine.controller.log.append(f"network {network.name} remove failed: {error.message}")
+                self.backend.context.controller.log.append(f"network {network.name} remove failed: {error.message}")
                 continue
-            self.engine.network_store.log(network, "destroy")
+            self.backend.networks.log(network, "destroy")
         self.addresses = {}
 
     def _disconnect_all(self, network: Network) -> None:
         for endpoint in list(network.endpoints.values()):
             container = (
-                self.engine.store.find(endpoint.sandbox.container_id) if endpoint.sandbox is not None else None
+                self.backend.context.containers.find(endpoint.sandbox.container_id)
+                if endpoint.sandbox is not None
+                else None
             )
             if container is None:
                 continue
             try:
-                self.engine.networking.disconnect(container, network.id, force=True)
+                self.backend.networking.disconnect(container, network.id, force=True)
             except EngineError as error:
-                self.engine.controller.log.append(f"network {network.name} clear failed: {error.message}")
+                self.backend.context.controller.log.append(f"network {network.name} clear failed: {error.message}")
 
 
 def driver_name(network: SwarmNetwork) -> str:

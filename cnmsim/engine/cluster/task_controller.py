@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.engine.cluster.managed_networks import is_predefined
+from cnmsim.engine.cluster.managed_networks import ManagedNetworks, is_predefined
 from cnmsim.engine.cluster.secret_files import write_files
 from cnmsim.engine.cluster.task_container import create_body, image_name, service_bindings
 from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.create import create_container
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
 from cnmsim.kernel.clock import NS_PER_S
@@ -21,7 +22,7 @@ from cnmsim.swarm.agent.exec import Dependencies, ExitError
 from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, PublishMode, Task
 
 if TYPE_CHECKING:
-    from cnmsim.engine.cluster.executor import EngineExecutor
+    from cnmsim.engine.backend import Backend
 
 #: How long others get to hear that a task leaves, before it is stopped, in seconds (moby `defaultGossipConvergeDelay`).
 _GOSSIP_DELAY_S = 2.0
@@ -32,7 +33,8 @@ _UNHEALTHY = "dockerexec: unhealthy container"
 class ContainerController:
     """Runs one task. `spec` is its container's, with the templates filled in."""
 
-    executor: EngineExecutor = field(repr=False)
+    backend: Backend = field(repr=False)
+    networks: ManagedNetworks = field(repr=False)
     task: Task
     spec: ContainerSpec
     dependencies: Dependencies = field(repr=False)
@@ -42,28 +44,29 @@ class ContainerController:
 
     async def prepare(self) -> None:
         """Wait for this node's addresses, make networks and the container. Raises an `EngineError`."""
-        engine, networks = self.executor.engine, tuple(each.network for each in self.task.networks)
-        await self.executor.networks.wait_for_addresses(networks)
+        context, networks = self.backend.context, tuple(each.network for each in self.task.networks)
+        await self.networks.wait_for_addresses(networks)
         await self._make_networks()
         self._create_volumes()
         pull_error = self._pull()
         if self._container() is not None:
             return
-        if pull_error is not None and engine.profile.task_reports_pull_error:
+        if pull_error is not None and context.profile.task_reports_pull_error:
             raise pull_error
         body = create_body(self.task, self.spec)
         try:
-            answer = engine.rest.containers.create(body, {"name": self.task.name})
+            container, _ = create_container(
+                context, self.backend.networking, self.task.name, body, context.api_version
+            )
         except NotFound as error:
             raise type(error)(error.message) from None
-        self._container_id = str(answer["Id"])
-        container = engine.store.get(self._container_id)
+        self._container_id = container.id
         container.is_managed = True
         container.service_bindings = service_bindings(self.task)
 
     async def _make_networks(self) -> None:
         for attachment in self.task.networks:
-            await self.executor.networks.make(attachment.network)
+            await self.networks.make(attachment.network)
 
     def _create_volumes(self) -> None:
         """Make the volumes whose mounts name a driver, as the container's own creation does the others."""
@@ -71,7 +74,7 @@ class ContainerController:
             options = mount.get("VolumeOptions") or {}
             driver = options.get("DriverConfig")
             if mount.get("Type") == "volume" and driver is not None:
-                self.executor.engine.volume_store.create(
+                self.backend.context.volumes.create(
                     mount.get("Source") or "",
                     driver=driver.get("Name") or "",
                     labels=options.get("Labels"),
@@ -80,7 +83,7 @@ class ContainerController:
 
     def _pull(self) -> EngineError | None:
         """Get the image; gives the error if that fails and there is none here either."""
-        store, name = self.executor.engine.image_store, image_name(self.spec.image)
+        store, name = self.backend.context.images, image_name(self.spec.image)
         if store.find(name) is not None:
             return None
         try:
@@ -113,11 +116,11 @@ class ContainerController:
 
     async def _start(self, container: Container) -> None:
         try:
-            self.executor.engine.lifecycle.start(container)
+            self.backend.lifecycle.start(container)
         except NoSuchNetwork:
             # The last container of another task has gone since this one was prepared, and the networks with it.
             await self._make_networks()
-            self.executor.engine.lifecycle.start(container)
+            self.backend.lifecycle.start(container)
 
     async def _become_healthy(self, container: Container) -> None:
         cause = ""
@@ -134,7 +137,7 @@ class ContainerController:
             raise ExitError(container.exit_code, cause)
 
     async def _next_health_change(self, container: Container) -> None:
-        changed: Future[None] = Future(self.executor.engine.clock)
+        changed: Future[None] = Future(self.backend.context.clock)
 
         def wake(_: object = None) -> None:
             if not changed.is_done:
@@ -146,7 +149,7 @@ class ContainerController:
         await changed
 
     def _sandbox_do(self, action: str, container: Container) -> None:
-        sandbox = self.executor.engine.networking.sandbox_of(container)
+        sandbox = self.backend.networking.sandbox_of(container)
         if sandbox is not None:
             if action == "enable_service":
                 sandbox.enable_service()
@@ -177,16 +180,16 @@ class ContainerController:
 
     async def shutdown(self) -> None:
         """Let nobody find it any more, and after two seconds stop the container."""
-        engine, container = self.executor.engine, self._container()
+        context, container = self.backend.context, self._container()
         if self._has_service_binding():
             if container is not None:
                 self._sandbox_do("disable_service", container)
-            await sleep(engine.clock, _GOSSIP_DELAY_S)
+            await sleep(context.clock, _GOSSIP_DELAY_S)
         container = self._container()
         if container is not None:
             grace = self.spec.stop_grace_period_ns
             timeout_s = None if grace is None else int(grace // NS_PER_S)
-            await engine.lifecycle.stop(container, timeout_s=timeout_s)
+            await self.backend.lifecycle.stop(container, timeout_s=timeout_s)
         self._drop_networks()
 
     async def remove(self) -> None:
@@ -196,13 +199,13 @@ class ContainerController:
             await self.shutdown()
         container = self._container()
         if container is not None:
-            self.executor.engine.lifecycle.remove(container, force=True, volumes=True)
+            self.backend.lifecycle.remove(container, force=True, volumes=True)
         self._drop_networks()
 
     def _drop_networks(self) -> None:
         for attachment in self.task.networks:
             if not is_predefined(attachment.network) and not attachment.network.is_ingress:
-                self.executor.networks.delete(attachment.network.id)
+                self.networks.delete(attachment.network.id)
 
     def _has_service_binding(self) -> bool:
         return any(not (is_predefined(each.network) and each.network.name == "bridge") for each in self.task.networks)
@@ -210,7 +213,7 @@ class ContainerController:
     # --- what it is ----------------------------------------------------------------------------------------------
 
     def _container(self) -> Container | None:
-        return self.executor.engine.store.find(self._container_id or self.task.name)
+        return self.backend.context.containers.find(self._container_id or self.task.name)
 
     def _present(self) -> Container:
         container = self._container()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.engine.containers.health import Health
 from cnmsim.engine.containers.logs import LogBook
 from cnmsim.engine.containers.restart_policy import RestartManager
 from cnmsim.engine.containers.state import RUNNING_STATES, Change, ContainerState, after
@@ -24,8 +25,7 @@ from cnmsim.libnetwork.endpointsettings import is_user_defined
 from cnmsim.libnetwork.options import ServiceBinding
 
 if TYPE_CHECKING:
-    from cnmsim.engine.containers.execs import Exec
-    from cnmsim.engine.containers.health import HealthMonitor
+    from cnmsim.engine.containers.exec import Exec
 
 #: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}`
 PortMap = dict[str, "list[dict[str, str]] | None"]
@@ -142,7 +142,7 @@ class Container:
     execs: dict[str, Exec] = field(factory=dict)
     log: LogBook = field(init=False)
     restarts: RestartManager = field(init=False)
-    health: HealthMonitor | None = None
+    health: Health | None = None
     is_managed: bool = False
     #: What its endpoints tell of the service it is a task of, by the network's id.
     service_bindings: dict[str, ServiceBinding] = field(factory=dict)

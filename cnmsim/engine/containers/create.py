@@ -7,7 +7,8 @@ Source: moby `daemon/{create,create_unix,container,links}.go`, `daemon/server/ro
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from attrs import define
 
@@ -22,16 +23,16 @@ from cnmsim.engine.containers.validate import (
     is_interface_sysctl,
     parse_link,
 )
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Image
+from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.volumes.mounts import mounts_of
 from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.schemas import read_container_create
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.libnetwork.endpointsettings import is_user_defined
 from cnmsim.libnetwork.multierror import join_errors
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 _SHM_SIZE = 64 << 20
@@ -52,15 +53,18 @@ class CreateRequest:
 
 
 def create_container(
-    engine: Engine,
+    context: EngineContext,
+    networking: Networking,
     name: str,
-    config: dict[str, Any] | None,
-    host_config: dict[str, Any],
-    endpoints: dict[str, Any],
+    body: Mapping[str, Any],
     api: ApiVersion,
 ) -> tuple[Container, list[str]]:
-    """Make a container; gives it and the warnings. Raises an `EngineError` in the daemon's words, having made nothing."""
-    profile = engine.profile
+    """Create a container from the body of `POST /containers/create`. Return it and the warnings.
+
+    Raises an `EngineError` with the daemon's text; nothing is created then.
+    """
+    profile = context.profile
+    config, host_config, endpoints = read_container_create(profile, body)
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
     if profile.create_fills_maps:
@@ -71,13 +75,13 @@ def create_container(
         raise InvalidParameter(f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}")
     settings = _endpoint_settings(endpoints)
     request = CreateRequest(name, config, host_config, settings)
-    warnings = _adapt_to_api(engine, request, api)
+    warnings = _adapt_to_api(context, request, api)
     host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
     check_config(config)
     warnings = check_host_config(profile, host_config) + warnings
-    image = engine.image_store.get(config["Image"]) if config["Image"] else None
-    _check_endpoints(engine, settings)
-    _fill_in_host_config(engine, host_config)
+    image = context.images.get(config["Image"]) if config["Image"] else None
+    _check_endpoints(context, networking, settings)
+    _fill_in_host_config(context, host_config)
     if host_config["NetworkMode"] == "bridge" and host_config["Links"] and profile.inspect_is_slim:
         warnings.append(
             "Links on the default bridge network are deprecated and will be removed in a future release. Use a"
@@ -86,7 +90,7 @@ def create_container(
     if image is None:
         raise NotFound("No such image: ") if not profile.inspect_is_slim else InvalidParameter("no command specified")
     _merge_image(config, image, profile.inspect_is_slim)
-    return _make(engine, request, image), warnings
+    return _make(context, networking, request, image), warnings
 
 
 def _default_network(host_config: dict[str, Any], endpoints: dict[str, Any]) -> None:
@@ -110,14 +114,14 @@ def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]
 # --- what older API versions mean --------------------------------------------------------------------------------
 
 
-def _adapt_to_api(engine: Engine, request: CreateRequest, api: ApiVersion) -> list[str]:
-    warnings = _adapt_mac_address(engine, request, api)
-    if engine.profile.has_endpoint_sysctls:
+def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
+    warnings = _adapt_mac_address(context, request, api)
+    if context.profile.has_endpoint_sysctls:
         warnings += _adapt_sysctls(request, api)
     if not api.at_least("1.48"):
         for settings in request.endpoints.values():
             settings.gw_priority = 0
-    if engine.profile.create_fills_maps:
+    if context.profile.create_fills_maps:
         bindings = request.host_config["PortBindings"]
         for port, wanted in bindings.items():
             bindings[port] = wanted or [{"HostIp": "", "HostPort": ""}]
@@ -133,10 +137,10 @@ def _main_endpoint(request: CreateRequest) -> EndpointSettings:
     return request.endpoints.setdefault(request.host_config["NetworkMode"], EndpointSettings())
 
 
-def _adapt_mac_address(engine: Engine, request: CreateRequest, api: ApiVersion) -> list[str]:
+def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
     mode = request.host_config["NetworkMode"]
     address = request.config.get("MacAddress", "")
-    if engine.profile.inspect_is_slim:
+    if context.profile.inspect_is_slim:
         request.config.pop("MacAddress", None)
     has_own_stack = mode == "bridge" or is_user_defined(mode)
     if not api.at_least("1.44"):
@@ -202,23 +206,23 @@ def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
 # --- checks and defaults -----------------------------------------------------------------------------------------
 
 
-def _check_endpoints(engine: Engine, endpoints: dict[str, EndpointSettings]) -> None:
+def _check_endpoints(context: EngineContext, networking: Networking, endpoints: dict[str, EndpointSettings]) -> None:
     faults: list[str] = []
     for name, settings in sorted(endpoints.items()):
-        check_mac_address(engine.profile, name, settings.wanted_mac)
+        check_mac_address(context.profile, name, settings.wanted_mac)
         try:
-            network = engine.controller.find_network(name)
+            network = context.controller.find_network(name)
         except EngineError:
             network = None  # a network that does not exist is noticed at the start
         try:
-            engine.networking.validate(network, name, settings)
+            networking.validate(network, name, settings)
         except InvalidParameter as error:
             faults.append(f"invalid config for network {name}: {error.message}")
     if faults:
         raise InvalidParameter(join_errors(faults))
 
 
-def _fill_in_host_config(engine: Engine, host_config: dict[str, Any]) -> None:
+def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) -> None:
     host_config["LogConfig"]["Type"] = host_config["LogConfig"]["Type"] or "json-file"
     host_config["CgroupnsMode"] = host_config["CgroupnsMode"] or "private"
     host_config["IpcMode"] = host_config["IpcMode"] or "private"
@@ -227,14 +231,14 @@ def _fill_in_host_config(engine: Engine, host_config: dict[str, Any]) -> None:
         _insert_after(host_config, "Sysctls" if "Sysctls" in host_config else "ShmSize", "Runtime", "runc")
     if not host_config["Privileged"]:
         if host_config["MaskedPaths"] is None:
-            host_config["MaskedPaths"] = list(engine.profile.masked_paths)
+            host_config["MaskedPaths"] = list(context.profile.masked_paths)
         if host_config["ReadonlyPaths"] is None:
             host_config["ReadonlyPaths"] = list(_READONLY_PATHS)
     if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
         host_config["PidsLimit"] = None
     mode = host_config["NetworkMode"]
     if mode.startswith("container:"):
-        target = engine.store.find(mode.removeprefix("container:"))
+        target = context.containers.find(mode.removeprefix("container:"))
         if target is not None:
             host_config["NetworkMode"] = f"container:{target.id}"
 
@@ -278,38 +282,38 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
 # --- making it ---------------------------------------------------------------------------------------------------
 
 
-def _make(engine: Engine, request: CreateRequest, image: Image) -> Container:
+def _make(context: EngineContext, networking: Networking, request: CreateRequest, image: Image) -> Container:
     config, host_config = request.config, request.host_config
-    identity = engine.store.new_id()
-    name = engine.store.free_name(request.name)
+    identity = context.containers.new_id()
+    name = context.containers.free_name(request.name)
     if not config["Hostname"]:
-        config["Hostname"] = engine.machine.name if host_config["NetworkMode"] == "host" else identity[:12]
+        config["Hostname"] = context.machine.name if host_config["NetworkMode"] == "host" else identity[:12]
     container = Container(
         id=identity,
         name=name,
-        created_ns=unix_ns(engine.clock),
+        created_ns=unix_ns(context.clock),
         image=image,
         config=config,
-        host_config=shared_host_config(engine.clock, host_config),
-        clock=engine.clock,
+        host_config=shared_host_config(context.clock, host_config),
+        clock=context.clock,
         files=image.file_system(),
     )
-    container.links = _legacy_links(engine, host_config)
-    engine.networking.set_networks(container, request.endpoints)
-    volumes_before = {volume.name for volume in engine.volume_store.list()}
+    container.links = _legacy_links(context, host_config)
+    networking.set_networks(container, request.endpoints)
+    volumes_before = {volume.name for volume in context.volumes.list()}
     try:
-        container.mounts = mounts_of(engine, config, host_config)
+        container.mounts = mounts_of(context, config, host_config)
     except EngineError:
-        for volume in engine.volume_store.list():
+        for volume in context.volumes.list():
             if volume.name not in volumes_before:
-                engine.volume_store.remove(volume.name)
+                context.volumes.remove(volume.name)
         raise
     container.baseline = {path: container.files.read(path) for path in file_paths(container)}
     for mount in container.mounts:
         if mount.type == "volume":
-            engine.volume_store.get(mount.name).users.add(container.id)
-    engine.store.add(container)
-    engine.log_container(container, "create")
+            context.volumes.get(mount.name).users.add(container.id)
+    context.containers.add(container)
+    context.log_container(container, "create")
     return container
 
 
@@ -325,7 +329,7 @@ def file_paths(container: Container) -> list[str]:
     return sorted(found)
 
 
-def _legacy_links(engine: Engine, host_config: dict[str, Any]) -> dict[str, str]:
+def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[str, str]:
     links: dict[str, str] = {}
     if is_user_defined(host_config["NetworkMode"]):
         return links
@@ -335,7 +339,7 @@ def _legacy_links(engine: Engine, host_config: dict[str, Any]) -> dict[str, str]
         except ValueError as error:
             raise SystemFault(str(error)) from None
         try:
-            child = engine.store.get(name)
+            child = context.containers.get(name)
         except NotFound as error:
             raise InvalidParameter(f"could not get container for {name}: {error.message}") from None
         if child.joined_container:

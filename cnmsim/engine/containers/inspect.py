@@ -6,17 +6,15 @@ Source: moby `daemon/{inspect,inspect_linux,list}.go`, `daemon/container/{view,s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.ports import parse_port
 from cnmsim.engine.wire.timestamps import human_duration, rfc3339, unix_ns
 from cnmsim.kernel.clock import NS_PER_S
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _ROOT = "/var/lib/docker"
 #: The top-level addresses of old API versions: those of the default bridge.
@@ -26,9 +24,11 @@ _TOP_LEVEL = (
 )  # fmt: skip
 
 
-def inspect_container(engine: Engine, container: Container, api: ApiVersion, *, size: bool = False) -> dict[str, Any]:
+def inspect_container(
+    context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
+) -> dict[str, Any]:
     """Give a container as `GET /containers/{id}/json` does."""
-    profile = engine.profile
+    profile = context.profile
     folder = f"{_ROOT}/containers/{container.id}"
     has_started = container.has_been_started or bool(container.error)
     view: dict[str, Any] = {
@@ -50,15 +50,15 @@ def inspect_container(engine: Engine, container: Container, api: ApiVersion, *, 
         "ProcessLabel": "",
         "AppArmorProfile": "docker-default" if has_started else "",
         "ExecIDs": [each.id for each in container.execs.values() if each.is_running] or None,
-        "HostConfig": _host_config(engine, container),
+        "HostConfig": _host_config(context, container),
         "GraphDriver": _graph_driver(container),
     }
     if size:
         view |= {"SizeRw": size_of_changes(container), "SizeRootFs": container.image.meaning.size}
     view |= {
         "Mounts": [mount.view() for mount in container.mounts if mount.type != "tmpfs"],
-        "Config": _config(engine, container, api),
-        "NetworkSettings": _network_settings(engine, container, api),
+        "Config": _config(context, container, api),
+        "NetworkSettings": _network_settings(context, container, api),
     }
     if profile.inspect_is_slim and not api.at_least("1.52") and _has_extra_fields(container):
         sorted_view: dict[str, Any] = _sorted(view)
@@ -86,8 +86,8 @@ def _state(container: Container) -> dict[str, Any]:
     return view
 
 
-def _host_config(engine: Engine, container: Container) -> dict[str, Any]:
-    children = engine.store.children(container)
+def _host_config(context: EngineContext, container: Container) -> dict[str, Any]:
+    children = context.containers.children(container)
     links = [f"/{child.name}:/{container.name}/{alias}" for alias, child in children.items()]
     return {**container.host_config, "Links": links or None}
 
@@ -104,10 +104,10 @@ def _graph_driver(container: Container) -> dict[str, Any]:
     return {"Data": data, "Name": "overlay2"}
 
 
-def _config(engine: Engine, container: Container, api: ApiVersion) -> dict[str, Any]:
+def _config(context: EngineContext, container: Container, api: ApiVersion) -> dict[str, Any]:
     config = dict(container.config)
     main = container.networks.get(container.network_mode)
-    is_shown = not engine.profile.inspect_is_slim or not api.at_least("1.52")
+    is_shown = not context.profile.inspect_is_slim or not api.at_least("1.52")
     if main is not None and main.wanted_mac and is_shown:
         return _with_mac(config, main.wanted_mac)
     config.pop("MacAddress", None)
@@ -126,17 +126,17 @@ def _has_extra_fields(container: Container) -> bool:
     return "bridge" in container.networks or bool(main and main.wanted_mac)
 
 
-def _network_settings(engine: Engine, container: Container, api: ApiVersion) -> dict[str, Any]:
-    profile = engine.profile
+def _network_settings(context: EngineContext, container: Container, api: ApiVersion) -> dict[str, Any]:
+    profile = context.profile
     networks = {
-        name: endpoint_view(engine, settings, _shown_aliases(container, name, settings, api))
+        name: endpoint_view(context, settings, _shown_aliases(container, name, settings, api))
         for name, settings in sorted(container.networks.items())
     }
     ports = container.ports
     bridge = container.networks.get("bridge")
     top_level = {}
     if bridge is not None or not profile.inspect_is_slim:
-        whole = endpoint_view(engine, bridge or EndpointSettings(), None)
+        whole = endpoint_view(context, bridge or EndpointSettings(), None)
         top_level = {key: whole[key] for key in _TOP_LEVEL}
     if not profile.inspect_is_slim:
         return {
@@ -168,7 +168,7 @@ def _shown_aliases(container: Container, name: str, settings: EndpointSettings, 
     return list(dict.fromkeys([*(settings.aliases or ()), container.id[:12], container.hostname]))
 
 
-def endpoint_view(engine: Engine, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
+def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
     """Give an entry of NetworkSettings.Networks, its fields in the order of the engine's release."""
     fields: dict[str, Any] = {
         "IPAMConfig": settings.ipam_config,
@@ -187,16 +187,18 @@ def endpoint_view(engine: Engine, settings: EndpointSettings, aliases: list[str]
         "GlobalIPv6PrefixLen": settings.global_ipv6_prefix_len,
         "DNSNames": settings.dns_names,
     }
-    return {key: fields[key] for key in engine.profile.endpoint_fields}
+    return {key: fields[key] for key in context.profile.endpoint_fields}
 
 
-def container_summary(engine: Engine, container: Container, api: ApiVersion, *, size: bool = False) -> dict[str, Any]:
+def container_summary(
+    context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
+) -> dict[str, Any]:
     """Give a container as an entry of `GET /containers/json`."""
     reference = container.config["Image"]
-    found = engine.image_store.find(reference)
+    found = context.images.find(reference)
     view: dict[str, Any] = {
         "Id": container.id,
-        "Names": engine.store.names_of(container),
+        "Names": context.containers.names_of(container),
         "Image": reference if found is container.image else container.image.id,
         "ImageID": container.image.id,
         "Command": _command_line(container),
@@ -212,10 +214,10 @@ def container_summary(engine: Engine, container: Container, api: ApiVersion, *, 
     view |= {
         "Labels": dict(container.config["Labels"] or {}),
         "State": container.state.value,
-        "Status": status_line(container, unix_ns(engine.clock)),
+        "Status": status_line(container, unix_ns(context.clock)),
         "HostConfig": {"NetworkMode": container.network_mode, **shown},
     }
-    if engine.profile.inspect_is_slim and api.at_least("1.52"):
+    if context.profile.inspect_is_slim and api.at_least("1.52"):
         health = container.health
         view["Health"] = {
             "Status": health.status if health else "none",
@@ -223,7 +225,7 @@ def container_summary(engine: Engine, container: Container, api: ApiVersion, *, 
         }
     view["NetworkSettings"] = {
         "Networks": {
-            name: endpoint_view(engine, _summarised(settings), None)
+            name: endpoint_view(context, _summarised(settings), None)
             for name, settings in sorted(container.networks.items())
         }
     }

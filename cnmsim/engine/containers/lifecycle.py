@@ -6,23 +6,25 @@ Source: moby `daemon/{start,stop,kill,pause,restart,delete,monitor}.go` (v26.1.5
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from attrs import define
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.exec_user import find_user, home_of, with_capabilities
+from cnmsim.engine.containers.environment import process_environment
+from cnmsim.engine.containers.exec_user import find_user, with_capabilities
 from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
     find_program,
-    in_directory,
     runtime_text,
 )
-from cnmsim.engine.containers.health import HealthMonitor
+from cnmsim.engine.containers.health_monitor import start_monitor
 from cnmsim.engine.containers.processes import kill_descendants, processes_of
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.networks.attachment import Networking
+from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
@@ -33,9 +35,6 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for
 from cnmsim.libnetwork.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _NOT_EXECUTABLE, _NOT_FOUND, _UNKNOWN = 126, 127, 128
@@ -58,7 +57,8 @@ class _StartError(Exception):
 class Lifecycle:
     """Leads the containers of one engine through their life."""
 
-    engine: Engine
+    context: EngineContext
+    networking: Networking
 
     # --- start ---------------------------------------------------------------------------------------------------
 
@@ -77,9 +77,9 @@ class Lifecycle:
         """As `start`, once a swarm's manager has given the container its addresses on networks of the cluster."""
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:
-                await self.engine.networking.attach(container)
+                await self.networking.attach(container)
             except EngineError as error:
-                profile = self.engine.profile
+                profile = self.context.profile
                 prefix = "" if profile.allocates_before_task else profile.start_error_prefix
                 failure = type(error)(prefix + error.message)
                 container.exit_code = container.exit_code or _UNKNOWN
@@ -104,23 +104,25 @@ class Lifecycle:
     def _fail(self, container: Container, error: EngineError) -> None:
         container.error = error.message
         self._unmount(container)
-        self.engine.networking.release(container)
+        self.networking.release(container)
         if container.host_config["AutoRemove"]:
             self.remove(container, force=True, volumes=True)
 
     def _run(self, container: Container) -> None:
-        engine, networking = self.engine, self.engine.networking
-        allocates_first = engine.profile.allocates_before_task
+        context, networking = self.context, self.networking
+        allocates_first = context.profile.allocates_before_task
         sandbox = self._initialise(container)
         if sandbox is not None and allocates_first:
             networking.allocate(container, sandbox)
         self._mount(container)
         if container.write_files is not None:
             container.write_files()
-        networking.links.check(container)
+        check_links(context.containers, container)
         argv = container.command
         user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
-        env = self.environment(container, container.config["Env"] or (), user, has_terminal=container.has_terminal)
+        env = process_environment(
+            context, container, container.config["Env"] or (), user, has_terminal=container.has_terminal
+        )
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
         if sandbox is not None:
@@ -129,15 +131,15 @@ class Lifecycle:
             try:
                 networking.allocate(container, sandbox)
             except EngineError as error:
-                raise type(error)(engine.profile.start_error_prefix + error.message) from None
+                raise type(error)(context.profile.start_error_prefix + error.message) from None
         self._require_devices(container, sandbox)
         self._bind_files(container)
         self._spawn(container, program, words, env, user)
-        engine.log_container(container, "start")
+        context.log_container(container, "start")
 
     def _initialise(self, container: Container) -> Sandbox | None:
         try:
-            return self.engine.networking.initialise(container)
+            return self.networking.initialise(container)
         except EngineError as error:
             raise self._as_runtime_error(error) from None
 
@@ -151,7 +153,7 @@ class Lifecycle:
             raise SystemFault(
                 f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
                 f"error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
-                f"{self.engine.profile.runtime_error_suffix}"
+                f"{self.context.profile.runtime_error_suffix}"
             ) from None
 
     def _as_runtime_error(self, error: EngineError) -> EngineError:
@@ -160,7 +162,7 @@ class Lifecycle:
             return error
         return SystemFault(
             f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
-            f"{error.message}{self.engine.profile.runtime_error_suffix}"
+            f"{error.message}{self.context.profile.runtime_error_suffix}"
         )
 
     def _require_devices(self, container: Container, sandbox: Sandbox | None) -> None:
@@ -175,9 +177,9 @@ class Lifecycle:
 
     def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
         try:
-            return find_program(argv, env, container.files, self.engine.programs)
+            return find_program(argv, env, container.files, self.context.programs)
         except (CommandNotFoundError, CommandNotExecutableError) as cause:
-            profile = self.engine.profile
+            profile = self.context.profile
             text = (
                 f"{_CREATE_TASK}runc create failed: unable to start container process: "
                 f"{profile.runtime_error_detail}{runtime_text(cause, profile.runtime_error_suffix)}"
@@ -193,29 +195,11 @@ class Lifecycle:
                 cause = f'sysctl "{name}" not allowed in host network namespace'
             else:
                 continue
-            suffix = self.engine.profile.runtime_error_suffix
+            suffix = self.context.profile.runtime_error_suffix
             raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
 
-    def environment(
-        self, container: Container, own: list[str] | tuple[str, ...], user: Credentials, *, has_terminal: bool
-    ) -> dict[str, str]:
-        """Give the environment of a container's process: the engine's, that of links, then `own`."""
-        entries = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-        entries.append(f"HOSTNAME={container.hostname}")
-        if has_terminal:
-            entries.append("TERM=xterm")
-        env: dict[str, str] = {}
-        for entry in (*entries, *self.engine.networking.links.environment(container), *own):
-            name, equals, value = entry.partition("=")
-            if equals:
-                env[name] = value
-            else:
-                env.pop(name, None)
-        env.setdefault("HOME", home_of(user, container.files))
-        return in_directory(env, container.config["WorkingDir"])
-
     def _bind_files(self, container: Container) -> None:
-        sandbox = self.engine.networking.sandbox_of(container)
+        sandbox = self.networking.sandbox_of(container)
         if sandbox is not None:
             container.files.bind("/etc/hosts", sandbox.hosts_file)
             container.files.bind("/etc/resolv.conf", sandbox.resolv_conf)
@@ -225,23 +209,26 @@ class Lifecycle:
         sysfs.mount(container.files, self._namespace(container))
 
     def _namespace(self, container: Container) -> NetworkNamespace:
-        sandbox = self.engine.networking.sandbox_of(container)
+        sandbox = self.networking.sandbox_of(container)
         if sandbox is None or sandbox.namespace is None:
-            return self.engine.isolated_namespace(container)
+            # A container without any network has a loopback and nothing else.
+            namespace = self.context.machine.new_namespace(container.name)
+            namespace.loopback.set_up()
+            return namespace
         return sandbox.namespace
 
     def _spawn(
         self, container: Container, program: Program, argv: list[str], env: dict[str, str], user: Credentials
     ) -> None:
-        engine = self.engine
+        context = self.context
         streams = container.streams
         if streams is None or streams.ended.is_done:
             streams = self.open_streams(container)
         container.has_been_started = True
         container.change(Change.START)
-        container.started_ns = unix_ns(engine.clock)
+        container.started_ns = unix_ns(context.clock)
         container.exit_code, container.error = 0, ""
-        process = engine.machine.spawn(
+        process = context.machine.spawn(
             program,
             argv,
             namespace=self._namespace(container),
@@ -252,23 +239,20 @@ class Lifecycle:
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
-            programs=engine.programs,
+            programs=context.programs,
             on_exit=lambda process: self._ended(container, process),
             is_init=True,
         )
         container.process = process
         streams.on_interrupt = process.interrupt
-        health = container.config.get("Healthcheck")
-        if health and health.get("Test") not in (None, [], ["NONE"]):
-            container.health = HealthMonitor(engine, container, health)
-            container.health.begin()
+        start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:
         """Give the streams of a container's next (or present) process: one may attach before it starts."""
         if container.streams is None or container.streams.ended.is_done:
             config = container.config
             streams = StandardStreams(
-                self.engine.clock, has_stdin=bool(config["OpenStdin"]), is_terminal=container.has_terminal
+                self.context.clock, has_stdin=bool(config["OpenStdin"]), is_terminal=container.has_terminal
             )
             streams.listen(container.log.take)
             container.streams = streams
@@ -287,12 +271,12 @@ class Lifecycle:
                     "propagation": "",
                     "read/write": str(mount.is_writable).lower(),
                 }
-                self.engine.events.log("volume", "mount", mount.name, attributes)
+                self.context.events.log("volume", "mount", mount.name, attributes)
 
     def _unmount(self, container: Container) -> None:
         for mount in container.mounts:
             if mount.type == "volume" and container.started_ns is not None:
-                self.engine.events.log(
+                self.context.events.log(
                     "volume", "unmount", mount.name, {"container": container.id, "driver": "local"}
                 )
 
@@ -308,28 +292,28 @@ class Lifecycle:
         container.log.end()
         if container.health is not None:
             container.health.end()
-        ran_s = (unix_ns(self.engine.clock) - (container.started_ns or 0)) / NS_PER_S
+        ran_s = (unix_ns(self.context.clock) - (container.started_ns or 0)) / NS_PER_S
         pause_s = container.restarts.pause_before_restart(status, ran_s, was_stopped=container.was_stopped)
-        self.engine.networking.release(container)
+        self.networking.release(container)
         self._drop_orphaned(namespace)
         self._unmount(container)
         container.exit_code = status
-        container.finished_ns = unix_ns(self.engine.clock)
+        container.finished_ns = unix_ns(self.context.clock)
         container.change(Change.EXIT if pause_s is None else Change.EXIT_TO_RESTART)
         if pause_s is not None:
             container.restart_count += 1
-        self.engine.log_container(container, "die", {"execDuration": str(int(ran_s)), "exitCode": str(status)})
+        self.context.log_container(container, "die", {"execDuration": str(int(ran_s)), "exitCode": str(status)})
         if container.streams is not None:
             container.streams.finish(status)
         container.announce_exit(is_final=pause_s is None)
         if pause_s is not None:
-            self.engine.clock.call_later(pause_s, self._restart_after_pause, container)
+            self.context.clock.call_later(pause_s, self._restart_after_pause, container)
         elif container.host_config["AutoRemove"] and not container.is_restarted_by_hand:
-            self.engine.clock.call_soon(self._auto_remove, container)
+            self.context.clock.call_soon(self._auto_remove, container)
 
     def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
         """Destroy a namespace whose sandbox is gone and in which no process is left."""
-        machine = self.engine.machine
+        machine = self.context.machine
         if namespace is machine.root or any(each is namespace for each in machine.namespaces.values()):
             return
         if not any(process.namespace is namespace for process in machine.processes.values()):
@@ -341,14 +325,14 @@ class Lifecycle:
         if container.was_stopped:
             self._give_up_restart(container)
             return
-        if self.engine.networking.unattached(container):
-            Task(self.engine.clock, self._restart_attached(container))
+        if self.networking.unattached(container):
+            Task(self.context.clock, self._restart_attached(container))
         else:
             self._start_again(container)
 
     async def _restart_attached(self, container: Container) -> None:
         try:
-            await self.engine.networking.attach(container)
+            await self.networking.attach(container)
         except EngineError as error:
             container.error = error.message
             self._give_up_restart(container)
@@ -370,7 +354,7 @@ class Lifecycle:
             self._auto_remove(container)
 
     def _auto_remove(self, container: Container) -> None:
-        if container.state is ContainerState.EXITED and container in tuple(self.engine.store):
+        if container.state is ContainerState.EXITED and container in tuple(self.context.containers):
             self.remove(container, force=True, volumes=True)
 
     # --- signals -------------------------------------------------------------------------------------------------
@@ -394,7 +378,7 @@ class Lifecycle:
         if container.state is ContainerState.RESTARTING:
             self._give_up_restart(container)
             return
-        self.engine.log_container(container, "kill", {"signal": str(number)})
+        self.context.log_container(container, "kill", {"signal": str(number)})
         process = container.process
         if process is None:
             return
@@ -416,11 +400,11 @@ class Lifecycle:
         stopped = container.when("not-running")
         self.send_signal(container, number)
         try:
-            await wait_for(self.engine.clock, stopped, None if timeout_s < 0 else timeout_s)
+            await wait_for(self.context.clock, stopped, None if timeout_s < 0 else timeout_s)
         except TimeoutError:
             if container.is_running:
                 self.send_signal(container, SIGKILL)
-        self.engine.log_container(container, "stop")
+        self.context.log_container(container, "stop")
         return True
 
     async def restart(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> None:
@@ -431,7 +415,7 @@ class Lifecycle:
             await self.start_attached(container)
         finally:
             container.is_restarted_by_hand = False
-        self.engine.log_container(container, "restart")
+        self.context.log_container(container, "restart")
 
     def pause(self, container: Container) -> None:
         """Freeze every process of a container. Raises `Conflict`."""
@@ -441,7 +425,7 @@ class Lifecycle:
         container.require_not_restarting(f"Container {container.id}")
         container.change(Change.PAUSE)
         self._each_process(container, Process.pause)
-        self.engine.log_container(container, "pause")
+        self.context.log_container(container, "pause")
 
     def unpause(self, container: Container) -> None:
         """Let its processes go on. Raises `SystemFault`."""
@@ -449,7 +433,7 @@ class Lifecycle:
             raise SystemFault(f"Container {container.id} is not paused")
         container.change(Change.UNPAUSE)
         self._each_process(container, Process.unpause)
-        self.engine.log_container(container, "unpause")
+        self.context.log_container(container, "unpause")
 
     def _each_process(self, container: Container, action: object) -> None:
         assert callable(action)
@@ -476,19 +460,19 @@ class Lifecycle:
                 )
             self.send_signal(container, SIGKILL)
         container.change(Change.REMOVE)
-        engine = self.engine
-        for identity in [each.id for each in engine.execs.values() if each.container is container]:
-            del engine.execs[identity]
-        engine.store.remove(container)
+        context = self.context
+        for identity in [each.id for each in context.execs.values() if each.container is container]:
+            del context.execs[identity]
+        context.containers.remove(container)
         self._drop_volumes(container, anonymous=volumes)
-        engine.log_container(container, "destroy")
+        context.log_container(container, "destroy")
         container.announce_removal()
 
     def _drop_volumes(self, container: Container, *, anonymous: bool) -> None:
         for mount in container.mounts:
             if mount.type != "volume":
                 continue
-            volume = self.engine.volume_store.get(mount.name)
+            volume = self.context.volumes.get(mount.name)
             volume.users.discard(container.id)
             if anonymous and volume.is_anonymous and not volume.users:
-                self.engine.volume_store.remove(mount.name)
+                self.context.volumes.remove(mount.name)

@@ -5,18 +5,17 @@ Source: moby `daemon/{list,prune}.go`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.inspect import size_of_changes, summary_ports
+from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _ACCEPTED = (
     "ancestor", "before", "exited", "id", "isolation", "label", "name", "status", "health", "since", "volume",
@@ -25,23 +24,23 @@ _ACCEPTED = (
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
-def list_containers(engine: Engine, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
+def list_containers(context: EngineContext, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
     """Give the containers that pass, the newest first. Raises `InvalidParameter` or `NotFound`."""
     filters.validate(_ACCEPTED)
-    _check_values(engine, filters)
-    containers = _between(engine, filters)
+    _check_values(context, filters)
+    containers = _between(context, filters)
     shows_stopped = everything or "status" in filters or limit > 0
-    found = [each for each in containers if (shows_stopped or each.is_running) and _matches(engine, each, filters)]
+    found = [each for each in containers if (shows_stopped or each.is_running) and _matches(context, each, filters)]
     return found[:limit] if limit > 0 else found
 
 
-def _check_values(engine: Engine, filters: Filters) -> None:
+def _check_values(context: EngineContext, filters: Filters) -> None:
     states = [state.value for state in ContainerState]
     for value in filters.get("status"):
         if value not in states:
             cause = f": invalid value for state ({value}): must be one of {', '.join(states)}"
             raise InvalidParameter(
-                f"invalid filter 'status={value}'{cause if engine.profile.status_filter_lists_states else ''}"
+                f"invalid filter 'status={value}'{cause if context.profile.status_filter_lists_states else ''}"
             )
     for value in filters.get("health"):
         if value not in _HEALTH:
@@ -56,18 +55,18 @@ def _check_values(engine: Engine, filters: Filters) -> None:
             raise InvalidParameter(f"invalid filter 'exited={value}': {error}") from None
 
 
-def _between(engine: Engine, filters: Filters) -> list[Container]:
-    containers = engine.store.newest_first()
+def _between(context: EngineContext, filters: Filters) -> list[Container]:
+    containers = context.containers.newest_first()
     for term in filters.get("before"):
-        reference = engine.store.get(term)
+        reference = context.containers.get(term)
         containers = containers[containers.index(reference) + 1 :] if reference in containers else containers
     for term in filters.get("since"):
-        reference = engine.store.get(term)
+        reference = context.containers.get(term)
         containers = containers[: containers.index(reference)] if reference in containers else containers
     return containers
 
 
-def _matches(engine: Engine, container: Container, filters: Filters) -> bool:
+def _matches(context: EngineContext, container: Container, filters: Filters) -> bool:
     exited = [atoi(value) for value in filters.get("exited")]
     has_exited = not container.is_running and container.started_ns is not None
     health = container.health.status if container.health is not None else "none"
@@ -80,7 +79,7 @@ def _matches(engine: Engine, container: Container, filters: Filters) -> bool:
         and filters.match("status", container.state.value)
         and filters.exact_match("health", health)
         and _matches_volume(container, filters)
-        and _matches_ancestor(engine, container, filters)
+        and _matches_ancestor(context, container, filters)
         and _matches_network(container, filters)
         and _matches_ports(container, filters)
     )
@@ -93,10 +92,10 @@ def _matches_volume(container: Container, filters: Filters) -> bool:
     return any(value in known for value in filters.get("volume"))
 
 
-def _matches_ancestor(engine: Engine, container: Container, filters: Filters) -> bool:
+def _matches_ancestor(context: EngineContext, container: Container, filters: Filters) -> bool:
     if "ancestor" not in filters:
         return True
-    images = [engine.image_store.find(value) for value in filters.get("ancestor")]
+    images = [context.images.find(value) for value in filters.get("ancestor")]
     return any(image is container.image for image in images)
 
 
@@ -130,15 +129,15 @@ def _port_filter(key: str, value: str) -> set[str]:
     return {f"{port}/{protocol or 'tcp'}" for port in range(int(first), int(last or first) + 1)}
 
 
-def prune_containers(engine: Engine, filters: Filters) -> dict[str, Any]:
+def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
     """Remove every container that does not run. Raises `InvalidParameter`."""
     filters.validate(("label", "label!", "until"))
     untils = filters.get("until")
     if len(untils) > 1:
         raise InvalidParameter("more than one until filter specified")
-    until = parse_timestamp(untils[0], unix_ns(engine.clock)) if untils else None
+    until = parse_timestamp(untils[0], unix_ns(context.clock)) if untils else None
     deleted, reclaimed = [], 0
-    for container in engine.store.newest_first():
+    for container in context.containers.newest_first():
         labels = container.config["Labels"]
         is_kept = (
             container.is_running
@@ -148,7 +147,7 @@ def prune_containers(engine: Engine, filters: Filters) -> dict[str, Any]:
         )
         if not is_kept:
             reclaimed += size_of_changes(container)
-            engine.lifecycle.remove(container)
+            lifecycle.remove(container)
             deleted.append(container.id)
-    engine.events.log("container", "prune", "", {"reclaimed": str(reclaimed)})
+    context.events.log("container", "prune", "", {"reclaimed": str(reclaimed)})
     return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}

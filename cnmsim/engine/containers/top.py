@@ -5,17 +5,15 @@ Source: moby `daemon/{top_unix,stats_unix}.go`. Memory, processor and disk are n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import Process
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _FULL = ("uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd")
 _USERS = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args")
@@ -71,12 +69,12 @@ def _value(process: Process, column: str, began: str) -> str:
     return process.name if column == "comm" else " ".join(process.argv)
 
 
-def statistics(engine: Engine, container: Container) -> dict[str, Any]:
+def statistics(context: EngineContext, container: Container) -> dict[str, Any]:
     """Give one reading of `docker stats`."""
-    now_ns = unix_ns(engine.clock)
+    now_ns = unix_ns(context.clock)
     idle = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-        "system_cpu_usage": engine.clock.now_ns,
+        "system_cpu_usage": context.clock.now_ns,
         "online_cpus": 4,
         "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
     }

@@ -139,7 +139,7 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     order. Raises an `EngineError` if the host does not allow for a network or a volume any more.
     """
     _clear(engine)
-    engine.random.seed(f"{seed}/{engine.machine.name}/engine")
+    engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")
     engine.machine.random.seed(f"{seed}/{engine.machine.name}")
     images = {each["id"]: _restore_image(engine, each) for each in data["images"]}
     for each in data["volumes"]:

@@ -5,29 +5,27 @@ Source: moby `daemon/{info,info_unix,disk_usage}.go`, `daemon/server/router/syst
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnmsim.engine.containers.inspect import container_summary
 from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
 _LOG_DRIVERS = ["awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "splunk", "syslog"]
 _MEMORY, _CPUS = 8 << 30, 4
 
 
-def version_view(engine: Engine) -> dict[str, Any]:
+def version_view(context: EngineContext) -> dict[str, Any]:
     """Give what `GET /version` prints."""
-    profile = engine.profile
+    profile = context.profile
     details = {
         "ApiVersion": profile.api_version,
         "Arch": "amd64",
         "BuildTime": profile.build_time,
-        "Experimental": str(engine.config.experimental).lower(),
+        "Experimental": str(context.config.experimental).lower(),
         "GitCommit": profile.git_commit,
         "GoVersion": profile.go_version,
         "KernelVersion": profile.kernel_version,
@@ -54,44 +52,39 @@ def version_view(engine: Engine) -> dict[str, Any]:
     }
 
 
-def swarm_view(engine: Engine) -> dict[str, Any]:
-    """Give the `Swarm` part of `GET /info`."""
-    if engine.controller.cluster is not None:
-        from cnmsim.engine.cluster.info import swarm_info
-
-        return swarm_info(engine.cluster)
-    return {
-        "NodeID": "",
-        "NodeAddr": "",
-        "LocalNodeState": "inactive",
-        "ControlAvailable": False,
-        "Error": "",
-        "RemoteManagers": None,
-    }
+#: The `Swarm` part of `GET /info` outside of a swarm.
+NO_SWARM: dict[str, Any] = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
 
 
-def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
-    """Give what `GET /info` prints."""
-    profile = engine.profile
-    sysctl = engine.machine.root.sysctl_get
-    states = [container.state for container in engine.store]
+def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) -> dict[str, Any]:
+    """Return what `GET /info` prints, with `swarm` as its part of that name."""
+    profile = context.profile
+    sysctl = context.machine.root.sysctl_get
+    states = [container.state for container in context.containers]
     is_old = not (profile.inspect_is_slim and api.at_least("1.50"))
     paused = states.count(ContainerState.PAUSED)
-    running = sum(container.is_running for container in engine.store) - paused
+    running = sum(container.is_running for container in context.containers) - paused
     bridged = {"BridgeNfIptables": not profile.inspect_is_slim, "BridgeNfIp6tables": not profile.inspect_is_slim}
     expected = not (profile.inspect_is_slim and api.at_least("1.49"))
     view: dict[str, Any] = {
-        "ID": engine.id,
+        "ID": context.id,
         "Containers": len(states),
         "ContainersRunning": running,
         "ContainersPaused": paused,
         "ContainersStopped": len(states) - running - paused,
-        "Images": len(engine.image_store),
+        "Images": len(context.images),
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"], ["Using metacopy", "false"]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": engine.network_driver_names(),
+            "Network": _network_drivers(context),
             "Authorization": None,
             "Log": list(_LOG_DRIVERS),
         },
@@ -108,7 +101,7 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
         "NFd": 24,
         "OomKillDisable": False,
         "NGoroutines": 42,
-        "SystemTime": rfc3339(unix_ns(engine.clock)),
+        "SystemTime": rfc3339(unix_ns(context.clock)),
         "LoggingDriver": "json-file",
         "CgroupDriver": "systemd",
         "CgroupVersion": "2",
@@ -131,14 +124,14 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
         "HttpProxy": "",
         "HttpsProxy": "",
         "NoProxy": "",
-        "Name": engine.machine.name,
+        "Name": context.machine.name,
         "Labels": [],
-        "ExperimentalBuild": engine.config.experimental,
+        "ExperimentalBuild": context.config.experimental,
         "ServerVersion": profile.version,
         "Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "runc": {"path": "runc"}},
         "DefaultRuntime": "runc",
-        "Swarm": swarm_view(engine),
-        "LiveRestoreEnabled": engine.config.live_restore,
+        "Swarm": swarm,
+        "LiveRestoreEnabled": context.config.live_restore,
         "Isolation": "",
         "InitBinary": "docker-init",
         "ContainerdCommit": _commit(_CONTAINERD, expected),
@@ -146,16 +139,22 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
         "InitCommit": _commit(_INIT, expected),
         "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns"],
     }
-    pools = [{"Base": pool.base, "Size": pool.size} for pool in engine.config.default_address_pools]
+    pools = [{"Base": pool.base, "Size": pool.size} for pool in context.config.default_address_pools]
     if pools:
         view["DefaultAddressPools"] = pools
     if profile.info_names_firewall and api.at_least("1.49"):
-        view["FirewallBackend"] = _firewall_view(engine)
+        view["FirewallBackend"] = _firewall_view(context)
     return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": None}
 
 
-def _firewall_view(engine: Engine) -> dict[str, Any]:
-    profile, config = engine.profile, engine.config
+def _network_drivers(context: EngineContext) -> list[str]:
+    """Return the built-in network drivers, and those of plugins and packages that a network uses, sorted."""
+    in_use = {network.driver_name for network in context.controller.networks}
+    return sorted({"bridge", "host", "ipvlan", "macvlan", "null", "overlay"} | in_use)
+
+
+def _firewall_view(context: EngineContext) -> dict[str, Any]:
+    profile, config = context.profile, context.config
     view: dict[str, Any] = {
         "Driver": "nftables" if config.uses_nftables(profile.has_firewall_backend) else "iptables"
     }
@@ -168,22 +167,22 @@ def _commit(identity: str, has_expected: bool) -> dict[str, str]:
     return {"ID": identity, **({"Expected": identity} if has_expected else {})}
 
 
-def disk_usage_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
+def disk_usage_view(context: EngineContext, api: ApiVersion) -> dict[str, Any]:
     """Give what `GET /system/df` prints."""
-    users = [container.image.id for container in engine.store]
+    users = [container.image.id for container in context.containers]
     images = [
-        engine.image_store.summary(image, containers=users.count(image.id), shared_size=0)
-        for image in engine.image_store.list()
+        context.images.summary(image, containers=users.count(image.id), shared_size=0)
+        for image in context.images.list()
     ]
     volumes = [
         {**volume.view(), "UsageData": {"RefCount": len(volume.users), "Size": 0}}
-        for volume in engine.volume_store.list()
+        for volume in context.volumes.list()
     ]
     return {
         "LayersSize": sum(image["Size"] for image in images),
         "Images": images,
         "Containers": [
-            container_summary(engine, container, api, size=True) for container in engine.store.newest_first()
+            container_summary(context, container, api, size=True) for container in context.containers.newest_first()
         ],
         "Volumes": volumes,
         "BuildCache": [],

@@ -7,15 +7,15 @@ Where an engine walks its networks in no particular order, they are taken in the
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.validate import parse_link
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.endpoint_info import dns_names, port_map, subnets_of
 from cnmsim.engine.networks.extra_hosts import extra_hosts
-from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, Links
+from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, hosts_entries, sandbox_links, update_parents
 from cnmsim.engine.wire.ports import asked_ports
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
@@ -30,9 +30,6 @@ from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
 from cnmsim.libnetwork.sandbox import Sandbox
 
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
-
 #: What every container with a network namespace of its own begins with (`daemon/oci_linux.go`).
 _SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
@@ -46,17 +43,13 @@ _NONE_TEXT = "container cannot be connected to multiple networks with one of the
 class Networking:
     """Joins the containers of one engine to networks."""
 
-    engine: Engine
-    links: Links = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.links = Links(self.engine)
+    context: EngineContext
 
     # --- settings ------------------------------------------------------------------------------------------------
 
     def find(self, term: str) -> Network:
         """Find a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
-        return self.engine.controller.find_network(term)
+        return self.context.controller.find_network(term)
 
     def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
         try:
@@ -74,9 +67,9 @@ class Networking:
             aliases=settings.aliases or (),
         )
         subnets = subnets_of(network) if network is not None else None
-        validate_endpoint_settings(self.engine.profile, name, addresses, subnets)
+        validate_endpoint_settings(self.context.profile, name, addresses, subnets)
         option = (settings.driver_opts or {}).get(_SYSCTLS_OPTION)
-        if option is not None and self.engine.profile.has_endpoint_sysctls:
+        if option is not None and self.context.profile.has_endpoint_sysctls:
             validate_interface_sysctls(option.replace("ifname", "IFNAME"))
 
     def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
@@ -95,7 +88,7 @@ class Networking:
         """Take up a network into a container's settings, if they allow for it (`updateNetworkConfig`)."""
         self._name(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":
-            raise InvalidParameter(self.engine.profile.host_connect_text)
+            raise InvalidParameter(self.context.profile.host_connect_text)
         for name, present in container.networks.items():
             other = self._find_or_none(name, present)
             if other is None:
@@ -129,7 +122,7 @@ class Networking:
             container.config["Hostname"] = target.config["Hostname"]
             container.config["Domainname"] = target.config["Domainname"]
             return None
-        sandbox = self.engine.controller.new_sandbox(container.id, options=self._sandbox_options(container))
+        sandbox = self.context.controller.new_sandbox(container.id, options=self._sandbox_options(container))
         container.sandbox_id, container.sandbox_key = sandbox.id, sandbox.key
         return sandbox
 
@@ -137,7 +130,7 @@ class Networking:
         """Join a starting container to all its networks. Raises an `EngineError`; the caller then releases."""
         # Where the engine goes through a Go map, in the order in which its entries came to be: so a small map gives them mostly.
         names = list(container.networks)
-        if self.engine.profile.allocates_before_task and DEFAULT_NETWORK in names:
+        if self.context.profile.allocates_before_task and DEFAULT_NETWORK in names:
             names.insert(0, names.pop(names.index(DEFAULT_NETWORK)))
         for name in names:
             settings = container.networks[name]
@@ -148,7 +141,7 @@ class Networking:
 
     def unattached(self, container: Container) -> list[str]:
         """Name the networks for which a manager has to be asked before a container that is no task can start."""
-        if container.is_managed or container.joined_container or self.engine.controller.cluster is None:
+        if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []
         return [
             name
@@ -167,7 +160,7 @@ class Networking:
 
     async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
         """Ask a manager for the address that a running container needs to be connected. Raises an `EngineError`."""
-        if not container.is_running or container.is_managed or self.engine.controller.cluster is None:
+        if not container.is_running or container.is_managed or self.context.controller.cluster is None:
             return
         network = self._find_or_none(term, settings)
         if network is not None and not network.is_dynamic:
@@ -182,25 +175,28 @@ class Networking:
 
     async def _attach(self, container: Container, term: str, settings: EndpointSettings) -> None:
         wanted = [address for address in (settings.static_address(4), settings.static_address(6)) if address]
-        attachers = self.engine.cluster.executor.attachers
-        answer = await attachers.attach(term, container.id, wanted)
+        cluster = self.context.controller.cluster
+        if cluster is None:
+            raise SystemFault("invalid cluster node while attaching to network")
+        answer = await cluster.attach_network(term, container.id, wanted)
         network = self._find_or_none(term)
         if network is None:
-            attachers.detach(term, container.id)
+            cluster.detach_network(term, container.id)
             raise NotFound(f"could not find network {term} after successful attachment")
         container.attachments[network.name] = {**answer, "Target": term}
 
     def _detach(self, container: Container, name: str) -> None:
         attachment = container.attachments.pop(name, None)
-        if attachment is not None:
-            self.engine.cluster.executor.attachers.detach(attachment["Target"], container.id)
+        cluster = self.context.controller.cluster
+        if attachment is not None and cluster is not None:
+            cluster.detach_network(attachment["Target"], container.id)
 
     def networked_container(self, container: Container) -> Container:
         """Give the container whose network `container` shares. Raises in the daemon's words if it does not run."""
-        profile = self.engine.profile
+        profile = self.context.profile
         reference = container.joined_container
         try:
-            target = self.engine.store.get(reference)
+            target = self.context.containers.get(reference)
         except NotFound as error:
             prefix = profile.missing_namespace_target_prefix
             if prefix:
@@ -219,19 +215,19 @@ class Networking:
         seen: set[str] = set()
         while container.joined_container and container.id not in seen:
             seen.add(container.id)
-            target = self.engine.store.find(container.joined_container)
+            target = self.context.containers.find(container.joined_container)
             if target is None:
                 return None
             container = target
-        return self.engine.controller.sandbox_by_container(container.id)
+        return self.context.controller.sandbox_by_container(container.id)
 
     def _sandbox_options(self, container: Container) -> SandboxOptions:
-        host, config = container.host_config, self.engine.config
+        host, config = container.host_config, self.context.config
         exposed, published = asked_ports(
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
-        links = self.links.hosts_entries(container)
-        extra = extra_hosts(self.engine, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
+        links = hosts_entries(self.context.containers, container)
+        extra = extra_hosts(self.context, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
         return SandboxOptions(
             name=container.name,
             hostname=container.hostname,
@@ -241,10 +237,10 @@ class Networking:
             dns_search=list(host["DnsSearch"] or config.dns_search),
             dns_opts=list(host["DnsOptions"] or config.dns_opts),
             use_host_namespace=container.is_host_network,
-            use_external_key=self.engine.profile.start_plugs_in_gateway_order and not container.is_host_network,
+            use_external_key=self.context.profile.start_plugs_in_gateway_order and not container.is_host_network,
             exposed_ports=exposed,
             port_bindings=published,
-            legacy_links=self.links.as_options(container),
+            legacy_links=sandbox_links(self.context.containers, container),
             sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
         )
 
@@ -270,7 +266,7 @@ class Networking:
         try:
             self._connect(container, sandbox, term, settings)
         except EngineError:
-            if not self.engine.profile.failed_connect_keeps_settings:
+            if not self.context.profile.failed_connect_keeps_settings:
                 container.networks = before
             raise
 
@@ -290,7 +286,7 @@ class Networking:
         if attachment is not None:
             settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
             settings.ipam_config = dict(attachment["IPAMConfig"])
-        if is_starting and not self.engine.profile.start_checks_networks:
+        if is_starting and not self.context.profile.start_checks_networks:
             self._name(container, network, settings)
         else:
             self._accept(container, network, settings)
@@ -316,7 +312,7 @@ class Networking:
         settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
         container.ports = ports
         if network.name == DEFAULT_NETWORK:
-            self.links.tell_parents(container, settings, self.sandbox_of)
+            update_parents(self.context.containers, container, settings, self.sandbox_of)
         self._log(network, "connect", container)
 
     def _normalise_mode(self, container: Container) -> None:
@@ -343,7 +339,7 @@ class Networking:
 
     def _require_info(self, endpoint: Endpoint) -> None:
         """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""
-        if self.engine.profile.plugin_must_return_endpoint_info:
+        if self.context.profile.plugin_must_return_endpoint_info:
             try:
                 endpoint.driver_info()
             except EngineError as error:
@@ -390,12 +386,12 @@ class Networking:
                 raise SystemFault(f"container {container.id} is not connected to the network {name}")
             del container.networks[name]
             if network is not None:
-                for _ in range(self.engine.profile.stopped_disconnect_events):
+                for _ in range(self.context.profile.stopped_disconnect_events):
                     self._log(network, "disconnect", container)
             return
         network = self.find(term)
         if container.is_host_network and network.driver_name == "host":
-            raise InvalidParameter(self.engine.profile.host_disconnect_text)
+            raise InvalidParameter(self.context.profile.host_disconnect_text)
         endpoint = _endpoint_of(network, container)
         if endpoint is None:
             raise SystemFault(f"container {container.id} is not connected to network {network.name}")
@@ -411,7 +407,7 @@ class Networking:
             container.ports = port_map(sandbox)
         container.networks.pop(network.name, None)
         self._detach(container, network.name)
-        for _ in range(self.engine.profile.running_disconnect_events):
+        for _ in range(self.context.profile.running_disconnect_events):
             self._log(network, "disconnect", container)
 
     def _refuse_dying(self, container: Container) -> None:
@@ -436,10 +432,10 @@ class Networking:
             if network is not None:
                 networks.append(network)
             settings.clean()
-        sandbox = self.engine.controller.sandbox_by_container(container.id)
+        sandbox = self.context.controller.sandbox_by_container(container.id)
         if sandbox is not None:
             sandbox.delete()
-        if not self.engine.profile.stopped_keeps_sandbox_id:
+        if not self.context.profile.stopped_keeps_sandbox_id:
             container.sandbox_id = container.sandbox_key = ""
         for network in networks:
             self._log(network, "disconnect", container)
@@ -466,7 +462,7 @@ class Networking:
 
     def _log(self, network: Network, action: str, container: Container) -> None:
         attributes = {"container": container.id, "name": network.name, "type": network.driver_name}
-        self.engine.events.log("network", action, network.id, attributes)
+        self.context.events.log("network", action, network.id, attributes)
 
 
 def _endpoint_of(network: Network, container: Container) -> Endpoint | None:

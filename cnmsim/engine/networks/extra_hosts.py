@@ -8,36 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cnmsim.engine.context import EngineContext
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
     from cnmsim.libnetwork.network import Network
 
 
-def extra_hosts(engine: Engine, entries: Iterable[str], bridge: Network | None) -> list[tuple[str, str]]:
+def extra_hosts(context: EngineContext, entries: Iterable[str], bridge: Network | None) -> list[tuple[str, str]]:
     """Give names and addresses of entries `name:address`; `bridge` is the default network, whose gateway `host-gateway` is.
 
     Raises `SystemFault` if there is no such gateway.
     """
-    return [pair for entry in entries for pair in _of_entry(engine, entry, bridge)]
+    return [pair for entry in entries for pair in _of_entry(context, entry, bridge)]
 
 
-def _of_entry(engine: Engine, entry: str, bridge: Network | None) -> list[tuple[str, str]]:
+def _of_entry(context: EngineContext, entry: str, bridge: Network | None) -> list[tuple[str, str]]:
     name, _, address = entry.partition(":")
     if address != "host-gateway":
         return [(name, address.strip("[]"))]
-    gateways = _host_gateways(engine, bridge)
+    gateways = _host_gateways(context, bridge)
     if not gateways:
         raise SystemFault("unable to derive the IP value for host-gateway")
     return [(name, gateway) for gateway in gateways]
 
 
-def _host_gateways(engine: Engine, bridge: Network | None) -> list[str]:
-    if engine.config.host_gateway_ip:
-        return [each.strip() for each in engine.config.host_gateway_ip.split(",")]
+def _host_gateways(context: EngineContext, bridge: Network | None) -> list[str]:
+    if context.config.host_gateway_ip:
+        return [each.strip() for each in context.config.host_gateway_ip.split(",")]
     if bridge is None:
         return []
     found = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
-    return found if engine.profile.host_gateway_both_families else found[:1]
+    return found if context.profile.host_gateway_both_families else found[:1]

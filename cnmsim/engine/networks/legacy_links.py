@@ -7,11 +7,10 @@ docker-v29.7.2).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
-
-from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.store import ContainerStore
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.ports import asked_ports
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
@@ -19,79 +18,74 @@ from cnmsim.libnetwork.etchosts import update_address
 from cnmsim.libnetwork.options import LegacyLink, TransportPort
 from cnmsim.libnetwork.sandbox import Sandbox
 
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
-
 DEFAULT_NETWORK = "bridge"
 SandboxOf = Callable[[Container], Sandbox | None]
 
 
-@define
-class Links:
-    """The legacy links between the containers of one engine."""
+def check_links(store: ContainerStore, container: Container) -> None:
+    """Check that the targets of a container's links run and are on the default bridge. Raises `SystemFault`."""
+    if DEFAULT_NETWORK not in container.networks:
+        return
+    for alias, child in store.children(container).items():
+        if DEFAULT_NETWORK not in child.networks:
+            raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+        if not child.is_running:
+            raise SystemFault(f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}")
 
-    engine: Engine
 
-    def check(self, container: Container) -> None:
-        """Refuse to start a container whose link targets do not run, or are not on the default bridge."""
-        if DEFAULT_NETWORK not in container.networks:
-            return
-        for alias, child in self.engine.store.children(container).items():
-            if DEFAULT_NETWORK not in child.networks:
-                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
-            if not child.is_running:
-                raise SystemFault(
-                    f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}"
-                )
-
-    def hosts_entries(self, container: Container) -> list[tuple[str, str]]:
-        """Give names and address of every linked container, for /etc/hosts. Raises `SystemFault`."""
-        entries: list[tuple[str, str]] = []
-        if DEFAULT_NETWORK not in container.networks:
-            return entries
-        for alias, child in self.engine.store.children(container).items():
-            settings = child.networks.get(DEFAULT_NETWORK)
-            if settings is None:
-                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
-            names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
-            entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
+def hosts_entries(store: ContainerStore, container: Container) -> list[tuple[str, str]]:
+    """Return names and address of each linked container, for /etc/hosts. Raises `SystemFault`."""
+    entries: list[tuple[str, str]] = []
+    if DEFAULT_NETWORK not in container.networks:
         return entries
+    for alias, child in store.children(container).items():
+        settings = child.networks.get(DEFAULT_NETWORK)
+        if settings is None:
+            raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+        names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
+        entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
+    return entries
 
-    def as_options(self, container: Container) -> list[LegacyLink]:
-        """Give the links as libnetwork is told of them."""
-        links = []
-        for child in self.engine.store.children(container).values():
-            settings = child.networks.get(DEFAULT_NETWORK)
-            if settings is not None and settings.ip_address:
-                exposed, _ = asked_ports(
-                    child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
-                )
-                links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
-        return links
 
-    def environment(self, container: Container) -> list[str]:
-        """Give the variables that legacy links put into a container, in the releases that do so."""
-        if not self.engine.profile.legacy_link_env or DEFAULT_NETWORK not in container.networks:
-            return []
-        env: list[str] = []
-        for alias, child in self.engine.store.children(container).items():
-            settings = child.networks.get(DEFAULT_NETWORK)
-            if settings is None:
-                continue
-            exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
-            env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
-        return env
+def sandbox_links(store: ContainerStore, container: Container) -> list[LegacyLink]:
+    """Return a container's links as options of its sandbox."""
+    links = []
+    for child in store.children(container).values():
+        settings = child.networks.get(DEFAULT_NETWORK)
+        if settings is not None and settings.ip_address:
+            exposed, _ = asked_ports(
+                child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
+            )
+            links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
+    return links
 
-    def tell_parents(self, child: Container, settings: EndpointSettings, sandbox_of: SandboxOf) -> None:
-        """Write the present address of `child` into the hosts files of those that link to it."""
-        for alias, parent in self.engine.store.parents(child):
-            sandbox = sandbox_of(parent) if parent.is_running else None
-            if sandbox is None:
-                continue
-            for address in (settings.ip_address, settings.global_ipv6_address):
-                if address:
-                    text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
-                    sandbox.hosts_file.content = text.encode()
+
+def link_environment(context: EngineContext, container: Container) -> list[str]:
+    """Return the environment variables of a container's links; none in releases without them."""
+    if not context.profile.legacy_link_env or DEFAULT_NETWORK not in container.networks:
+        return []
+    env: list[str] = []
+    for alias, child in context.containers.children(container).items():
+        settings = child.networks.get(DEFAULT_NETWORK)
+        if settings is None:
+            continue
+        exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
+        env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
+    return env
+
+
+def update_parents(
+    store: ContainerStore, child: Container, settings: EndpointSettings, sandbox_of: SandboxOf
+) -> None:
+    """Write the addresses of `child` into /etc/hosts of each running container that links to it."""
+    for alias, parent in store.parents(child):
+        sandbox = sandbox_of(parent) if parent.is_running else None
+        if sandbox is None:
+            continue
+        for address in (settings.ip_address, settings.global_ipv6_address):
+            if address:
+                text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
+                sandbox.hosts_file.content = text.encode()
 
 
 def _link_variables(

@@ -6,10 +6,11 @@ Source: moby `daemon/network.go`, `daemon/network/filter.go`, `daemon/prune.go`,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import parse_timestamp, rfc3339, unix_ns
@@ -26,18 +27,15 @@ from cnmsim.libnetwork.ipam.validate import used_ipam_config, validate_ipam_conf
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
-
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})
 _ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"
 
 
 @define
 class Networks:
-    """The networks of one engine, one level above the controller's."""
+    """The networks of one context, one level above the controller's."""
 
-    engine: Engine
+    context: EngineContext
     #: Ids of the networks whose creator gave IPAM options, were they none: the others print `null`.
     _with_ipam_options: set[str] = field(factory=set, init=False)
 
@@ -45,28 +43,28 @@ class Networks:
 
     def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
         """Make a network of a create body as read. Raises an `EngineError`, having made nothing."""
-        engine, name = self.engine, body["Name"]
+        context, name = self.context, body["Name"]
         if name in PREDEFINED:
             raise Forbidden(f"operation is not permitted on predefined {name} network ")
         driver = body["Driver"] or "bridge"
         if driver == "overlay" and not self._is_manager():
             raise Forbidden(NOT_A_MANAGER)
         options = self._options(body, driver, api)
-        network = engine.controller.new_network(name, driver, options=options)
+        network = context.controller.new_network(name, driver, options=options)
         if body["IPAM"] and body["IPAM"]["Options"] is not None:
             self._with_ipam_options.add(network.id)
         self.log(network, "create")
         return network
 
     def _is_manager(self) -> bool:
-        cluster = self.engine.controller.cluster
+        cluster = self.context.controller.cluster
         return cluster is not None and cluster.is_manager
 
     def _options(self, body: dict[str, Any], driver: str, api: ApiVersion) -> NetworkOptions:
-        engine, profile = self.engine, self.engine.profile
+        context, profile = self.context, self.context.profile
         driver_opts = dict(body["Options"] or {})
         if not body["ConfigFrom"]:
-            driver_opts = {**engine.config.default_network_opts.get(driver, {}), **driver_opts}
+            driver_opts = {**context.config.default_network_opts.get(driver, {}), **driver_opts}
         asked4 = body["EnableIPv4"] if api.at_least("1.48") else None
         enable_ipv4 = enable_ipv6 = None
         if profile.validates_enable_driver_options:
@@ -98,7 +96,7 @@ class Networks:
 
     def find(self, term: str, *, for_removal: bool = False) -> Network:
         """Find a network by id, name or unique id prefix, with the errors of the REST layer."""
-        networks = self.engine.controller.networks
+        networks = self.context.controller.networks
         for kind, found in (
             ("", [network for network in networks if network.id == term]),
             ("name", [network for network in networks if network.name == term]),
@@ -116,14 +114,14 @@ class Networks:
         """Give the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
         wanted = filters or Filters()
         wanted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
-        return [network for network in self.engine.controller.networks if self._matches(network, wanted)]
+        return [network for network in self.context.controller.networks if self._matches(network, wanted)]
 
     def _matches(self, network: Network, filters: Filters) -> bool:
         is_predefined = network.name in PREDEFINED
         if "dangling" in filters:
             wants_dangling = filters.boolean("dangling", default=False)
             # Before 29 the list is filtered before it holds any container: every network of a user's counts.
-            is_used = bool(network.endpoints) and self.engine.profile.dangling_filter_sees_containers
+            is_used = bool(network.endpoints) and self.context.profile.dangling_filter_sees_containers
             if wants_dangling != (not is_predefined and not is_used):
                 return False
         for kind in filters.get("type"):
@@ -155,25 +153,25 @@ class Networks:
         """Remove every network of the user's that has no endpoint."""
         wanted = filters or Filters()
         wanted.validate(("label", "label!", "until"))
-        until = _until(wanted, unix_ns(self.engine.clock))
+        until = _until(wanted, unix_ns(self.context.clock))
         deleted: list[str] = []
-        for network in list(self.engine.controller.networks):
+        for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
                 continue
             if not wanted.match_labels(network.labels):
                 continue
             if "label!" in wanted and wanted.match_labels(network.labels, "label!"):
                 continue
-            if until is not None and created_ns(network, self.engine.clock) > until:
+            if until is not None and created_ns(network, self.context.clock) > until:
                 continue
             self.remove(network)
             deleted.append(network.name)
-        self.engine.events.log("network", "prune", "", {"reclaimed": "0"})
+        self.context.events.log("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted or None}
 
     def log(self, network: Network, action: str) -> None:
         """Log an event of a network."""
-        self.engine.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
+        self.context.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
 
     # --- views ---------------------------------------------------------------------------------------------------
 
@@ -181,11 +179,11 @@ class Networks:
         self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False
     ) -> dict[str, Any]:
         """Give a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
-        profile = self.engine.profile
+        profile = self.context.profile
         head: dict[str, Any] = {
             "Name": network.name,
             "Id": network.id,
-            "Created": rfc3339(created_ns(network, self.engine.clock)),
+            "Created": rfc3339(created_ns(network, self.context.clock)),
             "Scope": network.scope,
             "Driver": network.driver_name,
             **({"EnableIPv4": network.enable_ipv4} if profile.inspect_shows_enable_ipv4 else {}),
@@ -230,11 +228,11 @@ class Networks:
             if pools and asked:
                 shown = zip(asked, [*pools, *[None] * len(asked)], strict=False)
                 configs += [self._asked_view(config, pool) for config, pool in shown]
-            elif asked and (network.config_only or self.engine.profile.echoes_unused_ipv6_config):
+            elif asked and (network.config_only or self.context.profile.echoes_unused_ipv6_config):
                 configs += [self._asked_view(config, None) for config in asked]
             else:
                 missing += pools
-        configs += [_allocated_view(pool, self.engine.profile.inspect_gateway6_has_length) for pool in missing]
+        configs += [_allocated_view(pool, self.context.profile.inspect_gateway6_has_length) for pool in missing]
         has_options = network.id in self._with_ipam_options or network.options.ipam_options
         return {
             "Driver": network.options.ipam_driver,
@@ -244,7 +242,7 @@ class Networks:
 
     def _asked_view(self, config: IpamConfig, pool: IpamInfo | None) -> dict[str, Any]:
         gateway = config.gateway
-        if not gateway and pool and pool.gateway and self.engine.profile.inspect_shows_allocated_gateway:
+        if not gateway and pool and pool.gateway and self.context.profile.inspect_shows_allocated_gateway:
             gateway = format_ip(pool.gateway)
         view: dict[str, Any] = {"Subnet": str(pool.pool) if pool else config.subnet}
         if config.ip_range:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 
@@ -12,10 +12,13 @@ from cnmsim.engine.containers import archive, top
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.create import create_container
 from cnmsim.engine.containers.inspect import container_summary, inspect_container
+from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.listing import list_containers, prune_containers
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.containers.update import update_container
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
@@ -24,9 +27,6 @@ from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -75,75 +75,75 @@ class Attachment:
 class ContainerApi:
     """Containers, as the API has them. `id_` is an id, a name or the unique beginning of an id."""
 
-    engine: Engine
-
-    def _api(self, api: ApiVersion | None) -> ApiVersion:
-        return api or self.engine.api_version
+    context: EngineContext
+    networking: Networking
+    lifecycle: Lifecycle
 
     def find(self, id_: str) -> Container:
         """Find a container. Raises `NotFound` or `InvalidParameter`."""
-        return self.engine.store.get(id_)
+        return self.context.containers.get(id_)
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
         """GET /containers/json."""
         containers = list_containers(
-            self.engine,
+            self.context,
             Filters.parse(query.get("filters")),
             everything=truth(query, "all"),
             limit=number(query, "limit") or 0,
         )
         size = truth(query, "size")
-        return [container_summary(self.engine, each, self._api(api), size=size) for each in containers]
+        return [
+            container_summary(self.context, each, api or self.context.api_version, size=size) for each in containers
+        ]
 
     def create(
         self, body: Mapping[str, Any], query: Query = NO_QUERY, api: ApiVersion | None = None
     ) -> dict[str, Any]:
         """POST /containers/create."""
-        config, host_config, endpoints = bodies.read_container_create(self.engine.profile, body)
         container, warnings = create_container(
-            self.engine, query.get("name", ""), config, host_config, endpoints, self._api(api)
+            self.context, self.networking, query.get("name", ""), body, api or self.context.api_version
         )
         return {"Id": container.id, "Warnings": warnings}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /containers/{id}/json."""
-        return inspect_container(self.engine, self.find(id_), self._api(api), size=truth(query, "size"))
+        return inspect_container(
+            self.context, self.find(id_), api or self.context.api_version, size=truth(query, "size")
+        )
 
     def start(self, id_: str) -> bool:
         """POST /containers/{id}/start; `False` (304) if it runs already."""
-        return self.engine.lifecycle.start(self.find(id_))
+        return self.lifecycle.start(self.find(id_))
 
     async def start_attached(self, id_: str) -> bool:
         """POST /containers/{id}/start where a swarm's manager has to give the container an address first."""
-        return await self.engine.lifecycle.start_attached(self.find(id_))
+        return await self.lifecycle.start_attached(self.find(id_))
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop; `False` (304) if it does not run."""
         container = self.find(id_)
-        return await self.engine.lifecycle.stop(
-            container, signal=query.get("signal", ""), timeout_s=number(query, "t")
-        )
+        return await self.lifecycle.stop(container, signal=query.get("signal", ""), timeout_s=number(query, "t"))
 
     async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/restart."""
         container = self.find(id_)
         signal, timeout_s = query.get("signal", ""), number(query, "t")
         try:
-            await self.engine.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
+            await self.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
         except EngineError as error:
             raise type(error)(f"Cannot restart container {id_}: {error.message}") from None
 
     def kill(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/kill."""
-        self.engine.lifecycle.kill(self.find(id_), query.get("signal", ""))
+        self.lifecycle.kill(self.find(id_), query.get("signal", ""))
 
     def pause(self, id_: str) -> None:
         """POST /containers/{id}/pause."""
-        self.engine.lifecycle.pause(self.find(id_))
+        self.lifecycle.pause(self.find(id_))
 
     def unpause(self, id_: str) -> None:
         """POST /containers/{id}/unpause."""
-        self.engine.lifecycle.unpause(self.find(id_))
+        self.lifecycle.unpause(self.find(id_))
 
     def rename(self, id_: str, query: Query) -> None:
         """POST /containers/{id}/rename."""
@@ -154,26 +154,26 @@ class ContainerApi:
         if container.name == wanted.removeprefix("/"):
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            name = self.engine.store.free_name(wanted)
+            name = self.context.containers.free_name(wanted)
         except (InvalidParameter, Conflict) as error:
             raise type(error)(f"Error when allocating new name: {error.message}") from None
         before = container.name
-        self.engine.store.rename(container, name)
+        self.context.containers.rename(container, name)
         if container.is_running:
             try:
-                self.engine.networking.rename(container)
+                self.networking.rename(container)
             except EngineError:
-                self.engine.store.rename(container, before)
-                self.engine.networking.restore_endpoint_names(container)
+                self.context.containers.rename(container, before)
+                self.networking.restore_endpoint_names(container)
                 raise
-        self.engine.log_container(container, "rename", {"oldName": f"/{before}"})
+        self.context.log_container(container, "rename", {"oldName": f"/{before}"})
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/update."""
         asked = bodies.read(bodies.CONTAINER_UPDATE, body)
         container = self.find(id_)
         update_container(container, asked)
-        self.engine.log_container(container, "update")
+        self.context.log_container(container, "update")
         return {"Warnings": None}
 
     def remove(self, id_: str, query: Query = NO_QUERY) -> None:
@@ -181,12 +181,12 @@ class ContainerApi:
         container = self.find(id_)
         if truth(query, "link"):
             raise Conflict("Conflict, cannot remove the default link name of the container")
-        term = id_ if self.engine.profile.inspect_is_slim else f"/{container.name}"
-        self.engine.lifecycle.remove(container, force=truth(query, "force"), volumes=truth(query, "v"), term=term)
+        term = id_ if self.context.profile.inspect_is_slim else f"/{container.name}"
+        self.lifecycle.remove(container, force=truth(query, "force"), volumes=truth(query, "v"), term=term)
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /containers/prune."""
-        return prune_containers(self.engine, Filters.parse(query.get("filters")))
+        return prune_containers(self.context, self.lifecycle, Filters.parse(query.get("filters")))
 
     def wait(self, id_: str, query: Query = NO_QUERY) -> ExitAnswer:
         """POST /containers/{id}/wait: waiting has begun when this returns, and ends with `give_up` or the answer."""
@@ -195,7 +195,7 @@ class ContainerApi:
             raise InvalidParameter(f'invalid condition: "{condition}"')
         container = self.find(id_)
         exited = container.when(condition)
-        answer = ExitAnswer(self.engine.clock, partial(container.forget, exited))
+        answer = ExitAnswer(self.context.clock, partial(container.forget, exited))
         exited.add_done_callback(lambda future: answer.set_result({"StatusCode": future.result()}))
         return answer
 
@@ -206,7 +206,7 @@ class ContainerApi:
         if not streams:
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
         tail = query.get("tail", "all")
-        now_ns = unix_ns(self.engine.clock)
+        now_ns = unix_ns(self.context.clock)
         past = container.log.select(
             stdout="stdout" in streams,
             stderr="stderr" in streams,
@@ -233,8 +233,8 @@ class ContainerApi:
         past = []
         if truth(query, "logs"):
             past = [(line.stream, line.text) for line in container.log.lines if line.stream in outputs]
-        streams = self.engine.lifecycle.open_streams(container)
-        self.engine.log_container(container, "attach")
+        streams = self.lifecycle.open_streams(container)
+        self.context.log_container(container, "attach")
         return Attachment(streams, container.has_terminal, truth(query, "stdin"), outputs, past)
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
@@ -243,18 +243,18 @@ class ContainerApi:
         number(query, "h")
         number(query, "w")
         container.require_running()
-        self.engine.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
+        self.context.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
 
     def top(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
         """GET /containers/{id}/top."""
         container = self.find(id_)
         table = top.process_table(container, query.get("ps_args") or "-ef")
-        self.engine.log_container(container, "top")
+        self.context.log_container(container, "top")
         return table
 
     def stats(self, id_: str) -> dict[str, Any]:
         """GET /containers/{id}/stats: one reading."""
-        return top.statistics(self.engine, self.find(id_))
+        return top.statistics(self.context, self.find(id_))
 
     def changes(self, id_: str) -> archive.Changes:
         """GET /containers/{id}/changes."""

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 
-from cnmsim.engine.containers.execs import Exec, check_active, create_exec, find_exec, start_exec
+from cnmsim.engine.containers.exec import Exec
+from cnmsim.engine.containers.execs import check_active, create_exec, find_exec, start_exec
 from cnmsim.engine.containers.streams import Listener
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.query import NO_QUERY, Query, number
 from cnmsim.errors import EngineError
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 
 @define
 class ExecApi:
     """Execs, as the API has them."""
 
-    engine: Engine
+    context: EngineContext
 
     def create(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/exec."""
-        config = bodies.read_exec_create(self.engine.profile, body)
-        return {"Id": create_exec(self.engine, self.engine.store.get(id_), config).id}
+        config = bodies.read_exec_create(self.context.profile, body)
+        return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def asked_start(self, body: Any) -> dict[str, Any]:
         """Read the body of a start. Raises `InvalidParameter`."""
-        return bodies.read_exec_start(self.engine.profile, body)
+        return bodies.read_exec_start(self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
         """POST /exec/{id}/start. `on_output(stream, data)` is told all output from the first byte on.
@@ -39,15 +38,15 @@ class ExecApi:
         `Exec.streams` takes input, and `Exec.streams.ended` is done at the end.
         """
         asked = self.asked_start(body)
-        execution = find_exec(self.engine, id_)
+        execution = find_exec(self.context, id_)
         check_active(execution.container)
         if asked["Detach"]:
-            start_exec(self.engine, execution)
+            start_exec(self.context, execution)
             return execution
         if on_output is not None:
             execution.streams.listen(on_output)
         try:
-            start_exec(self.engine, execution)
+            start_exec(self.context, execution)
         except EngineError as error:
             if on_output is not None:
                 on_output("stdout", f"{error.message}\r\n".encode())
@@ -55,10 +54,10 @@ class ExecApi:
 
     def inspect(self, id_: str) -> dict[str, Any]:
         """GET /exec/{id}/json."""
-        return find_exec(self.engine, id_).view()
+        return find_exec(self.context, id_).view()
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /exec/{id}/resize. Only validates: no simulated program uses the size of its terminal."""
         number(query, "h")
         number(query, "w")
-        find_exec(self.engine, id_)
+        find_exec(self.context, id_)

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Objects, Removals
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, truth
 from cnmsim.errors import InvalidParameter, NotSimulated
-
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
 
 @define
 class ImageApi:
     """Images, as the API has them. `name` is a reference, an id or the unique beginning of an id."""
 
-    engine: Engine
+    context: EngineContext
 
     def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /images/json."""
-        store = self.engine.image_store
+        store = self.context.images
         return [store.summary(image) for image in store.list(Filters.parse(query.get("filters")))]
 
     def inspect(self, name: str) -> dict[str, Any]:
         """GET /images/{name}/json."""
-        store, profile = self.engine.image_store, self.engine.profile
+        store, profile = self.context.images, self.context.profile
         return store.inspect(store.get(name), engine_version=profile.version, is_slim=profile.inspect_is_slim)
 
     def history(self, name: str) -> Objects:
         """GET /images/{name}/history."""
-        store = self.engine.image_store
+        store = self.context.images
         return store.history(store.get(name))
 
     def create(self, query: Query) -> Iterator[dict[str, Any]]:
@@ -43,20 +41,20 @@ class ImageApi:
             raise NotSimulated("importing an image is not simulated; pull one, or add its meaning to the catalogue")
         if not query.get("fromImage"):
             raise InvalidParameter("invalid reference format")
-        return self.engine.image_store.pull(query["fromImage"], query.get("tag", ""))
+        return self.context.images.pull(query["fromImage"], query.get("tag", ""))
 
     def tag(self, name: str, query: Query) -> None:
         """POST /images/{name}/tag."""
-        self.engine.image_store.tag(name, query.get("repo", ""), query.get("tag", ""))
+        self.context.images.tag(name, query.get("repo", ""), query.get("tag", ""))
 
     def remove(self, name: str, query: Query = NO_QUERY) -> Removals:
         """DELETE /images/{name}."""
-        store = self.engine.image_store
+        store = self.context.images
         image = store.get(name)
-        users = [(each.id, each.is_running) for each in self.engine.store if each.image is image]
+        users = [(each.id, each.is_running) for each in self.context.containers if each.image is image]
         return store.remove(name, users, force=truth(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /images/prune."""
-        used = {container.image.id for container in self.engine.store}
-        return self.engine.image_store.prune(used, Filters.parse(query.get("filters")))
+        used = {container.image.id for container in self.context.containers}
+        return self.context.images.prune(used, Filters.parse(query.get("filters")))

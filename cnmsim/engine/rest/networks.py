@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define
 
 from cnmsim.engine.cluster.cluster_networks import ClusterNetworks
 from cnmsim.engine.containers.container import EndpointSettings
 from cnmsim.engine.containers.validate import check_mac_address
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.networks.attachment import Networking
+from cnmsim.engine.networks.networks import Networks
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
@@ -19,45 +22,42 @@ from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.network import Network
 from cnmsim.swarm.objects import Network as ClusterNetwork
 
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
-
 
 @define
 class NetworkApi:
     """Networks, as the API has them. `id_` is an id, a name or the unique beginning of an id."""
 
-    engine: Engine
-
-    def _api(self, api: ApiVersion | None) -> ApiVersion:
-        return api or self.engine.api_version
-
-    @property
-    def _cluster(self) -> ClusterNetworks:
-        return ClusterNetworks(self.engine)
+    context: EngineContext
+    networks: Networks
+    networking: Networking
+    _cluster: ClusterNetworks
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
         """GET /networks: those of the cluster first, on a manager."""
-        store, filters = self.engine.network_store, Filters.parse(query.get("filters"))
+        store, filters = self.networks, Filters.parse(query.get("filters"))
         networks = store.list(filters)
         of_cluster = self._cluster.views(filters)
         known = {each["Id"] for each in of_cluster}
-        local = [store.view(each, self._api(api), is_summary=True) for each in networks if each.id not in known]
+        local = [
+            store.view(each, api or self.context.api_version, is_summary=True)
+            for each in networks
+            if each.id not in known
+        ]
         return [*of_cluster, *local]
 
     def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
         """POST /networks/create. Raises `ManagerRedirect` for a network that has to be the whole cluster's."""
-        return self._create(bodies.read_network_create(self.engine.profile, body), api)
+        return self._create(bodies.read_network_create(self.context.profile, body), api)
 
     def _create(self, asked: dict[str, Any], api: ApiVersion | None) -> dict[str, Any]:
         if self._cluster.has(asked["Name"]):
             raise Conflict(f"network with name {asked['Name']} already exists")
-        network = self.engine.network_store.create(asked, self._api(api))
+        network = self.networks.create(asked, api or self.context.api_version)
         return {"Id": network.id, "Warning": ""}
 
     async def create_anywhere(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
         """POST /networks/create, by way of a manager where the network is to be the whole cluster's."""
-        asked = bodies.read_network_create(self.engine.profile, body)
+        asked = bodies.read_network_create(self.context.profile, body)
         try:
             return self._create(asked, api)
         except ManagerRedirect:
@@ -69,7 +69,7 @@ class NetworkApi:
         scope = query.get("scope") or ""
         found = self._find(id_, scope, prefers_cluster=True)
         if isinstance(found, Network):
-            return self.engine.network_store.view(found, self._api(api), is_verbose=is_verbose)
+            return self.networks.view(found, api or self.context.api_version, is_verbose=is_verbose)
         return self._cluster.view(found)
 
     def _find(
@@ -79,18 +79,18 @@ class NetworkApi:
 
         With `prefers_cluster` the cluster's own is given at once where the id or the scope says that it is meant.
         """
-        store = self.engine.network_store
+        store = self.networks
         of_cluster = self._cluster.all()
         own = self._cluster.find(term) if prefers_cluster else None
         if own is not None and (own.id.startswith(term) or scope == "swarm"):
-            return self.engine.controller.network_by_id(own.id) or own
+            return self.context.controller.network_by_id(own.id) or own
         if not of_cluster:
             local = store.find(term, for_removal=for_removal)
             if scope and scope != local.scope:
                 raise NotFound(f"network {term} not found")
             return local
         every: dict[str, Network | ClusterNetwork] = {each.id: each for each in of_cluster}
-        every.update((each.id, each) for each in self.engine.controller.networks)
+        every.update((each.id, each) for each in self.context.controller.networks)
         if scope:
             every = {
                 key: each
@@ -110,63 +110,63 @@ class NetworkApi:
 
     def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
         """POST /networks/{id}/connect."""
-        engine = self.engine
-        asked = bodies.read_network_connect(self.engine.profile, body)
+        context = self.context
+        asked = bodies.read_network_connect(self.context.profile, body)
         settings = EndpointSettings()
         if asked["EndpointConfig"] is not None:
             settings = EndpointSettings.from_body(asked["EndpointConfig"])
-            check_mac_address(engine.profile, id_, settings.wanted_mac)
-        honoured_from = engine.profile.connect_mac_api_version
-        if not (honoured_from and self._api(api).at_least(honoured_from)):
+            check_mac_address(context.profile, id_, settings.wanted_mac)
+        honoured_from = context.profile.connect_mac_api_version
+        if not (honoured_from and (api or self.context.api_version).at_least(honoured_from)):
             settings.wanted_mac = settings.mac_address = ""
-        container = engine.store.get(asked["Container"])
-        engine.networking.connect(container, id_, settings)
+        container = context.containers.get(asked["Container"])
+        self.networking.connect(container, id_, settings)
 
     async def connect_attached(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
         """POST /networks/{id}/connect where a swarm's manager has to give the container an address first."""
-        asked = bodies.read_network_connect(self.engine.profile, body)
+        asked = bodies.read_network_connect(self.context.profile, body)
         settings = EndpointSettings()
         if asked["EndpointConfig"] is not None:
             settings = EndpointSettings.from_body(asked["EndpointConfig"])
-        await self.engine.networking.attach_to(self.engine.store.get(asked["Container"]), id_, settings)
+        await self.networking.attach_to(self.context.containers.get(asked["Container"]), id_, settings)
         self.connect(id_, body, api)
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """POST /networks/{id}/disconnect."""
-        asked = bodies.read_network_disconnect(self.engine.profile, body)
+        asked = bodies.read_network_disconnect(self.context.profile, body)
         try:
-            container = self.engine.store.get(asked["Container"])
+            container = self.context.containers.get(asked["Container"])
         except NotFound:
             if not asked["Force"]:
                 raise
             self._force_endpoint_delete(asked["Container"], id_)
             return
-        self.engine.networking.disconnect(container, id_, force=asked["Force"])
+        self.networking.disconnect(container, id_, force=asked["Force"])
 
     def _force_endpoint_delete(self, name: str, id_: str) -> None:
-        endpoint = self.engine.controller.find_network(id_).endpoint_by_name(name)
+        endpoint = self.context.controller.find_network(id_).endpoint_by_name(name)
         if endpoint is None:
             raise NotFound(f"endpoint {name} not found")
         endpoint.delete(force=True)
 
     def remove(self, id_: str) -> None:
         """DELETE /networks/{id}, of this engine's own networks."""
-        store = self.engine.network_store
+        store = self.networks
         store.remove(store.find(id_, for_removal=True))
 
     async def remove_anywhere(self, id_: str) -> None:
         """DELETE /networks/{id}, by way of a manager where the network is the whole cluster's."""
         found = self._find(id_, for_removal=True)
         if isinstance(found, Network) and found.scope != "swarm":
-            self.engine.network_store.remove(found)
+            self.networks.remove(found)
             return
         await self._cluster.remove(found.id)
         if isinstance(found, Network) and not found.endpoints:
-            self.engine.network_store.remove(found)
+            self.networks.remove(found)
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /networks/prune, of this engine's own networks."""
-        return self.engine.network_store.prune(Filters.parse(query.get("filters")))
+        return self.networks.prune(Filters.parse(query.get("filters")))
 
     async def prune_anywhere(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /networks/prune, with those of the cluster on a manager."""

@@ -16,72 +16,72 @@ from cnmsim.engine.wire.swarm_schemas import CONFIG_SPEC, SECRET_SPEC
 from cnmsim.swarm.convert.secret import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import Cluster
 
 
 @define
 class SecretApi:
     """The secrets of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
 
-    engine: Engine
+    cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /secrets."""
         filters = secret_filters(Filters.parse(query.get("filters")))
-        return [secret_to_api(each) for each in await self.engine.cluster.control("list_secrets", filters)]
+        return [secret_to_api(each) for each in await self.cluster.control("list_secrets", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /secrets/{id}."""
-        return secret_to_api(await self.engine.cluster.control("find_secret", id_))
+        return secret_to_api(await self.cluster.control("find_secret", id_))
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /secrets/create."""
         spec = secret_spec_from_api(read(SECRET_SPEC, body))
-        self.engine.cluster.manager()
-        return {"ID": (await self.engine.cluster.control("create_secret", spec)).id}
+        self.cluster.manager()
+        return {"ID": (await self.cluster.control("create_secret", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /secrets/{id}/update."""
         spec = secret_spec_from_api(read(SECRET_SPEC, body))
         version = version_of(query, "secret")
-        secret = await self.engine.cluster.control("find_secret", id_)
-        await self.engine.cluster.control("update_secret", secret.id, version, spec)
+        secret = await self.cluster.control("find_secret", id_)
+        await self.cluster.control("update_secret", secret.id, version, spec)
 
     async def remove(self, id_: str) -> None:
         """DELETE /secrets/{id}."""
-        secret = await self.engine.cluster.control("find_secret", id_)
-        await self.engine.cluster.control("remove_secret", secret.id)
+        secret = await self.cluster.control("find_secret", id_)
+        await self.cluster.control("remove_secret", secret.id)
 
 
 @define
 class ConfigApi:
     """The configs of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
 
-    engine: Engine
+    cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /configs."""
         filters = config_filters(Filters.parse(query.get("filters")))
-        return [config_to_api(each) for each in await self.engine.cluster.control("list_configs", filters)]
+        return [config_to_api(each) for each in await self.cluster.control("list_configs", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /configs/{id}."""
-        return config_to_api(await self.engine.cluster.control("find_config", id_))
+        return config_to_api(await self.cluster.control("find_config", id_))
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /configs/create."""
         spec = config_spec_from_api(read(CONFIG_SPEC, body))
-        self.engine.cluster.manager()
-        return {"ID": (await self.engine.cluster.control("create_config", spec)).id}
+        self.cluster.manager()
+        return {"ID": (await self.cluster.control("create_config", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /configs/{id}/update."""
         spec = config_spec_from_api(read(CONFIG_SPEC, body))
         version = version_of(query, "config")
-        config = await self.engine.cluster.control("find_config", id_)
-        await self.engine.cluster.control("update_config", config.id, version, spec)
+        config = await self.cluster.control("find_config", id_)
+        await self.cluster.control("update_config", config.id, version, spec)
 
     async def remove(self, id_: str) -> None:
         """DELETE /configs/{id}."""
-        config = await self.engine.cluster.control("find_config", id_)
-        await self.engine.cluster.control("remove_config", config.id)
+        config = await self.cluster.control("find_config", id_)
+        await self.cluster.control("remove_config", config.id)

@@ -17,7 +17,8 @@ from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
 from cnmsim.swarm.objects import TaskSpec
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import Cluster
+    from cnmsim.engine.context import EngineContext
 
 _LABEL = "com.docker.swarm"
 
@@ -51,18 +52,19 @@ class ServiceLogReading:
 class ServiceLogs:
     """The logs of the services of a swarm."""
 
-    engine: Engine
+    context: EngineContext
+    cluster: Cluster
 
     async def of_service(self, id_: str, query: Query) -> ServiceLogReading:
         """GET /services/{id}/logs. Raises an `EngineError`."""
         options = self._options(query)
-        service = await self.engine.cluster.control("find_service", id_)
+        service = await self.cluster.control("find_service", id_)
         return self._reading(LogRequest((service.id,), (), options), service.spec.task, query)
 
     async def of_task(self, id_: str, query: Query) -> ServiceLogReading:
         """GET /tasks/{id}/logs. Raises an `EngineError`."""
         options = self._options(query)
-        task = await self.engine.cluster.control("find_task", id_)
+        task = await self.cluster.control("find_task", id_)
         return self._reading(LogRequest((), (task.id,), options), task.spec, query)
 
     def _reading(self, request: LogRequest, spec: TaskSpec, query: Query) -> ServiceLogReading:
@@ -73,7 +75,7 @@ class ServiceLogs:
         streams = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
         if not streams:
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
-        since_ns = log_moment(query.get("since", ""), unix_ns(self.engine.clock))
+        since_ns = log_moment(query.get("since", ""), unix_ns(self.context.clock))
         return LogOptions(streams, _tail(query.get("tail", "")), since_ns, truth(query, "follow"))
 
 

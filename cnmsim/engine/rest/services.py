@@ -20,7 +20,8 @@ from cnmsim.swarm.convert.task import task_to_api
 from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import Cluster
+    from cnmsim.engine.context import EngineContext
 
 _MODES = {Global: "global", Replicated: "replicated", ReplicatedJob: "replicated-job", GlobalJob: "global-job"}
 
@@ -29,17 +30,18 @@ _MODES = {Global: "global", Replicated: "replicated", ReplicatedJob: "replicated
 class ServiceApi:
     """The services of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
 
-    engine: Engine
+    context: EngineContext
+    cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
         """GET /services."""
         filters = Filters.parse(query.get("filters"))
         chosen = service_filters(filters)
-        found = await self.engine.cluster.control("list_services", chosen)
+        found = await self.cluster.control("list_services", chosen)
         services = [each for each in found if filters.exact_match("mode", _MODES[type(each.spec.mode)])]
         views = [self._view(each) for each in services]
-        if boolean(query, "status", tells_why=True) and (api or self.engine.api_version).at_least("1.41"):
-            statuses = await self.engine.cluster.control("service_statuses", [each.id for each in services])
+        if boolean(query, "status", tells_why=True) and (api or self.context.api_version).at_least("1.41"):
+            statuses = await self.cluster.control("service_statuses", [each.id for each in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {
                     "RunningTasks": status.running,
@@ -49,12 +51,12 @@ class ServiceApi:
         return views
 
     def _view(self, service: Service) -> dict[str, Any]:
-        return service_to_api(service, prints_old_networks=self.engine.profile.service_prints_old_networks)
+        return service_to_api(service, prints_old_networks=self.context.profile.service_prints_old_networks)
 
     async def inspect(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
         """GET /services/{id}."""
         return self._view(
-            await self.engine.cluster.control(
+            await self.cluster.control(
                 "find_service", id_, insert_defaults=boolean(query, "insertDefaults", tells_why=True)
             )
         )
@@ -62,13 +64,13 @@ class ServiceApi:
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /services/create."""
         asked = read(SERVICE_SPEC, body)
-        self.engine.cluster.manager()
-        service = await self.engine.cluster.control("create_service", await self._spec(asked))
+        self.cluster.manager()
+        service = await self.cluster.control("create_service", await self._spec(asked))
         return {"ID": service.id, "Warnings": None}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
         """POST /services/{id}/update."""
-        cluster = self.engine.cluster
+        cluster = self.cluster
         asked = read(SERVICE_SPEC, body)
         version = version_of(query, "service")
         cluster.manager()
@@ -82,8 +84,8 @@ class ServiceApi:
 
     async def remove(self, id_: str) -> None:
         """DELETE /services/{id}."""
-        service = await self.engine.cluster.control("find_service", id_)
-        await self.engine.cluster.control("remove_service", service.id)
+        service = await self.cluster.control("find_service", id_)
+        await self.cluster.control("remove_service", service.id)
 
     async def _spec(self, asked: Mapping[str, Any]) -> ServiceSpec:
         spec = service_spec_from_api(asked, self._random_name())
@@ -93,15 +95,15 @@ class ServiceApi:
         return evolve(spec, networks=(), task=evolve(spec.task, networks=tuple(networks)))
 
     def _random_name(self) -> str:
-        return self.engine.store.free_name("")
+        return self.context.containers.free_name("")
 
     async def _network_id(self, target: str) -> str:
         """Give the id of a network a service may use, by its name or id (populateNetworkID)."""
-        cluster = self.engine.cluster
+        cluster = self.cluster
         try:
             found = await cluster.control("find_network", target)
         except NotFound:
-            local = next((each for each in self.engine.controller.networks if target in {each.name, each.id}), None)
+            local = next((each for each in self.context.controller.networks if target in {each.name, each.id}), None)
             if local is None:
                 raise
             if local.name in {"bridge", "host", "none"}:
@@ -120,11 +122,11 @@ class ServiceApi:
 class TaskApi:
     """The tasks of a swarm, as the API has them."""
 
-    engine: Engine
+    cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /tasks."""
-        cluster = self.engine.cluster
+        cluster = self.cluster
         cluster.manager()
         filters = Filters.parse(query.get("filters"))
         filters.validate(TASK_FILTERS)
@@ -138,4 +140,4 @@ class TaskApi:
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /tasks/{id}."""
-        return self._view(await self.engine.cluster.control("find_task", id_))
+        return self._view(await self.cluster.control("find_task", id_))

@@ -19,7 +19,7 @@ from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.objects import ClusterSpec
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import Cluster
 
 _DEFAULT_PORT = "2377"
 
@@ -28,7 +28,7 @@ _DEFAULT_PORT = "2377"
 class SwarmApi:
     """The swarm an engine is in, as the API has it."""
 
-    engine: Engine
+    cluster: Cluster
 
     async def init(self, body: Mapping[str, Any]) -> str:
         """POST /swarm/init; gives the node's id."""
@@ -38,7 +38,7 @@ class SwarmApi:
         availability = availability_of(asked["Availability"])
         _check_name(asked["Spec"])
         pools = asked["DefaultAddrPool"]
-        return await self.engine.cluster.init(
+        return await self.cluster.init(
             listen=listen,
             advertise=asked["AdvertiseAddr"],
             data_path=asked["DataPathAddr"],
@@ -56,12 +56,12 @@ class SwarmApi:
         listen = _listen_address(asked)
         remotes = asked["RemoteAddrs"] or ()
         availability = availability_of(asked["Availability"])
-        self.engine.cluster.refuse_second()
+        self.cluster.refuse_second()
         if not remotes:
             raise InvalidParameter("at least 1 RemoteAddr is required to join")
         if "" in remotes:
             raise InvalidParameter('invalid remoteAddr "": invalid empty address')
-        await self.engine.cluster.join(
+        await self.cluster.join(
             remotes=[_with_port(each) for each in remotes],
             token=asked["JoinToken"],
             listen=listen,
@@ -72,18 +72,18 @@ class SwarmApi:
 
     async def leave(self, query: Query = NO_QUERY) -> None:
         """POST /swarm/leave."""
-        await self.engine.cluster.leave(force=truth(query, "force"))
+        await self.cluster.leave(force=truth(query, "force"))
 
     async def inspect(self) -> dict[str, Any]:
         """GET /swarm."""
-        return swarm_to_api(await self.engine.cluster.control("get_cluster"))
+        return swarm_to_api(await self.cluster.control("get_cluster"))
 
     async def update(self, body: Mapping[str, Any], query: Query) -> None:
         """POST /swarm/update."""
         asked = read(CLUSTER_SPEC, body)
         spec = cluster_spec_from_api(asked)
         _check_name(asked)
-        await self.engine.cluster.control(
+        await self.cluster.control(
             "update_cluster",
             version_of(query, "swarm"),
             spec,
@@ -94,11 +94,11 @@ class SwarmApi:
 
     async def unlock_key(self) -> dict[str, Any]:
         """GET /swarm/unlockkey."""
-        return {"UnlockKey": await self.engine.cluster.control("get_unlock_key")}
+        return {"UnlockKey": await self.cluster.control("get_unlock_key")}
 
     async def unlock(self, body: Mapping[str, Any]) -> None:
         """POST /swarm/unlock."""
-        await self.engine.cluster.unlock(read(SWARM_UNLOCK, body)["UnlockKey"])
+        await self.cluster.unlock(read(SWARM_UNLOCK, body)["UnlockKey"])
 
 
 def _check_name(spec: Mapping[str, Any]) -> None:
@@ -125,22 +125,22 @@ def _with_port(address: str) -> str:
 class NodeApi:
     """The nodes of a swarm, as the API has them. `id_` is an id, a name, the beginning of an id, or `self`."""
 
-    engine: Engine
+    cluster: Cluster
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /nodes."""
         filters = node_filters(Filters.parse(query.get("filters")))
-        return [node_to_api(each) for each in await self.engine.cluster.control("list_nodes", filters)]
+        return [node_to_api(each) for each in await self.cluster.control("list_nodes", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /nodes/{id}."""
-        return node_to_api(await self.engine.cluster.control("find_node", id_))
+        return node_to_api(await self.cluster.control("find_node", id_))
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /nodes/{id}/update."""
         asked = read(NODE_SPEC, body)
         version = version_of(query, "node")
-        cluster = self.engine.cluster
+        cluster = self.cluster
         cluster.manager()
         spec = node_spec_from_api(asked)
         node = await cluster.control("find_node", id_)
@@ -148,6 +148,6 @@ class NodeApi:
 
     async def remove(self, id_: str, query: Query = NO_QUERY) -> None:
         """DELETE /nodes/{id}."""
-        cluster = self.engine.cluster
+        cluster = self.cluster
         node = await cluster.control("find_node", id_)
         await cluster.control("remove_node", node.id, force=truth(query, "force"))

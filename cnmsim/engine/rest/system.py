@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.daemon.event_log import LoggedEvent
-from cnmsim.engine.daemon.system import disk_usage_view, info_view, swarm_view, version_view
+from cnmsim.engine.daemon.system import NO_SWARM, disk_usage_view, info_view, version_view
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query
@@ -15,7 +16,7 @@ from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import GetCluster
 
 
 @define
@@ -35,23 +36,28 @@ class EventReading:
 class SystemApi:
     """The engine itself, as the API has it."""
 
-    engine: Engine
+    context: EngineContext
+    _get_cluster: GetCluster
 
-    def _api(self, api: ApiVersion | None) -> ApiVersion:
-        return api or self.engine.api_version
+    def _swarm(self) -> dict[str, Any]:
+        if self.context.controller.cluster is None:
+            return NO_SWARM
+        from cnmsim.engine.cluster.info import swarm_info
+
+        return swarm_info(self._get_cluster())
 
     def negotiate(self, text: str) -> ApiVersion:
         """Check the version in the path of a request; "" is the latest. Raises `InvalidParameter`."""
-        profile = self.engine.profile
+        profile = self.context.profile
         if not text:
-            return self.engine.api_version
+            return self.context.api_version
         wanted = ApiVersion.parse(text)
         if wanted < ApiVersion.parse(profile.min_api_version):
             raise InvalidParameter(
                 f"client version {wanted} is too old. Minimum supported API version is {profile.min_api_version},"
                 " please upgrade your client to a newer version"
             )
-        if wanted > self.engine.api_version:
+        if wanted > self.context.api_version:
             raise InvalidParameter(
                 f"client version {wanted} is too new. Maximum supported API version is {profile.api_version}"
             )
@@ -59,36 +65,36 @@ class SystemApi:
 
     def ping_headers(self) -> dict[str, str]:
         """Give the headers of `/_ping`, whose body is `OK`; all answers carry them save the caching ones."""
-        swarm = swarm_view(self.engine)
+        swarm = self._swarm()
         state = swarm["LocalNodeState"]
         if state == "active":
             state += "/manager" if swarm["ControlAvailable"] else "/worker"
         return {
-            "Api-Version": self.engine.profile.api_version,
+            "Api-Version": self.context.profile.api_version,
             "Builder-Version": "2",
             "Cache-Control": "no-cache, no-store, must-revalidate",
-            "Docker-Experimental": str(self.engine.config.experimental).lower(),
+            "Docker-Experimental": str(self.context.config.experimental).lower(),
             "Ostype": "linux",
             "Pragma": "no-cache",
-            "Server": f"Docker/{self.engine.profile.version} (linux)",
+            "Server": f"Docker/{self.context.profile.version} (linux)",
             "Swarm": state,
         }
 
     def version(self) -> dict[str, Any]:
         """GET /version."""
-        return version_view(self.engine)
+        return version_view(self.context)
 
     def info(self, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /info."""
-        return info_view(self.engine, self._api(api))
+        return info_view(self.context, self._swarm(), api or self.context.api_version)
 
     def disk_usage(self, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /system/df."""
-        return disk_usage_view(self.engine, self._api(api))
+        return disk_usage_view(self.context, api or self.context.api_version)
 
     def events(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> EventReading:
         """GET /events."""
-        now_ns = unix_ns(self.engine.clock)
+        now_ns = unix_ns(self.context.clock)
         since = parse_timestamp(query["since"], now_ns) if query.get("since") else None
         until = parse_timestamp(query["until"], now_ns) if query.get("until") else None
         if since is not None and until is not None and until < since:
@@ -96,6 +102,8 @@ class SystemApi:
         filters = Filters.parse(query.get("filters"))
         past: list[LoggedEvent] = []
         if since is not None or until is not None:
-            past = self.engine.events.select(since, until, filters)
-        has_legacy_fields = not (self.engine.profile.inspect_is_slim and self._api(api).at_least("1.52"))
+            past = self.context.events.select(since, until, filters)
+        has_legacy_fields = not (
+            self.context.profile.inspect_is_slim and (api or self.context.api_version).at_least("1.52")
+        )
         return EventReading(past, until, filters, has_legacy_fields)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.engine.cluster.params import version_of
+from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, truth
 from cnmsim.errors import NotFound, NotSimulated, Unavailable
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.cluster.cluster import GetCluster
 
 _CLUSTER_VOLUMES = "cluster volumes are not simulated: no CSI plugin would make them"
 _NO_CLUSTER_VOLUME = "volume {} not found"
@@ -25,20 +26,21 @@ _NO_CLUSTER_VOLUME = "volume {} not found"
 class VolumeApi:
     """Volumes, as the API has them."""
 
-    engine: Engine
+    context: EngineContext
+    _get_cluster: GetCluster
 
     def list(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """GET /volumes."""
-        volumes = self.engine.volume_store.list(Filters.parse(query.get("filters")))
+        volumes = self.context.volumes.list(Filters.parse(query.get("filters")))
         return {"Volumes": [volume.view() for volume in volumes], "Warnings": None}
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /volumes/create."""
         asked = bodies.read(bodies.VOLUME_CREATE, body)
         if asked["ClusterVolumeSpec"] is not None:
-            self.engine.cluster.manager()
+            self._get_cluster().manager()
             raise NotSimulated(_CLUSTER_VOLUMES)
-        volume = self.engine.volume_store.create(
+        volume = self.context.volumes.create(
             asked["Name"], driver=asked["Driver"], labels=asked["Labels"], options=asked["DriverOpts"]
         )
         return volume.view()
@@ -46,11 +48,11 @@ class VolumeApi:
     def inspect(self, name: str) -> dict[str, Any]:
         """GET /volumes/{name}."""
         with self._asking_swarm(name):
-            return self.engine.volume_store.get(name).view()
+            return self.context.volumes.get(name).view()
 
     def update(self, name: str, query: Query = NO_QUERY) -> None:
         """PUT /volumes/{name}: only cluster volumes can be changed, and there are none."""
-        if not self.engine.cluster.is_manager:
+        if not self._get_cluster().is_manager:
             raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
         version_of(query, "volume")
         raise NotFound(_NO_CLUSTER_VOLUME.format(name))
@@ -61,15 +63,15 @@ class VolumeApi:
         try:
             yield
         except NotFound:
-            if self.engine.cluster.is_manager:
+            if self._get_cluster().is_manager:
                 raise NotFound(_NO_CLUSTER_VOLUME.format(name)) from None
             raise
 
     def remove(self, name: str, query: Query = NO_QUERY) -> None:
         """DELETE /volumes/{name}."""
         with self._asking_swarm(name):
-            self.engine.volume_store.remove(name, force=truth(query, "force"))
+            self.context.volumes.remove(name, force=truth(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /volumes/prune."""
-        return self.engine.volume_store.prune(Filters.parse(query.get("filters")))
+        return self.context.volumes.prune(Filters.parse(query.get("filters")))

@@ -7,38 +7,36 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnmsim.engine.containers.container import Mount
+from cnmsim.engine.context import EngineContext
 from cnmsim.errors import InvalidParameter
 
-if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
 
-
-def mounts_of(engine: Engine, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
+def mounts_of(context: EngineContext, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
     """Make the mounts that a container's body asks for, with their volumes. Raises `InvalidParameter` or `NotFound`."""
     mounts: dict[str, Mount] = {}
     for term in host_config["VolumesFrom"] or ():
         source, _, mode = term.partition(":")
-        for mount in engine.store.get(source).mounts:
+        for mount in context.containers.get(source).mounts:
             mounts[mount.destination] = Mount(
                 mount.type, mount.source, mount.destination, mount.name, mode, mode != "ro" and mount.is_writable
             )
     for text in host_config["Binds"] or ():
-        mount = _bind(engine, text)
+        mount = _bind(context, text)
         mounts[mount.destination] = mount
     for asked in host_config.get("Mounts") or ():
-        mount = _asked_mount(engine, asked)
+        mount = _asked_mount(context, asked)
         mounts[mount.destination] = mount
     for path in config["Volumes"] or {}:
         if path not in mounts:
-            volume = engine.volume_store.create()
+            volume = context.volumes.create()
             mounts[path] = Mount("volume", volume.mountpoint, path, volume.name)
     return [mounts[path] for path in sorted(mounts)]
 
 
-def _bind(engine: Engine, text: str) -> Mount:
+def _bind(context: EngineContext, text: str) -> Mount:
     parts = text.split(":")
     if len(parts) not in (2, 3) or not parts[1].startswith("/"):
         raise InvalidParameter(f"invalid volume specification: '{text}'")
@@ -46,11 +44,11 @@ def _bind(engine: Engine, text: str) -> Mount:
     mode = parts[2] if len(parts) == 3 else ""
     if source.startswith("/"):
         return Mount("bind", source, destination, "", mode, "ro" not in mode.split(","))
-    volume = engine.volume_store.create(source)
+    volume = context.volumes.create(source)
     return Mount("volume", volume.mountpoint, destination, volume.name, mode or "z", "ro" not in mode.split(","))
 
 
-def _asked_mount(engine: Engine, asked: dict[str, Any]) -> Mount:
+def _asked_mount(context: EngineContext, asked: dict[str, Any]) -> Mount:
     kind, target = asked.get("Type") or "", asked.get("Target") or ""
     if fault := _fault(kind, target, asked):
         raise InvalidParameter(f'invalid mount config for type "{kind}": {fault}')
@@ -59,7 +57,7 @@ def _asked_mount(engine: Engine, asked: dict[str, Any]) -> Mount:
         return Mount(kind, source, target, is_writable=is_writable)
     options = asked.get("VolumeOptions") or {}
     driver = options.get("DriverConfig") or {}
-    volume = engine.volume_store.create(
+    volume = context.volumes.create(
         source, driver=driver.get("Name") or "", labels=options.get("Labels"), options=driver.get("Options")
     )
     return Mount("volume", volume.mountpoint, target, volume.name, "z", is_writable)

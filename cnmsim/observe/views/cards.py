@@ -11,6 +11,7 @@ from typing import Any
 from cnmsim.engine.client.containers import Container
 from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.services import Service
+from cnmsim.engine.client.swarm import NodeCollection
 from cnmsim.engine.engine import Engine
 from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, table
 
@@ -144,7 +145,10 @@ def _service(service: Service) -> str:
         ("ports", ", ".join(ports)),
     ]
     tasks = sorted(service.tasks(), key=lambda each: (each.get("Slot", 0), each["DesiredState"] != "running"))
-    hosts = {each.id: each.attrs.get("Description", {}).get("Hostname", "") for each in service.engine.nodes.list()}
+    hosts = {
+        each.id: each.attrs.get("Description", {}).get("Hostname", "")
+        for each in NodeCollection(service.engine).list()
+    }
     rows = [
         (str(each.get("Slot", "")), hosts.get(each.get("NodeID", "")) or each.get("NodeID", "")[:12], each["Status"]["State"], each["DesiredState"], each["Status"].get("Err", ""))
         for each in tasks

@@ -1,0 +1,68 @@
+"""The engine as docker-py's objects use it: its API, its parts, and the clock that blocking calls advance."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnmsim.engine.backend import Backend
+from cnmsim.engine.containers.lifecycle import Lifecycle
+from cnmsim.engine.containers.store import ContainerStore
+from cnmsim.engine.daemon.event_log import EventLog
+from cnmsim.engine.images.images import ImageStore
+from cnmsim.engine.networks.attachment import Networking
+from cnmsim.engine.networks.networks import Networks
+from cnmsim.engine.rest.rest import Rest
+from cnmsim.engine.volumes.volumes import VolumeStore
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Program
+from cnmsim.kernel.task import Future, run_until
+from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.controller import Controller
+from cnmsim.libnetwork.profile import Profile
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.cluster import GetCluster
+    from cnmsim.engine.containers.exec import Exec
+
+T = TypeVar("T")
+
+
+class Session:
+    """Access to one engine. `backend` holds its parts, which the other attributes name; `get_cluster` returns its `Cluster`."""
+
+    def __init__(self, backend: Backend, get_cluster: GetCluster) -> None:
+        context = backend.context
+        self.backend = backend
+        self.get_cluster = get_cluster
+        self.machine: Machine = context.machine
+        self.clock: Clock = context.clock
+        self.profile: Profile = context.profile
+        self.config: DaemonConfig = context.config
+        self.programs: Mapping[str, Program] = context.programs
+        self.events: EventLog = context.events
+        self.store: ContainerStore = context.containers
+        self.image_store: ImageStore = context.images
+        self.volume_store: VolumeStore = context.volumes
+        self.controller: Controller = context.controller
+        self.execs: dict[str, Exec] = context.execs
+        self.networking: Networking = backend.networking
+        self.network_store: Networks = backend.networks
+        self.lifecycle: Lifecycle = backend.lifecycle
+        self.rest = Rest(backend, get_cluster)
+
+    @property
+    def id(self) -> str:
+        """The daemon's id, as `docker info` prints it."""
+        return self.backend.context.id
+
+    @property
+    def api_version(self) -> ApiVersion:
+        """The latest API version that the engine speaks."""
+        return self.backend.context.api_version
+
+    def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """Let virtual time pass until `awaitable` is done, and return its result. Raises what it raised, or `TimeoutError`."""
+        return run_until(self.clock, awaitable, timeout_s)

@@ -1,0 +1,124 @@
+"""Health checks: a command run in a container at intervals.
+
+Source: moby `daemon/health.go`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.exec import Exec
+from cnmsim.engine.containers.execs import create_exec, start_exec
+from cnmsim.engine.containers.health import Health
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.errors import EngineError
+from cnmsim.kernel.clock import NS_PER_S, Timer
+from cnmsim.kernel.process import SIGKILL
+from cnmsim.kernel.task import Future
+
+_INTERVAL_S, _TIMEOUT_S, _START_INTERVAL_S, _RETRIES = 30.0, 30.0, 5.0, 3
+_KEPT_OUTPUT = 4096
+
+
+def start_monitor(context: EngineContext, container: Container) -> None:
+    """Start the health checks of a container whose process has just started, if it has any."""
+    options = container.config.get("Healthcheck")
+    if options and options.get("Test") not in (None, [], ["NONE"]):
+        container.health = HealthMonitor(context, container, options).health
+
+
+@define(eq=False)
+class HealthMonitor:
+    """Checks one running container at intervals. `options` is the `Healthcheck` of its configuration."""
+
+    _context: EngineContext
+    _container: Container
+    _options: dict[str, Any]
+    health: Health = field(init=False)
+    _timer: Timer | None = field(default=None, init=False)
+    _has_ended: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.health = Health(self._end)
+        self._schedule()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _seconds(self, key: str, default: float) -> float:
+        value = self._options.get(key, 0)
+        return float(value) / NS_PER_S if value else default
+
+    @property
+    def _is_in_start_period(self) -> bool:
+        started = self._container.started_ns or 0
+        return unix_ns(self._context.clock) - started < int(self._options.get("StartPeriod", 0))
+
+    def _schedule(self) -> None:
+        if self._has_ended:
+            return
+        pause_s = self._seconds("Interval", _INTERVAL_S)
+        if self.health.status == "starting" and self._is_in_start_period:
+            pause_s = self._seconds("StartInterval", _START_INTERVAL_S)
+        self._timer = self._context.clock.call_later(pause_s, self._probe)
+
+    def _probe(self) -> None:
+        if self._has_ended or self._container.process is None or self._container.process.is_paused:
+            self._schedule()
+            return
+        test = list(self._options["Test"])
+        command = ["/bin/sh", "-c", *test[1:2]] if test[0] == "CMD-SHELL" else test[1:]
+        body = {
+            "User": "", "Privileged": False, "Tty": False, "ConsoleSize": None, "AttachStdin": False,
+            "AttachStderr": True, "AttachStdout": True, "DetachKeys": "", "Env": None, "WorkingDir": "",
+            "Cmd": command,
+        }  # fmt: skip
+        began_ns = unix_ns(self._context.clock)
+        output = bytearray()
+        try:
+            execution = create_exec(self._context, self._container, body)
+            execution.streams.listen(lambda _stream, data: output.extend(data))
+            start_exec(self._context, execution)
+        except EngineError as error:
+            self._record(began_ns, -1, error.message)
+            return
+        timeout_s = self._seconds("Timeout", _TIMEOUT_S)
+        timer = self._context.clock.call_later(timeout_s, self._time_out, execution, began_ns, timeout_s)
+
+        def done(future: Future[int]) -> None:
+            if timer.is_pending:
+                timer.cancel()
+                self._record(began_ns, future.result(), output[:_KEPT_OUTPUT].decode(errors="replace"))
+
+        execution.streams.ended.add_done_callback(done)
+
+    def _time_out(self, execution: Exec, began_ns: int, timeout_s: float) -> None:
+        if execution.process is not None:
+            execution.process.kill(SIGKILL)
+        self._record(began_ns, -1, f"Health check exceeded timeout ({timeout_s:g}s)")
+
+    def _record(self, began_ns: int, exit_code: int, output: str) -> None:
+        if self._has_ended:
+            return
+        health, status = self.health, self.health.status
+        ended_ns = unix_ns(self._context.clock)
+        health.results.append(
+            {"Start": rfc3339(began_ns), "End": rfc3339(ended_ns), "ExitCode": exit_code, "Output": output}
+        )
+        if exit_code == 0:
+            health.failing_streak, status = 0, "healthy"
+        elif not (status == "starting" and self._is_in_start_period):
+            health.failing_streak += 1
+            if health.failing_streak >= (self._options.get("Retries") or _RETRIES):
+                status = "unhealthy"
+        if status != health.status:
+            health.status = status
+            self._context.log_container(self._container, f"health_status: {status}")
+            health.notify_watchers()
+        self._schedule()
