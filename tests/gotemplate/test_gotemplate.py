@@ -12,8 +12,8 @@ from cnmsim.gotemplate import Function, Struct, TemplateError, execute
 #: What `docker context inspect default` lets templates see, as far as these use it.
 CONTEXT = Struct("context.contextWithTLSListing", {"Name": "default", "Endpoints": {"docker": "x"}})
 FUNCTIONS = {
-    "lower": Function(lambda text: str(text).lower(), 1, texts=True),
-    "upper": Function(lambda text: str(text).upper(), 1, texts=True),
+    "lower": Function(lambda text: str(text).lower(), 1, needs_strings=True),
+    "upper": Function(lambda text: str(text).upper(), 1, needs_strings=True),
 }
 FILLED = {
     "{{with .Name}}{{.}}{{end}}": "default",
@@ -103,7 +103,7 @@ def test_what_a_function_complains_of_is_told_with_its_call() -> None:
         raise TemplateError("secret target a not found")
 
     with pytest.raises(TemplateError) as refused:
-        execute("expansion", '{{secret "a"}}', "", {"secret": Function(refuse, 1, texts=True)})
+        execute("expansion", '{{secret "a"}}', "", {"secret": Function(refuse, 1, needs_strings=True)})
     assert str(refused.value) == (
         'template: expansion:1:2: executing "expansion" at <secret "a">: error calling secret: secret target a not found'
     )

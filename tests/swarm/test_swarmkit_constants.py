@@ -9,8 +9,8 @@ import re
 
 import pytest
 from attrs import evolve
-from fakes import FakeAgent, FakeCluster
-from test_raft import Managers
+from support.raft_group import Managers
+from support.swarm_fakes import FakeAgent, FakeCluster
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.swarm import node
