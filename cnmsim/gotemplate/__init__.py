@@ -1,6 +1,7 @@
-"""Go's text/template, as far as its values are texts, numbers, maps and structs: what SwarmKit fills specs and payloads in with.
+"""Go's text/template for values that are strings, numbers, booleans, maps and structs.
 
-Source: Go `text/template` (exec.go, funcs.go) and `text/template/parse`.
+SwarmKit expands task specs, secrets and configs with it. Source: Go `text/template` (exec.go, funcs.go) and
+`text/template/parse`.
 """
 
 from cnmsim.gotemplate.execute import execute

@@ -1,4 +1,4 @@
-"""Fills a template in (Go `text/template`, exec.go)."""
+"""Execution of parsed templates (Go `text/template`, exec.go)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cnmsim.gotemplate.nodes import (
     Dot,
     Field,
     Identifier,
-    Jump,
+    LoopControl,
     Nil,
     Node,
     Pipe,
@@ -29,44 +29,47 @@ from cnmsim.gotemplate.nodes import (
     Variable,
 )
 from cnmsim.gotemplate.parser import parse
-from cnmsim.gotemplate.values import Struct, Value, is_true, quoted, shown, type_name
+from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, quote, type_name
 
-_MOST_CALLS = 100_000
-
-
-class _Missing:
-    """That nothing was handed on in a pipeline."""
+_MAX_CALL_DEPTH = 100_000
 
 
-_MISSING = _Missing()
-_Handed: TypeAlias = Value | _Missing
+class _NoPipedValue:
+    """Type of the marker for "no value was piped into this command"; `None` is a value of its own (nil)."""
+
+
+_NO_PIPED_VALUE = _NoPipedValue()
+_Piped: TypeAlias = Value | _NoPipedValue
 
 
 def execute(name: str, text: str, data: Value, functions: Mapping[str, Function]) -> str:
-    """Fill in a template with a value; keys that a map lacks are errors (`missingkey=error`). Raises `TemplateError`."""
-    known = {**BUILTINS, **functions}
-    template = parse(name, text, known)
-    written: list[str] = []
-    run = _Run(template, name, known, written, [("$", data)])
+    """Return the output of a template for `data`.
+
+    A key missing in a map is an error (`missingkey=error`). Raises `TemplateError`.
+    """
+    all_functions = {**BUILTINS, **functions}
+    template = parse(name, text, all_functions)
+    output: list[str] = []
+    run = _Run(template, name, all_functions, output, [("$", data)])
     run.walk(template.body, data)
-    return "".join(written)
+    return "".join(output)
 
 
-class _Jumped(Exception):
-    """`break` or `continue` was met."""
+class _LoopControl(Exception):
+    """Raised by `break` and `continue`; caught by the innermost `range`."""
 
 
 @define
 class _Run:
-    """One execution of a template, or of one that it calls."""
+    """One execution of a template, or of an associated template that it invokes."""
 
     template: Template
     name: str
     functions: Mapping[str, Function]
-    written: list[str]
+    output: list[str]
     variables: list[tuple[str, Value]]
     depth: int = 0
-    #: What is being evaluated, as errors quote it.
+    #: The node being evaluated: error messages quote it and its position.
     at: Node | Command | Call | Statement | None = field(default=None, init=False)
 
     def _fail(self, message: str) -> NoReturn:
@@ -78,7 +81,7 @@ class _Run:
         column = len(before[before.rfind("\n") + 1 :].encode(errors="surrogateescape"))
         line = before.count("\n") + 1
         return TemplateError(
-            f"template: {self.template.name}:{line}:{column}: executing {quoted(self.name)} at <{self.at}>: {message}"
+            f"template: {self.template.name}:{line}:{column}: executing {quote(self.name)} at <{self.at}>: {message}"
         )
 
     # ---- statements
@@ -87,27 +90,27 @@ class _Run:
         for statement in body:
             match statement:
                 case Text():
-                    self.written.append(statement.text)
+                    self.output.append(statement.text)
                 case Action():
                     value = self._pipe(statement.pipe, dot)
                     if not statement.pipe.variables:
-                        self.written.append("<no value>" if value is None else shown(value))
+                        self.output.append("<no value>" if value is None else format_value(value))
                 case Branch(kind="range"):
                     self._range(statement, dot)
                 case Branch():
                     self._branch(statement, dot)
                 case Call():
                     self._call(statement, dot)
-                case Jump():
-                    raise _Jumped(statement.kind)
+                case LoopControl():
+                    raise _LoopControl(statement.kind)
 
     def _branch(self, branch: Branch, dot: Value) -> None:
         count = len(self.variables)
         value = self._pipe(branch.pipe, dot)
         if is_true(value):
-            self.walk(branch.then, value if branch.kind == "with" else dot)
+            self.walk(branch.body, value if branch.kind == "with" else dot)
         else:
-            self.walk(branch.otherwise, dot)
+            self.walk(branch.else_body, dot)
         del self.variables[count:]
 
     def _range(self, branch: Branch, dot: Value) -> None:
@@ -119,32 +122,32 @@ class _Run:
         elif isinstance(over, int) and not isinstance(over, bool):
             items = [(number, number) for number in range(over)]
         elif over is not None:
-            self._fail(f"range can't iterate over {shown(over)}")
+            self._fail(f"range can't iterate over {format_value(over)}")
         inside = len(self.variables)
         for key, value in items:
             names = branch.pipe.variables
             for name, item in zip(names, (value,) if len(names) == 1 else (key, value), strict=False):
                 self._set(name, item)
             try:
-                self.walk(branch.then, value)
-            except _Jumped as jump:
+                self.walk(branch.body, value)
+            except _LoopControl as jump:
                 if str(jump) == "break":
                     break
             del self.variables[inside:]
         del self.variables[inside:]
         if not items:
-            self.walk(branch.otherwise, dot)
+            self.walk(branch.else_body, dot)
         del self.variables[count:]
 
     def _call(self, call: Call, dot: Value) -> None:
         self.at = call
         body = self.template.defined.get(call.name)
         if body is None:
-            self._fail(f"template {quoted(call.name)} not defined")
-        if self.depth == _MOST_CALLS:
-            self._fail(f"exceeded maximum template depth ({_MOST_CALLS})")
+            self._fail(f"template {quote(call.name)} not defined")
+        if self.depth == _MAX_CALL_DEPTH:
+            self._fail(f"exceeded maximum template depth ({_MAX_CALL_DEPTH})")
         data = self._pipe(call.pipe, dot) if call.pipe is not None else None
-        inner = _Run(self.template, call.name, self.functions, self.written, [("$", data)], self.depth + 1)
+        inner = _Run(self.template, call.name, self.functions, self.output, [("$", data)], self.depth + 1)
         inner.walk(body, data)
 
     # ---- variables
@@ -157,8 +160,8 @@ class _Run:
         self._fail(f"undefined variable: {name}")
 
     def _variable(self, name: str) -> Value:
-        for known, value in reversed(self.variables):
-            if known == name:
+        for all_functions, value in reversed(self.variables):
+            if all_functions == name:
                 return value
         raise self._error(f"undefined variable: {name}")
 
@@ -166,25 +169,25 @@ class _Run:
 
     def _pipe(self, pipe: Pipe, dot: Value) -> Value:
         self.at = pipe
-        handed: _Handed = _MISSING
+        piped: _Piped = _NO_PIPED_VALUE
         for command in pipe.commands:
-            handed = self._command(command, dot, handed)
-        assert not isinstance(handed, _Missing)
+            piped = self._command(command, dot, piped)
+        assert not isinstance(piped, _NoPipedValue)
         for name in pipe.variables:
             if pipe.assigns:
-                self._set(name, handed)
+                self._set(name, piped)
             else:
-                self.variables.append((name, handed))
-        return handed
+                self.variables.append((name, piped))
+        return piped
 
-    def _command(self, command: Command, dot: Value, handed: _Handed) -> Value:
+    def _command(self, command: Command, dot: Value, piped: _Piped) -> Value:
         first = command.operands[0]
-        has_more = len(command.operands) > 1 or not isinstance(handed, _Missing)
+        has_more = len(command.operands) > 1 or not isinstance(piped, _NoPipedValue)
         match first:
             case Field() | Chain() | Variable():
                 return self._reference(first, dot, has_more=has_more)
             case Identifier():
-                return self._function(first, command, command.operands[1:], dot, handed)
+                return self._function(first, command, command.operands[1:], dot, piped)
         if not isinstance(first, Pipe):
             self.at = first
         if has_more:
@@ -203,7 +206,7 @@ class _Run:
             case Pipe():
                 return self._pipe(node, dot)
             case Identifier():
-                return self._function(node, node, (), dot, _MISSING)
+                return self._function(node, node, (), dot, _NO_PIPED_VALUE)
             case Nil():
                 return None
             case _:
@@ -236,32 +239,34 @@ class _Run:
             if has_arguments:
                 self._fail(f"{name} is not a method but has arguments")
             if name not in value:
-                self._fail(f"map has no entry for key {quoted(name)}")
+                self._fail(f"map has no entry for key {quote(name)}")
             return value[name]
         if value is None:
-            self._fail(f"nil data; no entry for key {quoted(name)}")
+            self._fail(f"nil data; no entry for key {quote(name)}")
         raise self._error(f"can't evaluate field {name} in type {type_name(value)}")
 
     # ---- functions
 
     def _function(
-        self, node: Identifier, command: Command | Identifier, operands: Sequence[Node], dot: Value, handed: _Handed
+        self, node: Identifier, command: Command | Identifier, operands: Sequence[Node], dot: Value, piped: _Piped
     ) -> Value:
         self.at = node
         function = self.functions[node.name]
-        count = len(operands) + (not isinstance(handed, _Missing))
-        if function.takes_more and count < function.least:
-            self._fail(f"wrong number of args for {node.name}: want at least {function.least} got {len(operands)}")
-        if not function.takes_more and count != function.least:
-            self._fail(f"wrong number of args for {node.name}: want {function.least} got {count}")
+        count = len(operands) + (not isinstance(piped, _NoPipedValue))
+        if function.is_variadic and count < function.min_arguments:
+            self._fail(
+                f"wrong number of args for {node.name}: want at least {function.min_arguments} got {len(operands)}"
+            )
+        if not function.is_variadic and count != function.min_arguments:
+            self._fail(f"wrong number of args for {node.name}: want {function.min_arguments} got {count}")
         arguments: list[Value] = []
         for operand in operands:
             arguments.append(self._argument(operand, function, dot, first=not arguments, name=node.name))
             if node.name in {"and", "or"} and is_true(arguments[-1]) is (node.name == "or"):
                 return arguments[-1]
-        if not isinstance(handed, _Missing):
-            self._check(handed, wants_text=function.texts or (node.name == "printf" and not arguments))
-            arguments.append(handed)
+        if not isinstance(piped, _NoPipedValue):
+            self._check(piped, needs_string=function.needs_strings or (node.name == "printf" and not arguments))
+            arguments.append(piped)
         try:
             return function.call(*arguments)
         except TemplateError as error:
@@ -269,18 +274,18 @@ class _Run:
             self._fail(f"error calling {node.name}: {error}")
 
     def _argument(self, operand: Node, function: Function, dot: Value, *, first: bool, name: str) -> Value:
-        wants_text = function.texts or (name == "printf" and first)
+        needs_string = function.needs_strings or (name == "printf" and first)
         self.at = operand
-        if wants_text and isinstance(operand, Nil):
+        if needs_string and isinstance(operand, Nil):
             self._fail("cannot assign nil to string")
-        if wants_text and isinstance(operand, Constant) and not isinstance(operand.value, str):
+        if needs_string and isinstance(operand, Constant) and not isinstance(operand.value, str):
             self._fail(f"expected string; found {operand}")
         value = self._operand(operand, dot)
-        self._check(value, wants_text=wants_text)
+        self._check(value, needs_string=needs_string)
         return value
 
-    def _check(self, value: Value, *, wants_text: bool) -> None:
-        if wants_text and not isinstance(value, str):
+    def _check(self, value: Value, *, needs_string: bool) -> None:
+        if needs_string and not isinstance(value, str):
             self._fail(
                 "invalid value; expected string"
                 if value is None

@@ -1,4 +1,4 @@
-"""The functions every template may call (Go `text/template`, funcs.go)."""
+"""The predefined functions of templates (Go `text/template`, funcs.go)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from urllib.parse import quote_plus
 from attrs import frozen
 
 from cnmsim.gotemplate.nodes import TemplateError
-from cnmsim.gotemplate.values import Struct, Value, formatted, is_true, print_all, shown, type_name
+from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, sprint, sprintf, type_name
 
 
 @frozen
 class Function:
-    """A function: what it does, how many arguments it wants at least, whether it takes more, and whether they must be texts.
+    """A function that templates can call: the callable, its arity, and whether its arguments have to be strings.
 
-    It raises `TemplateError` with what is wrong.
+    `call` raises `TemplateError` for arguments it does not accept.
     """
 
     call: Callable[..., Value]
-    least: int
-    takes_more: bool = False
-    texts: bool = False
+    min_arguments: int
+    is_variadic: bool = False
+    needs_strings: bool = False
 
 
 def _length(value: Value) -> int:
@@ -33,10 +33,10 @@ def _length(value: Value) -> int:
     raise TemplateError(f"len of {'nil pointer' if value is None else 'type ' + type_name(value)}")
 
 
-def _number_in(value: Value, least: int, most: int) -> int:
+def _checked_index(value: Value, min_arguments: int, max_index: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TemplateError(f"cannot index slice/array with {'nil' if value is None else 'type ' + type_name(value)}")
-    if not least <= value <= most:
+    if not min_arguments <= value <= max_index:
         raise TemplateError(f"index out of range: {value}")
     return value
 
@@ -45,7 +45,7 @@ def _index(value: Value, *keys: Value) -> Value:
     for key in keys:
         if isinstance(value, str):
             data = value.encode()
-            value = data[_number_in(key, 0, len(data) - 1)]
+            value = data[_checked_index(key, 0, len(data) - 1)]
         elif isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise TemplateError(
@@ -69,7 +69,7 @@ def _slice(value: Value, *bounds: Value) -> str:
     if len(bounds) > 2:
         raise TemplateError("cannot 3-index slice a string")
     data = value.encode()
-    start, end, *_ = [*(_number_in(bound, 0, len(data)) for bound in bounds), *(0, len(data))[len(bounds) :]]
+    start, end, *_ = [*(_checked_index(bound, 0, len(data)) for bound in bounds), *(0, len(data))[len(bounds) :]]
     if start > end:
         raise TemplateError(f"invalid slice index: {start} > {end}")
     return data[start:end].decode(errors="replace")
@@ -84,7 +84,7 @@ def _kind(value: Value) -> str:
 def _equal(first: Value, *others: Value) -> bool:
     for operand in (first, *others):
         if isinstance(operand, (Mapping, Struct)):
-            raise TemplateError(f"non-comparable type {shown(operand)}: {type_name(operand)}")
+            raise TemplateError(f"non-comparable type {format_value(operand)}: {type_name(operand)}")
     if not others:
         raise TemplateError("missing argument for comparison")
     for other in others:
@@ -106,7 +106,9 @@ def _less(first: Value, second: Value) -> bool:
 
 
 def _not_called(value: Value, *_arguments: Value) -> Value:
-    raise TemplateError("call of nil" if value is None else f"non-function {shown(value)} of type {type_name(value)}")
+    raise TemplateError(
+        "call of nil" if value is None else f"non-function {format_value(value)} of type {type_name(value)}"
+    )
 
 
 _HTML = str.maketrans({'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;", "\0": "�"})
@@ -115,30 +117,30 @@ _JS = str.maketrans(
 )
 
 
-def _all(*values: Value) -> str:
-    """Put values together as the escaping functions do."""
-    return print_all(list(values))
+def _sprint_all(*values: Value) -> str:
+    """Concatenate values as the escaping functions (`html`, `js`, `urlquery`) do."""
+    return sprint(list(values))
 
 
-#: `and` and `or` look at no more arguments than they must, which is for who executes a template to see to.
+#: `and` and `or` are evaluated with short circuit; `_Run._function` does that, so these entries only return the last value.
 BUILTINS: Mapping[str, Function] = {
-    "and": Function(lambda *values: values[-1], 1, takes_more=True),
-    "call": Function(_not_called, 1, takes_more=True),
-    "eq": Function(_equal, 1, takes_more=True),
+    "and": Function(lambda *values: values[-1], 1, is_variadic=True),
+    "call": Function(_not_called, 1, is_variadic=True),
+    "eq": Function(_equal, 1, is_variadic=True),
     "ge": Function(lambda a, b: not _less(a, b), 2),
     "gt": Function(lambda a, b: not (_less(a, b) or _equal(a, b)), 2),
-    "html": Function(lambda *values: _all(*values).translate(_HTML), 0, takes_more=True),
-    "index": Function(_index, 1, takes_more=True),
-    "js": Function(lambda *values: _all(*values).translate(_JS), 0, takes_more=True),
+    "html": Function(lambda *values: _sprint_all(*values).translate(_HTML), 0, is_variadic=True),
+    "index": Function(_index, 1, is_variadic=True),
+    "js": Function(lambda *values: _sprint_all(*values).translate(_JS), 0, is_variadic=True),
     "le": Function(lambda a, b: _less(a, b) or _equal(a, b), 2),
     "len": Function(_length, 1),
     "lt": Function(_less, 2),
     "ne": Function(lambda a, b: not _equal(a, b), 2),
     "not": Function(lambda value: not is_true(value), 1),
-    "or": Function(lambda *values: values[-1], 1, takes_more=True),
-    "print": Function(_all, 0, takes_more=True),
-    "printf": Function(lambda pattern, *values: formatted(pattern, list(values)), 1, takes_more=True),
-    "println": Function(lambda *values: print_all(list(values), always_apart=True) + "\n", 0, takes_more=True),
-    "slice": Function(_slice, 1, takes_more=True),
-    "urlquery": Function(lambda *values: quote_plus(_all(*values), safe=""), 0, takes_more=True),
+    "or": Function(lambda *values: values[-1], 1, is_variadic=True),
+    "print": Function(_sprint_all, 0, is_variadic=True),
+    "printf": Function(lambda pattern, *values: sprintf(pattern, list(values)), 1, is_variadic=True),
+    "println": Function(lambda *values: sprint(list(values), always_spaced=True) + "\n", 0, is_variadic=True),
+    "slice": Function(_slice, 1, is_variadic=True),
+    "urlquery": Function(lambda *values: quote_plus(_sprint_all(*values), safe=""), 0, is_variadic=True),
 }

@@ -1,4 +1,4 @@
-"""The words of a template (Go `text/template/parse`, lex.go)."""
+"""Tokens of a template (Go `text/template/parse`, lex.go)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _QUOTED = {
 
 @frozen
 class Token:
-    """A word: what it is, where it stands (in characters and in lines), and its text."""
+    """A token: its kind, its position (in characters), its line, and its text."""
 
     kind: str
     pos: int
@@ -45,8 +45,8 @@ class Token:
         return f'"{escaped}"' if len(self.text) <= 10 else f'"{escaped[:10]}"...'
 
 
-def tokens(text: str) -> Iterator[Token]:
-    """Give the words of a template; the last one is `EOF`, or an `error` that says what is wrong."""
+def tokenize(text: str) -> Iterator[Token]:
+    """Yield the tokens of a template. The last one is `EOF`, or `error` with the message as its text."""
     pos, line = 0, 1
 
     def token(kind: str, start: int, end: int, message: str | None = None) -> Token:
@@ -85,7 +85,9 @@ def tokens(text: str) -> Iterator[Token]:
                 yield token("right", pos, right.end())
                 pos = right.end()
                 break
-            kind, end, message = ("error", pos, "unclosed left paren") if right is not None else _inside(text, pos)
+            kind, end, message = (
+                ("error", pos, "unclosed left paren") if right is not None else _scan_action(text, pos)
+            )
             depth += {"(": 1, ")": -1}.get(kind, 0)
             if depth < 0:
                 kind, message = "error", "unexpected right paren"
@@ -95,8 +97,8 @@ def tokens(text: str) -> Iterator[Token]:
             pos = end
 
 
-def _inside(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Give what stands at a position in an action: its kind, where it ends, and what is wrong with it."""
+def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
+    """Scan one token inside an action. Return its kind, its end, and the error message if its kind is `error`."""
     char = text[pos : pos + 1]
     if not char:
         return "error", pos, "unclosed action"
@@ -135,7 +137,7 @@ def _number(text: str, pos: int) -> tuple[str, int, str | None]:
 
 
 def _name(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Read a field, a variable, or a word without a sign before it."""
+    """Scan a field (`.x`), a variable (`$x`), or an identifier or keyword."""
     sign = text[pos] if text[pos] in ".$" else ""
     match = _NAME.match(text, pos + len(sign))
     assert match is not None

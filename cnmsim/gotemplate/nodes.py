@@ -1,4 +1,4 @@
-"""The nodes of a parsed template; `str()` of one is how error messages quote it (Go `text/template/parse`, node.go)."""
+"""Nodes of a parsed template (Go `text/template/parse`, node.go). `str(node)` is the form that error messages quote."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from cnmsim.gotemplate.values import Value, quoted
+from cnmsim.gotemplate.values import Value, quote
 
 
 class TemplateError(Exception):
-    """A template that cannot be read or filled in, in text/template's words."""
+    """A template cannot be parsed or executed. The message is that of text/template."""
 
 
 @frozen
 class Text:
-    """What stands between actions."""
+    """Literal text between actions."""
 
     pos: int
     text: str
@@ -23,7 +23,7 @@ class Text:
 
 @frozen
 class Dot:
-    """The cursor."""
+    """The cursor `.`, the current value."""
 
     pos: int
 
@@ -43,19 +43,19 @@ class Nil:
 
 @frozen
 class Constant:
-    """A number, a boolean or a text, with how it was written."""
+    """A number, boolean or string literal, with its source text."""
 
     pos: int
     value: Value
-    written: str
+    output: str
 
     def __str__(self) -> str:
-        return self.written
+        return self.output
 
 
 @frozen
 class Identifier:
-    """A function's name."""
+    """The name of a function."""
 
     pos: int
     name: str
@@ -66,7 +66,7 @@ class Identifier:
 
 @frozen
 class Field:
-    """Fields of the cursor: `.Node.Hostname`."""
+    """A chain of fields of the cursor: `.Node.Hostname`."""
 
     pos: int
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class Field:
 
 @frozen
 class Variable:
-    """A variable, with `$` in its name, and fields of it."""
+    """A variable, `$` included in its name, and a chain of its fields: `$x.Name`."""
 
     pos: int
     names: tuple[str, ...]
@@ -88,7 +88,7 @@ class Variable:
 
 @frozen
 class Chain:
-    """Fields of what a term gives: `(index .A 1).B`."""
+    """A chain of fields of any other operand: `(index .A 1).B`."""
 
     pos: int
     of: Node
@@ -100,7 +100,7 @@ class Chain:
 
 @frozen
 class Command:
-    """An operand, or a function with its operands."""
+    """One stage of a pipeline: a value, or a function with its arguments."""
 
     pos: int
     operands: tuple[Node, ...]
@@ -111,7 +111,10 @@ class Command:
 
 @frozen
 class Pipe:
-    """Commands, each given what the one before it gave; and the variables that are set to the result."""
+    """A pipeline: each command receives the result of the one before it.
+
+    `variables` are declared, or with `assigns` set, to its result.
+    """
 
     pos: int
     commands: tuple[Command, ...]
@@ -125,7 +128,7 @@ class Pipe:
 
 @frozen
 class Action:
-    """A pipeline whose result is printed, unless a variable is set to it."""
+    """A pipeline that stands alone. Its result is printed unless it declares or sets a variable."""
 
     pos: int
     pipe: Pipe
@@ -133,42 +136,42 @@ class Action:
 
 @frozen
 class Branch:
-    """`if`, `with` or `range`."""
+    """An `if`, `with` or `range` block."""
 
     pos: int
     kind: str
     pipe: Pipe
-    then: tuple[Statement, ...]
-    otherwise: tuple[Statement, ...] = ()
+    body: tuple[Statement, ...]
+    else_body: tuple[Statement, ...] = ()
 
 
 @frozen
 class Call:
-    """`template`, or the place of a `block`."""
+    """A `template` action, or the invocation of a `block` where it is defined."""
 
     pos: int
     name: str
     pipe: Pipe | None
 
     def __str__(self) -> str:
-        return f"{{{{template {quoted(self.name)}{f' {self.pipe}' if self.pipe else ''}}}}}"
+        return f"{{{{template {quote(self.name)}{f' {self.pipe}' if self.pipe else ''}}}}}"
 
 
 @frozen
-class Jump:
-    """`break` or `continue`."""
+class LoopControl:
+    """A `break` or `continue` action."""
 
     pos: int
     kind: str
 
 
 Node: TypeAlias = Dot | Nil | Constant | Identifier | Field | Variable | Chain | Pipe
-Statement: TypeAlias = Text | Action | Branch | Call | Jump
+Statement: TypeAlias = Text | Action | Branch | Call | LoopControl
 
 
 @frozen
 class Template:
-    """A parsed template and those it defines, by name."""
+    """A parsed template and the associated templates that it defines, by name."""
 
     name: str
     text: str

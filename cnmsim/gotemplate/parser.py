@@ -1,4 +1,4 @@
-"""Makes nodes of a template's words (Go `text/template/parse`, parse.go)."""
+"""Parser of templates (Go `text/template/parse`, parse.go)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import NoReturn
 
-from cnmsim.gotemplate.lexer import Token, tokens
+from cnmsim.gotemplate.lexer import Token, tokenize
 from cnmsim.gotemplate.nodes import (
     Action,
     Branch,
@@ -18,7 +18,7 @@ from cnmsim.gotemplate.nodes import (
     Dot,
     Field,
     Identifier,
-    Jump,
+    LoopControl,
     Nil,
     Node,
     Pipe,
@@ -28,7 +28,7 @@ from cnmsim.gotemplate.nodes import (
     Text,
     Variable,
 )
-from cnmsim.gotemplate.values import quoted
+from cnmsim.gotemplate.values import quote
 
 _BEGINS_TERM = frozenset(
     {"bool", "dot", "field", "identifier", "number", "nil", "raw", "rune", "string", "variable", "("}
@@ -36,60 +36,60 @@ _BEGINS_TERM = frozenset(
 
 
 def parse(name: str, text: str, functions: Collection[str]) -> Template:
-    """Read a template that may use these functions. Raises `TemplateError`."""
+    """Parse a template. `functions` are the names that it may call. Raises `TemplateError`."""
     return _Parser(name, text, functions).template()
 
 
 class _Parser:
     def __init__(self, name: str, text: str, functions: Collection[str]) -> None:
         self._name, self._text, self._functions = name, text, functions
-        self._words = list(tokens(text))
-        self._at = 0
-        #: How far words were looked at: errors tell its line.
-        self._seen = 0
+        self._tokens = list(tokenize(text))
+        self._position = 0
+        #: The furthest token read or peeked at: error messages give its line.
+        self._furthest = 0
         self._variables = ["$"]
         self._action_line = 0
         self._range_depth = 0
         self._defined: dict[str, tuple[Statement, ...]] = {}
 
-    # ---- words
+    # ---- tokens
 
     def _peek(self) -> Token:
-        self._seen = max(self._seen, self._at)
-        return self._words[min(self._at, len(self._words) - 1)]
+        self._furthest = max(self._furthest, self._position)
+        return self._tokens[min(self._position, len(self._tokens) - 1)]
 
     def _next(self) -> Token:
-        word = self._peek()
-        self._at += 1
-        return word
+        token = self._peek()
+        self._position += 1
+        return token
 
-    def _peek_word(self) -> Token:
+    def _peek_non_space(self) -> Token:
         while self._peek().kind == "space":
-            self._at += 1
+            self._position += 1
         return self._peek()
 
-    def _next_word(self) -> Token:
-        self._peek_word()
+    def _next_non_space(self) -> Token:
+        self._peek_non_space()
         return self._next()
 
     def _fail(self, message: str) -> NoReturn:
-        line = self._words[min(self._seen, len(self._words) - 1)].line
+        line = self._tokens[min(self._furthest, len(self._tokens) - 1)].line
         raise TemplateError(f"template: {self._name}:{line}: {message}")
 
-    def _unexpected(self, word: Token, context: str) -> NoReturn:
-        if word.kind == "error":
+    def _unexpected(self, token: Token, context: str) -> NoReturn:
+        if token.kind == "error":
             where = ""
-            if self._action_line and self._action_line != word.line:
+            if self._action_line and self._action_line != token.line:
                 where = f" in action started at {self._name}:{self._action_line}"
-                where = where.removeprefix(" in action") if word.text.endswith(" action") else where
-            self._fail(f"{word}{where}")
-        self._fail(f"unexpected {word} in {context}")
+                where = where.removeprefix(" in action") if token.text.endswith(" action") else where
+            self._fail(f"{token}{where}")
+        self._fail(f"unexpected {token} in {context}")
 
     def _expect(self, kind: str, context: str) -> Token:
-        word = self._next_word()
-        if word.kind != kind:
-            self._unexpected(word, context)
-        return word
+        token = self._next_non_space()
+        if token.kind != kind:
+            self._unexpected(token, context)
+        return token
 
     # ---- statements
 
@@ -100,90 +100,93 @@ class _Parser:
         return Template(self._name, self._text, body, self._defined)
 
     def _list(self, *, top: bool = False) -> tuple[tuple[Statement, ...], str]:
-        """Read statements up to `{{end}}`, `{{else}}` or, at the top, the end; tell which of them it was."""
+        """Parse statements up to `{{end}}`, `{{else}}` or, at top level, the end of the text.
+
+        Return them and what ended them.
+        """
         statements: list[Statement] = []
         while True:
-            word = self._next_word()
-            if word.kind == "text":
-                statements.append(Text(word.pos, word.text))
-            elif word.kind == "left":
-                self._action_line = word.line
+            token = self._next_non_space()
+            if token.kind == "text":
+                statements.append(Text(token.pos, token.text))
+            elif token.kind == "left":
+                self._action_line = token.line
                 statement = self._action(top=top)
                 self._action_line = 0
                 if isinstance(statement, str):
                     return tuple(statements), statement
                 if statement is not None:
                     statements.append(statement)
-            elif word.kind == "EOF" and top:
+            elif token.kind == "EOF" and top:
                 return tuple(statements), "EOF"
-            elif word.kind == "EOF":
+            elif token.kind == "EOF":
                 self._fail("unexpected EOF")
             else:
-                self._unexpected(word, "input")
+                self._unexpected(token, "input")
 
     def _action(self, *, top: bool) -> Statement | str | None:
-        word = self._next_word()
-        match word.kind:
+        token = self._next_non_space()
+        match token.kind:
             case "if" | "with" | "range":
-                return self._branch(word)
+                return self._branch(token)
             case "end":
                 self._expect("right", "end")
                 return "{{end}}"
             case "else":
-                if self._peek_word().kind not in {"if", "with"}:
+                if self._peek_non_space().kind not in {"if", "with"}:
                     self._expect("right", "else")
                 return "{{else}}"
             case "break" | "continue":
-                if self._next_word().kind != "right":
-                    self._unexpected(self._words[self._at - 1], f"{{{{{word.kind}}}}}")
+                if self._next_non_space().kind != "right":
+                    self._unexpected(self._tokens[self._position - 1], f"{{{{{token.kind}}}}}")
                 if not self._range_depth:
-                    self._fail(f"{{{{{word.kind}}}}} outside {{{{range}}}}")
-                return Jump(word.pos, word.kind)
+                    self._fail(f"{{{{{token.kind}}}}} outside {{{{range}}}}")
+                return LoopControl(token.pos, token.kind)
             case "template" | "block":
-                return self._call(word)
+                return self._call(token)
             case "define" if top:
                 self._definition()
                 return None
-        self._at -= 1
+        self._position -= 1
         position = self._peek().pos
         return Action(position, self._pipeline("command", "right"))
 
-    def _branch(self, word: Token) -> Branch:
+    def _branch(self, token: Token) -> Branch:
         count = len(self._variables)
-        pipe = self._pipeline(word.kind, "right")
-        self._range_depth += word.kind == "range"
-        then, end = self._list()
-        self._range_depth -= word.kind == "range"
-        otherwise: tuple[Statement, ...] = ()
+        pipe = self._pipeline(token.kind, "right")
+        self._range_depth += token.kind == "range"
+        body, end = self._list()
+        self._range_depth -= token.kind == "range"
+        else_body: tuple[Statement, ...] = ()
         if end == "{{else}}":
-            following = self._peek_word()
-            if word.kind in {"if", "with"} and following.kind == word.kind:
-                otherwise = (self._branch(self._next()),)
+            following = self._peek_non_space()
+            if token.kind in {"if", "with"} and following.kind == token.kind:
+                else_body = (self._branch(self._next()),)
             else:
-                otherwise, end = self._list()
+                else_body, end = self._list()
                 if end != "{{end}}":
                     self._fail(f"expected end; found {end}")
         del self._variables[count:]
-        return Branch(word.pos, word.kind, pipe, then, otherwise)
+        return Branch(token.pos, token.kind, pipe, body, else_body)
 
-    def _call(self, word: Token) -> Call:
-        context = f"{word.kind} clause"
+    def _call(self, token: Token) -> Call:
+        context = f"{token.kind} clause"
         name = self._template_name(context)
-        if word.kind == "block":
+        if token.kind == "block":
             pipe: Pipe | None = self._pipeline(context, "right")
-            self._define(name, f"block {quoted(name)}")
-            return Call(word.pos, name, pipe)
-        named = self._words[self._at - 1]
-        if self._peek_word().kind == "right":
+            self._define(name, f"block {quote(name)}")
+            return Call(token.pos, name, pipe)
+        named = self._tokens[self._position - 1]
+        if self._peek_non_space().kind == "right":
             self._next()
             return Call(named.pos, name, None)
         return Call(named.pos, name, self._pipeline(context, "right"))
 
     def _template_name(self, context: str) -> str:
-        word = self._next_word()
-        if word.kind not in {"string", "raw"}:
-            self._unexpected(word, context)
-        return self._unquoted(word)
+        token = self._next_non_space()
+        if token.kind not in {"string", "raw"}:
+            self._unexpected(token, context)
+        return self._unquoted(token)
 
     def _definition(self) -> None:
         name = self._template_name("define clause")
@@ -202,16 +205,16 @@ class _Parser:
     # ---- pipelines
 
     def _pipeline(self, context: str, end: str) -> Pipe:
-        position = self._peek_word().pos
-        variables, assigns = self._declared(context)
+        position = self._peek_non_space().pos
+        variables, assigns = self._declarations(context)
         commands: list[Command] = []
         while True:
-            word = self._next_word()
-            if word.kind == end:
+            token = self._next_non_space()
+            if token.kind == end:
                 break
-            if word.kind not in _BEGINS_TERM:
-                self._unexpected(word, context)
-            self._at -= 1
+            if token.kind not in _BEGINS_TERM:
+                self._unexpected(token, context)
+            self._position -= 1
             commands.append(self._command())
         if not commands:
             self._fail(f"missing value for {context}")
@@ -220,45 +223,48 @@ class _Parser:
                 self._fail(f"non executable command in pipeline stage {number}")
         return Pipe(position, tuple(commands), variables, assigns)
 
-    def _declared(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Read `$a :=`, `$a =` or, of a range, `$a, $b :=`, if there is such a thing."""
+    def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
+        """Parse the declarations of a pipeline, if present: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`.
+
+        Return the names, and whether they are assigned (`=`) rather than declared.
+        """
         names: list[str] = []
-        while self._peek_word().kind == "variable":
-            start = self._at
+        while self._peek_non_space().kind == "variable":
+            start = self._position
             name = self._next().text
-            following = self._peek_word()
+            following = self._peek_non_space()
             if following.kind in {":=", "="}:
                 self._next()
                 names.append(name)
                 self._variables.append(name)
                 return tuple(names), following.kind == "="
             if following.kind != "char" or following.text != ",":
-                self._at = start
+                self._position = start
                 break
             self._next()
             names.append(name)
             self._variables.append(name)
             if context != "range" or len(names) > 1:
                 self._fail(f"too many declarations in {context}")
-            if self._peek_word().kind not in {"variable", "right", ")"}:
+            if self._peek_non_space().kind not in {"variable", "right", ")"}:
                 self._fail("range can only initialize variables")
         return tuple(names), False
 
     def _command(self) -> Command:
-        position = self._peek_word().pos
+        position = self._peek_non_space().pos
         operands: list[Node] = []
         while True:
-            self._peek_word()
+            self._peek_non_space()
             operand = self._operand()
             if operand is not None:
                 operands.append(operand)
-            word = self._next()
-            if word.kind == "space":
+            token = self._next()
+            if token.kind == "space":
                 continue
-            if word.kind in {"right", ")"}:
-                self._at -= 1
-            elif word.kind != "|":
-                self._unexpected(word, "operand")
+            if token.kind in {"right", ")"}:
+                self._position -= 1
+            elif token.kind != "|":
+                self._unexpected(token, "operand")
             break
         if not operands:
             self._fail("empty command")
@@ -277,41 +283,41 @@ class _Parser:
         if isinstance(term, Variable):
             return Variable(position, (*term.names, *names))
         if isinstance(term, (Constant, Dot, Nil)):
-            self._fail(f"unexpected . after term {quoted(str(term))}")
+            self._fail(f"unexpected . after term {quote(str(term))}")
         return Chain(position, term, tuple(names))
 
     def _term(self) -> Node | None:
-        word = self._next_word()
-        match word.kind:
+        token = self._next_non_space()
+        match token.kind:
             case "identifier":
-                if word.text not in self._functions:
-                    self._fail(f"function {quoted(word.text)} not defined")
-                return Identifier(word.pos, word.text)
+                if token.text not in self._functions:
+                    self._fail(f"function {quote(token.text)} not defined")
+                return Identifier(token.pos, token.text)
             case "dot":
-                return Dot(word.pos)
+                return Dot(token.pos)
             case "nil":
-                return Nil(word.pos)
+                return Nil(token.pos)
             case "variable":
-                if word.text not in self._variables:
-                    self._fail(f"undefined variable {quoted(word.text)}")
-                return Variable(word.pos, (word.text,))
+                if token.text not in self._variables:
+                    self._fail(f"undefined variable {quote(token.text)}")
+                return Variable(token.pos, (token.text,))
             case "field":
-                return Field(word.pos, (word.text[1:],))
+                return Field(token.pos, (token.text[1:],))
             case "bool":
-                return Constant(word.pos, word.text == "true", word.text)
+                return Constant(token.pos, token.text == "true", token.text)
             case "rune" | "number":
-                return Constant(word.pos, self._number(word), word.text)
+                return Constant(token.pos, self._number(token), token.text)
             case "(":
                 return self._pipeline("parenthesized pipeline", ")")
             case "string" | "raw":
-                return Constant(word.pos, self._unquoted(word), word.text)
-        self._at -= 1
+                return Constant(token.pos, self._unquoted(token), token.text)
+        self._position -= 1
         return None
 
-    def _unquoted(self, word: Token) -> str:
-        if word.kind == "raw":
-            return word.text[1:-1].replace("\r", "")
-        text = re.sub(r"\\([0-7]{3})", lambda octal: f"\\u{int(octal[1], 8):04x}", word.text)
+    def _unquoted(self, token: Token) -> str:
+        if token.kind == "raw":
+            return token.text[1:-1].replace("\r", "")
+        text = re.sub(r"\\([0-7]{3})", lambda octal: f"\\u{int(octal[1], 8):04x}", token.text)
         text = re.sub(r"\\x([0-9a-fA-F]{2})", r"\\u00\1", text)
         for go, char in (("\\a", "\\u0007"), ("\\v", "\\u000b")):
             text = text.replace(go, char)
@@ -320,18 +326,18 @@ class _Parser:
         except ValueError:
             self._fail("invalid syntax")
 
-    def _number(self, word: Token) -> int | float:
-        if word.kind == "rune":
-            char = self._unquoted(Token("string", word.pos, word.line, f'"{word.text[1:-1]}"'))
+    def _number(self, token: Token) -> int | float:
+        if token.kind == "rune":
+            char = self._unquoted(Token("string", token.pos, token.line, f'"{token.text[1:-1]}"'))
             if len(char) != 1:
-                self._fail(f"malformed character constant: {word.text}")
+                self._fail(f"malformed character constant: {token.text}")
             return ord(char)
         try:
-            old_octal = re.fullmatch(r"([+-]?)0([0-7_]+)", word.text)
-            return int(f"{old_octal[1]}0o{old_octal[2]}" if old_octal else word.text, 0)
+            old_octal = re.fullmatch(r"([+-]?)0([0-7_]+)", token.text)
+            return int(f"{old_octal[1]}0o{old_octal[2]}" if old_octal else token.text, 0)
         except ValueError:
             pass
         try:
-            return float(word.text)
+            return float(token.text)
         except ValueError:
-            self._fail(f"illegal number syntax: {quoted(word.text)}")
+            self._fail(f"illegal number syntax: {quote(token.text)}")

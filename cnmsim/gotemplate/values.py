@@ -1,4 +1,4 @@
-"""The values that templates work with, and how Go's `fmt` prints them."""
+"""The values that templates work with, and how Go's `fmt` formats them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 
 @frozen
 class Struct:
-    """A value of a Go struct type: its fields, and the type as messages call it."""
+    """A value of a Go struct type. `type_name` is the type as error messages print it."""
 
     type_name: str
     fields: Mapping[str, Value]
@@ -22,7 +22,7 @@ Value: TypeAlias = Union[str, int, float, bool, Struct, Mapping[str, "Value"], N
 
 
 def type_name(value: Value) -> str:
-    """Say of what Go type a value is."""
+    """Return the name of a value's Go type."""
     if isinstance(value, Struct):
         return value.type_name
     if isinstance(value, Mapping):
@@ -32,21 +32,21 @@ def type_name(value: Value) -> str:
 
 
 def is_true(value: Value) -> bool:
-    """Tell whether a condition with this value holds: a struct always does, other values unless they are zero or empty."""
+    """Return the truth of a value as `{{if}}` sees it: structs are true, other values unless they are zero or empty."""
     return True if isinstance(value, Struct) else bool(value)
 
 
-def quoted(text: str) -> str:
-    """Write a text as Go's %q does."""
+def quote(text: str) -> str:
+    """Format a string as Go's `%q` does."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def shown(value: Value) -> str:
-    """Write a value as Go's %v does."""
+def format_value(value: Value) -> str:
+    """Format a value as Go's `%v` does."""
     if isinstance(value, Struct):
-        return "{" + " ".join(shown(field_value) for field_value in value.fields.values()) + "}"
+        return "{" + " ".join(format_value(field_value) for field_value in value.fields.values()) + "}"
     if isinstance(value, Mapping):
-        return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
+        return "map[" + " ".join(f"{key}:{format_value(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -60,20 +60,23 @@ def _float(value: float) -> str:
     return re.sub(r"e([+-])(\d)$", r"e\g<1>0\2", repr(value))
 
 
-def print_all(values: list[Value], *, always_apart: bool = False) -> str:
-    """Write values as Go's Sprint does: apart from each other where neither is a text; or always, as Sprintln does."""
+def sprint(values: list[Value], *, always_spaced: bool = False) -> str:
+    """Concatenate values as Go's `Sprint` does, with a space between two of which neither is a string.
+
+    With `always_spaced`, put a space between all of them, as `Sprintln` does.
+    """
     result = ""
     for number, value in enumerate(values):
-        apart = always_apart or not (isinstance(value, str) or isinstance(values[number - 1], str))
-        result += (" " if number and apart else "") + shown(value)
+        is_spaced = always_spaced or not (isinstance(value, str) or isinstance(values[number - 1], str))
+        result += (" " if number and is_spaced else "") + format_value(value)
     return result
 
 
 _VERB = re.compile(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?(.)?", re.DOTALL)
 
 
-def formatted(pattern: str, values: list[Value]) -> str:
-    """Write values as Go's Sprintf does; what does not fit is said in the text, as there."""
+def sprintf(pattern: str, values: list[Value]) -> str:
+    """Format values as Go's `Sprintf` does, including its notes on missing, surplus and mismatched arguments."""
     remaining = list(values)
 
     def one(match: re.Match[str]) -> str:
@@ -87,20 +90,22 @@ def formatted(pattern: str, values: list[Value]) -> str:
         )
         if not remaining:
             return f"%!{verb}(MISSING)"
-        return _formatted(
+        return _format_argument(
             remaining.pop(0), verb, flags, width, precision if precision or "." not in match[0] else "0"
         )
 
     text = _VERB.sub(one, pattern)
     if remaining:
-        text += "%!(EXTRA " + ", ".join(f"{type_name(surplus)}={shown(surplus)}" for surplus in remaining) + ")"
+        text += (
+            "%!(EXTRA " + ", ".join(f"{type_name(surplus)}={format_value(surplus)}" for surplus in remaining) + ")"
+        )
     return text
 
 
-def _formatted(value: Value, verb: str, flags: str, width: str | None, precision: str | None) -> str:
+def _format_argument(value: Value, verb: str, flags: str, width: str | None, precision: str | None) -> str:
     text = _verb(value, verb, flags, precision)
     if text is None:
-        bad = f"{type_name(value)}={shown(value)}" if value is not None else "<nil>"
+        bad = f"{type_name(value)}={format_value(value)}" if value is not None else "<nil>"
         return f"%!{verb}({bad})"
     size = int(width or 0)
     if "-" in flags:
@@ -112,16 +117,16 @@ def _formatted(value: Value, verb: str, flags: str, width: str | None, precision
 
 
 def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
-    """Write a value by a verb of Printf, without padding; `None` if the verb is not for it."""
+    """Format a value by a verb of `Printf`, without padding. Return `None` if the verb does not apply to the value."""
     if verb == "v":
-        return quoted(value) if "#" in flags and isinstance(value, str) else shown(value)
+        return quote(value) if "#" in flags and isinstance(value, str) else format_value(value)
     if isinstance(value, bool):
-        return shown(value) if verb == "t" else None
+        return format_value(value) if verb == "t" else None
     if isinstance(value, str):
         short = value if precision is None else value[: int(precision)]
         if verb in "xX":
             return format(int.from_bytes(short.encode()), verb).rjust(2 * len(short.encode()), "0") if short else ""
-        return {"s": short, "q": quoted(short)}.get(verb)
+        return {"s": short, "q": quote(short)}.get(verb)
     if isinstance(value, int):
         if verb in "cU":
             return chr(value) if verb == "c" else f"U+{value:04X}"
@@ -132,5 +137,5 @@ def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | N
         digits = f".{precision}" if precision else (".6" if verb in "feE" else "")
         return format(value, ("+" if "+" in flags else "") + digits + verb) if verb in "feEgG" else None
     if isinstance(value, (Mapping, Struct)) and verb == "s":
-        return shown(value)
+        return format_value(value)
     return None

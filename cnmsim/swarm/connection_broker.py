@@ -1,4 +1,4 @@
-"""Which manager a node turns to, and the connections it keeps.
+"""Choice of the manager that a node connects to.
 
 Source: moby/swarmkit `connectionbroker/broker.go`, `remotes/remotes.go` (vendored by moby docker-v29.7.2).
 """
@@ -15,15 +15,16 @@ from cnmsim.kernel.process import Process
 from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.rpc import Client, RpcError, dial
 
-#: What success and failure do to the weight of a manager, and how far.
+#: By how much a successful and a failed connection change a manager's weight, and the largest weight.
 _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 
 
 @define(eq=False)
 class ConnectionBroker:
-    """The managers a node knows, by address, with how much it trusts each to answer.
+    """The managers known to a node, by address, each with a weight: the higher, the more likely it is chosen.
 
-    `certificate` is what it shows them, `root` what they must be certified by; `local` gives the node's own manager if it has one.
+    `certificate` returns the node's own certificate, `root` the authority that must have certified a manager, and `local` a client for the
+    node's own manager, if it is one.
     """
 
     process: Callable[[], Process] = field(repr=False)
@@ -34,11 +35,11 @@ class ConnectionBroker:
     weights: dict[str, int] = field(factory=dict)
 
     def set_managers(self, addresses: list[str]) -> None:
-        """Know these managers and no others."""
+        """Replace the known managers. Those known before keep their weight."""
         self.weights = {address: self.weights.get(address, _LIKED) for address in addresses}
 
     async def connect(self) -> Client:
-        """Give a connection to this node's own manager, or else to one that is known. Raises `RpcError`."""
+        """Return a client for the node's own manager, or connect to a known one. Raises `RpcError`."""
         own = self.local()
         if own is not None:
             return own
@@ -54,7 +55,7 @@ class ConnectionBroker:
         return client
 
     def observe(self, address: str, *, is_good: bool) -> None:
-        """Trust a manager more, or less."""
+        """Raise or lower a manager's weight after a successful or failed connection."""
         if address in self.weights:
             change = _LIKED if is_good else -_DISLIKED
             self.weights[address] = max(-_LIMIT, min(_LIMIT, self.weights[address] + change))
@@ -66,7 +67,7 @@ class ConnectionBroker:
         return self.random.choices(addresses, odds)[0]
 
     async def dial(self, address: str) -> Client:
-        """Connect to one manager. Raises `RpcError`, also if it is none of this cluster's."""
+        """Connect to one manager. Raises `RpcError`, also if its certificate is not of this cluster."""
         process = self.process()
         connection = await dial(process, address, self.certificate())
         root = self.root()

@@ -1,4 +1,4 @@
-"""Placement constraints: `node.labels.zone==east` and the like (moby/swarmkit `manager/constraint`)."""
+"""Placement constraints such as `node.labels.zone==east` (moby/swarmkit `manager/constraint`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENGINE_LABEL = "engine.labels."
 
 @frozen
 class Constraint:
-    """A condition on a node: `key` has (or, unless `is_equal`, has not) the value `expected`."""
+    """A condition on a node: the attribute `key` equals `expected`, or with `is_equal` unset differs from it."""
 
     key: str
     is_equal: bool
@@ -27,7 +27,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read one constraint. Raises `RpcUnknown` with swarmkit's text if it cannot be read."""
+        """Parse one constraint. Raises `RpcUnknown` with SwarmKit's message."""
         for operator in ("==", "!="):
             if operator in text:
                 key, expected = (part.strip() for part in text.split(operator, 1))
@@ -40,11 +40,11 @@ class Constraint:
 
     @classmethod
     def parse_all(cls, texts: Iterable[str]) -> tuple[Constraint, ...]:
-        """Read several constraints. Raises `RpcUnknown` at the first that cannot be read."""
+        """Parse several constraints. Raises `RpcUnknown` for the first invalid one."""
         return tuple(cls.parse(text) for text in texts)
 
     def matches(self, node: Node) -> bool:
-        """Tell whether a node meets it. A key that does not exist is met by none, not even with `!=`."""
+        """Return True if a node meets the constraint. An unknown key is never met, not even with `!=`."""
         key = self.key.lower()
         description = node.description
         if key == "node.ip":
@@ -83,5 +83,5 @@ _NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
 
 
 def node_matches(constraints: Iterable[Constraint], node: Node) -> bool:
-    """Tell whether a node meets all constraints."""
+    """Return True if a node meets all constraints."""
     return all(constraint.matches(node) for constraint in constraints)

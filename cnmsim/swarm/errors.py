@@ -1,4 +1,4 @@
-"""Refusals of the cluster's managers, with the gRPC code they carry and the HTTP status the engine makes of it.
+"""Errors of a swarm's managers, with their gRPC code and the HTTP status that the engine derives from it.
 
 Source: moby `daemon/server/httpstatus/status.go` (docker-v29.7.2), google.golang.org/grpc `status`.
 """
@@ -20,7 +20,7 @@ from cnmsim.errors import (
 
 
 class SwarmError(EngineError):
-    """A manager refused a call. `code` is the name of the gRPC code, `desc` the text without it."""
+    """A manager refused a call. `code` is the name of the gRPC code, `desc` the message without it."""
 
     code: ClassVar[str] = "Unknown"
 
@@ -30,11 +30,11 @@ class SwarmError(EngineError):
 
 
 class RpcUnknown(SwarmError, SystemFault):
-    """An error that carries no code (500)."""
+    """An error without a gRPC code of its own (500)."""
 
 
 class RpcInvalidArgument(SwarmError, InvalidParameter):
-    """A spec or request makes no sense (400)."""
+    """A spec or request is invalid (400)."""
 
     code = "InvalidArgument"
 
@@ -46,55 +46,43 @@ class RpcNotFound(SwarmError, NotFound):
 
 
 class RpcAlreadyExists(SwarmError, Conflict):
-    """The name is taken (409)."""
+    """The name is in use (409)."""
 
     code = "AlreadyExists"
 
 
 class RpcPermissionDenied(SwarmError, Forbidden):
-    """The caller may not do it (403)."""
+    """The caller lacks the permission (403)."""
 
     code = "PermissionDenied"
 
 
 class RpcFailedPrecondition(SwarmError, InvalidParameter):
-    """The state of the cluster does not allow it (400)."""
+    """The state of the cluster does not allow the call (400)."""
 
     code = "FailedPrecondition"
 
 
 class RpcUnimplemented(SwarmError, NotSimulated):
-    """Swarm does not do it (501)."""
+    """SwarmKit does not implement the operation (501)."""
 
     code = "Unimplemented"
 
 
 class RpcUnavailable(SwarmError, Unavailable):
-    """The manager cannot be reached, or cannot serve (503)."""
+    """The manager cannot be reached or cannot serve (503)."""
 
     code = "Unavailable"
 
 
-class RpcInternal(SwarmError, SystemFault):
-    """Something failed inside a manager (500)."""
-
-    code = "Internal"
-
-
-class RpcDeadlineExceeded(SwarmError, SystemFault):
-    """The manager did not answer in time (500)."""
-
-    code = "DeadlineExceeded"
-
-
 class RpcAborted(SwarmError, SystemFault):
-    """The call was broken off (500)."""
+    """The call was aborted (500)."""
 
     code = "Aborted"
 
 
 class StoreError(EngineError):
-    """The store refused a change; no part of its transaction was made."""
+    """The store refused a change; the whole transaction was undone."""
 
     text: ClassVar[str] = ""
 
@@ -103,44 +91,44 @@ class StoreError(EngineError):
 
 
 class ObjectExists(StoreError):
-    """An object with that id is there already."""
+    """The store already has an object with that id."""
 
     text = "object already exists"
 
 
 class ObjectNotFound(StoreError):
-    """No object has that id."""
+    """The store has no object with that id."""
 
     text = "object does not exist"
 
 
 class NameConflict(StoreError):
-    """Another object of the kind has that name."""
+    """Another object of the same kind has that name."""
 
     text = "name conflicts with an existing object"
 
 
 class SequenceConflict(StoreError):
-    """The object has changed since it was read."""
+    """The object has changed since the caller read it."""
 
     text = "update out of sequence"
 
 
 class NotLeader(StoreError):
-    """The manager does not lead the cluster, or has lost its quorum."""
+    """The manager is not the leader, or has lost its quorum."""
 
     text = "node is not the leader"
 
 
 class NodeNotRegistered(RpcNotFound):
-    """A node speaks that has no session."""
+    """The calling node has no session."""
 
     def __init__(self) -> None:
         super().__init__("node not registered")
 
 
 class InvalidSession(RpcInvalidArgument):
-    """A node speaks in a session that is over."""
+    """The calling node named a session that has ended."""
 
     def __init__(self) -> None:
         super().__init__("session invalid")

@@ -19,7 +19,7 @@ _UNLOCK_KEY_PREFIX = "SWMKEY-1-"
 
 
 def base36(number: int, width: int) -> str:
-    """Write a number in base 36, padded with zeros to `width` digits."""
+    """Format a number in base 36, padded with zeros to `width` digits."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)
@@ -28,23 +28,20 @@ def base36(number: int, width: int) -> str:
 
 
 def new_id(random: Random) -> str:
-    """Draw the identifier of an object: 25 digits of base 36."""
-    # The top bit is set, so that the number always has 27 digits, of which the first says little.
+    """Draw an object id: 25 digits of base 36."""
+    # As the top bit is set, the number always has 27 digits; the first is dropped because it is nearly constant.
     drawn = random.getrandbits(8 * _ID_ENTROPY_BYTES) | 1 << (8 * _ID_ENTROPY_BYTES - 1)
     return base36(drawn, ID_LENGTH)[1 : ID_LENGTH + 1]
 
 
 def join_token(random: Random, root_digest: str) -> str:
-    """Draw a join token for a root certificate, whose SHA-256 is `root_digest` in hexadecimal."""
+    """Draw a join token for the root certificate with the given SHA-256 digest (hexadecimal)."""
     secret = base36(random.getrandbits(8 * _SECRET_ENTROPY_BYTES), _SECRET_LENGTH)
     return f"SWMTKN-1-{base36(int(root_digest, 16), _DIGEST_LENGTH)}-{secret}"
 
 
 def parse_join_token(token: str) -> tuple[str, str]:
-    """Take a join token apart into the root certificate's digest (hexadecimal) and the secret.
-
-    Raises `ValueError` if it is not one.
-    """
+    """Return the root certificate's digest (hexadecimal) and the secret of a join token. Raises `ValueError`."""
     parts = token.split("-")
     digits = {("1", 4), ("2", 5)}
     if len(parts) < 4 or parts[0] != "SWMTKN" or (parts[1], len(parts)) not in digits:
@@ -61,17 +58,17 @@ def parse_join_token(token: str) -> tuple[str, str]:
 
 
 def new_unlock_key(random: Random) -> bytes:
-    """Draw the key that managers lock what is on their disks with."""
+    """Draw an unlock key: it encrypts the private data of managers on disk (autolock)."""
     return random.randbytes(_UNLOCK_KEY_BYTES)
 
 
 def unlock_key_text(key: bytes) -> str:
-    """Write an unlock key as people copy it; "" for none."""
+    """Format an unlock key as `docker swarm unlock-key` prints it; "" for no key."""
     return _UNLOCK_KEY_PREFIX + b64encode(key).decode().rstrip("=") if key else ""
 
 
 def parse_unlock_key(text: str) -> bytes:
-    """Read what `unlock_key_text` wrote. Raises `ValueError` for anything else."""
+    """Parse an unlock key as `unlock_key_text` formats it. Raises `ValueError`."""
     encoded = text.removeprefix(_UNLOCK_KEY_PREFIX)
     try:
         if encoded == text or "=" in encoded:

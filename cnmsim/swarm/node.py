@@ -1,4 +1,4 @@
-"""A node of a swarm: how it gets its identity, its agent, and the manager in it while it is one.
+"""A node of a swarm: its credentials, its agent, and its manager while it has that role.
 
 Source: moby/swarmkit `node/node.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/noderunner.go`.
 """
@@ -33,16 +33,17 @@ from cnmsim.swarm.store import Store
 
 _CALL_TIMEOUT_S = 20.0
 _ROLE_RETRY_S = 1.0
-#: How long a manager that was removed waits for its role to change, before and after it asks.
+#: A manager removed from Raft waits so long for its new role, and as long again before it asks to rejoin.
 _ROLE_CHANGE_TIMEOUT_S = 16.0
 Obstacle = Literal["", "locked", "expired"]
 
 
 @frozen
 class NodeConfig:
-    """With what a node starts. Addresses are texts: `listen` and `advertise` with a port, `advertise` "" to be found out.
+    """The configuration a node starts with.
 
-    With `join_address` and `join_token` it joins a swarm, else it makes one with `spec`, `pools`, `subnet_size` and `data_path_port`.
+    Addresses are text with a port, `advertise` may be "" to detect it. With `join_address` and `join_token` the node
+    joins a swarm, otherwise it creates one with `spec`, `pools`, `subnet_size` and `data_path_port`.
     """
 
     listen: str
@@ -57,7 +58,7 @@ class NodeConfig:
 
 
 def cannot_listen(address: str, error: OSError | ValueError) -> SystemFault:
-    """Give what a node says that cannot listen at `address`, host and port."""
+    """Return the error of a node that cannot listen at `address` (host and port)."""
     if isinstance(error, OSError):
         why = f" {address}: bind: {(error.strerror or str(error)).lower()}"
     else:
@@ -67,9 +68,9 @@ def cannot_listen(address: str, error: OSError | ValueError) -> SystemFault:
 
 @define(eq=False)
 class SwarmNode:
-    """One node. `ready` is done once it has joined: with its id, or with why it could not.
+    """One node. `ready` completes when the node has joined (with its id) or has failed to (with the error).
 
-    `on_change` is called when what the node knows of the cluster changes: its managers, its role, its data path port.
+    `on_change` is called when the node's managers, role or data path port have changed.
     """
 
     clock: Clock = field(repr=False)
@@ -82,7 +83,7 @@ class SwarmNode:
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     manager_node: ManagerNode | None = None
-    #: Why it does not go on with what is on its disk, or "".
+    #: Why the node did not resume from disk: "locked", "expired", or "" if it did.
     obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
@@ -94,7 +95,7 @@ class SwarmNode:
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
     _assigned_role: NodeRole = field(default=NodeRole.WORKER, init=False)
-    #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
+    #: The key that encrypts the manager's data on disk while the node is off; b"" for workers and without autolock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -114,33 +115,33 @@ class SwarmNode:
             self._gate,
         )
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- state ---------------------------------------------------------------------------------------------------
 
     @property
     def certificate(self) -> Certificate | None:
-        """What it shows to others; `None` before it has been let in."""
+        """The node's certificate; `None` before it has joined."""
         return self.credentials.certificate
 
     @property
     def id(self) -> str:
-        """The node's id, "" before it has one."""
+        """The node's id; "" before it has joined."""
         return self.certificate.node_id if self.certificate is not None else ""
 
     @property
     def is_manager(self) -> bool:
-        """Whether it manages now."""
+        """Whether the node currently runs a manager."""
         return self.manager_node is not None
 
     @property
     def error(self) -> str:
-        """Why it has no session with a manager, or ""."""
+        """Why the node has no session with a manager, or ""."""
         return self.agent.error
 
     def _record_error(self, error: str) -> None:
         self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
-        """Ask a manager something, once one knows of this node. Raises what it raises, or `RpcError`."""
+        """Call a method on a manager once the node has a session. Raises the manager's error, or `RpcError`."""
         try:
             await self.agent.wait_for_session(_CALL_TIMEOUT_S)
         except TimeoutError:
@@ -155,14 +156,14 @@ class SwarmNode:
     def _local_client(self) -> LocalClient | None:
         return self.manager_node.client() if self.manager_node is not None else None
 
-    # --- life ----------------------------------------------------------------------------------------------------
+    # --- life cycle ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make or join a swarm."""
+        """Create or join a swarm."""
         self._spawn(self._create_or_join())
 
     def restart_after_fork(self) -> None:
-        """Go on as the node that it was, when every connection and coroutine has gone: the copy of a machine."""
+        """Reconnect and restart the coroutines in a copy of the lab, which has lost its connections and coroutines."""
         self._tasks = []
         self._role_change = None
         self.credentials.is_rotating = False
@@ -173,7 +174,7 @@ class SwarmNode:
             self._spawn(self.credentials.renew_periodically())
 
     def halt(self) -> None:
-        """Stop short, as a machine does that loses power; `resume` goes on."""
+        """Stop without cleaning up, as if the machine lost power. `resume` continues from here."""
         tasks, self._tasks, self._role_change = self._tasks, [], None
         for task in tasks:
             task.cancel()
@@ -183,9 +184,9 @@ class SwarmNode:
             self.manager_node.stop()
 
     def resume(self) -> None:
-        """Go on as the node that it was, by what is on its disk: certificate, managers, and a manager's log.
+        """Start again from the state on disk: certificate, managers, and a manager's log.
 
-        A manager that locks itself waits for `unlock`, and a node whose certificate has expired meanwhile for nothing.
+        A locked manager waits for `unlock`. A node whose certificate has expired stays off.
         """
         if self.certificate is None:
             self.start()
@@ -197,7 +198,10 @@ class SwarmNode:
             self._resume_components()
 
     def unlock(self, key: bytes) -> None:
-        """Go on with the key that the manager was locked with; `ready` is done anew when it has. Raises `Unauthorized`."""
+        """Resume a locked manager.
+
+        `ready` is a new future that completes once it has a session. Raises `Unauthorized` for a wrong key.
+        """
         if not compare_digest(key, self._lock_key):
             raise Unauthorized("swarm could not be unlocked: invalid key provided")
         self.obstacle, self._lock_key = "", b""
@@ -205,7 +209,7 @@ class SwarmNode:
         self._resume_components()
 
     def _resume_components(self) -> None:
-        # A change of role that was under way is begun anew once a manager has told of it.
+        # A role change that was interrupted starts again when a manager sends the node's role.
         self._role = NodeRole.WORKER if self.manager_node is None else NodeRole.MANAGER
         if self.manager_node is not None:
             self.manager_node.start(self.config.listen)
@@ -244,7 +248,7 @@ class SwarmNode:
         self.on_change()
 
     async def stop(self) -> None:
-        """Be a node no more: every task ends, the manager stops."""
+        """Leave the swarm: shut down all tasks and the manager."""
         self._is_stopped = True
         for task in self._tasks:
             task.cancel()
@@ -255,13 +259,14 @@ class SwarmNode:
             self.manager_node.stop()
         self.manager_node = None
 
-    # --- a new cluster of what one manager knows ---
+    # --- force-new-cluster ---------------------------------------------------------------------------------------
 
     def force_new_cluster(self, listen: str, advertise: str) -> None:
-        """Go on as the only manager of a cluster made of what this one knows; `ready` is done anew. Raises `OSError`.
+        """Turn this manager and its copy of the store into a cluster of one manager; `ready` is a new future.
 
-        The other managers are members no more; those that are still there learn it when they call (moby/swarmkit
-        `manager/state/raft/raft.go`, ForceNewCluster). Its agent leaves: this node's tasks end, and the new cluster replaces them.
+        Raises `OSError`. The other managers are no longer members; they learn that from the answer to their next Raft
+        message (moby/swarmkit
+        `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut down and replaced by the new cluster.
         """
         former = self.manager_node
         assert former is not None
@@ -276,7 +281,7 @@ class SwarmNode:
         self.agent.restart()
         self._spawn(self.credentials.renew_periodically())
 
-    # --- a new swarm ---------------------------------------------------------------------------------------------
+    # --- creating a swarm ----------------------------------------------------------------------------------------
 
     def _create_swarm(self) -> None:
         config, random = self.config, self.random
@@ -318,7 +323,7 @@ class SwarmNode:
         )
         return self.manager_node
 
-    # --- joining one ---------------------------------------------------------------------------------------------
+    # --- joining a swarm -----------------------------------------------------------------------------------------
 
     async def _join(self) -> None:
         config = self.config
@@ -346,7 +351,7 @@ class SwarmNode:
         assert isinstance(joined, JoinResponse)
         self._start_manager(joined.store, joined.member, joined)
 
-    # --- what managers tell --------------------------------------------------------------------------------------
+    # --- session messages ----------------------------------------------------------------------------------------
 
     def _on_session_message(self, message: SessionMessage) -> None:
         self.managers = message.managers
@@ -362,7 +367,8 @@ class SwarmNode:
             self._assigned_role = node.role
             if node.role is NodeRole.WORKER:
                 self._was_removed = False
-            # A member that Raft removed hears of its new role a moment later.
+            # A member removed from Raft receives its new role a moment later; until then its old role in the message
+            # is stale.
             if node.role is not self._role and not self._was_removed:
                 self._role = node.role
                 self._start_role_change()
@@ -376,7 +382,7 @@ class SwarmNode:
             self._tasks.append(self._role_change)
 
     async def _apply_role_change(self) -> None:
-        """Get a certificate for the new role, then manage, or cease to."""
+        """Obtain a certificate for the new role, then start or stop the manager."""
         while not self._is_stopped:
             role = self._role
             try:
@@ -396,7 +402,7 @@ class SwarmNode:
                 return
 
     def _on_removed_from_raft(self) -> None:
-        """Hear from the other managers that this one is none any more."""
+        """Stop the manager: another manager answered that this one is no longer a member."""
         self.clock.call_soon(self._stop_manager)
 
     def _stop_manager(self) -> None:
@@ -414,7 +420,7 @@ class SwarmNode:
         self.on_change()
 
     def _rejoin(self) -> None:
-        """Become a member again where nobody has told that the node is to be a worker: it was left behind."""
+        """Join Raft again if the node is still to be a manager: force-new-cluster removed it, not a demotion."""
         if (
             self._was_removed
             and not self._is_stopped
@@ -424,10 +430,10 @@ class SwarmNode:
             self._was_removed, self._role = False, NodeRole.MANAGER
             self._start_role_change()
 
-    # --- its certificate -----------------------------------------------------------------------------------------
+    # --- certificate ---------------------------------------------------------------------------------------------
 
     async def renew_certificate(self) -> Certificate:
-        """Get a new certificate now, and give it. Raises an `EngineError`."""
+        """Request a new certificate at once and return it. Raises an `EngineError`."""
         await self.credentials.renew()
         return self.credentials.require_certificate()
 

@@ -1,6 +1,7 @@
-"""Templates in the spec of a task's container and in secrets and configs: `{{.Node.Hostname}}-{{.Task.Slot}}`.
+"""Templates in container specs, secrets and configs, such as `{{.Node.Hostname}}-{{.Task.Slot}}`.
 
-They are of Go's text/template, with `join` and, in payloads, `secret`, `config` and `env` as further functions. Source: moby/swarmkit `template/{context,expand,template,getter}.go`.
+They are Go text/template with the function `join` and, in secrets and configs, `secret`, `config` and `env`. Source:
+moby/swarmkit `template/{context,expand,template,getter}.go`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 T = TypeVar("T")
 R = TypeVar("R")
 _NAME = "expansion"
-_JOIN = Function(lambda separator="", *parts: str(separator).join(map(str, parts)), 0, takes_more=True, texts=True)
+_JOIN = Function(
+    lambda separator="", *parts: str(separator).join(map(str, parts)), 0, is_variadic=True, needs_strings=True
+)
 
 
 def template_context(task: Task, node: NodeDescription | None) -> Struct:
-    """Give what templates of a task may refer to."""
+    """Return the data that a task's templates can refer to."""
     platform = node.platform if node is not None else None
     service: dict[str, Value] = {
         "ID": task.service_id,
@@ -38,7 +41,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
         "Hostname": node.hostname if node is not None else "",
         "Platform": Struct("template.Platform", machine),
     }
-    # What stands for a slot in a global service is its node.
+    # Tasks of a global service have no slot; their node id takes its place.
     itself: dict[str, Value] = {
         "ID": task.id,
         "Name": task.name,
@@ -55,7 +58,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
 
 
 def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Fill in a template. Raises `SystemFault` in text/template's words for what it cannot evaluate."""
+    """Execute a template. Raises `SystemFault` with text/template's message."""
     try:
         return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
     except TemplateError as error:
@@ -63,7 +66,10 @@ def expand(text: str, context: Struct, functions: Mapping[str, Function] | None 
 
 
 def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
-    """Give a task's container spec with environment, mounts and host name filled in. Raises `SystemFault`."""
+    """Return a task's container spec with templates expanded in environment, mounts and host name.
+
+    Raises `SystemFault`.
+    """
     spec = task.spec.container
     assert spec is not None
     context = template_context(task, node)
@@ -74,7 +80,7 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
 
 
 def _expand_variable(entry: str, context: Struct) -> str:
-    """Fill in the value of an environment variable; one without a value stays as it is."""
+    """Expand the value of an environment variable. An entry without `=` is returned as it is."""
     name, equals, value = entry.partition("=")
     if not equals:
         return entry
@@ -83,7 +89,7 @@ def _expand_variable(entry: str, context: Struct) -> str:
 
 
 def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
-    """Fill in source and target of a mount, and the labels and options of a volume that it makes."""
+    """Expand source and target of a mount, and the labels and driver options of a volume it creates."""
     filled = dict(mount)
     for key in ("Source", "Target"):
         if filled.get(key):
@@ -108,12 +114,12 @@ def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    """Write a text as Go's %q does."""
+    """Format a string as Go's `%q` does."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _with_error_prefix(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
-    """Fill in a value; say what it was if that fails."""
+    """Expand a value; on failure say which one in the error."""
     try:
         return fill_in(value, context)
     except SystemFault as error:
@@ -128,9 +134,9 @@ def expand_payload(
     secrets: Mapping[str, bytes],
     configs: Mapping[str, bytes],
 ) -> bytes:
-    """Give the content of a secret or config for a task: as it is, or filled in if its driver is `golang`.
+    """Return the content of a secret or config for a task, expanded if its templating driver is `golang`.
 
-    `secrets` and `configs` hold what the task was granted, by the names of their files. Raises `SystemFault`.
+    `secrets` and `configs` are those granted to the task, by target file name. Raises `SystemFault`.
     """
     if templating is None:
         return data
@@ -145,12 +151,12 @@ def expand_payload(
                 raise TemplateError(f"{kind} target {name} not found")
             return table[str(name)].decode(errors="surrogateescape")
 
-        return Function(find, 1, texts=True)
+        return Function(find, 1, needs_strings=True)
 
     functions = {
         "secret": look_up("secret", secrets),
         "config": look_up("config", configs),
-        "env": Function(lambda name: env.get(str(name), ""), 1, texts=True),
+        "env": Function(lambda name: env.get(str(name), ""), 1, needs_strings=True),
     }
     context = evolve(template_context(task, node), type_name="*template.PayloadContext")
     filled = expand(data.decode(errors="surrogateescape"), context, functions)

@@ -1,4 +1,9 @@
-"""The agent of a node: its session with a manager, its heartbeats, its assignments, and the reports it makes.
+"""The agent of a node: its session with a manager, heartbeats, assignments, task status reports and logs.
+
+A *session* begins when the node registers with the dispatcher of a manager, and is named by an id that every further
+call carries. Two streams belong to it: session messages (the state of the cluster) and assignments (the node's
+tasks). When either of them or a heartbeat fails, the session is over and the agent opens a new one, with exponential
+backoff.
 
 Source: moby/swarmkit `agent/{agent,session,reporter}.go` (vendored by moby docker-v29.7.2).
 """
@@ -21,10 +26,10 @@ from cnmsim.swarm.manager.logbroker import LogMessage, LogSubscription, Publicat
 from cnmsim.swarm.objects import EncryptionKey, Node, NodeDescription, TaskStatus, TlsInfo
 from cnmsim.swarm.rpc import Client, RpcError, Stream
 
-#: The first wait before a new session, and the longest, in seconds.
+#: The shortest and the longest backoff before a new session, in seconds.
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
 _SESSION_TIMEOUT_S = 5.0
-#: Reports that came in within this time travel together.
+#: Status reports made within this time are sent in one call.
 _REPORT_BATCH_S = 0.05
 
 
@@ -32,8 +37,8 @@ _REPORT_BATCH_S = 0.05
 class Agent:
     """The agent of one node.
 
-    `connect` gives a connection to some manager, `on_session_message` hears what managers tell of the cluster once the executor
-    has taken note of it; `tls_info` tells of the node's identity. `error` is why there is no session now, or "".
+    `connect` returns a client for some manager. `on_session_message` is called with each session message, before the executor is configured
+    from it. `tls_info` returns the node's TLS identity. `error` is why there is no session, or "".
     """
 
     clock: Clock
@@ -42,7 +47,7 @@ class Agent:
     connect: Callable[[], Coroutine[Any, Any, Client]] = field(repr=False)
     on_session_message: Callable[[SessionMessage], None] = field(repr=False)
     tls_info: Callable[[], TlsInfo | None] = field(default=lambda: None, repr=False)
-    #: What holds its tasks while the daemon is stopped (SIGSTOP).
+    #: Suspends the agent's coroutines while the daemon is stopped by SIGSTOP.
     gate: Callable[[], Gate | None] = field(default=lambda: None, repr=False)
     error: str = ""
     worker: Worker = field(init=False, repr=False)
@@ -63,41 +68,41 @@ class Agent:
 
     @property
     def has_session(self) -> bool:
-        """Whether a manager knows of this node now."""
+        """Whether the node is registered with a manager."""
         return bool(self._session_id)
 
     async def wait_for_session(self, timeout_s: float) -> None:
-        """Wait until a manager knows of this node. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait until the node has a session. Raises `TimeoutError` after `timeout_s` seconds."""
         await self._registered.wait_until(lambda: self.has_session, timeout_s)
 
     def start(self) -> None:
-        """Look for a manager."""
+        """Connect to a manager, and reconnect whenever the session ends."""
         self._task = Task(self.clock, self._run(), self.gate())
 
     def restart(self) -> None:
-        """Look for a manager anew, and go on with the tasks, when every connection and coroutine has gone."""
+        """Start again with the tasks that the worker has, after every connection and coroutine has gone."""
         self._end_session()
         self._reporting = None
         self.worker.restart()
         self.start()
 
     def halt(self) -> None:
-        """Stop short, as a machine does that loses power."""
+        """Stop without cleaning up, as if the machine lost power."""
         for task in (self._task, self._reporting):
             if task is not None:
                 task.cancel()
         self._end_session()
-        # What it was told is in memory only: networks and keys are set up anew.
+        # These are kept in memory only: networks and keys are configured anew by the next session.
         self._node, self._keys = None, ()
         self.worker.halt()
 
     def leave(self) -> None:
-        """Stop short, having begun to give up every task: the daemon goes on, but not as this agent."""
+        """Start to shut down and remove every task, then halt. The daemon goes on, but no longer as this agent."""
         self.worker.leave()
         self.halt()
 
     async def stop(self) -> None:
-        """End the session and give up every task."""
+        """End the session; shut down and remove every task."""
         if self._task is not None:
             self._task.cancel()
         if self._reporting is not None:
@@ -106,7 +111,7 @@ class Agent:
         await self.worker.stop()
 
     def close_session(self) -> None:
-        """Hang up on the present manager, so that another is looked for."""
+        """Disconnect from the current manager; the agent then opens a session with another one."""
         client = self._client
         if client is not None:
             client.close()
@@ -196,7 +201,7 @@ class Agent:
     # --- logs ----------------------------------------------------------------------------------------------------
 
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
-        """Publish the logs of this node's tasks that somebody wants to read."""
+        """Publish the logs of this node's tasks that a subscription selects, and follow them if it asks for that."""
         for end in self._log_followers.pop(subscription.id, ()):
             end()
         if subscription.is_closed:
@@ -247,13 +252,16 @@ class Agent:
             try:
                 await self._client.call("dispatcher.update_task_status", (self._session_id, list(reports.items())))
             except CnmsimError:
-                # The next session brings them all.
+                # The next session reports the status of all tasks.
                 self._unreported = {**reports, **self._unreported}
                 return
 
 
 async def _first_message(clock: Clock, messages: Queue[SessionMessage], session: Stream) -> SessionMessage:
-    """Give the first message of a session. Raises why there is none."""
+    """Wait for the first message of a session.
+
+    Raises the error that ended the session, or `RpcError` after a timeout.
+    """
     got = Task(clock, messages.get(_SESSION_TIMEOUT_S))
     either: Future[None] = Future(clock)
 

@@ -1,6 +1,7 @@
-"""Running one task on a node: what an executor offers, and the state machine that drives it.
+"""Execution of one task on a node: the interface of an executor, and the state machine that drives a task.
 
-Source: moby/swarmkit `agent/exec/{controller,executor,errors}.go` and `agent/task.go` (vendored by moby docker-v29.7.2).
+Source: moby/swarmkit `agent/exec/{controller,executor,errors}.go` and `agent/task.go` (vendored by moby
+docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ _RETRY_S = 1.0
 
 
 class TemporaryError(CnmsimError):
-    """The operation may succeed if it is tried again."""
+    """The operation may succeed when it is retried."""
 
 
 class ExitError(CnmsimError):
-    """The task's process ended with a status other than 0."""
+    """The task's process exited with a non-zero status."""
 
     def __init__(self, code: int, cause: str = "") -> None:
         super().__init__(f"task: non-zero exit ({code})" + (f": {cause}" if cause else ""))
@@ -45,64 +46,64 @@ class ExitError(CnmsimError):
 
 @frozen
 class Dependencies:
-    """What a task may read: the secrets and configs it was granted, by id."""
+    """The secrets and configs granted to a task, by id."""
 
     secrets: Mapping[str, Secret] = field(factory=dict)
     configs: Mapping[str, Config] = field(factory=dict)
 
 
 class TaskController(Protocol):
-    """What an executor does for one task. Every call may be made again after it was cut short."""
+    """What an executor does for one task. Every method may be called again after it was cancelled."""
 
     async def prepare(self) -> None:
-        """Make all that is needed to start."""
+        """Create everything the task needs to start."""
 
     async def start(self) -> None:
-        """Start, and wait until it is up (healthy, where it has a health check)."""
+        """Start the task and wait until it is up (healthy, if it has a health check)."""
 
     async def wait(self) -> None:
-        """Wait for its end. Raises `ExitError`."""
+        """Wait for the task to exit. Raises `ExitError`."""
 
     async def shutdown(self) -> None:
-        """Stop it, if it runs."""
+        """Stop the task if it is running."""
 
     async def remove(self) -> None:
-        """Leave nothing behind."""
+        """Remove everything that `prepare` created."""
 
     def container_status(self) -> ContainerStatus | None:
-        """Tell of its container, `None` while there is none."""
+        """Return the status of the task's container, `None` if there is none."""
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Tell of the ports it has on this node itself."""
+        """Return the ports published on this node itself (host mode)."""
 
 
 class Executor(Protocol):
-    """What an engine does for the agent of its node."""
+    """What an engine provides to the agent of its node."""
 
     def describe(self) -> NodeDescription:
-        """Tell of this node."""
+        """Return the description of this node."""
 
     async def configure(self, node: Node) -> None:
-        """Take note of the cluster's idea of this node: its addresses on the cluster's networks."""
+        """Apply the node object of the cluster: the node's addresses on the cluster's networks."""
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        """Take the keys of gossip and of encrypted networks."""
+        """Install the keys for gossip and for encrypted networks."""
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
-        """Give what runs a task. Raises an `EngineError` for a task that cannot be run."""
+        """Return a controller for a task. Raises an `EngineError` if the task cannot be run."""
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
-        """Give the lines that a task of this node has printed."""
+        """Return the log lines that a task of this node has written."""
 
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Have every further line of a task published. Gives a call that ends it."""
+        """Call `publish` with every further log line of a task. Return a function that stops this."""
 
 
 @define(eq=False)
 class TaskManager:
-    """Brings one task to its desired state, a step at a time, and reports every step.
+    """Drives one task to its desired state, one step at a time, and reports every new status.
 
     `report` is called with the task's id and its new status.
     """
@@ -116,22 +117,25 @@ class TaskManager:
     _closed: Future[None] | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Set to work."""
+        """Take the first step."""
         self._run_next_step()
 
     def restart(self) -> None:
-        """Set to work where the task stands; the present operation has gone."""
+        """Continue from the task's current state, after the operation in progress was lost."""
         self._operation, self._is_closed = None, False
         self._run_next_step()
 
     def halt(self) -> None:
-        """Stop short, as a machine does that loses power."""
+        """Cancel the operation in progress and take no further step."""
         self._is_closed = True
         if self._operation is not None:
             self._operation.cancel()
 
     def update(self, task: Task) -> None:
-        """Take a changed task. Only a further desired state counts; what is being done is cut short for it."""
+        """Replace the task.
+
+        If its desired state has advanced, the operation in progress is cancelled; other changes are ignored.
+        """
         if self._is_closed or task.desired_state <= self.task.desired_state:
             return
         self.task = evolve(task, status=self.task.status)
@@ -141,7 +145,7 @@ class TaskManager:
             self._run_next_step()
 
     async def close(self) -> None:
-        """Do nothing more with the task, once the present operation is cut short."""
+        """Take no further step, and wait until the operation in progress is cancelled."""
         self._is_closed = True
         operation = self._operation
         if operation is not None:
@@ -169,7 +173,7 @@ class TaskManager:
             self._run_next_step()
 
     async def _do_step(self) -> bool:
-        """Do one step; tells whether there may be another."""
+        """Take one step. Return True if there may be another."""
         task = self.task
         step = _next_step(task)
         if step is None:
@@ -218,7 +222,7 @@ class TaskManager:
 
 
 def _next_step(task: Task) -> tuple[TaskState, str] | None:
-    """Give the state that comes next and what is said of it, or `None` if the task is to stay (exec.Do)."""
+    """Return the task's next state and the status message for it, or `None` if the task stays as it is (`exec.Do`)."""
     state, desired = task.status.state, task.desired_state
     if desired >= TaskState.SHUTDOWN:
         return None if state >= TaskState.COMPLETE else (TaskState.SHUTDOWN, "shutdown")
@@ -246,7 +250,10 @@ def _next_step(task: Task) -> tuple[TaskState, str] | None:
 def resolve_controller(
     clock: Clock, executor: Executor, task: Task, dependencies: Dependencies
 ) -> tuple[Any, TaskStatus]:
-    """Get a task's controller and the status this gives the task; the controller is `None` if there is none to be had."""
+    """Return a task's controller and its status afterwards.
+
+    The controller is `None`, and the status a failure, if it cannot be run.
+    """
     status = task.status
     try:
         controller = executor.controller(task, dependencies)

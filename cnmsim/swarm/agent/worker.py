@@ -1,4 +1,4 @@
-"""What a node does with its assignments: a task manager for each task, and the secrets and configs they were granted.
+"""Execution of a node's assignments: a task manager for each task, and the secrets and configs granted to the tasks.
 
 Source: moby/swarmkit `agent/worker.go` (vendored by moby docker-v29.7.2).
 """
@@ -18,7 +18,7 @@ from cnmsim.swarm.objects import Config, Secret, Task, TaskStatus
 
 @define(eq=False)
 class Worker:
-    """The tasks of one node. `report` is called with the id and the new status of a task that changed."""
+    """The tasks of one node. `report` is called with the id and new status of a task whenever it changes."""
 
     clock: Clock
     executor: Executor = field(repr=False)
@@ -29,7 +29,7 @@ class Worker:
     _configs: dict[str, Config] = field(factory=dict, init=False, repr=False)
 
     def apply(self, message: AssignmentsMessage) -> None:
-        """Do what an assignments message says: all of it is this node's to do, or only what it changes."""
+        """Apply an assignments message, which lists all assignments of the node or only changes."""
         assigned_ids: set[str] = set()
         removed: list[Task] = []
         updated: list[Task] = []
@@ -52,23 +52,26 @@ class Worker:
             self._update(task)
 
     def statuses(self) -> list[tuple[str, TaskStatus]]:
-        """Give the status of every task there is, for a manager that may have missed some."""
+        """Return the status of every task, for a manager that may have missed reports."""
         known = [(identity, manager.task.status) for identity, manager in self._task_managers.items()]
         return known + [(task.id, task.status) for task in self._tasks.values() if task.id not in self._task_managers]
 
     def tasks(self) -> list[Task]:
-        """Give this node's tasks, as assigned."""
+        """Return the tasks as assigned by the manager."""
         return list(self._tasks.values())
 
     def tasks_with_status(self) -> list[Task]:
-        """Give this node's tasks as the agent's database has them: with what became of them here."""
+        """Return the tasks with their status on this node, as the agent's database stores them."""
         return [
             self._task_managers[identity].task if identity in self._task_managers else task
             for identity, task in self._tasks.items()
         ]
 
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
-        """Take what `tasks_with_status` gave, and what tasks were granted; `restart` goes on with it."""
+        """Load tasks as returned by `tasks_with_status`, and the secrets and configs granted to them.
+
+        `restart` then runs them.
+        """
         self._secrets = {secret.id: secret for secret in secrets}
         self._configs = {config.id: config for config in configs}
         for saved in tasks:
@@ -84,7 +87,7 @@ class Worker:
             manager.update(task)
             return
         if task.id in self._tasks:
-            return  # its controller could not be had: that is final
+            return  # no controller could be created: that is final
         self._tasks[task.id] = task
         controller, status = resolve_controller(self.clock, self.executor, task, self._dependencies(task))
         if status != task.status:
@@ -112,22 +115,22 @@ class Worker:
             Coroutine(self.clock, _close_and_remove(manager))
 
     def restart(self) -> None:
-        """Go on with every task where it stands; what was being done for it has gone."""
+        """Continue every task from its current state; the operations in progress were lost."""
         for manager in self._task_managers.values():
             manager.restart()
 
     def halt(self) -> None:
-        """Stop short with every task."""
+        """Halt every task."""
         for manager in self._task_managers.values():
             manager.halt()
 
     def leave(self) -> None:
-        """Begin to give every task up, and know of none any more (Worker.Assign of nothing)."""
+        """Start to shut down and remove every task, and forget them (`Worker.Assign` of an empty set)."""
         for identity in list(self._tasks):
             self._remove(identity)
 
     async def stop(self) -> None:
-        """Give every task up: nothing of them stays on this node."""
+        """Shut down and remove every task."""
         managers, self._task_managers = list(self._task_managers.values()), {}
         self._tasks.clear()
         for manager in managers:

@@ -1,4 +1,4 @@
-"""Allocation: subnets, VXLAN ids, virtual addresses, task and node addresses, published ports (swarmkit `allocator`)."""
+"""Allocation of subnets, VXLAN ids, virtual IPs, addresses and published ports (moby/swarmkit `manager/allocator`)."""
 
 from cnmsim.swarm.allocator.allocator import Allocator
 from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, is_ingress_needed

@@ -1,7 +1,9 @@
-"""The leader's allocator: gives new networks, services, tasks and nodes what they need, and takes it back.
+"""The leader's allocator: assigns addresses, VXLAN ids and ports to new objects, and releases them.
 
-What cannot be had waits: it is tried again when something was given back, or else with the first change after five
-minutes. Source: moby/swarmkit `manager/allocator/network.go`.
+The objects are networks, services, tasks and nodes. A new task stays in state NEW until the allocator has given it
+addresses and set it to PENDING; only then does the scheduler consider it. An allocation that fails is retried when
+something is deallocated, or with the first change after five minutes. Source: moby/swarmkit
+`manager/allocator/network.go`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ ALLOCATED_MESSAGE = "pending task scheduling"
 
 
 class Allocator:
-    """The allocator of the manager that leads. `failures` says, by object id, why something waits."""
+    """The allocator of the leader. `failures` maps ids of unallocated objects to the reason."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
@@ -42,7 +44,8 @@ class Allocator:
         self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
         self._ports = PortAllocator()
         self._ingress: Network | None = None
-        #: Nodes that get an address on a new ingress network with the next change of them or of one of their tasks.
+        #: Ids of nodes that need an address on a new ingress network. They get it when they or one of their tasks
+        #: change next.
         self._nodes_without_ingress: set[str] = set()
         self._unallocated_networks: dict[str, None] = {}
         self._unallocated_services: dict[str, None] = {}
@@ -54,28 +57,31 @@ class Allocator:
 
     @property
     def networks(self) -> NetworkAllocator:
-        """The addresses given out."""
+        """The allocator of network resources."""
         return self._networks
 
     @property
     def ports(self) -> PortAllocator:
-        """The published ports given out."""
+        """The allocator of published ports."""
         return self._ports
 
     def start(self) -> None:
-        """Take note of all that is allocated, allocate what is not, and follow changes from here on."""
+        """Restore what is allocated already, allocate the rest, then follow changes of the store."""
         self._restore()
         self._watch = self._store.watch(self._on_changes, Network, Service, Task, Node)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
 
-    # ---- taking over
+    # ---- restoring
 
     def _restore(self) -> None:
-        """Restore before allocating anew, so that nothing new gets what something old has; ingress goes first."""
+        """Restore allocations before making new ones, so that none is given out twice.
+
+        The ingress network comes first.
+        """
         store = self._store
         ingress = next((network for network in store.networks if network.is_ingress), None)
         if ingress is not None:
@@ -96,7 +102,7 @@ class Allocator:
         self._allocate_tasks([task.id for task in store.tasks if task.state < TaskState.PENDING])
 
     def _restore_service(self, service: Service) -> None:
-        """Take note of what a service has, be it what its spec asks for or not."""
+        """Restore a service's ports and virtual IPs, whether or not its current spec still asks for them."""
         if service.endpoint is None:
             return
         try:
@@ -244,7 +250,7 @@ class Allocator:
     # ---- nodes
 
     def _node_networks(self, node_id: str) -> dict[str, Network]:
-        """Give the networks a node needs its load balancer's address on."""
+        """Return the networks on which a node's load balancer needs an address, by id."""
         networks = {
             attachment.network.id: attachment.network
             for task in self._store.tasks.by_node(node_id)
@@ -269,7 +275,10 @@ class Allocator:
             self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
-        """Attach and detach a node; give its attachments, or `None` if they are as they were."""
+        """Attach a node to its networks and detach it from others.
+
+        Return its attachments, or `None` if nothing changed.
+        """
         networks = self._node_networks(node.id)
         attachments = {attachment.network.id: attachment for attachment in node.attachments}
         changed = False
@@ -398,7 +407,7 @@ class Allocator:
         return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
-        """List what a task is to be attached to: the ingress network first, if it publishes there."""
+        """Return the networks that a task is to be attached to: ingress first, if its service publishes ports there."""
         attachments = list(task.networks)
         if not attachments:
             if is_ingress_needed(service) and self._ingress is not None:
@@ -422,7 +431,7 @@ class Allocator:
 
 
 def _with_host_ports(service: Service) -> Service:
-    """Give a service the host-mode ports of its spec; those of the routing mesh stay as they are."""
+    """Return a service with the host-mode ports of its spec; ports of the routing mesh are unchanged."""
     allocated = service.endpoint.ports if service.endpoint is not None else ()
     requested = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
     ports = (

@@ -1,6 +1,6 @@
-"""Numbers given out of a range one after the other (moby `libnetwork/bitmap`, serial mode).
+"""Serial allocation of numbers from a range (moby `libnetwork/bitmap`, serial mode).
 
-A number that comes back is not given out again before all that follow it have been.
+A released number is not reused before all numbers after it have been allocated.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from cnmsim.libnetwork.ipam.addrset import AddressSet
 
 
 class BitUnavailable(ValueError):
-    """The number is given out, or there is none left; the message is libnetwork's."""
+    """The number is allocated already, or none is free. The message is libnetwork's."""
 
 
 @define
 class SerialBitmap:
-    """The numbers `first`..`last`, which may be asked for; by itself it gives only those from `automatic_first` on."""
+    """The numbers `first` to `last`. `allocate_next` chooses only from `automatic_first` on."""
 
     first: int
     last: int
@@ -29,14 +29,14 @@ class SerialBitmap:
         self._cursor = self.automatic_first
 
     def take(self, number: int) -> None:
-        """Take a particular number; the cursor stays. Raises `BitUnavailable`."""
+        """Allocate a particular number without moving the cursor. Raises `BitUnavailable`."""
         if not self.first <= number <= self.last:
             raise BitUnavailable("requested bit is out of range")
         if not self._taken.add(number - self.first):
             raise BitUnavailable("requested bit is already allocated")
 
     def allocate_next(self) -> int:
-        """Take the next free number after the last one taken so, or the lowest. Raises `BitUnavailable`."""
+        """Allocate the next free number at or after the cursor, or else the lowest free one. Raises `BitUnavailable`."""
         high = self.last - self.first
         for low in (self._cursor, self.automatic_first):
             bit = self._taken.first_free(low - self.first, high) if low <= self.last else None
@@ -47,7 +47,7 @@ class SerialBitmap:
         raise BitUnavailable("no bit available")
 
     def release(self, number: int) -> None:
-        """Give a number back; one that was not given out is no error."""
+        """Release a number. A number that is not allocated is ignored."""
         if self.first <= number <= self.last:
             self._taken.discard(number - self.first)
 

@@ -1,6 +1,6 @@
 """Subnets, VXLAN ids and addresses of a cluster's networks (moby `libnetwork/cnmallocator`, `overlay/ovmanager`).
 
-Nothing here is in the store: it is what the leader keeps in memory, and builds anew from the store when it takes over.
+This state is kept in the leader's memory only. A new leader rebuilds it from the objects in the store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cnmsim.swarm.objects import (
     VirtualIp,
 )
 
-#: Drivers whose networks are the nodes' own business.
+#: Drivers of node-local networks: the cluster allocates nothing for them.
 LOCAL_DRIVERS = frozenset({"bridge", "host", "ipvlan", "macvlan"})
 GLOBAL_DRIVERS = frozenset({"overlay"})
 VXLAN_ID_LIST = "com.docker.network.driver.overlay.vxlanid_list"
@@ -36,12 +36,12 @@ _LAST_VNI = (1 << 24) - 1
 
 
 class AllocationError(Exception):
-    """Something could not be given; the manager logs it and tries again later."""
+    """An allocation failed. The leader logs it and retries later."""
 
 
 @define
 class _NetworkState:
-    """What the allocator knows of a network: its pools (an ordered map of subnet to pool id) and its addresses."""
+    """The allocator's state of a network: pool ids by subnet (in order), and the pool id of each allocated address."""
 
     network: Network
     is_node_local: bool
@@ -51,21 +51,24 @@ class _NetworkState:
 
 
 def is_ingress_needed(service: Service | None) -> bool:
-    """Tell whether a service publishes a port through the routing mesh."""
+    """Return True if a service publishes a port through the routing mesh."""
     if service is None or service.spec.endpoint is None:
         return False
     return any(port.publish_mode is PublishMode.INGRESS for port in service.spec.endpoint.ports)
 
 
 def driver_of(network: Network) -> str:
-    """Name the driver of a network."""
+    """Return the name of a network's driver."""
     if network.driver_state is not None and network.driver_state.name:
         return network.driver_state.name
     return network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
 
 
 class NetworkAllocator:
-    """The addresses of one cluster. `pools` and `subnet_size` are those of `swarm init` (none and 0 for the defaults)."""
+    """The addresses of one cluster.
+
+    `pools` and `subnet_size` are those of `swarm init`; empty and 0 mean the defaults.
+    """
 
     def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
         self._ipam = Ipam(profile, global_pools=swarm_pools(pools, subnet_size))
@@ -77,21 +80,21 @@ class NetworkAllocator:
 
     @property
     def vnis(self) -> SerialBitmap:
-        """The VXLAN ids given out."""
+        """The allocated VXLAN ids."""
         return self._vnis
 
     # ---- networks
 
     def is_allocated(self, network_id: str) -> bool:
-        """Tell whether a network has its subnets."""
+        """Return True if the network's subnets are allocated."""
         return network_id in self._networks
 
     def addresses_in_use(self, network_id: str) -> int:
-        """Tell how many addresses of a network are given out, gateways not counted."""
+        """Return the number of allocated addresses of a network, gateways not included."""
         return len(self._networks[network_id].endpoints)
 
     def allocate(self, network: Network) -> Network:
-        """Give a network its subnets, gateways and VXLAN ids, or take note of those it has. Raises `AllocationError`."""
+        """Allocate a network's subnets, gateways and VXLAN ids, or restore those it has. Raises `AllocationError`."""
         if network.id in self._networks:
             raise AllocationError(f"network {network.id} already allocated")
         name = network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
@@ -175,7 +178,7 @@ class NetworkAllocator:
         return requested
 
     def deallocate(self, network: Network) -> None:
-        """Take a network's subnets and VXLAN ids back. Raises `AllocationError` if it has none."""
+        """Release a network's subnets and VXLAN ids. Raises `AllocationError` if it has none."""
         local = self._networks.pop(network.id, None)
         if local is None:
             raise AllocationError(f"could not get networker state for network {network.id}")
@@ -195,7 +198,7 @@ class NetworkAllocator:
     # ---- addresses
 
     def _request_address(self, network_id: str, requested: str, what: str) -> str:
-        """Give an address in prefix form; a node's own network gives none. Raises `AllocationError`."""
+        """Allocate an address and return it in prefix form, "" for a node-local network. Raises `AllocationError`."""
         local = self._networks.get(network_id)
         if local is None:
             raise AllocationError(f"could not find network allocator state for network {network_id}")
@@ -218,7 +221,7 @@ class NetworkAllocator:
         raise AllocationError("could not find an available IP" + (" while allocating VIP" if what == "VIP" else ""))
 
     def _release_address(self, network_id: str, address: str) -> None:
-        """Take an address back, if it is given out on a network that is still there."""
+        """Release an address, if its network still exists and the address is allocated."""
         local = self._networks.get(network_id)
         pool = local.endpoints.pop(address, None) if local is not None else None
         if pool is not None:
@@ -235,7 +238,7 @@ class NetworkAllocator:
         return local is not None and local.network.is_ingress
 
     def is_service_allocated(self, service: Service) -> bool:
-        """Tell whether a service has a virtual address on each network it should, and on no other."""
+        """Return True if a service has a virtual IP on each of its networks, and on no other."""
         endpoint, spec = service.endpoint, service.spec.endpoint
         network_ids = {attachment.target for attachment in service.networks}
         vips = endpoint.virtual_ips if endpoint is not None else ()
@@ -253,7 +256,7 @@ class NetworkAllocator:
         return not (spec is not None and spec.mode is ResolutionMode.DNSRR and service.id in self._services)
 
     def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
-        """Give a service its virtual addresses; `vips` are those it has, or should get.
+        """Allocate a service's virtual IPs. `vips` are those it has or, without an address, should get.
 
         Raises `AllocationError`; the service then has none.
         """
@@ -282,7 +285,7 @@ class NetworkAllocator:
         return tuple(allocated)
 
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
-        """Take the virtual addresses that a service was given by a former leader.
+        """Restore the virtual IPs that a former leader allocated to a service.
 
         Raises `AllocationError`; the service then has none.
         """
@@ -302,7 +305,7 @@ class NetworkAllocator:
         return evolve(vip, addr=self._request_address(vip.network_id, vip.addr, "VIP"))
 
     def deallocate_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
-        """Take a service's virtual addresses back."""
+        """Release a service's virtual IPs."""
         for vip in vips:
             self._release_address(vip.network_id, vip.addr)
         self._services.discard(service_id)
@@ -310,7 +313,7 @@ class NetworkAllocator:
     # ---- tasks
 
     def is_task_allocated(self, task: Task) -> bool:
-        """Tell whether a task has an address on each of its networks, of which there must be one."""
+        """Return True if a task has networks and an address on each of them."""
         if task.id not in self._tasks or not task.networks:
             return False
         return all(self._is_attached(attachment) for attachment in task.networks)
@@ -322,7 +325,7 @@ class NetworkAllocator:
         return bool(attachment.addresses) and attachment.addresses[0] in local.endpoints
 
     def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
-        """Give a task an address on each of its networks, or on none. Raises `AllocationError`."""
+        """Allocate an address for a task on each of its networks, or on none. Raises `AllocationError`."""
         allocated: list[NetworkAttachment] = []
         try:
             for attachment in attachments:
@@ -350,23 +353,23 @@ class NetworkAllocator:
                 self._release_address(attachment.network.id, address)
 
     def deallocate_task(self, task: Task) -> None:
-        """Take a task's addresses back."""
+        """Release a task's addresses."""
         self._tasks.discard(task.id)
         self._detach(task.networks)
 
     # ---- nodes
 
     def is_node_attached(self, node_id: str, attachment: NetworkAttachment) -> bool:
-        """Tell whether a node has its load balancer's address on a network."""
+        """Return True if a node's load balancer has an address on a network."""
         return (node_id, attachment.network.id) in self._nodes and self._is_attached(attachment)
 
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
-        """Give a node its load balancer's address on a network. Raises `AllocationError`."""
+        """Allocate an address for a node's load balancer on a network. Raises `AllocationError`."""
         allocated = self._attach(attachment)
         self._nodes.add((node_id, attachment.network.id))
         return allocated
 
     def detach_node(self, node_id: str, attachment: NetworkAttachment) -> None:
-        """Take a node's load balancer's address back."""
+        """Release the address of a node's load balancer."""
         self._nodes.discard((node_id, attachment.network.id))
         self._detach((attachment,))

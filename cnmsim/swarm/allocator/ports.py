@@ -1,7 +1,7 @@
 """Published ports of the routing mesh (moby/swarmkit `manager/allocator/portallocator.go`).
 
-Each protocol has its own space, the same on every node. A port that nobody chose comes from 30000-32767 and stays
-with its service across updates.
+Each protocol has its own port space, shared by all nodes. If the spec names no published port, one from 30000-32767
+is chosen, and the service keeps it across updates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ DYNAMIC_LAST = 32767
 
 
 class _PortSpace:
-    """The ports of one protocol. Those of the dynamic range are counted twice: taking one there moves no cursor."""
+    """The ports of one protocol.
+
+    Dynamic ports are in both bitmaps; a requested port does not move the dynamic cursor.
+    """
 
     def __init__(self) -> None:
         self.all = SerialBitmap(1, 65535, 1)
@@ -40,7 +43,7 @@ class _PortSpace:
 
 
 class _AllocatedPorts:
-    """Ports as allocated before, to be matched with those of a spec by name, protocol and target."""
+    """A service's allocated ports, to be matched with those of its spec by name, protocol and target port."""
 
     def __init__(self, ports: Iterable[PortConfig]) -> None:
         self._ports: dict[tuple[str, str, int], dict[int, PortConfig]] = {}
@@ -48,7 +51,7 @@ class _AllocatedPorts:
             self._ports.setdefault(_key(port), {})[port.published_port] = port
 
     def take(self, port: PortConfig) -> PortConfig | None:
-        """Give and forget the one that answers to a port of a spec."""
+        """Remove and return the allocated port that matches a port of the spec, `None` if there is none."""
         candidates = self._ports.get(_key(port), {})
         if port.published_port:
             return candidates.pop(port.published_port, None)
@@ -74,11 +77,11 @@ class PortAllocator:
 
     @property
     def in_use(self) -> int:
-        """How many ports are given out."""
+        """The number of allocated ports."""
         return sum(len(space.all) for space in self._spaces.values())
 
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
-        """Give a service the ports of its spec, keeping those it has where the spec leaves the choice.
+        """Allocate the ports of a service's spec. Ports chosen before are kept where the spec names none.
 
         Raises `BitUnavailable`; the service then has none.
         """
@@ -99,7 +102,10 @@ class PortAllocator:
         return tuple(allocated)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
-        """Take ports that a service was given by a former leader. Raises `BitUnavailable`; it then has none of them."""
+        """Restore ports that a former leader allocated to a service.
+
+        Raises `BitUnavailable`; none of them is then allocated.
+        """
         restored: list[PortConfig] = []
         for port in _of_mode(ports, PublishMode.INGRESS):
             try:
@@ -130,18 +136,18 @@ class PortAllocator:
         return reconciled
 
     def free(self, service: Service) -> None:
-        """Take back the ports a service has."""
+        """Release a service's ports."""
         if service.endpoint is not None:
             self.free_ports(service.endpoint.ports)
 
     def free_ports(self, ports: Iterable[PortConfig]) -> None:
-        """Take back ports."""
+        """Release ports."""
         for port in _of_mode(ports, PublishMode.INGRESS):
             self._spaces[port.protocol].free(port.published_port)
 
     @staticmethod
     def host_ports_changed(service: Service) -> bool:
-        """Tell whether the spec has a host-mode port that the endpoint has not."""
+        """Return True if the spec has a host-mode port that the endpoint lacks."""
         requested = service.spec.endpoint.ports if service.spec.endpoint else ()
         present = service.endpoint.ports if service.endpoint else ()
         allocated = _AllocatedPorts(_of_mode(present, PublishMode.HOST))
@@ -149,7 +155,7 @@ class PortAllocator:
 
     @staticmethod
     def is_allocated(service: Service) -> bool:
-        """Tell whether a service's endpoint has the ports of its spec."""
+        """Return True if a service's endpoint has the ports of its spec."""
         spec, endpoint = service.spec.endpoint, service.endpoint
         if spec is None or endpoint is None:
             return spec is None and endpoint is None

@@ -1,7 +1,7 @@
-"""The cluster's certificate authority: mutual TLS identities and join tokens.
+"""Certificates of nodes and the cluster's root certificate authority.
 
-A certificate says who a node is (CN, the node's id), what it may do (OU, its role) and where it belongs (O, the
-cluster's id). Source: moby/swarmkit `ca/{certificates,config,server}.go` (vendored by moby docker-v29.7.2).
+A certificate names the node (CN), its role (OU) and its cluster (O). Source: moby/swarmkit
+`ca/{certificates,config,server}.go` (vendored by moby docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from cnmsim.swarm.ca import x509
 from cnmsim.swarm.identity import parse_join_token
 
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
-#: How long a node's certificate is valid unless the cluster's spec says otherwise.
+#: Validity of a node's certificate unless the cluster's spec sets it.
 DEFAULT_EXPIRY_S = 90 * 24 * 3600.0
-#: Certificates are backdated, for nodes whose clocks are behind.
+#: Certificates are valid from this long before they are issued, for nodes whose clocks are slow.
 BACKDATE_S = 3600.0
 
 
 @frozen
 class Certificate:
-    """An X.509 identity as the cluster's authority issues it. Times are seconds since 1970.
+    """A node's X.509 certificate. Times are seconds since 1970.
 
-    While the authority is replaced, what the new one issues is good for who knows only the old one, too: `cross_signer_digest`.
+    During a root rotation the new authority issues it with a cross-signed intermediate, so that nodes which trust
+    only the old one accept it too: `cross_signer_digest` is the old one's digest.
     """
 
     node_id: str
@@ -46,19 +47,19 @@ class Certificate:
 
     @property
     def is_manager(self) -> bool:
-        """Whether it lets its owner act as a manager."""
+        """Whether the certificate is one of a manager."""
         return self.role == MANAGER_ROLE
 
     def is_valid_at(self, wall_s: float) -> bool:
-        """Tell whether `wall_s` lies in its time."""
+        """Return True if the certificate is valid at `wall_s` (seconds since 1970)."""
         return self.not_before_s <= wall_s < self.not_after_s
 
 
 @frozen
 class RootCa:
-    """The authority of one cluster, known by the SHA-256 of its certificate, in hexadecimal.
+    """The root authority of a cluster, identified by the SHA-256 digest (hexadecimal) of its certificate.
 
-    `pem` is the certificate, "" where there is no package that makes one; `subject` and `public_key` are those in it, in DER.
+    `pem` is the certificate, "" if it could not be made (see `x509.is_available`); `subject` and `public_key` are its own, in DER.
     """
 
     digest: str
@@ -68,7 +69,7 @@ class RootCa:
 
     @classmethod
     def create(cls, random: Random, wall_s: float = 0.0) -> RootCa:
-        """Make the authority of a new cluster, at `wall_s` seconds since 1970."""
+        """Create the authority of a new cluster at `wall_s` (seconds since 1970)."""
         seed = random.getrandbits(256)
         if not x509.is_available():
             return cls(f"{seed:064x}")
@@ -85,7 +86,7 @@ class RootCa:
         expiry_s: float,
         cross_signer_digest: str = "",
     ) -> Certificate:
-        """Issue a certificate that is valid from an hour ago until `expiry_s` seconds after `wall_s`."""
+        """Issue a certificate that is valid until `expiry_s` seconds after `wall_s`, and backdated."""
         return Certificate(
             node_id,
             role,
@@ -100,7 +101,7 @@ class RootCa:
         )
 
     def trusts(self, certificate: Certificate, wall_s: float) -> bool:
-        """Tell whether it issued a certificate, or vouches for who did, and the certificate is in its time."""
+        """Return True if this authority issued or cross-signed the certificate, and it is valid at `wall_s`."""
         return self.digest in (
             certificate.issuer_digest,
             certificate.cross_signer_digest,
@@ -108,7 +109,7 @@ class RootCa:
 
 
 def join_token_digest(token: str) -> str:
-    """Give the digest of the authority a join token names. Raises `InvalidParameter` for a text that is no token."""
+    """Return the digest of the root certificate in a join token. Raises `InvalidParameter` for an invalid token."""
     try:
         return parse_join_token(token)[0]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a node shows to others and knows them by: its certificate, and the authority that it trusts.
+"""A node's credentials: its certificate, and the root authority it trusts.
 
 Source: moby/swarmkit `ca/{certificates,config,renewer}.go` (vendored by moby docker-v29.7.2).
 """
@@ -21,13 +21,16 @@ from cnmsim.swarm.objects import TlsInfo
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 
 _TRIES, _RETRY_S = 5, 2.0
-#: A certificate is renewed when so much of its life has passed.
+#: A certificate is renewed at a random point between these fractions of its validity.
 _RENEW_AT = (0.5, 0.8)
 
 
 @define(eq=False)
 class Credentials:
-    """The credentials of one node. `connect` gives a way to some manager, `on_error` hears why a renewal failed."""
+    """The credentials of one node.
+
+    `connect` returns a client for some manager, `on_error` is called with the message of a failed renewal.
+    """
 
     clock: Clock = field(repr=False)
     random: Random = field(repr=False)
@@ -42,32 +45,32 @@ class Credentials:
         self._renewed = Signal(self.clock)
 
     def require_certificate(self) -> Certificate:
-        """Give the certificate of a node that has one."""
+        """Return the certificate of a node that has joined."""
         assert self.certificate is not None
         return self.certificate
 
     def tls_info(self) -> TlsInfo | None:
-        """Tell what managers are told of them; `None` before there are any."""
+        """Return what the node reports about its credentials; `None` before it has any."""
         certificate, root = self.certificate, self.root
         if certificate is None or root is None:
             return None
         return TlsInfo(root.pem, certificate.issuer_subject, certificate.issuer_public_key, certificate.issuer_digest)
 
     def is_expired(self) -> bool:
-        """Tell whether the certificate is past its time."""
+        """Return True if the certificate has expired."""
         return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
 
     def trust_root(self, root: StoredRoot) -> bool:
-        """Trust the authority that a manager tells of; tell whether that is another one than before."""
+        """Trust the root authority that a manager sent. Return True if it differs from the present one."""
         if self.root is None or root.digest in ("", self.root.digest):
             return False
         self.root = root_from_store(root)
         return True
 
     async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:
-        """Get an authority's certificate and compare it with a join token's digest. Raises why that is not to be had.
+        """Download the root certificate and compare its digest with that of a join token.
 
-        Without a `digest` whoever answers is believed.
+        An empty `digest` accepts any. Retries, then raises the last error.
         """
         error: CnmsimError = RpcError("")
         for _ in range(_TRIES):
@@ -88,7 +91,7 @@ class Credentials:
         raise error
 
     async def renew(self) -> None:
-        """Get a new certificate now. Raises an `EngineError`."""
+        """Request a new certificate at once. Raises an `EngineError`."""
         client = await self.connect()
         try:
             self.certificate = await client.call("ca.issue", IssueRequest())
@@ -98,7 +101,7 @@ class Credentials:
         self._renewed.notify()
 
     async def rotate(self) -> None:
-        """Get a certificate that the authority of tomorrow issues."""
+        """Request a certificate from the new authority of a root rotation."""
         self.is_rotating = True
         try:
             await self._try_renew()
@@ -106,7 +109,7 @@ class Credentials:
             self.is_rotating = False
 
     async def renew_periodically(self) -> None:
-        """Renew the certificate somewhere between a half and four fifths of its life, for ever."""
+        """Renew the certificate forever, each time between half and four fifths of its validity."""
         while True:
             certificate = self.require_certificate()
             life_s = certificate.not_after_s - certificate.not_before_s

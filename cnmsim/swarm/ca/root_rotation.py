@@ -1,4 +1,4 @@
-"""Putting another root certificate in the place of a cluster's: every node gets an identity from the new one first.
+"""Root rotation: replacing the cluster's root certificate once every node has a certificate from the new one.
 
 Source: moby/swarmkit `ca/reconciler.go`, `ca/server.go` (vendored by moby docker-v29.7.2).
 """
@@ -20,7 +20,7 @@ _INTERVAL_S = 3.0
 
 @define(eq=False)
 class RootRotationReconciler:
-    """What the manager that leads does for a rotation that was asked for."""
+    """Drives a root rotation on the leader: asks nodes to rotate, and completes the rotation when all have."""
 
     store: Store = field(repr=False)
     random: Random = field(repr=False)
@@ -28,12 +28,12 @@ class RootRotationReconciler:
     _timer: Timer | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Go on with a rotation that is under way, and follow the cluster's settings."""
+        """Continue a rotation in progress, and watch the cluster for new ones."""
         self._watch = self.store.watch(self._on_changes, Cluster)
         self._start()
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
         if self._timer is not None:
@@ -48,7 +48,7 @@ class RootRotationReconciler:
             self._reconcile()
 
     def _target_digest(self) -> str:
-        """Give the digest of the certificate that is to come, or ""."""
+        """Return the digest of the new root certificate during a rotation, "" otherwise."""
         for cluster in self.store.clusters:
             if cluster.root_ca.rotation is not None:
                 return cluster.root_ca.rotation.digest

@@ -1,4 +1,4 @@
-"""The certificate authority of the leading manager: it lets nodes in and renews their certificates.
+"""The certificate authority on the leader: issues certificates to joining nodes and renews those of members.
 
 Source: moby/swarmkit `ca/server.go` (vendored by moby docker-v29.7.2).
 """
@@ -22,18 +22,18 @@ from cnmsim.swarm.store import Store
 
 
 def root_to_store(root: RootCa) -> StoredRoot:
-    """Give what the store keeps of an authority."""
+    """Convert an authority to the form in which the store keeps it."""
     return StoredRoot(root.pem, root.digest, issuer_subject=root.subject, issuer_public_key=root.public_key)
 
 
 def root_from_store(stored: StoredRoot) -> RootCa:
-    """Give the authority that the store knows."""
+    """Convert an authority from the form in which the store keeps it."""
     return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key)
 
 
 @frozen
 class IssueRequest:
-    """A node asks to be let in with a join token, or (without one) for its certificate to be renewed."""
+    """A request for a certificate: with a join token from a new node, without one from a member for renewal."""
 
     token: str = ""
     availability: Availability = Availability.ACTIVE
@@ -41,7 +41,7 @@ class IssueRequest:
 
 @define(eq=False)
 class CaServer:
-    """The authority of one cluster, as its leader runs it."""
+    """The certificate authority of one cluster. Runs on the leader."""
 
     clock: Clock
     random: Random = field(repr=False)
@@ -49,11 +49,14 @@ class CaServer:
 
     @property
     def root(self) -> RootCa:
-        """Whom the nodes of the cluster trust."""
+        """The authority that the cluster's nodes trust."""
         return root_from_store(self.store.cluster.root_ca)
 
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
-        """Give a certificate. Raises `RpcInvalidArgument` for a wrong token, `RpcPermissionDenied` for a node that was removed."""
+        """Return a new certificate.
+
+        Raises `RpcInvalidArgument` for an invalid token, `RpcPermissionDenied` for a removed node.
+        """
         if peer.certificate is not None and not request.token:
             return self._renew(peer.certificate)
         role = self._role(request.token)
@@ -83,7 +86,7 @@ class CaServer:
         return self.sign(present.node_id, node.role)
 
     def sign(self, node_id: str, role: NodeRole) -> Certificate:
-        """Sign a certificate for as long as the cluster's spec says."""
+        """Sign a certificate with the validity set in the cluster's spec."""
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
         expiry_s = cluster.spec.node_cert_expiry_ns / NS_PER_S or DEFAULT_EXPIRY_S

@@ -1,7 +1,7 @@
-"""The root certificate of a swarm as X.509, for who looks at it: `docker swarm ca`, the TLS info of nodes, the digest in join tokens.
+"""The root certificate of a swarm as X.509, as `docker swarm ca`, TLS info and join tokens show it.
 
-It is made with the `cryptography` package where that is installed; nothing in a lab depends on it. Source: moby/swarmkit
-`ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
+It is made with the `cryptography` package if that is installed; otherwise the authority has only a digest. Nothing
+else depends on it. Source: moby/swarmkit `ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BACKDATE = timedelta(minutes=5)
 _SERIAL_BITS = 159
 #: The first version with `ecdsa_deterministic`, without which two runs of a lab would print different certificates.
 _OLDEST_CRYPTOGRAPHY = 45
-#: The order of the curve P-256 (FIPS 186-5).
+#: Order of the curve P-256 (FIPS 186-5).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -33,7 +33,7 @@ class RootCertificate:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the PEM text, in hexadecimal: what join tokens name the authority by."""
+        """SHA-256 of the PEM text in hexadecimal, by which join tokens name the authority."""
         return sha256(self.pem.encode()).hexdigest()
 
 
@@ -48,14 +48,14 @@ def is_available() -> bool:
 
 
 def root_certificate(seed: int, wall_s: float) -> RootCertificate:
-    """Make a root certificate with the key that a drawn number makes, valid for 20 years from `wall_s` (seconds since 1970)."""
+    """Create a root certificate for 20 years from `wall_s` (seconds since 1970), its key derived from `seed`."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     key = ec.derive_private_key(seed % (_ORDER - 1) + 1, ec.SECP256R1())
-    # Go writes such a name as a PrintableString, and people compare the issuer's DER.
+    # Go encodes the name as a PrintableString; `docker info` shows the issuer's DER.
     printable = x509.name._ASN1Type.PrintableString
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ROOT_NAME, _type=printable)])
     serial = int(sha256(b"%d" % seed).hexdigest(), 16) >> (256 - _SERIAL_BITS) | 1

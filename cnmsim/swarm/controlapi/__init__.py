@@ -1,4 +1,4 @@
-"""The control API: what administrators ask of the manager that leads (moby/swarmkit `manager/controlapi`)."""
+"""The control API: operations on the cluster's objects, served by the leader (moby/swarmkit `manager/controlapi`)."""
 
 from cnmsim.swarm.controlapi.api import ControlApi
 from cnmsim.swarm.controlapi.common import Filters, RaftMember, RaftView

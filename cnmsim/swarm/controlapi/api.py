@@ -19,4 +19,4 @@ class ControlApi(
     SecretOperations,
     ConfigOperations,
 ):
-    """All operations. They read the store as it is now; a refused one has changed nothing."""
+    """All operations of the control API. They read the store directly; an operation that fails has changed nothing."""

@@ -19,10 +19,10 @@ _DEFAULT_VXLAN_PORT = 4789
 
 
 class ClusterOperations(Operations):
-    """Reading and changing the cluster's settings and tokens."""
+    """Read and change the cluster's settings and tokens."""
 
     def get_cluster(self) -> Cluster:
-        """Give the cluster object with what an administrator may see, defaults filled in. Raises `RpcNotFound`."""
+        """Return the cluster without its secrets, with defaults filled in. Raises `RpcNotFound`."""
         for cluster in self.store.clusters:
             return _redacted(cluster)
         raise RpcNotFound("cluster default not found")
@@ -37,7 +37,7 @@ class ClusterOperations(Operations):
         rotate_manager_token: bool = False,
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
-        """Change the settings, and make new join tokens or a new unlock key. Raises a `SwarmError`."""
+        """Change the settings; optionally rotate join tokens and the unlock key. Raises a `SwarmError`."""
         check_cluster_spec(spec)
         cluster = self.store.cluster
         root = self._root(cluster.root_ca, spec)
@@ -54,7 +54,7 @@ class ClusterOperations(Operations):
         return _redacted(self.store.update(lambda tx: tx.replace(changed)))
 
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
-        """Begin to put another root certificate in the place of this one if the settings ask for it."""
+        """Return the root authority, with a rotation started if the settings ask for one."""
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("root certificates that are brought along are not simulated")
         if spec.force_rotate == root.last_forced_rotation:
@@ -63,12 +63,12 @@ class ClusterOperations(Operations):
         return evolve(root, rotation=root_to_store(new_root), last_forced_rotation=spec.force_rotate)
 
     def get_unlock_key(self) -> str:
-        """Give the key that managers are unlocked with; empty where they lock themselves not."""
+        """Return the key that unlocks managers, "" without autolock."""
         return unlock_key_text(self.store.cluster.unlock_key)
 
 
 def check_cluster_spec(spec: ClusterSpec) -> None:
-    """Check settings. Raises `RpcInvalidArgument`."""
+    """Validate settings. Raises `RpcInvalidArgument`."""
     if spec.node_cert_expiry_ns and spec.node_cert_expiry_ns < _MIN_CERT_EXPIRY_NS:
         raise RpcInvalidArgument("minimum certificate expiry time is: 1h0m0s")
     if spec.heartbeat_period_ns < 0:

@@ -1,4 +1,4 @@
-"""What the operations of the control API share: names, filters, and what they ask of Raft."""
+"""Parts that the operations of the control API share: name checks, filters, and the view of Raft."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ T = TypeVar("T")
 
 
 class RaftMember(Protocol):
-    """A manager among the members of Raft."""
+    """A manager that is a member of the Raft group."""
 
     @property
     def raft_id(self) -> int:
-        """Its number."""
+        """The member's Raft id."""
         ...
 
     @property
     def node_id(self) -> str:
-        """Its node."""
+        """The id of its node."""
         ...
 
     @property
     def address(self) -> str:
-        """Where it answers, `host:port`."""
+        """The address of its RPC server, `host:port`."""
         ...
 
 
 class RaftView(Protocol):
-    """What the control API asks of Raft."""
+    """The part of Raft that the control API uses."""
 
     def members(self) -> Iterable[RaftMember]:
-        """Give the members."""
+        """Return the members."""
         ...
 
     def is_leader(self, member: Any) -> bool:
-        """Tell whether a member leads."""
+        """Return True if a member is the leader."""
         ...
 
     def is_reachable(self, member: Any) -> bool:
-        """Tell whether a member is heard."""
+        """Return True if the leader has recently heard from a member."""
         ...
 
     def check_removal(self, node_id: str) -> None:
-        """Refuse to lose the last manager or the quorum. Raises `RpcFailedPrecondition`."""
+        """Raise `RpcFailedPrecondition` if removing a node would leave no manager or no quorum."""
         ...
 
 
 @frozen
 class Filters:
-    """What is to be listed. Values of one field are alternatives; an empty field lets all pass."""
+    """Filters of a list operation. Values of one field are alternatives; an empty field matches everything."""
 
     names: tuple[str, ...] = ()
     name_prefixes: tuple[str, ...] = ()
@@ -79,11 +79,11 @@ class Filters:
     roles: tuple[NodeRole, ...] = ()
     memberships: tuple[Membership, ...] = ()
     up_to_date: bool = False
-    #: What runs the tasks of a service: `container`, `plugin`, `attachment`.
+    #: The runtime of a service's tasks: `container`, `plugin` or `attachment`.
     runtimes: tuple[str, ...] = ()
 
     def passes(self, object_id: str, name: str, labels: Labels) -> bool:
-        """Tell whether an object with that id, name and labels is to be listed."""
+        """Return True if an object with this id, name and labels matches."""
         return (
             (not self.names or name in self.names)
             and has_prefix(name, self.name_prefixes)
@@ -92,7 +92,7 @@ class Filters:
         )
 
     def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
-        """As `passes`, but names, name prefixes and id prefixes are alternatives of each other too."""
+        """As `passes`, but an object matches if any of names, name prefixes and id prefixes does."""
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (
             is_open
@@ -103,17 +103,17 @@ class Filters:
 
 
 def has_prefix(text: str, prefixes: tuple[str, ...]) -> bool:
-    """Tell whether a text begins with one of several prefixes, if there are any."""
+    """Return True if a text begins with one of the prefixes, or if there are no prefixes."""
     return not prefixes or text.startswith(prefixes)
 
 
 def has_labels(labels: Labels, required: Labels) -> bool:
-    """Tell whether all wanted labels are there; one that is wanted empty may have any value."""
+    """Return True if all required labels are present. A label required with an empty value may have any value."""
     return all(key in labels and value in {"", labels[key]} for key, value in required.items())
 
 
 def check_annotations(annotations: Annotations) -> None:
-    """Refuse a name no service or network may have. Raises `RpcInvalidArgument`."""
+    """Raise `RpcInvalidArgument` for a name that services and networks cannot have."""
     if not annotations.name:
         raise RpcInvalidArgument("meta: name must be provided")
     if not _DNS_NAME.fullmatch(annotations.name):
@@ -123,7 +123,7 @@ def check_annotations(annotations: Annotations) -> None:
 
 
 def check_secret_annotations(annotations: Annotations) -> None:
-    """Refuse a name no secret or config may have. Raises `RpcInvalidArgument`."""
+    """Raise `RpcInvalidArgument` for a name that secrets and configs cannot have."""
     if not annotations.name:
         raise RpcInvalidArgument("name must be provided")
     if len(annotations.name) > 64 or not _SECRET_NAME.fullmatch(annotations.name):
@@ -134,13 +134,13 @@ def check_secret_annotations(annotations: Annotations) -> None:
 
 
 def require_arguments(*arguments: object) -> None:
-    """Refuse arguments that are empty. Raises `RpcInvalidArgument`."""
+    """Raise `RpcInvalidArgument` if an argument is empty."""
     if not all(arguments):
         raise RpcInvalidArgument(INVALID_ARGUMENT)
 
 
 def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
-    """Make a store's refusal that the operation says nothing about an error without a code, as gRPC does."""
+    """Convert a store error that has no gRPC code to `Unknown`, as grpc-go does."""
 
     @wraps(call)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -170,12 +170,12 @@ def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable
 
 @define(eq=False)
 class Operations:
-    """What a group of operations works with."""
+    """State shared by all groups of operations."""
 
     store: Store
     random: Random
     profile: Profile
-    #: Set by who runs Raft; without it the managers are those of the store.
+    #: Set by the manager node. Without it, managers are taken from the nodes in the store.
     raft: RaftView | None = None
 
     def new_id(self) -> str:

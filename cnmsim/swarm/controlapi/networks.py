@@ -27,11 +27,11 @@ PREDEFINED_LABEL = "com.docker.swarm.predefined"
 
 
 class NetworkOperations(Operations):
-    """Making, listing and removing networks."""
+    """Create, list and remove networks."""
 
     @grpc_errors
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Make a network; the allocator sees to its subnets afterwards. Raises a `SwarmError`."""
+        """Create a network; the allocator then allocates its subnets. Raises a `SwarmError`."""
         _check(spec)
         network = Network(self.new_id(), spec)
         if spec.ingress:
@@ -41,7 +41,7 @@ class NetworkOperations(Operations):
 
     @grpc_errors
     def get_network(self, network_id: str) -> Network:
-        """Give a network. Raises `RpcNotFound`."""
+        """Return a network by id. Raises `RpcNotFound`."""
         require_arguments(network_id)
         network = self.store.networks.get(network_id)
         if network is None:
@@ -49,11 +49,11 @@ class NetworkOperations(Operations):
         return network
 
     def find_network(self, reference: str) -> Network:
-        """Give a network by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        """Return a network by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
         return find_one("network", reference, self.store.networks.get(reference), self.list_networks)
 
     def list_networks(self, filters: Filters | None = None) -> list[Network]:
-        """List networks in the order in which they were made."""
+        """List networks in order of creation."""
         chosen = filters or Filters()
         return [
             network
@@ -63,7 +63,7 @@ class NetworkOperations(Operations):
 
     @grpc_errors
     def remove_network(self, network_id: str) -> None:
-        """Remove a network that nothing uses. Raises a `SwarmError`."""
+        """Remove an unused network. Raises a `SwarmError`."""
         network = self.get_network(network_id)
         if network.spec.annotations.labels.get(PREDEFINED_LABEL) == "true":
             raise RpcFailedPrecondition(

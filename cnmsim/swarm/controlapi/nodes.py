@@ -30,10 +30,10 @@ _DELETED = "Task belonged to a node that has been deleted"
 
 
 class NodeOperations(Operations):
-    """Listing, changing and removing nodes."""
+    """List, change and remove nodes."""
 
     def _with_status(self, node: Node) -> Node:
-        """Give a node with its place among the managers as it is now."""
+        """Return a node with its current manager status."""
         if self.raft is None:
             return node
         for member in self.raft.members():
@@ -50,7 +50,7 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def get_node(self, node_id: str) -> Node:
-        """Give a node. Raises `RpcNotFound`."""
+        """Return a node by id. Raises `RpcNotFound`."""
         require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:
@@ -58,17 +58,17 @@ class NodeOperations(Operations):
         return self._with_status(node)
 
     def find_node(self, reference: str) -> Node:
-        """Give a node by its id, host name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        """Return a node by id, host name or id prefix. Raises `NotFound` or `InvalidParameter`."""
         return self._with_status(find_one("node", reference, self.store.nodes.get(reference), self.list_nodes))
 
     def list_nodes(self, filters: Filters | None = None) -> list[Node]:
-        """List nodes in the order in which they joined."""
+        """List nodes in the order they joined."""
         chosen = filters or Filters()
         return [self._with_status(node) for node in self.store.nodes if _passes(chosen, node)]
 
     @grpc_errors
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
-        """Change what is wanted of a node. Raises a `SwarmError`, also if it is the last manager, or too few are left."""
+        """Change a node's spec. Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum."""
         require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:
@@ -86,7 +86,10 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def remove_node(self, node_id: str, *, force: bool = False) -> None:
-        """Take a node off the cluster; its tasks are orphaned. Raises a `SwarmError` for a manager or a ready node."""
+        """Remove a node and orphan its tasks.
+
+        Raises a `SwarmError` for a manager, and without `force` for a ready node.
+        """
         require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:

@@ -81,11 +81,6 @@ class SecretOperations(Operations):
         _check_size("secret", spec.data, MAX_SECRET_SIZE)
         return _without_data(_create(self.store, "secret", Secret(self.new_id(), spec)))
 
-    @grpc_errors
-    def get_secret(self, secret_id: str) -> Secret:
-        """Return a secret by id. Raises a `SwarmError`."""
-        return _without_data(_require("secret", secret_id, self.store.secrets.get(secret_id)))
-
     def find_secret(self, reference: str) -> Secret:
         """Return a secret by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
         return _without_data(find_one("secret", reference, self.store.secrets.get(reference), self.list_secrets))
@@ -122,11 +117,6 @@ class ConfigOperations(Operations):
         check_secret_annotations(spec.annotations)
         _check_size("config", spec.data, MAX_CONFIG_SIZE)
         return _create(self.store, "config", Config(self.new_id(), spec))
-
-    @grpc_errors
-    def get_config(self, config_id: str) -> Config:
-        """Return a config by id. Raises a `SwarmError`."""
-        return _require("config", config_id, self.store.configs.get(config_id))
 
     def find_config(self, reference: str) -> Config:
         """Return a config by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""

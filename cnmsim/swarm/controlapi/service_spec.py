@@ -1,4 +1,4 @@
-"""What a service's spec may not say (moby/swarmkit `manager/controlapi/service.go`)."""
+"""Validation of service specs (moby/swarmkit `manager/controlapi/service.go`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from cnmsim.swarm.template import expand_container
 _MIN_CPUS = 10**6
 _MIN_MEMORY = 4 * 1024 * 1024
 _MIN_HEALTH_NS = 1_000_000
-# distribution/reference `ParseNormalizedNamed`: a name of lower-case components, a tag, a digest.
+# distribution/reference `ParseNormalizedNamed`: lower-case path components, a tag, a digest.
 _DOMAIN = r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -47,12 +47,12 @@ _BARE_ID = re.compile(r"[a-f0-9]{64}")
 
 
 def is_job(spec: ServiceSpec) -> bool:
-    """Whether a spec is that of a job."""
+    """Whether a spec describes a job."""
     return isinstance(spec.mode, ReplicatedJob | GlobalJob)
 
 
 def check_service_spec(spec: ServiceSpec) -> None:
-    """Refuse a spec that makes no sense. Raises a `SwarmError`."""
+    """Validate a service spec. Raises a `SwarmError`."""
     check_annotations(spec.annotations)
     _check_task(spec.task)
     _check_mode(spec.mode)
@@ -100,7 +100,7 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 
 
 def _check_container(spec: TaskSpec) -> None:
-    """Fill in the templates for a task made up for it: what fails here would fail in every task."""
+    """Expand the templates for a placeholder task: an error here would occur in every task."""
     task = Task(
         id="",
         spec=spec,
@@ -186,7 +186,7 @@ def _check_config_file(reference: ConfigReference, name: str, targets: dict[str,
 
 
 def _check_mode(mode: ServiceMode) -> None:
-    # Numbers are unsigned on the wire and signed here: the engine refuses those that wrap.
+    # These are unsigned in the API and signed in Go: the engine refuses values that wrap around.
     limit = 1 << 63
     if isinstance(mode, Replicated) and not 0 <= mode.replicas < limit:
         raise RpcInvalidArgument("Number of replicas must be non-negative")

@@ -36,7 +36,7 @@ from cnmsim.swarm.objects.defaults import interpolate
 
 @frozen
 class ServiceStatus:
-    """How many tasks of a service run, should run, and (of a job) have completed."""
+    """The number of a service's tasks that are running, are desired, and (for a job) have completed."""
 
     service_id: str
     running: int = 0
@@ -45,11 +45,11 @@ class ServiceStatus:
 
 
 class ServiceOperations(Operations):
-    """Making, changing, listing and removing services."""
+    """Create, change, list and remove services."""
 
     @grpc_errors
     def create_service(self, spec: ServiceSpec) -> Service:
-        """Make a service. Raises a `SwarmError`; nothing has changed then."""
+        """Create a service. Raises a `SwarmError`."""
         check_service_spec(spec)
         self._check_networks(spec)
         self._check_ports(spec, "")
@@ -65,7 +65,7 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
-        """Give a service, with `insert_defaults` with every value of its spec filled in. Raises `RpcNotFound`."""
+        """Return a service by id, its spec completed with defaults if `insert_defaults` is set. Raises `RpcNotFound`."""
         require_arguments(service_id)
         service = self.store.services.get(service_id)
         if service is None:
@@ -73,13 +73,13 @@ class ServiceOperations(Operations):
         return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
-        """Give a service by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        """Return a service by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
         service = find_one("service", reference, self.store.services.get(reference), self.list_services)
         return self.get_service(service.id, insert_defaults=insert_defaults)
 
     @grpc_errors
     def update_service(self, service_id: str, version: int, spec: ServiceSpec, *, rollback: bool = False) -> Service:
-        """Change a service's spec, or with `rollback` go back to the one before (`spec` is then only checked).
+        """Change a service's spec, or with `rollback` restore the previous one (`spec` is then only validated).
 
         Raises a `SwarmError`, also if the service has changed since `version`.
         """
@@ -124,12 +124,12 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def remove_service(self, service_id: str) -> None:
-        """Remove a service; its tasks follow. Raises `RpcNotFound`."""
+        """Remove a service; the orchestrator then removes its tasks. Raises `RpcNotFound`."""
         self.get_service(service_id)
         self.store.update(lambda tx: tx.delete(Service, service_id))
 
     def list_services(self, filters: Filters | None = None) -> list[Service]:
-        """List services in the order in which they were made."""
+        """List services in order of creation."""
         chosen = filters or Filters()
         return [
             service
@@ -139,7 +139,7 @@ class ServiceOperations(Operations):
         ]
 
     def service_statuses(self, service_ids: Iterable[str]) -> list[ServiceStatus]:
-        """Count the tasks of services; one that is gone may still have some."""
+        """Count the tasks of services. A removed service may still have tasks."""
         return [self._status(service_id) for service_id in service_ids]
 
     def _status(self, service_id: str) -> ServiceStatus:
@@ -163,7 +163,7 @@ class ServiceOperations(Operations):
                 desired += task.desired_state is TaskState.RUNNING or is_unfinished
         return ServiceStatus(service_id, running, desired, completed)
 
-    # ---- checks against what there is
+    # ---- checks against the store
 
     def _check_networks(self, spec: ServiceSpec) -> None:
         for attachment in spec.task.networks:
@@ -178,7 +178,7 @@ class ServiceOperations(Operations):
             raise RpcFailedPrecondition("service needs ingress network, but no ingress network is present")
 
     def _check_ports(self, spec: ServiceSpec, service_id: str) -> None:
-        """Refuse a published port that another service has."""
+        """Raise `RpcInvalidArgument` for a published port that another service uses."""
         requested = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
         if not requested:
             return
@@ -192,7 +192,7 @@ class ServiceOperations(Operations):
                     _check_port(port, service, ingress, host)
 
     def _check_references(self, spec: ServiceSpec) -> None:
-        """Refuse references to secrets and configs that are not there, or have other names."""
+        """Raise `RpcInvalidArgument` for references to secrets and configs that do not exist or have other names."""
         container = spec.task.container
         if container is None:
             return

@@ -1,4 +1,4 @@
-"""Operations on tasks, and attachments of unmanaged containers (swarmkit `controlapi/task.go`, `resourceapi`)."""
+"""Operations on tasks and attachments of unmanaged containers (swarmkit `controlapi/task.go`, `resourceapi`)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from cnmsim.swarm.orchestrator.tasks import is_dirty
 
 
 class TaskOperations(Operations):
-    """Listing and removing tasks, and attaching containers to networks."""
+    """List and remove tasks; attach containers to networks."""
 
     @grpc_errors
     def get_task(self, task_id: str) -> Task:
-        """Give a task. Raises `RpcNotFound`."""
+        """Return a task by id. Raises `RpcNotFound`."""
         require_arguments(task_id)
         task = self.store.tasks.get(task_id)
         if task is None:
@@ -38,11 +38,11 @@ class TaskOperations(Operations):
         return task
 
     def find_task(self, reference: str) -> Task:
-        """Give a task by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        """Return a task by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
         return find_one("task", reference, self.store.tasks.get(reference), self.list_tasks)
 
     def list_tasks(self, filters: Filters | None = None) -> list[Task]:
-        """List tasks in the order in which they were made."""
+        """List tasks in order of creation."""
         chosen = filters or Filters()
         return [task for task in self._candidates(chosen) if self._passes(chosen, task)]
 
@@ -74,19 +74,14 @@ class TaskOperations(Operations):
         service = self.store.services.get(task.service_id)
         return service is not None and not is_dirty(service, task, self.store.nodes.get(task.node_id))
 
-    @grpc_errors
-    def remove_task(self, task_id: str) -> None:
-        """Delete a task. Raises `RpcNotFound`."""
-        self.get_task(task_id)
-        self.store.update(lambda tx: tx.delete(Task, task_id))
-
-    # ---- what agents ask for
+    # ---- network attachments, requested by agents
 
     @grpc_errors
     def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
-        """Have a node's own container attached to a network, by the network's id or name; give the attachment's id.
+        """Attach a node's unmanaged container to a network, given by id or name.
 
-        Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not attachable.
+        Return the id of the attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not
+        attachable.
         """
         network = self.store.networks.get(target) or self.store.networks.by_name(target)
         if network is None:
@@ -108,7 +103,7 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def detach_network(self, node_id: str, attachment_id: str) -> None:
-        """Give an attachment up. Raises `RpcNotFound`, or `RpcPermissionDenied` if it is another node's."""
+        """Remove an attachment. Raises `RpcNotFound`, or `RpcPermissionDenied` if it belongs to another node."""
         require_arguments(attachment_id)
         task = self.store.tasks.get(attachment_id)
         if task is None:

@@ -1,4 +1,4 @@
-"""The cluster, from and to the Engine API's JSON (moby `daemon/cluster/convert/swarm.go`)."""
+"""Conversion of the cluster from and to the Engine API's JSON (moby `daemon/cluster/convert/swarm.go`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnmsim.swarm.objects.cluster import UNSET_CLUSTER_SPEC, Cluster, ClusterSpe
 
 
 def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
-    """Print the cluster as `docker info` has it."""
+    """Return the cluster as `docker info` shows it."""
     spec, root = cluster.spec, cluster.root_ca
     issuer = root.rotation or root
     return {
@@ -49,13 +49,13 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
 
 
 def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
-    """Print the cluster as `GET /swarm` has it, with its join tokens."""
+    """Return the cluster as `GET /swarm` shows it, with its join tokens."""
     tokens = {"Worker": cluster.root_ca.worker_token, "Manager": cluster.root_ca.manager_token}
     return {**cluster_to_api(cluster), "JoinTokens": tokens}
 
 
 def cluster_spec_from_api(spec: Mapping[str, Any], base: ClusterSpec = UNSET_CLUSTER_SPEC) -> ClusterSpec:
-    """Read a cluster's decoded settings; what is empty is as in `base` (MergeSwarmSpecToGRPC)."""
+    """Read the settings of a cluster. Empty fields are taken from `base` (MergeSwarmSpecToGRPC)."""
     raft, ca = spec["Raft"], spec["CAConfig"]
     history, snapshots = spec["Orchestration"]["TaskHistoryRetentionLimit"], raft["KeepOldSnapshots"]
     return evolve(

@@ -1,4 +1,4 @@
-"""Nodes, from and to the Engine API's JSON (moby `daemon/cluster/convert/node.go`)."""
+"""Conversion of nodes from and to the Engine API's JSON (moby `daemon/cluster/convert/node.go`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnmsim.swarm.objects.node import Node, NodeSpec
 
 
 def node_to_api(node: Node) -> dict[str, Any]:
-    """Print a node."""
+    """Return a node as `node inspect` shows it."""
     manager = node.manager_status
     return {
         "ID": node.id,
@@ -60,7 +60,7 @@ def _description_to_api(node: Node) -> dict[str, Any]:
 
 
 def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[str, Any]:
-    """Print the root certificate (PEM) and the issuer: subject and public key in DER."""
+    """Return the trusted root certificate (PEM) and the issuer's subject and public key (DER)."""
     return omit_empty(
         ("TrustRoot", trust_root),
         ("CertIssuerSubject", b64encode(subject).decode()),
@@ -69,7 +69,7 @@ def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[
 
 
 def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
-    """Read a node's decoded spec. Raises `InvalidParameter` in the daemon's words."""
+    """Read a node spec. Raises `InvalidParameter` with the daemon's message."""
     role, availability = spec["Role"], spec["Availability"]
     try:
         desired_role = NodeRole(role.lower())
@@ -79,5 +79,5 @@ def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
         chosen = Availability(availability.lower())
     except ValueError:
         raise InvalidParameter(f'invalid Availability: "{availability}"') from None
-    # The API knows nothing of membership: a node whose spec somebody has written is listed as pending from then on.
+    # The API has no field for membership, so it becomes pending whenever a client writes the spec.
     return NodeSpec(annotations_from_api(spec), desired_role, Membership.PENDING, chosen)

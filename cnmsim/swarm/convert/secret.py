@@ -1,4 +1,4 @@
-"""Secrets and configs, from and to the Engine API's JSON (moby `daemon/cluster/convert/{secret,config}.go`)."""
+"""Conversion of secrets and configs, Engine API's JSON (moby `daemon/cluster/convert/{secret,config}.go`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnmsim.swarm.objects.secret import Config, ConfigSpec, Secret, SecretSpec
 
 
 def secret_to_api(secret: Secret) -> dict[str, Any]:
-    """Print a secret; the content is only there if the object has it."""
+    """Return a secret as `secret inspect` shows it. The data is included only if the object has it."""
     spec = secret.spec
     return {
         "ID": secret.id,
@@ -28,7 +28,7 @@ def secret_to_api(secret: Secret) -> dict[str, Any]:
 
 
 def config_to_api(config: Config) -> dict[str, Any]:
-    """Print a config."""
+    """Return a config as `config inspect` shows it."""
     spec = config.spec
     return {
         "ID": config.id,
@@ -42,11 +42,11 @@ def config_to_api(config: Config) -> dict[str, Any]:
 
 
 def secret_spec_from_api(spec: Mapping[str, Any]) -> SecretSpec:
-    """Read a secret's decoded spec, with its content in bytes."""
+    """Read a secret spec whose data is decoded already."""
     driver, templating = driver_from_api(spec["Driver"]), driver_from_api(spec["Templating"])
     return SecretSpec(annotations_from_api(spec), spec["Data"], driver, templating)
 
 
 def config_spec_from_api(spec: Mapping[str, Any]) -> ConfigSpec:
-    """Read a config's decoded spec, with its content in bytes."""
+    """Read a config spec whose data is decoded already."""
     return ConfigSpec(annotations_from_api(spec), spec["Data"], driver_from_api(spec["Templating"]))

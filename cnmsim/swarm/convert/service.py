@@ -1,4 +1,4 @@
-"""Services, from and to the Engine API's JSON (moby `daemon/cluster/convert/service.go`)."""
+"""Conversion of services from and to the Engine API's JSON (moby `daemon/cluster/convert/service.go`)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from cnmsim.swarm.objects.service import (
 
 
 def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> ServiceSpec:
-    """Read a service's decoded spec; one without a name gets `default_name`.
+    """Read a service spec. `default_name` is used if it has no name.
 
-    Raises `InvalidParameter` in the daemon's words.
+    Raises `InvalidParameter` with the daemon's message.
     """
     endpoint = spec["EndpointSpec"]
     return ServiceSpec(
@@ -80,7 +80,7 @@ def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
 
 
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
-    """Read a port; an unknown protocol or mode is the first there is, as with protobuf."""
+    """Read a port. An unknown protocol or publish mode becomes tcp or ingress, as the zero values in protobuf."""
     protocol, mode = port["Protocol"].lower(), port["PublishMode"].lower()
     return PortConfig(
         port["Name"],
@@ -112,7 +112,10 @@ def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
 
 
 def service_to_api(service: Service, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Print a service. Engines before 29 print networks in the old place too (`prints_old_networks`)."""
+    """Return a service as `service inspect` shows it.
+
+    Engines before 29 also show `Spec.Networks` (`prints_old_networks`).
+    """
     previous = service.previous_spec
     status = service.update_status
     job = service.job_status
@@ -139,7 +142,7 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
 
 
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Print a service's spec."""
+    """Return a service spec."""
     template = task_spec_to_api(spec.task)
     old = [attachment_to_api(attachment) for attachment in spec.networks]
     if old and not spec.task.networks and not prints_old_networks:
@@ -188,12 +191,12 @@ def _mode_to_api(mode: ServiceMode) -> dict[str, Any]:
 
 
 def endpoint_spec_to_api(spec: EndpointSpec) -> dict[str, Any]:
-    """Print how a service is to be reached."""
+    """Return an endpoint spec."""
     return {"Mode": spec.mode.value, **omit_empty(("Ports", [port_to_api(port) for port in spec.ports]))}
 
 
 def port_to_api(port: PortConfig) -> dict[str, Any]:
-    """Print a port."""
+    """Return a port."""
     return omit_empty(
         ("Name", port.name),
         ("Protocol", port.protocol),
@@ -204,7 +207,7 @@ def port_to_api(port: PortConfig) -> dict[str, Any]:
 
 
 def endpoint_to_api(endpoint: Endpoint | None) -> dict[str, Any]:
-    """Print how a service is reached, as allocated."""
+    """Return an allocated endpoint."""
     if endpoint is None:
         return {"Spec": {}}
     return {

@@ -1,4 +1,4 @@
-"""Tasks, to the Engine API's JSON (moby `daemon/cluster/convert/task.go`)."""
+"""Conversion of tasks to the Engine API's JSON (moby `daemon/cluster/convert/task.go`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnmsim.swarm.objects.task import Task, TaskStatus
 
 
 def task_to_api(task: Task) -> dict[str, Any]:
-    """Print a task."""
+    """Return a task as `docker inspect --type task` shows it."""
     return {
         "ID": task.id,
         **meta_to_api(task.meta.version, task.meta.created_ns, task.meta.updated_ns),

@@ -1,4 +1,4 @@
-"""Task specs, from and to the Engine API's JSON (moby `daemon/cluster/convert/{service,network}.go`)."""
+"""Conversion of task specs from and to the Engine API's JSON (moby `daemon/cluster/convert/{service,network}.go`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequiremen
 
 
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
-    """Read a decoded task template. Raises `InvalidParameter` for one without a container, `SystemFault` for a plugin's."""
+    """Read a task template. Raises `InvalidParameter` without a container spec, `SystemFault` for a plugin."""
     runtime = template["Runtime"] or "container"
     if runtime not in {"container", "plugin"}:
         raise InvalidParameter("unsupported runtime")
     container = template["ContainerSpec"]
     if runtime == "plugin" and template["PluginSpec"] is not None:
-        # Plugins as services exist only in engines that are started with experimental features.
+        # Plugins as services need an engine with experimental features.
         raise SystemFault('runtime type "plugin" only supported in experimental')
     if runtime == "plugin" or container is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
@@ -45,7 +45,7 @@ def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
 
 
 def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
-    """Read what networks are to be attached to."""
+    """Read network attachments."""
     return tuple(
         NetworkAttachmentConfig(
             attachment["Target"], string_tuple(attachment["Aliases"]), driver_opts=attachment["DriverOpts"]
@@ -69,7 +69,7 @@ def _requirements_from_api(resources: Mapping[str, Any] | None) -> ResourceRequi
 
 
 def _resources_from_api(resources: Mapping[str, Any]) -> Resources:
-    """Read resources with the user-defined ones."""
+    """Read resources, including user-defined ones."""
     specs = (
         resource["DiscreteResourceSpec"] or resource["NamedResourceSpec"]
         for resource in resources["GenericResources"] or ()
@@ -105,7 +105,7 @@ def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None
 
 
 def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
-    """Print a task's spec."""
+    """Return a task spec."""
     attachment = spec.attachment
     return {
         **omit_nil("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
@@ -121,12 +121,12 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
 
 
 def driver_to_api(driver: Driver) -> dict[str, Any]:
-    """Print a driver."""
+    """Return a driver."""
     return omit_empty(("Name", driver.name), ("Options", sorted_map(driver.options)))
 
 
 def attachment_to_api(config: NetworkAttachmentConfig) -> dict[str, Any]:
-    """Print a network to be attached to."""
+    """Return a network attachment."""
     return omit_empty(
         ("Target", config.target), ("Aliases", list(config.aliases)), ("DriverOpts", sorted_map(config.driver_opts))
     )
@@ -155,7 +155,7 @@ def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
 
 
 def resources_to_api(resources: Resources) -> dict[str, Any]:
-    """Print resources with the user-defined ones."""
+    """Return resources, including user-defined ones."""
     return omit_empty(
         ("NanoCPUs", resources.nano_cpus),
         ("MemoryBytes", resources.memory_bytes),
@@ -164,7 +164,7 @@ def resources_to_api(resources: Resources) -> dict[str, Any]:
 
 
 def generic_to_api(resource: tuple[str, int | str]) -> dict[str, Any]:
-    """Print a user-defined resource."""
+    """Return a user-defined resource."""
     kind, value = resource
     field = "NamedResourceSpec" if isinstance(value, str) else "DiscreteResourceSpec"
     return {field: omit_empty(("Kind", kind), ("Value", value))}
@@ -189,5 +189,5 @@ def _placement_to_api(placement: Placement) -> dict[str, Any]:
 
 
 def platform_to_api(platform: Platform) -> dict[str, Any]:
-    """Print a platform."""
+    """Return a platform."""
     return omit_empty(("Architecture", platform.architecture), ("OS", platform.os))

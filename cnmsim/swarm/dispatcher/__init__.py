@@ -1,4 +1,4 @@
-"""The dispatcher: sessions of agents, and what each node is to do (moby/swarmkit `manager/dispatcher`)."""
+"""The dispatcher: sessions of agents, and the assignments sent to them (moby/swarmkit `manager/dispatcher`)."""
 
 from cnmsim.swarm.dispatcher.dispatcher import Dispatcher
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage

@@ -1,4 +1,4 @@
-"""What one node is to do, and what of it has changed since it was last told (swarmkit `dispatcher/assignments.go`)."""
+"""The assignments of one node, and their changes since the last message (swarmkit `dispatcher/assignments.go`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Key: TypeAlias = tuple[Literal["secret", "config", "task"], str]
 
 
 def is_stable(old: Task, new: Task) -> bool:
-    """Tell whether nothing but its status differs between two states of a task."""
+    """Return True if two versions of a task differ in nothing but status."""
     return (
         old.desired_state is new.desired_state
         and old.node_id == new.node_id
@@ -27,7 +27,7 @@ def is_stable(old: Task, new: Task) -> bool:
 
 
 class AssignmentSet:
-    """The tasks of a node, and the secrets and configs that those of them use which have not ended."""
+    """The tasks of a node, and the secrets and configs used by those that have not ended."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class AssignmentSet:
         self._changes: dict[_Key, AssignmentChange] = {}
 
     def put(self, task: Task) -> bool:
-        """Follow a change of a task; tell whether the node is to know."""
+        """Record a created or changed task. Return True if the node has to be informed."""
         if task.state < TaskState.ASSIGNED:
             return False
         old = self._tasks.get(task.id)
@@ -45,13 +45,13 @@ class AssignmentSet:
             if task.state <= TaskState.RUNNING:
                 self._acquire(task)
         elif is_stable(old, task) and task.state > TaskState.ASSIGNED:
-            # Only its status has changed, which came from the node.
+            # Only the status has changed, and that came from the node.
             return task.state > TaskState.RUNNING and self._release(task)
         self._changes["task", task.id] = ("update", task)
         return True
 
     def remove(self, task: Task) -> bool:
-        """Follow the deletion of a task; tell whether the node is to know."""
+        """Record the deletion of a task. Return True if the node has to be informed."""
         if self._tasks.pop(task.id, None) is None:
             return False
         self._changes["task", task.id] = ("remove", task)
@@ -59,7 +59,7 @@ class AssignmentSet:
         return True
 
     def take_changes(self) -> tuple[AssignmentChange, ...]:
-        """Give the changes since the last call, secrets and configs before the tasks that use them."""
+        """Return and clear the recorded changes, secrets and configs before the tasks that use them."""
         changes, self._changes = self._changes, {}
         first = [change for key, change in changes.items() if key[0] != "task"]
         return (*first, *(change for key, change in changes.items() if key[0] == "task"))

@@ -1,7 +1,7 @@
-"""The dispatcher of the manager that leads: it gives nodes their tasks and takes their reports.
+"""The leader's dispatcher: registers nodes, sends them their assignments, and receives their status reports.
 
-Assignments go out a tenth of a second after the last change of a node's tasks. A node that is not heard from for three heartbeats is down, and after a day its tasks are orphaned.
-Source: moby/swarmkit `manager/dispatcher/dispatcher.go`.
+Assignments are sent a tenth of a second after the last change of a node's tasks. A node that misses three heartbeats
+is marked down; after a day its tasks are orphaned. Source: moby/swarmkit `manager/dispatcher/dispatcher.go`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class _AssignmentStream:
     timer: Timer | None = None
 
     def cancel(self) -> None:
-        """Send nothing more."""
+        """Cancel the pending message."""
         if self.timer is not None:
             self.timer.cancel()
 
 
 @define(eq=False)
 class _SessionStream:
-    """The session stream of a node; it opens with the first message after the node's registration was written."""
+    """The session stream of a node. The first message waits until the node's registration is written to the store."""
 
     session: Session
     stream: Stream
@@ -57,7 +57,7 @@ class _SessionStream:
     is_waiting: bool
 
     def cancel(self) -> None:
-        """Send nothing more; nothing is under way."""
+        """Do nothing: session messages are never delayed."""
 
 
 _Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
@@ -65,7 +65,7 @@ _Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
 
 @define(eq=False)
 class Dispatcher:
-    """Speaks with agents. `manager_id` is the node that applies reports: the leader."""
+    """The dispatcher. `manager_id` is the id of the leader's node, recorded as the one that applied a report."""
 
     store: Store
     random: Random
@@ -87,7 +87,7 @@ class Dispatcher:
     # ---- leading
 
     def start(self) -> None:
-        """Take over: what nodes are doing is unknown until they register here."""
+        """Start to serve agents: every node that is not down becomes unknown until it registers."""
         self._is_running = True
         self._status_updates.start()
         unknown: list[Node] = []
@@ -104,7 +104,7 @@ class Dispatcher:
         self._watch = self.store.watch(self._on_changes, Task, Node, Cluster)
 
     def stop(self) -> None:
-        """End all sessions; agents will look for the new leader."""
+        """End all sessions; the agents then connect to the new leader."""
         if not self._is_running:
             return
         self._is_running = False
@@ -117,13 +117,16 @@ class Dispatcher:
         self._sessions.clear(RpcAborted("node must disconnect"))
 
     def set_managers(self, managers: Iterable[ManagerPeer]) -> None:
-        """Say where managers are; agents are told. Until this is called it is taken from the nodes in the store."""
+        """Set the managers and send them to all agents.
+
+        Before the first call they are taken from the nodes in the store.
+        """
         self._managers = tuple(managers)
         self._notify_all_sessions()
 
     @property
     def managers(self) -> tuple[ManagerPeer, ...]:
-        """The managers agents may turn to."""
+        """The managers that agents can connect to."""
         if self._managers is not None:
             return self._managers
         return tuple(
@@ -136,13 +139,14 @@ class Dispatcher:
         if not self._is_running:
             raise RpcAborted("dispatcher is stopped")
 
-    # ---- what agents call
+    # ---- methods called by agents
 
     def register(self, node_id: str, description: NodeDescription, address: str) -> str:
-        """Begin a session of a node that calls from `address` (without port); it becomes ready. Give the session's id.
+        """Begin a session for a node that calls from `address` (without port) and mark the node ready.
 
-        Raises `RpcAborted` on a manager that does not lead, `RpcUnknown` for a node that is no member, and
-        `RpcUnavailable` if the node does so too often.
+        Return the session's id. Raises `RpcAborted` on a manager that does not lead, `RpcUnknown` for a node that is
+        no member, and
+        `RpcUnavailable` if the node registers too often.
         """
         self._check_running()
         if node_id not in self.store.nodes:
@@ -154,14 +158,8 @@ class Dispatcher:
         self._status_updates.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
         return session.id
 
-    def update_description(self, node_id: str, session_id: str, description: NodeDescription, address: str) -> None:
-        """Take a node's description anew, within a session that goes on. Raises as `heartbeat`."""
-        self._check_running()
-        self._sessions.get(node_id, session_id)
-        self._status_updates.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
-
     def heartbeat(self, node_id: str, session_id: str) -> float:
-        """Take a heartbeat; give the seconds until the next one is expected.
+        """Record a heartbeat. Return the seconds until the next one is due.
 
         Raises `RpcAborted`, `NodeNotRegistered` or `InvalidSession`.
         """
@@ -175,7 +173,10 @@ class Dispatcher:
         on_message: Callable[[SessionMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Tell how the cluster stands, once the node is marked ready and with every change. Raises as `heartbeat`."""
+        """Open the session stream: a message once the node is marked ready, and after every change.
+
+        Raises as `heartbeat`.
+        """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
         opened = _SessionStream(
@@ -193,7 +194,7 @@ class Dispatcher:
         on_message: Callable[[AssignmentsMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Tell what the node is to do: all of it at once, then every change. Raises as `heartbeat`."""
+        """Open the assignment stream: all assignments at once, then every change. Raises as `heartbeat`."""
         self._check_running()
         session = self._sessions.get(node_id, session_id)
         opened = _AssignmentStream(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
@@ -204,7 +205,7 @@ class Dispatcher:
         return opened.stream
 
     def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
-        """Take reports of tasks: pairs of a task's id and its status.
+        """Record task reports, pairs of a task's id and its status.
 
         Raises as `heartbeat`, and `RpcPermissionDenied` for a task of another node.
         """
@@ -217,7 +218,10 @@ class Dispatcher:
             self._status_updates.add_tasks((task.id, status) for task, status in known)
 
     def leave(self, node_id: str, session_id: str) -> None:
-        """End the streams of a session, as when its connection breaks. The node is down when its time is over."""
+        """Close the streams of a session whose connection broke.
+
+        The node is marked down when its heartbeat timer expires.
+        """
         session = self._sessions.find(node_id)
         if session is not None and session.id == session_id:
             for stream in list(session.streams):
@@ -225,7 +229,7 @@ class Dispatcher:
 
     @staticmethod
     def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], opened: _Opened) -> None:
-        """Remember a stream for as long as it is open; one of the same kind there was is over."""
+        """Register an open stream with its session. It replaces an earlier one of the same kind."""
 
         def end() -> None:
             if stream in session.streams:
@@ -238,7 +242,7 @@ class Dispatcher:
         session.streams.append(stream)
         streams[session.node_id] = opened
 
-    # ---- nodes that are not heard from
+    # ---- nodes that are down
 
     def _expiry_callback(self, node_id: str, message: str) -> Callable[[], None]:
         return lambda: self._mark_down(node_id, message)
@@ -265,7 +269,7 @@ class Dispatcher:
         if orphans:
             self.store.update(lambda tx: [tx.replace(task) for task in orphans])
 
-    # ---- telling agents
+    # ---- messages to agents
 
     def _on_changes(self, events: Sequence[Event]) -> None:
         managers_changed = False
@@ -285,7 +289,7 @@ class Dispatcher:
             self._notify_all_sessions()
 
     def _on_node(self, event: Event) -> bool:
-        """Follow a node's change; tell whether all agents are to know."""
+        """Handle a node's change. Return True if the list of managers has changed."""
         node: Node = event.object
         if event.kind is EventKind.DELETE:
             self._sessions.remove(node.id)

@@ -1,4 +1,4 @@
-"""What the dispatcher tells agents (moby/swarmkit `api/dispatcher.proto`)."""
+"""Messages of the dispatcher to agents (moby/swarmkit `api/dispatcher.proto`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from attrs import field, frozen
 
 from cnmsim.swarm.objects import Config, EncryptionKey, Node, RootCa, Secret, Task
 
-#: A change of what a node is to do: `update` brings a new or changed object, `remove` takes one away.
+#: A change of a node's assignments: `update` adds or replaces an object, `remove` removes one.
 AssignmentChange: TypeAlias = tuple[Literal["update", "remove"], Task | Secret | Config]
 
 
 @frozen
 class ManagerPeer:
-    """A manager an agent may turn to."""
+    """A manager that an agent can connect to."""
 
     node_id: str
     addr: str
@@ -23,7 +23,7 @@ class ManagerPeer:
 
 @frozen(eq=False)
 class SessionMessage:
-    """How the cluster stands, to an agent in a session: at its beginning, and whenever something of it changes."""
+    """The state of the cluster, sent to an agent when its session begins and after every change."""
 
     session_id: str
     node: Node | None
@@ -34,7 +34,7 @@ class SessionMessage:
 
 @frozen(eq=False)
 class AssignmentsMessage:
-    """What a node is to do: all of it (`complete`), or what changed since the message `applies_to`.
+    """A node's assignments: all of them (`complete`), or the changes since the message `applies_to`.
 
     Secrets and configs come before the tasks that use them.
     """

@@ -1,4 +1,4 @@
-"""The nodes that have a session, and whether they are heard from (moby/swarmkit `dispatcher/{nodes,period}.go`)."""
+"""Registered nodes, their sessions and heartbeat timers (moby/swarmkit `dispatcher/{nodes,period}.go`)."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _RATE_LIMIT_COUNT = 3
 
 @define(eq=False)
 class Stream:
-    """One of the two streams of a session. `close` ends it from the agent's side."""
+    """One of the two streams of a session. `close` ends it without an error."""
 
     on_message: Callable[[SessionMessage], None] | Callable[[AssignmentsMessage], None]
     on_closed: Callable[[SwarmError], None] | None
     is_open: bool = True
-    #: What to do for the dispatcher when it ends.
+    #: Called when the stream ends.
     on_end: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """End it; the node's heartbeat is not stopped by that."""
+        """End the stream. The heartbeat timer keeps running."""
         if self.is_open:
             self.is_open = False
             if self.on_end is not None:
                 self.on_end()
 
     def fail(self, error: SwarmError) -> None:
-        """End it from the dispatcher's side."""
+        """End the stream and pass the error to the agent."""
         if self.is_open:
             self.close()
             if self.on_closed is not None:
@@ -46,7 +46,7 @@ class Stream:
 
 @define(eq=False)
 class Session:
-    """A registered node; one of unknown state has no session id."""
+    """The session of a registered node. A node in state unknown has an entry with an empty session id."""
 
     node_id: str
     id: str
@@ -57,7 +57,7 @@ class Session:
 
 
 class Sessions:
-    """All registered nodes."""
+    """The sessions of all registered nodes."""
 
     def __init__(self, store: Store, random: Random, new_id: Callable[[], str]) -> None:
         self._store = store
@@ -67,17 +67,17 @@ class Sessions:
         self._base_s = _DEFAULT_PERIOD_S
 
     def _period_s(self) -> float:
-        # A period that an update leaves out stays what it was.
+        # An update of the cluster that omits the period leaves it unchanged.
         self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS_PER_S or self._base_s
         return self._base_s + self._random.uniform(-_EPSILON_S, _EPSILON_S)
 
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
-        """Wait for a node to register that was there before this manager led; it has twice the time."""
+        """Wait for a node of the former leader to register. It has twice the usual time."""
         timer = self._store.call_later(self._period_s() * _GRACE * 2, on_expired)
         self._sessions[node_id] = Session(node_id, "", timer, 0)
 
     def add(self, node_id: str, on_expired: Callable[[], None]) -> Session:
-        """Begin a session; one there was is over. Raises `RpcUnavailable` if a node does so too often."""
+        """Begin a session, ending the node's earlier one. Raises `RpcUnavailable` if the node registers too often."""
         now = self._store.clock.now_ns
         old = self._sessions.get(node_id)
         attempts, registered_ns = 0, now
@@ -93,7 +93,7 @@ class Sessions:
         return session
 
     def get(self, node_id: str, session_id: str) -> Session:
-        """Give a node's session. Raises `NodeNotRegistered` or `InvalidSession`."""
+        """Return a node's session. Raises `NodeNotRegistered` or `InvalidSession`."""
         session = self._sessions.get(node_id)
         if session is None:
             raise NodeNotRegistered
@@ -102,15 +102,11 @@ class Sessions:
         return session
 
     def find(self, node_id: str) -> Session | None:
-        """Give a node's session, if it is registered."""
+        """Return a node's session, `None` if it has none."""
         return self._sessions.get(node_id)
 
-    def all(self) -> list[Session]:
-        """Give all sessions."""
-        return list(self._sessions.values())
-
     def heartbeat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:
-        """Take a heartbeat; give the seconds until the next one is expected."""
+        """Restart a node's heartbeat timer. Return the seconds until the next heartbeat is due."""
         session = self.get(node_id, session_id)
         period = self._period_s()
         session.timer.cancel()
@@ -130,7 +126,7 @@ class Sessions:
             stream.fail(NodeNotRegistered())
 
     def clear(self, error: SwarmError) -> None:
-        """End all sessions."""
+        """End all sessions with an error."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             session.timer.cancel()

@@ -1,4 +1,4 @@
-"""What agents report, gathered and written to the store ten times a second (moby/swarmkit `dispatcher.go`)."""
+"""Agents' status reports, written to the store every tenth of a second (moby/swarmkit `dispatcher.go`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BATCH_NS = NS_PER_S // 10
 
 @frozen
 class NodeUpdate:
-    """A node's new status, and its description where it told one."""
+    """A node's new status, and its description if it was sent."""
 
     state: NodeState
     message: str = ""
@@ -25,7 +25,7 @@ class NodeUpdate:
 
 @define(eq=False)
 class StatusUpdates:
-    """The reports that are yet to be written. `manager_id` is the node that applies them.
+    """Reports that are not written yet. `manager_id` is the node recorded as the one that applied them.
 
     `on_node_written` is called with the id of each node whose report was written.
     """
@@ -39,11 +39,11 @@ class StatusUpdates:
     _nodes: dict[str, NodeUpdate] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Count the tenths of a second from here."""
+        """Start the tenth-of-a-second ticks at this instant."""
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:
-        """Forget what is not written."""
+        """Discard the reports that are not written."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -51,22 +51,22 @@ class StatusUpdates:
         self._nodes.clear()
 
     def add_tasks(self, updates: Iterable[tuple[str, TaskStatus]]) -> None:
-        """Take the status of tasks, by id."""
+        """Queue the status of tasks, by id."""
         self._tasks.update(updates)
         self._arm()
 
     def add_node(self, node_id: str, update: NodeUpdate) -> None:
-        """Take the status of a node."""
+        """Queue the status of a node."""
         self._nodes[node_id] = update
         self._arm()
 
     def add_node_down(self, node_id: str, message: str) -> None:
-        """Take a node for down; a description it told and that is not written yet stays."""
+        """Queue a node's state down, keeping a description that is queued already."""
         before = self._nodes.get(node_id)
         self.add_node(node_id, NodeUpdate(NodeState.DOWN, message, "", before.description if before else None))
 
     def has_node(self, node_id: str) -> bool:
-        """Tell whether a node's report is yet to be written."""
+        """Return True if a report of the node is queued."""
         return node_id in self._nodes
 
     def _arm(self) -> None:

@@ -1,7 +1,7 @@
-"""What is in the store of a new swarm: the cluster, its first manager, and the networks every swarm has.
+"""Initial content of a new swarm's store: the cluster, its first manager, and the predefined networks.
 
-Source: moby/swarmkit `manager/manager.go` (becomeLeader, defaultClusterObject, managerNode, newIngressNetwork), vendored by moby
-docker-v29.7.2.
+Source: moby/swarmkit `manager/manager.go` (becomeLeader, defaultClusterObject, managerNode, newIngressNetwork),
+vendored by moby docker-v29.7.2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from cnmsim.swarm.store import Store
 
 INGRESS_NAME = "ingress"
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
-#: Networks of each node itself that services may use (moby `libnetwork/cnmallocator/drivers_network_linux.go`).
+#: Node-local networks that services may use: name and driver (moby
+#: `libnetwork/cnmallocator/drivers_network_linux.go`).
 PREDEFINED = (("bridge", "bridge"), ("host", "host"))
 
 
@@ -46,7 +47,7 @@ def bootstrap_cluster(
     data_path_port: int,
     availability: Availability,
 ) -> str:
-    """Fill the store of a new swarm; gives the id of its first node, which is a manager."""
+    """Fill the store of a new swarm. Return the id of its first node, which is a manager."""
     node_id = new_id(random)
     cluster = Cluster(
         new_id(random),

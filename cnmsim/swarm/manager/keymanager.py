@@ -1,4 +1,4 @@
-"""The keys of the data plane: three each for gossip and for IPsec, one replaced every twelve hours.
+"""Keys of the data plane: three each for gossip and IPsec. The oldest of each is replaced every twelve hours.
 
 Source: moby/swarmkit `manager/keymanager/keymanager.go`.
 """
@@ -21,7 +21,7 @@ _ROTATION_S = 12 * 3600.0
 
 
 class KeyManager:
-    """Keeps the cluster's keys fresh. A leader that takes over goes on with those it finds."""
+    """Creates and rotates the cluster's keys. A new leader keeps the keys in the store."""
 
     def __init__(self, store: Store, random: Random) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class KeyManager:
         self._timer: Timer | None = None
 
     def start(self) -> None:
-        """Make the first keys if there are none, and replace one of each subsystem from time to time."""
+        """Create the first keys if there are none, and start the rotation timer."""
         if not self._store.cluster.network_bootstrap_keys:
             lamport = self._random.getrandbits(16)
             keys: list[EncryptionKey] = []
@@ -41,7 +41,7 @@ class KeyManager:
         self._timer = self._store.call_later(_ROTATION_S, self._tick)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Cancel the rotation timer."""
         if self._timer is not None:
             self._timer.cancel()
 

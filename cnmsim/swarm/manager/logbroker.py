@@ -1,6 +1,7 @@
-"""Logs of services: who asks, the leader's broker, and the agents that publish.
+"""Service logs: clients subscribe at the leader's broker, agents publish the lines of their tasks.
 
-Source: moby/swarmkit `manager/logbroker/{broker,subscription}.go`, `agent/session.go` (vendored by moby docker-v29.7.2).
+Source: moby/swarmkit `manager/logbroker/{broker,subscription}.go`, `agent/session.go` (vendored by moby
+docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class LogOptions:
-    """Which lines are wanted: of which streams, the last `tail` (`None`: all), since when (ns since 1970)."""
+    """Selection of log lines: streams, the last `tail` lines (`None` for all), and the earliest time (ns since 1970)."""
 
     streams: frozenset[str] = frozenset({"stdout", "stderr"})
     tail: int | None = None
@@ -29,7 +30,7 @@ class LogOptions:
 
 @frozen
 class LogRequest:
-    """The logs of services, or of tasks, by their ids."""
+    """A request for the logs of services or of tasks, by their ids."""
 
     service_ids: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
@@ -38,20 +39,20 @@ class LogRequest:
 
 @frozen
 class LogSubscription:
-    """What an agent is told: to publish the logs of its tasks, or with `is_closed` to cease."""
+    """Tells an agent to publish the logs of its tasks, or with `is_closed` to stop."""
 
     id: str
     request: LogRequest
     is_closed: bool = False
 
     def selects(self, task: Task) -> bool:
-        """Tell whether a task's log is wanted."""
+        """Return True if the subscription includes a task's log."""
         return task.service_id in self.request.service_ids or task.id in self.request.task_ids
 
 
 @frozen
 class LogMessage:
-    """One line of a task's log, without its newline if it had none. `stream` is "stdout" or "stderr"."""
+    """One line of a task's log, with its newline if it had one. `stream` is "stdout" or "stderr"."""
 
     node_id: str
     service_id: str
@@ -63,7 +64,7 @@ class LogMessage:
 
 @frozen
 class Publication:
-    """What an agent publishes; with `is_last` it has no more."""
+    """Log lines that an agent publishes. `is_last` marks its last message for a subscription."""
 
     subscription_id: str
     messages: tuple[LogMessage, ...] = ()
@@ -79,7 +80,7 @@ class _Subscriber:
 
 @define(eq=False)
 class LogBroker:
-    """The broker of the manager that leads."""
+    """The log broker. Runs on the leader."""
 
     store: Store = field(repr=False)
     random: Random = field(repr=False)
@@ -87,7 +88,7 @@ class LogBroker:
     _subscribers: dict[str, _Subscriber] = field(factory=dict, init=False, repr=False)
 
     def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
-        """Take note of an agent that wants to hear of subscriptions."""
+        """Register the stream on which an agent receives subscriptions."""
         node_id = _node_of(peer)
         self._listeners[node_id] = stream
 
@@ -103,7 +104,10 @@ class LogBroker:
                 stream.push(subscriber.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
-        """Let lines flow to `stream`, which ends with the last one. Raises `RpcInvalidArgument` if nothing is selected."""
+        """Send the requested log lines to `stream` and end it after the last.
+
+        Raises `RpcInvalidArgument` for an empty request.
+        """
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")
         subscription = LogSubscription(new_id(self.random), request)
@@ -123,7 +127,7 @@ class LogBroker:
         self._end_if_done(subscriber)
 
     def publish(self, peer: Peer, publication: Publication) -> None:
-        """Pass an agent's lines on."""
+        """Forward an agent's lines to the subscriber."""
         subscriber = self._subscribers.get(publication.subscription_id)
         if subscriber is None:
             return
@@ -138,7 +142,7 @@ class LogBroker:
 
     def _end_if_done(self, subscriber: _Subscriber) -> None:
         if not subscriber.pending_nodes and not subscriber.subscription.request.options.is_followed:
-            self.store.clock.call_soon(subscriber.stream.end)  # after what has just been pushed
+            self.store.clock.call_soon(subscriber.stream.end)  # so that it follows the lines already pushed
 
     def _matching_nodes(self, subscription: LogSubscription) -> set[str]:
         return {

@@ -1,4 +1,4 @@
-"""A manager: the control API, the dispatcher, and the loops that run while it leads (moby/swarmkit `manager`)."""
+"""The subsystems of a manager: control API, dispatcher, and the leader's loops (moby/swarmkit `manager`)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class _Loop(Protocol):
 
 @define(eq=False)
 class Manager:
-    """A manager of the cluster whose store it shares with the others. Only one of them may lead at a time.
+    """The subsystems of one manager. All managers of a cluster share one store, and only one of them leads at a time.
 
-    `random` is its own stream. `node_id` is the node it runs on.
+    `random` is the manager's own random stream, `node_id` the node it runs on.
     """
 
     clock: Clock
@@ -61,7 +61,7 @@ class Manager:
         return new_id(self.random)
 
     def become_leader(self) -> None:
-        """Start the loops of a leader. What the former leader had in memory is made anew from the store."""
+        """Start the leader's loops. They rebuild what the former leader had in memory from the store."""
         if self.is_leading:
             return
         self.is_leading = True
@@ -69,7 +69,7 @@ class Manager:
         self._start()
 
     def become_follower(self) -> None:
-        """Stop the loops; agents are told to look for another leader."""
+        """Stop the leader's loops. The agents' sessions end, so that they connect to the new leader."""
         if not self.is_leading:
             return
         self.is_leading = False
@@ -105,7 +105,7 @@ class Manager:
         self.allocator = None
 
     def _suspend(self) -> None:
-        """Wait for a quorum: what a loop had begun is begun anew from the store once there is one."""
+        """Stop the loops until there is a quorum again. They then start anew from the store."""
         self._stop()
         self._retry = self.clock.call_later(_RETRY_S, self._resume)
 

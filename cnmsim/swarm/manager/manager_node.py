@@ -1,6 +1,6 @@
-"""The manager in a node: its RPC server, its place among the Raft members, and what it does while it leads.
+"""The manager role of a node: its RPC server, its Raft member, and the subsystems that run while it leads.
 
-A manager that does not lead passes on what agents and clients ask of it. Source: moby/swarmkit `manager/manager.go`,
+A follower forwards the calls of agents and clients to the leader. Source: moby/swarmkit `manager/manager.go`,
 `manager/state/raft/raft.go`, and the generated `RaftProxy` servers of `api/*.pb.go` (vendored by moby docker-v29.7.2).
 """
 
@@ -41,7 +41,7 @@ _MANAGERS = frozenset({MANAGER_ROLE})
 
 @frozen
 class ForwardedCall:
-    """A call that a manager passes on to the leader, with who made it."""
+    """A call that a follower forwards to the leader, with the original caller."""
 
     peer: Peer
     method: str
@@ -50,7 +50,7 @@ class ForwardedCall:
 
 @frozen
 class ControlCall:
-    """An operation of the control API, by its name, with its arguments."""
+    """A call of a control API operation by name."""
 
     name: str
     arguments: tuple[Any, ...] = ()
@@ -59,14 +59,14 @@ class ControlCall:
 
 @frozen
 class JoinRequest:
-    """A node asks to become a member of Raft; its RPCs are answered at `address`."""
+    """A request to join the Raft group. `address` is that of the new member's RPC server."""
 
     address: str
 
 
 @frozen(eq=False)
 class JoinResponse:
-    """What a new member gets: its number, who the others are, and the log."""
+    """The answer to a new Raft member: its own entry, all members, and the log."""
 
     member: Member
     membership: Membership
@@ -77,7 +77,10 @@ class JoinResponse:
 
 @define(eq=False)
 class ManagerNode:
-    """The manager of one node. `certificate` gives the node's own, `on_removed` is called when it is a manager no more."""
+    """The manager of one node.
+
+    `certificate` returns the node's certificate, `on_removed` is called when Raft has removed the member.
+    """
 
     clock: Clock = field(repr=False)
     random: Random = field(repr=False)
@@ -100,7 +103,7 @@ class ManagerNode:
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
     _leader_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
-    #: Members that a cluster made anew did without; they do not know yet.
+    #: Raft ids that force-new-cluster removed. They learn of it from the answer to their next message.
     _removed_ids: frozenset[int] = field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -125,10 +128,10 @@ class ManagerNode:
         self._rotation = RootRotationReconciler(self.store, self.random)
         self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.ca.root)
 
-    # --- life ----------------------------------------------------------------------------------------------------
+    # --- life cycle ----------------------------------------------------------------------------------------------
 
     def start(self, listen_address: str, joined: JoinResponse | None = None) -> None:
-        """Answer at `listen_address` and take part. Raises `OSError` if the port is taken."""
+        """Listen at `listen_address` and start Raft. Raises `OSError` if the port is in use."""
         self._server.listen(listen_address)
         if joined is not None:
             self.raft.membership = joined.membership
@@ -138,7 +141,7 @@ class ManagerNode:
         self.raft.start()
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
-        """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `start`."""
+        """Start as the only remaining member of a former cluster (force-new-cluster). Raises `OSError` as `start`."""
         others = {member.raft_id for member in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others
         self.raft.term = former.raft.term
@@ -146,7 +149,7 @@ class ManagerNode:
         self.start(listen_address)
 
     def stop(self) -> None:
-        """Manage no more."""
+        """Stop Raft, close the server and all connections."""
         self.raft.stop()
         self._server.close()
         for client in self._clients.values():
@@ -157,14 +160,14 @@ class ManagerNode:
             self._local = None
 
     def restart_after_fork(self) -> None:
-        """Go on as the manager that it was, when every connection has gone."""
+        """Listen anew in a copy of the lab, where every connection has gone."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
         self._server.restart_after_fork()
 
     def client(self) -> LocalClient:
-        """Give this node's own way to its manager."""
+        """Return the client for calls of this node to its own manager."""
         if self._local is None or not self._local.is_open:
             self._local = LocalClient(self.clock, self.service, Peer(self.certificate(), self.advertise_host))
         return self._local
@@ -188,7 +191,7 @@ class ManagerNode:
         for stream in streams:
             stream.end(RpcError("rpc error: code = Unavailable desc = the manager does not lead any more"))
 
-    # --- what others may call ------------------------------------------------------------------------------------
+    # --- RPC service ---------------------------------------------------------------------------------------------
 
     def _make_service(self) -> RpcService:
         dispatcher = self.manager.dispatcher
@@ -306,12 +309,12 @@ class ManagerNode:
         return getattr(self.manager.control, call.name)(*call.arguments, **dict(call.options))
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Do an operation of the control API, here or on the leader. Raises what it raises."""
+        """Call an operation of the control API, here or on the leader. Raises the operation's errors."""
         call = ControlCall(name, arguments, tuple(options.items()))
         return await self.service.unary["control"](Peer(self.certificate(), self.advertise_host), call)
 
     def require_quorum(self) -> None:
-        """Refuse to change anything while no majority of managers is heard. Raises `RpcUnknown`."""
+        """Raise `RpcUnknown` unless this manager leads and has a quorum."""
         if not self.raft.has_quorum():
             raise RpcUnknown(NO_LEADER)
 
@@ -350,22 +353,22 @@ class ManagerNode:
         self._members_changed()
         return JoinResponse(member, self.raft.membership, self.store, self.raft.term, self._removed_ids)
 
-    # --- what the control API asks of Raft -----------------------------------------------------------------------
+    # --- view of Raft for the control API ------------------------------------------------------------------------
 
     def members(self) -> tuple[Member, ...]:
-        """Give the members."""
+        """Return the Raft members."""
         return self.raft.membership.members
 
     def is_leader(self, member: Member) -> bool:
-        """Tell whether a member leads."""
+        """Return True if a member is the leader."""
         return self.raft.leader_id == member.raft_id
 
     def is_reachable(self, member: Member) -> bool:
-        """Tell whether a member is heard."""
+        """Return True if a member has recently answered this leader."""
         return self.raft.is_reachable(member.raft_id)
 
     def check_removal(self, node_id: str) -> None:
-        """Refuse to lose the last manager or the quorum. Raises `RpcFailedPrecondition`."""
+        """Raise `RpcFailedPrecondition` if removing a node would leave no manager or no quorum."""
         member = next((member for member in self.members() if member.node_id == node_id), None)
         if member is None:
             return
@@ -375,11 +378,11 @@ class ManagerNode:
             raise RpcFailedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
 
     def remove_member(self, node_id: str) -> None:
-        """Take a node off the members. Raises as `check_removal`."""
+        """Remove a node from the Raft members. Raises as `check_removal`."""
         self.check_removal(node_id)
         for member in self.members():
             if member.node_id == node_id:
-                # It hears of this with the heartbeat that goes to all present members.
+                # Later heartbeats go to the remaining members only, so this one is sent separately.
                 membership = self.raft.membership.without(member.raft_id)
                 message = Heartbeat(self.raft.term, self.member.raft_id, self.store.index, membership)
                 self.process().task(self._notify_removed(member, message))
@@ -396,7 +399,7 @@ class ManagerNode:
         try:
             await self._send_raft_message(member, message)
         except CnmsimError:
-            return  # it is not there; it learns of it when it asks
+            return  # it is unreachable, and is answered that it was removed when it calls again
 
 
 def _node_id(peer: Peer) -> str:

@@ -1,9 +1,12 @@
-"""Which manager leads: Raft's terms, votes and heartbeats between the managers of one swarm.
+"""Raft: election of a leader among the managers of a swarm, by terms, votes and heartbeats.
 
-The log's content is the one `Store` that all managers of a swarm share; what each member keeps for itself is how far it has come
-in it (`applied`). A manager that hears from no majority leads no more, and no manager without the newest entries is elected.
-Ticks and timeouts are SwarmKit's: a tick is a second, the leader's heartbeat one tick, an election 10 to 19 ticks of silence.
-Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6; moby/swarmkit
+There is no replicated log: all managers of a swarm share one `Store`, whose index stands for the log's last entry. A
+member keeps only the index that it has applied. As in Raft, a leader that loses its majority steps down, and a member
+that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's: a tick is one second, a heartbeat is
+sent every tick, an election starts after 10 to 19 ticks without one.
+
+Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6;
+moby/swarmkit
 `manager/state/raft/raft.go`.
 """
 
@@ -21,13 +24,13 @@ from cnmsim.kernel.task import Gate, Task
 
 TICK_S = 1.0
 ELECTION_TICKS = 10
-#: A leader that a majority answered within so many ticks may commit.
+#: A leader has a quorum if a majority has replied within this many ticks.
 _QUORUM_TICKS = 3
 
 
 @frozen
 class Member:
-    """A manager as the others know it. `address` is where its RPCs are answered."""
+    """A manager that is a member of the Raft group. `address` is that of its RPC server."""
 
     raft_id: int
     node_id: str
@@ -36,29 +39,29 @@ class Member:
 
 @frozen
 class Membership:
-    """The members of one swarm; `version` grows with each change."""
+    """The members of one Raft group. `version` grows with each change."""
 
     members: tuple[Member, ...]
     version: int = 0
 
     def without(self, raft_id: int) -> Membership:
-        """Give it without one member."""
+        """Return the membership without one member."""
         return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
-        """Give it with one member more, or changed."""
+        """Return the membership with one member added or replaced."""
         others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 
     @property
     def quorum(self) -> int:
-        """How many of them decide."""
+        """The number of members that form a majority."""
         return len(self.members) // 2 + 1
 
 
 @frozen
 class Heartbeat:
-    """What a leader tells its followers every tick."""
+    """Sent by the leader to every follower each tick (AppendEntries without entries)."""
 
     term: int
     leader: int
@@ -68,25 +71,25 @@ class Heartbeat:
 
 @frozen
 class VoteRequest:
-    """What a candidate asks."""
+    """Sent by a candidate to every other member (RequestVote)."""
 
     term: int
     candidate: int
     applied: int
-    #: Whether the leader itself asked for this election.
+    #: Whether the former leader started this election to transfer leadership.
     is_transfer: bool = False
 
 
 @frozen
 class TimeoutNow:
-    """What a leader tells the one that is to take over."""
+    """Sent by a leader to the member that is to start an election at once."""
 
     term: int
 
 
 @frozen
 class Reply:
-    """The answer to either: the term of who answers, and whether it agreed."""
+    """The reply to any of these messages: the sender's term, and whether it accepts."""
 
     term: int
     is_granted: bool
@@ -97,9 +100,9 @@ Send = Callable[[Member, object], Coroutine[Any, Any, Reply]]
 
 @define(eq=False)
 class Raft:
-    """One member. `send` carries a message to another one and gives its reply; `store_index` tells how far the log goes.
+    """One Raft member.
 
-    `on_elected` and `on_step_down` are called when this member begins and ceases to lead, `on_removed` when it is no member any more.
+    `send` delivers a message to another member and returns its reply; `store_index` returns the log's last index. `on_elected` and `on_step_down` are called when this member becomes and ceases to be leader, `on_removed` when it was removed.
     """
 
     clock: Clock
@@ -111,7 +114,7 @@ class Raft:
     on_elected: Callable[[], None] = field(repr=False)
     on_step_down: Callable[[], None] = field(repr=False)
     on_removed: Callable[[], None] = field(repr=False)
-    #: What holds its tasks while the daemon is stopped (SIGSTOP).
+    #: Suspends the coroutines while the daemon is stopped by SIGSTOP.
     gate: Callable[[], Gate | None] = field(default=lambda: None, repr=False)
     term: int = 0
     leader_id: int | None = None
@@ -125,10 +128,10 @@ class Raft:
     _votes: set[int] = field(factory=set, init=False, repr=False)
     _timer: Timer | None = field(default=None, init=False, repr=False)
 
-    # --- life ----------------------------------------------------------------------------------------------------
+    # --- life cycle ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take part. The only member of a new swarm leads at once."""
+        """Start ticking. The only member of a group is elected at once."""
         self._has_had_leader = False
         self._draw_election_timeout()
         self._timer = self.clock.call_later(TICK_S, self._tick)
@@ -136,7 +139,7 @@ class Raft:
             self._campaign()
 
     def stop(self) -> None:
-        """Take part no more."""
+        """Stop ticking, and step down."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -144,34 +147,34 @@ class Raft:
 
     @property
     def is_running(self) -> bool:
-        """Whether it takes part."""
+        """Whether the member is started."""
         return self._timer is not None
 
     @property
     def is_starting(self) -> bool:
-        """Whether it takes part and there has been no leader since it began."""
+        """Whether the member is started and has had no leader since."""
         return self.is_running and not self._has_had_leader
 
     @property
     def is_leading(self) -> bool:
-        """Whether this member leads."""
+        """Whether this member is the leader."""
         return self._is_leading
 
     @property
     def leader(self) -> Member | None:
-        """The leader as far as this member knows."""
+        """The leader as this member knows it, `None` if unknown."""
         return next((member for member in self.membership.members if member.raft_id == self.leader_id), None)
 
     def has_quorum(self) -> bool:
-        """Tell whether a majority answered this leader of late."""
+        """Return True if this member leads and a majority has recently replied to it."""
         return self._is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
 
     def is_reachable(self, raft_id: int) -> bool:
-        """Tell whether a member answered this leader of late."""
+        """Return True if a member has recently replied to this leader."""
         return raft_id == self.me.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
 
     def can_remove(self, raft_id: int) -> bool:
-        """Tell whether a quorum stays without a member (swarmkit `raft.CanRemoveMember`)."""
+        """Return True if the group keeps a quorum without a member (swarmkit `raft.CanRemoveMember`)."""
         rest = [member for member in self.membership.members if member.raft_id != raft_id]
         reachable = sum(self.is_reachable(member.raft_id) for member in rest)
         return bool(rest) and reachable >= len(rest) // 2 + 1
@@ -194,7 +197,8 @@ class Raft:
         gate = self.gate()
         is_stopped = gate is not None and gate.is_shut
         if self._is_leading:
-            # A stopped leader learns of its loss when it goes on; what it does till then is nothing, so it may as well know now.
+            # A leader whose daemon is stopped would step down when it continues. It does nothing until then, so it
+            # may as well step down now.
             self.applied = self.store_index()
             if (
                 self._election_elapsed >= ELECTION_TICKS
@@ -213,7 +217,7 @@ class Raft:
             self._campaign()
 
     def send_heartbeats(self) -> None:
-        """Send every follower a heartbeat now."""
+        """Send a heartbeat to every follower at once."""
         self.applied = self.store_index()
         message = Heartbeat(self.term, self.me.raft_id, self.applied, self.membership)
         for member in self.membership.members:
@@ -224,7 +228,7 @@ class Raft:
         try:
             reply = await self.send(member, message)
         except CnmsimError:
-            return  # it is not there now; silence is what Raft counts
+            return  # unreachable: Raft counts missing replies
         if not self.is_running:
             return
         if reply.term > self.term:
@@ -272,7 +276,7 @@ class Raft:
         self.on_elected()
 
     def transfer_leadership(self) -> None:
-        """Lead no more, and let the member that has heard most take over at once (`TimeoutNow` of Raft's section 3.10)."""
+        """Step down, and have the member that replied last start an election (TimeoutNow, Raft dissertation 3.10)."""
         others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
         if not self._is_leading or not others:
             return
@@ -281,7 +285,7 @@ class Raft:
         self._step_down(self.term)
 
     def on_timeout_now(self, message: TimeoutNow) -> Reply:
-        """Stand for election without waiting."""
+        """Start an election without waiting for the timeout."""
         if message.term >= self.term:
             self.clock.call_soon(self._campaign, True)
         return Reply(self.term, is_granted=True)
@@ -290,7 +294,8 @@ class Raft:
         if term > self.term:
             self.term = term
             self._voted_for = None
-            # Or who cannot win would keep those that can from standing (etcd raft `reset`).
+            # Draw a new timeout, so that a member that cannot win does not time out before the others again and again
+            # (etcd raft `reset`).
             self._draw_election_timeout()
         if self._is_leading or self.leader_id == self.me.raft_id:
             self.leader_id = None
@@ -300,10 +305,10 @@ class Raft:
             self._last_reply_ns = {}
             self.on_step_down()
 
-    # --- what others say -----------------------------------------------------------------------------------------
+    # --- received messages ---------------------------------------------------------------------------------------
 
     def on_heartbeat(self, message: Heartbeat) -> Reply:
-        """Hear a leader."""
+        """Accept a heartbeat of the current or a newer term."""
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
         if message.term > self.term or self._is_leading:
@@ -316,7 +321,10 @@ class Raft:
         return Reply(self.term, is_granted=True)
 
     def on_vote_request(self, message: VoteRequest) -> Reply:
-        """Hear a candidate. Nobody is elected away from a leader that is heard (swarmkit sets CheckQuorum)."""
+        """Decide on a vote.
+
+        While heartbeats arrive, no vote is granted to another candidate (SwarmKit sets CheckQuorum).
+        """
         if message.is_transfer:
             self.leader_id = None
         if (
@@ -338,10 +346,10 @@ class Raft:
     # --- membership ----------------------------------------------------------------------------------------------
 
     def set_membership(self, membership: Membership) -> None:
-        """Go by a changed membership; a leader tells the others with its next heartbeat."""
+        """Adopt a changed membership. A leader sends it to the others with its next heartbeat."""
         was_member = any(member.raft_id == self.me.raft_id for member in self.membership.members)
         if self._is_leading:
-            # A new member counts as heard until it has had the time to answer (etcd raft `confchange`, RecentActive).
+            # A new member counts as active until it has had time to reply (etcd raft `confchange`, RecentActive).
             new = {member.raft_id for member in membership.members} - {
                 member.raft_id for member in self.membership.members
             }

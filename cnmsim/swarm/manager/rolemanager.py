@@ -1,4 +1,4 @@
-"""Bringing nodes' roles to what their specs say: promotion at once, demotion once Raft can do without the member.
+"""Reconciliation of nodes' roles with their specs: promotion at once, demotion once Raft can do without the member.
 
 Source: moby/swarmkit `manager/role_manager.go` (vendored by moby docker-v29.7.2).
 """
@@ -20,7 +20,7 @@ _RETRY_S = 5.0
 
 @define(eq=False)
 class RoleManager:
-    """The role manager of the manager that leads."""
+    """The role manager. Runs on the leader."""
 
     store: Store = field(repr=False)
     raft: Raft = field(repr=False)
@@ -29,12 +29,12 @@ class RoleManager:
     _retry: Timer | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """See to all nodes, and to each that changes."""
+        """Reconcile all nodes, then follow changes of nodes."""
         self._watch = self.store.watch(self._on_changes, Node)
         self._reconcile_all()
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
         if self._retry is not None:
@@ -58,7 +58,7 @@ class RoleManager:
     def _reconcile(self, node: Node) -> None:
         if node.spec.desired_role is NodeRole.WORKER:
             if node.id == self.raft.me.node_id and len(self.raft.membership.members) > 1:
-                # A leader that is to be demoted lets another lead first, which then does it.
+                # The leader itself is to be demoted: it transfers leadership, and the new leader demotes it.
                 self.raft.transfer_leadership()
                 return
             if not self._remove(node.id):

@@ -1,4 +1,4 @@
-"""The objects of a cluster, as its store keeps them."""
+"""The objects of a cluster, as the store keeps them."""
 
 from cnmsim.swarm.objects.base import (
     Annotations,

@@ -1,7 +1,7 @@
-"""What all objects of a cluster share: their version, their annotations, and the closed sets of words they use.
+"""Parts that all objects of a cluster share: version, annotations, and enumerations.
 
-Objects are values: once in the store they are never changed, only replaced. Durations are in nanoseconds and moments
-in nanoseconds since 1970, as in moby/swarmkit `api/objects.proto`, `api/specs.proto` and `api/types.proto`.
+Objects are values: in the store they are replaced, never changed. Durations are in nanoseconds, timestamps in
+nanoseconds since 1970, as in moby/swarmkit `api/objects.proto`, `api/specs.proto` and `api/types.proto`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Labels: TypeAlias = Mapping[str, str]
 
 @frozen
 class Meta:
-    """When an object was made and last changed, and the store's index at that change."""
+    """Creation and update times of an object, and the store's index at the last update."""
 
     version: int = 0
     created_ns: int = 0
@@ -34,14 +34,20 @@ class Annotations:
 
 @frozen
 class Driver:
-    """A driver by name, with its options; `None` is what a client that gives none sends."""
+    """A driver and its options; options are `None` if the client sent none."""
 
     name: str = ""
     options: Labels | None = None
 
 
 class TaskState(IntEnum):
-    """How far a task has come, or is wanted to come. It only ever grows."""
+    """State of a task, actual or desired. It only ever increases.
+
+    The orchestrator creates a task as NEW, the allocator sets it to PENDING, the scheduler to ASSIGNED; all later
+    states are reported by the agent. The *desired* state is set by the orchestrator: the agent starts a task up to
+    READY, runs it at RUNNING, and stops it at SHUTDOWN. From COMPLETE on a task has ended; it is never started again
+    but replaced by a new one.
+    """
 
     NEW = 0
     PENDING = 64
@@ -60,14 +66,14 @@ class TaskState(IntEnum):
 
 
 class NodeRole(Enum):
-    """What a node is, or is wanted to be."""
+    """Role of a node, actual or desired."""
 
     WORKER = "worker"
     MANAGER = "manager"
 
 
 class Availability(Enum):
-    """Whether a node takes new tasks, and whether it keeps those it has."""
+    """Whether a node receives new tasks (only ACTIVE) and whether it keeps those it has (not with DRAIN)."""
 
     ACTIVE = "active"
     PAUSE = "pause"
@@ -75,14 +81,14 @@ class Availability(Enum):
 
 
 class Membership(Enum):
-    """Whether an administrator let the node in."""
+    """Whether an administrator has accepted the node."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
 
 
 class NodeState(Enum):
-    """What the dispatcher thinks of a node."""
+    """State of a node as the dispatcher sees it."""
 
     UNKNOWN = "unknown"
     DOWN = "down"
@@ -91,7 +97,7 @@ class NodeState(Enum):
 
 
 class Reachability(Enum):
-    """What the raft members think of a manager."""
+    """Whether the Raft leader reaches a manager."""
 
     UNKNOWN = "unknown"
     UNREACHABLE = "unreachable"
@@ -99,7 +105,7 @@ class Reachability(Enum):
 
 
 class RestartCondition(Enum):
-    """After which ends a task is replaced."""
+    """Which ended tasks are replaced."""
 
     NONE = "none"
     ON_FAILURE = "on-failure"
@@ -107,7 +113,7 @@ class RestartCondition(Enum):
 
 
 class FailureAction(Enum):
-    """What an update does when too many of its tasks fail."""
+    """What an update does when too many tasks fail."""
 
     PAUSE = "pause"
     CONTINUE = "continue"
@@ -115,14 +121,14 @@ class FailureAction(Enum):
 
 
 class UpdateOrder(Enum):
-    """Which of the old and the new task goes first."""
+    """Whether an update stops the old task or starts the new one first."""
 
     STOP_FIRST = "stop-first"
     START_FIRST = "start-first"
 
 
 class UpdateState(Enum):
-    """How far an update has come."""
+    """Progress of an update or rollback."""
 
     UPDATING = "updating"
     PAUSED = "paused"
@@ -133,14 +139,14 @@ class UpdateState(Enum):
 
 
 class ResolutionMode(Enum):
-    """What a service's name resolves to."""
+    """Whether a service's name resolves to its virtual IP or to the addresses of its tasks."""
 
     VIP = "vip"
     DNSRR = "dnsrr"
 
 
 class PublishMode(Enum):
-    """Where a published port is open: on every node, or where a task runs."""
+    """Where a published port is open: on every node (routing mesh), or on the nodes where tasks run."""
 
     INGRESS = "ingress"
     HOST = "host"

@@ -1,4 +1,4 @@
-"""The cluster itself: its settings, its root certificate, its join tokens and the keys of its data plane."""
+"""The cluster object: settings, root certificate, join tokens, and keys of the data plane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECOND_NS = 1_000_000_000
 
 @frozen
 class EncryptionKey:
-    """A key of one subsystem (`networking:gossip` or `networking:ipsec`); the Lamport time orders keys by age."""
+    """A key for one subsystem (`networking:gossip` or `networking:ipsec`). Keys are ordered by their Lamport time."""
 
     subsystem: str
     key: bytes
@@ -40,7 +40,7 @@ class ClusterSpec:
     log_driver: Driver | None = None
 
 
-#: What an update of the settings starts from: it has to name everything (moby `convert.SwarmSpecToGRPC`).
+#: Base for an update, which has to name every setting (moby `convert.SwarmSpecToGRPC`).
 UNSET_CLUSTER_SPEC = ClusterSpec(
     task_history_retention_limit=0,
     snapshot_interval=0,
@@ -54,9 +54,9 @@ UNSET_CLUSTER_SPEC = ClusterSpec(
 
 @frozen
 class RootCa:
-    """The root certificate (PEM), the SHA-256 of it (hexadecimal), its subject and key (DER), and the join tokens.
+    """The root certificate (PEM), its SHA-256 (hexadecimal), subject and public key (DER), and the join tokens.
 
-    `rotation` is the certificate that is to take its place, once all nodes have identities that it issued.
+    `rotation` is the new root certificate during a root rotation.
     """
 
     ca_cert: str = ""
@@ -71,7 +71,7 @@ class RootCa:
 
 @frozen(eq=False)
 class Cluster:
-    """The one cluster object of a store."""
+    """The cluster. A store has exactly one."""
 
     id: str
     spec: ClusterSpec = field(factory=ClusterSpec)
@@ -80,7 +80,7 @@ class Cluster:
     network_bootstrap_keys: tuple[EncryptionKey, ...] = ()
     encryption_key_lamport_clock: int = 0
     unlock_key: bytes = b""
-    #: `None` where nobody spoke of pools, which is not the same as an empty list: this shows only in what is printed.
+    #: `None` if `swarm init` named no pools. It differs from an empty tuple only in what is printed.
     default_address_pool: tuple[str, ...] | None = None
     subnet_size: int = 0
     vxlan_udp_port: int = 0

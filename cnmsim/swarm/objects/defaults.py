@@ -1,4 +1,4 @@
-"""What holds where a service's spec says nothing (moby/swarmkit `api/defaults/service.go`)."""
+"""Default values of a service spec (moby/swarmkit `api/defaults/service.go`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPDATE = UpdateConfig(parallelism=1, monitor_ns=MONITOR_NS)
 
 
 def restart_delay_ns(spec: TaskSpec) -> int:
-    """Tell how long a replacement waits, in nanoseconds."""
+    """Return the delay before a replacement starts, in nanoseconds."""
     if spec.restart is None or spec.restart.delay_ns is None:
         return RESTART_DELAY_NS
     return spec.restart.delay_ns
@@ -34,7 +34,7 @@ def _update_or_default(config: UpdateConfig | None) -> UpdateConfig:
 
 
 def interpolate(spec: ServiceSpec) -> ServiceSpec:
-    """Give a spec with every value filled in, as `service inspect` prints it with `insertDefaults`."""
+    """Return a spec with all defaults filled in, as `service inspect` prints it with `insertDefaults`."""
     task = spec.task
     container = task.container
     if container is not None:

@@ -1,4 +1,4 @@
-"""Networks of a cluster, and how tasks and nodes are attached to them."""
+"""Networks of a cluster, and attachments of tasks and nodes to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.swarm.objects.base import Annotations, Driver, Labels, Meta
 
 @frozen
 class IpamConfig:
-    """One subnet: `subnet` and `range` as prefixes, `gateway` and the values of `reserved` as addresses, in text."""
+    """One subnet. `subnet` and `range` are prefixes, `gateway` and the values of `reserved` addresses, all as text."""
 
     subnet: str = ""
     range: str = ""
@@ -27,7 +27,7 @@ class IpamOptions:
 
 @frozen
 class NetworkSpec:
-    """What was asked for."""
+    """The spec of a network."""
 
     annotations: Annotations = field(factory=Annotations)
     driver: Driver | None = None
@@ -41,7 +41,7 @@ class NetworkSpec:
 
 @frozen(eq=False)
 class Network:
-    """A network of the cluster. `driver_state` and `ipam` are there once the allocator has seen to it."""
+    """A network. `driver_state` and `ipam` are set by the allocator."""
 
     id: str
     spec: NetworkSpec = field(factory=NetworkSpec)
@@ -57,7 +57,7 @@ class Network:
 
     @property
     def is_ingress(self) -> bool:
-        """Whether it is the routing mesh's network, by its flag or by the old label."""
+        """Whether this is the ingress network of the routing mesh, by its flag or by its former label."""
         annotations = self.spec.annotations
         return self.spec.ingress or (
             annotations.name == "ingress" and "com.docker.swarm.internal" in annotations.labels
@@ -66,7 +66,7 @@ class Network:
 
 @frozen
 class NetworkAttachmentConfig:
-    """A network that a task wants: `target` is the network's id."""
+    """A network requested by a task spec. `target` is the network's id."""
 
     target: str = ""
     aliases: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class NetworkAttachmentConfig:
 
 @frozen(eq=False)
 class NetworkAttachment:
-    """A network that a task or a node has. `addresses` are in prefix form, as `10.0.1.3/24`."""
+    """A network to which a task or node is attached. `addresses` are in prefix form, such as `10.0.1.3/24`."""
 
     network: Network
     addresses: tuple[str, ...] = ()

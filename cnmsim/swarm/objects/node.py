@@ -20,7 +20,7 @@ from cnmsim.swarm.objects.service import Platform, Resources
 
 @frozen
 class EngineDescription:
-    """An engine: its labels are those of its daemon.json, `plugins` are pairs of (type, name)."""
+    """An engine. `labels` are those of its daemon.json, `plugins` pairs of type and name."""
 
     engine_version: str = ""
     labels: Labels = field(factory=dict)
@@ -29,7 +29,7 @@ class EngineDescription:
 
 @frozen
 class TlsInfo:
-    """The root certificate a node trusts (PEM), and the issuer of its own: subject and key in DER, SHA-256 of its PEM."""
+    """The root certificate a node trusts (PEM), and the issuer of its own: subject and key (DER), digest of the PEM."""
 
     trust_root: str = ""
     issuer_subject: bytes = b""
@@ -39,7 +39,7 @@ class TlsInfo:
 
 @frozen
 class NodeDescription:
-    """What an agent tells of its node."""
+    """A node's description, sent by its agent."""
 
     hostname: str = ""
     platform: Platform = field(factory=Platform)
@@ -50,7 +50,7 @@ class NodeDescription:
 
 @frozen
 class NodeStatus:
-    """What the dispatcher thinks of a node, and the address it was last heard from."""
+    """A node's state as the dispatcher sees it, and the address its agent calls from."""
 
     state: NodeState = NodeState.UNKNOWN
     message: str = ""
@@ -59,7 +59,7 @@ class NodeStatus:
 
 @frozen
 class ManagerStatus:
-    """A manager's place among the raft members; `addr` is `host:port`."""
+    """A manager's status as a Raft member. `addr` is `host:port`."""
 
     raft_id: int = 0
     addr: str = ""
@@ -69,7 +69,7 @@ class ManagerStatus:
 
 @frozen
 class NodeSpec:
-    """What an administrator wants of a node."""
+    """The spec of a node, set by administrators."""
 
     annotations: Annotations = field(factory=Annotations)
     desired_role: NodeRole = NodeRole.WORKER
@@ -79,7 +79,7 @@ class NodeSpec:
 
 @frozen
 class Certificate:
-    """A node's certificate: `state` is one of `pending`, `issued`, `renew`, `rotate`, `failed`."""
+    """Status of a node's certificate. `state` is one of `pending`, `issued`, `renew`, `rotate` and `failed`."""
 
     role: NodeRole = NodeRole.WORKER
     cn: str = ""
@@ -89,7 +89,7 @@ class Certificate:
 
 @frozen(eq=False)
 class Node:
-    """A node. `role` is what it is now; `attachments` are its load balancer's addresses, one a network."""
+    """A node. `role` is its actual role; `attachments` are the addresses of its load balancer, one a network."""
 
     id: str
     spec: NodeSpec = field(factory=NodeSpec)
@@ -104,5 +104,5 @@ class Node:
 
     @property
     def hostname(self) -> str:
-        """The node's host name, empty until it has told it."""
+        """The node's host name, "" before its agent has sent it."""
         return self.description.hostname if self.description else ""

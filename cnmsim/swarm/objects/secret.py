@@ -1,4 +1,4 @@
-"""Secrets and configs: small pieces of content that tasks find as files."""
+"""Secrets and configs: data that is mounted into the containers of tasks as files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.swarm.objects.base import Annotations, Driver, Meta
 
 @frozen
 class SecretSpec:
-    """A secret's content, or the driver that has it. `templating` makes it a template."""
+    """The data of a secret, or the driver that provides it. With `templating` the data is a template."""
 
     annotations: Annotations = field(factory=Annotations)
     data: bytes = b""
@@ -34,7 +34,7 @@ class Secret:
 
 @frozen
 class ConfigSpec:
-    """A config's content. `templating` makes it a template."""
+    """The data of a config. With `templating` it is a template."""
 
     annotations: Annotations = field(factory=Annotations)
     data: bytes = b""

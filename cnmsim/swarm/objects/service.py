@@ -1,4 +1,4 @@
-"""Services, and the specs their tasks are made by."""
+"""Services, and the specs from which their tasks are created."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from cnmsim.swarm.objects.base import (
 )
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 
-#: A part of a spec that swarm passes on and never reads, in the form of the Engine API.
+#: A part of a spec that SwarmKit stores without reading it, in the Engine API's form.
 Json: TypeAlias = Mapping[str, Any]
 
 
 @frozen
 class FileTarget:
-    """The file a secret or config becomes in a container; `mode` as `os.stat` has it."""
+    """The file in a container that holds a secret or config. `mode` is a file mode as in `os.stat`."""
 
     name: str = ""
     uid: str = "0"
@@ -37,7 +37,7 @@ class FileTarget:
 
 @frozen
 class SecretReference:
-    """A secret that a task uses; `file` is `None` where a client left it out."""
+    """A secret that a task uses. `file` is `None` if the client sent no target."""
 
     secret_id: str
     secret_name: str
@@ -46,7 +46,7 @@ class SecretReference:
 
 @frozen
 class ConfigReference:
-    """A config that a task uses: as a file, or (`runtime`) only to be read by the engine."""
+    """A config that a task uses: mounted as a file, or with `runtime` read only by the engine."""
 
     config_id: str
     config_name: str
@@ -56,7 +56,7 @@ class ConfigReference:
 
 @frozen
 class ContainerSpec:
-    """The container of a task. What has no meaning for swarm stays as it came: dicts of the Engine API."""
+    """The container of a task. Fields that SwarmKit does not interpret keep the Engine API's form."""
 
     image: str = ""
     labels: Labels | None = None
@@ -91,14 +91,14 @@ class ContainerSpec:
 
 @frozen
 class AttachmentSpec:
-    """The serviceless "task" of an unmanaged container on a network of the cluster."""
+    """The attachment of an unmanaged container to a network: a task without a service."""
 
     container_id: str
 
 
 @frozen
 class Resources:
-    """CPU in billionths, memory in bytes, and counted or named resources (`(kind, value)`, named ones as text)."""
+    """CPUs in billionths, memory in bytes, and generic resources as (kind, count) or (kind, name)."""
 
     nano_cpus: int = 0
     memory_bytes: int = 0
@@ -107,7 +107,7 @@ class Resources:
 
 @frozen
 class ResourceRequirements:
-    """What a task may use at most, and what is kept for it."""
+    """Limits of a task, and the resources reserved for it."""
 
     limits: Resources | None = None
     reservations: Resources | None = None
@@ -117,7 +117,7 @@ class ResourceRequirements:
 
 @frozen
 class RestartPolicy:
-    """When an ended task is replaced. `delay_ns` and `window_ns` are `None` where the default holds."""
+    """When an ended task is replaced. `delay_ns` and `window_ns` are `None` for the default."""
 
     condition: RestartCondition = RestartCondition.ANY
     delay_ns: int | None = None
@@ -127,7 +127,7 @@ class RestartPolicy:
 
 @frozen
 class Platform:
-    """An operating system and processor; an empty field fits any."""
+    """An operating system and CPU architecture. An empty field matches any."""
 
     architecture: str = ""
     os: str = ""
@@ -135,7 +135,7 @@ class Platform:
 
 @frozen
 class Placement:
-    """Where tasks may go. `preferences` are the descriptors to spread over, such as `node.labels.zone`."""
+    """Where tasks may run. `preferences` are the labels to spread tasks over, such as `node.labels.zone`."""
 
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Placement:
 
 @frozen
 class TaskSpec:
-    """What a task is. One of `container` and `attachment` is set."""
+    """The spec of a task. Either `container` or `attachment` is set."""
 
     container: ContainerSpec | None = None
     attachment: AttachmentSpec | None = None
@@ -158,25 +158,25 @@ class TaskSpec:
 
     @property
     def runtime(self) -> str:
-        """How filters call what it is."""
+        """The name of the runtime, as filters use it."""
         return "container" if self.container is not None else "attachment"
 
 
 @frozen
 class Replicated:
-    """So many tasks, wherever they fit."""
+    """Mode of a service with a fixed number of tasks."""
 
     replicas: int = 1
 
 
 @frozen
 class Global:
-    """One task on each node that fits."""
+    """Mode of a service with one task on each eligible node."""
 
 
 @frozen
 class ReplicatedJob:
-    """Tasks until so many have completed, `max_concurrent` at a time."""
+    """Mode of a job whose tasks run until `total_completions` have completed, `max_concurrent` at a time."""
 
     max_concurrent: int = 1
     total_completions: int = 1
@@ -184,7 +184,7 @@ class ReplicatedJob:
 
 @frozen
 class GlobalJob:
-    """One task on each node that fits, until it has completed."""
+    """Mode of a job with one task on each eligible node."""
 
 
 ServiceMode: TypeAlias = Replicated | Global | ReplicatedJob | GlobalJob
@@ -192,7 +192,7 @@ ServiceMode: TypeAlias = Replicated | Global | ReplicatedJob | GlobalJob
 
 @frozen
 class UpdateConfig:
-    """How tasks are replaced; `monitor_ns` is `None` where the default holds."""
+    """How an update replaces tasks. `monitor_ns` is `None` for the default."""
 
     parallelism: int = 0
     delay_ns: int = 0
@@ -204,7 +204,7 @@ class UpdateConfig:
 
 @frozen
 class PortConfig:
-    """A port of a service: `published_port` 0 asks for one to be chosen."""
+    """A port of a service. With `published_port` 0 the allocator chooses one."""
 
     name: str = ""
     protocol: str = "tcp"
@@ -215,7 +215,7 @@ class PortConfig:
 
 @frozen
 class EndpointSpec:
-    """How a service is reached."""
+    """The requested endpoint of a service: resolution mode and ports."""
 
     mode: ResolutionMode = ResolutionMode.VIP
     ports: tuple[PortConfig, ...] = ()
@@ -223,7 +223,7 @@ class EndpointSpec:
 
 @frozen
 class VirtualIp:
-    """A service's address on one network, in prefix form; empty while it is not allocated."""
+    """A service's virtual IP on one network, in prefix form; "" before it is allocated."""
 
     network_id: str
     addr: str = ""
@@ -231,7 +231,7 @@ class VirtualIp:
 
 @frozen
 class Endpoint:
-    """How a service is reached, as allocated."""
+    """The allocated endpoint of a service: ports and virtual IPs."""
 
     spec: EndpointSpec | None = None
     ports: tuple[PortConfig, ...] = ()
@@ -240,7 +240,7 @@ class Endpoint:
 
 @frozen
 class ServiceSpec:
-    """What was asked for. `networks` is the old place for what `task.networks` holds."""
+    """The spec of a service. `networks` is the former place of `task.networks`."""
 
     annotations: Annotations = field(factory=Annotations)
     task: TaskSpec = field(factory=TaskSpec)
@@ -253,7 +253,7 @@ class ServiceSpec:
 
 @frozen
 class UpdateStatus:
-    """How far the last update has come; moments are `None` until they have passed."""
+    """Progress of the last update. Timestamps are `None` until that stage is reached."""
 
     state: UpdateState
     started_ns: int | None = None
@@ -263,7 +263,7 @@ class UpdateStatus:
 
 @frozen
 class JobStatus:
-    """Which run of a job it is, and since when."""
+    """The current iteration of a job, and when it started."""
 
     job_iteration: int = 0
     last_execution_ns: int = 0
@@ -271,7 +271,10 @@ class JobStatus:
 
 @frozen(eq=False)
 class Service:
-    """A service. `spec_version` is the index at which `spec` was set; tasks made by it carry it too."""
+    """A service.
+
+    `spec_version` is the store's index when `spec` was set; tasks created from it carry the same number.
+    """
 
     id: str
     spec: ServiceSpec = field(factory=ServiceSpec)
@@ -291,5 +294,5 @@ class Service:
 
     @property
     def networks(self) -> tuple[NetworkAttachmentConfig, ...]:
-        """The networks its tasks want: those of the task spec, or else those in the old place."""
+        """The networks requested for its tasks, from the task spec or else from the former place."""
         return self.spec.task.networks or self.spec.networks

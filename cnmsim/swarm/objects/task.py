@@ -1,4 +1,4 @@
-"""Tasks: one container (or attachment) on one node, once."""
+"""Tasks: one container or network attachment, assigned to one node and run once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnmsim.swarm.objects.service import Endpoint, PortConfig, TaskSpec
 
 @frozen
 class ContainerStatus:
-    """What the agent knows of a task's container."""
+    """Status of a task's container, sent by the agent."""
 
     container_id: str = ""
     pid: int = 0
@@ -20,7 +20,7 @@ class ContainerStatus:
 
 @frozen
 class TaskStatus:
-    """What was last reported of a task. `port_status` are the host-mode ports as bound."""
+    """The last reported status of a task. `port_status` are its host-mode ports as bound."""
 
     state: TaskState = TaskState.NEW
     timestamp_ns: int = 0
@@ -28,14 +28,14 @@ class TaskStatus:
     err: str = ""
     container: ContainerStatus | None = None
     port_status: tuple[PortConfig, ...] | None = None
-    #: When the manager took the report, and on which node it was made.
+    #: The node of the leader that recorded the report, and when.
     applied_by: str = ""
     applied_ns: int = 0
 
 
 @frozen(eq=False)
 class Task:
-    """A task. `slot` counts from 1 in replicated services, and is 0 in global ones."""
+    """A task. `slot` counts from 1 in replicated services and is 0 in global ones."""
 
     id: str
     spec: TaskSpec = field(factory=TaskSpec)
@@ -56,12 +56,12 @@ class Task:
 
     @property
     def state(self) -> TaskState:
-        """The state last reported."""
+        """The actual state: the one last reported."""
         return self.status.state
 
     @property
     def name(self) -> str:
-        """The name of its container: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` of a global service."""
+        """The name of its container: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` for a global service."""
         if self.annotations.name:
             return self.annotations.name
         which = str(self.slot) if self.slot else self.node_id

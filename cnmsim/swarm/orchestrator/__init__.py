@@ -1,4 +1,4 @@
-"""Orchestration: the loops that make, replace and remove the tasks of services (swarmkit `manager/orchestrator`)."""
+"""Orchestration: loops that create, replace and remove tasks of services (moby/swarmkit `manager/orchestrator`)."""
 
 from cnmsim.swarm.orchestrator.constraint_enforcer import ConstraintEnforcer
 from cnmsim.swarm.orchestrator.global_ import GlobalOrchestrator

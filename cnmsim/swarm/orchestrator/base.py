@@ -1,8 +1,9 @@
-"""The event loop that the orchestrators of replicated and of global services share.
+"""The event loop shared by the orchestrators of replicated and of global services.
 
-An orchestrator compares the tasks in the store with what the services ask for and writes the difference: new tasks, and new desired
-states of present ones. It does so when it starts and after every change of a task, service or node (reconciliation). What has to be
-looked at is queued while the events of one transaction are read, and worked off by `_tick` afterwards.
+An orchestrator compares the tasks in the store with the services' specs and writes the difference: new tasks, and new
+desired states of existing ones. It does this when it starts, and after every change of a task, service or node
+(reconciliation). While it reads the events of a transaction it only queues what to check; `_tick` then processes the
+queues.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
 
 class ServiceOrchestrator(ABC):
-    """Keeps the tasks of one kind of service. A subclass says which services are its own and how they are reconciled."""
+    """Maintains the tasks of one kind of service. A subclass selects the services and reconciles them."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         self._store = store

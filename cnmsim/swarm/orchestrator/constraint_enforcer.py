@@ -1,4 +1,7 @@
-"""The constraint enforcer: rejects running tasks whose node no longer fits (swarmkit `orchestrator/constraintenforcer`)."""
+"""The constraint enforcer: rejects running tasks whose node no longer meets their constraints.
+
+Source: moby/swarmkit `manager/orchestrator/constraintenforcer`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _ERROR = "assigned node no longer meets constraints"
 
 
 class ConstraintEnforcer:
-    """Looks at a node's tasks whenever the node changes."""
+    """Checks a node's tasks whenever the node changes."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
         self._store = store
@@ -24,13 +27,13 @@ class ConstraintEnforcer:
         self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Look at all nodes, and follow changes from here on."""
+        """Check all nodes, then follow changes of nodes."""
         for node in self._store.nodes:
             self._enforce(node)
         self._watch = self._store.watch(self._on_changes, Node)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
 
@@ -55,7 +58,8 @@ class ConstraintEnforcer:
             if task.state >= TaskState.COMPLETE and not self._counts_completed:
                 continue
             service = self._store.services.get(task.service_id)
-            # The service's own: a change of the constraints alone leaves a task that still fits as it was made.
+            # Use the service's current constraints: changing only them does not replace tasks, whose spec keeps the
+            # former ones.
             placement = service.spec.task.placement if service is not None else task.spec.placement
             if placement is not None and not node_matches(Constraint.parse_all(placement.constraints), node):
                 yield task

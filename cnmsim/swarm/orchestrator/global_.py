@@ -20,12 +20,12 @@ from cnmsim.swarm.store import Event, EventKind, Store
 
 
 class GlobalOrchestrator(ServiceOrchestrator):
-    """Keeps one task of each global service on every node that fits."""
+    """Maintains one task of each global service on every eligible node."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         super().__init__(store, new_id)
         self._services: dict[str, tuple[Constraint, ...]] = {}
-        #: The nodes that keep tasks: neither drained nor down.
+        #: Ids of the nodes that may have tasks: neither drained nor down.
         self._nodes: dict[str, None] = {}
 
     def start(self) -> None:
@@ -152,7 +152,7 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._updates.update(service, update)
 
     def _change(self, service: Service, add: Sequence[str], end: Sequence[Task]) -> None:
-        """Add tasks on nodes, and end tasks, in one transaction."""
+        """Create tasks on nodes and shut tasks down, in one transaction."""
 
         def change(tx: Store) -> None:
             for node_id in add:
@@ -163,7 +163,7 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._store.update(change)
 
     def _reconcile_node(self, node: Node) -> None:
-        """See to one node. Out-of-date tasks are replaced at once: nothing that rolls is touched."""
+        """Reconcile all global services on one node. Outdated tasks are replaced at once, not by a rolling update."""
         on_node: dict[str, Slot] = {}
         for task in self._store.tasks.by_node(node.id):
             if task.service_id in self._services:
@@ -184,12 +184,12 @@ class GlobalOrchestrator(ServiceOrchestrator):
 
 
 def is_global_service(service: Service) -> bool:
-    """Whether it is a global service, and no job."""
+    """Whether a service is global and not a job."""
     return isinstance(service.spec.mode, Global)
 
 
 def _is_relevant_change(old: Node | None, new: Node) -> bool:
-    """Whether what decides on global tasks has changed: not an address or a heartbeat."""
+    """Return True if a change of a node can affect global tasks."""
     return (
         old is None
         or old.spec != new.spec

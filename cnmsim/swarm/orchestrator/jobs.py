@@ -40,14 +40,14 @@ class JobsOrchestrator:
         self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Look at all there is, and follow changes from here on."""
+        """Reconcile all jobs, then follow changes of the store."""
         check_tasks(self._store, self._restarts, is_job, self._fix_task)
         for service in self._store.services:
             self._reconcile(service)
         self._watch = self._store.watch(self._on_changes, Service, Task, Node)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store and cancel delayed starts."""
         if self._watch is not None:
             self._watch.cancel()
         self._restarts.cancel_all()

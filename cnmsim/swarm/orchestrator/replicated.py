@@ -18,11 +18,11 @@ from cnmsim.swarm.store import Event, EventKind, Store
 
 
 class ReplicatedOrchestrator(ServiceOrchestrator):
-    """Keeps as many tasks of each replicated service as its spec says."""
+    """Maintains the number of tasks that the spec of each replicated service asks for."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         super().__init__(store, new_id)
-        #: Ids of services whose tasks are to be compared with the spec.
+        #: Ids of services to be reconciled.
         self._reconcile_queue: dict[str, None] = {}
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
         self._restarts.cancel(task.id)
 
     def _queue_if_ended(self, task: Task) -> None:
-        """Mark a task for replacement if it has ended, or its node must be left."""
+        """Queue a task for a restart if it has ended or its node is lost."""
         if task.desired_state > TaskState.RUNNING:
             return
         if task.state <= TaskState.RUNNING and (
@@ -144,7 +144,7 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
 
 
 def is_replicated_service(service: Service) -> bool:
-    """Whether it is a replicated service, and no job."""
+    """Whether a service is replicated and not a job."""
     return isinstance(service.spec.mode, Replicated)
 
 
@@ -156,9 +156,10 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
 
 
 def _in_order_of_keeping(slots: Iterable[Slot]) -> list[Slot]:
-    """Order slots by which of its node's copies each is, then running ones first, then by number.
+    """Sort slots so that the first ones are kept when the service is scaled down.
 
-    So a node that has many loses some before one that has few loses any; what is on no node goes first.
+    A slot's first key is how many slots of the service its node has up to this one, so that the fullest nodes lose
+    tasks first; slots on no node come last. Running slots precede others, then slot numbers count.
     """
     by_running = sorted(
         slots, key=lambda slot: (all(task.state is not TaskState.RUNNING for task in slot), slot[0].slot)

@@ -1,7 +1,7 @@
-"""The restart supervisor: replaces tasks that ended, not too soon and not too often (swarmkit `restart/restart.go`).
+"""The restart supervisor: replaces ended tasks as the restart policy allows (moby/swarmkit `restart/restart.go`).
 
-A replacement is made at once, but held back (desired state READY) until the restart delay is over and the old task
-has stopped, for which it waits a minute at most.
+A replacement is created at once, but with the desired state READY. It is started (desired state RUNNING) when the
+restart delay is over and the old task has stopped, or after a minute if that does not stop.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from cnmsim.swarm.orchestrator.tasks import NewId, Slot, has_slot_per_node, is_j
 from cnmsim.swarm.store import Event, EventKind, Store
 
 _OLD_TASK_TIMEOUT_S = 60.0
-#: A slot of a service: its number, or for global services the node's id.
+#: Identifies a slot of a service by its number, or for global services by (0, node id).
 SlotKey: TypeAlias = tuple[int, str]
 
 
 @define
 class _RestartHistory:
-    """How often a slot was restarted since its service's spec is what it is."""
+    """The restarts of a slot since the service's spec last changed."""
 
     spec_version: int | None = None
     total: int = 0
@@ -44,7 +44,7 @@ class _RestartHistory:
 
 @define(eq=False)
 class _DelayedStart:
-    """A replacement that is held back."""
+    """A replacement that is not started yet."""
 
     task_id: str
     old_task_id: str = ""
@@ -52,7 +52,7 @@ class _DelayedStart:
     is_delay_over: bool = False
     waits_for_old: bool = False
     timers: list[Timer] = field(factory=list)
-    #: The task itself ended while it was held back, and is to be replaced once the delay is over.
+    #: The replacement itself ended before it was started; it is replaced once the delay is over.
     restart_after: bool = False
     on_done: list[Callable[[], None]] = field(factory=list)
 
@@ -69,7 +69,7 @@ class RestartSupervisor:
         self._history: dict[str, dict[SlotKey, _RestartHistory]] = {}
 
     def on_event(self, event: Event) -> None:
-        """Look whether something that replacements wait for has happened."""
+        """Check whether an event ends the wait for an old task."""
         if isinstance(event.object, Task):
             if self._by_old_task and event.object.state > TaskState.RUNNING:
                 self._old_stopped(self._by_old_task.get(event.object.id, ()))
@@ -86,10 +86,11 @@ class RestartSupervisor:
     # ---- restarting
 
     def restart(self, service: Service, task: Task) -> None:
-        """In a transaction, end a task and make its replacement, if the restart policy allows one."""
+        """Shut a task down and, if the restart policy allows, create its replacement. Call within a transaction."""
         delay = self._delays.get(task.id)
         if delay is not None:
-            # It ended before it was let go: wait, so that a task that always fails does not fail all the time.
+            # It ended before it was started: wait for the delay, so that a task that always fails does not restart
+            # continuously.
             delay.restart_after = True
             return
         store = self._store
@@ -111,7 +112,7 @@ class RestartSupervisor:
         self.delay_start(old, replacement.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
 
     def should_restart(self, task: Task, service: Service) -> bool:
-        """Tell whether the restart policy allows a replacement of a task."""
+        """Return True if the restart policy allows a task to be replaced."""
         policy = task.spec.restart or RestartPolicy()
         if policy.condition is RestartCondition.NONE:
             return False
@@ -132,7 +133,7 @@ class RestartSupervisor:
         return sum(timestamp < moment for timestamp in history.timestamps) < policy.max_attempts
 
     def record_restart(self, replacement: Task) -> None:
-        """Count a restart, where restarts are limited."""
+        """Count a restart, if the policy limits them."""
         policy = replacement.spec.restart
         if policy is None or not policy.max_attempts:
             return
@@ -146,14 +147,15 @@ class RestartSupervisor:
             history.timestamps.append(replacement.meta.created_ns or self._store.now_ns)
 
     def forget_service(self, service_id: str) -> None:
-        """Forget the restarts of a service that is gone."""
+        """Discard the restart history of a removed service."""
         self._history.pop(service_id, None)
 
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
-        """Give the tasks of a slot that an update has to do with; none if the slot is dead.
+        """Return the tasks of a slot that an update replaces; none if the slot is dead.
 
-        Those are the ones that should run, or else the last one if the restart policy lets it rest. A rollback
-        leaves that one alone, so that it always ends in a state in which all tasks run.
+        These are the tasks that should run, or else the last one, if the restart policy allows no replacement. A
+        rollback does not consider the latter, so that it ends in a state in which all tasks run (swarmkit
+        `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
         if active or not slot:
@@ -163,7 +165,7 @@ class RestartSupervisor:
         last = latest_task(slot)
         return [] if self.should_restart(last, service) else [last]
 
-    # ---- holding back
+    # ---- delayed starts
 
     def delay_start(
         self,
@@ -174,7 +176,7 @@ class RestartSupervisor:
         wait_stop: bool,
         on_done: Callable[[], None] | None = None,
     ) -> None:
-        """Let a held-back task go after a delay, and after the old task has stopped if `wait_stop` is set."""
+        """Start a task after a delay and, with `wait_stop`, after the old task has stopped."""
         delay = _DelayedStart(task_id)
         previous = self._delays.get(task_id)
         if previous is not None:
@@ -213,14 +215,14 @@ class RestartSupervisor:
             self._store.update(lambda _: self.restart(service, task))
 
     def start_now(self, task_id: str) -> None:
-        """In a transaction, let a held-back task go."""
+        """Start a delayed task by setting its desired state. Call within a transaction."""
         task = self._store.tasks.get(task_id)
         if task is not None and task.desired_state < TaskState.RUNNING:
             state = TaskState.RUNNING if task.job_iteration is None else TaskState.COMPLETE
             self._store.replace(evolve(task, desired_state=state))
 
     def start_all(self, task_ids: Sequence[str]) -> None:
-        """In a transaction, let held-back tasks go."""
+        """Start several delayed tasks. Call within a transaction."""
         for task_id in task_ids:
             self.start_now(task_id)
 
@@ -236,7 +238,7 @@ class RestartSupervisor:
                     del index[key]
 
     def cancel(self, task_id: str) -> None:
-        """Let a task be that is held back; nothing happens if it is not."""
+        """Cancel a delayed start. A task without one is ignored."""
         delay = self._delays.get(task_id)
         if delay is not None:
             self._remove(delay)
@@ -244,11 +246,11 @@ class RestartSupervisor:
                 call()
 
     def cancel_all(self) -> None:
-        """Let all tasks be that are held back."""
+        """Cancel all delayed starts."""
         for delay in list(self._delays.values()):
             self._remove(delay)
 
 
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
-    """Say for what restarts are counted: a slot, and a node for tasks without one. A job's first slot is 0, too."""
+    """Return the key under which restarts are counted. A job's first slot is 0 too, hence the explicit `by_node`."""
     return (0, task.node_id) if by_node else (task.slot, "")

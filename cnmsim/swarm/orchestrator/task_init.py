@@ -1,4 +1,4 @@
-"""What an orchestrator does with the tasks it finds when its manager takes the lead (swarmkit `taskinit/init.go`)."""
+"""Checks on existing tasks when an orchestrator starts with a new leader (moby/swarmkit `taskinit/init.go`)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def check_tasks(
     owns: Callable[[Service], bool],
     fix_task: Callable[[Task], None],
 ) -> None:
-    """Mend tasks with `fix_task`, go on holding back replacements, and count restarts anew.
+    """Apply `fix_task` to all tasks of the orchestrator's services, resume delayed starts, and recount restarts.
 
-    Tasks whose service is gone are deleted.
+    Tasks of removed services are deleted. `owns` selects the services.
     """
     instances: dict[tuple[str, int | str], list[Task]] = {}
     gone: list[Task] = []

@@ -1,4 +1,4 @@
-"""The task reaper: deletes tasks that are history (moby/swarmkit `manager/orchestrator/taskreaper`)."""
+"""The task reaper: deletes old tasks beyond the history limit (moby/swarmkit `manager/orchestrator/taskreaper`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_PENDING = 1000
 
 
 class TaskReaper:
-    """Keeps the last few tasks of each slot, and none of slots that are gone."""
+    """Keeps the last few tasks of each slot, and deletes those that are to be removed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -24,7 +24,7 @@ class TaskReaper:
         self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Delete what is left from before, and follow changes from here on."""
+        """Delete what a former leader left to be deleted, then follow changes of tasks."""
         for task in self._store.tasks:
             if (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task):
                 self._to_delete[task.id] = None
@@ -32,7 +32,7 @@ class TaskReaper:
         self._watch = self._store.watch(self._on_changes, Task)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
         if self._timer is not None:
@@ -64,7 +64,10 @@ class TaskReaper:
             self._store.update(lambda tx: tx.delete_all(Task, existing))
 
     def _reap_slot(self, slot: tuple[str, int, str], to_delete: dict[str, None]) -> bool:
-        """Mark what is too old in a slot; tell whether to look at the slot again, as more than one task runs there."""
+        """Mark the tasks of a slot beyond the limit.
+
+        Return True if the slot has to be checked again, as several of its tasks are running.
+        """
         service = self._store.services.get(slot[0])
         if service is None:
             return False
@@ -90,7 +93,7 @@ class TaskReaper:
     def _limit(self, service: Service) -> int:
         restart = service.spec.task.restart
         if restart is not None and restart.max_attempts:
-            # A new leader counts the restarts by what is left of them.
+            # A new leader recounts restarts from the tasks that are kept.
             return restart.max_attempts + 1
         return self._store.cluster.spec.task_history_retention_limit
 

@@ -1,4 +1,4 @@
-"""What the orchestrators share: making tasks, and telling which are out of date (swarmkit `orchestrator/task.go`)."""
+"""Functions on tasks that all orchestrators use (moby/swarmkit `orchestrator/task.go`)."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from cnmsim.swarm.objects import (
 )
 from cnmsim.swarm.store import Store
 
-#: Draws the id of a new object.
+#: Returns the id for a new object.
 NewId: TypeAlias = Callable[[], str]
 #: The tasks of one slot of a service, oldest first.
 Slot: TypeAlias = list[Task]
 
 
 def has_slot_per_node(service: Service) -> bool:
-    """Whether each node has a slot of the service, be it a job or not."""
+    """Whether a service, job or not, has one slot on each node."""
     return isinstance(service.spec.mode, Global | GlobalJob)
 
 
 def is_job(service: Service) -> bool:
-    """Whether the service's tasks are to complete."""
+    """Whether a service is a job: its tasks are to complete."""
     return isinstance(service.spec.mode, ReplicatedJob | GlobalJob)
 
 
 def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: str = "") -> Task:
-    """Make a task of a service as it is now; a global service's has no slot but a node."""
+    """Return a new task of a service. Tasks of a global service have a node instead of a slot."""
     return Task(
         id=new_id(),
         spec=service.spec.task,
@@ -58,14 +58,14 @@ def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: 
 
 
 def is_invalid_node(node: Node | None) -> bool:
-    """Tell whether tasks must leave a node."""
+    """Return True if tasks cannot stay on a node: it is gone, down or drained."""
     return node is None or node.status.state is NodeState.DOWN or node.spec.availability is Availability.DRAIN
 
 
 def is_dirty(service: Service, task: Task, node: Node | None) -> bool:
-    """Tell whether a task is not what the service's spec asks for.
+    """Return True if a task differs from its service's spec and has to be replaced by an update.
 
-    A change of the constraints alone does not make it so, as long as its node meets them.
+    A change of the constraints alone does not count while the task's node meets them.
     """
     if task.spec_version is not None and task.spec_version == service.spec_version:
         return False
@@ -82,17 +82,17 @@ def _differs_in_placement_only(new: TaskSpec, old: TaskSpec) -> bool:
 
 
 def task_timestamp(task: Task) -> int:
-    """When a task's status was taken down: by the manager if it was, else as the agent says."""
+    """Return when a task's status was recorded by the manager, or else reported by the agent."""
     return task.status.applied_ns or task.status.timestamp_ns
 
 
 def latest_task(slot: Iterable[Task]) -> Task:
-    """Give the task of a slot whose status is the latest."""
+    """Return the task of a slot with the latest status."""
     return max(slot, key=task_timestamp)
 
 
 def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:
-    """In a transaction, ask for an end of tasks; those asked for a later one stay so."""
+    """Advance the desired state of tasks; those with a later one keep it. Call within a transaction."""
     for task in tasks:
         current = store.tasks.get(task.id)
         if current is not None and current.desired_state < state:
@@ -100,7 +100,7 @@ def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> 
 
 
 def remove_service_tasks(store: Store, service: Service) -> None:
-    """Have all tasks of a service that is gone removed."""
+    """Set the desired state of all tasks of a removed service to REMOVE."""
     tasks = store.tasks.by_service(service.id)
     if tasks:
         store.update(lambda tx: set_desired_state(tx, tasks, TaskState.REMOVE))

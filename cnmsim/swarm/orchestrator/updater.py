@@ -1,4 +1,4 @@
-"""Rolling updates: replaces the tasks of a service that are not what its spec asks for (swarmkit `update/updater.go`)."""
+"""Rolling updates: replace the tasks of a service that differ from its spec (moby/swarmkit `update/updater.go`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IN_PROGRESS = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
 class UpdateSupervisor:
-    """The updates of one orchestrator's services, one a service at a time."""
+    """The updates in progress of one orchestrator's services, at most one a service."""
 
     def __init__(self, store: Store, restarts: RestartSupervisor, new_id: NewId) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class UpdateSupervisor:
         self._updates: dict[str, Updater] = {}
 
     def update(self, service: Service, slots: Sequence[Slot]) -> None:
-        """Begin to bring slots up to date; an update towards another spec is given up, one towards this goes on."""
+        """Start to update slots. An update to another spec is cancelled; one to the same spec continues."""
         current = self._updates.get(service.id)
         if current is not None:
             if current.service.spec == service.spec:
@@ -56,20 +56,20 @@ class UpdateSupervisor:
             del self._updates[updater.service.id]
 
     def on_event(self, event: Event) -> None:
-        """Tell the update of a task's service that the task has changed."""
+        """Pass the change of a task to the update of its service."""
         if isinstance(event.object, Task) and self._updates:
             updater = self._updates.get(event.object.service_id)
             if updater is not None:
                 updater.on_task(event.object)
 
     def cancel(self, service_id: str) -> None:
-        """Give up the update of a service that is gone."""
+        """Cancel the update of a removed service."""
         updater = self._updates.pop(service_id, None)
         if updater is not None:
             updater.cancel()
 
     def cancel_all(self) -> None:
-        """Give up all updates."""
+        """Cancel all updates."""
         for service_id in list(self._updates):
             self.cancel(service_id)
 
@@ -92,12 +92,12 @@ class Updater:
         self._changed = Signal(store.clock)
         self._queue: deque[Slot] = deque()
         self._dirty_count = 0
-        #: The tasks this update made, and when each came to run (`None` until it does).
+        #: The tasks created by this update, and when each started to run (`None` before that).
         self._new_tasks: dict[str, int | None] = {}
         self._start_waiters: dict[str, Future[None]] = {}
         self._ended_tasks: deque[Task] = deque()
         self._failed: set[str] = set()
-        #: A failure ended the update before it was complete.
+        #: Whether a failure ended the update early.
         self._is_stopped = False
         self._running: list[Coro[Any]] = []
         self._on_end = on_end
@@ -113,7 +113,7 @@ class Updater:
         return (spec.rollback if self._is_rollback else spec.update) or defaults.UPDATE
 
     def start(self, slots: Sequence[Slot]) -> bool:
-        """Start, unless there is nothing to do; tell whether it did."""
+        """Start the update. Return False if there is nothing to update."""
         status = self.service.update_status
         if status is not None and status.state in _PAUSED:
             return False
@@ -138,15 +138,15 @@ class Updater:
         return task
 
     def cancel(self) -> None:
-        """Give up. What is under way at the nodes goes on."""
+        """Cancel the update. Tasks that are being replaced continue."""
         self._queue.clear()
         for task in self._running:
             task.cancel()
 
     def on_task(self, task: Task) -> None:
-        """Take note of a task's change."""
+        """Handle a change of one of the service's tasks."""
         if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
-            # Before the worker hears of it: a failure stops the update ahead of the next slot.
+            # Queue it before the worker is woken, so that a failure stops the update before the next slot.
             self._ended_tasks.append(task)
             self._changed.notify()
         if task.id in self._new_tasks and self._new_tasks[task.id] is None and task.state >= TaskState.RUNNING:
@@ -174,11 +174,11 @@ class Updater:
             await self._monitor(config, monitor_ns)
         if not self._is_stopped:
             self._complete()
-        # Before the change of the status is heard of: what is then found out of date is a new update's business.
+        # End before watchers see the new status: slots they then find dirty belong to a new update.
         self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
-        """Watch for failures for some time more, or until there are too many."""
+        """Check for failures for a while after the last slot, or until there are too many."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._check_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S
@@ -188,7 +188,7 @@ class Updater:
                 return
 
     def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
-        """Act on the tasks that ended; tell whether there are too many failures to go on."""
+        """Count the failed tasks. Return True if the update stops because there are too many."""
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
                 task = self._ended_tasks.popleft()
@@ -207,7 +207,7 @@ class Updater:
         return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
 
     def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
-        # A rollback that is to be rolled back is paused, but then completes as an update would.
+        # A failing rollback whose action is "rollback" is paused, but afterwards completes as an update would.
         self._is_stopped = config.failure_action is FailureAction.PAUSE or not self._is_rollback
         because = f"due to failure or early termination of task {task.id}"
         if config.failure_action is FailureAction.PAUSE:
@@ -217,7 +217,7 @@ class Updater:
         else:
             self._roll_back(f"update rolled back {because}")
 
-    # ---- one slot after the other
+    # ---- replacing slots
 
     async def _run_worker(self, config: UpdateConfig) -> None:
         while self._queue:
@@ -280,7 +280,7 @@ class Updater:
             await released
 
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
-        """In a transaction, end tasks; give the last one that was not ended before."""
+        """Shut tasks down. Return the last one that was not shut down before. Call within a transaction."""
         removed = None
         for old in tasks:
             task = self._store.tasks.get(old.id)
@@ -291,10 +291,10 @@ class Updater:
     def _is_dirty(self, task: Task) -> bool:
         return is_dirty(self.service, task, self._store.nodes.get(task.node_id))
 
-    # ---- the service's update status
+    # ---- update status
 
     def _set_status(self, before: object, change: Any) -> None:
-        """Change the status of the service, if the service is there and has one (or, with `None` before, has none)."""
+        """Change the update status, if the service still exists and has one (or, with `before` None, has none)."""
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):
             return

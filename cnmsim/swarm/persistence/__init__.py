@@ -1,1 +1,1 @@
-"""Saving a swarm as plain data, and restoring it."""
+"""Conversion of a swarm to plain data, for state files, and back."""

@@ -1,6 +1,6 @@
-"""What the nodes of a swarm have on their disks: identities, managers' logs, and the tasks their agents know of.
+"""The persistent state of a swarm's nodes: credentials, managers' logs, and the tasks known to the agents.
 
-A node that is made of it again goes on with `SwarmNode.resume`, as after power was lost. Source: moby/swarmkit `node/node.go`,
+A restored node continues with `SwarmNode.resume`, as after a loss of power. Source: moby/swarmkit `node/node.go`,
 `manager/state/raft/storage`, `agent/storage.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/cluster.go` (loadPersistentState).
 """
 
@@ -26,7 +26,7 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class SavedStore:
-    """The objects of one cluster, in the order they were made."""
+    """The objects of one cluster, in order of creation."""
 
     index: int
     clusters: tuple[Cluster, ...]
@@ -43,7 +43,7 @@ _TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "con
 
 @frozen
 class SavedManager:
-    """A manager's place in Raft. `store` numbers the store that is its log: managers of one cluster share it."""
+    """A manager's Raft state. `store` is the number of the store that is its log; managers of one cluster share it."""
 
     store: int
     member: Member
@@ -56,7 +56,10 @@ class SavedManager:
 
 @frozen
 class SavedNode:
-    """One node. `remotes` are the managers it turns to. One without a certificate begins anew; `is_ready` is whether it had a session."""
+    """One node.
+
+    `remotes` are the addresses of its managers, `is_ready` tells whether it had a session. Without a certificate it starts anew.
+    """
 
     config: NodeConfig
     certificate: Certificate | None = None
@@ -76,16 +79,16 @@ class SavedNode:
 
 
 def save_store(store: Store) -> SavedStore:
-    """Give what a manager's log comes to."""
+    """Return a store's objects."""
     return SavedStore(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
 @frozen
 class RaftLogs:
-    """What the nodes of a lab have together: the logs of their managers, one for item cluster.
+    """The stores of all nodes of a lab, which are the logs of their managers: one a cluster.
 
-    `joining` are nodes that managers count as members of Raft, but that have no log: they are not counted, and ask again.
-    `abreast` are the members whose log is the leader's.
+    `joining` are ids of nodes that Raft counts as members but that have no log yet: they are left out, and ask to join again.
+    `abreast` are the Raft ids of the members whose log is as long as the leader's.
     """
 
     stores: tuple[Store, ...]
@@ -93,12 +96,12 @@ class RaftLogs:
     abreast: frozenset[int]
 
     def number(self, store: Store) -> int:
-        """Give a store's place among them."""
+        """Return the number of a store."""
         return next(number for number, log in enumerate(self.stores) if log is store)
 
 
 def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
-    """See what nodes have together."""
+    """Return the logs of a lab's nodes."""
     all_nodes = list(nodes)
     managers = [node.manager_node for node in all_nodes if node.manager_node is not None]
     return RaftLogs(
@@ -115,7 +118,7 @@ def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
 
 
 def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
-    """Give what is on a node's disk."""
+    """Return the persistent state of a node."""
     manager_node, worker = node.manager_node, node.agent.worker
     if node.certificate is None:
         return SavedNode(node.config)
@@ -154,7 +157,7 @@ def _save_manager(manager_node: ManagerNode, stock: RaftLogs) -> SavedManager:
 
 
 def restore_store(clock: Clock, disk: SavedStore) -> Store:
-    """Make a store of what was saved. Raises `MalformedData`."""
+    """Create a store from its saved state. Raises `MalformedData`."""
     validate(disk)
     if len(disk.clusters) != 1:
         raise MalformedData(f"a store of {len(disk.clusters)} clusters")
@@ -173,7 +176,7 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
 
 
 def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
-    """Give a new node what is on its disk; `resume` has it go on. Raises `MalformedData`."""
+    """Load saved state into a new node; `resume` then starts it. Raises `MalformedData`."""
     validate(disk)
     if disk.certificate is None:
         return

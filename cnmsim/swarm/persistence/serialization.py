@@ -1,7 +1,8 @@
-"""Attrs values as what JSON can hold, and back, by their annotations: a converter of cattrs that is strict.
+"""Strict conversion of attrs values to JSON-compatible data and back, by their annotations (a cattrs converter).
 
-Nothing is converted that is not of the annotated type, and no field is unknown. Fields at their default are left out. Bytes are
-base64, an enumeration its value, and what is one of several classes says which, as `{"Replicated": {…}}`.
+A value of another type than annotated and an unknown field are errors. Fields with their default value are omitted.
+Bytes become base64, an enumeration its value, and a union of classes an object that names the class: `{"Replicated":
+{…}}`.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ Read = Callable[[Any, Any], Any]
 
 
 class MalformedData(ValueError):
-    """Plain data is not what it is read as; the text says where and why."""
+    """Data cannot be converted. The message says where and why."""
 
 
 def to_plain(kind: Any, value: Any) -> Any:
-    """Give a value of the annotation `kind` as plain data."""
+    """Convert a value annotated with `kind` to plain data."""
     return _converter().unstructure(value, unstructure_as=kind)
 
 
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
-    """Give the value that `to_plain` was given. Raises `MalformedData`, which names the place in the data after `place`."""
+    """Convert plain data to a value annotated with `kind`. Raises `MalformedData`, whose message begins with `place`."""
     from cattrs import BaseValidationError, transform_error
 
     try:
@@ -74,7 +75,7 @@ def _converter() -> Converter:
 
 
 def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
-    """Read data of one type of JSON alone."""
+    """Return a reader that accepts only one type of JSON value."""
 
     def read_it(data: Any, annotation: Any) -> Any:
         if type(data) is not kind:
@@ -85,7 +86,7 @@ def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
 
 
 def _read_scalar(data: Any, kind: type) -> Any:
-    # Enumerations of numbers come here too: they are subclasses of int.
+    # Enumerations of numbers are subclasses of int, so this hook receives them too.
     return _read_enum(data, kind) if issubclass(kind, Enum) else _require_type(kind)(data, kind)
 
 
@@ -118,7 +119,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def _union_reader(kind: Any, converter: Converter) -> Read:
-    """Read one of several classes by its name, or a value of one of several types of JSON."""
+    """Return a reader for a union: of classes by their name, or of JSON types."""
     by_name = {member.__name__: member for member in get_args(kind)}
 
     def read_class(data: Any, _: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Whether values that were read from a disk can be what a swarm has: texts that are addresses, numbers that are ports or moments."""
+"""Validation of restored values: text that has to be an address, numbers that have to be ports or timestamps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cnmsim.swarm.rpc import split_host_port
 
 _MAX_NS = 2**63
 _PORTS = range(2**16)
-#: A service's ports are 32 bits wide, and refused later where they are too high.
+#: Service ports have 32 bits in SwarmKit; values that are too high are refused later.
 _SERVICE_PORTS = range(2**32)
 _KEY_BYTES = 16
 
 
 def validate(value: Any) -> None:
-    """Look at a value and all that is in it. Raises `MalformedData` for what no swarm has."""
+    """Validate a value and everything in it. Raises `MalformedData`."""
     for item in _attrs_values(value):
         test = _VALIDATORS.get(type(item))
         try:

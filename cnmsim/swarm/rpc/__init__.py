@@ -1,8 +1,9 @@
-"""Calls between nodes: TLS over TCP port 2377, unary or with a stream of answers.
+"""Calls between nodes: TLS over TCP port 2377, unary or with a stream of messages in reply.
 
-Every call is real segments between sockets of the two daemons; what is inside is encrypted, so a wire shows TLS records
-of plausible length and nothing else. A call that nobody answers in time fails and takes its connection with it, so that the next
-one dials anew. Source: moby/swarmkit `ca/transport.go`, `connectionbroker/` and gRPC's framing, whose lengths are imitated.
+Every call travels as TCP segments between the sockets of two daemons. The payload is encrypted, so a capture shows
+only TLS records of plausible length. A call that is not answered in time fails and closes its connection, and the
+next call dials again. Source: moby/swarmkit `ca/transport.go`, `connectionbroker/` and gRPC's framing, whose lengths
+are imitated.
 """
 
 from __future__ import annotations

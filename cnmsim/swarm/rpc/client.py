@@ -1,4 +1,4 @@
-"""The calling end of a connection between nodes."""
+"""The client's end of a connection between nodes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cnmsim.swarm.rpc.records import (
 )
 from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, RpcError, Stream
 
-#: How long dialling may take, in seconds.
+#: Timeout for dialling, in seconds.
 DIAL_TIMEOUT_S = 10.0
 
 
 class Connection(Client):
-    """The calling end of a connection. `remote` is the certificate the other side showed."""
+    """The client's end of a connection. `remote` is the server's certificate."""
 
     def __init__(self, clock: Clock, records: TlsRecords, remote: Certificate) -> None:
         self._clock = clock
@@ -46,11 +46,11 @@ class Connection(Client):
 
     @property
     def local_address(self) -> str:
-        """The address this end calls from."""
+        """The client's address."""
         return format_ip(self._records.socket.local)
 
     async def receive(self) -> None:
-        """Take in answers until the connection ends."""
+        """Process answers until the connection ends."""
         reason = "connection closed"
         try:
             while True:
@@ -78,7 +78,7 @@ class Connection(Client):
                 stream.ended.set_result(content.error)
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call and give the answer. Raises what the other side raised, or `RpcError`."""
+        """Call a method and return its result. Raises the server's error, or `RpcError`."""
         call_id, answer = self._send(method, argument), Future[Any](self._clock)
         self._calls[call_id] = answer
         answer.add_done_callback(lambda _: None)
@@ -90,7 +90,7 @@ class Connection(Client):
             raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call, and have `on_message` called with each of the answers."""
+        """Call a method that replies with a stream. `on_message` is called with each message."""
         call_id = self._send(method, argument, is_stream=True)
 
         def cancel() -> None:
@@ -131,7 +131,7 @@ class Connection(Client):
                 stream.ended.set_result(error)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._is_open:
             self._records.socket.abort()
             self._fail("connection closed")
@@ -140,9 +140,9 @@ class Connection(Client):
 async def dial(
     process: Process, remote: str, certificate: Certificate | None, *, timeout_s: float = DIAL_TIMEOUT_S
 ) -> Connection:
-    """Connect to `remote` (`"172.31.1.5:2377"`) as the owner of `certificate`.
+    """Connect to `remote` (such as `"172.31.1.5:2377"`) with a client certificate.
 
-    Raises `RpcError` if nobody is there, or does not want this caller.
+    Raises `RpcError` if the connection fails or the server refuses the certificate.
     """
     address, port = split_host_port(remote)
     socket = process.tcp(6 if len(address) == 16 else 4)

@@ -1,4 +1,4 @@
-"""Calls on a node's own manager."""
+"""Calls of a node to its own manager."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, Rpc
 
 
 class LocalClient(Client):
-    """Calls on this node's own manager: its unix socket, no packets."""
+    """A client for a node's own manager, over its unix socket: no packets are sent."""
 
     def __init__(self, clock: Clock, service: RpcService, peer: Peer) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class LocalClient(Client):
         return self._is_open
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call and give the answer. Raises what the other side raised, or `RpcError`."""
+        """Call a method and return its result. Raises the manager's error, or `RpcError`."""
         if not self._is_open:
             raise RpcError("rpc error: code = Unavailable desc = the manager is stopped")
         authorization_error = self._service.authorization_error(self._peer, method)
@@ -40,7 +40,7 @@ class LocalClient(Client):
             raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call, and have `on_message` called with each of the answers."""
+        """Call a method that replies with a stream. `on_message` is called with each message."""
         ended: Future[Exception | None] = Future(self._clock)
 
         def deliver(message: Any) -> None:
@@ -62,7 +62,7 @@ class LocalClient(Client):
         return stream
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the client and end its streams."""
         self._is_open = False
         streams, self._streams = self._streams, []
         for served, stream in streams:

@@ -1,4 +1,4 @@
-"""TLS records, and what calls put into them."""
+"""TLS records and their contents."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.swarm.ca.certificates import Certificate
 
-#: Lengths of records, in bytes: of the two flights of a handshake, of a call or answer, and of a message of a stream.
+#: Lengths of records in bytes: the two flights of a handshake, a call or answer, and a message of a stream.
 CLIENT_FLIGHT, SERVER_FLIGHT = 1460, 1832
 CALL_LENGTH, PUSH_LENGTH = 180, 640
 
 _APPLICATION_DATA = b"\x17\x03\x03"
 _HEADER_LENGTH = 5
-#: Longer than TCP tries to send again.
+#: Longer than TCP retransmits a segment.
 _LIFETIME_S = 1200
 
 
 @frozen
 class Hello:
-    """What each end shows first: its certificate, if it has one."""
+    """The handshake of either end: its certificate, if it has one."""
 
     certificate: Certificate | None
 
 
 @frozen
 class Call:
-    """A call, its number on this connection, and whether a stream of answers is wanted."""
+    """A call with its id on this connection. `is_stream` asks for a stream of messages in reply."""
 
     id: int
     method: str
@@ -40,7 +40,7 @@ class Call:
 
 @frozen
 class Answer:
-    """The answer to a call: a value or an error."""
+    """The answer to a unary call: a value or an error."""
 
     id: int
     value: Any = None
@@ -49,7 +49,7 @@ class Answer:
 
 @frozen
 class Push:
-    """One message of a stream of answers."""
+    """One message of a stream."""
 
     id: int
     message: Any
@@ -57,14 +57,14 @@ class Push:
 
 @frozen
 class End:
-    """The end of a stream, from either side."""
+    """The end of a stream, sent by either side."""
 
     id: int
     error: Exception | None = None
 
 
 class TlsRecords:
-    """TLS records on one TCP connection."""
+    """TLS records over one TCP connection."""
 
     __slots__ = ("_buffer", "clock", "socket")
 
@@ -79,7 +79,10 @@ class TlsRecords:
         self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
 
     async def receive(self) -> Any:
-        """Give the content of the next record. Raises `EOFError` at the end, `OSError`, `ValueError` for what is no record."""
+        """Return the content of the next record.
+
+        Raises `EOFError` at the end, `OSError`, or `ValueError` for data that is no record.
+        """
         while True:
             length = int.from_bytes(self._buffer[3:5], "big")
             if len(self._buffer) >= _HEADER_LENGTH + length and len(self._buffer) >= _HEADER_LENGTH:

@@ -1,4 +1,4 @@
-"""The called end: a manager's listener on port 2377."""
+"""The server's end of connections between nodes: a manager's listener on port 2377."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LAST_PORT = 65535
 
 
 class RpcServer:
-    """A manager's listener on port 2377."""
+    """A manager's listener."""
 
     def __init__(
         self,
@@ -46,11 +46,14 @@ class RpcServer:
         self._sockets: list[TcpSocket] = []
 
     def listen(self, listen_address: str) -> None:
-        """Take calls at `listen_address` (`"0.0.0.0:2377"`). Raises `OSError` if it is taken, `ValueError` for no port."""
+        """Accept connections at `listen_address` (such as `"0.0.0.0:2377"`).
+
+        Raises `OSError` if it is in use, `ValueError` for an invalid port.
+        """
         address, port = split_host_port(listen_address)
         if port > _LAST_PORT:
             raise ValueError(f"address {port}: invalid port")
-        # Go's listener on the wildcard address takes both families.
+        # Go's listener on the wildcard address accepts both address families.
         is_wildcard = not any(address)
         socket = self._process.tcp(6 if is_wildcard or len(address) == 16 else 4)
         socket.reuse_address = True
@@ -64,7 +67,7 @@ class RpcServer:
         self._process.task(self._accept(socket))
 
     def restart_after_fork(self) -> None:
-        """Listen anew; whoever was connected is forgotten."""
+        """Listen anew, without the connections there were."""
         self._sockets = []
         if self._listener is not None:
             self.listen(self._listen_address)
@@ -141,7 +144,7 @@ class RpcServer:
             write(Answer(call.id, value), CALL_LENGTH)
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Close the listener and all connections."""
         if self._listener is not None:
             self._listener.close()
         for socket in self._sockets:

@@ -1,4 +1,4 @@
-"""What a node answers to whom, and the two ends of a stream of answers."""
+"""The methods that a node serves, who may call them, and the two ends of a stream."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cnmsim.errors import Unavailable
 from cnmsim.kernel.task import Future
 from cnmsim.swarm.ca.certificates import Certificate
 
-#: How long one call may take, in seconds.
+#: Timeout for one call, in seconds.
 CALL_TIMEOUT_S = 5.0
 
 
 class RpcError(Unavailable):
-    """A call did not get through: the connection could not be made, broke, or nobody answered in time."""
+    """A call failed in transport: the connection could not be established or broke, or the call timed out."""
 
 
 @frozen
 class Peer:
-    """Who calls: the certificate it showed, if any, and the address it calls from."""
+    """The caller: its certificate, if it showed one, and its address."""
 
     certificate: Certificate | None
     address: str
@@ -29,38 +29,38 @@ class Peer:
 
 @define(eq=False)
 class Stream:
-    """The caller's end of a stream of answers. `ended` is done with the error that ended it, or `None`."""
+    """The client's end of a stream. `ended` completes with the error that ended it, or `None`."""
 
     ended: Future[Exception | None]
     _cancel: Callable[[], None] = field(repr=False)
 
     def close(self) -> None:
-        """Want no more of it."""
+        """Cancel the stream."""
         if not self.ended.is_done:
             self._cancel()
             self.ended.set_result(None)
 
 
 class Client(Protocol):
-    """What calls can be made on: a connection to another node, or this node's own manager."""
+    """An object on which calls can be made: a connection to another node, or a node's own manager."""
 
     @property
     def is_open(self) -> bool:
         """Whether calls can still be made."""
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call and give the answer. Raises what the other side raised, or `RpcError`."""
+        """Call a method and return its result. Raises the server's error, or `RpcError`."""
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call, and have `on_message` called with each of the answers."""
+        """Call a method that replies with a stream. `on_message` is called with each message."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the client."""
 
 
 @define(eq=False)
 class ServerStream:
-    """The called side's end of a stream. `on_close` is called once when it is over, whoever ended it."""
+    """The server's end of a stream. `on_close` is called once when either side has ended it."""
 
     _push: Callable[[Any], None] = field(repr=False)
     _end: Callable[[Exception | None], None] = field(repr=False)
@@ -68,7 +68,7 @@ class ServerStream:
     on_close: Callable[[], None] | None = None
 
     def push(self, message: Any) -> None:
-        """Send a message, if anybody is there to get it."""
+        """Send a message, unless the stream has ended."""
         if self.is_open:
             self._push(message)
 
@@ -79,7 +79,7 @@ class ServerStream:
             self.notify_closed()
 
     def notify_closed(self) -> None:
-        """Take note that it is over."""
+        """Mark the stream as ended and call `on_close`."""
         if self.is_open:
             self.is_open = False
             if self.on_close is not None:
@@ -88,14 +88,17 @@ class ServerStream:
 
 @define
 class RpcService:
-    """What a node answers: unary calls and streams by method, and who may make them (`roles`; "" for anybody)."""
+    """The methods that a node serves, unary and with streams, and the roles that may call each.
+
+    Without an entry in `roles` anyone may.
+    """
 
     unary: dict[str, Callable[[Peer, Any], Coroutine[Any, Any, Any]]] = field(factory=dict)
     streams: dict[str, Callable[[Peer, Any, ServerStream], None]] = field(factory=dict)
     roles: dict[str, frozenset[str]] = field(factory=dict)
 
     def authorization_error(self, peer: Peer, method: str) -> Exception | None:
-        """Tell why `peer` may not call `method`, if so."""
+        """Return the error if `peer` may not call `method`, otherwise `None`."""
         allowed = self.roles.get(method, frozenset())
         if not allowed:
             return None

@@ -1,4 +1,4 @@
-"""The scheduler: gives tasks to nodes (moby/swarmkit `manager/scheduler`)."""
+"""The scheduler: assigns tasks to nodes (moby/swarmkit `manager/scheduler`)."""
 
 from cnmsim.swarm.scheduler.scheduler import Scheduler
 

@@ -1,4 +1,4 @@
-"""What makes a node fit for a task, and how the lack of one that fits is explained (swarmkit `scheduler/filter.go`)."""
+"""Filters that decide whether a task can run on a node, and why not (moby/swarmkit `scheduler/filter.go`)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _plugins(task: Task) -> Check | None:
         plugins = info.node.description.engine.plugins
         if not all((kind, name) in plugins or (kind, f"{name}:latest") in plugins for kind, name in required):
             return False
-        # An engine that tells of no log drivers is too old to do so, and may have it.
+        # An engine that lists no log drivers is too old to list them, and may have it.
         has_log = not log_name or ("Log", log_name) in plugins or ("Log", f"{log_name}:latest") in plugins
         return has_log or all(kind != "Log" for kind, _ in plugins)
 
@@ -99,7 +99,7 @@ def _max_replicas(task: Task) -> Check | None:
 
 def _volumes(task: Task) -> Check | None:
     mounts = task.spec.container.mounts if task.spec.container is not None else ()
-    # There are no cluster volumes that could be available anywhere: no CSI plugin makes any.
+    # No CSI plugins are simulated, so a cluster volume is never available.
     return (lambda _: False) if any(mount.get("Type") == "cluster" for mount in mounts) else None
 
 
@@ -107,7 +107,7 @@ def _plural(text: str) -> Callable[[int], str]:
     return lambda count: text.format(f"{count} node" if count == 1 else f"{count} nodes")
 
 
-#: In the order in which they are asked, each with the explanation of its failures.
+#: All filters in order of evaluation, each with the explanation of its failures.
 _FILTERS: tuple[tuple[Callable[[Task], Check | None], Callable[[int], str]], ...] = (
     (_ready, _plural("{} not available for new tasks")),
     (_resources, _plural("insufficient resources on {}")),
@@ -121,7 +121,7 @@ _FILTERS: tuple[tuple[Callable[[Task], Check | None], Callable[[int], str]], ...
 
 
 class Pipeline:
-    """All filters, set for one task."""
+    """The filters that apply to one task."""
 
     def __init__(self, task: Task) -> None:
         self._checks = [
@@ -130,7 +130,7 @@ class Pipeline:
         self._failures = [0] * len(_FILTERS)
 
     def fits(self, info: NodeInfo) -> bool:
-        """Tell whether a node fits. One that does makes those before it that did not be forgotten."""
+        """Return True if a node passes all filters. This clears the failures counted so far."""
         for index, check in self._checks:
             if not check(info):
                 self._failures[index] += 1
@@ -139,7 +139,7 @@ class Pipeline:
         return True
 
     def explain(self) -> str:
-        """Say why no node fitted, the commonest reason first."""
+        """Return why no node passed, the most frequent reason first."""
         reasons = sorted(
             (index for index, count in enumerate(self._failures) if count), key=lambda index: -self._failures[index]
         )

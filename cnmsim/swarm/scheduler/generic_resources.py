@@ -1,16 +1,16 @@
-"""User-defined resources of nodes: so many of a kind, or particular ones (moby/swarmkit `api/genericresource`)."""
+"""User-defined resources of nodes, counted or named (moby/swarmkit `api/genericresource`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TypeAlias
 
-#: `("apple", 3)` is three apples, `("gpu", "uuid-1")` one particular gpu.
+#: A counted resource such as `("apple", 3)`, or a named one such as `("gpu", "uuid-1")`.
 Generic: TypeAlias = tuple[str, int | str]
 
 
 class GenericResources:
-    """What is left of a node's."""
+    """The available generic resources of a node."""
 
     def __init__(self, resources: Iterable[Generic]) -> None:
         self._counts: dict[str, int] = {}
@@ -22,7 +22,7 @@ class GenericResources:
                 self._names.setdefault(kind, []).append(value)
 
     def has(self, required: Iterable[Generic]) -> bool:
-        """Tell whether all that is wanted is left; named ones are only asked for by number."""
+        """Return True if the required amounts are available. Named resources are required by count too."""
         for kind, count in required:
             left = len(self._names[kind]) if kind in self._names else self._counts.get(kind, 0)
             if not isinstance(count, int) or count > left:
@@ -30,7 +30,7 @@ class GenericResources:
         return True
 
     def claim(self, required: Iterable[Generic]) -> tuple[Generic, ...]:
-        """Take what is wanted, and give what it came to be."""
+        """Take the required amounts and return the resources taken."""
         claimed: list[Generic] = []
         for kind, count in required:
             assert isinstance(count, int)
@@ -44,7 +44,7 @@ class GenericResources:
         return tuple(claimed)
 
     def reclaim(self, claimed: Iterable[Generic]) -> None:
-        """Take back what was given."""
+        """Return claimed resources to the available ones."""
         for kind, value in claimed:
             if isinstance(value, int):
                 self._counts[kind] = self._counts.get(kind, 0) + value

@@ -1,4 +1,4 @@
-"""What the scheduler knows of a node: its tasks, what is left of its resources, its ports, its recent failures."""
+"""The scheduler's state of a node: tasks, available resources, used ports, recent failures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NO_RESOURCES = Resources()
 
 
 def reservations(task: Task) -> Resources:
-    """Give what is kept for a task."""
+    """Return the resources reserved for a task."""
     resources = task.spec.resources
     return resources.reservations or _NO_RESOURCES if resources is not None else _NO_RESOURCES
 
 
 def host_ports(task: Task) -> tuple[tuple[str, int], ...]:
-    """Give the ports a task needs on its node: (protocol, port)."""
+    """Return the host-mode ports of a task as (protocol, port)."""
     if task.endpoint is None or not task.endpoint.ports:
         return ()
     return tuple(
@@ -31,7 +31,10 @@ def host_ports(task: Task) -> tuple[tuple[str, int], ...]:
 
 
 class NodeInfo:
-    """A node as the scheduler sees it. `active_count` counts the tasks that are to run or complete."""
+    """A node as the scheduler sees it.
+
+    `active_count` is the number of tasks whose desired state is COMPLETE or earlier.
+    """
 
     def __init__(self, node: Node, tasks: Iterable[Task] = ()) -> None:
         self.tasks: dict[str, Task] = {}
@@ -45,7 +48,7 @@ class NodeInfo:
             self.add(task)
 
     def set_node(self, node: Node) -> None:
-        """Take the node as it is now."""
+        """Replace the node and recompute its available resources."""
         self.node = node
         resources = node.description.resources if node.description is not None else _NO_RESOURCES
         self.cpus, self.memory = resources.nano_cpus, resources.memory_bytes
@@ -57,7 +60,7 @@ class NodeInfo:
             self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
-        """Count a task in, or follow a change of what is wanted of it."""
+        """Add a task, or follow a change of its desired state."""
         old = self.tasks.get(task.id)
         is_active = task.desired_state <= TaskState.COMPLETE
         if old is not None:
@@ -75,7 +78,7 @@ class NodeInfo:
             self._count(task.service_id, 1)
 
     def remove(self, task: Task) -> bool:
-        """Count a task out; tell whether it was in."""
+        """Remove a task. Return False if it was not there."""
         old = self.tasks.pop(task.id, None)
         if old is None:
             return False
@@ -89,7 +92,7 @@ class NodeInfo:
         return True
 
     def assigned_generic(self, task_id: str) -> tuple[Generic, ...]:
-        """Give the user-defined resources a task holds here."""
+        """Return the generic resources claimed by a task."""
         return self._assigned_generic.get(task_id, ())
 
     def _count(self, service_id: str, change: int) -> None:
@@ -97,20 +100,20 @@ class NodeInfo:
         self.active_by_service[service_id] = self.active_by_service.get(service_id, 0) + change
 
     def record_failure(self, task: Task, now_ns: int) -> None:
-        """Remember that a task failed here."""
+        """Record that a task failed on this node."""
         key = (task.service_id, task.spec_version)
         recent = [failed_ns for failed_ns in self._failures.get(key, ()) if now_ns - failed_ns < _MONITOR_FAILURES_NS]
         self._failures[key] = [*recent, now_ns]
 
     def count_recent_failures(self, task: Task, now_ns: int) -> int:
-        """Tell how many tasks of the same service, made by the same spec, failed here of late."""
+        """Return the number of recent failures here of tasks with the same service and spec version."""
         if not self._failures:
             return 0
         failures = self._failures.get((task.service_id, task.spec_version), ())
         return sum(now_ns - failed_ns <= _MONITOR_FAILURES_NS for failed_ns in failures)
 
     def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
-        """Say how good a choice it is for a task; less is better."""
+        """Return the sort key of the node for a task: the lowest is the best choice."""
         failures = self.count_recent_failures(task, now_ns)
         return (
             failures if failures >= MAX_FAILURES else 0,

@@ -1,4 +1,4 @@
-"""The scheduler's loop: what it hears of tasks and nodes, and what it decides a moment after the last change."""
+"""The scheduler's loop: follows tasks and nodes, and decides 50 ms after the last change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDED_BADLY = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 @frozen(eq=False)
 class _SchedulingDecision:
-    """A task as it was when it was decided on, and the status and node it is to get."""
+    """A task as it was when it was scheduled, with its new status and node."""
 
     old: Task
     status: TaskStatus
@@ -35,7 +35,8 @@ class Scheduler:
         self._nodes: dict[str, NodeInfo] = {}
         self._tasks: dict[str, Task] = {}
         self._unassigned: dict[str, Task] = {}
-        #: Tasks that came with a node, of global services and attachments, and those of them still to be looked at.
+        #: Ids of tasks created with a node (global services, attachments); the second are those still to be
+        #: confirmed.
         self._preassigned: set[str] = set()
         self._pending_preassigned: dict[str, Task] = {}
         self._is_tick_required = False
@@ -44,7 +45,7 @@ class Scheduler:
         self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Look at all there is, decide, and follow changes from here on."""
+        """Schedule all pending tasks, then follow changes of the store."""
         by_node: dict[str, list[Task]] = {}
         for task in self._store.tasks:
             if not TaskState.PENDING <= task.state <= TaskState.RUNNING:
@@ -66,7 +67,7 @@ class Scheduler:
         self._schedule()
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop following the store."""
         if self._watch is not None:
             self._watch.cancel()
         if self._timer is not None:
@@ -127,7 +128,7 @@ class Scheduler:
         old = self._tasks.get(task.id)
         if old is None:
             return
-        # Of a task that came with its node a failure says nothing about the choice of the node.
+        # A failed preassigned task says nothing about the scheduler's choice.
         if old.state is not task.state and task.state in _ENDED_BADLY and task.id not in self._preassigned:
             info = self._nodes.get(task.node_id)
             if info is not None:
@@ -160,7 +161,7 @@ class Scheduler:
         info = self._nodes.get(task.node_id or (known.node_id if known is not None else ""))
         return info is not None and info.remove(task)
 
-    # ---- deciding
+    # ---- scheduling
 
     def _schedule_preassigned(self) -> None:
         now = self._store.now_ns
@@ -196,7 +197,10 @@ class Scheduler:
                 self._unassigned[decision.old.id] = self._tasks[decision.old.id] = decision.old
 
     def _schedule_group(self, group: list[Task], decisions: list[_SchedulingDecision]) -> None:
-        """Place tasks of one service and spec; for those without a place say why."""
+        """Assign nodes to tasks of one service and spec version.
+
+        Tasks without a suitable node get the explanation in their status.
+        """
         pipeline = Pipeline(group[0])
         tree = build_decision_tree(self._nodes.values(), group[0], pipeline.fits)
 
@@ -234,7 +238,7 @@ class Scheduler:
     # ---- committing
 
     def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
-        """Write decisions to the store; give those that needed nothing or were written. The rest is undone."""
+        """Write decisions to the store. Return those that were written or needed no change; the others are undone."""
         done: list[_SchedulingDecision] = []
         changes: list[Task] = []
         for decision in decisions:
@@ -255,7 +259,7 @@ class Scheduler:
         return done
 
     def _refresh_task(self, task: Task) -> None:
-        """Know a task as it is now stored, so that its own event, yet to come, changes nothing."""
+        """Replace the cached task by the one stored, so that its own event, still to come, changes nothing."""
         self._tasks[task.id] = task
         if task.id in self._unassigned:
             self._unassigned[task.id] = task

@@ -1,7 +1,7 @@
-"""How many tasks are spread over nodes: evenly over the branches of the placement preferences, then over the nodes.
+"""Spreading of tasks: evenly over the values of the placement preferences, then over nodes.
 
-Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine's order is that of a Go map,
-nodes come in the order in which they joined, and tasks in the order in which they were made.
+Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine uses the order of a Go map,
+nodes come in the order they joined and tasks in the order they were created.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ENGINE_LABEL = "engine.labels."
 
 @define(eq=False)
 class DecisionNode:
-    """The nodes that have the same value of a preference: how many of the service's tasks they have, and which they are."""
+    """The nodes that share a value of a preference, and the number of the service's tasks on them."""
 
     tasks: int = 0
     branches: dict[str, DecisionNode] = field(factory=dict)
@@ -28,7 +28,7 @@ class DecisionNode:
 
 
 def _value(node: Node, descriptor: str) -> str | None:
-    """Give a node's value of a preference; `None` if the preference is of no known kind."""
+    """Return a node's value of a preference, `None` for an unknown kind of preference."""
     lowered = descriptor.lower()
     if lowered.startswith(_NODE_LABEL) and lowered != _NODE_LABEL:
         return node.spec.annotations.labels.get(descriptor[len(_NODE_LABEL) :], "")
@@ -39,7 +39,7 @@ def _value(node: Node, descriptor: str) -> str | None:
 
 
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
-    """Sort the nodes that fit a task into the branches of its placement preferences."""
+    """Sort the nodes that a task fits into the branches of its placement preferences."""
     root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
     for info in nodes:
@@ -58,7 +58,7 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
 
 @define(eq=False)
 class Spreader:
-    """Spreads tasks that are alike. `waiting` are those left; `assign` is told of each choice."""
+    """Spreads tasks of the same spec over nodes. `waiting` are the tasks left; `assign` is called with each choice."""
 
     waiting: list[Task]
     pipeline: Pipeline
@@ -66,9 +66,9 @@ class Spreader:
     assign: Callable[[Task, NodeInfo], None]
 
     def spread(self, count: int, node: DecisionNode) -> int:
-        """Place up to `count` tasks in a branch; tell how many found a place.
+        """Assign up to `count` tasks within a subtree. Return the number of tasks assigned.
 
-        It ends when no branch can be levelled any further, which up to 28.2 the engine's never did.
+        It ends when no branch can be levelled further. Engines up to 28.2 loop forever in that case.
         """
         if not node.branches:
             return self._assign_to_nodes(count, node.nodes)
@@ -111,7 +111,7 @@ class Spreader:
             if placed == count or not self.waiting:
                 break
             if at + 1 < len(nodes):
-                # First the nodes are levelled: the next one only when it has become the better choice.
+                # Level the nodes first: advance to the next node only when it has become the better choice.
                 if nodes[at + 1].rank(sample, self.now_ns) < info.rank(sample, self.now_ns):
                     at += 1
             else:

@@ -1,4 +1,4 @@
-"""The cluster's store: tables of objects, transactions with a version, and watches (swarmkit `manager/state/store`)."""
+"""The store: a cluster's objects, changed in transactions and watched (moby/swarmkit `manager/state/store`)."""
 
 from cnmsim.swarm.store.store import Event, EventKind, Store, Watch
 from cnmsim.swarm.store.tables import Table, TaskTable

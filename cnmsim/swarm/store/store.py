@@ -1,7 +1,9 @@
-"""The store itself: what a transaction does, and who hears of it.
+"""The store: transactions on the objects of a cluster, and watches.
 
-A transaction works on the tables and is undone as a whole if it, or the proposal of what it changed to the other
-managers, fails. Watchers hear of it at the same instant, after the work already waiting.
+A transaction changes the tables in place. It is undone as a whole if it raises, or if the leader has no quorum to
+commit it (`propose`). A *watch* receives the events of every committed transaction in order, at the same instant but
+after the work that is already queued. All loops of the leader are driven by watches, as SwarmKit's are by its watch
+queue.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 
 class EventKind(Enum):
-    """What happened to an object."""
+    """The kind of change of an object."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -32,7 +34,7 @@ class EventKind(Enum):
 
 @frozen(eq=False)
 class Event:
-    """One object's change; `old` is what it was before, if it was there."""
+    """The change of one object. `old` is the object before, if it existed."""
 
     kind: EventKind
     object: Any
@@ -41,31 +43,31 @@ class Event:
 
 @define(eq=False)
 class Watch:
-    """Someone who hears of changes of some kinds of objects, a transaction at a time; `cancel` ends it."""
+    """A subscription to changes of some kinds of objects, called once a transaction."""
 
     call: Callable[[Sequence[Event]], None]
     kinds: tuple[type, ...]
     is_active: bool = True
 
     def cancel(self) -> None:
-        """Hear nothing more, not even of what is already on its way."""
+        """Unsubscribe. Events that are already queued are not delivered."""
         self.is_active = False
 
 
-#: Asks the other managers to agree to a transaction; raises to refuse it.
+#: Commits a transaction with the other managers, or raises to refuse it.
 Propose: TypeAlias = Callable[[Sequence[Event]], None]
 
 
 @define(eq=False)
 class Store:
-    """The objects of one cluster. `index` grows by one with item transaction that changed something.
+    """The objects of one cluster. `index` grows by one with each transaction that changes something.
 
     `propose` may raise `NotLeader` or another `StoreError`; the transaction is then undone.
     """
 
     clock: Clock
     propose: Propose | None = None
-    #: Called when a loop of the leader is refused a transaction; without it the refusal is raised.
+    #: Called when a transaction of one of the leader's loops is refused. Without it the error is raised.
     on_leadership_lost: Callable[[], None] | None = field(default=None, init=False)
     index: int = field(default=1, init=False)
     clusters: Table[Cluster] = field(factory=lambda: Table(Cluster), init=False)
@@ -93,7 +95,7 @@ class Store:
         self._tables = {table.kind: table for table in tables}
 
     def copy(self) -> Store:
-        """Give a store of its own with the same objects; nobody watches it, and nobody has to agree to its changes."""
+        """Return a store with the same objects, without watches and without `propose`."""
         duplicate = Store(self.clock)
         duplicate.index = self.index
         for kind, table in self._tables.items():
@@ -103,33 +105,33 @@ class Store:
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster object. Raises `ObjectNotFound` before there is one."""
+        """The cluster object. Raises `ObjectNotFound` before it is created."""
         for cluster in self.clusters:
             return cluster
         raise ObjectNotFound
 
     @property
     def now_ns(self) -> int:
-        """The present moment, in nanoseconds since 1970."""
+        """The current time in nanoseconds since 1970."""
         return self.clock.epoch_s * NS_PER_S + self.clock.now_ns
 
     def _stamp(self) -> int:
-        """Give the moment an object is stamped with: this one, but later than any before it, as objects are listed by it."""
+        """Return the timestamp for a change: now, but later than any before, as objects are listed in this order."""
         self._stamped_ns = max(self.now_ns, self._stamped_ns + 1)
         return self._stamped_ns
 
     def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
-        """Have `call` called with the changes of these kinds of objects (or all), once a transaction."""
+        """Call `call` with the changes of these kinds of objects (default: all), once a transaction."""
         watch = Watch(self.guarded(call), kinds or tuple(self._tables))
         self._watches.append(watch)
         return watch
 
     def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
-        """Run a piece of a leader's loop later."""
+        """Schedule a callback of one of the leader's loops."""
         return self.clock.call_later(delay_s, self.guarded(call), *args)
 
     def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
-        """Wrap a piece of a leader's loop: what it is doing is given up when the store refuses its transactions."""
+        """Wrap a callback of a leader's loop: `NotLeader` calls `on_leadership_lost` instead of propagating."""
 
         def run(*args: Any) -> None:
             try:
@@ -142,9 +144,9 @@ class Store:
         return run
 
     def update(self, transaction: Callable[[Store], T]) -> T:
-        """Run a transaction, which may call `create`, `replace` and `delete`; give what it gives.
+        """Run a transaction, which may call `create`, `replace` and `delete`. Return its result.
 
-        Nothing stays of it if it raises, or if the proposal does.
+        All its changes are undone if it raises or `propose` does.
         """
         if self._changes is not None:
             raise RuntimeError("transactions do not nest")
@@ -165,7 +167,7 @@ class Store:
         return result
 
     def create(self, new: O) -> O:
-        """Add an object and give it as stored. Raises `ObjectExists` or `NameConflict`."""
+        """Add an object and return it as stored. Raises `ObjectExists` or `NameConflict`."""
         changes, table = self._open(new)
         if new.id in table:
             raise ObjectExists
@@ -176,9 +178,9 @@ class Store:
         return stored
 
     def replace(self, new: O) -> O:
-        """Change an object and give it as stored.
+        """Replace an object and return it as stored.
 
-        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if it is not made from the one stored now.
+        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if it was not derived from the stored version.
         """
         changes, table = self._open(new)
         old = table.get(new.id)
@@ -192,7 +194,7 @@ class Store:
         return stored
 
     def delete(self, kind: type[O], object_id: str) -> None:
-        """Take an object out. Raises `ObjectNotFound`."""
+        """Delete an object. Raises `ObjectNotFound`."""
         if self._changes is None:
             raise RuntimeError("no transaction")
         old = self._tables[kind].replace(object_id, None)
@@ -201,7 +203,7 @@ class Store:
         self._changes.append(Event(EventKind.DELETE, old, old))
 
     def delete_all(self, kind: type[O], object_ids: Iterable[str]) -> None:
-        """Take objects out. Raises `ObjectNotFound`."""
+        """Delete several objects. Raises `ObjectNotFound`."""
         for object_id in object_ids:
             self.delete(kind, object_id)
 

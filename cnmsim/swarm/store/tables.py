@@ -1,4 +1,4 @@
-"""Tables of the store: objects by id in the order they were made, and indices kept with every change."""
+"""Tables of the store: objects by id in order of creation, with indices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.swarm.objects import Meta, Network, Service, Task
 
 
 class StoreObject(Protocol):
-    """What every object has."""
+    """What every object in a table has."""
 
     @property
     def id(self) -> str:
@@ -28,7 +28,7 @@ Keys = Callable[[Any], tuple[object, ...]]
 
 
 class Index(Generic[O]):
-    """Which objects have a key; an object may have several, or none."""
+    """A secondary index: the objects that have a key. An object may have several keys or none."""
 
     __slots__ = ("_entries", "_keys")
 
@@ -37,7 +37,7 @@ class Index(Generic[O]):
         self._entries: dict[object, dict[str, O]] = {}
 
     def replace(self, old: O | None, new: O | None) -> None:
-        """Follow a change of the table."""
+        """Update the index for one changed object."""
         old_keys = () if old is None else self._keys(old)
         new_keys = () if new is None else self._keys(new)
         if old is not None:
@@ -52,17 +52,17 @@ class Index(Generic[O]):
                 self._entries.setdefault(key, {})[new.id] = new
 
     def find(self, key: object) -> list[O]:
-        """Give the objects that have the key, oldest first."""
+        """Return the objects that have the key, oldest first."""
         entries = self._entries.get(key)
         return list(entries.values()) if entries else []
 
     def count(self, key: object) -> int:
-        """Tell how many objects have the key."""
+        """Return the number of objects that have the key."""
         return len(self._entries.get(key, ()))
 
 
 class Table(Generic[O]):
-    """All objects of one kind. `name_of` gives the name that must be unique, or nothing where names may repeat."""
+    """All objects of one kind. `name_of` returns the name that has to be unique; without it names may repeat."""
 
     def __init__(self, kind: type[O], name_of: Callable[[O], str] | None = None, **indices: Keys) -> None:
         self.kind = kind
@@ -81,31 +81,24 @@ class Table(Generic[O]):
         return object_id in self._objects
 
     def get(self, object_id: str) -> O | None:
-        """Give the object with that id, or `None`."""
+        """Return the object with that id, or `None`."""
         return self._objects.get(object_id)
 
     def by_name(self, name: str) -> O | None:
-        """Give the object with that name (its case does not count), or `None`."""
+        """Return the object with that name, ignoring case, or `None`."""
         object_id = self._names.get(name.lower())
         return None if object_id is None else self._objects[object_id]
 
-    def by_id_prefix(self, prefix: str) -> list[O]:
-        """Give the objects whose ids begin so."""
-        exact = self._objects.get(prefix)
-        if exact is not None:
-            return [exact]
-        return [item for key, item in self._objects.items() if key.startswith(prefix)]
-
     def find(self, index: str, key: object) -> list[O]:
-        """Give the objects that have `key` in an index, oldest first."""
+        """Return the objects that have `key` in an index, oldest first."""
         return self._indices[index].find(key)
 
     def count(self, index: str, key: object) -> int:
-        """Tell how many objects have `key` in an index."""
+        """Return the number of objects that have `key` in an index."""
         return self._indices[index].count(key)
 
     def replace(self, object_id: str, new: O | None) -> O | None:
-        """Put an object in the place of the one with its id, or with `None` take that out; give what was there.
+        """Store an object under its id, or with `None` delete it. Return the former object.
 
         Raises `NameConflict` if another object has the name.
         """
@@ -134,7 +127,7 @@ class Table(Generic[O]):
 
 
 class TaskTable(Table[Task]):
-    """Tasks, by service, node, slot and what they refer to."""
+    """Tasks, indexed by service, node, slot and references."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -148,19 +141,19 @@ class TaskTable(Table[Task]):
         )
 
     def by_service(self, service_id: str) -> list[Task]:
-        """Give a service's tasks, dead ones too, oldest first."""
+        """Return a service's tasks, including ended ones, oldest first."""
         return self.find("service", service_id)
 
     def by_node(self, node_id: str) -> list[Task]:
-        """Give the tasks that were given to a node."""
+        """Return the tasks assigned to a node."""
         return self.find("node", node_id)
 
     def by_slot(self, service_id: str, slot: int | str) -> list[Task]:
-        """Give the tasks of one slot of a service: a number, or a node's id for a global service."""
+        """Return the tasks of one slot of a service: a number, or a node's id for a global service."""
         return self.find("slot", (service_id, slot))
 
     def by_network(self, network_id: str) -> list[Task]:
-        """Give the tasks that want or have a network."""
+        """Return the tasks that request a network or are attached to it."""
         return self.find("network", network_id)
 
 
@@ -180,14 +173,14 @@ def _task_configs(task: Task) -> tuple[object, ...]:
 
 
 def service_table() -> Table[Service]:
-    """Make the table of services."""
+    """Return an empty table of services."""
     return Table(
         Service,
         lambda service: service.name,
         network=lambda service: tuple(dict.fromkeys(attachment.target for attachment in service.networks)),
         secret=lambda service: _references(service, "secrets", "secret_id"),
         config=lambda service: _references(service, "configs", "config_id"),
-        # Whether it has published ports: few of many do.
+        # Services with published ports: usually few of many.
         published=_has_ports,
     )
 
@@ -206,5 +199,5 @@ def _references(service: Service, attribute: str, key: str) -> tuple[object, ...
 
 
 def network_table() -> Table[Network]:
-    """Make the table of networks."""
+    """Return an empty table of networks."""
     return Table(Network, lambda network: network.name, ingress=lambda network: (True,) if network.is_ingress else ())
