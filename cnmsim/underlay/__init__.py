@@ -1,4 +1,4 @@
-"""The machine room: Ethernet segments and cables, plain hosts and routers, name servers."""
+"""The physical network below the engines: Ethernet segments and cables, plain hosts and routers, name servers."""
 
 from cnmsim.underlay.host import HostSpec, PlainHost
 from cnmsim.underlay.nameserver import Zone, name_server

@@ -1,4 +1,4 @@
-"""DHCP messages: BOOTP's fixed part, the magic cookie and options (RFC 2131 §2, RFC 2132), and the frames that carry them."""
+"""DHCP messages (RFC 2131 §2, RFC 2132) and the Ethernet frames that carry them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REQUEST, REPLY = 1, 2
 _HEAD = struct.Struct("!4B4s2H4s4s4s4s16s192x")
 _COOKIE = b"\x63\x82\x53\x63"
 _PAD, _END = 0, 255
-#: The shortest message, as BOOTP had it (RFC 1542 §2.1), in bytes.
+#: The minimum length of a BOOTP message in bytes (RFC 1542 §2.1).
 _SHORTEST = 300
 
 
 class MessageType(IntEnum):
-    """What a message is for (RFC 2132 §9.6)."""
+    """The DHCP message types (RFC 2132 §9.6)."""
 
     DISCOVER = 1
     OFFER = 2
@@ -35,7 +35,7 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that are understood here, by code; others are carried all the same."""
+    """Codes of the options that are interpreted; other options are kept unchanged."""
 
     SUBNET_MASK = 1
     ROUTER = 3
@@ -53,7 +53,10 @@ class Option(IntEnum):
 
 @frozen
 class DhcpMessage:
-    """One message. `operation` is `REQUEST` from clients and `REPLY` from servers; `options` are in their order on the wire."""
+    """One message.
+
+    `operation` is `REQUEST` from clients and `REPLY` from servers; `options` keep their order on the wire.
+    """
 
     operation: int
     transaction: bytes
@@ -68,7 +71,7 @@ class DhcpMessage:
 
     @classmethod
     def parse(cls, wire: bytes) -> DhcpMessage:
-        """Read a message. Raises `ValueError` for what is none."""
+        """Parse a message. Raises `ValueError` if it is invalid."""
         if len(wire) < _HEAD.size + len(_COOKIE) or wire[_HEAD.size : _HEAD.size + 4] != _COOKIE:
             raise ValueError("no DHCP message")
         operation, hardware, length, _, xid, seconds, flags, client, yours, server, relay, mac = _HEAD.unpack_from(
@@ -80,7 +83,7 @@ class DhcpMessage:
         return cls(operation, xid, mac[:6], options, seconds, flags, client, yours, server, relay)
 
     def to_wire(self) -> bytes:
-        """Give its bytes."""
+        """Return the message as bytes."""
         head = _HEAD.pack(
             self.operation, 1, len(self.mac), 0, self.transaction, self.seconds, self.flags,
             self.client, self.yours, self.next_server, self.relay, self.mac,
@@ -90,17 +93,17 @@ class DhcpMessage:
 
     @property
     def type(self) -> MessageType | None:
-        """What it is for, `None` for what is not known."""
+        """The message type, `None` if it is missing or unknown."""
         return next((each for each in MessageType if self.options.get(Option.MESSAGE_TYPE) == bytes((each,))), None)
 
     def address(self, option: Option) -> Address | None:
-        """Give the (first) address of an option."""
+        """Return the (first) address of an option."""
         value = self.options.get(option, b"")
         return value[:4] if len(value) >= 4 else None
 
     @property
     def lease_s(self) -> int | None:
-        """The lease time in seconds, if the message has one."""
+        """The lease time in seconds, or `None`."""
         value = self.options.get(Option.LEASE_TIME)
         return int.from_bytes(value) if value is not None and len(value) == 4 else None
 
@@ -121,7 +124,7 @@ def _read_options(data: bytes) -> dict[int, bytes]:
 
 
 def broadcast_frame(message: DhcpMessage, mac: Mac, source: Address, *, from_server: bool) -> bytes:
-    """Give the Ethernet frame that brings a message to everybody, from `mac` and the address `source`."""
+    """Return the Ethernet broadcast frame of a message, from MAC `mac` and IP address `source`."""
     sport, dport = (SERVER_PORT, CLIENT_PORT) if from_server else (CLIENT_PORT, SERVER_PORT)
     datagram = udp_message(source, BROADCAST, sport, dport, message.to_wire())
     packet = build_ip(17, source, BROADCAST, datagram, dont_fragment=False)

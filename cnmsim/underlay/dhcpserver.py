@@ -1,7 +1,7 @@
-"""A DHCP server for a plain host: it lends the addresses of one range, as busybox's udhcpd does.
+"""A DHCP server for a plain host, which leases the addresses of one range as busybox's udhcpd does.
 
-An address is first looked for at a place of the range that the client's MAC decides, and is not offered while some station
-answers ARP for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
+The search for a free address starts at a hash of the client's MAC. An address is not offered while a station answers
+ARP requests for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.process import Process, Program
 
-#: Seconds: udhcpd's `lease`, `offer_time` and `conflict_time` unless it is told others, and how long it listens for ARP.
+#: The defaults of udhcpd's `lease`, `offer_time` and `conflict_time`, and its wait for ARP replies.
 LEASE_S = 864_000
 _LEASE_NS, _OFFER_NS, _CONFLICT_NS = LEASE_S * NS_PER_S, 60 * NS_PER_S, 3_600 * NS_PER_S
 _ARP_WAIT_S = 2
@@ -31,14 +31,14 @@ _ARP_WAIT_S = 2
 
 @frozen
 class DhcpRange:
-    """The addresses that a server lends, `first` to `last`. Raises `ValueError` if there is none, or for IPv6."""
+    """The addresses that a server leases, `first` to `last`. Raises `ValueError` for an empty range, or for IPv6."""
 
     first: Address
     last: Address
 
     @classmethod
     def of(cls, text: str) -> DhcpRange:
-        """Read `10.0.0.100-10.0.0.199`."""
+        """Parse `10.0.0.100-10.0.0.199`."""
         first, dash, last = text.partition("-")
         if not dash:
             raise ValueError(f"a DHCP range is FIRST-LAST: {text}")
@@ -54,7 +54,7 @@ class DhcpRange:
         return f"{format_ip(self.first)}-{format_ip(self.last)}"
 
     def from_place_of(self, mac: Mac) -> Iterator[Address]:
-        """Give all addresses once, beginning at the one that a hash of the MAC decides, but those that end in 0 or 255."""
+        """Yield each address once, starting at a hash of the MAC and omitting those that end in 0 or 255."""
         hashed = 0
         for octet in mac:
             hashed = (
@@ -69,7 +69,10 @@ class DhcpRange:
 
 @define
 class _Lease:
-    """Who has an address and until when; `mac` is zero for an address that somebody else was found to have."""
+    """The holder of an address and the expiry of its lease.
+
+    `mac` is zero for an address that another station was found to use.
+    """
 
     mac: Mac
     expires_ns: int
@@ -77,7 +80,7 @@ class _Lease:
 
 @define(eq=False)
 class _Server:
-    """The server on one interface. `router` and `name_server` are what clients are told."""
+    """The server on one interface. `router` and `name_server` are sent to clients."""
 
     process: Process
     device: Device
@@ -142,7 +145,7 @@ class _Server:
         return None
 
     async def _has_owner(self, address: Address, mac: Mac) -> bool:
-        """Ask by ARP whether a station other than the client has an address."""
+        """Return True if a station other than the client answers an ARP request for the address."""
         answers: Queue[Mac] = Queue(self.process.clock)
 
         def listen(_time_ns: int, direction: str, frame: bytes) -> None:
@@ -170,7 +173,7 @@ class _Server:
             del self.leases[address]
 
     def _request(self, asked: DhcpMessage) -> None:
-        """Lend what was offered, or lend it for longer (RFC 2131 §4.3.2)."""
+        """Confirm an offered address or renew a lease (RFC 2131 §4.3.2)."""
         if not self._is_for_me(asked):
             return  # the client chose another server
         wanted = asked.address(Option.REQUESTED_ADDRESS) or asked.client
@@ -201,7 +204,7 @@ def dhcp_server(
     router: Address | None,
     name_server: Address | None,
 ) -> Program:
-    """Make the program that lends `addresses` on `device`, where it is `own` in the subnet `prefix`."""
+    """Return the program that leases `addresses` on `device`, whose own address is `own` in the subnet `prefix`."""
 
     async def main(process: Process) -> int:
         server = _Server(process, device, own, prefix, addresses, router, name_server)

@@ -1,4 +1,4 @@
-"""Plain hosts and routers: a machine with interfaces, addresses, a default route, and the services it gives."""
+"""Plain hosts and routers: a machine with interfaces, addresses, default routes and services."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cnmsim.underlay.nameserver import Zone, name_server
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
-#: What a web server of a lab says at `/`, and what it runs at `/cgi-bin/whoami`.
+#: The content of a lab's web server: `/index.html` and `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
 WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
-#: Processes whose work is simulated outside of them.
+#: Processes that are simulated elsewhere and survive `lose_power`.
 _DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -47,13 +47,9 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 
 @frozen
 class HostSpec:
-    """A host as a lab asks for it.
+    """The description of a host.
 
-    `interfaces` is given as a list of addresses with their prefix lengths, `gateways` as one address or one of each family,
-    `nameserver` as the address its resolv.conf names, `zone` as the names it is to answer for, `serves_web` as whether
-    a web server runs on its port 80, `forwards` as whether it is a router, `mtu` in bytes, `dhcp` as the range of addresses it
-    lends (`10.0.0.100-10.0.0.199`). Raises `ValueError` for
-    impossible addresses and for a gateway that is on none of the host's subnets.
+    `interfaces` is a list of addresses with prefix lengths, `gateways` one address or one of each family, `nameserver` the address in resolv.conf, `zone` the names that the host's own name server answers for. `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a gateway outside the host's subnets.
     """
 
     name: str
@@ -78,7 +74,7 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Give the number of the interface whose subnet holds a range, and its address there."""
+        """Return the number of the interface whose subnet contains a range, and its address there."""
         for number, interface in enumerate(self.interfaces):
             for own in interface.addresses:
                 if lent.first in own.prefix and lent.last in own.prefix:
@@ -93,7 +89,7 @@ class HostSpec:
 
 
 class PlainHost:
-    """A machine on the underlay, made up as its spec says; its interfaces are not plugged in yet."""
+    """A machine on the underlay, built from its spec; its interfaces are not connected yet."""
 
     def __init__(
         self, spec: HostSpec, clock: Clock, web_server: Any = None, programs: Mapping[str, Any] | None = None
@@ -109,7 +105,7 @@ class PlainHost:
     def _interface(self, number: int, clock: Clock) -> HostInterface:
         stream = clock.stream(f"mac/{self.spec.name}/{number}")
         mac = bytearray(stream.randbytes(6))
-        mac[0] = mac[0] & 0xFC | 0x02  # one station, locally administered, as Linux makes up
+        mac[0] = mac[0] & 0xFC | 0x02  # unicast, locally administered, as Linux generates
         return HostInterface(f"eth{number}", bytes(mac), clock, self.spec.mtu)
 
     def _write_files(self) -> None:
@@ -126,7 +122,7 @@ class PlainHost:
             files.file("/www/cgi-bin/whoami").mode = 0o755
 
     def bring_up(self) -> None:
-        """Give the interfaces their addresses and routes, set them up, and start the services."""
+        """Configure the interfaces' addresses and routes, set them up, and start the services."""
         namespace = self.machine.root
         namespace.loopback.set_up()
         if self.spec.forwards:
@@ -146,7 +142,7 @@ class PlainHost:
         assert number is not None, "the spec checks its gateways"
         everywhere = Prefix(IPV6_ANY if family_of(gateway) == 6 else IPV4_ANY, 0)
         device: Device = self.interfaces[number]
-        metric = 1024 if everywhere.family == 6 else 0  # what `ip route add` gives (IP6_RT_PRIO_USER)
+        metric = 1024 if everywhere.family == 6 else 0  # the default metric of `ip route add` (IP6_RT_PRIO_USER)
         return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
 
     def _dhcp_server(self, lent: DhcpRange) -> Program:
@@ -159,7 +155,7 @@ class PlainHost:
         return dhcp_server(self.interfaces[number], own.address, own.prefix, lent, router, name_server)
 
     def lose_power(self) -> None:
-        """End every process but the daemons of whoever simulates them, and forget what only memory held."""
+        """Kill every process except daemons that are simulated elsewhere, and clear volatile kernel state."""
         for process in list(self.machine.processes.values()):
             if process.parent is None and process.name not in _DAEMONS:
                 process.kill(9)
@@ -170,7 +166,7 @@ class PlainHost:
             root.neighbours.remove(entry.device, entry.address)
 
     def start_services(self) -> None:
-        """Start what runs on the host by itself."""
+        """Start the host's own services."""
         if self.spec.zone is not None:
             self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
         if self.spec.dhcp is not None:

@@ -1,4 +1,4 @@
-"""The Ethernet interfaces of the hosts of a lab."""
+"""The Ethernet interfaces of a lab's hosts, and the assignment of addresses to them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cnmsim.underlay.segment import Segment
 
 
 class HostInterface(Nic):
-    """A host's `eth0`: a cable into a segment, which `ip link` lists as the end of a pair (`eth0@if2`).
+    """A host's interface such as `eth0`, which `ip link` lists like the end of a veth pair (`eth0@if2`).
 
-    `port` is the number of the switch's port at the other end, 0 while no cable is plugged in.
+    `port` is the number of the connected switch port, 0 without a cable.
     """
 
     __slots__ = ("port",)
@@ -26,29 +26,29 @@ class HostInterface(Nic):
 
     @property
     def peer_index(self) -> int | None:
-        """The index of the switch's port, where 1 and 2 are the switch's own devices."""
+        """The interface index of the switch port; indices 1 and 2 are the switch's own devices."""
         return self.port + 2 if self.port else None
 
     def plug(self, link: Any) -> None:
-        """Plug a cable in, or pull it (`None`)."""
+        """Connect a cable, or disconnect it (`None`)."""
         self.port = len(link.stations) if isinstance(link, Segment) else 0
         super().plug(link)
 
 
 @frozen
 class InterfaceSpec:
-    """What one interface of a host is to have: its addresses, the first of which names its subnet."""
+    """The addresses of one interface of a host; the first one determines its subnet."""
 
     addresses: tuple[InterfaceAddress, ...]
 
     @property
     def subnets(self) -> tuple[str, ...]:
-        """The subnets it is on, as text."""
+        """The subnets of the interface, as text."""
         return tuple(dict.fromkeys(str(address.prefix) for address in self.addresses))
 
 
 def read_address(text: str) -> InterfaceAddress:
-    """Read `10.0.0.15/24`. Raises `ValueError` for what no host can have as its address."""
+    """Parse `10.0.0.15/24`. Raises `ValueError` for an address that a host cannot have."""
     if not isinstance(text, str):
         raise TypeError(f"invalid interface address: {text!r}")
     if "/" not in text:
@@ -71,11 +71,11 @@ def read_address(text: str) -> InterfaceAddress:
 
 
 def group_addresses(texts: tuple[str, ...] | list[str]) -> list[InterfaceSpec]:
-    """Share a host's addresses out to its interfaces, from `eth0` on.
+    """Distribute a host's addresses over its interfaces, starting with `eth0`.
 
-    Each new subnet is a new interface; an address of a subnet the host is on already is a further one of that interface;
-    an IPv6 address belongs to the interface of the IPv4 address before it. Raises `ValueError` for an impossible or
-    doubled address.
+    An address of a new subnet creates an interface; an address of an existing subnet is added to that interface; an
+    IPv6 address is added to the interface of the preceding IPv4 address. Raises `ValueError` for an invalid or
+    repeated address.
     """
     groups: list[list[InterfaceAddress]] = []
     seen: set[bytes] = set()

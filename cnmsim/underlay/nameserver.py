@@ -1,8 +1,8 @@
-"""A name server for plain hosts: it answers for the names it was given and forwards nothing.
+"""A name server for plain hosts: it is authoritative for its names and forwards nothing.
 
-It answers as dnsmasq does with `--no-resolv --server=/#/` and `--host-record`: a known name has its A and AAAA records
-and a PTR for each address, TTL 0; a known name without records of the asked type is an empty answer, any other name
-does not exist. Messages are dnspython's, over UDP and TCP (RFC 1035 §4.2).
+It answers like dnsmasq with `--no-resolv --server=/#/` and `--host-record`: a known name has A and AAAA records and a
+PTR record for each address, TTL 0. A known name without records of the requested type returns an empty answer, any
+other name NXDOMAIN. Messages are dnspython's, over UDP and TCP (RFC 1035 §4.2).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: The largest UDP answer this server offers in EDNS (dnsmasq: `edns-packet-max`).
+#: The largest UDP response that the server advertises in EDNS (dnsmasq: `edns-packet-max`).
 _EDNS_PAYLOAD = 1232
 _PORT = 53
 
 
 @define(eq=False)
 class Zone:
-    """The names a server knows: `addresses[name]`, names in lower case without the final dot."""
+    """The names of a server: `addresses[name]`, names in lower case without the final dot."""
 
     addresses: dict[str, list[Address]] = field(factory=dict)
 
     @classmethod
     def of(cls, names: Mapping[str, str | Iterable[str]]) -> Zone:
-        """Read `{"www.example.com": "203.0.113.10"}`; a name may have several addresses.
+        """Build a zone from `{"www.example.com": "203.0.113.10"}`; a name may have several addresses.
 
-        Raises `ValueError` for what is no address.
+        Raises `ValueError` for an invalid address.
         """
         zone = cls()
         for name, given in names.items():
@@ -45,18 +45,17 @@ class Zone:
         return zone
 
     def add(self, name: str, address: str) -> None:
-        """Give a name one more address. Raises `ValueError` if it is none."""
+        """Add an address to a name. Raises `ValueError` if it is invalid."""
         self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
 
     def name_of(self, address: Address) -> str | None:
-        """Give the first name that has this address."""
+        """Return the first name with this address, or `None`."""
         return next((name for name, known in self.addresses.items() if address in known), None)
 
     def answer(self, wire: bytes, *, limit: int | None = None) -> bytes | None:
-        """Answer one DNS message; `None` for what is no query.
+        """Return the response to a DNS message, or `None` if it is not a query.
 
-        `limit` is the largest answer the transport takes in bytes (`None`: what the query's EDNS allows); a longer one
-        is cut and marked truncated.
+        `limit` is the maximum size of the response in bytes (`None`: the size in the query's EDNS option, or 512). A longer response is truncated (TC).
         """
         import dns.exception
         import dns.flags
@@ -121,7 +120,7 @@ def _canonical(name: str) -> str:
 
 
 def name_server(zone: Zone) -> Program:
-    """Make the program that answers for `zone` on UDP and TCP port 53 of all addresses of a host."""
+    """Return the program that serves `zone` on UDP and TCP port 53 of all addresses of a host."""
 
     async def main(process: Process) -> int:
         listener = process.tcp(6)
@@ -142,7 +141,7 @@ def name_server(zone: Zone) -> Program:
 def _send(process: Process, socket: UdpSocket, answer: bytes, peer: Any) -> None:
     try:
         socket.sendto(answer, peer)
-    except OSError as lost:  # as a real server: an answer that cannot be sent is worth a line of log
+    except OSError as lost:  # logged, as real servers do
         process.error(f"failed to send packet: {lost.strerror}\n")
 
 
@@ -152,7 +151,7 @@ async def _accept(zone: Zone, process: Process, listener: TcpSocket) -> None:
 
 
 async def _converse(zone: Zone, connection: TcpSocket) -> None:
-    """Answer the queries of one connection, each after its length (RFC 1035 §4.2.2)."""
+    """Answer the length-prefixed queries of one TCP connection (RFC 1035 §4.2.2)."""
     waiting = b""
     try:
         while data := await connection.recv():
@@ -164,6 +163,6 @@ async def _converse(zone: Zone, connection: TcpSocket) -> None:
                     return
                 connection.send(len(answer).to_bytes(2) + answer)
     except OSError:
-        return  # the client reset the connection: nothing is left to do for it
+        return  # the client reset the connection
     finally:
         connection.close()

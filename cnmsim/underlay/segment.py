@@ -1,8 +1,8 @@
-"""Ethernet segments: a learning switch with one cable to each station, or a hub, with the faults a user sets.
+"""Ethernet segments: a learning switch with one cable to each station, or a hub, with configurable faults.
 
-A switch learns source addresses and floods what it does not know (IEEE 802.1D §7.8, §7.9); a hub repeats every frame
-to all. A switch one of whose ports is told its VLANs keeps VLANs apart on all of them (IEEE 802.1Q). Spanning tree is not
-modelled: a trunk that would close a loop is refused.
+A switch learns source addresses and floods frames to unknown destinations (IEEE 802.1D §7.8, §7.9); a hub repeats
+every frame to all stations. Once one port has a VLAN configuration, the switch separates VLANs on all ports (IEEE
+802.1Q). Spanning tree is not modelled: a trunk that would close a loop is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.underlay.vlans import PortVlans
 
-#: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
+#: The seconds after which a switch forgets an idle address (IEEE 802.1D table 7-5).
 AGEING_S = 300
 _AGEING_NS = AGEING_S * NS_PER_S
 _HEADER = 14
@@ -28,14 +28,14 @@ Tap = Callable[[int, str, bytes], None]
 
 
 class Carrier(Protocol):
-    """What a station transmits into."""
+    """A medium that stations transmit into."""
 
     def carry(self, frame: bytes, sender: Any) -> None:
-        """Take a frame from one of the stations attached."""
+        """Carry a frame from an attached station."""
 
 
 class Station(Protocol):
-    """What a cable can end at: a physical interface, or one end of a trunk."""
+    """A device at the end of a cable: a physical interface, or one end of a trunk."""
 
     name: str
     mac: Mac
@@ -45,10 +45,10 @@ class Station(Protocol):
         """What it is plugged into, or `None`."""
 
     def plug(self, link: Any) -> None:
-        """Plug a cable in, or pull it (`None`)."""
+        """Connect a cable, or disconnect it (`None`)."""
 
     def receive(self, frame: bytes) -> None:
-        """Take a frame from the cable."""
+        """Receive a frame from the cable."""
 
 
 def _duration(_owner: object, attribute: object, value: float) -> None:
@@ -58,10 +58,9 @@ def _duration(_owner: object, attribute: object, value: float) -> None:
 
 @frozen
 class CableOptions:
-    """What one cable does to the frames on it, either way.
+    """The properties of one cable, in both directions.
 
-    `latency_s` is added to each frame; `bandwidth_bps` (bits a second, `None` for no limit) makes frames wait for those
-    before them, at most `queue_frames` of them; `loss` is the share of frames that vanish (0 to 1).
+    `latency_s` delays each frame. `bandwidth_bps` (bits a second, `None` for unlimited) makes frames queue, at most `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
     """
 
     latency_s: float = field(default=0.0, validator=_duration)
@@ -71,18 +70,18 @@ class CableOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it does nothing to frames but delay them all alike."""
+        """Whether the cable only delays frames, all by the same time."""
         return self.bandwidth_bps is None and self.loss == 0
 
 
 @define(eq=False)
 class _Lane:
-    """One direction of a cable: when it will have sent what waits in it."""
+    """One direction of a cable, with the time until which it is transmitting queued frames."""
 
     busy_until_ns: int = 0
 
     def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
-        """Tell how long a frame of `length` bytes takes to be on the cable; `None` if the queue is full."""
+        """Return the queueing and transmission time of a frame of `length` bytes, or `None` if the queue is full."""
         if options.bandwidth_bps is None:
             return 0
         each_ns = round(length * 8 * NS_PER_S / options.bandwidth_bps)
@@ -95,11 +94,9 @@ class _Lane:
 
 @define(eq=False)
 class Attachment:
-    """A station's cable into a segment.
+    """A station's connection to a segment.
 
-    `vlans` is what the port was told of VLANs, `None` for nothing. With `refuses_unknown_macs` it lets frames in only from
-    `known_mac`, the address the station had when it was plugged in, and out only to that address and to groups.
-    `leads_to_switch` marks a cable to another switch. With `hairpin` a frame may leave by the port it came in by.
+    `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that received them.
     """
 
     station: Station
@@ -114,7 +111,7 @@ class Attachment:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it does nothing to frames but delay them all alike."""
+        """Whether the port filters nothing and its cable only delays frames."""
         return self.options.is_plain and not self.refuses_unknown_macs
 
 
@@ -146,11 +143,7 @@ class SegmentPath:
 class Segment:
     """An Ethernet broadcast domain.
 
-    `latency_s` (0.1 ms unless told) is what a crossing takes from any station to any other; the options of the two
-    cables come on top. `mtu` is the largest payload in bytes: what is larger vanishes, as in a real switch, with no
-    message to the sender. `is_hub` repeats frames to all stations instead of learning. `refuse_unknown_macs` is a
-    hypervisor's port security: a station may send only from the address its interface had when it was attached, and
-    hears only what is sent to that address or to a group.
+    `latency_s` (0.1 ms by default) is the transit time between any two stations; the options of their two cables add to it. `mtu` is the largest payload in bytes; a larger frame is dropped silently, as by a real switch. `is_hub` repeats frames to all stations instead of learning. `refuse_unknown_macs` models a hypervisor's port security: a station may send only from the address its interface had when it was attached, and receives only frames to that address or to a group.
     """
 
     def __init__(
@@ -165,7 +158,7 @@ class Segment:
         is_hub: bool = False,
         refuse_unknown_macs: bool = False,
     ) -> None:
-        if mtu < 68:  # RFC 791: every link carries 68 bytes
+        if mtu < 68:  # RFC 791: every link carries at least 68 bytes
             raise ValueError(f"mtu must be at least 68: {mtu}")
         self.name = name
         self.clock = clock
@@ -188,12 +181,12 @@ class Segment:
 
     @property
     def options(self) -> CableOptions:
-        """What the segment as a whole does to each frame."""
+        """The properties of the segment as a whole."""
         return self._options
 
     @property
     def taps(self) -> tuple[Tap, ...]:
-        """Who sees every frame that comes in."""
+        """Callbacks that receive every frame sent into the segment."""
         return self._taps
 
     @taps.setter
@@ -203,7 +196,7 @@ class Segment:
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
-        """Says why a frame does not get to a station, or ""; `None` while no fault is set."""
+        """Returns the reason why a frame is lost on its way to a station, or ""; `None` while no fault is configured."""
         return self._loses
 
     @loses.setter
@@ -213,18 +206,20 @@ class Segment:
 
     @property
     def stations(self) -> tuple[Station, ...]:
-        """Who is attached, in order."""
+        """The attached stations in the order of attachment."""
         return tuple(self._attachments)
 
     @property
     def has_vlans(self) -> bool:
-        """Whether it keeps VLANs apart; else tags are nothing to it."""
+        """Whether the segment separates VLANs; otherwise it ignores tags."""
         return self._has_vlans
 
     def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
-        """Tell the port of an attached station its VLANs, `None` for the usual: trunk to a switch, else access to VLAN 1.
+        """Configure the VLANs of an attached station's port.
 
-        From the first port that is told any, the segment is a switch with VLANs.
+        `None` is the default: trunk to a switch, else access to VLAN 1.
+
+        The first configured port turns VLAN separation on for the whole segment.
         """
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
@@ -232,7 +227,7 @@ class Segment:
         self._forget_ways()
 
     def vlans_of(self, station: Station) -> PortVlans:
-        """Give the VLANs of the port of an attached station."""
+        """Return the VLANs of an attached station's port."""
         told = self._attachments[station].vlans
         if told is not None:
             return told
@@ -246,7 +241,7 @@ class Segment:
         loss: float | None = None,
         mtu: int | None = None,
     ) -> None:
-        """Change what the segment does from now on; what is not named stays."""
+        """Change properties of the segment; those that are `None` stay unchanged."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
         self._forget_ways()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
@@ -265,11 +260,9 @@ class Segment:
         leads_to_switch: bool = False,
         hairpin: bool = False,
     ) -> Attachment:
-        """Plug a station in, by a cable with these options on top of the segment's; `vlans` as in `set_vlans`.
+        """Attach a station by a cable with these options; `vlans` is that of `set_vlans`.
 
-        `refuse_unknown_macs` sets the port's security otherwise than the segment's, `hairpin` lets frames leave by the port they
-        came in by (the reflective relay that vepa needs). Raises `ValueError` if the station is plugged
-        in somewhere already, or for VLANs on a hub.
+        `refuse_unknown_macs` overrides the segment's setting for this port. `hairpin` lets frames leave through the port that received them (the reflective relay that vepa requires). Raises `ValueError` if the station is attached elsewhere, or for VLANs on a hub.
         """
         if vlans is not None and self.is_hub:
             raise ValueError(f"{self.name} is a hub, which knows no VLANs")
@@ -288,21 +281,21 @@ class Segment:
         return attachment
 
     def detach(self, station: Station) -> None:
-        """Pull a station's plug. Frames on their way to it are lost. Raises `ValueError` if it is not attached."""
+        """Detach a station. Frames in transit to it are lost. Raises `ValueError` if it is not attached."""
         if self._attachments.pop(station, None) is None:
             raise ValueError(f"{station.name} is not attached to {self.name}")
         station.plug(None)
         self._forget(station)
 
     def pull(self, station: Station) -> Attachment:
-        """Pull a station's plug, to be plugged in again as it was by `plug_again`. Raises `ValueError` as `detach`."""
+        """Detach a station and return its attachment for `plug_again`. Raises `ValueError` as `detach`."""
         attachment = self._attachments.get(station)
         self.detach(station)
         assert attachment is not None
         return attachment
 
     def plug_again(self, attachment: Attachment) -> None:
-        """Plug a station in as it was. Raises `ValueError` if it is plugged in somewhere already."""
+        """Restore an attachment. Raises `ValueError` if the station is attached elsewhere."""
         station = attachment.station
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
@@ -327,7 +320,7 @@ class Segment:
         return way
 
     def carry(self, frame: bytes, sender: Station) -> None:
-        """Take a frame from an attached station and bring it to those it is for."""
+        """Carry a frame from an attached station to its receivers."""
         now_ns = self.clock.now_ns
         way = self.way(frame[:12], sender, len(frame))
         if way is not None:
@@ -397,7 +390,7 @@ class Segment:
             self._ways[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
-        """Decide whose cables the frame goes down."""
+        """Return the attachments to which the frame is delivered."""
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))
@@ -432,7 +425,7 @@ class Segment:
         )
 
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
-        """Give a frame that has come to the end of a cable to its station."""
+        """Deliver a frame at the end of a cable to its station."""
         if self._attachments.get(receiver.station) is not receiver:
             self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was on its way")
             return

@@ -1,4 +1,4 @@
-"""The underlay as a graph: who is plugged into what."""
+"""The underlay as a graph of hosts and segments."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def add_segments(graph: nx.Graph[str], segments: Iterable[Segment]) -> None:
-    """Add segments as nodes and, for each cable, an edge to the host it ends at.
+    """Add each segment as a node, and each cable as an edge to its host.
 
-    Nodes get `kind="segment"` with `latency_s`, `mtu` and `loss`; edges `device` (the host's end) and `mac`. A cable between
-    two switches is an edge with `device="trunk"`.
+    Nodes have the attributes `kind="segment"`, `latency_s`, `mtu` and `loss`; edges have `device`, the host's
+    interface, and `kind="cable"`. A cable between two switches is an edge with `device="trunk"` and `kind="trunk"`.
     """
     for segment in segments:
         options = segment.options

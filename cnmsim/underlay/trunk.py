@@ -1,4 +1,4 @@
-"""Cables that are not into a switch from a host: from switch to switch, and from host to host."""
+"""Cables between two switches, and between two hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.underlay.vlans import PortVlans
 
 
 class TrunkEnd:
-    """One end of a trunk, a station of the switch it is plugged into: what it hears comes out of the other end."""
+    """One end of a trunk, attached to a switch as a station; a frame it receives leaves at the other end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -18,21 +18,19 @@ class TrunkEnd:
         self.other: TrunkEnd | None = None
 
     def plug(self, link: Carrier | None) -> None:
-        """Plug the end into a switch, or pull it (`None`)."""
+        """Connect the end to a switch, or disconnect it (`None`)."""
         self.link = link
 
     def receive(self, frame: bytes) -> None:
-        """Hand a frame to the switch at the other end."""
+        """Pass a frame to the switch at the other end."""
         if self.other is not None and self.other.link is not None:
             self.other.link.carry(frame, self.other)
 
 
 class Trunk:
-    """A cable between two switches. `latency_s`, `bandwidth_bps` and `loss` are the cable's, either way.
+    """A cable between two switches, with `latency_s`, `bandwidth_bps` and `loss` in both directions.
 
-    `vlans` is what its ports are told of VLANs on switches that have some; they carry all unless told.
-
-    Raises `ValueError` if the two are joined already, directly or through others: the frames would circle for ever.
+    `vlans` configures both ports; by default they carry all VLANs. Raises `ValueError` if the switches are connected already, directly or through others, because frames would loop for ever.
     """
 
     def __init__(
@@ -63,13 +61,13 @@ class Trunk:
         right.attach(self._ends[1], vlans=vlans, leads_to_switch=True)
 
     def unplug(self) -> None:
-        """Take the cable away."""
+        """Remove the cable."""
         self.left.detach(self._ends[0])
         self.right.detach(self._ends[1])
 
 
 def reachable(segment: Segment) -> set[Segment]:
-    """Tell which segments form one broadcast domain with this one, itself included."""
+    """Return the segments of the broadcast domain that contains `segment`, itself included."""
     found, waiting = {segment}, [segment]
     while waiting:
         for station in waiting.pop().stations:

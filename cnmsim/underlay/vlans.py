@@ -1,4 +1,4 @@
-"""VLANs of a switch: which of them a port carries, and which of them untagged there (IEEE 802.1Q-2022 §8.6)."""
+"""VLAN configuration of a switch port: which VLANs it carries, tagged or untagged (IEEE 802.1Q-2022 §8.6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import field, frozen
 
 _TAG = b"\x81\x00"
-#: The VLAN of a port that nobody set up, and of untagged frames on a trunk.
+#: The VLAN of an unconfigured port, and of untagged frames on a trunk.
 DEFAULT_VLAN = 1
 _LAST_VLAN = 4094
 
@@ -28,10 +28,9 @@ def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
 
 @frozen
 class PortVlans:
-    """The VLANs of one port. Raises `ValueError` for an impossible id.
+    """The VLANs of one port. Raises `ValueError` for an invalid id.
 
-    `native` is the VLAN of untagged frames, either way (`None`: there are none); `tagged` are those whose frames have a tag
-    on the wire (`None`: all the others).
+    `native` is the VLAN of untagged frames in both directions (`None`: untagged frames are dropped). `tagged` are the VLANs whose frames carry a tag (`None`: all others).
     """
 
     native: int | None = field(default=DEFAULT_VLAN, validator=_vlan_id)
@@ -39,38 +38,38 @@ class PortVlans:
 
     @classmethod
     def access(cls, vlan: int) -> PortVlans:
-        """Give a port for one machine that knows nothing of VLANs."""
+        """Return the configuration of an access port: one untagged VLAN."""
         return cls(vlan)
 
     @classmethod
     def trunk(cls, vlans: Iterable[int] | None = None, native: int | None = DEFAULT_VLAN) -> PortVlans:
-        """Give a port that carries several VLANs, all unless told."""
+        """Return the configuration of a trunk port, for all VLANs by default."""
         return cls(native, None if vlans is None else frozenset(vlans))
 
     @property
     def is_trunk(self) -> bool:
-        """Whether it carries tagged frames."""
+        """Whether the port carries tagged frames."""
         return self.tagged is None or bool(self.tagged)
 
     def has_tagged(self, vlan: int) -> bool:
-        """Tell whether frames of a VLAN have a tag here."""
+        """Return True if frames of a VLAN carry a tag on this port."""
         return vlan != self.native and (self.tagged is None or vlan in self.tagged)
 
     def carries(self, vlan: int) -> bool:
-        """Tell whether a VLAN is on this port."""
+        """Return True if the port carries a VLAN."""
         return vlan == self.native or self.has_tagged(vlan)
 
     def admit(self, frame: bytes) -> tuple[int, bytes] | None:
-        """Give the VLAN of a frame that came in and the frame without its tag; `None` if it may not come in."""
+        """Return the VLAN of a received frame and the frame without its tag, or `None` if the port drops it."""
         if frame[12:14] != _TAG:
             return None if self.native is None else (self.native, frame)
         vlan = int.from_bytes(frame[14:16]) & 0xFFF
-        if not vlan:  # a tag that tells the priority only
+        if not vlan:  # a priority tag
             return None if self.native is None else (self.native, frame[:12] + frame[16:])
         return (vlan, frame[:12] + frame[16:]) if self.carries(vlan) else None
 
     def emit(self, vlan: int, frame: bytes) -> bytes:
-        """Give the frame of a VLAN as it goes out of this port, which carries it."""
+        """Return the frame of a VLAN in the form in which this port sends it."""
         return frame if vlan == self.native else frame[:12] + _TAG + vlan.to_bytes(2) + frame[12:]
 
     def __str__(self) -> str:

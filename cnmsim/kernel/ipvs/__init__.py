@@ -1,4 +1,4 @@
-"""IPVS, the load balancer in Linux' kernel (net/netfilter/ipvs): virtual services, their destinations, connections."""
+"""IPVS, the load balancer of the Linux kernel (net/netfilter/ipvs): virtual services, destinations, connections."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The connection table of IPVS (ip_vs_conn.c): which destination serves which client.
+"""The connection table of IPVS (ip_vs_conn.c): the destination that serves each client.
 
-Expiry is checked when an entry is met, in virtual time: no timers.
+Expiry is checked on lookup in virtual time, without timers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ _PURGE_AT_LEAST = 1024
 class IpvsConnection:
     """One balanced flow: client, virtual and real endpoint.
 
-    `uses_conntrack` is what `net.ipv4.vs.conntrack` said when it began. `sees_replies` is false as long as no answer
-    of a destination that answers its clients directly was seen here.
+    `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false until a reply passes this host; with direct routing and tunneling replies normally bypass it.
     """
 
     protocol: int
@@ -48,16 +47,16 @@ class IpvsConnection:
 
     @property
     def request_key(self) -> ConntrackTuple:
-        """The tuple of what the client sends."""
+        """The tuple of the client's packets."""
         return self.protocol, self.client, self.virtual, self.client_port, self.virtual_port
 
     @property
     def reply_key(self) -> ConntrackTuple:
-        """The tuple of what the destination answers."""
+        """The tuple of the destination's replies."""
         return self.protocol, self.real, self.client, self.real_port, self.client_port
 
     def follow(self, packet: Packet, *, is_reply: bool) -> None:
-        """Move the TCP state by a segment, and the destination's count of active connections with it."""
+        """Update the TCP state for a segment, and the destination's connection counts."""
         if self.protocol != 6:
             return
         if is_reply:
@@ -75,7 +74,7 @@ class IpvsConnection:
 
 
 class ConnectionTable:
-    """The balanced connections of one namespace. `on_expire` is told of each that ends."""
+    """The connections of one namespace. `on_expire` is called with each connection that ends."""
 
     __slots__ = ("_clock", "_on_expire", "_purge_at", "_replies", "_requests")
 
@@ -83,7 +82,7 @@ class ConnectionTable:
         self._clock = clock
         self._on_expire = on_expire
         self._requests: dict[ConntrackTuple, IpvsConnection] = {}
-        # Two virtual services may send one client's port to one destination: the newest is found first.
+        # Two virtual services can map the same client port to the same destination; the newest connection wins.
         self._replies: dict[ConntrackTuple, list[IpvsConnection]] = {}
         self._purge_at = _PURGE_AT_LEAST
 
@@ -91,11 +90,11 @@ class ConnectionTable:
         return len(self._requests)
 
     def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Give the live connection a client's packet belongs to."""
+        """Return the live connection of a client's packet, or `None`."""
         return self._live(self._requests.get(key))
 
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Give the live connection a destination's packet belongs to."""
+        """Return the live connection of a destination's packet, or `None`."""
         while True:
             found = self._replies.get(key)
             if not found:
@@ -111,7 +110,7 @@ class ConnectionTable:
         return connection
 
     def add(self, connection: IpvsConnection) -> None:
-        """Take in a new connection; its destination counts it as inactive until its state says otherwise."""
+        """Add a new connection. Its destination counts it as inactive until its state changes."""
         self._requests[connection.request_key] = connection
         self._replies.setdefault(connection.reply_key, []).append(connection)
         connection.destination.inactive += 1
@@ -120,7 +119,7 @@ class ConnectionTable:
             self._purge_at = max(_PURGE_AT_LEAST, 2 * len(self._requests))
 
     def expire(self, connection: IpvsConnection) -> None:
-        """End a connection now."""
+        """Remove a connection now."""
         if connection.is_dead:
             return
         connection.is_dead = True
@@ -136,12 +135,12 @@ class ConnectionTable:
         self._on_expire(connection)
 
     def purge(self) -> None:
-        """End what has timed out."""
+        """Remove all expired connections."""
         now = self._clock.now_ns
         for connection in [entry for entry in self._requests.values() if entry.expires_ns <= now]:
             self.expire(connection)
 
     def entries(self) -> list[IpvsConnection]:
-        """Give the live connections, oldest first."""
+        """Return the live connections, oldest first."""
         self.purge()
         return list(self._requests.values())

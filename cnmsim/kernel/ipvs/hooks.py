@@ -1,4 +1,4 @@
-"""What IPVS does to packets at netfilter's hooks (ip_vs_core.c)."""
+"""The netfilter hooks of IPVS (ip_vs_core.c)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 _BALANCED = frozenset({6, 17})
 _ICMP = frozenset({1, 58})
-#: States of a connection both ends have closed.
+#: States after both ends have closed the connection.
 _OVER = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
 
 
 class Hooks:
-    """The steps of one namespace's packet path that are IPVS's. Each answers whether the packet goes on here."""
+    """The hook functions of one namespace. Each returns True if the packet continues on its normal path."""
 
     __slots__ = ("_connections", "_ipvs", "_namespace", "_transmitter")
 
@@ -40,7 +40,7 @@ class Hooks:
         self._transmitter = Transmitter(namespace)
 
     def request(self, packet: Packet) -> bool:
-        """Take what a client sends, at INPUT and OUTPUT (ip_vs_in_hook). `False`: it went another way, or ended."""
+        """Balance a client's packet at INPUT and OUTPUT (ip_vs_in_hook). Return False if IPVS sent or dropped it."""
         if packet.is_ipvs or self._ipvs.sysctl("backup_only"):
             return True
         protocol = packet.protocol
@@ -75,7 +75,7 @@ class Hooks:
         return self._transmitter.send(packet, connection)
 
     def reply(self, packet: Packet) -> bool:
-        """Take what a destination answers, at INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
+        """Translate a destination's reply at INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
         if packet.is_ipvs:
             return True
         protocol = packet.protocol
@@ -90,7 +90,7 @@ class Hooks:
         return True
 
     def forward_error(self, packet: Packet) -> bool:
-        """Take a client's ICMP error, at INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
+        """Process a client's ICMP error at INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
         if packet.is_ipvs or packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -101,7 +101,7 @@ class Hooks:
         return self._transmitter.send_error(packet, connection)
 
     def _reply_error(self, packet: Packet) -> bool:
-        """Take an ICMP error about a packet to a destination (ip_vs_out_icmp)."""
+        """Process an ICMP error about a packet to a destination (ip_vs_out_icmp)."""
         if packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -112,13 +112,13 @@ class Hooks:
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
-        """Give the connection of a balanced request on its way to the destination, as xt_ipvs looks it up."""
+        """Return the connection of a balanced request that is already addressed to its destination, as xt_ipvs does."""
         return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
 
     # --- connections ---------------------------------------------------------------------------------------------
 
     def _service_of(self, packet: Packet) -> Service | None:
-        """Find the service a new flow is for: by mark first, then by address (ip_vs_service_find)."""
+        """Return the service for a new flow: by mark first, then by address (ip_vs_service_find)."""
         dst = packet.dst
         flags = packet.tcp_flags
         if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.sysctl("sloppy_tcp"))):
@@ -130,7 +130,10 @@ class Hooks:
         return marked or find((packet.family, 0, packet.protocol, dst, packet.dport))
 
     def _schedule(self, packet: Packet, service: Service) -> IpvsConnection | None:
-        """Choose a destination for a new flow; without one its sender is told (ip_vs_schedule, ip_vs_leave)."""
+        """Create a connection to a chosen destination.
+
+        Without a destination the packet is rejected and `None` returned (ip_vs_schedule, ip_vs_leave).
+        """
         destination = service.scheduler.choose(service.destinations)
         if destination is None:
             self._refuse(packet, service)
@@ -166,7 +169,7 @@ class Hooks:
         namespace.send_icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
 
     def _is_rescheduled(self, connection: IpvsConnection) -> bool:
-        """Tell whether a SYN on a known flow is to be scheduled again (is_new_conn_expected)."""
+        """Return True if a SYN on a known flow must be scheduled again (is_new_conn_expected)."""
         if self._ipvs.sysctl("expire_nodest_conn") and not connection.destination.weight:
             return True
         mode = self._ipvs.sysctl("conn_reuse_mode")
@@ -176,7 +179,7 @@ class Hooks:
         )
 
     def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
-        """Note that a new connection from a port goes where the last one from it went."""
+        """Report that a new connection from a client port goes to the destination of the previous one."""
         if self._namespace.clock.context is not None and connection.state in _OVER:
             kept = endpoint_text(connection.real, connection.real_port)
             self._namespace.report(
@@ -185,7 +188,10 @@ class Hooks:
             )  # fmt: skip
 
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
-        """End a connection so that its packet begins another. `True`: conntrack holds the old way, so it is dropped."""
+        """Expire a connection, so that its packet starts a new one.
+
+        Return True if conntrack still holds the old translation; the packet is then dropped.
+        """
         tracked = packet.connection
         is_bound = connection.uses_conntrack and tracked is not None and tracked.is_confirmed
         connection.uses_conntrack = is_bound
@@ -204,7 +210,7 @@ class Hooks:
         )  # fmt: skip
 
     def _count(self, packet: Packet, connection: IpvsConnection, *, is_reply: bool) -> None:
-        """Count a packet, and let its connection live on from now."""
+        """Count a packet and restart the timeout of its connection."""
         destination = connection.destination
         size = len(packet.data)
         for counters in (destination.counters, destination.service.counters):

@@ -1,4 +1,4 @@
-"""ICMP errors about balanced packets: the packet they quote is translated with them (ip_vs_nat_icmp)."""
+"""Translation of ICMP errors about balanced packets, and of the packets they quote (ip_vs_nat_icmp)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from cnmsim.kernel.netfilter.nat import quoted_with
 from cnmsim.kernel.netfilter.tuples import quoted_header
 from cnmsim.kernel.skbuff import Packet
 
-#: Destination unreachable, source quench, time exceeded; in ICMPv6 unreachable, too big, time exceeded.
+#: Destination unreachable, source quench, time exceeded; for ICMPv6 unreachable, too big, time exceeded.
 ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
 
 
 def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
-    """Give an error that goes to the client the virtual endpoint, one that goes to a destination the real one.
+    """Translate an ICMP error, and the packet it quotes, to the virtual or the real endpoint.
 
-    Towards the client the error's source and the quoted destination change; the other way round its destination and
-    the quoted source do.
+    Towards the client the error's source and the quoted destination change; towards a destination, the error's
+    destination and the quoted source.
     """
     message = packet.payload
     quoted = message[8:]
     header = quoted_header(packet.family, quoted)
-    assert header is not None  # it was read to find the connection
+    assert header is not None  # parsed before, to find the connection
     inner = quoted_with(packet.family, quoted, header, address, port, is_source=not to_client)
     if to_client:
         packet.translate(src=address)

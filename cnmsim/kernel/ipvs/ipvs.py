@@ -1,4 +1,4 @@
-"""IPVS of one namespace: its services, their destinations and its settings (ip_vs_ctl.c)."""
+"""IPVS of one namespace: configuration of services and destinations (ip_vs_ctl.c)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ _SHARED = "destinations"
 class Ipvs:
     """The load balancer of one namespace.
 
-    `hooks` is what it does to packets. `generation` moves whenever a service or a destination changes. Nothing is hooked
-    into the packet path before the first service and after the last connection of the last.
+    `hooks` processes packets. `generation` changes whenever a service or a destination changes. The hooks are registered with netfilter from the first service until the last connection ends.
     """
 
     __slots__ = (
@@ -58,11 +57,11 @@ class Ipvs:
 
     @property
     def services(self) -> list[Service]:
-        """Its services, in the order they were added."""
+        """The services in the order of their creation."""
         return list(self._services.values())
 
     def find(self, key: ServiceKey) -> Service | None:
-        """Give the service with that key, or `None`."""
+        """Return the service with that key, or `None`."""
         return self._services.get(key)
 
     # --- services and destinations -------------------------------------------------------------------------------
@@ -78,11 +77,13 @@ class Ipvs:
         family: int = 4,
         intern_key: Hashable = None,
     ) -> Service:
-        """Add a virtual service: by `fwmark` (and `family`, 4 or 6), or by `protocol` (tcp, udp), `address` and `port`.
+        """Add a virtual service by firewall mark, or by protocol, address and port.
 
-        Those of other namespaces that were added with the same `intern_key` will have much the same destinations, and room is saved.
-        Raises `OSError`: EEXIST if there is one, ENOENT for an unknown scheduler, EINVAL for port 0, EAFNOSUPPORT for
-        an address that is none, EPROTONOSUPPORT for another protocol.
+        The former takes `fwmark` and `family` (4 or 6), the latter `protocol` (tcp, udp), `address` and `port`.
+
+        Services of other namespaces with the same `intern_key` are expected to have mostly the same destinations, and
+        share their storage. Raises `OSError`: EEXIST if the service exists, ENOENT for an unknown scheduler, EINVAL
+        for port 0, EAFNOSUPPORT for an invalid address, EPROTONOSUPPORT for another protocol.
         """
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
@@ -108,7 +109,7 @@ class Ipvs:
         return created
 
     def edit_service(self, service: Service, *, scheduler: str) -> None:
-        """Give a service another scheduler. Raises `OSError`: ESRCH without the service, ENOENT for the scheduler."""
+        """Change the scheduler of a service. Raises `OSError`: ESRCH without the service, ENOENT for the scheduler."""
         self._known(service)
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
@@ -120,7 +121,7 @@ class Ipvs:
         self._changed()
 
     def remove_service(self, service: Service) -> None:
-        """Remove a service and its destinations. Raises `OSError(ESRCH)` if it is not here."""
+        """Remove a service and its destinations. Raises `OSError(ESRCH)` if it does not exist."""
         self._known(service)
         del self._services[service.key]
         for destination in service.clear():
@@ -129,19 +130,19 @@ class Ipvs:
         self._changed()
 
     def clear(self) -> None:
-        """Remove every service, as `ipvsadm -C`."""
+        """Remove every service, as `ipvsadm -C` does."""
         for service in self.services:
             self.remove_service(service)
 
     def _release(self) -> None:
-        """Let go what is kept together with other namespaces: this one is gone."""
+        """Release the storage shared with other namespaces, because this one is destroyed."""
         for service in self.services:
             service.clear()
 
     def find_service(
         self, *, fwmark: int = 0, protocol: str = "", address: str = "", port: int = 0, family: int = 4
     ) -> Service:
-        """Give the service that was added with these. Raises `OSError(ESRCH)` if there is none."""
+        """Return the service that was added with these arguments. Raises `OSError(ESRCH)` if there is none."""
         if fwmark:
             key = (family, fwmark, 0, b"", 0)
         else:
@@ -157,9 +158,9 @@ class Ipvs:
     ) -> None:
         """Add a real server; `method` is masq, dr or tunnel.
 
-        A port other than the service's counts with masquerading only; 0 keeps the one a client asked for. Raises
-        `OSError`: ESRCH without the service, EEXIST if it is there, EINVAL for another family, ERANGE for a weight below
-        zero.
+        A port other than the service's takes effect only with masquerading; 0 keeps the port of the request. Raises
+        `OSError`: ESRCH without the service, EEXIST if the destination exists, EINVAL for another address family,
+        ERANGE for a negative weight.
         """
         self._known(service)
         raw, terms = _address(address), destination_parameters(weight, method)
@@ -170,7 +171,7 @@ class Ipvs:
             raise OSError(errno.ERANGE, "Numerical result out of range")
         if service.port and (forward is not Method.MASQUERADING or not port):
             port = service.port
-        # One that is there is never in the trash.
+        # An existing destination is never in the trash.
         destination = self._from_trash(service, raw, port)
         if destination is None:
             if not service.add_entry(raw, port, terms):
@@ -185,9 +186,9 @@ class Ipvs:
     def update_destination(
         self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
     ) -> None:
-        """Give a real server another weight or method; connections keep the method they began with.
+        """Change the weight or method of a real server. Existing connections keep their method.
 
-        Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a weight below zero.
+        Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a negative weight.
         """
         self._known(service)
         raw, port = _address(address), port or service.port
@@ -201,8 +202,8 @@ class Ipvs:
     def remove_destination(self, service: Service, address: str | Address, *, port: int = 0) -> None:
         """Remove a real server.
 
-        Its connections end at once with `expire_nodest_conn`, else their packets are dropped until they time out.
-        Raises `OSError`: ESRCH without the service, ENOENT without the destination.
+        With `expire_nodest_conn` its connections end at once; otherwise their packets are dropped until they time
+        out. Raises `OSError`: ESRCH without the service, ENOENT without the destination.
         """
         self._known(service)
         raw, port = _address(address), port or service.port
@@ -215,7 +216,7 @@ class Ipvs:
         self.generation += 1
 
     def set_timeouts(self, tcp_s: int, tcp_fin_s: int, udp_s: int) -> None:
-        """Set the timeouts, in seconds, of established TCP, of TCP after a FIN and of UDP; 0 leaves one as it is."""
+        """Set the timeouts, in seconds, of established TCP, of TCP after a FIN and of UDP; 0 leaves one unchanged."""
         for state, seconds in (
             (IpvsState.ESTABLISHED, tcp_s), (IpvsState.FIN_WAIT, tcp_fin_s), (IpvsState.UDP, udp_s),
         ):  # fmt: skip
@@ -229,16 +230,16 @@ class Ipvs:
         return known[IpvsState.ESTABLISHED], known[IpvsState.FIN_WAIT], known[IpvsState.UDP]
 
     def lifetime_s(self, state: IpvsState) -> int:
-        """Give how long a connection in that state lives without a packet, in seconds."""
+        """Return the timeout of a connection in a state, in seconds."""
         return self._timeouts[state]
 
     def remaining_s(self, connection: IpvsConnection) -> int:
-        """Give the whole seconds until a connection expires."""
+        """Return the seconds until a connection expires, rounded down."""
         return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is neither a service nor a connection."""
+        """Whether there are neither services nor connections."""
         return not self._services and not len(self.connections)
 
     def _known(self, service: Service) -> None:
@@ -251,7 +252,7 @@ class Ipvs:
             self._trash.append(destination)
 
     def _from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
-        """Take back a destination that was removed while it still had connections: they go on with it."""
+        """Restore a destination that was removed while it had connections, which then continue."""
         if len(self.connections):
             self.connections.purge()
         if not self._trash:
@@ -276,7 +277,7 @@ class Ipvs:
         netfilter.rules_changed()
 
     def _expired(self, connection: IpvsConnection) -> None:
-        """Let conntrack forget what IPVS forgot (ip_vs_conn_drop_conntrack)."""
+        """Delete the conntrack entry of an expired connection (ip_vs_conn_drop_conntrack)."""
         if connection.uses_conntrack:
             conntrack = self._namespace.netfilter.conntrack
             tracked = conntrack.find(connection.request_key)
@@ -286,7 +287,7 @@ class Ipvs:
             self._changed()
 
     def sysctl(self, name: str) -> int:
-        """Give the value of one of its sysctls that are numbers, by the last part of its name."""
+        """Return the value of a numeric sysctl below net.ipv4.vs."""
         generation = self._namespace.generation
         if generation != self._sysctls_generation:
             self._sysctls.clear()

@@ -1,6 +1,6 @@
-"""Choosing a destination for a new connection (ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lc.c, ip_vs_wlc.c).
+"""Schedulers, which choose the destination of a new connection (ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lc.c, ip_vs_wlc.c).
 
-Each service has a scheduler of its own: the round-robin position belongs to the service, in one namespace.
+Each service has its own scheduler: the round-robin position belongs to the service in one namespace.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 class Scheduler(ABC):
-    """What all schedulers have; the list they are given is the service's, newest destination first."""
+    """The interface of schedulers. `destinations` is always the service's list, newest first."""
 
     __slots__ = ()
     name: ClassVar[str]
-    #: Whether `changed` does anything.
+    #: Whether the scheduler implements `changed`.
     tracks_changes: ClassVar[bool] = False
 
     @abstractmethod
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Give the destination of the next connection, `None` if none has a weight."""
+        """Return the destination of the next connection, `None` if all weights are 0."""
 
     def changed(self, destinations: list[Destination]) -> None:  # noqa: B027 - few schedulers care
-        """Take note that a destination came or has another weight."""
+        """Handle a destination that was added or has a new weight."""
 
     def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:  # noqa: B027
-        """Take note that `gone` was taken out of the list, where it stood at index `at`."""
+        """Handle the removal of `gone`, which was at index `at` of the list."""
 
 
 class RoundRobin(Scheduler):
-    """`rr`: one after the other, weights only tell zero from not zero."""
+    """`rr`: each destination in turn; a weight of 0 excludes one, other weights have no effect."""
 
     __slots__ = ("_last",)
     name = "rr"
@@ -42,7 +42,7 @@ class RoundRobin(Scheduler):
         self._last: Destination | None = None
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Give the first with a weight after the last chosen, going round once."""
+        """Return the next destination with a weight after the last one."""
         start = 0 if self._last is None else destinations.index(self._last) + 1
         for destination in (*destinations[start:], *destinations[:start]):
             if destination.weight > 0:
@@ -51,13 +51,13 @@ class RoundRobin(Scheduler):
         return None
 
     def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:
-        """Step back to the one before, so that the one after comes next."""
+        """Step back if the last chosen destination was removed, so that its successor is next."""
         if self._last is gone:
             self._last = destinations[at - 1] if at else None
 
 
 class WeightedRoundRobin(Scheduler):
-    """`wrr`: rounds in which the bar falls from the highest weight, by the weights' common divisor."""
+    """`wrr`: rounds in which a threshold falls from the highest weight in steps of the weights' greatest common divisor."""
 
     __slots__ = ("_bar", "_highest", "_last", "_step")
     name = "wrr"
@@ -69,7 +69,7 @@ class WeightedRoundRobin(Scheduler):
         self._step = 1
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Give the next destination whose weight reaches the bar, lowering the bar after each round."""
+        """Return the next destination whose weight reaches the threshold, lowering the threshold after each round."""
         if not self._highest:
             return None
         start = 0 if self._last is None else destinations.index(self._last) + 1
@@ -84,12 +84,12 @@ class WeightedRoundRobin(Scheduler):
                 self._bar = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
-        """Begin a new round, with the bar where it was if the weights allow it."""
+        """Start a new round, keeping the threshold if the weights allow it."""
         self._last = None
         self._measure(destinations)
 
     def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:  # noqa: ARG002
-        """Do the same for a destination that went."""
+        """Start a new round, as after a change."""
         self.changed(destinations)
 
     def _measure(self, destinations: list[Destination]) -> None:
@@ -103,25 +103,25 @@ class WeightedRoundRobin(Scheduler):
 
 
 class LeastConnection(Scheduler):
-    """`lc`: the one with the fewest connections."""
+    """`lc`: the destination with the fewest connections."""
 
     __slots__ = ()
     name = "lc"
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Give the least loaded with a weight, the newest of equals."""
+        """Return the least loaded destination with a weight, the newest of equals."""
         able = [destination for destination in destinations if destination.weight > 0]
         return min(able, key=lambda destination: destination.overhead, default=None)
 
 
 class WeightedLeastConnection(Scheduler):
-    """`wlc`: the one with the fewest connections for its weight. ipvsadm's default."""
+    """`wlc`: the destination with the fewest connections in proportion to its weight; the default of ipvsadm."""
 
     __slots__ = ()
     name = "wlc"
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Give the least loaded for its weight, the newest of equals."""
+        """Return the destination with the least load in proportion to its weight, the newest of equals."""
         least: Destination | None = None
         for destination in destinations:
             if destination.weight > 0 and (

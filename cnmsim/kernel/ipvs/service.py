@@ -14,13 +14,13 @@ from cnmsim.kernel.interning import InternedMultiMap
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.scheduler import Scheduler
 
-#: The protocols that are balanced; ICMP to a virtual address is answered by the balancer itself.
+#: The balanced protocols; the load balancer itself answers ICMP to a virtual address.
 PROTOCOLS = {"tcp": 6, "udp": 17}
 PROTOCOL_NAMES = {number: name.upper() for name, number in PROTOCOLS.items()}
 
 
 class Method(Enum):
-    """How packets reach a destination; the value is what drivers call it."""
+    """The packet forwarding method of a destination; the value is libnetwork's name for it."""
 
     MASQUERADING = "masq"
     DIRECT_ROUTING = "dr"
@@ -28,18 +28,18 @@ class Method(Enum):
 
     @property
     def title(self) -> str:
-        """What `ipvsadm -L` prints."""
+        """The name in `ipvsadm -L`."""
         return {"masq": "Masq", "dr": "Route", "tunnel": "Tunnel"}[self.value]
 
     @property
     def match_name(self) -> str:
-        """What the iptables match `ipvs --vmethod` calls it."""
+        """The name in the iptables match `ipvs --vmethod`."""
         return {"masq": "MASQ", "dr": "GATE", "tunnel": "IPIP"}[self.value]
 
 
 @define(eq=False)
 class Counters:
-    """What `ipvsadm --stats` prints: connections, packets and bytes (of whole IP packets) in and out."""
+    """The counters of `ipvsadm --stats`: connections, packets and bytes (of whole IP packets) in and out."""
 
     connections: int = 0
     in_packets: int = 0
@@ -48,12 +48,12 @@ class Counters:
     out_bytes: int = 0
 
     def zero(self) -> None:
-        """Begin anew, as `ipvsadm -Z`."""
+        """Reset the counters, as `ipvsadm -Z` does."""
         self.connections = self.in_packets = self.out_packets = self.in_bytes = self.out_bytes = 0
 
 
 def endpoint_text(address: Address, port: int) -> str:
-    """Write `10.0.1.4:80` or `[fd01::4]:80`."""
+    """Format `10.0.1.4:80` or `[fd01::4]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
 
 
@@ -61,8 +61,7 @@ def endpoint_text(address: Address, port: int) -> str:
 class Destination:
     """A real server of one service.
 
-    `port` 0 keeps the port a packet came to. `weight` 0 gives it no new connections. `active` and `inactive` count its
-    connections. `is_available` turns false when it is removed while connections still refer to it.
+    `port` 0 keeps the port of the request. `weight` 0 excludes the server from new connections. `active` and `inactive` count its connections. `is_available` becomes false when it is removed while connections still refer to it.
     """
 
     address: Address
@@ -77,24 +76,24 @@ class Destination:
 
     @property
     def overhead(self) -> int:
-        """Its load as the least-connection schedulers count it (ip_vs_dest_conn_overhead)."""
+        """The load as the least-connection schedulers compute it (ip_vs_dest_conn_overhead)."""
         return (self.active << 8) + self.inactive
 
     def __str__(self) -> str:
         return f"{endpoint_text(self.address, self.port)} {self.method.title} weight {self.weight}"
 
 
-#: What tells services of one namespace apart: family, firewall mark, protocol, address, port.
+#: The key of a service in its namespace: family, firewall mark, protocol, address, port.
 ServiceKey = tuple[int, int, int, Address, int]
-#: What tells destinations of one service apart: address and port.
+#: The key of a destination in its service: address and port.
 DestinationKey = tuple[Address, int]
-#: What a destination is added with: weight and method.
+#: The configuration of a destination: weight and method.
 DestinationParameters = tuple[int, Method]
 
 
 @lru_cache(maxsize=1024)
 def destination_parameters(weight: int, method: str) -> DestinationParameters:
-    """Give what a destination is added with: one object for all that are added with the same."""
+    """Return weight and method as one shared object for equal arguments."""
     return weight, Method(method)
 
 
@@ -109,19 +108,19 @@ class Service:
     address: Address = b""
     port: int = 0
     counters: Counters = field(factory=Counters)
-    #: The destinations as they were added, until somebody looks at one: most nodes of a large swarm never balance the load of
-    #: most services.
+    #: Destinations in compact form until the first access creates `Destination` objects: most nodes of a large swarm
+    #: never balance most services.
     _entries: InternedMultiMap[DestinationKey, DestinationParameters] = field(factory=InternedMultiMap)
     _materialised: list[Destination] | None = field(default=None, init=False)
 
     @property
     def key(self) -> ServiceKey:
-        """What tells services of one namespace apart."""
+        """The key of the service in its namespace."""
         return self.family, self.fwmark, self.protocol, self.address, self.port
 
     @property
     def destinations(self) -> list[Destination]:
-        """Its destinations in the kernel's order, the newest first: that is the order schedulers take them in."""
+        """The destinations in the order of the kernel and its schedulers: newest first."""
         if self._materialised is None:
             entries = [(*place, *terms) for place, terms in self._entries.items()]
             self._materialised = [Destination(*each, self) for each in reversed(entries)]
@@ -134,7 +133,7 @@ class Service:
         return f"{PROTOCOL_NAMES[self.protocol]} {endpoint_text(self.address, self.port)} {self.scheduler.name}"
 
     def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
-        """Take in a destination that never was one, as the newest; `False` if there is one with that address and port."""
+        """Add a new destination. Return False if one with that address and port exists."""
         if self._materialised is None and not self.scheduler.tracks_changes:
             return self._entries.add_key((address, port), terms)
         if self.find(address, port) is not None:
@@ -143,18 +142,18 @@ class Service:
         return True
 
     def add(self, destination: Destination) -> None:
-        """Take in a destination, as the newest."""
+        """Add a destination object at the head of the list."""
         self.destinations.insert(0, destination)
         self.scheduler.changed(self.destinations)
 
     def has(self, address: Address, port: int) -> bool:
-        """Tell whether there is a destination with that address and port."""
+        """Return True if there is a destination with that address and port."""
         if self._materialised is None:
             return (address, port) in self._entries
         return self.find(address, port) is not None
 
     def change(self, address: Address, port: int, terms: DestinationParameters) -> None:
-        """Give the destination with that address and port another weight and method."""
+        """Set weight and method of the destination with that address and port."""
         if self._materialised is None:
             self._entries.set((address, port), terms)
             return
@@ -164,7 +163,7 @@ class Service:
         self.scheduler.changed(self._materialised)
 
     def remove(self, address: Address, port: int) -> Destination | None:
-        """Take out the destination with that address and port: gives it, unless it has never been looked at."""
+        """Remove the destination with that address and port. Return it, or `None` if no object was created for it."""
         if self._materialised is None:
             self._entries.pop((address, port))
             return None
@@ -176,13 +175,13 @@ class Service:
         return gone
 
     def clear(self) -> list[Destination]:
-        """Take out all destinations: gives those that have been looked at."""
+        """Remove all destinations. Return those for which objects were created."""
         used, self._materialised = self._materialised or [], []
         self._entries.clear()
         return used
 
     def find(self, address: Address, port: int) -> Destination | None:
-        """Give the destination with that address and port, or `None`."""
+        """Return the destination with that address and port, or `None`."""
         for each in self.destinations:
             if each.address == address and each.port == port:
                 return each

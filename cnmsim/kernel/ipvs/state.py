@@ -1,4 +1,4 @@
-"""The states of a balanced connection and how long each lasts (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
+"""The states of a balanced connection and their timeouts (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
 
 
 class IpvsState(IntEnum):
-    """The TCP states, and UDP's only one."""
+    """The TCP states, and the only state of UDP."""
 
     NONE = 0
     ESTABLISHED = 1
@@ -24,7 +24,7 @@ class IpvsState(IntEnum):
     UDP = 11
 
 
-#: How long a connection lives in a state without a packet, in seconds.
+#: The timeout of each state in seconds (tcp_timeouts and udp_timeouts).
 TIMEOUTS_S: dict[IpvsState, int] = {
     IpvsState.NONE: 2,
     IpvsState.ESTABLISHED: 900,
@@ -50,12 +50,13 @@ _SHORT = {
 
 
 def _table(text: str) -> dict[str, tuple[IpvsState, ...]]:
-    """Read rows `flag: next state by old state`, old states in the order of `IpvsState`."""
+    """Parse rows `flag: next state by old state`, with old states in the order of `IpvsState`."""
     rows = (line.split() for line in text.strip().splitlines())
     return {row[0]: tuple(_SHORT[name] for name in row[1:]) for row in rows}
 
 
-#: Next states by direction and flag. From the client; from the server; from the client where answers pass us by.
+#: Next states by direction and flag: from the client, from the server, and from the client while replies bypass this
+#: host.
 REQUEST = _table("""
     syn SR ES ES SR SR SR SR SR SR SR SR
     fin CL CW SS TW TW TW CL CW LA LI TW
@@ -77,7 +78,7 @@ REQUEST_ONLY = _table("""
 
 
 def next_state(old: IpvsState, flags: int, table: dict[str, tuple[IpvsState, ...]]) -> IpvsState:
-    """Give the state after a segment with these TCP flags."""
+    """Return the state after a segment with these TCP flags."""
     for bit, name in ((TCP_RST, "rst"), (TCP_SYN, "syn"), (TCP_FIN, "fin"), (TCP_ACK, "ack")):
         if flags & bit:
             return table[name][old]

@@ -1,10 +1,10 @@
-"""The sysctls of IPVS, below net.ipv4.vs of every namespace once IPVS is there (ip_vs_ctl.c)."""
+"""The sysctls of IPVS below net.ipv4.vs, present in a namespace once IPVS is in use (ip_vs_ctl.c)."""
 
 from __future__ import annotations
 
 PREFIX = "net.ipv4.vs."
 
-#: Names and what they are on a fresh Linux 6.12.
+#: Names and defaults of Linux 6.12.
 DEFAULTS: dict[str, str] = {
     f"{PREFIX}{name}": value
     for name, value in {

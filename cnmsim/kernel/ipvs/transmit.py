@@ -21,9 +21,9 @@ _IPIP = {4: 4, 6: 41}
 
 
 class Transmitter:
-    """Brings requests of one namespace to their destinations.
+    """Sends the requests of one namespace to their destinations.
 
-    Its methods answer what a netfilter step does: `True`, the packet goes on here; `False`, it is on its way or gone.
+    Its methods return True if the packet continues on its normal path, False if it was sent or dropped.
     """
 
     __slots__ = ("_namespace",)
@@ -50,7 +50,7 @@ class Transmitter:
         return False
 
     def send_error(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a client's ICMP error, about what it got from the virtual endpoint, to the destination."""
+        """Send a client's ICMP error about a reply to the destination."""
         if connection.method is not Method.MASQUERADING:
             return self.send(packet, connection)
         is_here = self._namespace.is_local(connection.real)
@@ -67,7 +67,7 @@ class Transmitter:
         return False
 
     def answer(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Give a destination's packet the virtual endpoint as its source; it then goes on as it was going."""
+        """Translate the source of a destination's packet to the virtual endpoint."""
         if connection.method is Method.MASQUERADING:
             before = packet.summary() if self._namespace.clock.context is not None else ""
             packet.translate(src=connection.virtual, sport=connection.virtual_port)
@@ -76,7 +76,7 @@ class Transmitter:
         self._mark(packet, connection)
 
     def answer_error(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Let an ICMP error about a packet to the destination come from the virtual endpoint."""
+        """Translate the source of an ICMP error about a packet to the destination to the virtual endpoint."""
         if connection.method is Method.MASQUERADING:
             before = packet.summary() if self._namespace.clock.context is not None else ""
             translate_error(packet, connection.virtual, connection.virtual_port, to_client=True)
@@ -93,7 +93,7 @@ class Transmitter:
     # --- routes --------------------------------------------------------------------------------------------------
 
     def _route(self, packet: Packet, connection: IpvsConnection, overhead: int = 0) -> bool:
-        """Route a packet to the real server, as a router does: `False` if it ended here (__ip_vs_get_out_rt)."""
+        """Route a packet to the real server as a router does (__ip_vs_get_out_rt). Return False if it was dropped."""
         namespace = self._namespace
         family = packet.family
         route = namespace.find_route(connection.real, mark=packet.mark)
@@ -125,7 +125,7 @@ class Transmitter:
         return True
 
     def _tunnel(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a packet inside another IP packet to the real server (RFC 2003, RFC 2473)."""
+        """Encapsulate a packet in another IP packet to the real server (RFC 2003, RFC 2473)."""
         namespace = self._namespace
         if namespace.is_local(connection.real):
             self._mark_request(packet, connection)
@@ -153,7 +153,10 @@ class Transmitter:
     # --- conntrack -----------------------------------------------------------------------------------------------
 
     def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Mark a request as balanced, and let conntrack expect the destination's answer (ip_vs_update_conntrack)."""
+        """Mark a request as balanced and update its conntrack entry.
+
+        Conntrack then expects the reply from the destination (ip_vs_update_conntrack).
+        """
         self._mark(packet, connection)
         tracked = packet.connection
         if (

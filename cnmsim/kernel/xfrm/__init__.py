@@ -1,6 +1,6 @@
 """IPsec of a network namespace: states (SAs), policies, and ESP in transport mode (RFC 4301, 4303, 4106).
 
-Only what overlay networks need is modelled: AES-GCM, IPv4 and IPv6 without extension headers, transport mode. Tunnel and
+Modelled is what overlay networks need: AES-GCM, IPv4 and IPv6 without extension headers, transport mode. Tunnel and
 BEET mode, AH, IPComp, IKE and forwarded packets are not.
 """
 

@@ -1,6 +1,6 @@
-"""ESP with AES-GCM (RFC 4303, RFC 4106): sealing and opening the payload of one packet.
+"""ESP with AES-GCM (RFC 4303, RFC 4106): encryption and decryption of one packet's payload.
 
-The cipher is that of the `cryptography` package, which is needed only where encryption is used.
+The cipher is that of the `cryptography` package, which is required only where encryption is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SALT_LENGTH = 4
 IV_LENGTH = 8
 HEADER_LENGTH = 8
-#: What ESP with a 64-bit check value adds to a payload, without padding: SPI, sequence, IV, pad length, next header, ICV.
+#: The bytes that ESP with a 64-bit check value adds to a payload, without padding: SPI, sequence, IV, pad length,
+#: next header, ICV.
 OVERHEAD = HEADER_LENGTH + IV_LENGTH + 2 + 8
 
 _HEADER = Struct("!II")
@@ -26,7 +27,7 @@ ICV_LENGTHS = (8, 12, 16)
 
 
 class IntegrityError(ValueError):
-    """The check value does not fit: another key, or the packet was altered."""
+    """Raised if the check value is wrong, because of another key or an altered packet."""
 
 
 @cache
@@ -39,12 +40,12 @@ def _package() -> Any:
 
 
 def is_available() -> bool:
-    """Tell whether this machine can encrypt: whether the `cryptography` package is installed."""
+    """Return True if the `cryptography` package is installed."""
     return _package() is not None
 
 
 class Cipher:
-    """AES-GCM under one key: 16, 24 or 32 bytes and 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes.
+    """AES-GCM with one key: 16, 24 or 32 bytes followed by 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes.
 
     Raises `OSError`: EINVAL for other lengths, ENOSYS where the `cryptography` package is missing.
     """
@@ -65,7 +66,7 @@ class Cipher:
         self.icv_length = icv_length
 
     def seal(self, spi: int, sequence: int, iv: bytes, payload: bytes, next_header: int) -> bytes:
-        """Make an ESP packet's payload around `payload`, padded to whole words (RFC 4303 section 2.4)."""
+        """Encrypt `payload`, padded to whole words, and return the payload of the ESP packet (RFC 4303 §2.4)."""
         pad = -(len(payload) + 2) % 4
         plain = payload + bytes(range(1, pad + 1)) + bytes((pad, next_header))
         header = _HEADER.pack(spi, sequence)
@@ -73,9 +74,10 @@ class Cipher:
         return header + iv + sealed[: len(plain) + self.icv_length]
 
     def open(self, message: bytes) -> tuple[bytes, int]:
-        """Give the payload inside an ESP payload, and its protocol.
+        """Decrypt the payload of an ESP packet. Return the inner payload and its protocol number.
 
-        Raises `IntegrityError` if the check value is wrong, `ValueError` if it is too short or wrongly padded.
+        Raises `IntegrityError` if the check value is wrong, `ValueError` if the message is too short or its padding
+        invalid.
         """
         if len(message) < HEADER_LENGTH + IV_LENGTH + 2 + self.icv_length:
             raise ValueError("truncated ESP packet")
@@ -88,8 +90,9 @@ class Cipher:
         return plain[: len(plain) - pad - 2], next_header
 
     def _decrypt(self, header: bytes, nonce: bytes, sealed: bytes, icv: bytes) -> bytes:
-        # GCM is a stream cipher: sealing what is sealed gives the text, and sealing that its check value. The package's
-        # own decryption knows only check values of 16 bytes, its general one that knows others is many times slower.
+        # GCM is a stream cipher: encrypting the ciphertext returns the plaintext, and encrypting that the check
+        # value. The package's fast decryption supports only 16-byte check values; the one that supports others is
+        # many times slower.
         plain: bytes = self._aead.encrypt(nonce, sealed, None)[: len(sealed)]
         if not compare_digest(self._aead.encrypt(nonce, plain, header)[len(plain) :][: self.icv_length], icv):
             raise IntegrityError("integrity check failed")
@@ -97,6 +100,6 @@ class Cipher:
 
 
 def header_of(message: bytes) -> tuple[int, int]:
-    """Give SPI and sequence number of an ESP payload of at least 8 bytes."""
+    """Return SPI and sequence number of an ESP payload of at least 8 bytes."""
     spi, sequence = _HEADER.unpack_from(message)
     return spi, sequence

@@ -1,8 +1,9 @@
-"""IPsec in the way of packets: which policy and state a packet meets, and what becomes of it.
+"""The IPsec layer of the packet path: lookup of policies and states, encryption and decryption.
 
-Source: net/xfrm/xfrm_{policy,input,output}.c and net/ipv4/xfrm4_{input,output}.c of Linux 6.1. A packet that starts here
-meets the policies with the mark that OUTPUT gave it; it passes POSTROUTING, is sealed, and passes OUTPUT and POSTROUTING
-again as ESP. A packet that comes in passes INPUT as ESP, is opened, and passes PREROUTING and INPUT as what was inside.
+Source: net/xfrm/xfrm_{policy,input,output}.c and net/ipv4/xfrm4_{input,output}.c of Linux 6.1. A locally generated
+packet is matched against the policies with the mark that OUTPUT set; it passes POSTROUTING, is encrypted, and passes
+OUTPUT and POSTROUTING again as ESP. A received packet passes INPUT as ESP, is decrypted, and passes PREROUTING and
+INPUT as the inner packet.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ class StatisticsFile(File):
 
     @property
     def content(self) -> bytes:
-        """The counters as they are now, a line each."""
+        """The current counters, one a line."""
         return "".join(f"{name:<24}\t{value}\n" for name, value in self._xfrm.counters.items()).encode()
 
     @content.setter
-    def content(self, written: bytes) -> None:  # noqa: ARG002 - a file nobody writes
+    def content(self, written: bytes) -> None:  # noqa: ARG002 - the file is read-only
         raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
-    """Give the IPsec of a namespace, which begins to speak ESP when it is first asked for."""
+    """Return the IPsec layer of a namespace, which handles ESP from the first call on."""
     if namespace.xfrm is None:
         namespace.xfrm = Xfrm(namespace)
         machine = namespace.machine
@@ -67,7 +68,7 @@ def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
 class Xfrm:
     """States and policies of one namespace. `counters` are those of /proc/net/xfrm_stat.
 
-    `removals` moves whenever a state or a policy may have gone.
+    `removals` is incremented whenever a state or a policy may have been removed.
     """
 
     __slots__ = ("_namespace", "_next_index", "_random", "counters", "policies", "removals", "states")
@@ -84,12 +85,12 @@ class Xfrm:
         self.counters = dict.fromkeys(COUNTERS, 0)
         namespace.register_protocol(Protocol.ESP, self.input)
 
-    # --- what is configured --------------------------------------------------------------------------------------
+    # --- configuration -------------------------------------------------------------------------------------------
 
     def add_state(self, state: XfrmState, *, update: bool = False) -> None:
-        """Add a state, or with `update` put it in the place of the one with its identity.
+        """Add a state, or with `update` replace the one with the same identity.
 
-        Raises `OSError`: EEXIST if there is one, ESRCH if there is none to update.
+        Raises `OSError`: EEXIST if it exists, ESRCH if there is none to update.
         """
         old = next((one for one in self.states if one.identity == state.identity), None)
         if update and old is None:
@@ -112,7 +113,7 @@ class Xfrm:
         self.states.remove(state)
 
     def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
-        """Give a state by its identity. Raises `OSError(ESRCH)` if there is none."""
+        """Return a state by its identity. Raises `OSError(ESRCH)` if there is none."""
         for state in self.states:
             if state.identity == (dst, spi, mark or Mark()):
                 return state
@@ -124,9 +125,9 @@ class Xfrm:
         self.states.clear()
 
     def add_policy(self, policy: XfrmPolicy, *, update: bool = False) -> None:
-        """Add a policy, or with `update` add it or put it in the place of the one with its identity.
+        """Add a policy; with `update` replace the one with the same identity, if any.
 
-        Raises `OSError(EEXIST)` if there is one and it is not to be replaced.
+        Raises `OSError(EEXIST)` if it exists and `update` is false.
         """
         old = next((one for one in self.policies if one.identity == policy.identity), None)
         if old is not None:
@@ -149,7 +150,7 @@ class Xfrm:
         self._changed()
 
     def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
-        """Give a policy by its identity. Raises `OSError(ENOENT)` if there is none."""
+        """Return a policy by its identity. Raises `OSError(ENOENT)` if there is none."""
         for policy in self.policies:
             if policy.identity == (direction, selector, mark or Mark()):
                 return policy
@@ -162,11 +163,11 @@ class Xfrm:
         self._changed()
 
     def _changed(self) -> None:
-        """Let flows that were remembered be looked at anew."""
+        """Invalidate cached flows."""
         self._namespace.topology_changed()
 
     def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:
-        """Give the policy a packet meets: of those that fit the one with the least priority, the oldest first."""
+        """Return the policy for a packet: the matching one with the lowest priority value, the oldest of equals."""
         best: XfrmPolicy | None = None
         for policy in self.policies:  # newest first
             if (
@@ -180,14 +181,14 @@ class Xfrm:
     # --- out -----------------------------------------------------------------------------------------------------
 
     def bundle(self, packet: Packet) -> tuple[XfrmState, ...]:
-        """Give the states that would protect a packet that leaves: none if no policy asks for it."""
+        """Return the states that would protect an outgoing packet, () if no policy requires it."""
         policy = self.policy_for("out", packet) if packet.protocol != Protocol.ESP else None
         if policy is None or policy.action != "allow":
             return ()
         return tuple(state for one in policy.templates if (state := self._state_for(one, packet)) is not None)
 
     def _state_for(self, template: Template, packet: Packet) -> XfrmState | None:
-        """Give the newest state a template names (xfrm_state_find)."""
+        """Return the newest state that matches a template, or `None` (xfrm_state_find)."""
         src = template.src if any(template.src) else packet.src
         dst = template.dst if any(template.dst) else packet.dst
         for state in self.states:
@@ -203,9 +204,9 @@ class Xfrm:
         return None
 
     def output(self, packet: Packet) -> bool:
-        """Protect a packet that is on its way out, and send it on; `False` if no policy asks for that.
+        """Encrypt and send an outgoing packet. Return False if no policy requires encryption.
 
-        Raises `OSError`: EPERM if a policy blocks it, EREMOTE without a state, as the sender of the packet is told.
+        Raises `OSError` to the sender: EPERM if a policy blocks the packet, EREMOTE without a matching state.
         """
         policy = self.policy_for("out", packet)
         if policy is None:
@@ -266,7 +267,7 @@ class Xfrm:
     # --- in ------------------------------------------------------------------------------------------------------
 
     def input(self, packet: Packet) -> None:
-        """Take an ESP packet for this namespace (xfrm_input)."""
+        """Process an ESP packet for this namespace (xfrm_input)."""
         message = packet.payload
         if len(message) < HEADER_LENGTH:
             self._drop(packet, "XfrmInHdrError", DropReason.MALFORMED, "truncated ESP header")
@@ -317,7 +318,7 @@ class Xfrm:
         namespace.ip.input(opened)
 
     def check_input_policy(self, packet: Packet) -> bool:
-        """Tell whether the policies let a packet in that is for this namespace; it is dropped if not."""
+        """Return True if the policies admit a local packet; otherwise it is dropped."""
         if packet.protocol == Protocol.ESP:
             return True
         policy = self.policy_for("in", packet)
@@ -344,7 +345,7 @@ def _satisfies(state: XfrmState, template: Template) -> bool:
 
 
 def _with_payload(packet: Packet, payload: bytes, protocol: int) -> bytes:
-    """Give a packet's IP header with another payload and protocol behind it."""
+    """Return the packet's IP header followed by another payload of another protocol."""
     data = packet.data
     if packet.family == 6:
         return (
@@ -365,5 +366,5 @@ def _name(state: XfrmState) -> str:
 
 
 def _line(policy: XfrmPolicy) -> str:
-    """Write a policy in one line."""
+    """Format a policy on one line."""
     return " ".join(str(policy).split())

@@ -1,4 +1,4 @@
-"""Policies: which packets are to be protected, and how (RFC 4301 section 4.4.1; Linux: net/xfrm/xfrm_policy.c)."""
+"""Policies: the packets to protect, and how (RFC 4301 §4.4.1; Linux: net/xfrm/xfrm_policy.c)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 @frozen
 class Mark:
-    """A packet mark to look for: `value` under `mask`. The default matches every packet."""
+    """A packet mark to match: `value` under `mask`. The default matches every packet."""
 
     value: int = 0
     mask: int = 0
 
     def matches(self, mark: int) -> bool:
-        """Tell whether a packet with `mark` is meant."""
+        """Return True if a packet with `mark` matches."""
         return mark & self.mask == self.value
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Mark:
 
 @frozen
 class Selector:
-    """Packets by addresses, protocol (0: any) and ports (0: any)."""
+    """A match on addresses, protocol (0: any) and ports (0: any)."""
 
     src: Prefix
     dst: Prefix
@@ -49,12 +49,12 @@ class Selector:
 
     @classmethod
     def anything(cls, family: int = 4) -> Selector:
-        """Give the selector of every packet of a family."""
+        """Return the selector that matches every packet of a family."""
         everywhere = Prefix(IPV4_ANY if family == 4 else IPV6_ANY, 0)
         return cls(everywhere, everywhere)
 
     def matches(self, packet: Packet) -> bool:
-        """Tell whether a packet is meant."""
+        """Return True if a packet matches."""
         if self.protocol and packet.protocol != self.protocol:
             return False
         if (self.sport and packet.sport != self.sport) or (self.dport and packet.dport != self.dport):
@@ -62,7 +62,7 @@ class Selector:
         return len(packet.src) == len(self.src.network) and packet.src in self.src and packet.dst in self.dst
 
     def __str__(self) -> str:
-        """Write it as `ip xfrm` does."""
+        """Format the selector as `ip xfrm` does."""
         words = [f"src {self.src} dst {self.dst}"]
         if self.protocol:
             words.append(
@@ -74,7 +74,7 @@ class Selector:
 
 @frozen
 class Template:
-    """How packets are to be protected: by an ESP state between these addresses; `spi` and `reqid` 0 mean any."""
+    """The protection that a policy requires: an ESP state between these addresses; `spi` and `reqid` 0 mean any."""
 
     src: Address = IPV4_ANY
     dst: Address = IPV4_ANY
@@ -84,7 +84,7 @@ class Template:
     mode: str = "transport"
 
     def __str__(self) -> str:
-        """Write it as `ip xfrm policy` does, in two lines."""
+        """Format the template as `ip xfrm policy` does, in two lines."""
         spi = f"spi 0x{self.spi:08x} " if self.spi else ""
         return (
             f"\ttmpl src {format_ip(self.src)} dst {format_ip(self.dst)}\n"
@@ -94,7 +94,10 @@ class Template:
 
 @define(eq=False)
 class XfrmPolicy:
-    """A policy. `direction` is `out`, `in` or `fwd`, `action` `allow` or `block`; `index` and `bytes` are the kernel's."""
+    """A policy.
+
+    `direction` is `out`, `in` or `fwd`, `action` is `allow` or `block`; `index` is assigned by the kernel.
+    """
 
     direction: str
     selector: Selector
@@ -107,7 +110,7 @@ class XfrmPolicy:
 
     @property
     def identity(self) -> tuple[str, Selector, Mark]:
-        """What must be unique: direction, selector and mark."""
+        """The unique key: direction, selector and mark."""
         return self.direction, self.selector, self.mark
 
     @property
@@ -116,11 +119,11 @@ class XfrmPolicy:
         return 6 if len(self.selector.src.network) == 16 else 4
 
     def matches(self, packet: Packet) -> bool:
-        """Tell whether the policy is about a packet."""
+        """Return True if a packet matches mark and selector."""
         return self.mark.matches(packet.mark) and self.selector.matches(packet)
 
     def __str__(self) -> str:
-        """Write it as `ip xfrm policy` does."""
+        """Format the policy as `ip xfrm policy` does."""
         action = "" if self.action == "allow" else f"action {self.action} "
         mark = f"\t{self.mark}\n" if self.mark.mask else ""
         head = f"{self.selector}\n\tdir {self.direction} {action}priority {self.priority} ptype main \n{mark}"

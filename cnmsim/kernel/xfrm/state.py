@@ -1,4 +1,4 @@
-"""States, as Linux calls security associations (RFC 4301 section 4.4.2; Linux: net/xfrm/xfrm_state.c, xfrm_replay.c)."""
+"""States, Linux's term for security associations (RFC 4301 §4.4.2; net/xfrm/xfrm_state.c, xfrm_replay.c)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALGORITHM = "rfc4106(gcm(aes))"
 
 @frozen
 class Limits:
-    """After how many bytes (`size`), packets or seconds a state is over (its hard limits); 0 is never."""
+    """The hard limits of a state in bytes (`size`), packets and seconds; 0 is unlimited."""
 
     size: int = 0
     packets: int = 0
@@ -30,10 +30,7 @@ class Limits:
 class XfrmState:
     """An ESP state in transport mode, for packets from `src` to `dst`.
 
-    `key` is AES key and 4 bytes of salt, `icv_bits` 64, 96 or 128, `reqid` ties it to templates, `replay_window` is how
-    many packets (at most 32) may come late, 0 for no check. `sequence_out` is the last number sent, `sequence_in` the highest
-    received, `bitmap` tells which of the 32 up to that came. Raises `OSError`: EINVAL for impossible values, ENOSYS without
-    the `cryptography` package.
+    `key` is the AES key followed by 4 bytes of salt, `icv_bits` is 64, 96 or 128, `reqid` links the state to templates, `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check. `sequence_out` is the last number sent, `sequence_in` the highest received, `bitmap` marks which of the 32 numbers up to it were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without the `cryptography` package.
     """
 
     src: Address
@@ -55,7 +52,7 @@ class XfrmState:
     replay_failures: int = 0
     integrity_failures: int = 0
     added_ns: int = 0
-    #: When a packet last went through, in whole seconds since 1970; 0 for never.
+    #: The time of the last packet in whole seconds since 1970; 0 before the first.
     last_used_s: int = 0
     salt: bytes = bytes(8)
     cipher: Cipher = field(init=False, repr=False)
@@ -69,11 +66,11 @@ class XfrmState:
 
     @property
     def identity(self) -> tuple[Address, int, Mark]:
-        """What must be unique: destination, SPI and mark (the protocol is always ESP)."""
+        """The unique key: destination, SPI and mark (the protocol is always ESP)."""
         return self.dst, self.spi, self.mark
 
     def is_expired(self, now_ns: int) -> bool:
-        """Tell whether a hard limit has been reached at virtual time `now_ns`."""
+        """Return True if a hard limit has been reached at virtual time `now_ns`."""
         limits = self.limits
         return bool(
             (limits.size and self.used_bytes >= limits.size)
@@ -82,17 +79,17 @@ class XfrmState:
         )
 
     def seal(self, payload: bytes, next_header: int) -> bytes:
-        """Give the ESP payload around a packet's payload. Raises `OverflowError` when the sequence numbers are used up."""
+        """Encrypt a payload into an ESP payload. Raises `OverflowError` when the sequence numbers are exhausted."""
         if self.sequence_out >= _LAST_SEQUENCE:
             raise OverflowError("the sequence numbers are used up")
         self.sequence_out += 1
         self._count(len(payload))
-        # The kernel's IV generator: the sequence number under a secret of the state (crypto/seqiv.c).
+        # The kernel's IV generator: the sequence number combined with a secret of the state (crypto/seqiv.c).
         iv = bytes(a ^ b for a, b in zip(self.sequence_out.to_bytes(8), self.salt, strict=True))
         return self.cipher.seal(self.spi, self.sequence_out, iv, payload, next_header)
 
     def open(self, message: bytes) -> tuple[bytes, int]:
-        """Give payload and protocol inside an ESP payload. Raises as `Cipher.open`."""
+        """Decrypt an ESP payload. Return payload and protocol number. Raises as `Cipher.open`."""
         payload, next_header = self.cipher.open(message)
         self._count(len(payload))
         return payload, next_header
@@ -102,7 +99,7 @@ class XfrmState:
         self.used_packets += 1
 
     def is_replay(self, sequence: int) -> bool:
-        """Tell whether a packet with this number was there before, or is too late to tell (RFC 4303 section 3.4.3)."""
+        """Return True if the number was received before, or is too old for the window (RFC 4303 §3.4.3)."""
         if not self.replay_window:
             return False
         if not sequence:
@@ -111,7 +108,7 @@ class XfrmState:
         return late >= 0 and (late >= self.replay_window or bool(self.bitmap >> late & 1))
 
     def record_sequence(self, sequence: int) -> None:
-        """Note that the packet with this number came and was right."""
+        """Record the number of a packet that passed the integrity check."""
         if not self.replay_window:
             return
         ahead = sequence - self.sequence_in
@@ -122,7 +119,7 @@ class XfrmState:
             self.bitmap |= 1 << -ahead
 
     def __str__(self) -> str:
-        """Write it as `ip xfrm state` does."""
+        """Format the state as `ip xfrm state` does."""
         family = 4 if len(self.src) == 4 else 6
         used = datetime.fromtimestamp(self.last_used_s, UTC)
         last_used = f"\tlastused {used:%Y-%m-%d %H:%M:%S}\n" if self.last_used_s else ""
