@@ -9,15 +9,12 @@ from attrs import Factory, define
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.checksum import checksum
-from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock, Timer
 
 _FRAGMENT_HEADER = 44
-#: The time after which an incomplete packet is dropped (IP_FRAG_TIME in include/net/ip.h).
-TIMEOUT_NS = 30 * NS_PER_S
 
 
 def fragment(packet: Packet, mtu: int, identification: int) -> list[bytes]:
@@ -69,13 +66,15 @@ class _Queue:
 class Reassembly:
     """The reassembly queues of one namespace.
 
-    `on_timeout` is called with the first fragment of each incomplete packet.
+    `timeout_ns` returns how long a packet of a family (4 or 6) may stay incomplete. `on_timeout` is called with the first
+    fragment of each packet that exceeds it.
     """
 
-    __slots__ = ("_clock", "_on_timeout", "_queues")
+    __slots__ = ("_clock", "_on_timeout", "_queues", "_timeout_ns")
 
-    def __init__(self, clock: Clock, on_timeout: Callable[[Packet], None]) -> None:
+    def __init__(self, clock: Clock, timeout_ns: Callable[[int], int], on_timeout: Callable[[Packet], None]) -> None:
         self._clock = clock
+        self._timeout_ns = timeout_ns
         self._on_timeout = on_timeout
         self._queues: dict[tuple[Address, Address, int, int], _Queue] = {}
 
@@ -88,7 +87,9 @@ class Reassembly:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue()
-            queue.timer = self._clock.call_at_ns(self._clock.now_ns + TIMEOUT_NS, self._expire, key)
+            queue.timer = self._clock.call_at_ns(
+                self._clock.now_ns + self._timeout_ns(packet.family), self._expire, key
+            )
         queue.pieces[packet.fragment_offset] = packet.payload
         queue.longest = max(queue.longest, len(packet.data))
         if not packet.fragment_offset:

@@ -21,6 +21,7 @@ from cnmsim.kernel.address import (
     is_multicast,
     multicast_mac,
 )
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _INPUT_CACHE = 65536
+#: IPV6_FRAG_TIMEOUT in include/net/ipv6.h (RFC 8200 §4.5).
+_IPV6_FRAGMENT_TIMEOUT_S = 60
 _FEW_DECISIONS = 8
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = Hook
 _ROUTE_ERRORS = {
@@ -87,7 +90,7 @@ class IpLayer:
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
         self._inputs_at = -1
         self.icmp = Icmp(namespace)
-        self.reassembly = Reassembly(namespace.clock, self._reassembly_timed_out)
+        self.reassembly = Reassembly(namespace.clock, self._fragment_timeout_ns, self._reassembly_timed_out)
 
     # --- input ---------------------------------------------------------------------------------------------------
 
@@ -191,6 +194,10 @@ class IpLayer:
         if whole is not None and namespace.clock.context is not None:
             namespace.report(Step.REASSEMBLED, f"{len(whole.data)} bytes whole again", whole)
         return whole
+
+    def _fragment_timeout_ns(self, family: int) -> int:
+        seconds = int(self._namespace.sysctl_get("net.ipv4.ipfrag_time")) if family == 4 else _IPV6_FRAGMENT_TIMEOUT_S
+        return seconds * NS_PER_S
 
     def _reassembly_timed_out(self, first: Packet) -> None:
         self._namespace.drop(first, DropReason.REASSEMBLY_TIMEOUT)
