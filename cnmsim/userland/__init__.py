@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["CONTAINER_PROGRAMS", "HOST_PROGRAMS"]
 
 
-def _program(place: str) -> Program:
-    module_name, _, function_name = place.partition(":")
+def _program(location: str) -> Program:
+    module_name, _, function_name = location.partition(":")
 
     async def run(process: Process) -> int:
         from cnmsim.userland.invocation import finish
@@ -29,103 +29,47 @@ def _program(place: str) -> Program:
         main = getattr(import_module(f"cnmsim.userland.{module_name}"), function_name or "main")
         return await finish(process, await main(process))
 
-    run.__name__ = run.__qualname__ = place
+    run.__name__ = run.__qualname__ = location
     return run
 
 
 #: name → module[:function], the same on hosts and in containers. The function is `main` unless it is given.
 _COMMON = {
-    "[": "busybox.files:test",
-    "basename": "busybox.files:basename",
-    "cat": "busybox.text:cat",
-    "cut": "busybox.text:cut",
-    "curl": "http.curl",
-    "date": "busybox.system:date",
-    "dig": "bind.dig",
-    "dirname": "busybox.files:dirname",
-    "echo": "busybox.echo:echo",
-    "env": "busybox.processes:env",
-    "expr": "busybox.text:expr",
-    "false": "busybox.processes:false",
-    "grep": "busybox.grep:grep",
-    "head": "busybox.text:head",
-    "id": "busybox.system:id_",
-    "kill": "busybox.processes:kill",
-    "killall": "busybox.processes:killall",
-    "ls": "busybox.files:ls",
-    "mkdir": "busybox.files:mkdir",
-    "printenv": "busybox.processes:printenv",
-    "printf": "busybox.echo:printf",
-    "ps": "busybox.processes:ps",
-    "pwd": "busybox.files:pwd",
-    "rm": "busybox.files:rm",
-    "rmdir": "busybox.files:rmdir",
-    "sed": "busybox.sed:sed",
-    "seq": "busybox.text:seq",
-    "service": "service",
-    "sh": "sh.command",
-    "ash": "sh.command",
-    "bash": "sh.command",
-    "sleep": "busybox.processes:sleep",
-    "sort": "busybox.text:sort",
-    "tail": "busybox.text:tail",
-    "tee": "busybox.text:tee",
-    "test": "busybox.files:test",
-    "timeout": "busybox.processes:timeout",
-    "touch": "busybox.files:touch",
-    "tr": "busybox.text:tr",
-    "true": "busybox.processes:true",
-    "uname": "busybox.system:uname",
-    "uniq": "busybox.text:uniq",
-    "uptime": "busybox.system:uptime",
-    "wc": "busybox.text:wc",
-    "whoami": "busybox.system:whoami",
-    "httpd": "http.httpd",
-    "nc": "busybox.nc",
-    "sysctl": "procps.sysctl",
-    "tcpdump": "tcpdump.command",
-    "telnet": "busybox.telnet",
-    "traceroute": "busybox.traceroute",
-    "udhcpc": "busybox.udhcpc",
-    "traceroute6": "busybox.traceroute",
-    "wget": "http.wget",
-    "getent": "libc.getent",
-    "arping": "busybox.arping",
-    "ifconfig": "nettools.ifconfig",
+    "[": "busybox.files:test", "basename": "busybox.files:basename", "cat": "busybox.text:cat",
+    "cut": "busybox.text:cut", "curl": "http.curl", "date": "busybox.system:date", "dig": "bind.dig",
+    "dirname": "busybox.files:dirname", "echo": "busybox.echo:echo", "env": "busybox.processes:env",
+    "expr": "busybox.text:expr", "false": "busybox.processes:false", "grep": "busybox.grep:grep",
+    "head": "busybox.text:head", "id": "busybox.system:id_", "kill": "busybox.processes:kill",
+    "killall": "busybox.processes:killall", "ls": "busybox.files:ls", "mkdir": "busybox.files:mkdir",
+    "printenv": "busybox.processes:printenv", "printf": "busybox.echo:printf", "ps": "busybox.processes:ps",
+    "pwd": "busybox.files:pwd", "rm": "busybox.files:rm", "rmdir": "busybox.files:rmdir",
+    "sed": "busybox.sed:sed", "seq": "busybox.text:seq", "service": "service", "sh": "sh.command",
+    "ash": "sh.command", "bash": "sh.command", "sleep": "busybox.processes:sleep",
+    "sort": "busybox.text:sort", "tail": "busybox.text:tail", "tee": "busybox.text:tee",
+    "test": "busybox.files:test", "timeout": "busybox.processes:timeout", "touch": "busybox.files:touch",
+    "tr": "busybox.text:tr", "true": "busybox.processes:true", "uname": "busybox.system:uname",
+    "uniq": "busybox.text:uniq", "uptime": "busybox.system:uptime", "wc": "busybox.text:wc",
+    "whoami": "busybox.system:whoami", "httpd": "http.httpd", "nc": "busybox.nc", "sysctl": "procps.sysctl",
+    "tcpdump": "tcpdump.command", "telnet": "busybox.telnet", "traceroute": "busybox.traceroute",
+    "udhcpc": "busybox.udhcpc", "traceroute6": "busybox.traceroute", "wget": "http.wget",
+    "getent": "libc.getent", "arping": "busybox.arping", "ifconfig": "nettools.ifconfig",
     "route": "nettools.route",
-}
+}  # fmt: skip
 
 _CONTAINER = {
-    "arp": "nettools.arp:busybox",
-    "hostname": "nettools.hostname:busybox",
-    "busybox": "busybox.processes:busybox",
-    "ip": "ip.busybox",
-    "netstat": "nettools.netstat",
-    "nslookup": "busybox.nslookup",
-    "ping": "ping.busybox",
-    "ping6": "ping.busybox",
+    "arp": "nettools.arp:busybox", "hostname": "nettools.hostname:busybox",
+    "busybox": "busybox.processes:busybox", "ip": "ip.busybox", "netstat": "nettools.netstat",
+    "nslookup": "busybox.nslookup", "ping": "ping.busybox", "ping6": "ping.busybox",
     "sysctl": "procps.sysctl:busybox",
-}
+}  # fmt: skip
 
 _HOST = {
-    "arp": "nettools.arp:nettools",
-    "brctl": "bridge.brctl:brctl",
-    "bridge": "bridge.command",
-    "conntrack": "conntrack.command",
-    "dmesg": "util_linux.dmesg",
-    "hostname": "nettools.hostname:debian",
-    "host": "bind.lookup:host",
-    "ip": "ip.iproute2",
-    "ipset": "netfilter.ipset",
-    "ipvsadm": "ipvsadm.command",
-    "netstat": "nettools.netstat:nettools",
-    "nft": "netfilter.nft",
-    "nsenter": "util_linux.nsenter",
-    "nslookup": "bind.lookup:nslookup",
-    "ping": "ping.iputils",
-    "ping6": "ping.iputils",
-    "ss": "ss.command",
-}
+    "arp": "nettools.arp:nettools", "brctl": "bridge.brctl:brctl", "bridge": "bridge.command",
+    "conntrack": "conntrack.command", "dmesg": "util_linux.dmesg", "hostname": "nettools.hostname:debian",
+    "host": "bind.lookup:host", "ip": "ip.iproute2", "ipset": "netfilter.ipset", "ipvsadm": "ipvsadm.command",
+    "netstat": "nettools.netstat:nettools", "nft": "netfilter.nft", "nsenter": "util_linux.nsenter",
+    "nslookup": "bind.lookup:nslookup", "ping": "ping.iputils", "ping6": "ping.iputils", "ss": "ss.command",
+}  # fmt: skip
 
 _IPTABLES = {
     f"{family}{variant}{suffix}": f"netfilter.iptables{function}"
@@ -135,8 +79,10 @@ _IPTABLES = {
 }
 
 #: The programs in a container's image: busybox, and curl and dig, which many images add.
-CONTAINER_PROGRAMS: Mapping[str, Program] = {name: _program(place) for name, place in (_COMMON | _CONTAINER).items()}
+CONTAINER_PROGRAMS: Mapping[str, Program] = {
+    name: _program(location) for name, location in (_COMMON | _CONTAINER).items()
+}
 #: The programs of a host.
 HOST_PROGRAMS: Mapping[str, Program] = {
-    name: _program(place) for name, place in (_COMMON | _HOST | _IPTABLES).items()
+    name: _program(location) for name, location in (_COMMON | _HOST | _IPTABLES).items()
 }

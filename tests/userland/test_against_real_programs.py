@@ -1,4 +1,4 @@
-"""The same commands typed to the real programs in a network namespace, and to ours: the same text."""
+"""The same command lines, run by the real programs in a network namespace and by the simulated ones, print the same."""
 
 import os
 import re
@@ -52,21 +52,21 @@ def ours():
 
 
 def folded(text):
-    """Fold away what hangs on the kernel's choice: the order of the two ends, tools' names of versions."""
+    """Remove Debian's version, which differs between machines."""
     return re.sub(r"\(Debian [^)]*\)", "", text)
 
 
 @pytest.mark.parametrize("line", IPROUTE)
 def test_iproute2(real, ours, line):
-    wanted = real(line.split())
+    expected = real(line.split())
     simulated = ours.argv(line.split(), programs=HOST_PROGRAMS)
-    assert (simulated.status, simulated.out, simulated.err) == (wanted.returncode, wanted.stdout, wanted.stderr)
+    assert (simulated.status, simulated.out, simulated.err) == (expected.returncode, expected.stdout, expected.stderr)
 
 
 @pytest.mark.parametrize("line", BUSYBOX)
 def test_busybox(real, ours, line):
-    wanted = real(["busybox", *line.split()])
+    expected = real(["busybox", *line.split()])
     simulated = ours.argv(line.split(), programs=CONTAINER_PROGRAMS)
-    err = folded(wanted.stderr).splitlines()
-    assert (simulated.status, simulated.out) == (wanted.returncode, wanted.stdout)
+    err = folded(expected.stderr).splitlines()
+    assert (simulated.status, simulated.out) == (expected.returncode, expected.stdout)
     assert folded(simulated.err).splitlines() == err[: len(folded(simulated.err).splitlines())]

@@ -1,4 +1,4 @@
-"""conntrack(8) over the same flows here and in the Linux kernel: what it lists, counts, changes, deletes and tells of."""
+"""conntrack(8) over the same flows here and in the Linux kernel: what it lists, counts, changes, deletes and reports."""
 
 import json
 import os
@@ -21,7 +21,7 @@ RULES = (
     "iptables -t nat -A OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 8080",
     "iptables -t nat -A POSTROUTING -p udp -d 127.0.0.3 -j SNAT --to-source 127.0.0.9",
 )
-#: What makes the flows of the real kernel; `Flows` makes the same.
+#: Opens the flows in the real kernel. `Flows` opens the same here.
 OPEN = textwrap.dedent("""
     import json, signal, socket, subprocess, sys, time
     lines, listener = json.load(sys.stdin)
@@ -52,14 +52,14 @@ OPEN = textwrap.dedent("""
     over6 = datagram(socket.AF_INET6, ("::1", 4002), ("::1", 53))
     turned.close()
     ends[1].close()
-    said = []
+    results = []
     for line in lines:
         done = subprocess.run(line, shell=True, capture_output=True, text=True)
-        said.append((done.returncode, done.stdout, done.stderr))
+        results.append((done.returncode, done.stdout, done.stderr))
     time.sleep(0.2)
     subprocess.run(["conntrack", "-L"], capture_output=True)
     heard.send_signal(signal.SIGTERM)
-    print(json.dumps([said, heard.communicate()[0]]))
+    print(json.dumps([results, heard.communicate()[0]]))
 """)
 LINES = (
     "-L", "-L conntrack", "-L -f ipv4", "-L -f ipv6 -o extended", "-L -o ext,id", "-L -o foo", "-L -o save", "-L -o xml", "-L -o xml,id -p tcp",
@@ -90,16 +90,16 @@ def of_linux(lines, listener):
     try:
         for rule in ("ip link set lo up", *RULES):
             subprocess.run([*inside, *rule.split()], check=True)
-        asked = json.dumps([[f"conntrack {line}" for line in lines], f"exec conntrack {listener}"])
+        answers = json.dumps([[f"conntrack {line}" for line in lines], f"exec conntrack {listener}"])
         words = [*inside, sys.executable, "-S", "-E", "-c", OPEN]
-        done = subprocess.run(words, input=asked, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, input=answers, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
 
 
 class Flows:
-    """The flows that `OPEN` makes, in a world of ours."""
+    """The flows of `OPEN` in a simulated world."""
 
     def __init__(self, listener="-E -e DESTROY"):
         self.world = World()
@@ -129,19 +129,19 @@ class Flows:
         self.kept = [server, kept, turned, first, second, six, asked, masked, over6, *ends]
 
     def dial(self, own, port):
-        found = self.process.tcp(4)
-        found.bind(("127.0.0.1", own))
-        run_until(self.clock, found.connect(("127.0.0.1", port)))
-        return found
+        connection = self.process.tcp(4)
+        connection.bind(("127.0.0.1", own))
+        run_until(self.clock, connection.connect(("127.0.0.1", port)))
+        return connection
 
     def datagram(self, family, address, port):
-        found = self.process.udp(family)
-        found.bind((address, port))
-        return found
+        datagram_socket = self.process.udp(family)
+        datagram_socket.bind((address, port))
+        return datagram_socket
 
     def conntrack(self, line):
-        found = self.world.argv(["conntrack", *shlex.split(line)], programs=HOST_PROGRAMS)
-        return [found.status, found.out, found.err]
+        result = self.world.argv(["conntrack", *shlex.split(line)], programs=HOST_PROGRAMS)
+        return [result.status, result.out, result.err]
 
 
 async def _sleep(process):
@@ -150,7 +150,7 @@ async def _sleep(process):
 
 
 def folded(text):
-    """Fold what kernels choose: how much time is left, the numbers of entries, who deleted one."""
+    """Remove what differs between kernels: remaining times, numbers of entries, the process that deleted one."""
     text = re.sub(r" \[USERSPACE\].*", "", text)
     text = re.sub(r"^((?:\[\d+\.\d+\]\t)?.*?(?:tcp|udp|icmp\w*) +\d+) \d+ ", r"\1 N ", text, flags=re.MULTILINE)
     text = re.sub(r"<timeout>\d+<|-t \d+ ", "N ", text)
@@ -162,8 +162,8 @@ def test_what_conntrack_of_linux_says():
     ours = Flows()
     real, _ = of_linux(LINES, "-E")
     for line, (status, out, err) in zip(LINES, real, strict=True):
-        found = ours.conntrack(line)
-        assert (found[0], folded(found[1]), found[2]) == (status, folded(out), err), line
+        simulated = ours.conntrack(line)
+        assert (simulated[0], folded(simulated[1]), simulated[2]) == (status, folded(out), err), line
 
 
 @needs_kernel

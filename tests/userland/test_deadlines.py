@@ -1,7 +1,7 @@
-"""Every program that waits ends at its deadline, whatever the time of the lab is when it starts.
+"""Every program that waits ends exactly at its deadline, at whatever virtual time it starts.
 
-The virtual time at which a program starts is a whole number of nanoseconds, rarely one that a float holds exactly when
-it is written in seconds.
+Start times are odd numbers of nanoseconds. In seconds few of them are exact floating-point numbers, and a loop that
+computes with such seconds can miss its deadline or wait 0 s for ever.
 """
 
 import random
@@ -13,8 +13,8 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
-#: (flavour, command, seconds after its start at which it must have ended). 10.0.0.77 does not exist, 10.0.0.9 takes
-#: packets and answers none of them; neither answers a name query, and nothing offers a lease.
+#: (flavour, command, seconds until it ends). 10.0.0.77 does not exist. Packets to 10.0.0.9 are lost; it is also the
+#: name server. There is no DHCP server.
 WAITING = [
     ("container", "ping -w 5 10.0.0.9", 5),
     ("container", "ping -c 1 -W 3 10.0.0.9", 3),
@@ -50,7 +50,7 @@ WAITING = [
 
 
 def world_without_answers() -> World:
-    """`one` reaches 10.0.0.9, to judge by its neighbour table, and asks it for names: nobody is there."""
+    """A world in which `one` has a permanent neighbour entry for its name server 10.0.0.9, which does not exist."""
     world = World()
     world.one.files.write("/etc/resolv.conf", b"nameserver 10.0.0.9\noptions timeout:2 attempts:2\n")
     world.host("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0")

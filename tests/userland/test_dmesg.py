@@ -1,4 +1,4 @@
-"""dmesg: the lines of the LOG target on a Docker host."""
+"""dmesg prints the lines of the LOG target on a Docker host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wget, curl, httpd, nc, telnet and the stand-in services."""
+"""wget, curl, httpd, nc, telnet and the placeholder services."""
 
 import pytest
 from support.program_host import World

@@ -1,4 +1,4 @@
-"""`ip link` of VLANs, macvlan, ipvlan and dummies, as iproute2 6.15 prints it on Linux 6.12."""
+"""`ip link` of VLAN, macvlan, ipvlan and dummy devices, as iproute2 6.15 prints it on Linux 6.12."""
 
 import pytest
 from support.program_host import World
@@ -134,7 +134,7 @@ def test_children_follow_what_their_parent_is_given(world):
     world.host("ip link set d0 mtu 1400")
     assert "mtu 1400" in world.host("ip link show mv0").out
     world.host("ip link set mv0 up")
-    world.host("ip link set d0 down")  # a dummy's carrier is always on
+    world.host("ip link set d0 down")  # a dummy always has carrier
     assert "<BROADCAST,MULTICAST,UP,LOWER_UP,M-DOWN>" in world.host("ip link show mv0").out
 
 

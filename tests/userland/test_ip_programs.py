@@ -1,4 +1,4 @@
-"""ip in both flavours, and the other programs that show or change a namespace's configuration."""
+"""ip in both flavours, and the other programs that show or change the configuration of a namespace."""
 
 import pytest
 from support.program_host import World

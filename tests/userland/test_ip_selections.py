@@ -1,4 +1,4 @@
-"""`ip … show` and `bridge … show` with words that choose, here and in iproute2: what is chosen, and what is refused."""
+"""`ip … show` and `bridge … show` with selections, here and in iproute2: what is selected, and what is refused."""
 
 import os
 import re
@@ -71,9 +71,9 @@ def ours():
 
 
 def folded(text):
-    # The counters of the loopback device are those of what was sent before, and the kernel's neighbours have no order.
+    # The loopback device of the namespace has counted earlier packets, and the kernel's neighbours have no order.
     lines = re.sub(r"^ +\d+ +\d+  ", "  N N  ", text, flags=re.MULTILINE).splitlines()
-    # What the real bridge learned of the other end of its port, which spoke of its groups.
+    # The real bridge has learned the MAC address of the other end of its port, from a multicast report.
     lines = [line for line in lines if not line.startswith("02:00:00:00:00:a0 ")]
     return sorted(lines) if " lladdr " in text or "permanent" in text else lines
 
@@ -86,13 +86,13 @@ def heads(text):
 @pytest.mark.root("bridge", trial="ip link add v0 type veth peer name v1")
 @pytest.mark.parametrize("line", LINES)
 def test_what_iproute2_chooses(real, ours, line):
-    wanted = real(shlex.split(line))
+    expected = real(shlex.split(line))
     simulated = ours.argv(shlex.split(line), programs=HOST_PROGRAMS)
-    assert (simulated.status, heads(simulated.err)) == (wanted.returncode, heads(wanted.stderr))
-    assert folded(simulated.out) == folded(wanted.stdout)
+    assert (simulated.status, heads(simulated.err)) == (expected.returncode, heads(expected.stderr))
+    assert folded(simulated.out) == folded(expected.stdout)
 
 
 @pytest.mark.parametrize("option", ["-j", "-h", "-r", "-N", "-a"])
 def test_options_that_would_change_what_is_shown_are_refused(ours, option):
-    found = ours.host(f"ip {option} link")
-    assert (found.status, found.out, found.err) == (255, "", f'Option "{option}" is unknown, try "ip -help".\n')
+    result = ours.host(f"ip {option} link")
+    assert (result.status, result.out, result.err) == (255, "", f'Option "{option}" is unknown, try "ip -help".\n')

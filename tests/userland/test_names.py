@@ -1,4 +1,4 @@
-"""The stub resolver and the programs that ask name servers."""
+"""The stub resolver and the programs that query name servers."""
 
 import pytest
 from hypothesis import given

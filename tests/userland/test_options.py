@@ -1,4 +1,4 @@
-"""Options that are read, and those that would be ignored and are refused instead."""
+"""Options that are implemented, and options that are refused because they are not."""
 
 import pytest
 from support.program_host import World
@@ -7,12 +7,12 @@ from cnmsim.userland import HOST_PROGRAMS
 
 
 def seen_by_two(line, command, **options):
-    """What a capture at `two` shows while `one` runs a command."""
+    """Return the output of a capture at `two` while `one` runs a command."""
     world = World()
     dump = world.start(world.two, f"tcpdump -n -t -i eth0 {line}", HOST_PROGRAMS)
-    found = world.host(command, **options)
+    output = world.host(command, **options)
     dump.kill(2)
-    return found, dump.stdout.getvalue().decode().strip().splitlines()
+    return output, dump.stdout.getvalue().decode().strip().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def seen_by_two(line, command, **options):
     ],
 )  # fmt: skip
 def test_what_is_not_done_is_refused(line):
-    found = World().host(line, limit_s=5)
-    assert found.status not in (0, None)
-    assert found.out == ""
-    assert any(words in found.err for words in ("invalid option -- '", ": is unknown")), found.err
+    result = World().host(line, limit_s=5)
+    assert result.status not in (0, None)
+    assert result.out == ""
+    assert any(words in result.err for words in ("invalid option -- '", ": is unknown")), result.err
 
 
 def test_ping_marks_its_packets_and_fills_them():
-    found, lines = seen_by_two("-v -x icmp and dst 10.0.0.2", "ping -c 1 -Q 0x10 -p abcd -D 10.0.0.2")
+    output, lines = seen_by_two("-v -x icmp and dst 10.0.0.2", "ping -c 1 -Q 0x10 -p abcd -D 10.0.0.2")
     assert lines[0].startswith("IP (tos 0x10, ")
     assert lines[-1].endswith("abcd abcd")
-    assert found.out.splitlines()[1].startswith("[1767225")
+    assert output.out.splitlines()[1].startswith("[1767225")
 
 
 def test_ping_tells_what_is_not_answered_yet():
@@ -46,8 +46,8 @@ def test_ping_tells_what_is_not_answered_yet():
 
 
 def test_traceroute_marks_its_packets_and_takes_its_time():
-    found, lines = seen_by_two("-v udp", "traceroute -n -F -t 16 -q 2 -z 500 10.0.0.2")
-    assert found.status == 0
+    output, lines = seen_by_two("-v udp", "traceroute -n -F -t 16 -q 2 -z 500 10.0.0.2")
+    assert output.status == 0
     assert all("tos 0x10" in line and "flags [DF]" in line for line in lines if line.startswith("IP ("))
 
 
@@ -61,15 +61,16 @@ def test_traceroute_asks_from_the_address_it_is_given():
 
 
 @pytest.mark.parametrize(
-    ("option", "said"), [("-U", "Request who-has 10.0.0.1 ("), ("-A", "Reply 10.0.0.1 is-at 02:00:00:00:00:01")]
+    ("option", "expected_text"),
+    [("-U", "Request who-has 10.0.0.1 ("), ("-A", "Reply 10.0.0.1 is-at 02:00:00:00:00:01")],
 )
-def test_arping_announces(option, said):
-    found, lines = seen_by_two("arp", f"arping {option} -c 2 -I eth0 10.0.0.1")
-    assert found.status == 0
-    assert found.out.splitlines() == [
+def test_arping_announces(option, expected_text):
+    output, lines = seen_by_two("arp", f"arping {option} -c 2 -I eth0 10.0.0.1")
+    assert output.status == 0
+    assert output.out.splitlines() == [
         "ARPING 10.0.0.1 from 10.0.0.1 eth0", "Sent 2 probe(s) (2 broadcast(s))", "Received 0 response(s) (0 request(s), 0 broadcast(s))",
     ]  # fmt: skip
-    assert len([line for line in lines if f"ARP, {said}" in line]) == 2
+    assert len([line for line in lines if f"ARP, {expected_text}" in line]) == 2
 
 
 def test_netstat_shows_one_family_and_no_others_for_raw_ones():
@@ -99,18 +100,18 @@ def test_iptables_save_writes_a_file():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected_text"),
     [
         ("create s hash:ip timeout 60", "Unknown argument: `timeout'"),
         ("create s hash:ip comment", "Unknown argument: `comment'"),
         ("add t 10.0.0.1 timeout 5", "Unknown argument: `timeout'"),
     ],
 )
-def test_sets_have_no_lifetimes(line, said):
+def test_sets_have_no_lifetimes(line, expected_text):
     world = World()
     assert world.host("ipset create t hash:ip family inet hashsize 1024").status == 0
-    found = world.host(f"ipset {line}")
-    assert (found.status, found.err) == (1, f"ipset v7.22: {said}\n")
+    result = world.host(f"ipset {line}")
+    assert (result.status, result.err) == (1, f"ipset v7.22: {expected_text}\n")
 
 
 def test_grep_shows_what_is_around():
@@ -140,7 +141,7 @@ def test_netstat_tells_whose_sockets_are_and_what_devices_did():
     world = World()
     world.start(world.one, "httpd -f -p 80")
     lines = world.host("netstat -tlnpe").out.splitlines()
-    # The columns are those of net-tools 2.10.
+    # The columns of net-tools 2.10.
     assert lines[1].endswith(" State       User       Inode      PID/Program name    ")
     assert " LISTEN      0          0          " in lines[2]
     assert lines[2].rstrip().endswith("/httpd")
@@ -158,18 +159,18 @@ def test_netstat_tells_whose_sockets_are_and_what_devices_did():
 
 @pytest.mark.parametrize("option", ["-ti", "-tm", "-te", "-tr"])
 def test_ss_refuses_what_it_does_not_know_of_sockets(option):
-    found = World().host(f"ss {option}")
-    assert (found.status, found.out) == (255, "")
-    assert found.err.startswith(f"ss: invalid option -- '{option[-1]}'\n")
+    result = World().host(f"ss {option}")
+    assert (result.status, result.out) == (255, "")
+    assert result.err.startswith(f"ss: invalid option -- '{option[-1]}'\n")
 
 
 @pytest.mark.parametrize(
     "option", ["+trace", "+multiline", "+qr", "+identify", "+nottlid", "-c CH", "-y hmac:k:c2VjcmV0", "-u"]
 )
 def test_dig_refuses_what_it_would_not_do(option):
-    found = World().host(f"dig @10.0.0.2 {option} www.example.com")
-    assert (found.status, found.out) == (1, "")
-    assert found.err.startswith(f"Invalid option: {option.split()[0]}\n")
+    result = World().host(f"dig @10.0.0.2 {option} www.example.com")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(f"Invalid option: {option.split()[0]}\n")
 
 
 def test_dig_asks_for_signatures():
@@ -188,9 +189,9 @@ def test_dig_asks_for_signatures():
 def test_ifconfig_changes_nothing_that_it_cannot(words):
     world = World()
     before = world.run("ifconfig eth0").out
-    found = world.run(f"ifconfig eth0 10.0.0.9 {words}")
-    assert (found.status, found.out) == (1, "")
-    assert found.err.endswith("Operation not supported\n")
+    result = world.run(f"ifconfig eth0 10.0.0.9 {words}")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.endswith("Operation not supported\n")
     assert world.run("ifconfig eth0").out == before
 
 

@@ -1,4 +1,6 @@
-"""Filter expressions over the same frames here and in libpcap: which frames they let through, what they refuse."""
+"""Filter expressions over the same frames here and in libpcap: which frames they accept, and which expressions are
+refused.
+"""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Every registered program exists, and survives a command line that makes no sense."""
+"""Every registered program can be imported, and survives an invalid command line."""
 
 import pytest
 from support.program_host import World
@@ -6,7 +6,7 @@ from support.program_host import World
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
-# These read stdin, listen or wait whatever they are given.
+# These programs run until killed, whatever their arguments are.
 ENDLESS = {"service"}
 
 

@@ -1,4 +1,4 @@
-"""The shell: what ash would print and the status it would end with."""
+"""The shell prints what ash prints and exits with its status."""
 
 import contextlib
 

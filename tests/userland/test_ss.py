@@ -16,7 +16,7 @@ from cnmsim.userland import HOST_PROGRAMS
 from cnmsim.userland.ss.command import span_text
 
 NAMESPACE = f"ss{os.getpid() % 100000}"
-#: What opens the sockets of the real kernel; `of_ours` opens the same.
+#: Opens the sockets in the real kernel. `Opened` opens the same here.
 OPEN = textwrap.dedent("""
     import json, socket, subprocess, sys
     def dial(own, port):
@@ -40,11 +40,11 @@ OPEN = textwrap.dedent("""
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.bind(("127.0.0.1", 3004))
     client.connect(("127.0.0.1", 53))
-    said = []
+    results = []
     for line in json.load(sys.stdin):
         done = subprocess.run(line, shell=True, capture_output=True, text=True)
-        said.append((done.returncode, done.stdout, done.stderr))
-    print(json.dumps(said))
+        results.append((done.returncode, done.stdout, done.stderr))
+    print(json.dumps(results))
 """)
 LINES = (
     "-tn", "-tan", "-tln", "-tuln", "-tuan", "-ta", "-tano", "-tno state established", "-tanH", "-tanQ", "-4 -tan", "-6 -tan",
@@ -67,19 +67,19 @@ def of_linux(lines, columns=None):
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
     try:
         subprocess.run(["ip", "-n", NAMESPACE, "link", "set", "lo", "up"], check=True)
-        asked = json.dumps([f"ss {line}" for line in lines])
+        answers = json.dumps([f"ss {line}" for line in lines])
         words = ["ip", "netns", "exec", NAMESPACE, sys.executable, "-S", "-E", "-c", OPEN]
         env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         if columns is not None:
             env["COLUMNS"] = columns
-        done = subprocess.run(words, input=asked, env=env, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, input=answers, env=env, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
 
 
 class Opened:
-    """The sockets that `OPEN` opens, in a world of ours."""
+    """The sockets of `OPEN` in a simulated world."""
 
     def __init__(self):
         self.world = World()
@@ -105,15 +105,15 @@ class Opened:
         self.kept = [plain, dual, kept, asked, names, client, *ends]
 
     def dial(self, own, port):
-        found = self.process.tcp(4)
-        found.bind(("127.0.0.1", own))
-        run_until(self.clock, found.connect(("127.0.0.1", port)))
-        return found
+        connection = self.process.tcp(4)
+        connection.bind(("127.0.0.1", own))
+        run_until(self.clock, connection.connect(("127.0.0.1", port)))
+        return connection
 
     def ss(self, line, columns=None):
         env = None if columns is None else {"COLUMNS": columns}
-        found = self.world.argv(["ss", *shlex.split(line)], programs=HOST_PROGRAMS, env=env)
-        return [found.status, found.out, found.err]
+        result = self.world.argv(["ss", *shlex.split(line)], programs=HOST_PROGRAMS, env=env)
+        return [result.status, result.out, result.err]
 
 
 async def _sleep(process):
@@ -121,9 +121,9 @@ async def _sleep(process):
     return 0
 
 
-def alike(said):
-    """Leave out what differs between kernels: the order of lines, and how much of a timer is left."""
-    status, out, err = said
+def alike(result):
+    """Remove what differs between kernels: the order of lines, and the remaining time of timers."""
+    status, out, err = result
     lines = [re.sub(r"\d+sec,", "Nsec,", line) for line in out.splitlines()]
     return status, sorted(lines), err.splitlines()
 
@@ -131,12 +131,12 @@ def alike(said):
 @pytest.mark.root("ss", trial="ip link set lo up")
 def test_what_ss_of_linux_says():
     ours = Opened()
-    for line, said in zip(LINES, of_linux(LINES), strict=True):
-        expected, found = alike(said), alike(ours.ss(line))
-        if "invalid family" in said[2]:
-            # Ours has a shorter usage.
-            expected, found = (*expected[:2], expected[2][:1]), (*found[:2], found[2][:1])
-        assert found == expected, line
+    for line, result in zip(LINES, of_linux(LINES), strict=True):
+        expected, simulated = alike(result), alike(ours.ss(line))
+        if "invalid family" in result[2]:
+            # The simulated usage is shorter.
+            expected, simulated = (*expected[:2], expected[2][:1]), (*simulated[:2], simulated[2][:1])
+        assert simulated == expected, line
 
 
 @pytest.mark.root("ss", trial="ip link set lo up")
@@ -144,16 +144,16 @@ def test_what_ss_of_linux_says():
 def test_columns_are_as_wide_as_the_screen_lets_them(columns):
     lines = ("-tn", "-tuan", "-tn state established", "-tanoH", "-xan")
     ours = Opened()
-    for line, said in zip(lines, of_linux(lines, columns), strict=True):
-        assert alike(ours.ss(line, columns)) == alike(said), line
+    for line, expected in zip(lines, of_linux(lines, columns), strict=True):
+        assert alike(ours.ss(line, columns)) == alike(expected), line
 
 
 @pytest.mark.root("ss", trial="ip link set lo up")
 def test_words_that_make_no_expression():
     ours = Opened()
     for line, (status, out, err) in zip(BAD_GRAMMAR, of_linux(BAD_GRAMMAR), strict=True):
-        found = ours.ss(line)
-        assert (found[0], found[1], found[2].splitlines()[0]) == (status, out, err.splitlines()[0]), line
+        result = ours.ss(line)
+        assert (result[0], result[1], result[2].splitlines()[0]) == (status, out, err.splitlines()[0]), line
 
 
 def test_timers_of_a_lost_segment_and_of_the_end():
@@ -165,11 +165,11 @@ def test_timers_of_a_lost_segment_and_of_the_end():
     ours.world.one.root.loopback.set_down()
     end.send(b"lost")
     ours.clock.run_for(0.7)
-    found = re.search(r"timer:\(on,(.*),(\d)\)", ours.ss("-tno sport = :8080")[1])
-    # Sent again after 0.2 and 0.6 s; 0.8 s later once more.
-    assert found is not None
-    assert found[2] == "2"
-    assert 650 <= int(found[1].removesuffix("ms")) <= 750
+    output = re.search(r"timer:\(on,(.*),(\d)\)", ours.ss("-tno sport = :8080")[1])
+    # The segment is sent again after 0.2 and 0.6 s, and 0.8 s later once more.
+    assert output is not None
+    assert output[2] == "2"
+    assert 650 <= int(output[1].removesuffix("ms")) <= 750
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""tcpdump: its lines and its filters."""
+"""tcpdump's lines and filters."""
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
@@ -27,12 +27,12 @@ def captured(line, *commands):
 
 
 @pytest.mark.parametrize("signal", [2, 15])
-@pytest.mark.parametrize(("line", "said"), [("tcpdump -i eth0", b"\n"), ("tcpdump -i eth0 -w /tmp/x", b"")])
-def test_what_is_interrupted_ends_its_line(line, said, signal):
+@pytest.mark.parametrize(("line", "expected_text"), [("tcpdump -i eth0", b"\n"), ("tcpdump -i eth0 -w /tmp/x", b"")])
+def test_what_is_interrupted_ends_its_line(line, expected_text, signal):
     world = World()
     dump = world.start(world.two, line, HOST_PROGRAMS)
     dump.kill(signal)
-    assert dump.stdout.getvalue() == said
+    assert dump.stdout.getvalue() == expected_text
     assert dump.stderr.getvalue().decode().splitlines()[-3:] == [
         "0 packets captured", "0 packets received by filter", "0 packets dropped by kernel",
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_filter_that_makes_no_sense_is_refused(expression):
 
 
 def tagged(expression):
-    """What a capture at the trunk shows of a ping on VLAN 10 and one without a tag."""
+    """Return the capture at a trunk of one ping on VLAN 10 and one without a tag."""
     world = World()
     for machine, number in ((world.one, 1), (world.two, 2)):
         for line in (
@@ -173,7 +173,7 @@ def test_sequence_numbers_inside_tunnels_are_relative_too():
         ours / TCP(sport=4000, dport=80, flags="A", seq=1001, ack=5001),
         ours / TCP(sport=4000, dport=80, flags="PA", seq=1001, ack=5001) / b"hello",
     ]
-    lines = [printer.line(bytes(outer / VXLAN(vni=7) / each)).splitlines()[1] for each in talk]
+    lines = [printer.line(bytes(outer / VXLAN(vni=7) / line)).splitlines()[1] for line in talk]
     assert "seq 1000," in lines[0]
     assert "ack 1," in lines[2]
     assert "seq 1:6, ack 1," in lines[3]

@@ -1,4 +1,4 @@
-"""Frames that our tcpdump wrote, read by it and by the real one: lines, dumps, times, counts."""
+"""Files written by the simulated tcpdump, read by it and by the real one: lines, dumps, times, counts."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ ANY = ("-n", "-n -e", "-n -q -e", "-n -e -xx -c 2", "-n -t tcp", "-n -x icmp")
 
 
 def recorded(line):
-    """Give the world in which `two` wrote what it saw to /cap.pcap."""
+    """Return a world in which `two` has captured to /cap.pcap."""
     world = World()
     world.serve_names({"www.example.com": ["A 10.0.0.2"]})
     world.start(world.two, "httpd -f -p 80 -h /www")
@@ -40,11 +40,11 @@ def of_both(world, tmp_path, lines):
     for line in lines:
         argv = ["tcpdump", "-r", str(path), *shlex.split(line)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        found = world.argv(argv, machine=world.two, programs=HOST_PROGRAMS)
-        err = found.err.splitlines()[:1], done.stderr.splitlines()[:1]
+        simulated = world.argv(argv, machine=world.two, programs=HOST_PROGRAMS)
+        err = simulated.err.splitlines()[:1], done.stderr.splitlines()[:1]
         yield (
             line,
-            (found.status, found.out.splitlines(), err[0]),
+            (simulated.status, simulated.out.splitlines(), err[0]),
             (done.returncode, done.stdout.splitlines(), err[1]),
         )
 
@@ -58,7 +58,7 @@ def test_what_the_real_tcpdump_says_of_a_file(tmp_path):
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump")
 def test_what_the_real_tcpdump_says_of_all_devices(tmp_path):
     for line, simulated, real in of_both(recorded("tcpdump -i any -w /cap.pcap"), tmp_path, ANY):
-        # The real one gives devices the names they have on the machine where the file is read.
+        # The real tcpdump prints the device names of the machine on which the file is read.
         real_lines, simulated_lines = (
             [re.sub(r"(^| )\w+ +(In|Out|B|M) ", r"\1DEV \2 ", text) for text in lines]
             for lines in (real[1], simulated[1])
@@ -90,7 +90,7 @@ def test_devices_are_listed_with_their_state():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected_text"),
     [
         ("-C 1 -w /x", "tcpdump: invalid option -- 'C'"),
         ("-G 10 -w /x", "tcpdump: invalid option -- 'G'"),
@@ -101,7 +101,7 @@ def test_devices_are_listed_with_their_state():
         ("-y FOO", "tcpdump: invalid data link type FOO"),
     ],
 )
-def test_what_is_not_done_is_refused(line, said):
-    found = World().host(f"tcpdump -i eth0 {line}")
-    assert found.status == 1
-    assert found.err.splitlines()[0] == said
+def test_what_is_not_done_is_refused(line, expected_text):
+    result = World().host(f"tcpdump -i eth0 {line}")
+    assert result.status == 1
+    assert result.err.splitlines()[0] == expected_text

@@ -1,4 +1,4 @@
-"""`ip link … type vxlan` and `bridge fdb` on VXLAN devices, word for word as iproute2 6.15 on Linux says it."""
+"""`ip link … type vxlan` and `bridge fdb` on VXLAN devices print what iproute2 6.15 prints on Linux."""
 
 import pytest
 from support.program_host import World

@@ -1,4 +1,4 @@
-"""`ip xfrm` word for word as iproute2 6.15 on Linux says it (where the kernel has ESP)."""
+"""`ip xfrm` prints what iproute2 6.15 prints on Linux, where the kernel has ESP."""
 
 import pytest
 from support.program_host import World

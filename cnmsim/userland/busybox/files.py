@@ -102,18 +102,18 @@ def _integer(text: str) -> int:
 def _file_test(letter: str, path: str, locate: Locate) -> bool:
     if letter == "t":
         return False
-    files, place = locate(path)
-    if letter in "Lhp" or not files.exists(place):
+    files, absolute = locate(path)
+    if letter in "Lhp" or not files.exists(absolute):
         return False
     if letter == "d":
-        return files.is_dir(place)
+        return files.is_dir(absolute)
     if letter == "f":
-        return not files.is_dir(place)
-    if files.is_dir(place):
+        return not files.is_dir(absolute)
+    if files.is_dir(absolute):
         return True
     if letter == "s":
-        return bool(files.read(place))
-    return letter != "x" or bool(files.file(place).mode & 0o111)
+        return bool(files.read(absolute))
+    return letter != "x" or bool(files.file(absolute).mode & 0o111)
 
 
 async def test(process: Process) -> int:
@@ -139,10 +139,10 @@ async def ls(process: Process) -> int:
     files: list[str] = []
     folders: list[str] = []
     for operand in options.operands or ["."]:
-        place = absolute_path(process, operand)
-        if not process.files.exists(place):
+        absolute = absolute_path(process, operand)
+        if not process.files.exists(absolute):
             status = complain(process, f"{operand}: No such file or directory")
-        elif process.files.is_dir(place) and "d" not in options:
+        elif process.files.is_dir(absolute) and "d" not in options:
             folders.append(operand)
         else:
             files.append(operand)
@@ -151,27 +151,27 @@ async def ls(process: Process) -> int:
     for number, operand in enumerate(folders):
         if len(options.operands) > 1:
             process.write(f"{'' if not number and not files else chr(10)}{operand}:\n")
-        place = absolute_path(process, operand)
-        names = process.files.listdir(place)
+        absolute = absolute_path(process, operand)
+        names = process.files.listdir(absolute)
         names = [name for name in names if name[0] != "." or "a" in options or "A" in options]
         if "l" in options or "n" in options:
             process.write(f"total {4 * len(names)}\n")
         for name in names:
-            process.write(_entry(process, posixpath.join(place, name), name, options))
+            process.write(_entry(process, posixpath.join(absolute, name), name, options))
     return status
 
 
-def _entry(process: Process, place: str, name: str, options: Options) -> str:
-    is_folder = process.files.is_dir(place)
+def _entry(process: Process, absolute: str, name: str, options: Options) -> str:
+    is_folder = process.files.is_dir(absolute)
     name = f"{name}/" if is_folder and "F" in options else name
     if "l" not in options and "n" not in options:
         return f"{name}\n"
-    file = File(mode=0o755) if is_folder else process.files.file(place)
+    file = File(mode=0o755) if is_folder else process.files.file(absolute)
     owner, group = str(file.uid), str(file.gid)
     if "n" not in options:
         owner = user_names(process).get(file.uid, _ROOT.get(owner, owner))
         group = group_names(process).get(file.gid, _ROOT.get(group, group))
-    size = 4096 if is_folder else len(process.files.read(place))
+    size = 4096 if is_folder else len(process.files.read(absolute))
     bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
     links = 2 if is_folder else 1
     return f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {_size_text(size, options):>9} Jan  1 00:00 {name}\n"
@@ -208,12 +208,12 @@ async def mkdir(process: Process) -> int:
         return 1
     files, makes_parents = process.files, "p" in options
 
-    def make(place: str) -> None:
-        if files.exists(place) and not (makes_parents and files.is_dir(place)):
+    def make(absolute: str) -> None:
+        if files.exists(absolute) and not (makes_parents and files.is_dir(absolute)):
             raise FileExistsError
-        if not makes_parents and not files.is_dir(posixpath.dirname(place)):
+        if not makes_parents and not files.is_dir(posixpath.dirname(absolute)):
             raise FileNotFoundError
-        files.mkdir(place)
+        files.mkdir(absolute)
 
     return _for_each_operand(process, options.operands, make, "can't create directory '{}': {}")
 
@@ -227,30 +227,30 @@ async def rm(process: Process) -> int:
         return show_usage(process, "[-irf] FILE...")
     status = 0
     for operand in options.operands:
-        place = absolute_path(process, operand)
+        absolute = absolute_path(process, operand)
         try:
-            if process.files.is_dir(place):
+            if process.files.is_dir(absolute):
                 if "r" not in options and "R" not in options:
                     status = complain(process, f"'{operand}' is a directory")
                     continue
-                _remove_tree(process.files, place)
+                _remove_tree(process.files, absolute)
             else:
-                process.files.remove(place)
+                process.files.remove(absolute)
         except OSError as error:
             if "f" not in options or not isinstance(error, FileNotFoundError):
                 status = complain(process, f"can't remove '{operand}': {strerror(error)}")
     return status
 
 
-def _remove_tree(files: FileSystem, place: str) -> None:
-    for name in files.listdir(place):
-        inner = posixpath.join(place, name)
+def _remove_tree(files: FileSystem, absolute: str) -> None:
+    for name in files.listdir(absolute):
+        inner = posixpath.join(absolute, name)
         if files.is_dir(inner):
             _remove_tree(files, inner)
         else:
             files.remove(inner)
-    if place != "/":
-        files.remove(place)
+    if absolute != "/":
+        files.remove(absolute)
 
 
 async def rmdir(process: Process) -> int:
@@ -259,10 +259,10 @@ async def rmdir(process: Process) -> int:
         return show_usage(process, "[-p] DIRECTORY...")
     files = process.files
 
-    def remove(place: str) -> None:
-        if files.exists(place) and not files.is_dir(place):
+    def remove(absolute: str) -> None:
+        if files.exists(absolute) and not files.is_dir(absolute):
             raise NotADirectoryError
-        files.remove(place)
+        files.remove(absolute)
 
     return _for_each_operand(process, process.argv[1:], remove, "'{}': {}")
 
@@ -275,12 +275,12 @@ async def touch(process: Process) -> int:
         return 1
     files, makes_files = process.files, "c" not in options
 
-    def touch_one(place: str) -> None:
+    def touch_one(absolute: str) -> None:
         with suppress(IsADirectoryError):
-            if files.exists(place):
-                files.append(place, b"")
+            if files.exists(absolute):
+                files.append(absolute, b"")
             elif makes_files:
-                files.write(place, b"")
+                files.write(absolute, b"")
 
     return _for_each_operand(process, options.operands, touch_one, "{}: {}")
 

@@ -15,7 +15,7 @@ from cnmsim.userland.libc.regex import to_python_regex
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-_SED = re.compile(
+_COMMAND = re.compile(
     r"\s*(?:(?P<first>\d+|\$|/(?:[^/\\]|\\.)*/)(?:,(?P<last>\d+|\$|/(?:[^/\\]|\\.)*/))?)?\s*(?P<not>!)?\s*(?P<command>[spdq=])"
 )
 
@@ -31,14 +31,14 @@ class _Edit:
     flags: str = ""
 
 
-def _sed_program(text: str, *, is_extended: bool) -> list[_Edit]:
+def _parse_script(text: str, *, is_extended: bool) -> list[_Edit]:
     edits: list[_Edit] = []
     at = 0
     while at < len(text):
         if text[at] in "; \n\t":
             at += 1
             continue
-        match = _SED.match(text, at)
+        match = _COMMAND.match(text, at)
         if match is None:
             raise UsageError(f"unsupported command {text[at]}")
         at = match.end()
@@ -72,7 +72,7 @@ async def sed(process: Process) -> int:
         scripts = options.every("e") or ([operands.pop(0)] if operands else [])
         if not scripts:
             return show_usage(process, synopsis)
-        edits = _sed_program("\n".join(scripts), is_extended="E" in options or "r" in options)
+        edits = _parse_script("\n".join(scripts), is_extended="E" in options or "r" in options)
     except (UsageError, re.error) as error:
         return complain(process, str(error))
     inputs, status = await read_inputs(process, operands)
@@ -83,7 +83,7 @@ async def sed(process: Process) -> int:
         for at, edit in enumerate(edits):
             if line is None:
                 break
-            chosen, is_open[at] = _sed_selects(edit, line, number, len(lines), is_open[at])
+            chosen, is_open[at] = _is_selected(edit, line, number, len(lines), is_open[at])
             if chosen == edit.is_negated:
                 continue
             if edit.command == "s" and edit.pattern is not None:
@@ -106,7 +106,7 @@ async def sed(process: Process) -> int:
     return status
 
 
-def _sed_selects(edit: _Edit, line: str, number: int, total: int, is_open: bool) -> tuple[bool, bool]:
+def _is_selected(edit: _Edit, line: str, number: int, total: int, is_open: bool) -> tuple[bool, bool]:
     def hits(address: str) -> bool:
         if address == "$":
             return number == total

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.process import Process
-from cnmsim.userland.busybox.applet import complain, show_usage
-from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.busybox.applet import complain, read_options
 
 if TYPE_CHECKING:
     pass
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
 async def id_(process: Process) -> int:
     """Run `id [-Ggnu] [USER]`."""
-    try:
-        options = getopt(process.argv[1:], "Ggnru")
-    except UsageError as error:
-        return show_usage(process, "[OPTIONS] [USER]", str(error))
+    options = read_options(process, "Ggnru", "[OPTIONS] [USER]")
+    if options is None:
+        return 1
     who = process.credentials
     for name in options.operands[:1]:
         user = next((user for user in users(process.files) if user.name == name), None)
@@ -69,10 +67,9 @@ async def whoami(process: Process) -> int:
 
 async def date(process: Process) -> int:
     """Run `date [-u] [-R] [+FORMAT]` with the lab's time of day."""
-    try:
-        options = getopt(process.argv[1:], "uRId:")
-    except UsageError as error:
-        return show_usage(process, "[OPTIONS] [+FMT] [[-s] TIME]", str(error))
+    options = read_options(process, "uRId:", "[OPTIONS] [+FMT] [[-s] TIME]")
+    if options is None:
+        return 1
     now = time.gmtime(process.clock.wall_s)
     form = "%a %b %e %H:%M:%S UTC %Y"
     if "R" in options:

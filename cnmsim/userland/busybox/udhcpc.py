@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import (
-    IPV4_ANY,
-    MAC_BROADCAST,
-    MAC_ZERO,
-    Address,
-    Prefix,
-    format_ip,
-    parse_ip,
-)
+from cnmsim.kernel.address import IPV4_ANY, MAC_BROADCAST, MAC_ZERO, Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.packet import MalformedPacketError
@@ -53,7 +45,7 @@ _VENDOR = b"udhcp 1.37.0"
 _PARAMETERS = bytes((1, 3, 6, 12, 15, 28, 42))
 _LARGEST = 576
 _LEASE_S = 3600  # the lease time if the server gives none
-_PROBE_S = 2.0
+_CONFLICT_CHECK_S = 2.0
 
 
 @define(eq=False)
@@ -173,7 +165,7 @@ class _Client:
         self.device.taps += (listen,)
         try:
             self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + request.to_wire())
-            await answers.get(_PROBE_S)
+            await answers.get(_CONFLICT_CHECK_S)
         except TimeoutError:
             return False
         finally:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HEAD = "conntrack v1.4.8 (conntrack-tools)"
 _HINT = "Try `conntrack -h' or 'conntrack --help' for more information.\n"
 _XML = '<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n'
-_DONE = {"L": "shown", "G": "shown", "D": "deleted", "U": "updated"}
+_PARTICIPLES = {"L": "shown", "G": "shown", "D": "deleted", "U": "updated"}
 _MARKS = {"new": "    [NEW] ", "update": " [UPDATE] ", "destroy": "[DESTROY] "}
 _VERBS = {"new": "-A", "update": "-U", "destroy": "-D"}
 #: How often expired entries are removed while events are shown. The kernel's garbage collector runs at least as
@@ -69,7 +69,7 @@ async def _run(process: Process, request: Request) -> int:
         _statistics(process, table)
         return 0
     if request.table != "conntrack":
-        return _of_other_table(process, request)
+        return _run_on_empty_table(process, request)
     if request.command == "C":
         process.write(f"{table.count}\n")
         return 0
@@ -84,7 +84,7 @@ async def _run(process: Process, request: Request) -> int:
 
 def _entries(process: Process, request: Request, table: Conntrack) -> int:
     """List, get, delete or update the matching entries. Return the exit status."""
-    connections = [connection for connection in table.entries() if request.fits(connection)]
+    connections = [connection for connection in table.entries() if request.matches(connection)]
     changed = connections
     if request.command == "U":
         changed = [connection for connection in connections if _update(table, connection, request)]
@@ -99,8 +99,8 @@ def _entries(process: Process, request: Request, table: Conntrack) -> int:
     if request.command == "G" and not connections:
         raise ConntrackError("Operation failed: such conntrack doesn't exist", 1)
     if request.command == "D":
-        table.flush(request.fits)
-    process.error(f"{_HEAD}: {len(changed)} flow entries have been {_DONE[request.command]}.\n")
+        table.flush(request.matches)
+    process.error(f"{_HEAD}: {len(changed)} flow entries have been {_PARTICIPLES[request.command]}.\n")
     return int(request.command in "DU" and not changed)
 
 
@@ -124,7 +124,7 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
     return True
 
 
-def _of_other_table(process: Process, request: Request) -> int:
+def _run_on_empty_table(process: Process, request: Request) -> int:
     """Run a command on the tables `expect`, `dying` and `unconfirmed`, which are always empty here."""
     if request.command == "C":
         process.write("0\n")
@@ -153,7 +153,7 @@ async def _events(process: Process, request: Request, table: Conntrack) -> int:
     def listener(event: Event, connection: Connection) -> None:
         if not process.is_running:
             table.listeners.remove(listener)
-        elif event in request.events and request.fits(connection):
+        elif event in request.events and request.matches(connection):
             lines.put(_event_text(process, request, table, event, connection))
 
     def stop() -> None:

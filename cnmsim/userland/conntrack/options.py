@@ -69,7 +69,7 @@ class Request:
     protocol: int | None = None
     family: int | None = None
     #: Direction (0 original, 1 reply), index in the tuple, and the value required there.
-    places: list[tuple[int, int, int]] = field(factory=list)
+    tuple_fields: list[tuple[int, int, int]] = field(factory=list)
     #: Direction, index in the tuple, address and mask.
     addresses: list[tuple[int, int, int, int]] = field(factory=list)
     nat: dict[str, Address | None] = field(factory=dict)
@@ -80,12 +80,12 @@ class Request:
     outputs: set[str] = field(factory=set)
     events: set[str] = field(factory=lambda: {"new", "update", "destroy"})
 
-    def fits(self, connection: Connection) -> bool:
+    def matches(self, connection: Connection) -> bool:
         """Return True if a connection matches all criteria."""
         tuples = (connection.original, connection.reply)
         if self.family not in {None, connection.family} or self.protocol not in {None, connection.protocol}:
             return False
-        if any(tuples[side][place] != value for side, place, value in self.places):
+        if any(tuples[side][place] != value for side, place, value in self.tuple_fields):
             return False
         for side, place, value, mask in self.addresses:
             address = tuples[side][place]
@@ -169,7 +169,7 @@ def parse_command_line(arguments: list[str]) -> Request:
         if short in _OPTIONAL and not value and at < len(arguments) and not arguments[at].startswith("-"):
             value, at = arguments[at], at + 1
         names.append(short)
-        _note(request, short, value)
+        _apply_option(request, short, value)
     _check(request, names)
     return request
 
@@ -188,7 +188,7 @@ def _long_name(request: Request, name: str) -> str:
     return short
 
 
-def _note(request: Request, short: str, value: str) -> None:
+def _apply_option(request: Request, short: str, value: str) -> None:
     if short in _COMMANDS:
         if request.command:
             raise ConntrackError("Invalid commands combination")
@@ -196,9 +196,9 @@ def _note(request: Request, short: str, value: str) -> None:
     elif short == "p":
         request.protocol = _protocol(value)
     elif short in "sdrq":
-        _note_address(request, short, value)
+        _add_address(request, short, value)
     elif short in _PORTS:
-        request.places.append((*_PORTS[short], _leading_number(value) & 0xFFFF))
+        request.tuple_fields.append((*_PORTS[short], _leading_number(value) & 0xFFFF))
     elif short == "state":
         if value not in TcpState.__members__:
             raise ConntrackError(f"unknown TCP state `{value}'")
@@ -271,7 +271,7 @@ def _set_family(request: Request, family: int) -> None:
     request.family = family
 
 
-def _note_address(request: Request, short: str, value: str) -> None:
+def _add_address(request: Request, short: str, value: str) -> None:
     text, slash, length = value.partition("/")
     address = _address(text)
     bits = len(address) * 8

@@ -70,8 +70,8 @@ class _Transfer:
     redirections: int = 0
 
     @property
-    def limit_s(self) -> float:
-        return _seconds(self.options, "m")
+    def max_time_s(self) -> float:
+        return _seconds_option(self.options, "m")
 
     def elapsed_ms(self) -> int:
         return round((self.process.clock.now_ns - self.started_ns) / 1_000_000)
@@ -81,7 +81,7 @@ class _Transfer:
             self.process.error(f"* {text}\n")
 
     def remaining(self, phase_s: float = 0.0) -> float | None:
-        limits = [to_ns(limit) for limit in (self.limit_s, phase_s) if limit]
+        limits = [to_ns(limit) for limit in (self.max_time_s, phase_s) if limit]
         return remaining_s(self.process.clock, self.started_ns + min(limits)) if limits else None
 
     async def run(self) -> bytes:
@@ -104,8 +104,8 @@ class _Transfer:
             raise _CurlError(1, f'Protocol "{self.url.scheme}" not supported')
         socket = await self._connect(await self._addresses())
         stream = Stream(socket, self.process.clock)
-        if self.limit_s:
-            stream.until_ns = self.started_ns + to_ns(self.limit_s)
+        if self.max_time_s:
+            stream.until_ns = self.started_ns + to_ns(self.max_time_s)
         try:
             if self.url.scheme == "https":
                 raise _CurlError(35, "TLS connect error: error:00000000:lib(0)::reason(0)")
@@ -139,7 +139,7 @@ class _Transfer:
         if host == "localhost":
             return [parse_ip(text) for text in ("::1", "127.0.0.1") if not family or (family == 6) == (":" in text)]
         resolver = Resolver(self.process)
-        limit = self.remaining(_seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S)
+        limit = self.remaining(_seconds_option(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S)
         try:
             addresses_found = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
         except ResolveError:
@@ -155,11 +155,11 @@ class _Transfer:
         return addresses_found
 
     async def _connect(self, addresses: list[Address]) -> TcpSocket:
-        limit_s = _seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
+        max_time_s = _seconds_option(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
         for number, address in enumerate(addresses):
             self.log_verbose(f"  Trying {peer_text(address, self.url.port)}...")
             socket = self.process.tcp(family_of(address))
-            left = self.remaining(limit_s)
+            left = self.remaining(max_time_s)
             # An address that is not the last one gets half of the remaining time.
             share = left / 2 if left is not None and number + 1 < len(addresses) else left
             try:
@@ -169,7 +169,7 @@ class _Transfer:
             except OSError as error:
                 socket.close()
                 is_own = isinstance(error, TimeoutError) and left is not None
-                if is_own and (self.remaining(limit_s) or 0) <= 0:
+                if is_own and (self.remaining(max_time_s) or 0) <= 0:
                     raise _CurlError(28, f"Connection timed out after {self.elapsed_ms()} milliseconds") from None
                 self.log_verbose(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
                 continue
@@ -189,8 +189,8 @@ class _Transfer:
 
     def _keep_alive(self, socket: TcpSocket) -> None:
         if "no-keepalive" not in self.options:
-            every_s = _whole(self.options, "keepalive-time", _KEEPALIVE_S)
-            probes = _whole(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
+            every_s = _integer_option(self.options, "keepalive-time", _KEEPALIVE_S)
+            probes = _integer_option(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
             # curl ignores errors of setsockopt(2), such as values out of range.
             with suppress(OSError):
                 socket.set_keepalive(idle_s=every_s, interval_s=every_s, probes=probes)
@@ -301,7 +301,7 @@ class _Transfer:
         return unescape(text.replace("%%", "%"))
 
 
-def _seconds(options: Options, name: str) -> float:
+def _seconds_option(options: Options, name: str) -> float:
     text = options.get(name)
     if not text:
         return 0.0
@@ -311,7 +311,7 @@ def _seconds(options: Options, name: str) -> float:
         raise UsageError(f"option {name}: expected a proper numerical parameter") from None
 
 
-def _whole(options: Options, name: str, default: int) -> int:
+def _integer_option(options: Options, name: str, default: int) -> int:
     text = options.get(name) or str(default)
     if not text.isdecimal():
         raise UsageError(f"option {name}: expected a proper numerical parameter")
@@ -324,9 +324,9 @@ async def main(process: Process) -> int:
     try:
         options = getopt(process.argv[1:], "#sSvifIgkL46OGNV0o:w:m:H:X:d:u:A:e:x:b:D:", _LONG)
         for name in ("m", "connect-timeout"):
-            _seconds(options, name)
+            _seconds_option(options, name)
         for name in ("keepalive-time", "keepalive-cnt"):
-            _whole(options, name, 0)
+            _integer_option(options, name, 0)
     except UsageError as error:
         process.error(f"curl: {_curl_usage_text(str(error))}\n{hint}")
         return 2

@@ -16,10 +16,9 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import EPOCH_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
 from cnmsim.userland.invocation import absolute_path, read_all
-from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -100,15 +99,15 @@ class _Server:
 
     def _file(self, target: str, path: str) -> bytes:
         files = self.process.files
-        place = posixpath.join(self.home, path.lstrip("/"))
-        if files.is_dir(place):
+        path_served = posixpath.join(self.home, path.lstrip("/"))
+        if files.is_dir(path_served):
             if not target.partition("?")[0].endswith("/"):
                 return self._head(302, ["Content-type: text/html", f"Location: {path}/"])
-            place = posixpath.join(place, "index.html")
-        if not files.exists(place) or files.is_dir(place):
+            path_served = posixpath.join(path_served, "index.html")
+        if not files.exists(path_served) or files.is_dir(path_served):
             return self._error(404)
-        body = files.read(place)
-        kind = _TYPES.get(posixpath.splitext(place)[1].lstrip("."), "application/octet-stream")
+        body = files.read(path_served)
+        kind = _TYPES.get(posixpath.splitext(path_served)[1].lstrip("."), "application/octet-stream")
         headers = [
             f"Content-type: {kind}", "Accept-Ranges: bytes", f"Last-Modified: {http_date(EPOCH_S)}",
             f'ETag: "{EPOCH_S:x}-{len(body):x}"', f"Content-Length: {len(body)}",
@@ -119,9 +118,9 @@ class _Server:
     async def _run_cgi(self, request: Message, method: str, path: str, query: str, connection: TcpSocket) -> bytes:
         address, port = connection.getpeername()
         client = f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)
-        place = posixpath.join(self.home, path.lstrip("/"))
+        path_served = posixpath.join(self.home, path.lstrip("/"))
         files = self.process.files
-        if not files.exists(place):
+        if not files.exists(path_served):
             if path == "/cgi-bin/whoami":
                 text = f"Content-Type: text/plain\r\n\r\nhost={self.process.hostname} client={client}\n"
                 return b"HTTP/1.1 200 OK\r\n" + text.encode()
@@ -136,13 +135,13 @@ class _Server:
             **self.process.env, "REMOTE_ADDR": client, "REMOTE_PORT": str(port), "REQUEST_METHOD": method,
             "QUERY_STRING": query, "SCRIPT_NAME": path, "PATH_INFO": "", "GATEWAY_INTERFACE": "CGI/1.1",
             "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "busybox httpd/1.37.0", "HTTP_HOST": request.header("Host") or "",
-            "CONTENT_LENGTH": str(len(request.body)), "PWD": posixpath.dirname(place),
+            "CONTENT_LENGTH": str(len(request.body)), "PWD": posixpath.dirname(path_served),
         }  # fmt: skip
 
         async def script(process: Process) -> int:
-            return await run_script(process, place, [])
+            return await run_script(process, path_served, [])
 
-        child = self.process.start(script, [place], env=environment, stdin=body, stdout=output)
+        child = self.process.start(script, [path_served], env=environment, stdin=body, stdout=output)
         child.exited.add_done_callback(lambda _: output.close())
         printed = await read_all(output)
         return (b"" if printed.startswith(b"HTTP/") else b"HTTP/1.1 200 OK\r\n") + printed
@@ -150,10 +149,9 @@ class _Server:
 
 async def main(process: Process) -> int:
     """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it moves to the background once it listens."""
-    try:
-        options = getopt(process.argv[1:], "fvp:u:h:")
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
+    options = read_options(process, "fvp:u:h:", _SYNOPSIS)
+    if options is None:
+        return 1
     where = options.get("p", "80") or "80"
     address, _, port = where.rpartition(":")
     if not port.isdigit() or not 0 < int(port) < 65536:

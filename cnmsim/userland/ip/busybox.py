@@ -68,14 +68,14 @@ async def main(process: Process) -> int:
     except IpCommandError as error:
         if error.is_usage:
             return show_usage(process, _SYNOPSIS)
-        complain(process, _worded(str(error)))
-        return 2 if "RTNETLINK" in _worded(str(error)) else 1
+        complain(process, _error_text(str(error)))
+        return 2 if "RTNETLINK" in _error_text(str(error)) else 1
     except OSError as error:
-        complain(process, f"{_asked_by(name, process.argv)}: {strerror(error)}")
+        complain(process, f"{_request_name(name, process.argv)}: {strerror(error)}")
         return 2
 
 
-def _asked_by(name: str, argv: list[str]) -> str:
+def _request_name(name: str, argv: list[str]) -> str:
     """Return the request that an error names. `link set` uses ioctls, everything else rtnetlink."""
     if name == "link" and "set" in argv:
         return next((call for word, call in _IOCTLS.items() if word in argv), "RTNETLINK answers")
@@ -214,7 +214,7 @@ class _Ip(IpProgram):
             self.process.write(f"{' '.join(words_shown)}\n")
 
 
-def _worded(text: str) -> str:
+def _error_text(text: str) -> str:
     """Return busybox's wording of an error in the command line."""
     if '"dev" argument' in text:
         return 'need "dev IFACE"'

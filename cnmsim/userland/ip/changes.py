@@ -271,18 +271,18 @@ class IpChanges:
         )  # fmt: skip
         return route, values.get("table", "")
 
-    def _to_fill(self, words: Words) -> tuple[Route, RoutingTable]:
+    def _route_and_table(self, words: Words) -> tuple[Route, RoutingTable]:
         self._require_net_admin()
         route, table = self.read_route(words)
-        return route, self.rules.table(table, route.prefix.family, may_make=True)
+        return route, self.rules.table(table, route.prefix.family, create=True)
 
     def route_add(self, words: Words) -> None:
         """Run `route add ROUTE`."""
-        self.namespace.add_route(*self._to_fill(words))
+        self.namespace.add_route(*self._route_and_table(words))
 
     def route_append(self, words: Words) -> None:
         """Run `route append ROUTE`."""
-        route, table = self._to_fill(words)
+        route, table = self._route_and_table(words)
         try:
             self.namespace.add_route(route, table)
         except FileExistsError:
@@ -312,7 +312,7 @@ class IpChanges:
 
     def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
         """Run `route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
-        route, table = self._to_fill(words)
+        route, table = self._route_and_table(words)
         metric = route.metric or (1024 if route.prefix.family == 6 else 0)
         old = next((other for other in table.routes if other.prefix == route.prefix and other.metric == metric), None)
         if old is None and must_exist:

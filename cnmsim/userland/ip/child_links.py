@@ -156,8 +156,5 @@ def change(device: Device, kind: str, words: Words) -> None:
 
 
 CHILD_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
-    "dummy": dummy,
-    "ipvlan": ipvlan,
-    "macvlan": macvlan,
-    "vlan": vlan,
-}
+    "dummy": dummy, "ipvlan": ipvlan, "macvlan": macvlan, "vlan": vlan,
+}  # fmt: skip

@@ -28,11 +28,7 @@ from cnmsim.userland.ip.details import with_details
 from cnmsim.userland.ip.device import flags_of, link_name, qdisc_of, state_of
 from cnmsim.userland.ip.routes import RouteQueries
 from cnmsim.userland.ip.rules import NO_TABLE
-from cnmsim.userland.ip.selection import (
-    is_secondary,
-    parse_selection,
-    select_links,
-)
+from cnmsim.userland.ip.selection import is_secondary, parse_selection, select_links
 from cnmsim.userland.ip.show import IpProgram
 
 if TYPE_CHECKING:
@@ -183,7 +179,7 @@ class _Ip(IpProgram):
             process.error(f"{'Error: ' if is_error else ''}{text}\n")
             return error.status
         except OSError as error:
-            process.error(f"{_worded(name, error)}\n")
+            process.error(f"{_error_text(name, error)}\n")
             return 2
 
     def run(self, name: str, words: Words) -> int:
@@ -358,7 +354,7 @@ class _Ip(IpProgram):
             self.process.write(f"{text} \n")
 
 
-def _worded(name: str, error: OSError) -> str:
+def _error_text(name: str, error: OSError) -> str:
     number = errno_of(error)
     text = strerror(error)
     if name == "address" and number == errno.EEXIST:

@@ -18,18 +18,8 @@ _NAMES_FILE = "/etc/iproute2/rt_tables"
 _MOST_TABLES = 0xFFFFFFFF
 _ACTIONS = ("blackhole", "unreachable", "prohibit")
 _NOT_MODELLED = (
-    "tos",
-    "dsfield",
-    "ipproto",
-    "sport",
-    "dport",
-    "uidrange",
-    "realms",
-    "goto",
-    "nat",
-    "map-to",
-    "l3mdev",
-)
+    "tos", "dsfield", "ipproto", "sport", "dport", "uidrange", "realms", "goto", "nat", "map-to", "l3mdev",
+)  # fmt: skip
 
 
 class IpRules:
@@ -64,8 +54,8 @@ class IpRules:
             raise IpCommandError(f'argument "{text}" is wrong: invalid table ID\n', 255)
         return int(text)
 
-    def table(self, text: str, family: int, *, may_make: bool = False) -> RoutingTable:
-        """Return a table by number or name. A table that does not exist is created with `may_make`.
+    def table(self, text: str, family: int, *, create: bool = False) -> RoutingTable:
+        """Return a table by number or name. A table that does not exist is created with `create`.
 
         Raises `IpCommandError` for an invalid name, `OSError(ENOENT)` for a table that does not exist.
         """
@@ -73,7 +63,7 @@ class IpRules:
         if number == MAIN:
             return self.namespace.routes(family)
         rules = self.namespace.rules4 if family == 4 else self.namespace.rules6
-        if may_make:
+        if create:
             return self.namespace.fib_rules(family).table(number)
         if rules is None or number not in rules.tables:
             raise OSError(errno.ENOENT, NO_TABLE)
@@ -91,7 +81,7 @@ class IpRules:
         `end` is added to every line.
         """
         names = self.names()
-        parts = self._wanted(words or Words([]), names)
+        parts = self._selection_texts(words or Words([]), names)
         first = f"0:\tfrom all lookup {names[255]}"
         if all(part in f"{first} " for part in parts):
             self.process.write(f"{first}{end}\n")
@@ -105,7 +95,7 @@ class IpRules:
                 continue
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
 
-    def _wanted(self, words: Words, names: dict[int, str]) -> list[str]:
+    def _selection_texts(self, words: Words, names: dict[int, str]) -> list[str]:
         """Parse the selection of `rule show`. Return the texts that the line of a selected rule must contain."""
         parts = []
         while words:

@@ -68,33 +68,13 @@ _FLAGS = {
 }  # fmt: skip
 _SCOPES = ("global", "link", "host", "site", "nowhere", "all")
 _PROTOCOLS = (
-    "kernel",
-    "boot",
-    "static",
-    "dhcp",
-    "ra",
-    "redirect",
-    "all",
-    "zebra",
-    "bird",
-    "bgp",
-    "ospf",
-    "isis",
-    "rip",
-    "eigrp",
-)
+    "kernel", "boot", "static", "dhcp", "ra", "redirect", "all", "zebra", "bird", "bgp", "ospf", "isis",
+    "rip", "eigrp",
+)  # fmt: skip
 _ROUTE_TYPES = (
-    "unicast",
-    "local",
-    "broadcast",
-    "multicast",
-    "throw",
-    "unreachable",
-    "prohibit",
-    "blackhole",
-    "nat",
+    "unicast", "local", "broadcast", "multicast", "throw", "unreachable", "prohibit", "blackhole", "nat",
     "anycast",
-)
+)  # fmt: skip
 _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed", "all")
 
 

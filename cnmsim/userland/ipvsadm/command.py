@@ -50,28 +50,20 @@ _COMMANDS = {
 _NEEDS = {"A": "v", "E": "v", "D": "v", "a": "vr", "e": "vr", "d": "vr"}
 _MAY = {"A": "s", "E": "s", "a": "fw", "e": "fw", "L": "vcnlo", "S": "no", "Z": "v"}
 _KINDS = {
-    "v": (("t", "u", "f"), "service-address"),
-    "r": (("r",), "real-server"),
-    "s": (("s",), "scheduler"),
-    "f": (("g", "i", "m"), "forwarding-method"),
-    "w": (("w",), "weight"),
-    "c": (("c",), "connection"),
-    "n": (("n",), "numeric"),
-    "l": (("stats", "timeout", "thresholds", "persistent-conn", "exact"), "stats"),
+    "v": (("t", "u", "f"), "service-address"), "r": (("r",), "real-server"), "s": (("s",), "scheduler"),
+    "f": (("g", "i", "m"), "forwarding-method"), "w": (("w",), "weight"), "c": (("c",), "connection"),
+    "n": (("n",), "numeric"), "l": (("stats", "timeout", "thresholds", "persistent-conn", "exact"), "stats"),
     "o": (("sort", "nosort"), "nosort"),
-}
+}  # fmt: skip
 _METHODS = {"m": "masq", "g": "dr", "i": "tunnel"}
 _FAILURES: dict[tuple[str, int], str] = {
     ("A", errno.EEXIST): "Service already exists",
     ("A", errno.ENOENT): "Scheduler or persistence engine not found",
     ("E", errno.ENOENT): "Scheduler or persistence engine not found",
-    ("a", errno.ESRCH): "Service not defined",
-    ("a", errno.EEXIST): "Destination already exists",
-    ("e", errno.ESRCH): "Service not defined",
-    ("e", errno.ENOENT): "No such destination",
-    ("d", errno.ESRCH): "Service not defined",
-    ("d", errno.ENOENT): "No such destination",
-}
+    ("a", errno.ESRCH): "Service not defined", ("a", errno.EEXIST): "Destination already exists",
+    ("e", errno.ESRCH): "Service not defined", ("e", errno.ENOENT): "No such destination",
+    ("d", errno.ESRCH): "Service not defined", ("d", errno.ENOENT): "No such destination",
+}  # fmt: skip
 _MISSING, _MISUSED, _FAILED = 1, 2, 255
 
 

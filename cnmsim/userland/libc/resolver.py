@@ -180,21 +180,21 @@ class Resolver:
         import dns.rcode
 
         kinds = ["AAAA"] if family == 6 else ["A"] if family == 4 else ["A", "AAAA"]
-        saw_failure = saw_name = False
+        has_failure = has_name = False
         for candidate in self.config.candidates(name):
             answers = await self.query(candidate, kinds)
             if answers is None:
-                saw_failure = True
+                has_failure = True
                 continue
             addresses = [address for answer in answers for address in _addresses_in(answer)]
             if addresses:
                 return addresses
             codes = [answer.rcode() for answer in answers]
-            saw_failure = saw_failure or dns.rcode.SERVFAIL in codes
-            saw_name = saw_name or dns.rcode.NOERROR in codes
-        if saw_name and not saw_failure:
+            has_failure = has_failure or dns.rcode.SERVFAIL in codes
+            has_name = has_name or dns.rcode.NOERROR in codes
+        if has_name and not has_failure:
             raise ResolveError("No address associated with hostname")
-        if saw_failure:
+        if has_failure:
             raise ResolveError("Temporary failure in name resolution", is_temporary=True)
         raise ResolveError("Name or service not known")
 

@@ -37,7 +37,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
     sets: dict[str, IpSet] = netfilter.ip_sets
     if command in ("list", "L", "save", "S"):
         chosen = [_named(sets, words[0])] if words else list(sets.values())
-        return "".join(_saved(one) if command in ("save", "S") else _listed(one) for one in chosen)
+        return "".join(_save_text(one) if command in ("save", "S") else _list_text(one) for one in chosen)
     if command in ("flush", "F", "destroy", "X") and not words:
         for name in list(sets):
             _change(process, command, sets[name])
@@ -143,12 +143,12 @@ def _header(ip_set: IpSet) -> str:
     return f"family {'inet6' if ip_set.family == 6 else 'inet'} hashsize 1024 maxelem 65536"
 
 
-def _saved(ip_set: IpSet) -> str:
+def _save_text(ip_set: IpSet) -> str:
     head = f"create {ip_set.name} {ip_set.kind} {_header(ip_set)}\n"
     return head + "".join(f"add {ip_set.name} {text}\n" for text in _members(ip_set))
 
 
-def _listed(ip_set: IpSet) -> str:
+def _list_text(ip_set: IpSet) -> str:
     members = _members(ip_set)
     return (
         f"Name: {ip_set.name}\nType: {ip_set.kind}\nRevision: 6\nHeader: {_header(ip_set)}\nSize in memory: {200 + 72 * len(members)}\n"

@@ -38,7 +38,7 @@ def _warn(process: Process, tables: IpTables, suffix: str = "") -> None:
         process.error(f"# Warning: {other} tables present, use {other}{suffix} to see them\n")
 
 
-def _prints(arguments: list[str]) -> bool:
+def _lists_rules(arguments: list[str]) -> bool:
     """Return True if a command line lists rules."""
     return any(
         word.startswith(("--list", "-L", "-S"))
@@ -59,7 +59,7 @@ def _line(text: str) -> str:
 async def main(process: Process) -> int:
     """Run `iptables ARGUMENT…` or `ip6tables ARGUMENT…`."""
     tables = _tables(process)
-    if _prints(process.argv[1:]):
+    if _lists_rules(process.argv[1:]):
         _warn(process, tables)
     try:
         printed = tables.execute(process.argv[1:])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def _change(process: Process, options: Options) -> int:
 
 async def busybox(process: Process) -> int:
     """Run busybox `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
-    try:
-        options = getopt(process.argv[1:], "andsvH:A:i:")
-    except UsageError as error:
-        return show_usage(process, _SYNOPSIS, str(error))
+    options = read_options(process, "andsvH:A:i:", _SYNOPSIS)
+    if options is None:
+        return 1
     if {"d", "s"} & set(options.values):
         return _change(process, options)
     for entry in _entries(process, options):

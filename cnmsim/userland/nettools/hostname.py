@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip, is_link_local, is_loopback
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
@@ -26,10 +26,9 @@ Show or set hostname or DNS domain name
 
 async def busybox(process: Process) -> int:
     """Run `hostname [-sidf] [HOSTNAME | -F FILE]`. -i, -d and -f query the resolver."""
-    try:
-        options = getopt(process.argv[1:], "sfidF:")
-    except UsageError as error:
-        return show_usage(process, _USAGE, str(error))
+    options = read_options(process, "sfidF:", _USAGE)
+    if options is None:
+        return 1
     resolver = Resolver(process)
     try:
         if "i" in options and not {"d", "f", "s"} & options.values.keys():
@@ -45,14 +44,9 @@ async def busybox(process: Process) -> int:
 async def debian(process: Process) -> int:
     """Run `hostname [-sfdiIA] [HOSTNAME | -F FILE]`."""
     long = {
-        "short": "s",
-        "fqdn": "f",
-        "long": "f",
-        "domain": "d",
-        "ip-address": "i",
-        "all-ip-addresses": "I",
+        "short": "s", "fqdn": "f", "long": "f", "domain": "d", "ip-address": "i", "all-ip-addresses": "I",
         "file=": "F",
-    }
+    }  # fmt: skip
     try:
         options = getopt(process.argv[1:], "sfdiIAF:", {**long, "all-fqdns": "A"})
     except UsageError as error:

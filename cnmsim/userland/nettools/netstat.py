@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.userland.busybox.applet import show_usage
+from cnmsim.userland.busybox.applet import read_options
 from cnmsim.userland.busybox.system import user_names
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.nettools.route import table_lines
@@ -32,30 +32,16 @@ def _text(address: Address | None, port: int, family: int) -> str:
 
 async def main(process: Process) -> int:
     """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
-    try:
-        options = getopt(process.argv[1:], "lantuwxrW")
-    except UsageError as error:
-        return show_usage(process, "[-ral] [-tuwx] [-en]", str(error))
-    return _show(process, options, is_nettools=False)
+    options = read_options(process, "lantuwxrW", "[-ral] [-tuwx] [-en]")
+    return 1 if options is None else _show(process, options, is_nettools=False)
 
 
 async def nettools(process: Process) -> int:
     """Run net-tools `netstat [-tulanpr]`."""
     long = {
-        "tcp": "t",
-        "udp": "u",
-        "listening": "l",
-        "all": "a",
-        "numeric": "n",
-        "program": "p",
-        "route": "r",
-        "extend": "e",
-        "interfaces": "i",
-        "programs": "p",
-        "raw": "w",
-        "unix": "x",
-        "wide": "W",
-    }
+        "tcp": "t", "udp": "u", "listening": "l", "all": "a", "numeric": "n", "program": "p", "route": "r",
+        "extend": "e", "interfaces": "i", "programs": "p", "raw": "w", "unix": "x", "wide": "W",
+    }  # fmt: skip
     try:
         options = getopt(process.argv[1:], "tulanpwxrW46ei", long)
     except UsageError as error:

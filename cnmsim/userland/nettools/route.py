@@ -64,8 +64,8 @@ async def main(process: Process) -> int:
         return show_usage(process, _SYNOPSIS)
     try:
         changes = IpChanges(process, process.namespace, 4)
-        translated = Words(_translate(words[1:]))
-        (changes.route_add if words[0] == "add" else changes.route_delete)(translated)
+        route_words = Words(_translate(words[1:]))
+        (changes.route_add if words[0] == "add" else changes.route_delete)(route_words)
     except (IpCommandError, ValueError) as error:
         return complain(process, str(error))
     except NoDeviceError:
@@ -80,7 +80,7 @@ def _translate(words: list[str]) -> list[str]:
     is_host = "-host" in words
     rest = [word for word in words if word not in ("-net", "-host")]
     target, rest = rest[0], rest[1:]
-    translated: list[str] = []
+    arguments: list[str] = []
     while rest:
         word = rest.pop(0)
         if word in ("gw", "netmask", "metric", "dev") and rest:
@@ -88,7 +88,7 @@ def _translate(words: list[str]) -> list[str]:
             if word == "netmask":
                 target = f"{target}/{int.from_bytes(bytes(map(int, value.split('.')))).bit_count()}"
             else:
-                translated += [{"gw": "via"}.get(word, word), value]
+                arguments += [{"gw": "via"}.get(word, word), value]
         else:
-            translated += ["dev", word]
-    return [f"{target}/32" if is_host and "/" not in target else target, *translated]
+            arguments += ["dev", word]
+    return [f"{target}/32" if is_host and "/" not in target else target, *arguments]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel import procsys
 from cnmsim.kernel.errno_text import errno_of, strerror
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -75,10 +75,9 @@ def _line(key: str, value: str, *, is_bare: bool) -> str:
 
 async def busybox(process: Process) -> int:
     """Run busybox `sysctl [-enqw] [KEY[=VALUE]]… | -a`."""
-    try:
-        options = getopt(process.argv[1:], "neAaqw")
-    except UsageError as error:
-        return show_usage(process, "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }", str(error))
+    options = read_options(process, "neAaqw", "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }")
+    if options is None:
+        return 1
     if "a" in options or "A" in options:
         for key, value in process.namespace.sysctl_items():
             process.write(_line(key, value, is_bare="n" in options))
@@ -86,7 +85,7 @@ async def busybox(process: Process) -> int:
     status = 0
     for operand in options.operands:
         try:
-            _act_on(process, operand, options)
+            _show_or_set(process, operand, options)
         except OSError as error:
             key = operand.partition("=")[0].replace("/", ".")
             status = 1
@@ -102,7 +101,7 @@ async def busybox(process: Process) -> int:
     return status
 
 
-def _act_on(process: Process, operand: str, options: Options) -> None:
+def _show_or_set(process: Process, operand: str, options: Options) -> None:
     """Show or set one key. Raises `OSError` as the files below /proc/sys do, `ValueError` for a malformed setting."""
     name, equals, value = operand.partition("=")
     key = name.replace("/", ".")

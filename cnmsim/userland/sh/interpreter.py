@@ -181,12 +181,7 @@ class Shell:
             return await finish(process, status)
 
         return self.process.start(
-            main,
-            [self.name],
-            env=self.environment,
-            stdin=streams.stdin,
-            stdout=streams.stdout,
-            stderr=streams.stderr,
+            main, [self.name], env=self.environment, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
         )
 
     async def run(self, sequence: Sequence, streams: Streams) -> int:

@@ -209,14 +209,14 @@ def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[in
         if not width:
             continue
         if line and sum(widths[index] for index in line) + width > screen:
-            _share_out(widths, line, screen)
+            _distribute(widths, line, screen)
             line = []
         line.append(place)
-    _share_out(widths, line, screen)
+    _distribute(widths, line, screen)
     return widths
 
 
-def _share_out(widths: list[int], line: list[int], screen: int) -> None:
+def _distribute(widths: list[int], line: list[int], screen: int) -> None:
     space, rest = divmod(screen - sum(widths[place] for place in line), len(line))
     for place in reversed(line):
         widths[place] += space + (rest > 0)

@@ -102,23 +102,23 @@ class _Parser:
 
     def alternatives(self) -> Predicate:
         tests = [self._conjunction()]
-        while self._takes("or", "|", "||"):
+        while self._accept("or", "|", "||"):
             tests.append(self._conjunction())
         return tests[0] if len(tests) == 1 else lambda info: any(test(info) for test in tests)
 
     def _conjunction(self) -> Predicate:
         tests = [self._test()]
-        while self._takes("and", "&", "&&") or (self.tokens and self.tokens[0] not in ("or", "|", "||", ")")):
+        while self._accept("and", "&", "&&") or (self.tokens and self.tokens[0] not in ("or", "|", "||", ")")):
             tests.append(self._test())
         return tests[0] if len(tests) == 1 else lambda info: all(test(info) for test in tests)
 
     def _test(self) -> Predicate:
-        if self._takes("not", "!"):
+        if self._accept("not", "!"):
             denied = self._test()
             return lambda info: not denied(info)
-        if self._takes("("):
+        if self._accept("("):
             inner = self.alternatives()
-            if not self._takes(")"):
+            if not self._accept(")"):
                 raise FilterSyntaxError
             return inner
         word = self._word()
@@ -154,7 +154,7 @@ class _Parser:
 
         return test
 
-    def _takes(self, *words: str) -> bool:
+    def _accept(self, *words: str) -> bool:
         if self.tokens and self.tokens[0] in words:
             self.tokens.pop(0)
             return True

@@ -98,9 +98,11 @@ class _Output:
         if (self.target is None and "count" not in self.options) or "print" in self.options:
             number = f"{self.captured:5}  " if "#" in self.options else ""
             line = self.printer.line(record.frame, record.index)
-            self.process.write(f"{number}{self._stamp(record)}{self._place(record)}{line}{self._dump(record)}\n")
+            self.process.write(
+                f"{number}{self._stamp(record)}{self._device_prefix(record)}{line}{self._dump(record)}\n"
+            )
 
-    def _place(self, record: Record) -> str:
+    def _device_prefix(self, record: Record) -> str:
         if self.link != COOKED:
             return ""
         devices = self.process.namespace.devices.values()
@@ -219,7 +221,7 @@ def _print_information(process: Process, options: Options) -> None:
     if "h" in options:
         raise _Exit(0, _USAGE)
     if "D" in options:
-        process.write(_listed(process))
+        process.write(_device_list(process))
         raise _Exit(0, "")
     kind = options.get("T") or ""
     if kind and kind not in UDP_KINDS:
@@ -229,15 +231,15 @@ def _print_information(process: Process, options: Options) -> None:
         raise _Exit(1, f"tcpdump: invalid data link type {link}\n")
 
 
-def _listed(process: Process) -> str:
+def _device_list(process: Process) -> str:
     devices = sorted(process.namespace.devices.values(), key=lambda device: (not device.is_up, device.index))
-    lines = [_listed_device(device) for device in devices if device.is_up and device.name != "lo"]
+    lines = [_device_line(device) for device in devices if device.is_up and device.name != "lo"]
     lines.append("any (Pseudo-device that captures on all interfaces) [Up, Running]")
-    lines += [_listed_device(device) for device in devices if not device.is_up or device.name == "lo"]
+    lines += [_device_line(device) for device in devices if not device.is_up or device.name == "lo"]
     return "".join(f"{number}.{line}\n" for number, line in enumerate(lines, 1))
 
 
-def _listed_device(device: Device) -> str:
+def _device_line(device: Device) -> str:
     words = ["Up"] if device.is_up else []
     words += ["Running"] if device.is_up and device.has_carrier else []
     if device.kind == "loopback":

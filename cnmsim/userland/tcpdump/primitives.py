@@ -14,17 +14,9 @@ from cnmsim.kernel.skbuff import Packet
 
 #: The protocols above IP that have a keyword, by IP protocol number.
 PROTOCOLS = {
-    "tcp": 6,
-    "udp": 17,
-    "icmp": 1,
-    "icmp6": 58,
-    "esp": 50,
-    "ah": 51,
-    "sctp": 132,
-    "igmp": 2,
-    "pim": 103,
+    "tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58, "esp": 50, "ah": 51, "sctp": 132, "igmp": 2, "pim": 103,
     "vrrp": 112,
-}
+}  # fmt: skip
 #: The protocols above Ethernet that have a keyword, by Ethernet type.
 ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806, "rarp": 0x8035}
 SYNTAX = "can't parse filter expression: syntax error"

@@ -14,15 +14,9 @@ from cnmsim.userland.tcpdump.primitives import CapturedFrame
 
 _ETHERTYPES = {0x0800: "IPv4 (0x0800)", 0x86DD: "IPv6 (0x86dd)", 0x0806: "ARP (0x0806)", 0x8100: "802.1Q (0x8100)"}
 _PORT_NAMES = {
-    22: "ssh",
-    53: "domain",
-    67: "bootps",
-    68: "bootpc",
-    80: "http",
-    123: "ntp",
-    443: "https",
+    22: "ssh", 53: "domain", 67: "bootps", 68: "bootpc", 80: "http", 123: "ntp", 443: "https",
     5432: "postgresql",
-}
+}  # fmt: skip
 _PROTOCOL_NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
 _UNREACHABLE4 = {0: "net {} unreachable", 1: "host {} unreachable", 2: "{} protocol {} unreachable",
                  9: "net {} unreachable - admin prohibited", 10: "host {} unreachable - admin prohibited",
@@ -82,8 +76,6 @@ class Printer:
         sender, target = format_ip(message[14:18]), format_ip(message[24:28])
         if message[6:8] == b"\0\x01":
             hardware = "" if message[18:24] == bytes(6) else f" ({format_mac(message[18:24])})"
-            if sender == target:
-                return f"{kind}, Request who-has {target}{hardware} tell {sender}, length {len(message)}"
             return f"{kind}, Request who-has {target}{hardware} tell {sender}, length {len(message)}"
         return f"{kind}, Reply {sender} is-at {format_mac(message[8:14])}, length {len(message)}"
 
@@ -104,14 +96,14 @@ class Printer:
     def _transport(self, packet: Packet) -> str:
         src, dst = format_ip(packet.src), format_ip(packet.dst)
         if packet.fragment_offset:
-            return f"{src} > {dst}: {_PROTOCOL_NAMES.get(packet.protocol, packet.protocol).__str__().lower()}"
+            return f"{src} > {dst}: {str(_PROTOCOL_NAMES.get(packet.protocol, packet.protocol)).lower()}"
         if packet.protocol in (6, 17):
             head = f"{src}.{self._port(packet.sport)} > {dst}.{self._port(packet.dport)}: "
             return head + (self._tcp(packet) if packet.protocol == 6 else self._udp(packet))
         if packet.protocol == 1:
             return f"{src} > {dst}: {self._icmp4(packet)}"
         if packet.protocol == 58:
-            return f"{src} > {dst}: {self._checked(packet)}{self._icmp6(packet)}"
+            return f"{src} > {dst}: {self._checksum_note(packet)}{self._icmp6(packet)}"
         if packet.protocol == 50:
             spi, sequence = packet.payload[:4].hex(), int.from_bytes(packet.payload[4:8])
             return f"{src} > {dst}: ESP(spi=0x{spi},seq=0x{sequence:x}), length {len(packet.payload)}"
@@ -131,7 +123,7 @@ class Printer:
         if self.is_quick:
             return f"tcp {length}"
         words = [f"Flags [{flag_text(flags)}]"]
-        words += [f"cksum 0x{segment[16:18].hex()} ({_verdict(packet)})"] if self.verbosity else []
+        words += [f"cksum 0x{segment[16:18].hex()} ({_checksum_verdict(packet)})"] if self.verbosity else []
         if flags & 16 and not self.is_absolute:
             sequence, acknowledged = self._relative(packet, sequence, acknowledged, is_first=bool(flags & 2))
         if length:
@@ -158,9 +150,9 @@ class Printer:
         data = packet.payload[8:]
         if self.is_quick:
             return f"UDP, length {len(data)}"
-        return self._checked(packet) + self._datagram(packet, data)
+        return self._checksum_note(packet) + self._datagram(packet, data)
 
-    def _checked(self, packet: Packet) -> str:
+    def _checksum_note(self, packet: Packet) -> str:
         """Return the note on the checksum of a UDP datagram or an ICMPv6 message, "" if none is printed."""
         # tcpdump prints it for UDP only from -vv on.
         if self.verbosity < (2 if packet.protocol == 17 else 1) or packet.more_fragments:
@@ -171,7 +163,7 @@ class Printer:
             return f"[no {name.upper()} sum] " if name == "udp" else ""
         return (
             f"[{name} sum ok] "
-            if _verdict(packet) == "correct"
+            if _checksum_verdict(packet) == "correct"
             else f"[bad {name} cksum 0x{packet.payload[at : at + 2].hex()}] "
         )
 
@@ -200,7 +192,7 @@ class Printer:
             options = options[size:]
         return text
 
-    def _sized(self, text: str, length: int, before: int = 0) -> str:
+    def _with_length(self, text: str, length: int, before: int = 0) -> str:
         """Add the length of an ICMPv6 message: at the end, or when verbose after `before` words or not at all."""
         if not self.verbosity:
             return f"{text}, length {length}"
@@ -238,12 +230,16 @@ class Printer:
         if kind in (128, 129):
             identifier, sequence = int.from_bytes(message[4:6]), int.from_bytes(message[6:8])
             verb = "request" if kind == 128 else "reply"
-            return self._sized(f"ICMP6, echo {verb}, id {identifier}, seq {sequence}", length)
+            return self._with_length(f"ICMP6, echo {verb}, id {identifier}, seq {sequence}", length)
         if kind == 135:
-            text = self._sized(f"ICMP6, neighbor solicitation, who has {format_ip(message[8:24])}", length, before=2)
+            text = self._with_length(
+                f"ICMP6, neighbor solicitation, who has {format_ip(message[8:24])}", length, before=2
+            )
             return text + self._link_options(message[24:])
         if kind == 136:
-            text = self._sized(f"ICMP6, neighbor advertisement, tgt is {format_ip(message[8:24])}", length, before=2)
+            text = self._with_length(
+                f"ICMP6, neighbor advertisement, tgt is {format_ip(message[8:24])}", length, before=2
+            )
             names = ("router", "solicited", "override")
             flags = ", ".join(name for at, name in enumerate(names) if message[4] & 0x80 >> at)
             return text + (f", Flags [{flags or 'none'}]{self._link_options(message[24:])}" if self.verbosity else "")
@@ -268,7 +264,7 @@ class Printer:
         return f"ICMP6, {text}, length {length}"
 
 
-def _verdict(packet: Packet) -> str:
+def _checksum_verdict(packet: Packet) -> str:
     """Return `correct` or `incorrect` for the checksum of a TCP segment, a UDP datagram or an ICMPv6 message."""
     pseudo = packet.src + packet.dst + len(packet.payload).to_bytes(4) + packet.protocol.to_bytes(4)
     return "correct" if not checksum(pseudo + packet.payload) else "incorrect"

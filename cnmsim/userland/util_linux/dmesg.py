@@ -18,9 +18,7 @@ async def main(process: Process) -> int:
     """Run `dmesg [-T | -t] [-c | -C]`: with the time of day or without a time; clear after printing or without."""
     try:
         options = getopt(
-            process.argv[1:],
-            "TtcCPkL",
-            {"ctime": "T", "notime": "t", "read-clear": "c", "clear": "C", "kernel": "k"},
+            process.argv[1:], "TtcCPkL", {"ctime": "T", "notime": "t", "read-clear": "c", "clear": "C", "kernel": "k"}
         )
     except UsageError as error:
         process.error(f"dmesg: {error}\n{_USAGE}")
