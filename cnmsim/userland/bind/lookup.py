@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import parse_ip
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
-from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
+from cnmsim.userland.libc.resolver import draw_query_id, literal_address, read_config, reverse_name
 
 if TYPE_CHECKING:
     import dns.message
@@ -48,11 +47,11 @@ async def nslookup(process: Process) -> int:
         process.write(f"nslookup: couldn't get address for '{server}': not found\n")
         return 1
     client = Client(process, port)
-    try:
-        names, kinds = [reverse_name(parse_ip(host)) + "."], ["PTR"]
-        is_reverse = True
-    except ValueError:
-        names, is_reverse = config.candidates(host), False
+    address = literal_address(host)
+    is_reverse = address is not None
+    names = config.candidates(host)
+    if address is not None:
+        names, kinds = [f"{reverse_name(address)}."], ["PTR"]
     responses: list[dns.message.Message] = []
     answered = ""
     for name in names:
@@ -125,10 +124,10 @@ async def host(process: Process) -> int:
         process.write(f"host: couldn't get address for '{operands[1]}': not found\n")
         return 1
     client = Client(process, tries=2)
-    try:
-        query_name, kinds = reverse_name(parse_ip(name)), ["PTR"]
-    except ValueError:
-        query_name, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
+    address = literal_address(name)
+    query_name, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
+    if address is not None:
+        query_name, kinds = reverse_name(address), ["PTR"]
     for kind in kinds:
         try:
             response = await client.query_servers(

@@ -21,6 +21,8 @@ _STATES: dict[str, Callable[[list[str]], bool]] = {
     "stale": lambda words: "stale" in words,
     "all": lambda _: True,
 }
+#: Words for VXLAN devices that are not modelled.
+_VXLAN_KEYWORDS = ("vni", "src_vni", "port", "via", "vlan")
 _MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace": "replace"}
 
 
@@ -157,13 +159,7 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
             target = words.take()
         elif word in ("self", "master", "static", "dynamic", "permanent", "local", "router", "use", "sticky"):
             flags.add(word)
-        elif isinstance(process.namespace.devices.get(name), Vxlan) and word in (
-            "vni",
-            "src_vni",
-            "port",
-            "via",
-            "vlan",
-        ):
+        elif word in _VXLAN_KEYWORDS and isinstance(process.namespace.devices.get(name), Vxlan):
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         else:
             raise IpCommandError(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)

@@ -84,7 +84,7 @@ def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
 async def _connect(process: Process, address: Address, port: int, source: int, wait_s: float | None) -> TcpSocket:
     socket = process.tcp(family_of(address))
     if source:
-        socket.bind(("::" if len(address) == 16 else "0.0.0.0", source))  # noqa: S104
+        socket.bind((bytes(len(address)), source))
     await socket.connect((address, port), wait_s)
     return socket
 
@@ -241,7 +241,7 @@ async def _talk_udp(process: Process, address: Address, port: int, source: int, 
     socket = process.udp(family_of(address))
     try:
         if source:
-            socket.bind(("::" if len(address) == 16 else "0.0.0.0", source))  # noqa: S104
+            socket.bind((bytes(len(address)), source))
         socket.connect((address, port))
     except OSError as error:
         return _report_connect_error(process, address, error, is_own_timeout=False)

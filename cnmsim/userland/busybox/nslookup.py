@@ -20,6 +20,7 @@ from cnmsim.userland.libc.resolver import (
     Resolver,
     bracketed,
     draw_query_id,
+    literal_address,
     parse_answer,
     read_config,
     reverse_name,
@@ -104,10 +105,8 @@ def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
 
     names, kinds = host, [kind for kind in _TYPES if kind in types]
     if not types:
-        try:
-            names, kinds = reverse_name(parse_ip(host)), ["ptr"]
-        except ValueError:
-            kinds = ["a", "aaaa"]
+        address = literal_address(host)
+        names, kinds = (host, ["a", "aaaa"]) if address is None else (reverse_name(address), ["ptr"])
     absolute = names.rstrip(".") + "."
     return [_Query(names, dns.message.make_query(absolute, kind, id=draw_query_id(process))) for kind in kinds]
 

@@ -11,7 +11,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver
+from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
 from cnmsim.userland.ping.session import is_echo_reply, milliseconds
 
 if TYPE_CHECKING:
@@ -174,10 +174,8 @@ async def main(process: Process) -> int:
 
 
 def _is_foreign(process: Process, source: str) -> bool:
-    try:
-        return not process.namespace.is_local(parse_ip(source))
-    except ValueError:
-        return True
+    address = literal_address(source)
+    return address is None or not process.namespace.is_local(address)
 
 
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:

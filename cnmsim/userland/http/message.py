@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.address import Address, format_ip
 from cnmsim.userland.deadline import remaining_s
+from cnmsim.userland.libc.resolver import literal_address
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
@@ -75,10 +76,7 @@ class Url:
     @property
     def literal(self) -> Address | None:
         """The host as an address, or `None` if it is a name."""
-        try:
-            return parse_ip(self.host)
-        except ValueError:
-            return None
+        return literal_address(self.host)
 
 
 @define

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 _KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+_ROUTE_KEYWORDS = (
+    "via", "dev", "metric", "src", "proto", "protocol", "scope", "mtu", "table", "preference", "priority",
+)  # fmt: skip
+_NUD_STATES = (
+    "permanent", "noarp", "reachable", "stale", "delay", "probe", "failed", "incomplete", "none",
+)  # fmt: skip
 _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
@@ -227,19 +233,7 @@ class IpChanges:
         values: dict[str, str] = {}
         while words:
             word = words.take()
-            if word in (
-                "via",
-                "dev",
-                "metric",
-                "src",
-                "proto",
-                "protocol",
-                "scope",
-                "mtu",
-                "table",
-                "preference",
-                "priority",
-            ):
+            if word in _ROUTE_KEYWORDS:
                 value = words.take()
                 if word == "via" and value in ("inet", "inet6"):
                     value = words.take()
@@ -388,17 +382,7 @@ class IpChanges:
                 mac = parse_mac_argument(words.take())
             elif word in ("nud", "state"):
                 state = words.take()
-                if state not in (
-                    "permanent",
-                    "noarp",
-                    "reachable",
-                    "stale",
-                    "delay",
-                    "probe",
-                    "failed",
-                    "incomplete",
-                    "none",
-                ):
+                if state not in _NUD_STATES:
                     raise IpCommandError(f'argument "{state}" is wrong: nud state is bad', 255)
                 if state != "permanent":  # entries in any other state cannot be set by hand
                     raise OSError(errno.EOPNOTSUPP, "Operation not supported")

@@ -113,11 +113,9 @@ class _States:
         self.xfrm = xfrm
 
     def add(self, words: Words) -> None:
-        """Run `state add ID aead NAME KEY ICV …`."""
         self._put(words, update=False)
 
     def update(self, words: Words) -> None:
-        """Run `state update …`."""
         self._put(words, update=True)
 
     def _put(self, words: Words, *, update: bool) -> None:
@@ -163,12 +161,10 @@ class _States:
         return name, mark
 
     def delete(self, words: Words) -> None:
-        """Run `state delete ID`."""
         name, mark = self._named(words)
         self.xfrm.remove_state(name.ends()[1], name.spi, mark)
 
     def get(self, words: Words) -> None:
-        """Run `state get ID`."""
         name, mark = self._named(words)
         self.process.write(str(self.xfrm.get_state(name.ends()[1], name.spi, mark)))
 
@@ -187,24 +183,20 @@ class _States:
         ]
 
     def list(self, words: Words) -> None:
-        """Run `state [list]`."""
         has_keys = words.first != "nokeys"
         for state in self._chosen(words):
             text = str(state)
             self.process.write(text if has_keys else text.replace(f"0x{state.key.hex()}", "<<Keys hidden>>"))
 
     def deleteall(self, words: Words) -> None:
-        """Run `state deleteall`."""
         for state in self._chosen(words):
             self.xfrm.remove_state(*state.identity)
 
     def flush(self, words: Words) -> None:
-        """Run `state flush`."""
         if not words or words.rest == ["proto", "esp"]:
             self.xfrm.flush_states()
 
     def count(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """Run `state count`."""
         self.process.write(f"\t SAD count {len(self.xfrm.states)}\n")
 
 
@@ -290,23 +282,18 @@ class _Policies:
         return XfrmPolicy(direction, selector, tuple(templates), mark, priority, action)
 
     def add(self, words: Words) -> None:
-        """Run `policy add SELECTOR dir DIR …`."""
         self.xfrm.add_policy(self._read(words))
 
     def update(self, words: Words) -> None:
-        """Run `policy update …`."""
         self.xfrm.add_policy(self._read(words), update=True)
 
     def delete(self, words: Words) -> None:
-        """Run `policy delete SELECTOR dir DIR`."""
         self.xfrm.remove_policy(*self._read(words).identity)
 
     def get(self, words: Words) -> None:
-        """Run `policy get SELECTOR dir DIR`."""
         self.process.write(str(self.xfrm.get_policy(*self._read(words).identity)))
 
     def list(self, words: Words) -> None:
-        """Run `policy [list] [dir DIR]`."""
         direction = ""
         while words:
             word = words.take()
@@ -317,11 +304,9 @@ class _Policies:
                 self.process.write(str(policy))
 
     def flush(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """Run `policy flush`."""
         self.xfrm.flush_policies()
 
     def count(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """Run `policy count`."""
         counts = [sum(one.direction == direction for one in self.xfrm.policies) for direction in ("in", "out", "fwd")]
         self.process.write("\t SPD IN  {} OUT {} FWD {}\n".format(*counts))
 

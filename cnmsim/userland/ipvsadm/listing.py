@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -68,24 +68,6 @@ def _number(value: int, style: Format) -> str:
     return f"{value // 10**12:>8}T"
 
 
-def _plain(destination: Destination, style: Format) -> str:
-    name = _endpoint(destination.address, destination.port, style)
-    return (
-        f"  -> {name:<28} {destination.method.title:<7} {destination.weight:<6} "
-        f"{destination.active:<10} {destination.inactive:<10}\n"
-    )
-
-
-def _thresholds(destination: Destination, style: Format) -> str:
-    name = _endpoint(destination.address, destination.port, style)
-    return f"  -> {name:<28} {0:<10} {0:<10} {destination.active:<10} {destination.inactive:<10}\n"
-
-
-def _persistent(destination: Destination, style: Format) -> str:
-    name = _endpoint(destination.address, destination.port, style)
-    return f"  -> {name:<28} {destination.weight:<9} {0:<11} {destination.active:<10} {destination.inactive:<10}\n"
-
-
 _COLUMNS = "Prot LocalAddress:Port "
 _ARROW = "  -> RemoteAddress:Port"
 _HEADERS = {
@@ -94,10 +76,11 @@ _HEADERS = {
     "thresholds": f"{_COLUMNS}           Uthreshold Lthreshold ActiveConn InActConn \n{_ARROW}\n",
     "persistent-conn": f"{_COLUMNS}           Weight    PersistConn ActiveConn InActConn \n{_ARROW}\n",
 }
-_ROWS: dict[str, Callable[[Destination, Format], str]] = {
-    "": _plain,
-    "thresholds": _thresholds,
-    "persistent-conn": _persistent,
+#: The row of a destination in each kind of listing.
+_ROWS = {
+    "": "  -> {name:<28} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n",
+    "thresholds": "  -> {name:<28} {0:<10} {0:<10} {active:<10} {inactive:<10}\n",
+    "persistent-conn": "  -> {name:<28} {weight:<9} {0:<11} {active:<10} {inactive:<10}\n",
 }
 
 
@@ -115,9 +98,19 @@ def service_text(service: Service, kind: str, style: Format) -> str:
             remote = f"  -> {_endpoint(destination.address, destination.port, style)}"
             rows.append(_counters(remote, destination.counters, style))
         return "".join(rows)
-    row = _ROWS[kind]
-    rows = [row(destination, style) for destination in _ordered(service.destinations, style)]
+    rows = [_row(kind, destination, style) for destination in _ordered(service.destinations, style)]
     return "".join([f"{name} {service.scheduler.name}\n", *rows])
+
+
+def _row(kind: str, destination: Destination, style: Format) -> str:
+    return _ROWS[kind].format(
+        0,
+        name=_endpoint(destination.address, destination.port, style),
+        method=destination.method.title,
+        weight=destination.weight,
+        active=destination.active,
+        inactive=destination.inactive,
+    )
 
 
 def _counters(name: str, counters: Counters, style: Format) -> str:

@@ -154,7 +154,7 @@ class Resolver:
 
         Raises `ResolveError` if there are none.
         """
-        literal = _literal(name)
+        literal = literal_address(name.partition("%")[0])
         if literal is not None:
             if family and (family == 6) != (len(literal) == 16):
                 raise ResolveError("Address family for hostname not supported")
@@ -283,9 +283,10 @@ def _addresses_in(answer: dns.message.Message) -> list[Address]:
     return [parse_ip(record.address) for rrset in answer.answer if rrset.rdtype in kinds for record in rrset]
 
 
-def _literal(name: str) -> Address | None:
+def literal_address(text: str) -> Address | None:
+    """Parse an IP address. Return `None` if the text is a name."""
     try:
-        return parse_ip(name.partition("%")[0])
+        return parse_ip(text)
     except ValueError:
         return None
 

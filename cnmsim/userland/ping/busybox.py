@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import family_of, format_ip, parse_ip
+from cnmsim.kernel.address import family_of, format_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver
+from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply, milliseconds
 
 if TYPE_CHECKING:
@@ -119,9 +119,8 @@ async def main(process: Process) -> int:
 def _bind(socket: IcmpSocket, where: str | None) -> None:
     if where is None:
         return
-    try:
-        address = parse_ip(where)
-    except ValueError:
+    address = literal_address(where)
+    if address is None:
         socket.bind_device(where)
     else:
         socket.bind(address)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s, to_ns
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver
+from cnmsim.userland.libc.resolver import ResolveError, Resolver, literal_address
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply
 
 if TYPE_CHECKING:
@@ -198,10 +198,10 @@ async def main(process: Process) -> int:
         problem = _bind(socket, where)
         if problem:
             return _fail(process, problem)
-        source = process.namespace.route_output(address, _own(where)).src
+        source = process.namespace.route_output(address, literal_address(where)).src
     except OSError as error:
         return _fail(process, f"connect: {strerror(error)}")
-    is_numeric = "n" in options or _own(name) is not None
+    is_numeric = "n" in options or literal_address(name) is not None
     session = _Session(process, name, address, resolver, size, is_numeric, "q" in options)
     session.has_stamps, session.reports_outstanding, session.pattern = "D" in options, "O" in options, pattern
     process.write(_banner(name, address, source, size, where))
@@ -211,23 +211,16 @@ async def main(process: Process) -> int:
 
 
 def _banner(name: str, address: Address, source: Address, size: int, where: str) -> str:
-    origin = f" from {format_ip(source)}{'' if _own(where) else f' {where}'}:" if where else ""
+    origin = f" from {format_ip(source)}{'' if literal_address(where) else f' {where}'}:" if where else ""
     if len(address) == 16:
         return f"PING {name} ({format_ip(address)}){origin} {size} data bytes\n"
     return f"PING {name} ({format_ip(address)}){origin} {size}({size + 28}) bytes of data.\n"
 
 
-def _own(text: str) -> Address | None:
-    try:
-        return parse_ip(text)
-    except ValueError:
-        return None
-
-
 def _bind(socket: IcmpSocket, where: str) -> str:
     if not where:
         return ""
-    address = _own(where)
+    address = literal_address(where)
     try:
         if address is None:
             socket.bind_device(where)
