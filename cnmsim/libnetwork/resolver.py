@@ -17,6 +17,7 @@ from attrs import define, field
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.netfilter.parser import parse_rule
 from cnmsim.kernel.netfilter.rule import Rule as FilterRule
 from cnmsim.kernel.process import Process
@@ -144,7 +145,7 @@ class Resolver:
         """Stop, and take the rules back too: what it was started for has failed."""
         self.stop()
         if self.uses_nftables:
-            self.namespace.netfilter.nft.execute(f"destroy table ip {NFT_TABLE}\n")
+            NfTables.of(self.namespace.netfilter).execute(f"destroy table ip {NFT_TABLE}\n")
             return
         tables = self.namespace.netfilter.iptables(4)
         for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):
@@ -172,7 +173,7 @@ class Resolver:
         """Write the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
         server = _SERVER
         ports = (("udp", udp_port), ("tcp", tcp_port))
-        table = DaemonTable(self.namespace.netfilter.nft, "ip", NFT_TABLE)
+        table = DaemonTable(NfTables.of(self.namespace.netfilter), "ip", NFT_TABLE)
         table.create(
             [
                 BaseChain("dns-dnat", "nat", "output", "dstnat"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, Prefix, format_ip, format_mac
 from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.netfilter.nftables import NfTables
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -126,7 +127,7 @@ def check_rules(engine: Engine) -> None:
                     _check_rule(entry.rule, text, bridges, endpoints, pools)
                     if found.name == "nat" and " -j DNAT " in text:
                         _check_translation(text, endpoints, ports)
-    for table in machine.root.netfilter.nft.tables.values():
+    for table in NfTables.of(machine.root.netfilter).tables.values():
         for nft_rule in table.rules():
             _check_nft_rule(nft_rule.text(), bridges, endpoints, pools, ports)
         for each in table.sets.values():

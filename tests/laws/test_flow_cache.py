@@ -16,7 +16,7 @@ from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
-from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.kernel.netfilter.traversal import CachedTraversal
 from cnmsim.kernel.offload import flow_cache
@@ -271,7 +271,7 @@ class World:
             "node1": node.namespace,
         }  # fmt: skip
         for name in ("node1", "web", "outside"):
-            self.spaces[name].netfilter.nft.execute(NFT_TABLE)
+            NfTables.of(self.spaces[name].netfilter).execute(NFT_TABLE)
             for family in (4, 6):
                 self.tables(name, family).new_chain("filter", "EXTRA")
         self.frames: list[tuple[int, str, str, str, bytes]] = []
@@ -423,7 +423,7 @@ class World:
 
     def nft(self, who: str, line: str) -> None:
         try:
-            self.spaces[who].netfilter.nft.execute(line)
+            NfTables.of(self.spaces[who].netfilter).execute(line)
         except NftError as error:
             self.heard.append(str(error))
 
@@ -475,7 +475,7 @@ class World:
             seen[name] = [
                 *(netfilter.iptables(family).save(counters=True).splitlines() for family in (4, 6)),
                 *(netfilter.conntrack.listing(family).splitlines() for family in (4, 6)),
-                netfilter.nft.execute("list ruleset", options=ListOptions(show_handles=True)).splitlines(),
+                NfTables.of(netfilter).execute("list ruleset", options=ListOptions(show_handles=True)).splitlines(),
                 netfilter.log,
                 [str(entry) for entry in space.neighbours.entries()],
                 [

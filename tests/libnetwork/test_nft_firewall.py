@@ -7,6 +7,7 @@ from support.docker_host import DockerHost
 from support.traffic import TIMEOUT, add_remote, ask, serve
 
 from cnmsim.errors import SystemFault
+from cnmsim.kernel.netfilter.nftables import NfTables
 
 ESTABLISHED = "ct state established,related counter accept"
 ICC = 'iifname "bridge1" counter accept comment "ICC"'
@@ -160,7 +161,7 @@ def test_options_of_daemon_and_network() -> None:
 
 def test_everything_goes_with_its_network() -> None:
     host = nft_host()
-    nft = host.machine.root.netfilter.nft
+    nft = NfTables.of(host.machine.root.netfilter)
     before = nft.execute("list ruleset")
     net = host.network("net", "192.0.2.0/24", "fd00:60::/64", enable_ipv6=True)
     with_network = nft.execute("list ruleset")
@@ -173,7 +174,7 @@ def test_everything_goes_with_its_network() -> None:
 
 def test_what_others_put_into_a_chain_that_changes_is_lost_and_a_table_that_is_gone_is_made_anew() -> None:
     host = nft_host()
-    nft = host.machine.root.netfilter.nft
+    nft = NfTables.of(host.machine.root.netfilter)
     net = host.network("net", "192.0.2.0/24")
     nft.execute("insert rule ip docker-bridges filter-forward-in__docker0 drop")
     host.run("c1", "bridge", "8080:80")
@@ -189,7 +190,7 @@ def test_an_operators_table_drops_what_docker_accepts_but_accepts_nothing_docker
     remote = add_remote(host)
     host.run("web", "bridge", "8080:80")
     serve(host, "web", 80)
-    nft = host.machine.root.netfilter.nft
+    nft = NfTables.of(host.machine.root.netfilter)
     guard = "table inet guard { chain forward { type filter hook forward priority -10; %s; }; }"
     nft.execute(guard % "accept")
     assert ask(host, "10.0.0.15", 8080, source=remote.root) == "10.0.0.50"
@@ -205,7 +206,7 @@ def test_the_resolver_has_a_table_in_the_containers_namespace() -> None:
     host.run("app", "net")
     namespace = host.sandboxes["app"].namespace
     assert namespace is not None
-    text = namespace.netfilter.nft.execute("list table ip docker-dns")
+    text = NfTables.of(namespace.netfilter).execute("list table ip docker-dns")
     assert "ip daddr 127.0.0.11 udp dport 53 counter packets 0 bytes 0 dnat to 127.0.0.11:" in text
     assert "counter packets 0 bytes 0 snat to :53" in text
     assert not namespace.netfilter.iptables(4).has_effect
@@ -228,7 +229,7 @@ def test_a_host_that_does_not_forward_gets_no_network() -> None:
 def test_a_host_that_does_not_forward_ipv6_gets_no_ipv6_network() -> None:
     host = nft_host()
     host.machine.root.sysctl_set("net.ipv6.conf.default.forwarding", "0")
-    before = host.machine.root.netfilter.nft.execute("list ruleset")
+    before = NfTables.of(host.machine.root.netfilter).execute("list ruleset")
     with pytest.raises(SystemFault, match="IPv6 global forwarding is disabled"):
         host.network("six", "10.60.0.0/24", "fd00:60::/64", enable_ipv6=True)
-    assert host.machine.root.netfilter.nft.execute("list ruleset") == before
+    assert NfTables.of(host.machine.root.netfilter).execute("list ruleset") == before

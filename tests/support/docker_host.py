@@ -9,6 +9,7 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -113,7 +114,9 @@ class DockerHost:
     def nft_chains(self, *, family: int = 4, table: str = "docker-bridges") -> dict[str, list[str]]:
         """The rules of each chain of a table of nftables, without counts; bridges are named after their networks."""
         found: dict[str, list[str]] = {}
-        text = self.machine.root.netfilter.nft.execute(f"list table {'ip6' if family == 6 else 'ip'} {table}")
+        text = NfTables.of(self.machine.root.netfilter).execute(
+            f"list table {'ip6' if family == 6 else 'ip'} {table}"
+        )
         for network in self.networks:
             text = text.replace(f"br-{network.id[:12]}", network.name)
         for line in text.splitlines():

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import Hooks, Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.hooks import HookStep, Variant
-    from cnmsim.kernel.netfilter.nftables import NfTables
 
 
 def _uncached(step: HookStep) -> HookStep:
@@ -58,7 +57,17 @@ class RuleSet(Protocol):
         """Whether it has connections tracked."""
 
     def registrations(self) -> Iterator[Registration]:
-        """Give its base chains, each for its hook."""
+        """Return its base chains, each with its hook and priority."""
+
+
+class RuleSetSource(Protocol):
+    """An owner of base chains beside iptables, such as nf_tables: it registers itself with `add_rule_set_source`."""
+
+    def rule_set(self, family: int) -> RuleSet:
+        """Return the base chains that packets of a family traverse."""
+
+    def text(self) -> str:
+        """Return all rules as the owner's own program lists them."""
 
 
 class Netfilter:
@@ -73,9 +82,9 @@ class Netfilter:
     __slots__ = (
         "_is_stale",
         "_legacy",
-        "_nft",
         "_order",
         "_random",
+        "_sources",
         "_steps",
         "_tables4",
         "_tables6",
@@ -107,7 +116,7 @@ class Netfilter:
         self._order = 0
         self._tables4, self._tables6 = IpTables(4, self), IpTables(6, self)
         self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
-        self._nft: NfTables | None = None
+        self._sources: tuple[RuleSetSource, ...] = ()
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
         self.replied_packet: Packet | None = None
@@ -162,11 +171,10 @@ class Netfilter:
     def _rule_sets(self, family: int) -> list[RuleSet]:
         """Give whatever has base chains on the hooks of a family."""
         legacy = self._legacy.get(family)
-        nft = self._nft
         return [
             self._tables4 if family == 4 else self._tables6,
             *([] if legacy is None else [legacy]),
-            *([] if nft is None else [nft.view(family)]),
+            *(source.rule_set(family) for source in self._sources),
         ]
 
     def next_order(self) -> int:
@@ -355,13 +363,13 @@ class Netfilter:
         return found
 
     @property
-    def nft(self) -> NfTables:
-        """The tables made with nft."""
-        if self._nft is None:
-            from cnmsim.kernel.netfilter.nftables import NfTables  # few labs need the language
+    def rule_set_sources(self) -> tuple[RuleSetSource, ...]:
+        """The registered owners of base chains other than iptables."""
+        return self._sources
 
-            self._nft = NfTables(self)
-        return self._nft
+    def add_rule_set_source(self, source: RuleSetSource) -> None:
+        """Register an owner of base chains: its chains are traversed together with those of iptables."""
+        self._sources = (*self._sources, source)
 
     @property
     def has_rules_outside_iptables_nft(self) -> bool:
@@ -373,7 +381,7 @@ class Netfilter:
     def rules_outside_iptables_nft(self) -> str:
         """Give those rules as their own programs list them, without what they counted."""
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
-        native = "".join(table.text() for table in self._nft.tables.values()) if self._nft is not None else ""
+        native = "".join(source.text() for source in self._sources)
         return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:

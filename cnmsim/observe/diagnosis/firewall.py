@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis import rule_sets
 from cnmsim.observe.diagnosis.advice import Advice, networks_of, publish, where_lost
 from cnmsim.observe.diagnosis.diagnosis_context import (
@@ -208,7 +209,7 @@ def by_policy(context: DiagnosisContext, loss: Hop) -> Advice:
 
 
 def _writes_nftables(host: Location) -> bool:
-    return any(name == rule_sets.DOCKER_TABLE for _, name in host.namespace.netfilter.nft.tables)
+    return any(name == rule_sets.DOCKER_TABLE for _, name in NfTables.of(host.namespace.netfilter).tables)
 
 
 def _has_docker_chains(host: Location, loss: Hop) -> bool:

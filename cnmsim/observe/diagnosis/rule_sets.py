@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.netfilter.nftables import NfTables
+
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.trace.hops import Hop
@@ -48,7 +50,7 @@ def _nft_command(loss: Hop, namespace: NetworkNamespace | None) -> str:
     where = f"{found['family']} {found['table']} {found['chain']}"
     if found["rule"].startswith("policy "):
         return f"nft add chain {where} '{{ policy accept; }}'"
-    table = namespace.netfilter.nft.tables.get((found["family"], found["table"]))
+    table = NfTables.of(namespace.netfilter).tables.get((found["family"], found["table"]))
     rules = table.chains[found["chain"]].rules if table is not None and found["chain"] in table.chains else []
     handle = next((entry.handle for entry in rules if entry.rule.text() == found["rule"]), None)
     return f"nft delete rule {where} handle {handle}" if handle is not None else ""

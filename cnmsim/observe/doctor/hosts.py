@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.netfilter.hooks import LEGACY
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
 from cnmsim.observe.diagnosis.rule_sets import DOCKER_TABLE
 from cnmsim.observe.doctor.fault import Fault, Severity
@@ -43,14 +44,14 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
     """
     for host in snapshot.docker_hosts:
         netfilter = host.namespace.netfilter
-        writes_nftables = any(name == DOCKER_TABLE for _, name in netfilter.nft.tables)
+        writes_nftables = any(name == DOCKER_TABLE for _, name in NfTables.of(netfilter).tables)
         listed = []
         for family, program in ((4, "iptables"), (6, "ip6tables")):
             if netfilter.has_legacy_tables(family) and netfilter.iptables(family, LEGACY).has_effect:
                 listed.append(f"{program}-legacy -S")
             if writes_nftables and netfilter.iptables(family).has_effect:
                 listed.append(f"{program} -S")
-        if not writes_nftables and any(netfilter.nft.view(family).has_effect for family in (4, 6)):
+        if not writes_nftables and any(NfTables.of(netfilter).rule_set(family).has_effect for family in (4, 6)):
             listed.append("nft list ruleset")
         if listed:
             yield Fault(

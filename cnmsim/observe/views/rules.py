@@ -17,6 +17,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.fibrules import MAIN, TABLE_NAMES, decision_text
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
@@ -138,7 +139,7 @@ def _views(
     netfilter: Netfilter, table_name: str, family: int, passed: set[tuple[str, str]], decided: set[str]
 ) -> list[ChainView]:
     if table_name.startswith("nft "):
-        tables = {table.label: table for table in netfilter.nft.tables.values()}
+        tables = {table.label: table for table in NfTables.of(netfilter).tables.values()}
         if table_name not in tables:
             raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(tables) or 'none'}")
         return [_nft_chain_view(each, passed, decided) for each in tables[table_name].chains.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import UsageError, getopt
@@ -44,7 +44,7 @@ async def main(process: Process) -> int:
             process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
             return 1
     try:
-        output = process.namespace.netfilter.nft.execute(
+        output = NfTables.of(process.namespace.netfilter).execute(
             source,
             options=ListOptions("a" in options, "s" not in options, "t" not in options, "j" in options),
             warn=process.error,

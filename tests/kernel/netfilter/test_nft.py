@@ -9,13 +9,13 @@ from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.hooks import LEGACY
-from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.lazy_rules import ParsedRule
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 
 
 def fresh():
-    return NetworkNamespace("n", Clock()).netfilter.nft
+    return NfTables.of(NetworkNamespace("n", Clock()).netfilter)
 
 
 def two_hosts():
@@ -30,7 +30,7 @@ INPUT = "type filter hook input priority"
 
 def test_accept_ends_one_base_chain_and_drop_the_packet():
     lab = two_hosts()
-    nft = lab.host("b").namespace.netfilter.nft
+    nft = NfTables.of(lab.host("b").namespace.netfilter)
     nft.execute(f"table inet first {{ chain in {{ {INPUT} -5; tcp dport 80 accept; }}; }}")
     assert lab.explain("a", "10.0.0.2", "tcp/80").reachable
     nft.execute(f"table inet second {{ chain in {{ {INPUT} 5; tcp dport 80 counter drop; }}; }}")
@@ -42,7 +42,7 @@ def test_accept_ends_one_base_chain_and_drop_the_packet():
 
 def test_a_trace_names_table_chains_and_rule():
     lab = two_hosts()
-    nft = lab.host("b").namespace.netfilter.nft
+    nft = NfTables.of(lab.host("b").namespace.netfilter)
     nft.execute(
         f"table ip t {{ chain web {{ reject; }}; chain in {{ {INPUT} 0; tcp dport vmap {{ 80 : jump web }}; }}; }}"
     )
@@ -53,7 +53,7 @@ def test_a_trace_names_table_chains_and_rule():
 
 def test_the_policy_of_a_base_chain_decides_what_no_rule_does():
     lab = two_hosts()
-    nft = lab.host("b").namespace.netfilter.nft
+    nft = NfTables.of(lab.host("b").namespace.netfilter)
     nft.execute(f"table ip t {{ chain in {{ {INPUT} 0; policy drop; icmp type echo-request accept; }}; }}")
     assert "nft ip t in: policy drop" in str(lab.explain("a", "10.0.0.2", "tcp/80"))
 
@@ -97,9 +97,9 @@ def test_flushing_the_ruleset_takes_the_rules_of_iptables_too_but_not_those_of_i
     netfilter = NetworkNamespace("n", Clock()).netfilter
     netfilter.iptables(4).execute(["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"])
     netfilter.iptables(4, LEGACY).execute(["-P", "FORWARD", "DROP"])
-    assert 'iifname "docker0" counter packets 0 bytes 0 accept' in netfilter.nft.execute("list ruleset")
-    netfilter.nft.execute("flush ruleset")
-    assert netfilter.nft.execute("list ruleset") == ""
+    assert 'iifname "docker0" counter packets 0 bytes 0 accept' in NfTables.of(netfilter).execute("list ruleset")
+    NfTables.of(netfilter).execute("flush ruleset")
+    assert NfTables.of(netfilter).execute("list ruleset") == ""
     assert netfilter.iptables(4).save() == ""
     assert ":FORWARD DROP" in netfilter.iptables(4, LEGACY).save()
 
@@ -161,7 +161,9 @@ def test_the_same_line_in_two_namespaces_counts_for_itself():
     lab = two_hosts()
     chain = f"table ip t {{ chain in {{ {INPUT} 0; }}; }}\nflush chain ip t in\n"
     for name in ("a", "b"):
-        lab.host(name).namespace.netfilter.nft.rewrite(("ip", "t"), chain, {"in": ["tcp dport 80 counter accept"]})
+        NfTables.of(lab.host(name).namespace.netfilter).rewrite(
+            ("ip", "t"), chain, {"in": ["tcp dport 80 counter accept"]}
+        )
     assert lab.explain("a", "10.0.0.2", "tcp/80").reachable
     assert "counter packets 0 " in lab.host("a").exec("nft list ruleset").output
     assert "counter packets 0 " not in lab.host("b").exec("nft list ruleset").output

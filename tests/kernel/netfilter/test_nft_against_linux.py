@@ -12,7 +12,7 @@ from support.nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
@@ -38,7 +38,7 @@ class Both:
 
     def simulated(self, source, *, options=PLAIN, origin=""):
         try:
-            return 0, self.netfilter.nft.execute(source, options=options), ""
+            return 0, NfTables.of(self.netfilter).execute(source, options=options), ""
         except NftError as error:
             return 1, "", error.text(source, origin)
 
@@ -48,7 +48,7 @@ class Both:
     def compare_json(self, command, *, without_handles=False):
         status, printed, error = self.linux("-j", command)
         assert not error, error
-        mine = self.netfilter.nft.execute(command, options=JSON)
+        mine = NfTables.of(self.netfilter).execute(command, options=JSON)
         if without_handles:
             printed = re.sub(r', "handle": \d+', "", printed)
         for one, other in zip(mine.splitlines(), printed.splitlines(), strict=True):
@@ -134,7 +134,7 @@ def test_rules_of_iptables_are_listed_as_by_nft(both):
         both.netfilter.iptables(6 if words[0] == "ip6tables" else 4).execute(words[1:])
     for table in ("ip filter", "ip nat", "ip raw", "ip mangle", "ip6 filter"):
         warnings = []
-        listed = both.netfilter.nft.execute(f"list table {table}", warn=warnings.append)
+        listed = NfTables.of(both.netfilter).execute(f"list table {table}", warn=warnings.append)
         assert (0, listed, "".join(warnings)) == both.linux("list", "table", *table.split())
         both.compare_json(f"list table {table}", without_handles=True)
     both.compare_json("list chain ip filter DOCKER", without_handles=True)
@@ -184,12 +184,12 @@ table ip q {
 
 def test_the_rules_that_docker_writes_are_listed_in_json_as_by_nft(both):
     host = Lab("29.7.2").add_host("node1", "10.0.0.15/24", docker={"firewall-backend": "nftables"}, router=True)
-    docker, nft = host.docker, host.namespace.netfilter.nft
+    docker, nft = host.docker, NfTables.of(host.namespace.netfilter)
     docker.networks.create("net", enable_ipv6=True)
     docker.networks.create("inside", internal=True)
     docker.containers.run("nginx", network="net", ports={"80/tcp": 8080, "53/udp": ("127.0.0.1", 53)}, detach=True)
     assert both.linux("-f", "-", text=nft.execute("list ruleset"))[0] == 0
-    both.netfilter.nft.execute(nft.execute("list ruleset"))
+    NfTables.of(both.netfilter).execute(nft.execute("list ruleset"))
     both.compare_json("list ruleset")
 
 
@@ -271,7 +271,7 @@ def test_options_leave_out_of_a_listing_what_they_leave_out_of_that_of_nft(both)
             if flags == "-sta" and "filter" in command:
                 continue  # iptables' rules have no handles here
             _, printed, _ = both.linux(flags, command)
-            mine = both.netfilter.nft.execute(command, options=options)
+            mine = NfTables.of(both.netfilter).execute(command, options=options)
             if "filter" in command:
                 printed = re.sub(r', "handle": \d+', "", printed)
             assert (flags, command, mine) == (flags, command, printed)

@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
 from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
-from cnmsim.kernel.netfilter.nftables.walk import ChainTraversal
+from cnmsim.kernel.netfilter.nftables.traversal import ChainTraversal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -31,6 +31,16 @@ class NfTables:
         self._netfilter = netfilter
         self._handles = 0
         self.tables: dict[tuple[str, str], Table] = {}
+
+    @classmethod
+    def of(cls, netfilter: Netfilter) -> NfTables:
+        """Return the nf_tables of a packet filter, registered with it on first use."""
+        for source in netfilter.rule_set_sources:
+            if isinstance(source, cls):
+                return source
+        created = cls(netfilter)
+        netfilter.add_rule_set_source(created)
+        return created
 
     @property
     def namespace(self) -> NetworkNamespace:
@@ -110,8 +120,12 @@ class NfTables:
         """Give a number to a base chain that registers on its hook."""
         return self._netfilter.next_order()
 
-    def view(self, family: int) -> FamilyView:
-        """Give what the packets of a family meet."""
+    def text(self) -> str:
+        """Return all tables as `nft list ruleset` prints them, without those of iptables."""
+        return "".join(table.text() for table in self.tables.values())
+
+    def rule_set(self, family: int) -> FamilyView:
+        """Return the base chains that packets of a family traverse."""
         return FamilyView(self, family, self._netfilter)
 
 

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.libnetwork.drivers.bridge import nftrules
 from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts
 from cnmsim.libnetwork.nftables import DaemonTable, Object
@@ -45,7 +46,7 @@ class NftablesFirewall:
         self._tables.clear()
         for family in (4, 6):
             if self.firewall_enabled(family):
-                table = DaemonTable(self.root.netfilter.nft, nftrules.family_name(family), nftrules.TABLE)
+                table = DaemonTable(NfTables.of(self.root.netfilter), nftrules.family_name(family), nftrules.TABLE)
                 table.create(nftrules.start_program(family, hairpin=self.hairpin))
                 self._tables[family] = table
 

@@ -13,6 +13,7 @@ from cnmsim.errors import SystemFault
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.iptables import IpTables
+from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, NamedSet, Rule, SetElement
 
 #: Marks packets to be encrypted.
@@ -90,7 +91,8 @@ class NftablesEncryptionRules:
 
     def _ensured(self, port: int, family: int) -> DaemonTable:
         if self._table is None:
-            table = DaemonTable(self.namespace.netfilter.nft, "ip6" if family == 6 else "ip", "docker-overlay")
+            nft = NfTables.of(self.namespace.netfilter)
+            table = DaemonTable(nft, "ip6" if family == 6 else "ip", "docker-overlay")
             table.create([
                 NamedSet(_SET, _VNI),
                 BaseChain("enc-out", "route", "output", "mangle"),
