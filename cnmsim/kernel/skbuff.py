@@ -17,7 +17,7 @@ from cnmsim.kernel.packet import MalformedPacketError, Protocol, flag_text, icmp
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.connection import Connection
     from cnmsim.kernel.offload.flow_cache import FlowRecorder
     from cnmsim.kernel.xfrm.state import XfrmState
 

@@ -8,33 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define
-
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.interface import interface_test
 from cnmsim.kernel.netfilter.matches import MATCHES, Test
 from cnmsim.kernel.netfilter.matches.kind import always, invert_if, negate
 from cnmsim.kernel.netfilter.rule import HostMatch, Rule
-from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
+from cnmsim.kernel.netfilter.table import CompiledRule, Table
+from cnmsim.kernel.netfilter.targets import TARGETS, Verdict
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
-    from cnmsim.kernel.netfilter.table import Chain, Table
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
-
-
-@define(eq=False)
-class CompiledRule:
-    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
-
-    tests: tuple[Test, ...]
-    stateful_tests: tuple[Test, ...]
-    action: Action | None
-    verdict: Verdict | None
-    jump: Chain | None
-    is_goto: bool
-    is_action_cacheable: bool
 
 
 def _host_test(match: HostMatch, is_source: bool) -> Test:
@@ -75,7 +60,7 @@ def _header_tests(rule: Rule) -> list[Test]:
     return tests
 
 
-def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule:
+def compile_rule(rule: Rule, table: Table, netfilter: PacketFilter) -> CompiledRule:
     """Make the tests and the action of a rule."""
     tests = _header_tests(rule)
     stateful: list[Test] = []

@@ -8,11 +8,10 @@ when an entry is met, in virtual time: no timers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
-
-from attrs import define, field
+from typing import TYPE_CHECKING, Literal
 
 from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.netfilter.connection import Connection
 from cnmsim.kernel.netfilter.cttext import entry_line
 from cnmsim.kernel.netfilter.cttimeouts import Timeouts
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, IGNORE, INVALID, RST, SYN, TRANSITIONS, TcpState
@@ -41,40 +40,6 @@ _TCP_ESTABLISHED, _TCP_SYN_RECV = TcpState.ESTABLISHED.value, TcpState.SYN_RECV.
 STREAM_AFTER_NS = 2 * NS_PER_S
 #: Not all kernels' timeouts are sysctls every namespace lists.
 _UNACK_S = 300
-
-
-@define(eq=False)
-class Connection:
-    """One tracked flow. `original` and `reply` are its tuples; without NAT the second is the first turned round."""
-
-    original: ConntrackTuple
-    reply: ConntrackTuple
-    expires_ns: int = 0
-    mark: int = 0
-    tcp_state: int = 0
-    seen_reply: bool = False
-    is_assured: bool = False
-    is_confirmed: bool = False
-    is_dying: bool = False
-    has_source_nat: bool = False
-    has_destination_nat: bool = False
-    source_nat_done: bool = False
-    destination_nat_done: bool = False
-    masquerade: Device | None = None
-    masquerade_index: int = 0
-    began_ns: int = 0
-    #: What each table decided for packets of this flow, once one has decided; see `walk`.
-    flows: dict[tuple[Any, ...], Any] | None = field(default=None, repr=False)
-
-    @property
-    def family(self) -> int:
-        """4 or 6."""
-        return 6 if len(self.original[1]) == 16 else 4
-
-    @property
-    def protocol(self) -> int:
-        """The IP protocol number."""
-        return self.original[0]
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:

@@ -12,7 +12,7 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.tcpstate import TcpState
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.connection import Connection
     from cnmsim.kernel.netfilter.tuples import ConntrackTuple
 
 #: The names of protocols; what has none is `unknown`.

@@ -6,7 +6,7 @@ Errors carry iptables' own text and exit status. Source: iptables(8), and what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 from cnmsim.kernel.netfilter.traversal import ChainTraversal, PolicyTraversal, rule_needs_conntrack
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _NO_CHAIN = "No chain/target/match by that name."
 _INVALID = "Invalid argument. Run `dmesg' for more information."
@@ -61,7 +61,7 @@ class IpTables:
 
     __slots__ = ("_netfilter", "_tables", "family", "variant")
 
-    def __init__(self, family: int, netfilter: Netfilter, variant: Variant = NFT) -> None:
+    def __init__(self, family: int, netfilter: PacketFilter, variant: Variant = NFT) -> None:
         self.family = family
         self.variant = variant
         self._netfilter = netfilter
@@ -251,19 +251,6 @@ class IpTables:
         if table is not None:
             self._table(table)
         return save.save(self.tables, table, with_counters=counters)
-
-    def restore(self, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
-        """Do as iptables-restore: all of `text`, or nothing if it is wrong. Raises `IptablesError`."""
-        before = save.save(self.tables, None, with_counters=True)
-        existed = {name for name, table in self.tables.items() if table.exists}
-        try:
-            self._restore(text, no_flush=no_flush, with_counters=with_counters)
-        except IptablesError:
-            for name in BUILT_IN_CHAINS:
-                self.tables[name] = self._new_table(name)
-                self.tables[name].exists = name in existed
-            self._restore(before, no_flush=False, with_counters=True)
-            raise
 
     # --- the command line ----------------------------------------------------------------------------------------
 
@@ -460,6 +447,12 @@ class IpTables:
 
         return undo
 
+    def reset(self, existing: Collection[str]) -> None:
+        """Empty all tables; only those named in `existing` exist afterwards."""
+        for name in BUILT_IN_CHAINS:
+            self.tables[name] = self._new_table(name)
+            self.tables[name].exists = name in existing
+
     def create_table(self, table: Table) -> None:
         """Have a table exist from now on."""
         if not table.exists:
@@ -469,10 +462,11 @@ class IpTables:
     def _notify_change(self, table: Table, *, is_new: bool = True) -> None:
         if is_new:
             self.create_table(table)
-        self._netfilter.rules_changed()
+        self.notify_rules_changed()
 
-    def _restore(self, text: str, *, no_flush: bool, with_counters: bool) -> None:
-        save.Restorer(self, self._netfilter, no_flush=no_flush, with_counters=with_counters).run(text)
+    def notify_rules_changed(self) -> None:
+        """Invalidate what depends on the rules."""
+        self._netfilter.rules_changed()
 
 
 def _redirected(entry: RuleEntry, new: str) -> RuleEntry:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.netfilter.conntrack import Connection, Conntrack
+    from cnmsim.kernel.netfilter.connection import Connection
+    from cnmsim.kernel.netfilter.conntrack import Conntrack
 
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _CHECKSUM_AT = {6: 16, 17: 6, 33: 6, 136: 6}

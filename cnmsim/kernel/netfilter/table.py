@@ -12,11 +12,25 @@ from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.targets import TARGETS
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.compiled import CompiledRule
+    from cnmsim.kernel.netfilter.matches import Test
+    from cnmsim.kernel.netfilter.targets import Action, Verdict
 
 
 #: Fewer rules than that are looked through.
 _INDEX_MIN_RULES = 16
+
+
+@define(eq=False)
+class CompiledRule:
+    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
+
+    tests: tuple[Test, ...]
+    stateful_tests: tuple[Test, ...]
+    action: Action | None
+    verdict: Verdict | None
+    jump: Chain | None
+    is_goto: bool
+    is_action_cacheable: bool
 
 
 @define(eq=False)

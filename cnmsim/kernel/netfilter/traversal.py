@@ -31,7 +31,7 @@ class Counts(Protocol):
 
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
     #: The tables' stamp, the verdict, what counts the packet, and what targets do with it.
@@ -76,7 +76,7 @@ class CachedTraversal(ABC, Generic[Entry]):
     def __init__(
         self,
         hook: Hook,
-        netfilter: Netfilter,
+        netfilter: PacketFilter,
         identity: tuple[object, ...],
         extras: tuple[Callable[[Packet], int], ...] = (),
         *,
@@ -188,7 +188,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
 
     __slots__ = ("_chain", "_table")
 
-    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
+    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: PacketFilter) -> None:
         self._table = table
         self._chain = chain
         extras = self._find_extras()

@@ -13,7 +13,8 @@ from cnmsim.kernel.task import Queue
 from cnmsim.userland.conntrack.options import ConntrackError, Request, parse_command_line
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.conntrack import Connection, Conntrack, Event
+    from cnmsim.kernel.netfilter.connection import Connection
+    from cnmsim.kernel.netfilter.conntrack import Conntrack, Event
     from cnmsim.kernel.process import Process
 
 _HEAD = "conntrack v1.4.8 (conntrack-tools)"

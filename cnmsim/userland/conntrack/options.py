@@ -15,7 +15,7 @@ from cnmsim.kernel.netfilter.cttext import PROTOCOL_NAMES
 from cnmsim.kernel.netfilter.tcpstate import TcpState
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.connection import Connection
 
 _LONG = {
     "dump": "L", "create": "I", "add": "A", "update": "U", "delete": "D", "get": "G", "flush": "F", "event": "E",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, Variant, program_name
+from cnmsim.kernel.netfilter.restore import restore_rules
 from cnmsim.userland.invocation import absolute_path, invoked_name, read_all
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
@@ -120,9 +121,9 @@ async def restore(process: Process) -> int:
     tables = _tables(process)
     before = tables.save(None, counters=True) if "t" in options else ""
     try:
-        tables.restore(text, no_flush="n" in options, with_counters="c" in options)
+        restore_rules(tables, text, no_flush="n" in options, with_counters="c" in options)
         if "t" in options:  # -t tests only: restore the previous rules
-            tables.restore(before, no_flush=False, with_counters=True)
+            restore_rules(tables, before, no_flush=False, with_counters=True)
     except IptablesError as error:
         process.error(_line(error.text))
         return error.status

@@ -5,6 +5,7 @@ import pytest
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter import IptablesError
+from cnmsim.kernel.netfilter.restore import restore_rules
 
 
 @pytest.fixture
@@ -106,19 +107,21 @@ def test_a_restore_that_fails_changes_nothing(tables, text, status, said):
     run(tables, "-A INPUT -s 1.2.3.4 -j DROP")
     before = tables.save(counters=True)
     with pytest.raises(IptablesError) as error:
-        tables.restore(text)
+        restore_rules(tables, text)
     assert (error.value.status, error.value.text) == (status, said)
     assert tables.save(counters=True) == before
 
 
 def test_restore_replaces_a_table_and_no_flush_adds_to_it(tables):
     run(tables, "-A INPUT -s 1.2.3.4 -j DROP")
-    tables.restore("*filter\n:INPUT DROP [3:4]\n:MINE - [0:0]\n[5:6] -A INPUT -j MINE\nCOMMIT\n", with_counters=True)
+    restore_rules(
+        tables, "*filter\n:INPUT DROP [3:4]\n:MINE - [0:0]\n[5:6] -A INPUT -j MINE\nCOMMIT\n", with_counters=True
+    )
     assert tables.save(counters=True) == (
         "*filter\n:INPUT DROP [3:4]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:MINE - [0:0]\n"
         "[5:6] -A INPUT -j MINE\nCOMMIT\n"
     )
-    tables.restore("*filter\n-A MINE -j ACCEPT\nCOMMIT\n", no_flush=True)
+    restore_rules(tables, "*filter\n-A MINE -j ACCEPT\nCOMMIT\n", no_flush=True)
     assert rules(tables, "MINE") == ["-j ACCEPT"]
     assert rules(tables) == ["-j MINE"]
 

@@ -139,7 +139,7 @@ def test_chains_written_as_a_whole_are_what_a_run_of_nft_makes(times):
         "list ruleset", options=ListOptions(show_handles=True)
     )
     for family in (4, 6):
-        one_view, other_view = one.view(family), other.view(family)
+        one_view, other_view = one.rule_set(family), other.rule_set(family)
         assert one_view.needs_conntrack == other_view.needs_conntrack
         assert one_view.has_effect == other_view.has_effect
 

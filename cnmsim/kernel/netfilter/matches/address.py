@@ -15,7 +15,7 @@ from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _ADDRESS_TYPES = (
     "UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT",
@@ -40,7 +40,7 @@ def _check_addrtype(settings: dict[str, Setting], context: ParseContext) -> None
         raise ParameterProblemError("addrtype: you must specify --src-type or --dst-type")
 
 
-def _compile_addrtype(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_addrtype(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     address_type = netfilter.namespace.address_type
     limit_in, limit_out = match.get("limit-iface-in"), match.get("limit-iface-out")
 
@@ -103,7 +103,7 @@ def _check_range(settings: dict[str, Setting], context: ParseContext) -> None:
         raise ParameterProblemError("iprange match: You must specify `--src-range' or `--dst-range'")
 
 
-def _compile_range(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_range(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         low_text, _, high_text = setting.value.partition("-")
@@ -134,7 +134,7 @@ def _mac(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         raise ParameterProblemError("Invalid MAC address specified.") from None
 
 
-def _compile_mac(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_mac(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     wanted = parse_mac(setting.value)
 
@@ -160,7 +160,7 @@ def _packet_type(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
     return (name,)
 
 
-def _compile_packet_type(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_packet_type(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     wanted = setting.value
     address_type = netfilter.namespace.address_type
@@ -203,7 +203,7 @@ def _physical_out(packet: Packet) -> Device | None:
     return packet.physoutdev
 
 
-def _compile_physdev(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_physdev(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         if setting.values:
@@ -229,7 +229,7 @@ def _match_set(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return name, directions
 
 
-def _compile_set(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_set(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     name, directions = setting.values
     contains = netfilter.ip_sets[name].contains

@@ -15,7 +15,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
 )
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _comment(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def _comment(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (words[0],)
 
 
-def _compile_comment(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_comment(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     return always
 
 

@@ -26,8 +26,8 @@ from cnmsim.kernel.netfilter.option_values import (
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.conntrack import Connection
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.connection import Connection
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED")
 _CT_STATES = (*_STATES, "SNAT", "DNAT")
@@ -155,7 +155,7 @@ _TUPLE_PORTS: dict[str, Callable[[Connection], int]] = {
 }
 
 
-def _compile_conntrack(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_conntrack(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     tests: list[Test] = []
     remaining_s = netfilter.conntrack.remaining_s
     for setting in match.settings:
@@ -187,7 +187,7 @@ def _describe_conntrack(match: Extension, is_numeric: bool) -> str:
     return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
 
 
-def _compile_state(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_state(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     return invert_if(setting.is_inverted, state_test(setting.value.split(",")))
 

@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 #: Names of ICMP types; a value with a second part is a type with its code.
 _ICMP: dict[str, tuple[int, int | None]] = {
@@ -77,7 +77,7 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
             program = "ipv6-icmp" if family == 6 else "icmp"
             raise ParameterProblemError(f"{name} match requires '-p {program}'")
 
-    def compile_(match: Extension, rule_family: int, netfilter: Netfilter) -> Test:
+    def compile_(match: Extension, rule_family: int, netfilter: PacketFilter) -> Test:
         setting = match.settings[0]
         icmp_type, code = _parse(setting.value, names, label)
         if icmp_type == 255 and family == 4:

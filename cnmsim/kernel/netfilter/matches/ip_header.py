@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
 from cnmsim.kernel.netfilter.option_values import parse_number
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(low) if low == high else f"{low}:{high}",)
 
 
-def _compile_length(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_length(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     low_text, _, high_text = setting.value.partition(":")
     low, high = int(low_text), int(high_text or low_text)
@@ -53,7 +53,7 @@ def _check_hops(settings: dict[str, Setting], context: ParseContext) -> None:
         raise ParameterProblemError("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt")
 
 
-def _compile_hops(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_hops(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         value = int(setting.value)

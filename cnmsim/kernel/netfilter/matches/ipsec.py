@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.option_values import parse_number, parse_protocol
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
     from cnmsim.kernel.xfrm import XfrmState
 
 _TRANSPORT_HEADERS = {6: 20, 17: 8, 1: 8, 58: 8, 132: 12}
@@ -56,7 +56,7 @@ def _check_bpf(settings: dict[str, Setting], context: ParseContext) -> None:
         raise ParameterProblemError("bpf: one of --bytecode or --pinned is required")
 
 
-def _compile_bpf(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_bpf(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     program = program_of(match)
 
     def test(packet: Packet) -> bool:
@@ -144,7 +144,7 @@ def _check_policy(settings: dict[str, Setting], context: ParseContext) -> None:
         )
 
 
-def _compile_policy(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_policy(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     settings = {setting.name: setting for setting in match.settings}
     is_inward = settings["dir"].value == "in"
     wants_none = settings["pol"].value == "none"

@@ -19,7 +19,7 @@ from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import IpvsConnection
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bo
     return lambda connection: False  # vportctl: no connection here is controlled by another
 
 
-def _compile(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     alone = match.get("ipvs")
     if alone is not None:
         return invert_if(alone.is_inverted, lambda packet: packet.is_ipvs)

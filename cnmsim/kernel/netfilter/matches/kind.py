@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 #: A compiled match: tells whether one packet fits.
 Test = Callable[[Packet], bool]
@@ -29,7 +29,7 @@ class MatchKind:
 
     name: str
     options: tuple[Option, ...]
-    compile: Callable[[Extension, int, Netfilter], Test]
+    compile: Callable[[Extension, int, PacketFilter], Test]
     describe: Callable[[Extension, bool], str]
     final_check: FinalCheck = accept_any
     depends: Dependency | Mapping[str, Dependency] = Dependency.ANYTHING

@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -87,7 +87,7 @@ def _limit_values(match: Extension) -> tuple[str, str]:
     return rate.value if rate else "3/hour", burst.value if burst else "5"
 
 
-def _compile_limit(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_limit(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     rate, burst = _limit_values(match)
     cost_ns = _parse_rate(rate) * NS_PER_S // _LIMIT_SCALE
     most_ns = cost_ns * int(burst)
@@ -153,7 +153,7 @@ def _check_statistic(settings: dict[str, Setting], context: ParseContext) -> Non
             raise ParameterProblemError("the --packet p must be 0 <= p <= n-1")
 
 
-def _compile_statistic(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_statistic(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     probability = match.get("probability")
     if probability is not None:
         value = float(probability.value)

@@ -15,8 +15,8 @@ from cnmsim.kernel.netfilter.matches.kind import (
 from cnmsim.kernel.netfilter.option_values import parse_mark
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.conntrack import Connection
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.connection import Connection
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _of_connection(reads: Callable[[Connection], bool]) -> Test:
@@ -31,13 +31,13 @@ def _mark(module: str) -> Canonicalise:
     return canonicalise
 
 
-def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_mark(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     value, mask = parse_mark(setting.value, "mark", "mark")
     return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
 
 
-def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_connmark(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     value, mask = parse_mark(setting.value, "connmark", "mark")
     test = _of_connection(lambda connection: connection.mark & mask == value)

@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.option_values import parse_port_range, port_range_t
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _FLAG_BITS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32}
 #: Protocols whose header begins with two ports, as multiport wants them.
@@ -68,7 +68,7 @@ def _requires(name: str, label: str, number: int) -> FinalCheck:
     return final_check
 
 
-def _compile_ports(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_ports(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     tests: list[Test] = [_has_ports]
     for name, reads in (("sport", _sport_in), ("dport", _dport_in)):
         setting = match.get(name)
@@ -133,7 +133,7 @@ def _check_multiport(settings: dict[str, Setting], context: ParseContext) -> Non
         raise ParameterProblemError("multiport: only one of --sports, --dports and --ports may be used")
 
 
-def _compile_multiport(match: Extension, family: int, netfilter: Netfilter) -> Test:
+def _compile_multiport(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     ports: set[int] = set()
     for word in setting.value.split(","):

@@ -6,6 +6,6 @@ Source: Linux net/netfilter/nf_tables_api.c and nft_*.c, nftables 1.1.3.
 from __future__ import annotations
 
 from cnmsim.kernel.netfilter.nftables.errors import NftError
-from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
+from cnmsim.kernel.netfilter.nftables.nf_tables import NfTables
 
 __all__ = ["NfTables", "NftError"]

@@ -17,7 +17,7 @@ from cnmsim.kernel.skbuff import CtState, Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.connection import Connection
 
 Read = Callable[[Packet], int | None]
 

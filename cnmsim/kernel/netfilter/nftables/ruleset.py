@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Dependency, Registration
-from cnmsim.kernel.netfilter.nftables.commands import Transaction
-from cnmsim.kernel.netfilter.nftables.cursor import Cursor
-from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
-from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
-from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
-from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.traversal import ChainTraversal
 
@@ -22,7 +15,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
 
-class NfTables:
+class Ruleset:
     """What `nft` sees in one namespace, the tables of iptables (nf_tables) aside."""
 
     __slots__ = ("_handles", "_netfilter", "tables")
@@ -32,62 +25,10 @@ class NfTables:
         self._handles = 0
         self.tables: dict[tuple[str, str], Table] = {}
 
-    @classmethod
-    def of(cls, netfilter: Netfilter) -> NfTables:
-        """Return the nf_tables of a packet filter, registered with it on first use."""
-        for source in netfilter.rule_set_sources:
-            if isinstance(source, cls):
-                return source
-        created = cls(netfilter)
-        netfilter.add_rule_set_source(created)
-        return created
-
     @property
     def namespace(self) -> NetworkNamespace:
         """Whose packet filter it is."""
         return self._netfilter.namespace
-
-    def execute(
-        self,
-        source: str,
-        *,
-        options: ListOptions = PLAIN,
-        warn: Callable[[str], None] | None = None,
-    ) -> str:
-        """Run all commands of `source` as one transaction and return what nft prints.
-
-        `options` control listings; with `as_json`, `source` may be JSON too. `warn` is called with the text that nft
-        writes to stderr although no command failed. Raises `NftError`, with nothing changed.
-        """
-        commands = _commands_in_json(source) if options.as_json else None
-        session = Session(self, Cursor.over(source if commands is None else commands), options)
-        try:
-            output = Transaction(session).all()
-        except NftError as error:
-            if commands is not None:
-                raise InternalError(error.message) from None
-            raise
-        finally:
-            if session.changed:
-                self._netfilter.rules_changed()
-        if warn is not None and any(session.warnings):
-            warn("".join(session.warnings))
-        return output
-
-    def rewrite(
-        self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
-    ) -> None:
-        """Do the commands of `before`, append rules to chains of a table, do the commands of `after`: all, or none of it.
-
-        It is what one run of nft would do whose input has the rules, given as lines, in the table's block; but what is written
-        again and again is read once. Raises `NftError`.
-        """
-        session = Session(self, Cursor.over(before))
-        try:
-            Transaction(session).rewrite(table, chains, after)
-        finally:
-            if session.changed:
-                self._netfilter.rules_changed()
 
     def iptables_tables(self) -> list[IptablesTable]:
         """Give the tables that iptables and ip6tables (nf_tables) made, as they were made."""
@@ -129,21 +70,12 @@ class NfTables:
         return FamilyView(self, family, self._netfilter)
 
 
-def _commands_in_json(source: str) -> str | None:
-    """Give the commands of a document, `None` for what is no JSON and so read as nft's language. Raises `InternalError`."""
-    try:
-        document = json.loads(source)
-    except ValueError:
-        return None
-    return commands_of(document)
-
-
 class FamilyView:
     """The base chains that packets of one family meet."""
 
     __slots__ = ("_family", "_netfilter", "_ruleset")
 
-    def __init__(self, ruleset: NfTables, family: int, netfilter: Netfilter) -> None:
+    def __init__(self, ruleset: Ruleset, family: int, netfilter: Netfilter) -> None:
         self._ruleset = ruleset
         self._family = family
         self._netfilter = netfilter

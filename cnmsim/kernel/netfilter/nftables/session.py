@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table, nearest_name
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
+    from cnmsim.kernel.netfilter.nftables.ruleset import Ruleset
     from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
 K = TypeVar("K")
@@ -29,7 +29,7 @@ ENOENT, EEXIST, EBUSY = "No such file or directory", "File exists", "Device or r
 class Session:
     """One run of nft over its input: the tables, the location in the input, what was output, and how to take all back."""
 
-    ruleset: NfTables
+    ruleset: Ruleset
     cursor: Cursor
     options: ListOptions = PLAIN
     output: list[str] = field(factory=list)

@@ -20,7 +20,7 @@ from cnmsim.kernel.netfilter.targets import Verdict
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 class Break(Enum):
@@ -43,7 +43,7 @@ VERDICTS: dict[str, Verdict | Break] = {
 class CompileContext:
     """What compiled statements work with: the packet filter, and the sets of the rule's table."""
 
-    netfilter: Netfilter
+    netfilter: PacketFilter
     find_set: Callable[[str], Elements]
 
 

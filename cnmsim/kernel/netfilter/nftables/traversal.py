@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.traversal import CachedTraversal, Counts, Traversal
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 class ChainTraversal(CachedTraversal[RuleEntry]):
@@ -22,7 +22,7 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
 
     __slots__ = ("_chain", "_env", "_table")
 
-    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
+    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: PacketFilter) -> None:
         self._table = table
         self._chain = chain
         self._env = CompileContext(netfilter, lambda name: table.sets[name].elements)

@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 class Verdict(Enum):
@@ -41,7 +41,7 @@ class TargetKind:
 
     name: str
     options: tuple[Option, ...]
-    compile: Callable[[Extension, int, Netfilter], Action]
+    compile: Callable[[Extension, int, PacketFilter], Action]
     describe: Callable[[Extension, bool], str]
     final_check: FinalCheck = accept_any
     tables: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _LEVELS = {
     "emerg": 0, "panic": 0, "alert": 1, "crit": 2, "err": 3, "error": 3, "warning": 4, "warn": 4, "notice": 5,
@@ -49,7 +49,7 @@ def _check_log(settings: dict[str, Setting], context: ParseContext) -> None:
         del settings["log-level"]
 
 
-def _compile_log(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     setting = target.get("log-prefix")
     prefix = setting.value if setting is not None else ""
     with_sequence = target.get("log-tcp-sequence") is not None
@@ -67,7 +67,7 @@ def _compile_log(target: Extension, family: int, netfilter: Netfilter) -> Action
     return action
 
 
-def log_line(packet: Packet, netfilter: Netfilter, *, with_sequence: bool = False) -> str:
+def log_line(packet: Packet, netfilter: PacketFilter, *, with_sequence: bool = False) -> str:
     """Write a packet as the kernel log has it: IN= OUT= SRC= DST= and so on."""
     words = [f"IN={packet.indev.name if packet.indev else ''}", f"OUT={packet.outdev.name if packet.outdev else ''}"]
     if packet.physindev is not None:

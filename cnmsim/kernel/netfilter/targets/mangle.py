@@ -15,7 +15,7 @@ from cnmsim.kernel.packet import TCP_SYN
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _mss(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def _check_tcpmss(settings: dict[str, Setting], context: ParseContext) -> None:
         raise ParameterProblemError("TCPMSS target: At least one parameter is required")
 
 
-def _compile_tcpmss(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     fixed = target.get("set-mss")
     headers = 60 if family == 6 else 40
 
@@ -99,7 +99,7 @@ def _check_checksum(settings: dict[str, Setting], context: ParseContext) -> None
         raise ParameterProblemError("CHECKSUM target: Parameter --checksum-fill is required")
 
 
-def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     def action(packet: Packet, hook: Hook) -> None:
         # Checksums are always complete here; a packet is traced whenever somebody observes it.
         return None
@@ -125,7 +125,7 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         if len(settings) != 1:
             raise ParameterProblemError(f"{name}: You must specify an action")
 
-    def compile_(target: Extension, rule_family: int, netfilter: Netfilter) -> Action:
+    def compile_(target: Extension, rule_family: int, netfilter: PacketFilter) -> Action:
         setting = target.settings[0]
         value, mode = int(setting.value), setting.name[-3:]
 

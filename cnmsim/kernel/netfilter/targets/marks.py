@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 _ALL = 0xFFFFFFFF
@@ -66,7 +66,7 @@ def _value_and_mask(text: str) -> tuple[int, int]:
     return int(value, 16), int(mask, 16)
 
 
-def _compile_mark(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_mark(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     value, mask = _value_and_mask(target.settings[0].value)
     keep = mask ^ _ALL
 
@@ -111,7 +111,7 @@ def _check_connmark(settings: dict[str, Setting], context: ParseContext) -> None
         settings.setdefault(name, Setting(name, (default,)))
 
 
-def _compile_connmark(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_connmark(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     stored = target.get("set-xmark")
     if stored is not None:
         value, mask = _value_and_mask(stored.value)

@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _NEED_PORTS = "Need TCP, UDP, SCTP or DCCP with port specification"
 
@@ -117,8 +117,8 @@ def _target_range(target: Extension, option: str, family: int) -> NatRange:
     return evolve(bare, low=nat_range.low, high=nat_range.high, ports=nat_range.ports)
 
 
-def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, Netfilter], Action]:
-    def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, PacketFilter], Action]:
+    def compile_(target: Extension, family: int, netfilter: PacketFilter) -> Action:
         nat_range = _target_range(target, option, family)
         setup = netfilter.nat.setup
 
@@ -130,7 +130,7 @@ def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, Netf
     return compile_
 
 
-def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_masquerade(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     nat_range = _target_range(target, "to-ports", family)
 
     def action(packet: Packet, hook: Hook) -> Verdict:
@@ -148,7 +148,7 @@ def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) ->
     return action
 
 
-def _compile_redirect(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_redirect(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     nat_range = _target_range(target, "to-ports", family)
 
     def action(packet: Packet, hook: Hook) -> Verdict:

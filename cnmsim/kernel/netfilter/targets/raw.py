@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, no_listing_
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
 def _check_ct(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -19,7 +19,7 @@ def _check_ct(settings: dict[str, Setting], context: ParseContext) -> None:
         raise ParameterProblemError("CT: No operation specified")
 
 
-def _compile_notrack(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_notrack(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     def action(packet: Packet, hook: Hook) -> None:
         if packet.connection is None:
             packet.ct_state = CtState.UNTRACKED
@@ -31,7 +31,7 @@ def _describe_ct(target: Extension, is_numeric: bool) -> str:
     return "CT notrack"
 
 
-def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     def action(packet: Packet, hook: Hook) -> None:
         # Checksums are always complete here; a packet is traced whenever somebody observes it.
         return None

@@ -14,7 +14,7 @@ from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import TcpSegment
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 #: The kinds of --reject-with by family: long name → (short name, ICMP type, code).
 _REJECTS: dict[int, dict[str, tuple[str, int, int]]] = {
@@ -54,7 +54,7 @@ def _check_reject(settings: dict[str, Setting], context: ParseContext) -> None:
     settings.setdefault("reject-with", Setting("reject-with", (default,)))
 
 
-def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Action:
+def _compile_reject(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     name = target.settings[0].value
     _, icmp_type, code = _REJECTS[family][name]
     if name == "tcp-reset":
@@ -74,7 +74,7 @@ def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Act
     return answer
 
 
-def _send_reset(packet: Packet, netfilter: Netfilter) -> None:
+def _send_reset(packet: Packet, netfilter: PacketFilter) -> None:
     """Answer a TCP segment with a RST as RFC 9293 §3.10.7.1 says, never one with a RST (nf_reject_ipv4)."""
     if packet.protocol != 6 or packet.is_fragment:
         return
@@ -98,7 +98,7 @@ def _describe_reject(target: Extension, is_numeric: bool) -> str:
 
 
 def _fixed(verdict: Verdict) -> TargetKind:
-    def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
+    def compile_(target: Extension, family: int, netfilter: PacketFilter) -> Action:
         return lambda packet, hook: verdict
 
     return TargetKind(verdict.value, (), compile_, no_listing_text, depends=Dependency.FLOW)

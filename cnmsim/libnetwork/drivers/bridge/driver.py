@@ -16,7 +16,7 @@ from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, Sy
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
-from cnmsim.kernel.netfilter.conntrack import Connection
+from cnmsim.kernel.netfilter.connection import Connection
 from cnmsim.kernel.packet import Protocol
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.config import DaemonConfig, ipv6_subnet_fault

@@ -1,0 +1,46 @@
+"""An entry of the connection table (nf_conn)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.kernel.netfilter.tuples import ConntrackTuple
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+
+
+@define(eq=False)
+class Connection:
+    """One tracked flow. `original` and `reply` are its tuples; without NAT the second is the first turned round."""
+
+    original: ConntrackTuple
+    reply: ConntrackTuple
+    expires_ns: int = 0
+    mark: int = 0
+    tcp_state: int = 0
+    seen_reply: bool = False
+    is_assured: bool = False
+    is_confirmed: bool = False
+    is_dying: bool = False
+    has_source_nat: bool = False
+    has_destination_nat: bool = False
+    source_nat_done: bool = False
+    destination_nat_done: bool = False
+    masquerade: Device | None = None
+    masquerade_index: int = 0
+    began_ns: int = 0
+    #: What each table decided for packets of this flow, once one has decided; see `walk`.
+    flows: dict[tuple[Any, ...], Any] | None = field(default=None, repr=False)
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if len(self.original[1]) == 16 else 4
+
+    @property
+    def protocol(self) -> int:
+        """The IP protocol number."""
+        return self.original[0]

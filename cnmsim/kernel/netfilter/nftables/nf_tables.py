@@ -1,0 +1,85 @@
+"""nf_tables of one namespace as the `nft` command uses them: commands in, listings out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.nftables.commands import Transaction
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
+from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
+from cnmsim.kernel.netfilter.nftables.ruleset import Ruleset
+from cnmsim.kernel.netfilter.nftables.session import Session
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+class NfTables(Ruleset):
+    """The tables that `nft` sees in one namespace, without those of iptables, and the commands on them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, netfilter: Netfilter) -> NfTables:
+        """Return the nf_tables of a packet filter, registered with it on first use."""
+        for source in netfilter.rule_set_sources:
+            if isinstance(source, cls):
+                return source
+        created = cls(netfilter)
+        netfilter.add_rule_set_source(created)
+        return created
+
+    def execute(
+        self,
+        source: str,
+        *,
+        options: ListOptions = PLAIN,
+        warn: Callable[[str], None] | None = None,
+    ) -> str:
+        """Run all commands of `source` as one transaction and return what nft prints.
+
+        `options` control listings; with `as_json`, `source` may be JSON too. `warn` is called with the text that nft
+        writes to stderr although no command failed. Raises `NftError`, with nothing changed.
+        """
+        commands = _commands_in_json(source) if options.as_json else None
+        session = Session(self, Cursor.over(source if commands is None else commands), options)
+        try:
+            output = Transaction(session).all()
+        except NftError as error:
+            if commands is not None:
+                raise InternalError(error.message) from None
+            raise
+        finally:
+            if session.changed:
+                self._netfilter.rules_changed()
+        if warn is not None and any(session.warnings):
+            warn("".join(session.warnings))
+        return output
+
+    def rewrite(
+        self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
+    ) -> None:
+        """Do the commands of `before`, append rules to chains of a table, do the commands of `after`: all, or none of it.
+
+        It is what one run of nft would do whose input has the rules, given as lines, in the table's block; but what is written
+        again and again is read once. Raises `NftError`.
+        """
+        session = Session(self, Cursor.over(before))
+        try:
+            Transaction(session).rewrite(table, chains, after)
+        finally:
+            if session.changed:
+                self._netfilter.rules_changed()
+
+
+def _commands_in_json(source: str) -> str | None:
+    """Give the commands of a document, `None` for what is no JSON and so read as nft's language. Raises `InternalError`."""
+    try:
+        document = json.loads(source)
+    except ValueError:
+        return None
+    return commands_of(document)
