@@ -142,7 +142,7 @@ class OverlayDriver:
             for vni in vnis:
                 self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
-        kind = PeersByAddress if self.profile.overlay_peers_by_address else PeersByPair
+        kind: type[PeerDatabase] = PeersByAddress if self.profile.overlay_peers_by_address else PeersByPair
         self._peers[request.id] = kind.of_network(self.machine.clock, request.id, tunnels, self.log)
 
     def _vnis(self, request: NetworkRequest) -> list[int]:

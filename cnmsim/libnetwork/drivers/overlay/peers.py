@@ -1,14 +1,16 @@
-"""Which peers a network has behind its tunnels, and what of that is in the kernel, by release.
+"""The peer database of an overlay network, and the neighbour and FDB entries that it programs, by release.
 
-Two peers may have one address for a while: a container has moved, and the news of its two ends cross. Then one of them is
-programmed, and the other when that one goes. Source: moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2),
-`osl/neigh_linux.go`.
+Two peers can have the same address for a while: a container has moved, and the deletion of the old record arrives after the
+creation of the new one. Only one of them is programmed; the other one is when that one is deleted. Source: moby
+`drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2), `osl/neigh_linux.go`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from typing import ClassVar, Protocol
 
 from attrs import define, field
 
@@ -21,65 +23,98 @@ from cnmsim.libnetwork.drivers.overlay.peer_record import Peer
 
 
 class Tunnels(Protocol):
-    """The network the peers are of."""
+    """The network that a peer database belongs to."""
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Give the VXLAN device of an address's subnet, made if need be; `None` while there is no namespace.
+        """Return the VXLAN device of an address's subnet, created on demand, or `None` while there is no namespace.
 
-        Raises `SystemFault` if the address is of none of the subnets, or its devices cannot be made.
+        Raises `SystemFault` if no subnet contains the address, or if the devices cannot be created.
         """
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Give the VXLAN device of an address's subnet if there is one."""
+        """Return the VXLAN device of an address's subnet, or `None`."""
 
     def secure(self, vtep: Address) -> None:
-        """Begin to encrypt what goes to a VTEP, if the network is encrypted."""
+        """Set up encryption towards a VTEP, if the network is encrypted."""
 
     def release(self, vtep: Address) -> None:
-        """Take note that a peer behind that VTEP is gone."""
-
-
-class PeerDatabase(Protocol):
-    """The peers of one network."""
-
-    def add(self, peer: Peer) -> None:
-        """Take a peer in, and program it."""
-
-    def delete(self, peer: Peer) -> None:
-        """Forget a peer, and program another in its place if there is one."""
-
-    def program_all(self) -> None:
-        """Program all peers: the namespace is new."""
-
-    def reset_kernel_state(self) -> None:
-        """Take note that the namespace is gone, and all that was programmed with it."""
-
-    def vteps(self) -> list[Address]:
-        """Give the tunnel endpoints that peers are behind, each once."""
-
-    def clear(self) -> None:
-        """Forget everything: the network is deleted."""
+        """Release the encryption state of one peer behind a VTEP."""
 
 
 @define(eq=False)
-class PeersByPair:
-    """Peers by address and MAC, with a record of what was written to the kernel (26.1, 28.5)."""
+class PeerDatabase(ABC):
+    """The peers of one network. `_programmed` are the pairs of VTEP (or address) and MAC that are in the kernel."""
 
     tunnels: Tunnels
     log: Callable[[str], None]
-    _peers: InternedMultiMap[tuple[Address, Mac], Peer] = field(factory=InternedMultiMap)
+    _peers: InternedMultiMap[Hashable, Peer] = field(factory=InternedMultiMap)
     _programmed: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
 
+    POOLS: ClassVar[tuple[str, str]]
+    INIT_FAILURE: ClassVar[str]
+
     @classmethod
-    def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeersByPair:
-        """Make the peers of a network that other nodes of the lab have as well."""
-        peers = InternedMultiMap[tuple[Address, Mac], Peer](entries_of(clock, "peers by pair", network_id))
-        return cls(tunnels, log, peers, InternedMultiMap(entries_of(clock, "written peers", network_id)))
+    def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeerDatabase:
+        """Create the peers of a network. Nodes of one lab share the entries that they have in common."""
+        peers, programmed = cls.POOLS
+        return cls(
+            tunnels,
+            log,
+            InternedMultiMap(entries_of(clock, peers, network_id)),
+            InternedMultiMap(entries_of(clock, programmed, network_id)),
+        )
+
+    @abstractmethod
+    def add(self, peer: Peer) -> None:
+        """Add a peer, and program it."""
+
+    @abstractmethod
+    def delete(self, peer: Peer) -> None:
+        """Delete a peer, and program another one with its address if there is one."""
+
+    @abstractmethod
+    def _program(self, peer: Peer) -> None:
+        """Write the kernel's entries of a peer."""
+
+    def _try(self, work: Callable[[Peer], None], peer: Peer, failure: str) -> None:
+        try:
+            work(peer)
+        except (SystemFault, OSError) as error:
+            self.log(f"{failure}: {error}")
+
+    def program_all(self) -> None:
+        """Program the first peer of each key: the namespace is new."""
+        first_peers: dict[Hashable, Peer] = {}
+        for key, peer in self._peers.items():
+            first_peers.setdefault(key, peer)
+        for peer in first_peers.values():
+            self._try(self._program, peer, self.INIT_FAILURE)
+
+    def reset_kernel_state(self) -> None:
+        """Forget what was programmed: it went with the namespace."""
+        self._programmed.clear()
+
+    def vteps(self) -> list[Address]:
+        """Return the VTEPs of all peers, without duplicates."""
+        return list(dict.fromkeys(peer.vtep for _, peer in self._peers.items() if peer.vtep is not None))
+
+    def clear(self) -> None:
+        """Forget everything: the network is deleted."""
+        self._peers.clear()
+        self.reset_kernel_state()
+
+
+@define(eq=False)
+class PeersByPair(PeerDatabase):
+    """Peers by address and MAC, with a record of the entries that were written (26.1, 28.5)."""
+
+    POOLS: ClassVar[tuple[str, str]] = "peers by pair", "written peers"
+    INIT_FAILURE: ClassVar[str] = "Peer operation failed"
 
     def add(self, peer: Peer) -> None:
-        """Take a peer in, and program it unless one with the same address and MAC is."""
+        """Add a peer, and program it unless one with the same address and MAC is."""
         self._peers.add((peer.address, peer.mac), peer)
-        self._try(self._program, peer)
+        self._try(self._program, peer, "Peer operation failed")
 
     def _program(self, peer: Peer) -> None:
         if peer.vtep is None:
@@ -98,9 +133,9 @@ class PeersByPair:
         self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
-        """Forget a peer. The neighbour goes by its address alone, even if another peer wrote it last."""
+        """Delete a peer. The neighbour entry is removed by its address alone, even if another peer wrote it last."""
         self._peers.discard((peer.address, peer.mac), peer)
-        self._try(self._withdraw, peer)
+        self._try(self._withdraw, peer, "Peer operation failed")
 
     def _withdraw(self, peer: Peer) -> None:
         if peer.vtep is not None:
@@ -108,61 +143,30 @@ class PeersByPair:
             if tunnel is None or not self._programmed.discard(peer.vtep, peer.mac):
                 return
             assert tunnel.namespace is not None
-            _delete_quietly(lambda: tunnel.fdb.remove(peer.mac, peer.vtep))
+            with suppress(FileNotFoundError):
+                tunnel.fdb.remove(peer.mac, peer.vtep)
             if tunnel.master is not None:
                 tunnel.master.fdb.pop(peer.mac, None)
             if self._programmed.discard(peer.address, peer.mac):
-                namespace = tunnel.namespace
-                _delete_quietly(lambda: namespace.neighbours.remove(tunnel, peer.address))
+                with suppress(FileNotFoundError):
+                    tunnel.namespace.neighbours.remove(tunnel, peer.address)
         if (peer.address, peer.mac) in self._peers:
-            self._program(next(other for (address, _), other in self._peers.items() if address == peer.address))
-
-    def _try(self, work: Callable[[Peer], None], peer: Peer) -> None:
-        try:
-            work(peer)
-        except (SystemFault, OSError) as error:
-            self.log(f"Peer operation failed: {error}")
-
-    def program_all(self) -> None:
-        """Program one peer of each address and MAC."""
-        for peer in _first_of_each(self._peers.items()):
-            self._try(self._program, peer)
-
-    def reset_kernel_state(self) -> None:
-        """Start the record of what was written anew."""
-        self._programmed.clear()
-
-    def vteps(self) -> list[Address]:
-        """Give the tunnel endpoints that peers are behind, each once."""
-        return _vteps(self._peers.items())
-
-    def clear(self) -> None:
-        """Forget everything: the network is deleted."""
-        self._peers.clear()
-        self._programmed.clear()
+            self._program(next(other for _, other in self._peers.items() if other.address == peer.address))
 
 
 @define(eq=False)
-class PeersByAddress:
-    """Peers by address; entries are written only where the kernel has none, and FDB entries are counted (29.x)."""
+class PeersByAddress(PeerDatabase):
+    """Peers by address. Entries are written only where the kernel has none, and FDB entries are counted (29.x).
 
-    tunnels: Tunnels
-    log: Callable[[str], None]
-    _peers: InternedMultiMap[tuple[Address, int], Peer] = field(factory=InternedMultiMap)
-    #: The pairs of tunnel endpoint and MAC that count one, as nearly all do; the count of the others but zero.
-    _single: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
+    `_programmed` holds the pairs of VTEP and MAC with a count of one, as nearly all have; `_counts` the other counts but zero.
+    """
+
+    POOLS: ClassVar[tuple[str, str]] = "peers by address", "counted peers"
+    INIT_FAILURE: ClassVar[str] = "failed to initialize network peer database"
     _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
 
-    @classmethod
-    def of_network(
-        cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]
-    ) -> PeersByAddress:
-        """Make the peers of a network that other nodes of the lab have as well."""
-        peers = InternedMultiMap[tuple[Address, int], Peer](entries_of(clock, "peers by address", network_id))
-        return cls(tunnels, log, peers, InternedMultiMap(entries_of(clock, "counted peers", network_id)))
-
     def add(self, peer: Peer) -> None:
-        """Take a peer in, and program it unless another has its address."""
+        """Add a peer, and program it unless another one has its address."""
         self._peers.add((peer.address, peer.length), peer)
         try:
             self._program(peer)
@@ -173,7 +177,7 @@ class PeersByAddress:
             self.log(f"overlay: failed to add peer entry: {error.message}")
 
     def _program(self, peer: Peer) -> None:
-        """Write the neighbour, then the FDB entry. Raises `FileExistsError` if the kernel has one already."""
+        """Write the neighbour entry, then the FDB entry. Raises `FileExistsError` if the kernel has one already."""
         if peer.vtep is None:
             return
         tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
@@ -187,19 +191,19 @@ class PeersByAddress:
             tunnel.fdb.add(peer.mac, peer.vtep)
 
     def _count(self, vtep: Address, mac: Mac, change: int) -> int:
-        if change == 1 and not self._counts and self._single.add(vtep, mac):
+        if change == 1 and not self._counts and self._programmed.add(vtep, mac):
             return 1
-        # A peer that was never programmed counts down all the same when it goes: below zero, as in the driver.
-        count = 1 if self._single.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
+        # Deleting a peer that was never programmed counts down too: below zero, as in the driver.
+        count = 1 if self._programmed.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
         count += change
         if count == 1:
-            self._single.add(vtep, mac)
+            self._programmed.add(vtep, mac)
         elif count:
             self._counts[vtep, mac] = count
         return count
 
     def delete(self, peer: Peer) -> None:
-        """Forget a peer, and program another that has its address."""
+        """Delete a peer, and program another one that has its address."""
         key = peer.address, peer.length
         self._peers.discard(key, peer)
         left = self._peers.first(key)
@@ -207,17 +211,14 @@ class PeersByAddress:
             self._withdraw(peer)
         except FileNotFoundError as error:
             if left is not None:
-                # It was the other one that is programmed.
+                # The other one is the one that is programmed.
                 return
             self.log(f"Peer delete operation failed: {error.strerror}")
         if left is not None:
-            try:
-                self._program(left)
-            except (FileExistsError, SystemFault) as error:
-                self.log(f"peer delete operation failed: {error}")
+            self._try(self._program, left, "peer delete operation failed")
 
     def _withdraw(self, peer: Peer) -> None:
-        """Take a peer out of the kernel. Raises `FileNotFoundError` for what is not there."""
+        """Remove a peer's entries from the kernel. Raises `FileNotFoundError` for one that is missing."""
         tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
         if tunnel is None or peer.vtep is None:
             return
@@ -229,44 +230,7 @@ class PeersByAddress:
                 tunnel.master.fdb.pop(peer.mac, None)
         tunnel.namespace.neighbours.remove(tunnel, peer.address)
 
-    def program_all(self) -> None:
-        """Program one peer of each address."""
-        for peer in _first_of_each(self._peers.items()):
-            try:
-                self._program(peer)
-            except (FileExistsError, SystemFault) as error:
-                self.log(f"failed to initialize network peer database: {error}")
-
     def reset_kernel_state(self) -> None:
-        """Start the counts anew."""
-        self._single.clear()
+        """Start the counts anew: what they count went with the namespace."""
+        super().reset_kernel_state()
         self._counts.clear()
-
-    def vteps(self) -> list[Address]:
-        """Give the tunnel endpoints that peers are behind, each once."""
-        return _vteps(self._peers.items())
-
-    def clear(self) -> None:
-        """Forget everything: the network is deleted."""
-        self._peers.clear()
-        self.reset_kernel_state()
-
-
-def _first_of_each(peers: Iterable[tuple[Hashable, Peer]]) -> list[Peer]:
-    """Give the first peer of each key."""
-    first_peers: dict[Hashable, Peer] = {}
-    for key, peer in peers:
-        first_peers.setdefault(key, peer)
-    return list(first_peers.values())
-
-
-def _vteps(peers: Iterable[tuple[Hashable, Peer]]) -> list[Address]:
-    return list(dict.fromkeys(peer.vtep for _, peer in peers if peer.vtep is not None))
-
-
-def _delete_quietly(delete: Callable[[], None]) -> None:
-    """Delete an entry of the kernel that may have gone by itself."""
-    try:
-        delete()
-    except FileNotFoundError:
-        return
