@@ -1,7 +1,8 @@
-"""The agent: a daemon's part in the control plane of a swarm's networks.
+"""The agent: a node's part in the control plane of a swarm's networks.
 
-It owns this node's NetworkDB, tells the drivers of keys and nodes, and carries table entries of endpoints to and fro.
-Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2), `libnetwork/agent.go` (v26.1.5, v28.5.2).
+It runs this node's NetworkDB, passes encryption keys and cluster nodes on to the drivers, and translates between
+endpoints and the table entries that are gossiped. Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2),
+`libnetwork/agent.go` (v26.1.5, v28.5.2).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
-#: How many keys of each subsystem there are at any time (moby `keyringSize`).
+#: Keys per subsystem at any time (moby `keyringSize`).
 KEYS_PER_SUBSYSTEM = 3
 GOSSIP_PORT = 7946
 VXLAN_PORT = 4789
@@ -35,7 +36,10 @@ VXLAN_PORT = 4789
 
 @frozen
 class EncryptionKey:
-    """A key the swarm's manager gave out. `algorithm` 0 is AES-128-GCM; the younger a key, the higher `lamport_time`."""
+    """A key distributed by the swarm's manager.
+
+    `algorithm` 0 is AES-128-GCM; a newer key has a higher `lamport_time`.
+    """
 
     subsystem: str
     algorithm: int
@@ -45,11 +49,11 @@ class EncryptionKey:
 
 @frozen
 class AgentConfig:
-    """What the agent of one node is started with.
+    """The configuration of one node's agent.
 
-    `bind_addr` is this node's own address in the swarm, which encryption is set up with, `advertise_addr` the one others
-    reach it by, `data_path_addr` the one of its VXLAN tunnels (`None`: the advertised one), `listen_addr` the one gossip
-    listens on (`None`: any). `remotes` are the addresses of managers.
+    `bind_addr` is this node's own address in the swarm, used for IPsec; `advertise_addr` the address at which other
+    nodes reach it; `data_path_addr` the source address of its VXLAN tunnels (`None`: the advertised one);
+    `listen_addr` the address that gossip binds (`None`: any). `remotes` are the addresses of managers.
     """
 
     bind_addr: Address
@@ -63,13 +67,13 @@ class AgentConfig:
 
     @property
     def tunnel_addr(self) -> Address:
-        """The address its tunnels end at."""
+        """The address of this node's tunnel endpoint."""
         return self.data_path_addr or self.advertise_addr
 
 
 @frozen
 class PeerInfo:
-    """A node that has a network too: its name in the gossip cluster and its address."""
+    """A node that is attached to the same network: its name in the gossip cluster and its address."""
 
     name: str
     ip: Address
@@ -77,7 +81,7 @@ class PeerInfo:
 
 @frozen
 class TaskInfo:
-    """An endpoint of a service as `network inspect --verbose` shows it; `info` is what its driver tells of it."""
+    """An endpoint of a service in `network inspect --verbose`; `info` is its driver's part."""
 
     name: str
     endpoint_id: str
@@ -87,7 +91,7 @@ class TaskInfo:
 
 @define
 class ServiceInfo:
-    """A service as `network inspect --verbose` shows it; containers that are no tasks are under the name ""."""
+    """A service in `network inspect --verbose`; containers that are not tasks are listed under the name ""."""
 
     virtual_ip: Address | None
     local_lb_index: int
@@ -97,7 +101,10 @@ class ServiceInfo:
 
 @define(eq=False)
 class Agent:
-    """The agent of one controller, made by `Controller.agent_start`. Raises `SystemFault` if its port is taken."""
+    """The agent of one controller, created by `Controller.agent_start`.
+
+    Raises `SystemFault` if the gossip port is in use.
+    """
 
     controller: Controller = field(repr=False)
     config: AgentConfig
@@ -140,11 +147,11 @@ class Agent:
         return [driver for driver in self.controller.drivers if isinstance(driver, DataPath)]
 
     def join(self, remotes: Sequence[Address]) -> None:
-        """Join the gossip cluster of `remotes`. What fails is tried again every minute."""
+        """Join the gossip cluster of `remotes`. A failed attempt is repeated every minute."""
         self.db.join(remotes)
 
     def stop(self) -> None:
-        """Leave the gossip cluster, and forget the services of the swarm's networks."""
+        """Leave the gossip cluster, and drop the services of the swarm's networks."""
         for cancels in self._watches.values():
             for cancel in cancels:
                 cancel()
@@ -155,7 +162,7 @@ class Agent:
     # --- keys and nodes ------------------------------------------------------------------------------------------
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Take the keys of a rotation: the new one in, another to encrypt with, the oldest out (moby `handleKeyChange`)."""
+        """Apply a key rotation: add a key, change the primary key, remove a key (moby `handleKeyChange`)."""
         times = {key.lamport_time for key in keys}
         before = {key.lamport_time for key in self.keys}
         gone = [key for key in self.keys if key.lamport_time not in times]
@@ -192,7 +199,7 @@ class Agent:
     # --- networks ------------------------------------------------------------------------------------------------
 
     def join_network(self, network: Network) -> None:
-        """Begin to gossip about a network, if it is one of the swarm (moby `joinCluster`)."""
+        """Attach this node to a network in NetworkDB, if it is one of the swarm's (moby `joinCluster`)."""
         if not network.is_gossiped:
             return
         self.db.join_network(network.id)
@@ -205,23 +212,23 @@ class Agent:
         ]
 
     async def wait_until_synced(self, network: Network) -> None:
-        """Wait until what the other nodes know of a network was asked for."""
+        """Wait until the network's entries were fetched from every other node attached to it."""
         if network.is_gossiped:
             await self.db.wait_until_synced(network.id)
 
     def leave_network(self, network: Network) -> None:
-        """Gossip about a network no more."""
+        """Detach this node from a network in NetworkDB."""
         for cancel in self._watches.pop(network.id, []):
             cancel()
         if network.id in self.db.networks:
             self.db.leave_network(network.id)
 
     def peers(self, network: Network) -> list[PeerInfo]:
-        """Give the nodes that have a network."""
+        """Return the nodes attached to a network."""
         return [PeerInfo(member.name, member.address) for member in self.db.peers(network.id)]
 
     def services(self, network: Network) -> dict[str, ServiceInfo]:
-        """Give the services and containers of a network on all nodes, by the service's name."""
+        """Return the services and containers of a network on all nodes, by service name."""
         infos: dict[str, dict[str, str]] = {}
         driver = table_watcher(network.driver)
         if driver is not None:
@@ -241,12 +248,12 @@ class Agent:
     # --- endpoints of this node ----------------------------------------------------------------------------------
 
     def add_driver_entries(self, endpoint: Endpoint) -> None:
-        """Put what the endpoint's driver wants others to know."""
+        """Create the table entries that the endpoint's driver asked for when it joined."""
         for entry in endpoint.join_info.table_entries:
             self.db.create_entry(entry.table, endpoint.network.id, entry.key, entry.value)
 
     def delete_driver_entries(self, endpoint: Endpoint) -> None:
-        """Take that back. What goes wrong is only logged."""
+        """Delete those entries. Failures are only logged."""
         for entry in endpoint.join_info.table_entries:
             try:
                 self.db.delete_entry(entry.table, endpoint.network.id, entry.key)
@@ -254,7 +261,10 @@ class Agent:
                 self.controller.log.append(error.message)
 
     def add_service_info(self, endpoint: Endpoint) -> None:
-        """Let an endpoint be found, here and on all nodes. Raises `SystemFault` if it is to be found already."""
+        """Publish an endpoint's names and service on this node and by gossip.
+
+        Raises `SystemFault` if it is published already.
+        """
         record = endpoint_record(endpoint)
         if record is None:
             return
@@ -262,7 +272,7 @@ class Agent:
         self.db.create_entry(ENDPOINT_TABLE, endpoint.network.id, endpoint.id, record)
 
     def delete_service_info(self, endpoint: Endpoint, *, fully: bool) -> None:
-        """Let an endpoint be found no more; unless `fully` it still serves the connections it has."""
+        """Withdraw an endpoint's names and service. Unless `fully`, it keeps serving its established connections."""
         record = endpoint_record(endpoint)
         if record is None:
             return
@@ -280,7 +290,7 @@ class Agent:
     # --- endpoints of other nodes --------------------------------------------------------------------------------
 
     def _apply_message(self, event: WatchEvent) -> None:
-        """Do as the message says, whatever was known before (26.1, 28.5)."""
+        """Apply what the message says, whatever the entry was before (26.1, 28.5)."""
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
         if event.operation is TableOperation.CREATE:
@@ -293,7 +303,7 @@ class Agent:
             discovery.remove(event.network, event.key, record, fully=False)
 
     def _replace_record(self, event: WatchEvent) -> None:
-        """Put a record in the place of the one before (29.x)."""
+        """Replace the previous record by the new one (29.x)."""
         before: EndpointRecord | None = event.previous
         now: EndpointRecord | None = event.value
         discovery = self.controller.discovery
@@ -313,13 +323,16 @@ class Agent:
 
 
 def _replace_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Give what tells a driver of entries put in the place of others (29.x)."""
+    """Return a watcher that passes each change to the driver as previous and new value (29.x)."""
     changed = driver.table_changed
     return lambda event: changed(event.network, event.table, event.key, event.previous, event.value)
 
 
 def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Give what tells a driver of messages: up to 28.5 a change reached it as the deletion of the new value."""
+    """Return a watcher that passes messages to the driver.
+
+    Up to 28.5 an update arrives as the deletion of its new value.
+    """
 
     def apply(event: WatchEvent) -> None:
         is_new = event.operation is TableOperation.CREATE
@@ -330,7 +343,10 @@ def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
 
 
 def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
-    """Give what others are told of an endpoint; `None` if it has no names or no address. Ports count on ingress alone."""
+    """Return the record that other nodes get of an endpoint, or `None` if it has no names or no IPv4 address.
+
+    Only on the ingress network does it hold the service's published ports.
+    """
     if not endpoint.dns_names or endpoint.ipv4 is None:
         return None
     service = endpoint.options.service
@@ -351,7 +367,7 @@ def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
 
 
 def _listened_on(address: Address | None) -> Address:
-    """Give the address to bind: for any address, one socket takes both families, as listeners of Go's net package do."""
+    """Return the address to bind. For any address that is `::`, dual-stack, as listeners of Go's net package are."""
     return IPV6_ANY if address is None or not any(address) else address
 
 
@@ -365,7 +381,7 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Refuse a set of keys that is not complete. Raises `SystemFault` in the engine's words."""
+    """Raise `SystemFault`, in the engine's words, if a set of keys is incomplete."""
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:
@@ -377,7 +393,7 @@ def check_keys(keys: Sequence[EncryptionKey]) -> None:
 
 
 def keys_of(keys: Sequence[EncryptionKey], subsystem: str) -> list[EncryptionKey]:
-    """Give the keys of a subsystem, the primary one first (moby `getKeys`)."""
+    """Return the keys of a subsystem, the primary key first (moby `getKeys`)."""
     ordered = sorted((key for key in keys if key.subsystem == subsystem), key=lambda key: key.lamport_time)
     if len(ordered) > 1:
         ordered[0], ordered[1] = ordered[1], ordered[0]

@@ -1,4 +1,4 @@
-"""What a daemon is started with, as far as networking goes: the flags of `dockerd` and the keys of `daemon.json`.
+"""The networking options of a daemon: flags of `dockerd` and keys of `daemon.json`.
 
 Source: moby `daemon/config/config_linux.go` and `cmd/dockerd/config_unix.go` (26.1.5 to docker-v29.7.2).
 """
@@ -25,7 +25,7 @@ _INVALID = (
 
 @define
 class AddressPool:
-    """One entry of `default-address-pools`: networks of prefix length `size` are cut out of `base`."""
+    """One entry of `default-address-pools`: subnets of prefix length `size` are cut from `base`."""
 
     base: str
     size: int
@@ -33,9 +33,9 @@ class AddressPool:
 
 @define
 class DaemonConfig:
-    """The networking options of one daemon, by their names in `daemon.json` with `_` for `-`.
+    """The networking options of one daemon, named as in `daemon.json` with `_` for `-`.
 
-    `None` stands for "not set": the release's own default holds.
+    `None` means "not set": the release's default applies.
     """
 
     userland_proxy: bool = True
@@ -73,11 +73,11 @@ class DaemonConfig:
 
     @property
     def gossip_packet_size(self) -> int:
-        """What a datagram of the control plane carries at most, in bytes: its MTU but for headers (libnetwork `agent.go`)."""
+        """The largest gossip datagram in bytes: the control plane's MTU less 100 (libnetwork `agent.go`)."""
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self, profile: Profile) -> None:
-        """Raise `InvalidParameter`, in the daemon's words, for options with which a daemon of that release does not start."""
+        """Raise `InvalidParameter`, in the daemon's words, for options with which a daemon does not start."""
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
         if not self.iptables and not self.icc:
@@ -106,14 +106,14 @@ class DaemonConfig:
             raise InvalidParameter(f"{_INVALID}invalid fixed-cidr-v6: {fault}")
 
     def uses_nftables(self, has_backends: bool) -> bool:
-        """Tell whether rules are written with nftables, by a release that `has_backends` to choose from."""
+        """Return True if nftables is the firewall backend. `has_backends`: the release has more than one."""
         return has_backends and self.firewall_backend == "nftables"
 
 
 def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
     """Return why a bridge network cannot have an IPv6 subnet, or "" (moby `drivers/bridge`, validateIPv6Subnet).
 
-    fe80::/64 itself may be used; a subnet that overlaps it may not, as its addresses would look like the kernel's own
+    fe80::/64 itself may be used. A subnet that only overlaps it may not: its addresses would look like the kernel's
     link-local ones. `text` is the subnet as the message shows it.
     """
     if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:

@@ -1,7 +1,7 @@
-"""The controller: a daemon's networks and sandboxes, and the drivers and IPAM behind them.
+"""The controller: a daemon's networks and sandboxes, its network drivers and its IPAM drivers.
 
 Source: moby `daemon/libnetwork/controller.go` (docker-v29.7.2), `libnetwork/controller.go` (v26.1.5, v28.5.2), and
-`daemon/daemon_unix.go` for what a daemon makes when it starts.
+`daemon/daemon_unix.go` for the networks that a daemon creates at its start.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ NOT_A_MANAGER = (
 
 
 class ManagerRedirect(EngineError):
-    """The network is one of the whole cluster: its manager has to make it."""
+    """The network is cluster-wide: a swarm manager has to create it."""
 
     def __init__(self) -> None:
         super().__init__("Redirect the request to the manager")
 
 
 class Cluster(Protocol):
-    """What the controller asks about the swarm its host may be a member of."""
+    """The cluster provider: the swarm that the controller's host may be a member of (moby `cluster.Provider`)."""
 
     @property
     def is_manager(self) -> bool:
-        """Whether this host manages a swarm."""
+        """Whether this host is a manager of a swarm."""
 
     @property
     def is_agent(self) -> bool:
@@ -76,9 +76,11 @@ class Cluster(Protocol):
 
 @define(eq=False)
 class Controller:
-    """The libnetwork of one daemon on one machine. Call `start` before anything else.
+    """The libnetwork instance of one daemon on one machine. Call `start` before anything else.
 
-    `plugins` is where drivers of other processes are found; `log` holds what a daemon logs of errors that no caller is told. `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
+    `plugins` finds drivers in other processes. `log` holds the daemon's log lines for errors that no caller gets.
+    `cluster` is set by the swarm layer while the host is in a swarm. `engine_id` is part of the default IPv6 pool
+    (see `ula_pool`).
     """
 
     machine: Machine
@@ -124,11 +126,11 @@ class Controller:
         self.plugins.handle(IPAM_DRIVER, self._register_ipam)
 
     def new_id(self) -> str:
-        """Draw an id of 64 hex digits."""
+        """Return a random id of 64 hex digits."""
         return self.machine.random.randbytes(32).hex()
 
     def daemon(self) -> Process:
-        """Give the daemon's own process, started if nobody has yet."""
+        """Return the daemon's process, started on first use."""
         if self.daemon_process is not None:
             return self.daemon_process()
         if self._daemon is None or not self._daemon.is_running:
@@ -139,13 +141,13 @@ class Controller:
 
     @property
     def bridge_driver(self) -> BridgeDriver:
-        """The bridge driver, which also keeps the chains that all drivers share."""
+        """The bridge driver, which also owns the chains that all drivers share."""
         driver = self.drivers.get("bridge")
         assert isinstance(driver, BridgeDriver)
         return driver
 
     def start(self) -> None:
-        """Write the permanent chains and make the networks every daemon has: none, host and bridge."""
+        """Create the daemon's chains and the predefined networks: none, host and bridge."""
         self.daemon()
         self.bridge_driver.start()
         if not self.profile.docker_user_is_retopped:
@@ -169,11 +171,11 @@ class Controller:
 
     @property
     def networks(self) -> list[Network]:
-        """Its networks, in the order they were made."""
+        """Its networks, in order of creation."""
         return list(self._networks.values())
 
     def network_by_id(self, network_id: str) -> Network | None:
-        """Give the network with that id, or `None`."""
+        """Return the network with that id, or `None`."""
         return self._networks.get(network_id)
 
     def new_network(
@@ -185,10 +187,10 @@ class Controller:
         options: NetworkOptions | None = None,
         is_dynamic: bool = False,
     ) -> Network:
-        """Make a network. `is_dynamic` marks one that the swarm's manager pushed to this host.
+        """Create a network. `is_dynamic` marks one that the swarm's manager pushed to this host.
 
-        Raises an `EngineError` in libnetwork's words, with nothing left behind; `ManagerRedirect` where a swarm's
-        manager has to make it.
+        Raises an `EngineError` in libnetwork's words, with nothing left behind, and `ManagerRedirect` if a swarm
+        manager has to create the network.
         """
         options = options or NetworkOptions()
         if id in self._networks:
@@ -270,7 +272,7 @@ class Controller:
         return scope
 
     def _configured(self, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
-        """Give the options with those of `config_from` or the daemon's defaults filled in."""
+        """Return the options, completed from the `config_from` network or from the daemon's defaults."""
         if options.config_from:
             return self._from_configuration(options)
         defaults = self.config.default_network_opts.get(driver, {})
@@ -311,7 +313,7 @@ class Controller:
             undo.pop_all()
 
     def _join_cluster(self, network: Network, undo: ExitStack) -> None:
-        """Let a network of the swarm meet its copies on other nodes, and balance the load of its services here."""
+        """Attach a swarm network to NetworkDB, and create its load-balancer sandbox."""
         agent = network.cluster_agent
         if agent is not None:
             agent.join_network(network)
@@ -338,13 +340,16 @@ class Controller:
                 excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
             )
         except (PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound) as error:
-            # The engine does not say who is in the way; a note leaves its message as it is.
+            # The engine does not name the conflicting network. A note leaves its message as it is.
             error.add_note(f"in use: {'; '.join(self._pools_in_the_way(options.ipam_config))}")
             raise
         return ipam
 
     def ipam_driver(self, name: str) -> Allocator:
-        """Give an IPAM driver, that of a plugin if need be. Raises `NotFound`, or what its activation raises."""
+        """Return an IPAM driver, activating its plugin if necessary.
+
+        Raises `NotFound`, or what the activation raises.
+        """
         if name not in self.ipams:
             self.plugins.require(name, IPAM_DRIVER)
         if name not in self.ipams:
@@ -356,7 +361,7 @@ class Controller:
             self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
 
     def _pools_in_the_way(self, configs: Sequence[IpamConfig]) -> list[str]:
-        """Name the pools that overlap the subnets asked for, or all where none was asked for, with their networks."""
+        """Return the pools that overlap the requested subnets, or all pools if no subnet was requested."""
         subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
         return [
             f"{info.pool} by network {network.name}"
@@ -366,9 +371,9 @@ class Controller:
         ]
 
     def find_network(self, term: str) -> Network:
-        """Find a network by its id, its name, or the beginning of its id.
+        """Return the network with this id, name or id prefix, in this order.
 
-        Raises `NotFound`, or `InvalidParameter` if the term is empty or fits several.
+        Raises `NotFound`, or `InvalidParameter` if the term is empty or ambiguous.
         """
         if not term:
             raise InvalidParameter(self.profile.blank_id_text)
@@ -384,14 +389,15 @@ class Controller:
         raise NoSuchNetwork(f"network {term} not found")
 
     def networks_configured_from(self, name: str) -> list[Network]:
-        """Give the networks that use a configuration network."""
+        """Return the networks that use a configuration network."""
         return [network for network in self.networks if network.config_from == name]
 
     def reload_networks(self) -> None:
-        """Read the networks from the store again, as a daemon that starts does.
+        """Apply what a starting daemon does to the networks that it reads from its store.
 
-        Up to 28.5 it writes what was allocated into their configuration, as if the user had asked for it: from then on
-        `network inspect` shows the gateway, and endpoints may ask for addresses (moby `Controller.reservePools`).
+        Up to 28.5 it writes the allocated subnets and gateways into their configuration, as if the user had requested
+        them: from then on `network inspect` shows the gateway, and endpoints may request addresses (moby
+        `Controller.reservePools`).
         """
         if not self.profile.reload_overwrites_ipam_config:
             return
@@ -402,11 +408,11 @@ class Controller:
                 network.options = evolve(network.options, ipam_config=network.ipam.as_configured(network.ipam_config))
 
     def forget_network(self, network: Network) -> None:
-        """Take a network off the list. `Network.delete` calls this."""
+        """Remove a network from the list. `Network.delete` calls this."""
         del self._networks[network.id]
 
     def gateway_network(self) -> Network:
-        """Give docker_gwbridge, made if there is none yet."""
+        """Return docker_gwbridge, creating it on first use. See `gateway.py`."""
         for network in self.networks:
             if network.name == GATEWAY_NETWORK:
                 return network
@@ -427,14 +433,14 @@ class Controller:
         return self.agent is not None or (self.cluster is not None and self.cluster.is_agent)
 
     def agent_start(self, config: AgentConfig) -> Agent:
-        """Start the agent: gossip with the other nodes begins. Gives the one there is if there is one.
+        """Start the agent and join the gossip cluster. Returns the running agent if there is one.
 
         Raises `SystemFault` in libnetwork's words, with nothing started.
         """
         if self.agent is None:
             check_keys(config.keys)
             if self._leaving is not None:
-                # It has no time to say goodbye: its successor needs the port.
+                # Stop the previous agent at once, although it is still leaving: the new one needs its port.
                 self._leaving.db.stop()
             self.ingress = Ingress(self.machine.root, self.profile, self.daemon(), self.log.append)
             self.agent = Agent(self, config, list(config.keys))
@@ -442,19 +448,19 @@ class Controller:
         return self.agent
 
     def agent_join(self, remotes: Sequence[Address]) -> None:
-        """Let the agent, if there is one, join the gossip cluster of these addresses."""
+        """Make the agent, if there is one, join the gossip cluster of these addresses."""
         if self.agent is not None:
             self.agent.join(remotes)
 
     def agent_stop(self) -> None:
-        """Leave the gossip cluster and stop the agent. Does nothing if there is none."""
+        """Leave the gossip cluster and stop the agent, if there is one."""
         agent, self.agent = self.agent, None
         if agent is not None:
             self._leaving = agent
             agent.stop()
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Take the keys the manager gave out. Raises `SystemFault` for an incomplete set."""
+        """Apply the keys that the manager distributed. Raises `SystemFault` for an incomplete set."""
         check_keys(keys)
         if self.agent is not None:
             self.agent.set_keys(keys)
@@ -468,7 +474,7 @@ class Controller:
         options: SandboxOptions | None = None,
         id: str | None = None,  # noqa: A002 - libnetwork's own word
     ) -> Sandbox:
-        """Make the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
+        """Create the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
         if not container_id:
             raise InvalidParameter("invalid container ID")
         if options is not None and options.is_ingress and any(other.options.is_ingress for other in self.sandboxes):
@@ -482,21 +488,21 @@ class Controller:
         return sandbox
 
     def sandbox_by_container(self, container_id: str) -> Sandbox:
-        """Give the sandbox of a container. Raises `NotFound`."""
+        """Return the sandbox of a container. Raises `NotFound`."""
         sandbox = self._by_container.get(container_id)
         if sandbox is not None:
             return sandbox
         raise NotFound(f"network sandbox for container {container_id} not found")
 
     def sandbox_by_id(self, sandbox_id: str) -> Sandbox:
-        """Give a sandbox by its id. Raises `NotFound`."""
+        """Return a sandbox by its id. Raises `NotFound`."""
         for sandbox in self.sandboxes:
             if sandbox.id == sandbox_id:
                 return sandbox
         raise NotFound(f"sandbox {sandbox_id} not found")
 
     def forget_sandbox(self, sandbox: Sandbox) -> None:
-        """Take a sandbox off the list. `Sandbox.delete` calls this."""
+        """Remove a sandbox from the list. `Sandbox.delete` calls this."""
         self.sandboxes.remove(sandbox)
         del self._by_container[sandbox.container_id]
 

@@ -1,8 +1,8 @@
-"""The messages of the embedded resolver: which queries it takes, and its own answers byte for byte.
+"""DNS messages of the embedded resolver: which queries it accepts, and its own answers byte for byte.
 
-The resolver answers as Go's DNS library does: what is no question is refused from the header alone, answers are
-written without compression unless they would be too long, and what does not fit then is cut from the end. Source:
-moby `libnetwork/resolver.go` (all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC 1035 §4.
+It answers as Go's DNS library does. A message that is not a query is refused from its header alone; answers are
+uncompressed unless they would be too long, and are then truncated at the end. Source: moby `libnetwork/resolver.go`
+(all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC 1035 §4.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cnmsim.kernel.address import Address, parse_ip
 
 A, PTR, MX, AAAA = 1, 12, 15, 28
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
-#: The names of response codes, as dig prints them.
+#: Response codes by dig's names.
 RCODE_NAMES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-#: Seconds that clients may keep an answer of the resolver's own.
+#: TTL in seconds of the resolver's own answers.
 TTL_S = 600
 UDP_LIMIT, TCP_LIMIT = 512, 65535
 
@@ -27,15 +27,15 @@ _RECORD = Struct("!HHIH")
 _QR, _OPCODE, _AA, _TC, _RD, _RA, _Z, _CD = 0x8000, 0x7800, 0x0400, 0x0200, 0x0100, 0x0080, 0x0040, 0x0010
 _IN = 1
 _OPCODE_QUERY, _OPCODE_NOTIFY = 0, 4
-#: Points at the name of the question (RFC 1035 §4.1.4).
+#: A compression pointer to the question's name (RFC 1035 §4.1.4).
 _QUESTION_POINTER = b"\xc0\x0c"
 
 
 @frozen
 class Query:
-    """One question: `name` as it was spelled, with the final dot; `owner` is its wire form.
+    """One query: `name` with its case and its final dot; `owner` is its wire form.
 
-    `edns_payload` is the size of UDP answers the client takes, 0 without EDNS.
+    `edns_payload` is the UDP payload size that the client announces, 0 without EDNS.
     """
 
     id: int
@@ -47,12 +47,12 @@ class Query:
     edns_payload: int
 
     def limit(self, *, is_tcp: bool) -> int:
-        """Give the largest answer in bytes that the client takes."""
+        """Return the size in bytes of the largest answer that the client accepts."""
         return TCP_LIMIT if is_tcp else max(UDP_LIMIT, self.edns_payload)
 
     @property
     def kind_name(self) -> str:
-        """The type that is asked for, as text."""
+        """The requested record type, as text."""
         import dns.rdatatype
 
         return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(self.kind))
@@ -60,13 +60,13 @@ class Query:
 
 @frozen
 class Rejection:
-    """What is answered to a message that is not taken as a query; `None` if nothing is."""
+    """The response to a message that is not accepted as a query; `None` means no response."""
 
     answer: bytes | None
 
 
 def read_query(wire: bytes) -> Query | Rejection:
-    """Take a message as a query, or say what to answer instead. Never raises, whatever the bytes."""
+    """Parse a message. Returns the query, or the response to send instead. Never raises, whatever the bytes."""
     if len(wire) < _HEADER.size:
         return Rejection(None)
     message_id, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
@@ -96,15 +96,17 @@ def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
 
 
 def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
-    """Make a refusal of the header alone; only NOTIMP keeps the opcode."""
+    """Build a refusal that consists of a header alone. Only NOTIMP keeps the opcode."""
     kept = flags & ~(_AA | _Z | 0xF | (0 if rcode == NOTIMP else _OPCODE))
     return _HEADER.pack(message_id, kept | _QR | rcode, 0, 0, 0, 0)
 
 
 def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: int = NOERROR) -> bytes:
-    """Make an answer of records that all belong to the question's name: type, class, TTL, length and data each.
+    """Build an answer whose records all belong to the question's name.
 
-    It is at most `limit` bytes long: compressed if that helps, else cut from the end and marked.
+    Each record is type, class, TTL, length and data.
+
+    It has at most `limit` bytes: compressed if that helps, else truncated and marked TC.
     """
     flags = _QR | _RA | rcode | query.flags & (_OPCODE | _RD | _CD)
     if rcode != NOERROR:
@@ -126,12 +128,12 @@ def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: in
 
 
 def address_record(address: Address) -> bytes:
-    """Make the part of an A or AAAA record that follows its owner."""
+    """Build an A or AAAA record without its owner name."""
     return _RECORD.pack(AAAA if len(address) == 16 else A, _IN, TTL_S, len(address)) + address
 
 
 def pointer_record(name: str) -> bytes:
-    """Make the part of a PTR record that follows its owner. Raises `ValueError` if `name` is no domain name."""
+    """Build a PTR record without its owner name. Raises `ValueError` if `name` is not a domain name."""
     import dns.exception
     import dns.name
 
@@ -144,9 +146,9 @@ def pointer_record(name: str) -> bytes:
 
 
 def reversed_address(name: str) -> Address | None:
-    """Give the address that `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.` stands for; `None` if it is no such name.
+    """Return the address in `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.`, or `None` for any other name.
 
-    As in the engine the ending and the digits of IPv6 count only in small letters.
+    As in the engine, the suffix and the digits of IPv6 must be in lower case.
     """
     if name.endswith(".in-addr.arpa."):
         labels = name.removesuffix(".in-addr.arpa.").split(".")
@@ -167,7 +169,7 @@ def _parse_or_none(text: str) -> Address | None:
 
 
 def rcode_of(wire: bytes) -> int | None:
-    """Give the response code of an upstream's answer; `None` if it is no answer that can be read."""
+    """Return the response code of an upstream's answer, or `None` if it cannot be parsed."""
     import dns.exception
     import dns.message
 

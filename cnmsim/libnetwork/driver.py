@@ -1,9 +1,8 @@
 """The contract between libnetwork and a network driver.
 
-A driver is told of networks, endpoints and joins, in that order, and does its work on the machine it was made for.
-Every call either succeeds or leaves the machine as it was. What only some drivers can do stands in protocols of its
-own, which the controller asks for by `isinstance`. Source: moby `daemon/libnetwork/driverapi/driverapi.go`
-(docker-v29.7.2).
+A driver is called for networks, endpoints and joins, in this order, and changes the machine it was created for. Every
+call succeeds or leaves the machine as it was. Optional abilities are protocols of their own. Source: moby
+`daemon/libnetwork/driverapi/driverapi.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ SWARM_SCOPE = "swarm"
 
 @frozen
 class Capability:
-    """How far a driver reaches.
+    """The scope of a driver.
 
-    Its networks are known (`data_scope`), and connect containers (`connectivity_scope`), on one host, "local", or on
-    every host of a cluster, "global".
+    `data_scope` says where its networks are defined, `connectivity_scope` where they connect containers: on one host
+    ("local") or on every host of a cluster ("global").
     """
 
     data_scope: str = LOCAL_SCOPE
@@ -37,9 +36,9 @@ class Capability:
 
 @frozen
 class IpamInfo:
-    """One allocated pool of a network: its prefix, its gateway address if it has one, and reserved addresses.
+    """One allocated pool of a network: its prefix, its gateway address (or `None`) and its reserved addresses.
 
-    `space` is the address space it is of.
+    `space` is the address space that it belongs to.
     """
 
     pool_id: str
@@ -51,7 +50,7 @@ class IpamInfo:
 
     @property
     def gateway_interface(self) -> str:
-        """The gateway as an interface address, such as `172.18.0.1/16`. Asked only where there is a gateway."""
+        """The gateway as an interface address, such as `172.18.0.1/16`. Requires a gateway."""
         from cnmsim.kernel.address import format_ip
 
         assert self.gateway is not None
@@ -60,7 +59,7 @@ class IpamInfo:
 
 @frozen
 class NetworkRequest:
-    """A network a driver is asked to make."""
+    """A request to create a network."""
 
     id: str
     name: str
@@ -75,7 +74,7 @@ class NetworkRequest:
 
 @define
 class EndpointInterface:
-    """The address side of an endpoint. A driver may fill in what is `None`; what is set was asked for."""
+    """The addresses of an endpoint. A value that is set was requested; a driver may fill in those that are `None`."""
 
     mac: Mac | None = None
     ipv4: tuple[Address, int] | None = None
@@ -85,7 +84,7 @@ class EndpointInterface:
 
 @frozen
 class StaticRoute:
-    """A route of a sandbox. Without `next_hop` the prefix is on the endpoint's link."""
+    """A route of a sandbox. Without `next_hop` the prefix is on-link."""
 
     prefix: Prefix
     next_hop: Address | None = None
@@ -93,7 +92,7 @@ class StaticRoute:
 
 @frozen
 class TableEntry:
-    """An entry of a cluster-wide table that a driver wants to be made while an endpoint is joined."""
+    """An entry of a cluster-wide table that a driver wants to exist while an endpoint is joined."""
 
     table: str
     key: str
@@ -102,10 +101,10 @@ class TableEntry:
 
 @define
 class JoinInfo:
-    """What a driver answers to a join: which device to move into the sandbox, its name there, and its gateways.
+    """A driver's result of a join: the device to move into the sandbox, its name there, and its gateways.
 
-    `source_name` is the device's name now: in the host's namespace, or already in the sandbox's if
-    `created_in_sandbox`. It becomes `destination_name`, or else `destination_prefix` and a number.
+    `source_name` is the device's present name, in the host's namespace or, if `created_in_sandbox`, in the sandbox's.
+    It is renamed to `destination_name`, or else to `destination_prefix` and a number.
     """
 
     source_name: str = ""
@@ -123,7 +122,7 @@ class JoinInfo:
 
 @define
 class SandboxContext:
-    """What a driver may know of the sandbox an endpoint joins. `namespace` is `None` while there is none yet."""
+    """A driver's view of the sandbox that an endpoint joins. `namespace` is `None` while it does not exist yet."""
 
     sandbox_id: str
     key: str
@@ -141,27 +140,27 @@ class Driver(Protocol):
     capability: Capability
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Make a network. Raises an `EngineError` if it cannot."""
+        """Create a network. Raises an `EngineError`."""
 
     def delete_network(self, network_id: str) -> None:
-        """Unmake it."""
+        """Delete a network."""
 
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Make an endpoint; fills in what `interface` lacks."""
+        """Create an endpoint, and fill in what `interface` lacks."""
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Unmake it."""
+        """Delete an endpoint."""
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Tell the MAC address (`mac`), exposed ports (`exposed_ports`) and port map (`port_map`) of an endpoint."""
+        """Return an endpoint's MAC address (`mac`), exposed ports (`exposed_ports`) and port map (`port_map`)."""
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Plug an endpoint into a sandbox; fills in `info`."""
+        """Attach an endpoint to a sandbox, and fill in `info`."""
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Unplug it."""
+        """Detach an endpoint from its sandbox."""
 
 
 @runtime_checkable
@@ -174,19 +173,19 @@ class ExternalConnectivity(Protocol):
         """Publish the ports of the sandbox on this endpoint.
 
         `gateway4` and `gateway6` are the ids of the endpoints that are the sandbox's gateways, "" for none. Called
-        again whenever those change; it adds and withdraws what that changes.
+        again whenever those change, to add and remove the mappings that the change affects.
         """
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Withdraw every published port of this endpoint."""
+        """Unpublish all ports of this endpoint."""
 
 
 @runtime_checkable
 class GatewayAllocation(Protocol):
-    """A driver that can do without a gateway address (moby `driverapi.GwAllocChecker`)."""
+    """A driver whose networks may have no gateway address (moby `driverapi.GwAllocChecker`)."""
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Tell for IPv4 and IPv6 whether to allocate none. `request` has no pools yet."""
+        """Return, for IPv4 and IPv6, whether to allocate no gateway. `request` has no pools yet."""
 
 
 @runtime_checkable
@@ -198,66 +197,66 @@ class IpamlessDriver(Protocol):
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that may have done part of a join it fails, and is told to leave then: one of another process."""
+    """A driver that may leave a failed join half done, and is therefore called to leave: one in another process."""
 
     leaves_failed_join: bool
 
 
 @runtime_checkable
 class Ipv6Releaser(Protocol):
-    """A driver that keeps something for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
+    """A driver that holds state for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Drop the IPv6 address of an endpoint: a sysctl of its interface has removed it."""
+        """Release that state: a sysctl of the endpoint's interface has removed the address."""
 
 
 @runtime_checkable
 class NodeDiscovery(Protocol):
-    """A driver that wants to know the nodes of the cluster."""
+    """A driver that is notified of the nodes of the cluster."""
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Take note of a node, or of this host's own address."""
+        """Handle a node that joined, or this host's own address."""
 
     def node_left(self, address: Address) -> None:
-        """Take note that it is gone."""
+        """Handle a node that left."""
 
 
 @runtime_checkable
 class TableWatcher(Protocol):
-    """A driver that keeps a table with its like on other nodes (moby `driverapi.TableWatcher`).
+    """A driver that shares a table with its instances on other nodes (moby `driverapi.TableWatcher`).
 
-    `tables` are their names. Entries are put by way of `JoinInfo.table_entries`.
+    `tables` are the names. Entries are created through `JoinInfo.table_entries`.
     """
 
     tables: tuple[str, ...]
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
-        """Take note of an entry of another node: a new `value`, in place of `previous`; `None` where there is none."""
+        """Handle an entry of another node: a new `value` in place of `previous`, each `None` where there is none."""
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Give the id of the endpoint an entry is about, and what of it is shown to users."""
+        """Return the id of an entry's endpoint, and the entry as users see it."""
 
 
 @runtime_checkable
 class DataPath(Protocol):
-    """A driver that carries traffic between hosts, and may encrypt it. Keys come as pairs of key and Lamport time."""
+    """A driver that carries traffic between hosts, and may encrypt it. A key is a pair of key and Lamport time."""
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Take note of the address of this host's tunnels, of the one the swarm binds, and of the tunnels' UDP port."""
+        """Set the address of this host's tunnels, the address that the swarm binds, and the tunnels' UDP port."""
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
-        """Take these keys and no others; the first is the one to encrypt with."""
+        """Replace all keys. The first is the primary one, used to encrypt."""
 
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Take a key in, encrypt with another, give one up.
+        """Add a key, change the primary key, remove a key.
 
-        Raises `InvalidParameter` if these do not fit what there is.
+        Raises `InvalidParameter` if these do not match the present keys.
         """
 
 
-# Whether a class has what a protocol asks for is seen once: Python looks long, and that is asked for every node and endpoint.
+# Cached by class: issubclass() of a protocol is slow, and this runs for every node and every endpoint.
 @cache
 def _wants_nodes(kind: type) -> bool:
     return issubclass(kind, NodeDiscovery)
@@ -274,35 +273,35 @@ def _can_skip_gateways(kind: type) -> bool:
 
 
 def node_discovery(driver: Driver) -> NodeDiscovery | None:
-    """Give the driver if it wants to know the nodes, else `None`."""
+    """Return the driver if it is notified of nodes, else `None`."""
     return cast(NodeDiscovery, driver) if _wants_nodes(type(driver)) else None
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:
-    """Give the driver if it publishes ports, else `None`."""
+    """Return the driver if it publishes ports, else `None`."""
     return cast(ExternalConnectivity, driver) if _publishes_ports(type(cast(Driver, driver))) else None
 
 
 def table_watcher(driver: object) -> TableWatcher | None:
-    """Give the driver if it keeps a table with its like on other nodes, else `None`."""
+    """Return the driver if it shares a table with other nodes, else `None`."""
     return driver if isinstance(driver, TableWatcher) else None
 
 
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
-    """Give the driver if it has a say about gateway addresses, else `None`."""
+    """Return the driver if it decides about gateway addresses, else `None`."""
     return cast(GatewayAllocation, driver) if _can_skip_gateways(type(cast(Driver, driver))) else None
 
 
 def ipv6_releaser(driver: object) -> Ipv6Releaser | None:
-    """Return the driver if it keeps something for IPv6 addresses, else `None`."""
+    """Return the driver if it holds state for IPv6 addresses, else `None`."""
     return driver if isinstance(driver, Ipv6Releaser) else None
 
 
 def is_special(driver: object) -> bool:
-    """Tell whether the driver's networks have no addresses of their own."""
+    """Return True if the driver's networks have no addresses of their own."""
     return bool(getattr(driver, "is_special", False))
 
 
 def leaves_failed_join(driver: object) -> bool:
-    """Tell whether the driver is told to leave what it failed to join."""
+    """Return True if the driver is called to leave after a join that it failed."""
     return bool(getattr(driver, "leaves_failed_join", False))

@@ -1,4 +1,4 @@
-"""An endpoint: what joins one sandbox to one network.
+"""An endpoint: the connection of one sandbox to one network.
 
 Source: moby `daemon/libnetwork/{endpoint,endpoint_info}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
 """
@@ -27,10 +27,10 @@ SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 
 @define(eq=False)
 class Endpoint:
-    """An endpoint of one network, made by `Network.create_endpoint`; it belongs to one sandbox, or to none yet.
+    """An endpoint of one network, created by `Network.create_endpoint`. It belongs to one sandbox, or to none yet.
 
-    `join_info` is what the driver answered to the last join. `links` are the names under which the sandbox knows
-    others on this network (`{alias: name}`), `interface_name` the interface's name inside the sandbox, or "".
+    `join_info` is the driver's result of the last join. `links` are private aliases for other endpoints of this
+    network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, or "".
     """
 
     network: Network
@@ -51,47 +51,47 @@ class Endpoint:
         names = [*self.options.dns_names, *self.options.aliases]
         self.dns_names = list(dict.fromkeys(names))
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- properties ------------------------------------------------------------------------------------------------
 
     @property
     def mac(self) -> Mac | None:
-        """Its MAC address; `None` where the driver gives none."""
+        """Its MAC address; `None` if the driver assigns none."""
         return self.interface.mac
 
     @property
     def ipv4(self) -> tuple[Address, int] | None:
-        """Its IPv4 address and the length of its subnet's prefix."""
+        """Its IPv4 address and prefix length."""
         return self.interface.ipv4
 
     @property
     def ipv6(self) -> tuple[Address, int] | None:
-        """Its IPv6 address and the length of its subnet's prefix."""
+        """Its IPv6 address and prefix length."""
         return self.interface.ipv6
 
     @property
     def gateway(self) -> Address | None:
-        """The IPv4 gateway its network offers, while it is joined."""
+        """The IPv4 gateway of its network, while it is joined."""
         return self.join_info.gateway4 if self.sandbox is not None else None
 
     @property
     def gateway6(self) -> Address | None:
-        """The IPv6 gateway its network offers, while it is joined."""
+        """The IPv6 gateway of its network, while it is joined."""
         return self.join_info.gateway6 if self.sandbox is not None else None
 
     @property
     def port_map(self) -> list[PortBinding]:
-        """The ports published on it, in the order in which they were mapped."""
+        """The ports published on it, in order of mapping."""
         bindings: list[PortBinding] = self.driver_info().get("port_map", [])
         return bindings
 
     def driver_info(self) -> dict[str, Any]:
-        """Tell what the driver knows of it."""
+        """Return the driver's data about it."""
         driver = self.network.driver
         return {} if driver is None else driver.operational_info(self.network.id, self.id)
 
     @property
     def sysctls(self) -> dict[str, str]:
-        """The sysctls asked for its interface, with IFNAME where the interface's name goes (28.0 and later)."""
+        """The requested sysctls of its interface, with IFNAME for the interface's name (28.0 and later)."""
         text = self.options.driver_opts.get(SYSCTLS_OPTION, "")
         if not self.network.controller.profile.has_endpoint_sysctls:
             return {}
@@ -99,16 +99,16 @@ class Endpoint:
 
     @property
     def wants_resolver(self) -> bool:
-        """Whether a sandbox it joins gets the embedded resolver."""
+        """Whether a sandbox that it joins gets the embedded resolver."""
         return not self.options.disable_resolution and not self.network.is_special
 
     # --- joining and leaving -------------------------------------------------------------------------------------
 
     def join(self, sandbox: Sandbox, *, gw_priority: int = 0, links: Mapping[str, str] | None = None) -> None:
-        """Join a sandbox: interface, routes, files, names and published ports of it follow.
+        """Join a sandbox: create its interface, routes, file entries, names and published ports.
 
         `links` are aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` in libnetwork's words;
-        the endpoint is then joined to nothing.
+        the endpoint is then not joined.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -121,7 +121,7 @@ class Endpoint:
         assert driver is not None
         info = JoinInfo()
         with ExitStack() as undo:
-            # Last of all the others' ports are put back where they were.
+            # Runs last: moves published ports back to the other endpoints.
             undo.callback(sandbox.endpoint_left, self)
             undo.callback(self._clear_join)
             self.sandbox, self.join_info = sandbox, info
@@ -133,7 +133,7 @@ class Endpoint:
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
-            # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
+            # 26.1 removes lines from the hosts file by name, more than this endpoint's own.
             undo.callback(sandbox.dns.restore_point())
             undo.callback(sandbox.remove, self)
             agent = network.cluster_agent
@@ -150,9 +150,10 @@ class Endpoint:
         self.interface_name = ""
 
     def leave(self, sandbox: Sandbox | None = None) -> None:
-        """Leave the sandbox; addresses stay the endpoint's until it is deleted.
+        """Leave the sandbox. The endpoint keeps its addresses until it is deleted.
 
-        Raises `Forbidden` if it is in none; `SystemFault`, having left, if that was the sandbox's way out and no other is had.
+        Raises `Forbidden` if it is not joined; `SystemFault`, after leaving, if it was the sandbox's gateway and
+        docker_gwbridge cannot replace it.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -165,7 +166,7 @@ class Endpoint:
             raise Forbidden(f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}")
         agent = self.network.cluster_agent
         if agent is not None:
-            # Its names are told whether or not its service was enabled: it may have been disabled before.
+            # Deleted even if its service is not enabled: it may have been disabled before.
             agent.delete_service_info(self, fully=True)
         self.is_service_enabled = False
         joined.remove(self, leaves=True)
@@ -177,13 +178,13 @@ class Endpoint:
             joined.gateway_network_left()
 
     def release_ipv6(self) -> None:
-        """Give the IPv6 address back: a sysctl of its interface has removed it (moby `releaseIPv6Address`)."""
+        """Release the IPv6 address: a sysctl of its interface has removed it (moby `releaseIPv6Address`)."""
         self.network.release_ipv6(self)
         self.interface.ipv6 = None
         self.join_info.gateway6 = None
 
     def delete(self, *, force: bool = False) -> None:
-        """Delete the endpoint and give its addresses back. Raises `Forbidden` while joined, unless `force`."""
+        """Delete the endpoint and release its addresses. Raises `Forbidden` while joined, unless `force`."""
         if self.sandbox is not None:
             if not force:
                 raise Forbidden(f"endpoint with name {self.name} id {self.id} has active containers")
@@ -194,7 +195,7 @@ class Endpoint:
         self.network.forget_endpoint(self)
 
     def rename(self, name: str, dns_names: list[str]) -> None:
-        """Take other names, as `docker rename` of a running container has it."""
+        """Change its names, as `docker rename` does for a running container."""
         if self.network.controller.is_swarm_node:
             self._rename_in_swarm(name, dns_names)
             return
@@ -207,7 +208,8 @@ class Endpoint:
             self.network.add_records(self)
 
     def _rename_in_swarm(self, name: str, dns_names: list[str]) -> None:
-        # A member of a swarm tells the others; names on networks of its own it leaves as they are (UpdateDNSNames).
+        # A member of a swarm updates the names by gossip, and leaves those on local networks as they are
+        # (UpdateDNSNames).
         agent = self.network.cluster_agent
         if agent is not None:
             agent.delete_service_info(self, fully=True)

@@ -1,4 +1,4 @@
-"""The check of the settings an endpoint is asked for with: static addresses, aliases, MAC, per-interface sysctls.
+"""Validation of requested endpoint settings: static addresses, aliases, MAC address, per-interface sysctls.
 
 Source: moby `daemon/container_operations.go`, `api/types/network/endpoint.go` (v26.1.5, v28.5.2),
 `daemon/container_operations.go` (docker-v29.7.2).
@@ -22,7 +22,7 @@ _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[^.=]+\.IFNAME\.[^=]+=.*
 
 @frozen
 class RequestedAddresses:
-    """The part of an endpoint's settings that is checked, as text."""
+    """The endpoint settings to validate, as text."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -32,23 +32,23 @@ class RequestedAddresses:
 
 @frozen
 class NetworkSubnets:
-    """The subnets of a network: those the user `configured`, and those it was `allocated` (both families each)."""
+    """The subnets of a network, both families: those that the user `configured`, and those that were `allocated`."""
 
     configured: Sequence[Prefix] = ()
     allocated: Sequence[Prefix] = ()
 
 
 def is_user_defined(network_mode: str) -> bool:
-    """Tell whether a network mode names a network of the user's own."""
+    """Return True if a network mode names a user-defined network."""
     return network_mode not in _PREDEFINED_MODES and not network_mode.startswith("container:")
 
 
 def validate_endpoint_settings(
     profile: Profile, network: str, settings: RequestedAddresses, subnets: NetworkSubnets | None = None
 ) -> None:
-    """Refuse endpoint settings that do not fit the network called `network`.
+    """Validate endpoint settings against the network called `network`.
 
-    `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with every fault found.
+    `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with every fault.
     """
     errors = []
     if not is_user_defined(network):
@@ -95,7 +95,7 @@ def _subnet_fault(profile: Profile, text: str, family: int, subnets: NetworkSubn
 
 
 def validate_mac(text: str) -> None:
-    """Refuse what is no MAC address. Raises `InvalidParameter`."""
+    """Raise `InvalidParameter` for an invalid MAC address."""
     try:
         parse_mac(text)
     except ValueError:
@@ -103,9 +103,9 @@ def validate_mac(text: str) -> None:
 
 
 def validate_interface_sysctls(option: str) -> None:
-    """Refuse entries of the endpoint option `com.docker.network.endpoint.sysctls` that name no interface's sysctl.
+    """Validate the endpoint option `com.docker.network.endpoint.sysctls`, whose entries are separated by commas.
 
-    Entries are separated by commas. Raises `InvalidParameter`.
+    Raises `InvalidParameter` for entries that are not sysctls of an interface.
     """
     faults = [
         f"unrecognised network interface sysctl '{entry}'; represent 'net.X.Y.ethN.Z=V' as"

@@ -1,4 +1,4 @@
-"""The /etc/hosts of a container, as text: made at start, changed when networks come and go.
+"""The text of a container's /etc/hosts: written at start, changed when networks are connected and disconnected.
 
 Fields are separated by one tab. Source: moby `libnetwork/etchosts/etchosts.go`, `libnetwork/sandbox_dns_unix.go` and
 `daemon/container_operations_unix.go` (all releases).
@@ -14,7 +14,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.profile import Profile
 
-#: What `--add-host name:host-gateway` stands for is filled in by the daemon.
+#: The daemon replaces it by the default bridge's addresses: `--add-host name:host-gateway`.
 HOST_GATEWAY = "host-gateway"
 _IPV4_LINES = (("127.0.0.1", "localhost"),)
 
@@ -31,9 +31,9 @@ class HostsRecord:
 
 
 def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
-    """Make the file: the static part, then `records` (extra hosts first, then the container's own addresses).
+    """Build the file: the static part, then `records` (extra hosts first, then the container's own addresses).
 
-    Without `has_ipv6` (the loopback device has no ::1) all IPv6 lines are left out.
+    Without `has_ipv6` (the loopback device has no ::1) all IPv6 lines are omitted.
     """
     zero = "0" if profile.hosts_zero_suffix else ""
     static = [HostsRecord(*record) for record in _IPV4_LINES]
@@ -49,7 +49,7 @@ def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ip
 
 
 def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "") -> list[HostsRecord]:
-    """Give the lines of a container's own addresses: full name first, the short one after it if they differ."""
+    """Return the lines of a container's own addresses: the full name, then the short one if it differs."""
     full = f"{hostname}.{domainname}" if domainname else hostname
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full
@@ -57,16 +57,16 @@ def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "
 
 
 def link_records(addresses: Iterable[Address], alias: str, hostname: str, name: str) -> list[HostsRecord]:
-    """Give the lines a legacy link adds to the parent: the child's addresses by alias, hostname and name."""
+    """Return the parent's lines for a legacy link: the child's addresses with alias, hostname and name."""
     names = f"{alias} {hostname}" if name == alias else f"{alias} {hostname} {name}"
     return [HostsRecord(format_ip(address), names) for address in addresses]
 
 
 def extra_records(profile: Profile, entries: Iterable[str], gateways: Sequence[Address] = ()) -> list[HostsRecord]:
-    """Give the lines of `--add-host` entries (`name:address` or `name=address`), in their order.
+    """Return the lines of `--add-host` entries (`name:address` or `name=address`), in their order.
 
-    `gateways` are the addresses of the default bridge, IPv4 first, for which `host-gateway` stands: 26.1 uses the
-    IPv4 one, later releases make a line for each.
+    `gateways` are the addresses of the default bridge, IPv4 first, that replace `host-gateway`. 26.1 uses the IPv4
+    one, later releases write a line for each.
     """
     return [
         HostsRecord(address, name)
@@ -89,18 +89,17 @@ def _addresses(profile: Profile, text: str, gateways: Sequence[Address]) -> list
 
 
 def add_records(text: str, records: Iterable[HostsRecord]) -> str:
-    """Add lines at the end of the file."""
+    """Append lines to the file."""
     return text + "".join(f"{record}\n" for record in records)
 
 
 def remove_endpoint(
     profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
 ) -> str:
-    """Take out the lines of an endpoint that leaves.
+    """Remove the lines of an endpoint that leaves: those with its `addresses`.
 
-    These are the lines with its `addresses`. 26.1 instead takes out every line that ends in a name known on the
-    network other than the endpoint's own (`network_names`); a container whose hostname is its short id, which is
-    such a name, loses the lines of all its networks.
+    26.1 instead removes every line that ends in another name on the network (`network_names`). A container whose
+    hostname is its short id, which is such a name, loses the lines of all its networks.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)
@@ -119,6 +118,6 @@ def _without(text: str, is_dropped: Callable[[str], bool]) -> str:
 
 
 def update_address(text: str, address: Address, hostname: str) -> str:
-    """Give the lines whose first name is `hostname` a new address, as when a linked child restarts."""
+    """Change the address of the lines whose first name is `hostname`, as when a linked child restarts."""
     pattern = rf"\S*(\t{re.escape(hostname)})(\s|\.)"
     return re.sub(pattern, lambda match: f"{format_ip(address)}{match[1]}{match[2]}", text)

@@ -1,4 +1,4 @@
-"""Where the embedded resolver takes what it does not know: other servers, asked one after another.
+"""The embedded resolver's forwarder: queries for unknown names go to upstream servers, one after another.
 
 Source: moby `libnetwork/resolver.go` (`forwardExtDNS`, `exchange`), all releases.
 """
@@ -22,16 +22,16 @@ from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
 
 MAX_UPSTREAMS = 3
 MAX_CONCURRENT = 1024
-#: Seconds for reaching a server, for its answer, and for a free slot, each.
+#: Timeout in seconds for connecting to a server, for its answer, and for a free slot, each.
 TIMEOUT_S = 4.0
 DNS_PORT = 53
 
 
 @define(eq=False)
 class Forwarder:
-    """Asks upstream servers from the container's namespace or from the host's.
+    """Queries upstream servers from the container's namespace or from the host's.
 
-    Only the first three of `upstreams` are asked, always in their order; the resolver itself is none of them.
+    Only the first three of `upstreams` are used, in their order. The embedded resolver itself is skipped.
     """
 
     namespace: NetworkNamespace
@@ -48,9 +48,9 @@ class Forwarder:
         self._changed = Signal(self.namespace.clock)
 
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
-        """Give the answer of the first server that has one: SERVFAIL if none has, REFUSED if too many wait already.
+        """Return the first usable answer: SERVFAIL if there is none, REFUSED if too many queries are pending.
 
-        Without external access, servers that are asked from the host's namespace are left out.
+        Without external access, servers that are queried from the host's namespace are skipped.
         """
         limit = query.limit(is_tcp=is_tcp)
         for upstream in self.upstreams:
@@ -72,7 +72,7 @@ class Forwarder:
         return answer(query, limit=limit, rcode=SERVFAIL)
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
-        """Ask one server; `None` if the next one is to be asked."""
+        """Query one server. Returns `None` if the next one is to be tried."""
         self._note(upstream, query, "asked")
         try:
             response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))
@@ -103,7 +103,7 @@ class Forwarder:
             while True:
                 left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS_PER_S
                 response, _ = await socket.recvfrom(left_s)
-                # An answer to another query may still come in from an earlier owner of the port.
+                # A late answer to an earlier query on the same port is ignored.
                 if response[:2] == wire[:2]:
                     return response
 

@@ -1,6 +1,9 @@
-"""Which endpoint of a sandbox leads out: the order of endpoints, and the choice of the default gateways.
+"""The gateway endpoint of a sandbox: the order of endpoints, and the choice of the default gateways.
 
-Source: moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+Of the networks that a container is connected to, one provides the default route of each family. If none does (overlay
+and internal networks have no route to the outside), the sandbox is attached to docker_gwbridge, the gateway network:
+a bridge network on each host that exists only to give such containers a default route and published ports. Source:
+moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ GATEWAY_NETWORK = "docker_gwbridge"
 
 
 def has_default_route(info: JoinInfo, family: int) -> bool:
-    """Tell whether a join gave a gateway or a default route of family 4 or 6."""
+    """Return True if a join provided a gateway or a default route of family 4 or 6."""
     if family == 6:
         if info.gateway6 is not None or info.force_gateway6:
             return True
@@ -28,7 +31,7 @@ def has_default_route(info: JoinInfo, family: int) -> bool:
 
 
 def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
-    """Give the key by which a sandbox keeps its endpoints: the better gateway first."""
+    """Return the key by which a sandbox sorts its endpoints: the better gateway first."""
     network = endpoint.network
     return (
         -endpoint.priority,
@@ -46,7 +49,7 @@ def _score(info: JoinInfo, profile: Profile) -> int:
 
 
 def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[Endpoint | None, Endpoint | None]:
-    """Choose the endpoints that give a sandbox its IPv4 and its IPv6 default route, out of them in order."""
+    """Return the endpoints that provide a sandbox's IPv4 and IPv6 default route. `endpoints` are in order."""
     eligible = [endpoint for endpoint in endpoints if not endpoint.network.is_special]
     if profile.gateway_choice == "single":
         only = next((e for e in eligible if e.join_info.gateway4 is not None), None)
@@ -63,7 +66,7 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
 
 
 def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
-    """Tell whether a sandbox has to be attached to docker_gwbridge, because nothing else leads out of it."""
+    """Return True if no endpoint provides a default route, so that docker_gwbridge has to."""
     needs = False
     for endpoint in endpoints:
         network, info = endpoint.network, endpoint.join_info

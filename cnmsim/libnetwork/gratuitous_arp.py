@@ -1,6 +1,7 @@
-"""How often a new interface tells its link whose addresses these are now, by the options of its network.
+"""Gratuitous ARP of a new interface, and its IPv6 counterpart, as the options of its network configure them.
 
-Source: moby `daemon/libnetwork/{network,network_unix}.go`, `daemon/libnetwork/osl/interface_linux.go` (docker-v29.7.2).
+Source: moby `daemon/libnetwork/{network,network_unix}.go`, `daemon/libnetwork/osl/interface_linux.go`
+(docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ COUNT_OPTION = "com.docker.network.advertise_addr_nmsgs"
 PAUSE_OPTION = "com.docker.network.advertise_addr_ms"
 _COUNTS = (0, 3)
 _PAUSES_MS = (100, 2000)
-#: What Go's strconv.Atoi reads.
+#: The integers that Go's strconv.Atoi accepts.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @frozen
 class GratuitousArpConfig:
-    """`count` announcements, `pause_s` seconds apart (RFC 5227 §2.3 and RFC 4861 §7.2.6, as many)."""
+    """Send `count` announcements, `pause_s` seconds apart (RFC 5227 §2.3; for IPv6, RFC 4861 §7.2.6)."""
 
     count: int = 3
     pause_s: float = 1.0
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> GratuitousArpConfig:
-        """Read the driver options of a network. Raises `SystemFault` with a line for each that is wrong."""
+        """Parse the driver options of a network. Raises `SystemFault` with a line for each invalid one."""
         faults: list[str] = []
         count, pause_ms = 3, 1000
         if (text := options.get(COUNT_OPTION)) is not None:

@@ -1,7 +1,7 @@
-"""Ports of the routing mesh: what a host does for them, and what the sandbox of a task that serves them does.
+"""Published ports of the routing mesh: the rules on each host, and those in the sandboxes of tasks.
 
-Every node sends what comes to a published port into `ingress_sbox`, whose address on docker_gwbridge is given here; the
-load balancer in it does the rest. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
+Every node forwards what arrives at a published port to the address of `ingress_sbox` on docker_gwbridge; the load
+balancer in that sandbox does the rest. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
 (docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2).
 """
 
@@ -31,15 +31,15 @@ _TO_HERE = "-m addrtype --dst-type LOCAL"
 
 
 def _discard(warning: str) -> None:
-    """Let a warning pass."""
+    """Ignore a warning."""
 
 
 @define(eq=False)
 class Ingress:
     """The published ports of one daemon's ingress network, in its host's namespace.
 
-    `owner` is the daemon's process, to which the sockets belong that keep others from the ports; `warn` takes what the
-    daemon logs when one cannot be bound. A port is programmed with its first reference and taken out with its last.
+    `owner` is the daemon's process, whose sockets reserve the ports; `warn` receives the daemon's log line if one
+    cannot be bound. A port is programmed with its first reference and removed with its last.
     """
 
     host: NetworkNamespace
@@ -52,13 +52,13 @@ class Ingress:
 
     @property
     def ports(self) -> tuple[PortConfig, ...]:
-        """The ports that are programmed, oldest first."""
+        """The programmed ports, oldest first."""
         return tuple(self._references)
 
     def add_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
-        """Send what comes to `ports` to `gateway`, the ingress sandbox's address on docker_gwbridge.
+        """Forward `ports` to `gateway`, the ingress sandbox's address on docker_gwbridge.
 
-        Raises `SystemFault` in libnetwork's words if a rule can't be written; no port is added then.
+        Raises `SystemFault` in libnetwork's words if a rule cannot be written, with no port added.
         """
         try:
             self._prepare(gateway)
@@ -81,7 +81,7 @@ class Ingress:
             self._reserve(port)
 
     def remove_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
-        """Give back one reference to each of `ports`. Chains and jumps stay."""
+        """Release one reference to each of `ports`. Chains and jumps stay."""
         for port in ports:
             count = self._references.get(port, 0)
             if count > 1:
@@ -100,12 +100,12 @@ class Ingress:
         return self.host.netfilter.iptables(4)
 
     def _prepare(self, gateway: Address) -> None:
-        """Make the chains, the jumps to them and the masquerading towards the sandbox."""
+        """Create the chains, the jumps to them and the masquerade rule towards the sandbox."""
         tables = self._tables
         for table in ("nat", "filter"):
             if not tables.has_chain(table, CHAIN):
                 tables.new_chain(table, CHAIN)
-            elif not self._is_flushed:  # rules of an earlier life of the daemon
+            elif not self._is_flushed:  # rules of an earlier run of the daemon
                 tables.flush_chain(table, CHAIN)
             if not tables.exists(table, CHAIN, "-j RETURN"):
                 tables.append(table, CHAIN, "-j RETURN")
@@ -120,7 +120,7 @@ class Ingress:
             tables.insert("nat", "POSTROUTING", masquerade)
 
     def move_jump_to_top(self) -> None:
-        """Put the jump to the filter's chain in front again, if there is the chain (moby `arrangeIngressFilterRule`)."""
+        """Move the jump to the filter chain to the top, if the chain exists (moby `arrangeIngressFilterRule`)."""
         tables, base, jump = self._tables, self.profile.ingress_jump_chain, f"-j {CHAIN}"
         if not tables.has_chain("filter", CHAIN):
             return
@@ -129,7 +129,7 @@ class Ingress:
         tables.insert("filter", base, jump)
 
     def _jump(self, table: str, chain: str, rule: str) -> None:
-        """Put a jump in front; newer engines bring one that is there already to the front."""
+        """Insert a jump at the top. Newer engines move an existing one there."""
         if self._tables.exists(table, chain, rule):
             if not self.profile.has_forward_chain:
                 return
@@ -137,7 +137,7 @@ class Ingress:
         self._tables.insert(table, chain, rule)
 
     def _jump_from_forward(self) -> None:
-        """Let forwarded packets pass the filter's chain, after what users filter themselves."""
+        """Insert the jump for forwarded packets below the one to DOCKER-USER."""
         tables, base = self._tables, self.profile.ingress_jump_chain
         jump = f"-j {CHAIN}"
         if base != "FORWARD" and tables.exists("filter", "FORWARD", jump):
@@ -162,7 +162,7 @@ class Ingress:
 
     @staticmethod
     def _rules(gateway: Address, port: PortConfig) -> tuple[tuple[str, str], ...]:
-        """Give the rules of one port with their tables, in the order they are inserted."""
+        """Return the rules of one port with their tables, in order of insertion."""
         number, protocol = port.published_port, f"-p {port.protocol}"
         return (
             ("nat", f"{protocol} --dport {number} -j DNAT --to-destination {format_ip(gateway)}:{number}"),
@@ -181,9 +181,9 @@ class Ingress:
                 self._tables.delete(table, CHAIN, rule)
 
     def _reserve(self, port: PortConfig) -> None:
-        """Bind the port so that nobody else does. Nobody accepts there: IPv4 never arrives, IPv6 waits in vain."""
+        """Bind the port to reserve it. Nothing accepts there: IPv4 never arrives, and IPv6 connections hang."""
         key = (port.published_port, port.protocol)
-        if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # this kernel has no SCTP sockets
+        if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # the simulated kernel has no SCTP sockets
             return
         made = (UdpSocket if port.protocol == "udp" else TcpSocket)(self.host, 6, self.owner)
         try:
@@ -206,9 +206,9 @@ def _reason(error: IptablesError | OSError) -> str:
 
 
 def add_redirect_rules(namespace: NetworkNamespace, address: Address, ports: Iterable[PortConfig]) -> None:
-    """Let a task take its published ports on its ingress address, and nothing else there (moby `addRedirectRules`).
+    """Redirect a task's published ports on its ingress address, and drop the rest (moby `addRedirectRules`).
 
-    Does nothing without ports. The rules go with the sandbox.
+    Does nothing without ports. The rules are deleted with the sandbox.
     """
     tables = namespace.netfilter.iptables(4)
     own = format_ip(address)

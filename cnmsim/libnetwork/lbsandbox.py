@@ -1,7 +1,9 @@
-"""The sandbox that balances the load of one network's services on one node, made and deleted with the network.
+"""The load-balancer sandbox of a swarm network on one node, created and deleted with the network.
 
-On the ingress network it is `ingress_sbox`, which alone of them has a way out, over docker_gwbridge. Source: moby
-`daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox), docker-v29.7.2.
+It holds the IPVS services for the network's virtual addresses. That of the ingress network is the ingress sandbox,
+`ingress_sbox`: it also receives what arrives at published ports, and is the only one that is attached to
+docker_gwbridge. Source: moby `daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox),
+docker-v29.7.2.
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.network import Network
 
 INGRESS_ID = "ingress_sbox"
-#: With this option of a network's driver, whatever its value, tasks answer their clients directly.
+#: If the driver options of a network contain this, whatever its value, tasks reply to clients directly.
 DSR_OPTION = "dsr"
 
 
 def sandbox_name(network: Network) -> str:
-    """Give the name by which the network's sandbox is known as a container."""
+    """Return the container name under which the network's sandbox is registered."""
     return f"{network.name}-sbox" if network.ingress else f"lb-{network.name}"
 
 
 def sandbox_id(network_id: str, *, is_ingress: bool) -> str:
-    """Give the id of the sandbox of a network."""
+    """Return the id of a network's load-balancer sandbox."""
     return INGRESS_ID if is_ingress else f"lb_{network_id}"
 
 
 def create(network: Network) -> None:
-    """Make the sandbox and join it to the network. Raises an `EngineError`, with nothing left behind."""
+    """Create the sandbox and join it to the network. Raises an `EngineError`, with nothing left behind."""
     controller = network.controller
     name = sandbox_name(network)
     with ExitStack() as undo:

@@ -1,8 +1,8 @@
-"""Programming a load-balancer sandbox: marks, the virtual service, its destinations, the alias of the virtual address.
+"""Programs a load-balancer sandbox: firewall marks, IPVS services, their destinations, and the virtual addresses.
 
-A network of a swarm has one such sandbox a node; on the ingress network it is `ingress_sbox`. What is in its namespace is
-what the kernel balances by. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
-(docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2); `osl/namespace_linux.go` for the sysctls.
+All state is in the sandbox's namespace. IPv4 only, as in the engine. Source: moby
+`daemon/libnetwork/service_linux.go` (docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2);
+`osl/namespace_linux.go` for the sysctls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.options import PortConfig
     from cnmsim.libnetwork.profile import Profile
 
-#: What libnetwork sets once IPVS is there (`ipvsTweaks`).
+#: Sysctls that libnetwork sets with IPVS (`ipvsTweaks`).
 _SYSCTLS = (
     ("net.ipv4.vs.expire_nodest_conn", "1"),
     ("net.ipv4.vs.expire_quiescent_template", "1"),
@@ -35,7 +35,7 @@ _SYSCTLS = (
 
 @frozen
 class LoadBalancer:
-    """What is balanced: a service on one network, known to the packet filter by its mark.
+    """The load balancer of one service on one network. Packets to it carry its firewall mark.
 
     `ports` are the service's published ports on the ingress network, else none.
     """
@@ -49,9 +49,9 @@ class LoadBalancer:
 class LoadBalancerSandbox:
     """The sandbox that balances one network's services on one node.
 
-    `interface` is its device on the network, `address` its own address there with the length of the prefix. `is_dsr`
-    makes destinations answer their clients directly. For the ingress network `ingress` and the sandbox's address on
-    docker_gwbridge, `gateway_address`, are given.
+    `interface` is its device on the network, `address` its own address there with the prefix length. With `is_dsr`
+    destinations reply to clients directly. For the ingress network `ingress` and `gateway_address`, the sandbox's
+    address on docker_gwbridge, are set.
     """
 
     namespace: NetworkNamespace
@@ -61,14 +61,14 @@ class LoadBalancerSandbox:
     is_dsr: bool = False
     ingress: Ingress | None = None
     gateway_address: Address | None = None
-    #: The generation of the namespace at which the sysctls were as they are to be.
+    #: The namespace's generation at which the sysctls were last checked.
     _set_at: int = field(default=-1, init=False)
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Let a service be balanced over one more task; the first one makes the service (moby `addLBBackend`).
+        """Add a task to a service. The first one creates the service (moby `addLBBackend`).
 
-        A backend that was disabled gets its weight back only by being removed first. Raises `SystemFault` in
-        libnetwork's words with nothing changed.
+        To get its weight back, a disabled backend has to be removed first. Raises `SystemFault` in libnetwork's words
+        with nothing changed.
         """
         service = self._find(balancer)
         if service is None:
@@ -87,13 +87,13 @@ class LoadBalancerSandbox:
             self._set_at = self.namespace.generation
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Give a task no new connections; those it has go on. One that is not there is no error."""
+        """Set a task's weight to 0: no new connections, established ones continue. An unknown one is ignored."""
         service = self._find(balancer)
         if service is not None and service.has(backend, 0):
             self._ipvs.update_destination(service, backend, weight=0, method=self._method)
 
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
-        """Remove a task, and with the last one the service: its ports, its marks and its address (moby `rmLBBackend`).
+        """Remove a task and, with the last one, the service with its ports, marks and address (moby `rmLBBackend`).
 
         The SNAT rule of the subnet stays.
         """
@@ -151,7 +151,7 @@ class LoadBalancerSandbox:
         return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", intern_key=balancer.virtual_ip)
 
     def _add_alias(self, address: Address) -> bool:
-        """Give the interface the virtual address; tell whether it had it not. One left behind is an error up to 28.5."""
+        """Add the virtual address to the interface. Returns `False` if it was there, which is an error up to 28.5."""
         device = self.namespace.devices[self.interface]
         try:
             self.namespace.add_address(device, f"{format_ip(address)}/32")
@@ -171,7 +171,7 @@ class LoadBalancerSandbox:
     # --- marks ---------------------------------------------------------------------------------------------------
 
     def _mark(self, balancer: LoadBalancer) -> None:
-        """Mark what is for the service, and let masqueraded requests come from this node (moby `configureFWMark`)."""
+        """Mark packets to the service, and masquerade requests with this node's address (moby `configureFWMark`)."""
         port_rules, address_rule = _mark_rules(balancer)
         for rule in port_rules:
             self._tables.append("mangle", "PREROUTING", rule)
@@ -191,7 +191,7 @@ class LoadBalancerSandbox:
 
 
 def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
-    """Give the rules that mark by published port, and the one that marks by virtual address."""
+    """Return the rules that mark by published port, and the one that marks by virtual address."""
     mark = f"-j MARK --set-mark {balancer.fwmark}"
     ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]
     return ports, f"-d {format_ip(balancer.virtual_ip)}/32 {mark}"
@@ -205,9 +205,9 @@ def _name(balancer: LoadBalancer) -> str:
 
 
 def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
-    """Let a task of a `dsr` network take what is sent to its service's address, without answering ARP for it.
+    """Accept packets to a service's address in a task of a `dsr` network, without answering ARP for it.
 
-    Its interface there asks and answers with addresses of its own only (moby `DisableARPForVIP`).
+    The task's interface uses only its own addresses for ARP (moby `DisableARPForVIP`).
     """
     namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_ignore", "1")
     namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_announce", "2")
@@ -216,6 +216,6 @@ def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Addr
 
 
 def remove_virtual_ip(namespace: NetworkNamespace, virtual_ip: Address) -> None:
-    """Take the service's address from a task that leaves a `dsr` network."""
+    """Remove the service's address from a task that leaves a `dsr` network."""
     if any(item.address == virtual_ip for item in namespace.loopback.addresses):
         namespace.remove_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 
 def join_errors(texts: Sequence[str]) -> str:
-    """Give one text alone, several as a bulleted list; further lines of an entry are indented by a tab."""
+    """Join texts to a bulleted list, with further lines of an entry indented by a tab.
+
+    A single text is returned as it is.
+    """
     if len(texts) == 1:
         return texts[0]
     return "\n".join("* " + text.replace("\n", "\n\t") for text in texts)

@@ -1,4 +1,4 @@
-"""The names of one network: what its embedded resolvers answer from (moby `libnetwork/network.go`, svcRecs)."""
+"""The DNS records of one network, for its embedded resolvers (moby `libnetwork/network.go`, svcRecs)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from cnmsim.kernel.interning import InternedMultiMap, entries_of
 
 @define(eq=False)
 class NameRecords:
-    """Names and the addresses they stand for, each kept on behalf of an owner (an endpoint's id).
+    """Names and their addresses. Each record belongs to an owner (an endpoint's or a service's id).
 
-    Names are compared without regard to case. The first name an address was added under is the one that
-    reverse lookups give.
+    Names are compared case-insensitively. A reverse lookup returns the first name that was added for the address.
     """
 
     _by_name: InternedMultiMap[str, tuple[Address, str]] = field(factory=InternedMultiMap)
@@ -22,7 +21,7 @@ class NameRecords:
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
-        """Make the records of a network that other nodes of the lab may have as well."""
+        """Create the records of a network. Nodes of one lab share the records that they have in common."""
         return cls(
             InternedMultiMap(entries_of(clock, "names", network_id)),
             InternedMultiMap(entries_of(clock, "reverse names", network_id)),
@@ -30,13 +29,13 @@ class NameRecords:
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
         """Add an address to a name; with `reverse` also the name to the address."""
-        # A text that is made anew is hashed anew.
+        # Keep the string if it is in lower case: a new string would be hashed again.
         self._by_name.add(name if name.islower() else name.lower(), (address, owner))
         if reverse:
             self._by_address.add(address, (name, owner))
 
     def remove_owner(self, owner: str) -> None:
-        """Remove whatever an owner added."""
+        """Remove all records of an owner."""
         for name, entry in self._by_name.items():
             if entry[1] == owner:
                 self._by_name.discard(name, entry)
@@ -45,7 +44,7 @@ class NameRecords:
                 self._by_address.discard(address, named)
 
     def remove(self, name: str, address: Address, owner: str) -> None:
-        """Remove one address of one name that an owner added."""
+        """Remove an owner's record of one address of one name."""
         self._by_name.discard(name.lower(), (address, owner))
         self._by_address.discard(address, (name, owner))
 
@@ -55,17 +54,17 @@ class NameRecords:
         self._by_address.clear()
 
     def lookup(self, name: str) -> list[Address] | None:
-        """Give the addresses of a name, of both families, without repetition; `None` if it is not known."""
+        """Return the addresses of a name, of both families, without duplicates; `None` for an unknown name."""
         entries = self._by_name.all(name.lower())
         return list(dict.fromkeys(address for address, _ in entries)) if entries else None
 
     def reverse(self, address: Address) -> str | None:
-        """Give the name of an address, or `None`."""
+        """Return the name of an address, or `None`."""
         named = self._by_address.first(address)
         return None if named is None else named[0]
 
     def names(self) -> list[str]:
-        """Give every name that is known, in lower case."""
+        """Return every name, in lower case."""
         return self._by_name.keys()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""A network: what the user asked for, what was allocated for it, and its endpoints.
+"""A network: its options, its allocated pools, and its endpoints.
 
 Source: moby `daemon/libnetwork/network.go` (docker-v29.7.2), `libnetwork/network.go` (v26.1.5, v28.5.2).
 """
@@ -37,17 +37,16 @@ from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOption
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
 
-#: The option that tells an IPAM driver an endpoint's MAC address.
+#: The option that carries an endpoint's MAC address to an IPAM driver.
 MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
 _LINK_LOCAL_LENGTH = {4: 16, 6: 64}
 
 
 @define(eq=False)
 class Network:
-    """A network of one controller, made by `Controller.new_network`.
+    """A network of one controller, created by `Controller.new_network`.
 
-    `options` is what was asked for, `ipam_info` what was allocated, by family. `scope` is "local", "swarm" or
-    "global".
+    `options` is what was requested. `scope` is "local", "swarm" or "global".
     """
 
     controller: Controller = field(repr=False)
@@ -68,7 +67,7 @@ class Network:
     def _no_records(self) -> NameRecords:
         return NameRecords.of_network(self.controller.machine.clock, self.id)
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- properties ------------------------------------------------------------------------------------------------
 
     @property
     def labels(self) -> dict[str, str]:
@@ -77,21 +76,21 @@ class Network:
 
     @property
     def driver_opts(self) -> dict[str, str]:
-        """The driver's options."""
+        """The driver options."""
         return self.options.driver_opts
 
     @property
     def ipam_config(self) -> list[IpamConfig]:
-        """The subnets the user asked for."""
+        """The requested subnets."""
         return self.options.ipam_config
 
     @property
     def ipam_info(self) -> list[IpamInfo]:
-        """The pools that were allocated, IPv4 first."""
+        """The allocated pools, IPv4 first."""
         return self.ipam_pools(4) + self.ipam_pools(6)
 
     def ipam_pools(self, family: int) -> list[IpamInfo]:
-        """Give the allocated pools of family 4 or 6."""
+        """Return the allocated pools of family 4 or 6."""
         if self.ipam is None:
             return []
         return self.ipam.pools6 if family == 6 else self.ipam.pools4
@@ -108,12 +107,12 @@ class Network:
 
     @property
     def internal(self) -> bool:
-        """Whether nothing leads out of it."""
+        """Whether it is isolated from the outside."""
         return self.options.internal
 
     @property
     def attachable(self) -> bool:
-        """Whether containers that are no tasks may be attached, for a network of a swarm."""
+        """Whether containers that are not tasks may be attached to this swarm network."""
         return self.options.attachable
 
     @property
@@ -133,28 +132,28 @@ class Network:
 
     @property
     def is_special(self) -> bool:
-        """Whether its driver does without addresses: `host` and `null`."""
+        """Whether its driver has no addresses: `host` and `null`."""
         return self.config_only or is_special(self.driver)
 
     @property
     def has_load_balancer(self) -> bool:
-        """Whether it has a sandbox of its own on this node, which balances the load of its services."""
+        """Whether it has a load-balancer sandbox on this node."""
         return self.options.load_balancer_ip is not None
 
     @property
     def is_gossiped(self) -> bool:
-        """Whether its endpoints are known on all nodes of the swarm, by gossip."""
+        """Whether its endpoints are distributed to all nodes of the swarm by gossip."""
         if self.scope != SWARM_SCOPE or not self.controller.is_swarm_node or self.driver is None:
             return False
         return self.driver.capability.connectivity_scope == GLOBAL_SCOPE
 
     @property
     def cluster_agent(self) -> Agent | None:
-        """The agent that tells other nodes of it, if there is one and they are to be told."""
+        """The agent that gossips about this network, or `None`."""
         return self.controller.agent if self.is_gossiped else None
 
     def request(self) -> NetworkRequest:
-        """Give the network as its driver is told of it."""
+        """Return the network as its driver gets it."""
         return NetworkRequest(
             id=self.id,
             name=self.name,
@@ -168,23 +167,23 @@ class Network:
         )
 
     def peers(self) -> list[PeerInfo]:
-        """Give the nodes of the swarm that have this network too."""
+        """Return the nodes of the swarm that are attached to this network."""
         agent = self.cluster_agent
         return [] if agent is None else agent.peers(self)
 
     def services(self) -> dict[str, ServiceInfo]:
-        """Give the services and containers of this network on all nodes, by the service's name, as `inspect --verbose`."""
+        """Return the network's services and containers on all nodes, by service name, for `inspect --verbose`."""
         agent = self.cluster_agent
         return {} if agent is None else agent.services(self)
 
     def endpoint_by_name(self, name: str) -> Endpoint | None:
-        """Give the endpoint of that name, or `None`."""
+        """Return the endpoint of that name, or `None`."""
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
     # --- endpoints -----------------------------------------------------------------------------------------------
 
     def create_endpoint(self, name: str, *, options: EndpointOptions | None = None) -> Endpoint:
-        """Make an endpoint, with addresses and its driver's side of it. It joins nothing yet.
+        """Create an endpoint, with its addresses and its driver's state. It is not joined yet.
 
         Raises an `EngineError` in libnetwork's words, with nothing left behind.
         """
@@ -221,7 +220,7 @@ class Network:
             interface.ipv6 = self._allocate(endpoint, 6, options.ipv6)
 
     def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
-        """Tell whether the driver makes the IPv6 address of the MAC: on 26.1's default bridge, up to a /80."""
+        """Return True if the driver makes the IPv6 address from the MAC: on 26.1's default bridge, up to a /80."""
         if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
             return False
         return DEFAULT_BRIDGE in self.driver_opts and any(info.pool.length <= 80 for info in self.ipam_pools(6))
@@ -254,7 +253,7 @@ class Network:
         )
 
     def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
-        """Give what an IPAM driver that wants MAC addresses is told with each request; the MAC address is drawn if need be."""
+        """Return the MAC address option for an IPAM driver that requires it. A missing MAC address is drawn."""
         assert self.ipam is not None
         if not getattr(self.ipam.allocator, "requires_mac", False):
             return None
@@ -289,7 +288,7 @@ class Network:
                 self._call_logging_errors(self.ipam.allocator.release_address, pool_id, assigned[0])
 
     def release_ipv6(self, endpoint: Endpoint) -> None:
-        """Release an endpoint's IPv6 address at IPAM and at the driver. `Endpoint.release_ipv6` calls this."""
+        """Release an endpoint's IPv6 address in IPAM and in the driver. `Endpoint.release_ipv6` calls this."""
         assigned, pool_id = endpoint.interface.ipv6, endpoint.pool_ids.pop(6, None)
         if self.ipam is not None and assigned is not None and pool_id is not None:
             self.ipam.allocator.release_address(pool_id, assigned[0])
@@ -298,7 +297,7 @@ class Network:
             releaser.release_ipv6(self.id, endpoint.id)
 
     def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
-        """Tell a driver of an end. What it has against it is only logged, unless it forbids it."""
+        """Call a driver to release something. Errors are only logged, except `Forbidden`."""
         try:
             call(*arguments)
         except Forbidden:
@@ -307,17 +306,17 @@ class Network:
             self.controller.log.append(error.message)
 
     def leave_driver(self, endpoint_id: str) -> None:
-        """Have the driver unplug an endpoint; what goes wrong is only logged."""
+        """Call the driver to detach an endpoint. Errors are only logged."""
         assert self.driver is not None
         self._call_logging_errors(self.driver.leave, self.id, endpoint_id)
 
     def delete_from_driver(self) -> None:
-        """Have the driver unmake the network; what goes wrong is only logged, unless it is forbidden."""
+        """Call the driver to delete the network. Errors are only logged, except `Forbidden`."""
         if self.driver is not None:
             self._call_logging_errors(self.driver.delete_network, self.id)
 
     def forget_endpoint(self, endpoint: Endpoint) -> None:
-        """Take an endpoint off: its names, its driver's side, its addresses. `Endpoint.delete` calls this."""
+        """Remove an endpoint: its names, its driver's state, its addresses. `Endpoint.delete` calls this."""
         self.remove_records(endpoint)
         del self.endpoints[endpoint.id]
         if self.driver is not None:
@@ -327,9 +326,9 @@ class Network:
     # --- names ---------------------------------------------------------------------------------------------------
 
     def add_records(self, endpoint: Endpoint) -> None:
-        """Let the others on this network find an endpoint by its names.
+        """Add the DNS records of an endpoint.
 
-        Ingress keeps no names, and those of the swarm's networks come by gossip.
+        The ingress network has no records, and those of other swarm networks arrive by gossip.
         """
         if self.ingress or self.is_gossiped:
             return
@@ -339,17 +338,17 @@ class Network:
                     self.records.add(name, assigned[0], endpoint.id, reverse=number == 0)
 
     def remove_records(self, endpoint: Endpoint) -> None:
-        """Let an endpoint be found no more."""
+        """Remove the DNS records of an endpoint."""
         if self.is_gossiped:
             return
         self.records.remove_owner(endpoint.id)
 
-    # --- its end -------------------------------------------------------------------------------------------------
+    # --- deletion --------------------------------------------------------------------------------------------------
 
     def delete(self, *, force: bool = False, remove_load_balancer: bool = False) -> None:
-        """Delete the network. Raises `Forbidden` while it has endpoints, or is in use as configuration.
+        """Delete the network. Raises `Forbidden` while it has endpoints, or is used as configuration.
 
-        Its own load-balancer endpoint does not count. The ingress network goes only with `force`, or with
+        Its own load-balancer endpoint does not count. Deleting the ingress network requires `force` or
         `remove_load_balancer`.
         """
         if self.config_only and self.controller.networks_configured_from(self.name):

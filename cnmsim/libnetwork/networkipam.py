@@ -1,4 +1,4 @@
-"""The address pools of one network: asked of IPAM when it is made, given back when it is deleted.
+"""The address pools of one network: requested from IPAM at its creation, released at its deletion.
 
 Source: moby `daemon/libnetwork/network.go` (ipamAllocate, ipamRelease), docker-v29.7.2.
 """
@@ -20,15 +20,15 @@ from cnmsim.libnetwork.ipam.predefined import host_exclusions
 from cnmsim.libnetwork.options import IpamConfig
 
 _GATEWAY = "com.docker.network.gateway"
-#: What goes with the request for a gateway's address (moby `ipamapi.RequestAddressType`).
+#: The options of a request for a gateway's address (moby `ipamapi.RequestAddressType`).
 _FOR_GATEWAY = {"RequestAddressType": _GATEWAY}
 
 
 class Allocator(Protocol):
-    """An IPAM driver, as networks use it."""
+    """An IPAM driver."""
 
     def default_spaces(self) -> tuple[str, str]:
-        """Give the names of the address spaces of local and of global networks."""
+        """Return the names of the address spaces of local and of global networks."""
 
     def request_pool(
         self,
@@ -40,25 +40,25 @@ class Allocator(Protocol):
         exclude: Sequence[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Give out a pool."""
+        """Allocate a pool."""
 
     def release_pool(self, pool_id: str) -> None:
-        """Take it back."""
+        """Release a pool."""
 
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int] | None:
-        """Give out an address; a driver without addresses gives `None`."""
+        """Allocate an address. A driver without addresses returns `None`."""
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Take it back."""
+        """Release an address."""
 
 
 @define
 class NetworkIpam:
-    """What IPAM gave one network. `space` is the address space all of it is in.
+    """The allocations of one network, all in the address space `space`.
 
-    `options` go with each request for a pool; `log` takes what cannot be given back; `network` is its name, for errors.
+    `options` are part of each pool request; `log` receives failed releases; `network` is its name, for errors.
     """
 
     allocator: Allocator
@@ -78,10 +78,10 @@ class NetworkIpam:
         skip_gateway: tuple[bool, bool],
         excluded: dict[int, list[Prefix]],
     ) -> None:
-        """Ask for every pool, gateway and auxiliary address, or for none if one of them is refused.
+        """Allocate every pool, gateway and auxiliary address, or none if one of them is refused.
 
-        `skip_gateway` tells for each family that no gateway is needed where none was asked for; `excluded` what
-        a dynamically chosen pool has to stay clear of.
+        `skip_gateway` says for each family that a gateway is needed only if it was requested; `excluded` holds what
+        an automatic subnet must not overlap.
         """
         with ExitStack() as undo:
             undo.callback(self.release)
@@ -102,7 +102,7 @@ class NetworkIpam:
         pool = self.allocator.request_pool(
             self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded, options=self.options
         )
-        # Noted before its addresses are asked for, so that `release` gives all of it back.
+        # Recorded before its addresses are requested, so that `release` covers all of it.
         pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range, space=self.space))
         gateway = None if config.gateway else _gateway_of(pool)
         if config.gateway or (gateway is None and not skip_gateway):
@@ -145,11 +145,11 @@ class NetworkIpam:
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a daemon that starts requests the pools of its networks again; of a plugin, only if it asks for that."""
+        """Whether a starting daemon requests its networks' pools again. For a plugin: only if it requires that."""
         return bool(getattr(self.allocator, "requires_replay", True))
 
     def as_configured(self, configs: Sequence[IpamConfig]) -> list[IpamConfig]:
-        """Return the configuration that asks for what was allocated: subnets and gateways that it lacks are filled in."""
+        """Return the configuration with missing subnets and gateways filled in from the allocated ones."""
         filled: list[IpamConfig] = []
         for family, pools in ((4, self.pools4), (6, self.pools6)):
             of_family = [config for config in configs if _family(config) == family]
@@ -161,7 +161,7 @@ class NetworkIpam:
         return filled
 
     def release(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         for pools in (self.pools4, self.pools6):
             for info in pools:
                 for address in (info.gateway, *info.aux_addresses.values()):
@@ -171,7 +171,7 @@ class NetworkIpam:
             pools.clear()
 
     def _try(self, release: Callable[..., None], *arguments: object) -> None:
-        """Release something; what a plugin has against it is only logged."""
+        """Call a release function. Errors of a plugin are only logged."""
         try:
             release(*arguments)
         except EngineError as error:
@@ -179,7 +179,7 @@ class NetworkIpam:
 
 
 def _gateway_of(pool: Pool) -> Address | None:
-    """Give the gateway that an IPAM plugin set apart itself, if it did. Raises `InvalidParameter` if it is unreadable."""
+    """Return the gateway that an IPAM plugin chose, or `None`. Raises `InvalidParameter` if it is invalid."""
     text = pool.data.get(_GATEWAY)
     if text is None:
         return None
@@ -199,7 +199,7 @@ def _family(config: IpamConfig) -> int:
 
 
 def excluded_prefixes(machine: Machine) -> dict[int, list[Prefix]]:
-    """Give what a dynamic choice of a pool stays clear of on this host, by family."""
+    """Return what an automatic subnet must not overlap on this host, by family."""
     host = machine.root
     on_link = [route.prefix for route in host.routes4.routes if route.scope == "link"]
     servers = nameservers(machine)
@@ -207,7 +207,7 @@ def excluded_prefixes(machine: Machine) -> dict[int, list[Prefix]]:
 
 
 def nameservers(machine: Machine) -> list[Address]:
-    """Give the name servers of the host's resolv.conf."""
+    """Return the name servers in the host's resolv.conf."""
     if not machine.files.exists("/etc/resolv.conf"):
         return []
     servers = []

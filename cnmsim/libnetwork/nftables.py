@@ -1,7 +1,7 @@
-"""A table of nf_tables as the daemon keeps it: what should be in it, and the commands that bring the kernel there.
+"""A table of nf_tables as the daemon maintains it: its objects, and the commands that update the kernel's table.
 
-A chain that changes is flushed and written anew, so its counters begin again, and what others put into it is lost. Rules of
-a chain stand in groups; within a group in the order in which they were added.
+A changed chain is flushed and rewritten, which resets its counters and loses foreign rules. The rules of a chain are
+in groups, and within a group in the order of their addition.
 
 Source: moby `daemon/libnetwork/internal/nftables/nftables_linux.go` and its templates (docker-v29.7.2).
 """
@@ -19,7 +19,7 @@ from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 
 @frozen
 class BaseChain:
-    """A base chain: its type, hook and priority by nft's names."""
+    """A base chain, with nft's names of its type, hook and priority."""
 
     name: str
     type: str
@@ -29,14 +29,14 @@ class BaseChain:
 
 @frozen
 class Chain:
-    """A chain that others lead to."""
+    """A regular chain, which other chains jump to."""
 
     name: str
 
 
 @frozen
 class Rule:
-    """A rule of a chain. `ignore_exist`: to add it again, or take away what is not there, is no error."""
+    """A rule of a chain. With `ignore_exist` adding a present rule, or deleting a missing one, is not an error."""
 
     chain: str
     text: str
@@ -53,7 +53,7 @@ class VerdictMap:
 
 @frozen
 class NamedSet:
-    """A set of what an expression reads."""
+    """A set whose elements have the type of an expression."""
 
     name: str
     typeof: str
@@ -61,7 +61,7 @@ class NamedSet:
 
 @frozen
 class SetElement:
-    """An element of a set. To add it again, or take away what is not there, is no error."""
+    """An element of a set. Adding a present element, or deleting a missing one, is not an error."""
 
     set: str
     value: str
@@ -82,7 +82,7 @@ Object = BaseChain | Chain | Rule | VerdictMap | Element | NamedSet | SetElement
 
 
 class Verb(Enum):
-    """What is done to an object."""
+    """What to do with an object."""
 
     CREATE = "create"
     DELETE = "delete"
@@ -91,7 +91,7 @@ class Verb(Enum):
 @define(eq=False)
 class _ChainState:
     base: BaseChain | None
-    #: Rules by their group, in the order in which they were added.
+    #: Rules by group, in order of addition.
     groups: dict[int, dict[str, None]] = field(factory=dict)
     is_dirty: bool = True
 
@@ -107,7 +107,7 @@ class _ChainState:
 
 @define(eq=False)
 class _MapState:
-    """A map, or a set: its elements then map to nothing."""
+    """A map, or a set, whose elements have an empty value."""
 
     kind: str
     type: str
@@ -119,7 +119,7 @@ class _MapState:
 
 @define(eq=False)
 class DaemonTable:
-    """One table of the daemon in one namespace. A new one empties what an earlier daemon left under its name."""
+    """One table of the daemon in one namespace. At first use it is emptied of what an earlier daemon left."""
 
     nft: NfTables
     family: str
@@ -130,11 +130,11 @@ class DaemonTable:
     _is_new: bool = True
 
     def create(self, objects: Sequence[Object]) -> list[Object]:
-        """Add objects, all or none; give those that were not there. Raises `SystemFault`."""
+        """Add all of the objects or none. Returns those that were missing. Raises `SystemFault`."""
         return self._apply(Verb.CREATE, objects)
 
     def delete(self, objects: Sequence[Object]) -> None:
-        """Take objects away, the last first. Raises `SystemFault`."""
+        """Delete objects, the last first. Raises `SystemFault`."""
         self._apply(Verb.DELETE, list(reversed(objects)))
 
     def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:
@@ -142,7 +142,7 @@ class DaemonTable:
         try:
             for item in objects:
                 if self._change(verb, item):
-                    done.append(item)  # noqa: PERF401 - what was done must be known if the next one fails
+                    done.append(item)  # the list must be complete if the next one fails
         except SystemFault:
             self._rollback(verb, done)
             self._mark_clean()
@@ -152,7 +152,7 @@ class DaemonTable:
         try:
             self._update()
         except NftError:
-            # Somebody may have deleted the table, or what is in it: make it anew.
+            # The table, or something in it, may have been deleted from outside: recreate it.
             try:
                 self._reload()
             except NftError as error:
@@ -180,7 +180,7 @@ class DaemonTable:
     # --- the model -----------------------------------------------------------------------------------------------
 
     def _change(self, verb: Verb, what: Object) -> bool:
-        """Do one change to the model; tell whether it changed anything."""
+        """Apply one change to the model. Returns `False` if it changed nothing."""
         is_new = verb is Verb.CREATE
         if isinstance(what, Rule):
             return self._change_rule(what, is_new=is_new)
@@ -235,7 +235,7 @@ class DaemonTable:
     # --- commands ------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        """Bring the kernel's table up to date (incremental_update.nft.gotmpl). Raises `NftError`."""
+        """Update the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""
         where = f"{self.family} {self.name}"
         chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
@@ -259,7 +259,7 @@ class DaemonTable:
         self._write(text, chains, added)
 
     def _reload(self) -> None:
-        """Make the kernel's table anew (reload.nft.gotmpl). Raises `NftError`."""
+        """Recreate the kernel's table (reload.nft.gotmpl). Raises `NftError`."""
         where = f"{self.family} {self.name}"
         text = f"table {where} {{}}\ndelete table {where}\ntable {where} {{\n"
         for name in sorted(self._maps):
@@ -279,5 +279,5 @@ def _headers(chains: Mapping[str, _ChainState]) -> str:
 
 
 def _element_texts(elements: Mapping[str, str]) -> str:
-    """Write elements of a map, or of a set."""
+    """Format elements of a map or of a set."""
     return ", ".join(f'"{key}" : {verdict}' if verdict else f'"{key}"' for key, verdict in sorted(elements.items()))

@@ -1,4 +1,4 @@
-"""The options of libnetwork's objects: what a caller asks for when it makes a network, an endpoint or a sandbox.
+"""The options of libnetwork's objects: requests for networks, endpoints and sandboxes.
 
 Source: moby `daemon/libnetwork/{network,endpoint,sandbox}.go`, the option setters (docker-v29.7.2).
 """
@@ -12,7 +12,7 @@ from cnmsim.kernel.address import Address, Mac, format_ip
 
 @frozen
 class IpamConfig:
-    """One subnet a user asked for, as text. An empty `subnet` asks for one of the default pools."""
+    """One requested subnet, as text. An empty `subnet` requests one of the default pools."""
 
     subnet: str = ""
     ip_range: str = ""
@@ -22,10 +22,10 @@ class IpamConfig:
 
 @define
 class NetworkOptions:
-    """What a new network is to be. `scope` is "" (the driver's own), "local", "swarm" or "global".
+    """The options of a new network. `scope` is "" (the driver's own), "local", "swarm" or "global".
 
-    `load_balancer_ip` is this node's own address on a network of the swarm: with it the network gets a sandbox that
-    balances the load of its services.
+    `load_balancer_ip` is this node's own address on a swarm network; if set, the network gets a load-balancer
+    sandbox.
     """
 
     driver_opts: dict[str, str] = field(factory=dict)
@@ -46,7 +46,7 @@ class NetworkOptions:
 
 @frozen
 class PortConfig:
-    """A port a service publishes (SwarmKit `PortConfig`). `publish_mode` is "ingress" or "host"."""
+    """A published port of a service (SwarmKit `PortConfig`). `publish_mode` is "ingress" or "host"."""
 
     name: str = ""
     protocol: str = "tcp"
@@ -59,8 +59,8 @@ class PortConfig:
 class ServiceBinding:
     """The service whose task an endpoint belongs to (moby `CreateOptionService`).
 
-    `aliases` are the service's names on that network beside its own, `virtual_ip` is `None` where its names stand for the
-    tasks themselves (endpoint mode dnsrr). `ports` counts on the ingress network alone.
+    `aliases` are further names of the service on that network. `virtual_ip` is `None` if its names resolve to the
+    tasks themselves (endpoint mode dnsrr). `ports` is used on the ingress network only.
     """
 
     id: str
@@ -74,9 +74,9 @@ class ServiceBinding:
 class PortBinding:
     """A container port and where on the host it is published.
 
-    As a request, `host_ip` `None` means the default binding address, `host_port` 0 any ephemeral port, and
-    `host_port_end` above `host_port` the first free one of that range. As a result all of it is settled; a `host_port`
-    of 0 then means that the port is open without translation (gateway mode `routed`).
+    In a request, `host_ip` `None` means the default binding address, `host_port` 0 an ephemeral port, and a higher
+    `host_port_end` the first free port of that range. In a result all fields are settled; a `host_port` of 0 then
+    means that the port is open without NAT (gateway mode `routed`).
     """
 
     protocol: str
@@ -93,17 +93,17 @@ class PortBinding:
 
     @property
     def last_host_port(self) -> int:
-        """The end of the asked range; the host port itself if no range was asked for."""
+        """The end of the requested range; the host port itself if there is no range."""
         return max(self.host_port, self.host_port_end)
 
     def with_container(self, address: Address) -> PortBinding:
-        """Give the same binding for the container address `address`."""
+        """Return the same binding for the container address `address`."""
         return evolve(self, container_ip=address)
 
 
 @frozen
 class TransportPort:
-    """A port a container exposes."""
+    """An exposed port of a container."""
 
     protocol: str
     port: int
@@ -111,9 +111,9 @@ class TransportPort:
 
 @define
 class EndpointOptions:
-    """What a new endpoint is to be: wanted addresses, names others find it by, ports of its container.
+    """The options of a new endpoint: requested addresses, names, ports of its container.
 
-    With `omits_ports` its driver is told nothing of ports, not even that there are none.
+    With `omits_ports` a plugin's request contains no port options at all, not even empty ones.
     """
 
     ipv4: Address | None = None
@@ -142,12 +142,12 @@ class LegacyLink:
 
 @define
 class SandboxOptions:
-    """What a new sandbox is to be.
+    """The options of a new sandbox.
 
-    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is what traces call its namespace. With
-    `use_external_key` the namespace is given later, by `Sandbox.set_key` (the engine 26.1 creates endpoints before the
-    container's namespace exists). `load_balancer_of` is the id of the network whose load the sandbox balances, `is_ingress`
-    marks the one of the ingress network.
+    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is the namespace's name in traces. With
+    `use_external_key` the namespace is created later, by `Sandbox.set_key` (the engine 26.1 creates endpoints before
+    the container's namespace exists). `load_balancer_of` is the id of the network whose load-balancer sandbox this
+    is; `is_ingress` marks the one of the ingress network.
     """
 
     name: str = ""

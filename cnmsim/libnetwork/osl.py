@@ -1,4 +1,4 @@
-"""What libnetwork does inside a sandbox's network namespace: interfaces, their names and addresses, routes.
+"""The OS layer of a sandbox: interfaces, addresses and routes in its network namespace.
 
 Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docker-v29.7.2).
 """
@@ -28,7 +28,7 @@ _IPV6_METRIC = 1024
 
 @define(eq=False)
 class NamespaceInterface:
-    """One interface of a sandbox, and where it came from."""
+    """One interface of a sandbox, and its origin."""
 
     device: Device
     source_name: str
@@ -39,7 +39,7 @@ class NamespaceInterface:
 
 @define(eq=False)
 class OslNamespace:
-    """The namespace of one sandbox. With `is_host` it is the host's own, where interfaces keep their names."""
+    """The namespace of one sandbox. With `is_host` it is the host's, in which interfaces keep their names."""
 
     namespace: NetworkNamespace
     host: NetworkNamespace
@@ -50,7 +50,7 @@ class OslNamespace:
     _gateways: dict[int, Route] = field(factory=dict, init=False)
 
     def interface_name(self, prefix: str) -> str:
-        """Choose a name: the lowest unused number, or in 26.1 one more than ever used."""
+        """Return a free name: the lowest free number, or in 26.1 one more than was ever used."""
         if self.profile.interface_counter_grows:
             number = self._counters.get(prefix, 0)
             self._counters[prefix] = number + 1
@@ -69,10 +69,11 @@ class OslNamespace:
         *,
         gratuitous_arp: GratuitousArpConfig | None = None,
     ) -> str:
-        """Bring the device of a join in, address it and set it up; returns its name.
+        """Move a joined endpoint's device into the namespace, configure it and set it up. Returns its name.
 
-        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name; `gratuitous_arp` says how its addresses are announced, if at all. Raises `SystemFault` in libnetwork's words, with the device back where
-        it came from.
+        `key` identifies the interface in later calls. IFNAME in the keys of `sysctls` stands for its name.
+        `gratuitous_arp` configures its announcements, if any. Raises `SystemFault` in libnetwork's words, with the
+        device moved back.
         """
         source = self.namespace if info.created_in_sandbox else self.host
         device = source.devices.get(info.source_name)
@@ -120,7 +121,7 @@ class OslNamespace:
             with _wrap_os_error(info, f'{setting} MAC to "{format_mac(addresses.mac)}"'):
                 device.set_mac(addresses.mac)
         disabled = "0" if addresses.ipv6 is not None else "1"
-        with suppress(FileNotFoundError):  # there is no IPv6 on a device of so small an MTU
+        with suppress(FileNotFoundError):  # a device with so small an MTU has no IPv6
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
         for family, pair in (("IP", addresses.ipv4), ("IPv6", addresses.ipv6)):
             if pair is not None:
@@ -138,7 +139,7 @@ class OslNamespace:
         routes = " ".join(f'"{static.prefix}"' for static in info.static_routes)
         for static in info.static_routes:
             if not static.prefix.length and not self.profile.static_default_routes:
-                # A default route is installed only for the endpoint that leads out.
+                # Default routes are installed for the gateway endpoint only.
                 continue
             with _wrap_os_error(info, f"{setting} routes to [{routes}]"):
                 interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
@@ -146,8 +147,8 @@ class OslNamespace:
     def _send_announcements(
         self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
     ) -> list[Timer]:
-        """Tell the link whose addresses these are now. Gives the later times (moby `libnetwork/osl/interface_linux.go`)."""
-        if not gratuitous_arp.count or addresses.mac is None:  # ipvlan's endpoints have no MAC to be told of
+        """Announce the interface's addresses on its link. Returns the timers of the later announcements."""
+        if not gratuitous_arp.count or addresses.mac is None:  # ipvlan endpoints have no MAC address of their own
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
@@ -183,7 +184,7 @@ class OslNamespace:
         self.namespace.add_address(device, f"{format_ip(address)}/{length}", broadcast=broadcast)
 
     def remove_interface(self, key: str) -> None:
-        """Take an interface out: back to the host under its old name, unless its driver made it in here."""
+        """Remove an interface: move it back to the host under its old name, unless it was created in here."""
         interface = self.interfaces.pop(key, None)
         if interface is None:
             return
@@ -202,9 +203,9 @@ class OslNamespace:
             self.namespace.move_device(device, self.host, interface.source_name)
 
     def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:
-        """Make `gateway` the default route of a family, out of the interface `key`.
+        """Set the default route of a family to `gateway` through the interface `key`.
 
-        Without a gateway but with a key the route is on that interface's link; without either there is none.
+        With a key only, the route is on-link; with neither, the default route is removed.
         """
         old = self._gateways.pop(family, None)
         if old is not None and old in self.namespace.routes(family).routes:
@@ -229,7 +230,7 @@ class OslNamespace:
 
 @contextmanager
 def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
-    """Say of a step that fails what it was."""
+    """Raise an `OSError` of a step as `SystemFault` that names the step."""
     try:
         yield
     except OSError as error:
@@ -238,7 +239,7 @@ def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
 
 
 def _go_route(route: Route) -> str:
-    """Write a route as the netlink package of Go prints one."""
+    """Format a route as Go's netlink package does."""
     assert route.device is not None
     src = format_ip(route.src) if route.src is not None else "<nil>"
     gateway = format_ip(route.gateway) if route.gateway is not None else "<nil>"

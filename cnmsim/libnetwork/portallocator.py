@@ -1,8 +1,8 @@
-"""Who holds which host port: one table for a daemon, shared by all its networks.
+"""The port allocator: the host ports in use, one table per daemon, shared by all its networks.
 
-Ports of a range are given out in turn, so that a freed one is not given out again before the range has come round.
-Source: moby `libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2),
-`daemon/libnetwork/portallocator/` (docker-v29.7.2).
+Ports of a range are allocated in turn, so that a released one is reused only after the range has wrapped around.
+Source: moby `libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2), `daemon/libnetwork/portallocator/`
+(docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cnmsim.libnetwork.profile import Profile
 if TYPE_CHECKING:
     from cnmsim.libnetwork.options import PortBinding
 
-#: Linux's own net.ipv4.ip_local_port_range.
+#: Linux's default net.ipv4.ip_local_port_range.
 EPHEMERAL_PORTS = (32768, 60999)
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
 class PortAlreadyAllocated(SystemFault):
-    """A port asked for is held, by `address` (which need not be the address asked for)."""
+    """A requested port is allocated on `address`, which may differ from the requested address."""
 
     def __init__(self, address: Address, port: int) -> None:
         self.address, self.port = address, port
@@ -34,7 +34,7 @@ class PortAlreadyAllocated(SystemFault):
 
 
 class AllPortsAllocated(SystemFault):
-    """Every port of the range is held."""
+    """Every port of the range is allocated."""
 
     def __init__(self) -> None:
         super().__init__("all ports are allocated")
@@ -42,7 +42,7 @@ class AllPortsAllocated(SystemFault):
 
 @define
 class _PortTable:
-    """The ports of one address and protocol; a cursor for each range that was asked for."""
+    """The ports of one address and protocol, with a cursor for each requested range."""
 
     used: set[int] = field(factory=set)
     cursors: dict[tuple[int, int], int] = field(factory=dict)
@@ -54,7 +54,7 @@ def noop() -> None:
 
 @define(eq=False)
 class BoundPort:
-    """A host port that is bound for a settled `binding`; `release` is called when it is bound no more."""
+    """A host port that is bound for a settled `binding`. `release` is called when it is closed."""
 
     binding: PortBinding
     release: Callable[[], None] = noop
@@ -65,9 +65,9 @@ class PortAllocator:
     """The host ports of one daemon.
 
     `ephemeral` is the host's `net.ipv4.ip_local_port_range`, first and last port; `reserved` its
-    `net.ipv4.ip_local_reserved_ports`, which newer engines leave alone when any port will do. `watcher`, if there is one, is
-    called with every binding whose port has been bound, and gives what is to be called when it is let go of; it refuses
-    the port with an `OSError`. `bound` are the ports bound now.
+    `net.ipv4.ip_local_reserved_ports`, which newer engines skip for ephemeral ports. `watcher`, if set, is called
+    with the binding of every port that is bound, and returns the function to call when it is closed; it refuses the
+    port with an `OSError`. `bound` are the ports that are bound now.
     """
 
     profile: Profile
@@ -78,10 +78,10 @@ class PortAllocator:
     _tables: dict[tuple[str, Address], _PortTable] = field(factory=dict, init=False)
 
     def request_ports(self, addresses: Sequence[Address], protocol: str, start: int = 0, end: int = 0) -> int:
-        """Take one port on all of `addresses`, and give it.
+        """Allocate one port on all of `addresses`, and return it.
 
         It is `start` if that equals `end`, the next free one of `start` to `end`, or an ephemeral one if both are 0.
-        Raises `PortAlreadyAllocated` or `AllPortsAllocated`, with no port taken.
+        Raises `PortAlreadyAllocated` or `AllPortsAllocated`, with no port allocated.
         """
         if protocol not in _PROTOCOLS:
             raise SystemFault("unknown protocol")
@@ -97,18 +97,18 @@ class PortAllocator:
         return port
 
     def release_ports(self, addresses: Iterable[Address], protocol: str, port: int) -> None:
-        """Give the port back on all of `addresses`; what was not held is no error."""
+        """Release the port on all of `addresses`. One that is not allocated is ignored."""
         for address in addresses:
             self._table(address, protocol).used.discard(port)
 
     def release_all(self) -> None:
-        """Forget everything, as a restarted daemon has."""
+        """Release everything, as a restarted daemon has."""
         self._tables.clear()
 
     def register_bound(self, binding: PortBinding) -> Callable[[], None]:
-        """Note that the host port of a settled `binding` is bound, and give what notes that it is no more.
+        """Register that the host port of a settled `binding` is bound. Returns the function that unregisters it.
 
-        Raises the `OSError` of a watcher that refuses it; it is not noted then.
+        Raises the `OSError` of a watcher that refuses it, with nothing registered.
         """
         port = BoundPort(binding)
         if self.watcher is not None:
@@ -138,7 +138,10 @@ class PortAllocator:
         raise AllPortsAllocated
 
     def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
-        """Give the address whose holding of `port` is in the way: its own, or where releases check it any overlap."""
+        """Return the address on which `port` is allocated, or `None`.
+
+        26.1 checks the address itself, later releases also overlapping ones.
+        """
         table = self._tables.get((protocol, address))
         if table is not None and port in table.used:
             return address
@@ -152,13 +155,16 @@ class PortAllocator:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """Give the first and the last port of a net.ipv4.ip_local_port_range; Linux's own where it is not two words."""
+    """Return the first and the last port of a net.ipv4.ip_local_port_range; Linux's default for invalid text."""
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
 
 
 def reserved_ports(text: str) -> frozenset[int]:
-    """Give the ports of a net.ipv4.ip_local_reserved_ports. Raises `ValueError` for what is no list of ports and ranges."""
+    """Return the ports of a net.ipv4.ip_local_reserved_ports.
+
+    Raises `ValueError` for anything but a list of ports and ranges.
+    """
     ports: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -1,6 +1,6 @@
-"""What `-p` and `--expose` say: `[ip:][hostPort[-end]:]containerPort[-end][/proto]`, and the API's form of it.
+"""The syntax of `-p` and `--expose`: `[ip:][hostPort[-end]:]containerPort[-end][/proto]`, and its form in the API.
 
-The parsing is the client's, with its texts; `read_port_bindings` is the daemon's side of it. Source: docker/go-connections
+Parsing and error texts are the client's; `read_port_bindings` is the daemon's. Source: docker/go-connections
 `nat/nat.go` and docker/cli `cli/command/container/opts.go` as vendored by v26.1.5, v28.5.2 and v29.7.2.
 """
 
@@ -21,7 +21,7 @@ _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 @frozen
 class PortSpec:
-    """One container port and where it is to be published, as the API has it.
+    """One container port and where it is to be published, as in the API.
 
     `host_port` is text: "" for any port, "8080", or "8000-8010" for the first free port of a range.
     """
@@ -33,14 +33,14 @@ class PortSpec:
 
     @property
     def key(self) -> str:
-        """Its name in a port map, as `80/tcp`."""
+        """Its key in a port map, such as `80/tcp`."""
         return f"{self.container_port}/{self.protocol}"
 
 
 def parse_port_spec(text: str) -> list[PortSpec]:
-    """Read one `-p` argument; a range of container ports makes one entry a port.
+    """Parse one `-p` argument. A range of container ports returns one entry per port.
 
-    The long form `published=8080,target=80,protocol=tcp` is read too. Raises `InvalidParameter` in the words of the
+    The long form `published=8080,target=80,protocol=tcp` is accepted too. Raises `InvalidParameter` in the words of
     clients before 28, which begin with a capital (later ones do not: see `lower_first`).
     """
     raw = _from_long_form(text) if "=" in text else text
@@ -69,12 +69,12 @@ def parse_port_spec(text: str) -> list[PortSpec]:
 
 
 def lower_first(text: str) -> str:
-    """Give an error text as clients since 28 print it: with a small first letter."""
+    """Return an error text as clients since 28 print it: with a lower-case first letter."""
     return text[:1].lower() + text[1:]
 
 
 def parse_expose(text: str) -> list[TransportPort]:
-    """Read one `--expose` argument: `80`, `9000/udp` or `7000-7010`. Raises `InvalidParameter`."""
+    """Parse one `--expose` argument: `80`, `9000/udp` or `7000-7010`. Raises `InvalidParameter`."""
     if ":" in text:
         raise InvalidParameter(f"invalid port format for --expose: {text}")
     port_text, protocol = _split_protocol(text)
@@ -87,7 +87,7 @@ def parse_expose(text: str) -> list[TransportPort]:
 
 
 def port_map(specs: Iterable[PortSpec]) -> dict[str, list[dict[str, str]]]:
-    """Give the `HostConfig.PortBindings` of an API body, in the order of the arguments."""
+    """Return the `HostConfig.PortBindings` of an API body, in the order of the arguments."""
     bindings: dict[str, list[dict[str, str]]] = {}
     for spec in specs:
         bindings.setdefault(spec.key, []).append({"HostIp": spec.host_ip, "HostPort": spec.host_port})
@@ -95,7 +95,7 @@ def port_map(specs: Iterable[PortSpec]) -> dict[str, list[dict[str, str]]]:
 
 
 def read_port(profile: Profile, key: str) -> TransportPort:
-    """Read a port of an API body, such as `80/tcp`. Raises `InvalidParameter`."""
+    """Parse a port of an API body, such as `80/tcp`. Raises `InvalidParameter`."""
     text, protocol = _split_protocol(key)
     number = _parse_number(text)
     if number is None or (profile.refuses_container_port_zero and not number):
@@ -108,7 +108,7 @@ def read_port(profile: Profile, key: str) -> TransportPort:
 def read_port_bindings(
     profile: Profile, bindings: Mapping[str, Sequence[Mapping[str, Any]] | None]
 ) -> list[PortBinding]:
-    """Read the `HostConfig.PortBindings` of an API body, in its order; a port without entry gets an ephemeral one.
+    """Parse the `HostConfig.PortBindings` of an API body, in order. A port without an entry gets an ephemeral one.
 
     Raises `InvalidParameter` in the daemon's words.
     """
@@ -145,7 +145,7 @@ def _from_long_form(text: str) -> str:
 
 
 def _split_parts(text: str) -> tuple[str, str, str]:
-    """Cut at the last two colons: what is before them is an address, colons of IPv6 and all."""
+    """Split at the last two colons. The part before them is an address, which may contain colons."""
     parts = text.split(":")
     host_port = parts[-2] if len(parts) > 1 else ""
     return ":".join(parts[:-2]), host_port, parts[-1]
@@ -183,7 +183,7 @@ def _parse_number(text: str) -> int | None:
 
 
 def _parse_range(text: str) -> tuple[int, int] | None:
-    """Read `80` or `80-90`; `None` if it is neither."""
+    """Parse `80` or `80-90`; `None` for anything else."""
     first, dash, rest = text.partition("-")
     start = _parse_number(first)
     end = _parse_number(rest.split("-", maxsplit=1)[0]) if dash else start

@@ -1,7 +1,7 @@
-"""The /etc/resolv.conf of a container, made from the host's: which servers it names, and who asks the real ones.
+"""The /etc/resolv.conf of a container, made from the host's, and the upstream servers of its embedded resolver.
 
-Source: moby `libnetwork/internal/resolvconf/resolvconf.go`, `resolvconf_path.go` and
-`libnetwork/sandbox_dns_unix.go` (all releases).
+Source: moby `libnetwork/internal/resolvconf/resolvconf.go`, `resolvconf_path.go` and `libnetwork/sandbox_dns_unix.go`
+(all releases).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cnmsim.kernel.address import Address, format_ip, is_loopback, parse_ip
 from cnmsim.libnetwork.profile import Profile
 
 PATH = "/etc/resolv.conf"
-#: systemd-resolved's list of real servers, used where /etc/resolv.conf names nothing but its stub.
+#: systemd-resolved's list of real servers, used if /etc/resolv.conf names only its stub.
 SYSTEMD_PATH = "/run/systemd/resolve/resolv.conf"
-#: Where the embedded resolver listens.
+#: The address of the embedded resolver.
 INTERNAL_SERVER = parse_ip("127.0.0.11")
 
 _SYSTEMD_STUB = parse_ip("127.0.0.53")
@@ -33,7 +33,7 @@ _HEADER = """\
 
 
 class ResolvMode(Enum):
-    """What the file is for; the value is what its trailer says of it."""
+    """The purpose of the file. The value is its text in the trailer."""
 
     HOST = ""  # host networking: as the host's
     LEGACY = "legacy"  # the default bridge: real servers the container can reach
@@ -42,7 +42,7 @@ class ResolvMode(Enum):
 
 @frozen
 class Nameserver:
-    """A server's address, with the zone of a link-local one."""
+    """A server's address; a link-local one has a zone."""
 
     address: Address
     zone: str = ""
@@ -53,7 +53,7 @@ class Nameserver:
 
 @frozen
 class Upstream:
-    """A server the embedded resolver asks, and whether it does so from the host's namespace."""
+    """A server that the embedded resolver forwards to, from the host's namespace or from the container's."""
 
     server: Nameserver
     from_host: bool
@@ -64,7 +64,7 @@ class Upstream:
 
 @define
 class HostResolvConf:
-    """What a resolv.conf says: `other` holds the lines of directives that are copied as they are."""
+    """A parsed resolv.conf. `other` are the lines of directives that are copied unchanged."""
 
     nameservers: list[Nameserver] = field(factory=list)
     search: list[str] = field(factory=list)
@@ -75,9 +75,9 @@ class HostResolvConf:
 
 @frozen
 class ResolvConf:
-    """A container's file: its text, the servers it names, and what the embedded resolver is to be started with.
+    """A container's file: its text, its servers, and the upstream servers of the embedded resolver.
 
-    `ndots_set` tells that the host's file or an option sets ndots, to whatever value.
+    `ndots_set`: the host's file or an option sets ndots, to whatever value.
     """
 
     text: str
@@ -87,7 +87,7 @@ class ResolvConf:
 
 
 def parse_nameserver(text: str) -> Nameserver:
-    """Read a server's address, which may have a zone. Raises `ValueError`."""
+    """Parse a server's address, which may have a zone. Raises `ValueError`."""
     address, percent, zone = text.partition("%")
     parsed = parse_ip(address)
     if percent and (not zone or len(parsed) == 4):
@@ -96,7 +96,7 @@ def parse_nameserver(text: str) -> Nameserver:
 
 
 def parse_resolv_conf(profile: Profile, text: str) -> HostResolvConf:
-    """Read a resolv.conf. Of several `search` or `domain` lines the last counts; servers and options add up."""
+    """Parse a resolv.conf. The last `search` or `domain` line wins; servers and options accumulate."""
     conf = HostResolvConf()
     for line in text.splitlines():
         first, *rest = line.split() or [""]
@@ -123,9 +123,9 @@ def _read_nameserver(conf: HostResolvConf, fields: list[str]) -> None:
 
 
 def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
-    """Tell which file of the host is taken, from the text of its /etc/resolv.conf.
+    """Return which file of the host to use, given the text of its /etc/resolv.conf.
 
-    `may_use_systemd` holds for everything but host networking and user-defined networks.
+    `may_use_systemd` is False for host networking and user-defined networks.
     """
     servers = [server.address for server in parse_resolv_conf(profile, etc_text).nameservers]
     return SYSTEMD_PATH if may_use_systemd and servers == [_SYSTEMD_STUB] else PATH
@@ -142,10 +142,10 @@ def build_resolv_conf(
     dns_opts: Sequence[str] = (),
     has_ipv6: bool = False,
 ) -> ResolvConf:
-    """Make a container's file out of the host's, which was read from `path`.
+    """Build a container's file from the host's, which was read from `path`.
 
-    `dns`, `dns_search` and `dns_opts` replace the host's if not empty; `dns_search` of "." means none. `has_ipv6`
-    tells that the container has IPv6. Raises `ValueError` if an entry of `dns` is no address.
+    `dns`, `dns_search` and `dns_opts` replace the host's if not empty; `dns_search` of "." means none. `has_ipv6`:
+    the container has IPv6. Raises `ValueError` if an entry of `dns` is not an address.
     """
     conf = parse_resolv_conf(profile, host_text)
     ndots_from = "host" if _has_ndots(conf.options) else ""
@@ -183,7 +183,7 @@ def build_resolv_conf(
 
 
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
-    """Drop the servers a container on the default bridge cannot reach; gives the warning if none was left."""
+    """Drop the servers that a container on the default bridge cannot reach. Returns a warning if none is left."""
     conf.nameservers = [
         server
         for server in conf.nameservers
@@ -198,7 +198,7 @@ def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
 def _displace_servers(
     profile: Profile, conf: HostResolvConf, *, overridden: bool, has_ipv6: bool
 ) -> tuple[tuple[Upstream, ...], str]:
-    """Put the embedded resolver in place of the servers; gives these, and the warning if there was none."""
+    """Replace the servers by the embedded resolver. Returns its upstreams, and a warning if there are none."""
     servers = conf.nameservers
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]
     if servers:
@@ -244,18 +244,18 @@ def _bracketed(entries: Iterable[object]) -> str:
 
 @define
 class ResolvConfGuard:
-    """Tells whether the engine may still rewrite a container's file: only while it is as the engine wrote it.
+    """Decides whether the engine may rewrite a container's file: only if it is as the engine wrote it.
 
-    The version for the embedded resolver is written without taking note, so it always counts as edited afterwards.
+    The version for the embedded resolver is written without its digest, so it counts as edited from then on.
     """
 
     _digest: str = field(default="", init=False)
 
     def may_write(self, content: bytes) -> bool:
-        """Tell whether a file with this content may be rewritten."""
+        """Return True if a file with this content may be rewritten."""
         return not self._digest or sha256(content).hexdigest() == self._digest
 
     def wrote(self, content: bytes, mode: ResolvMode) -> None:
-        """Take note of what the engine wrote."""
+        """Record the digest of what the engine wrote."""
         if mode is not ResolvMode.INTERNAL or not self._digest:
             self._digest = sha256(content if mode is not ResolvMode.INTERNAL else b"").hexdigest()

@@ -1,8 +1,8 @@
-"""The embedded DNS server: one for a sandbox, on 127.0.0.11, run by the daemon inside the container's namespace.
+"""The embedded DNS resolver of a sandbox, on 127.0.0.11, run by the daemon inside the container's namespace.
 
-Its sockets have ports of their own; port 53 leads to them by address translation in that namespace. It answers for
-the names of the container's networks and forwards the rest. Source: moby `libnetwork/resolver.go`,
-`libnetwork/resolver_unix.go` (all releases).
+Its sockets have ephemeral ports, to which NAT in that namespace redirects port 53. It answers for names on the
+container's networks and forwards other queries. Source: moby `libnetwork/resolver.go`, `libnetwork/resolver_unix.go`
+(all releases).
 """
 
 from __future__ import annotations
@@ -45,40 +45,43 @@ from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
 OUTPUT_CHAIN = "DOCKER_OUTPUT"
 POSTROUTING_CHAIN = "DOCKER_POSTROUTING"
 NFT_TABLE = "docker-dns"
-#: Seconds a TCP client may stay silent (github.com/miekg/dns).
+#: Idle timeout of a TCP client in seconds (github.com/miekg/dns).
 _TCP_IDLE_S = 8.0
 _SERVER = format_ip(INTERNAL_SERVER)
 
 
 @cache
 def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
-    """Give the rules for queries and for answers by way of port 1: reading them takes longer than all else of a resolver's start."""
+    """Return the rules for queries and for answers, with port 1 as a placeholder.
+
+    Parsing them takes longer than all the rest of a resolver's start, hence the cache.
+    """
     there = f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:1"
     back = f"-s {_SERVER} -p {protocol} --sport 1 -j SNAT --to-source :53"
     return parse_rule(there.split(), 4)[0], parse_rule(back.split(), 4)[0]
 
 
 class NameLookup(Protocol):
-    """What the resolver answers from: a sandbox."""
+    """The source of the resolver's own answers: a sandbox."""
 
     @property
     def has_external_access(self) -> bool:
-        """Whether a network of the container leads out."""
+        """Whether a network of the container has a route to the outside."""
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Give the addresses of a name, [] if it is known without any of that family, `None` if it is not known."""
+        """Return the addresses of a name; [] if it has none of that family, `None` for an unknown name."""
 
     def resolve_address(self, address: Address) -> str | None:
-        """Give `<name>.<network>` for an address of a network of the container, or `None`."""
+        """Return `<name>.<network>` for an address on a network of the container, or `None`."""
 
 
 @define(eq=False)
 class Resolver:
-    """The embedded DNS server of one sandbox.
+    """The embedded DNS resolver of one sandbox.
 
-    `host` is the host's own namespace, from which some of the `upstreams` are asked; `ndots_set` keeps single-label
-    names from being forwarded; `random` decides the order of several addresses. `owner` is the daemon's process.
-    `uses_nftables`: port 53 is led to it by nftables instead of iptables.
+    `host` is the host's namespace, from which some of the `upstreams` are queried. With `ndots_set` single-label
+    names are not forwarded. `random` shuffles several addresses. `owner` is the daemon's process. With
+    `uses_nftables` port 53 is redirected by nftables instead of iptables.
     """
 
     namespace: NetworkNamespace
@@ -99,19 +102,19 @@ class Resolver:
 
     @property
     def is_running(self) -> bool:
-        """Whether it answers."""
+        """Whether its sockets are open."""
         return self._udp is not None
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The ports of its UDP and its TCP socket; 0 while it does not run."""
+        """The ports of its UDP and its TCP socket; 0 while it is stopped."""
         return (
             0 if self._udp is None else self._udp.local_port,
             0 if self._tcp is None else self._tcp.local_port,
         )
 
     def start(self) -> None:
-        """Open its sockets, lead port 53 to them, and begin to answer. Does nothing if it runs.
+        """Open its sockets and redirect port 53 to them. Does nothing if it is running.
 
         Raises `OSError` if 127.0.0.11 cannot be bound.
         """
@@ -132,7 +135,7 @@ class Resolver:
         tcp.on_accept = self._take_connection
 
     def stop(self) -> None:
-        """Close its sockets and drop what it was doing. The rules stay, as in the engine."""
+        """Close its sockets and cancel pending queries. The rules stay, as in the engine."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -142,7 +145,7 @@ class Resolver:
         self._udp = self._tcp = None
 
     def withdraw(self) -> None:
-        """Stop, and take the rules back too: what it was started for has failed."""
+        """Stop, and delete the rules too: the join that it was started for has failed."""
         self.stop()
         if self.uses_nftables:
             NfTables.of(self.namespace.netfilter).execute(f"destroy table ip {NFT_TABLE}\n")
@@ -170,7 +173,7 @@ class Resolver:
             tables.insert_rule("nat", POSTROUTING_CHAIN, back.with_value("sport", str(port)))
 
     def _redirect_with_nftables(self, udp_port: int, tcp_port: int) -> None:
-        """Write the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
+        """Create the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
         server = _SERVER
         ports = (("udp", udp_port), ("tcp", tcp_port))
         table = DaemonTable(NfTables.of(self.namespace.netfilter), "ip", NFT_TABLE)
@@ -211,7 +214,7 @@ class Resolver:
         self._run(self._converse(client))
 
     async def _converse(self, client: TcpSocket) -> None:
-        """Answer the queries of one connection, each after its length (RFC 1035 §4.2.2)."""
+        """Answer the queries of one connection, each preceded by its length (RFC 1035 §4.2.2)."""
         waiting = b""
         try:
             while data := await client.recv(timeout=_TCP_IDLE_S):
@@ -222,13 +225,13 @@ class Resolver:
                     if response is None:
                         return
                     client.send(len(response).to_bytes(2) + response)
-        except OSError as error:  # a reset, or a client that says nothing any more
+        except OSError as error:  # reset, or idle for too long
             self._note(f"resolver: a TCP client is gone: {error.strerror or error}")
         finally:
             client.close()
 
     async def respond(self, wire: bytes, *, is_tcp: bool = False) -> bytes | None:
-        """Answer one message; `None` for what gets no answer."""
+        """Answer one message. Returns `None` if it gets no answer."""
         query = read_query(wire)
         if isinstance(query, Rejection):
             return query.answer
@@ -245,12 +248,12 @@ class Resolver:
         )
 
     def _local_records(self, query: Query) -> list[bytes] | None:
-        """Give the records it answers with itself; `None` if the question is to be forwarded."""
+        """Return the records of its own answer, or `None` if the query is to be forwarded."""
         if query.kind in {A, AAAA}:
             addresses = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
             return None if addresses is None else [address_record(ip) for ip in self._shuffled(addresses)]
         if query.kind == MX:
-            # An empty answer has mailers use the addresses of the name itself (RFC 5321 §5.1).
+            # After an empty answer, mailers use the addresses of the name itself (RFC 5321 §5.1).
             is_known = any(self.lookup.resolve_name(query.name, family) for family in (4, 6))
             return [] if is_known else None
         if query.kind == PTR and (address := reversed_address(query.name)) is not None:

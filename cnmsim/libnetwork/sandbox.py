@@ -1,7 +1,7 @@
 """A sandbox: the network stack of one container, and the endpoints joined to it.
 
-Source: moby `daemon/libnetwork/{sandbox,sandbox_linux,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and
-v28.5.2.
+Source: moby `daemon/libnetwork/{sandbox,sandbox_linux,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5
+and v28.5.2.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ NETNS_FOLDER = "/var/run/docker/netns"
 
 @define(eq=False)
 class Sandbox:
-    """The network stack of one container, made by `Controller.new_sandbox`.
+    """The network stack of one container, created by `Controller.new_sandbox`.
 
-    `endpoints` are kept with the better gateway first. `osl` is what of it is in the kernel; `None` while the
-    namespace is still to be given (`use_external_key`).
+    `endpoints` are sorted, the better gateway first. `osl` is its namespace in the kernel; `None` until it is created
+    (`use_external_key`).
     """
 
     controller: Controller = field(repr=False)
@@ -65,7 +65,7 @@ class Sandbox:
         self.dns = SandboxDns(self)
         self.dns.build_files()
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- properties ------------------------------------------------------------------------------------------------
 
     @property
     def key(self) -> str:
@@ -74,38 +74,38 @@ class Sandbox:
 
     @property
     def namespace(self) -> NetworkNamespace | None:
-        """Its network namespace; `None` while it has none yet."""
+        """Its network namespace; `None` until it is created."""
         return None if self.osl is None else self.osl.namespace
 
     @property
     def has_ipv6(self) -> bool:
-        """Whether its loopback has ::1; assumed while there is no namespace."""
+        """Whether its loopback has ::1; assumed until there is a namespace."""
         namespace = self.namespace
         return namespace is None or namespace.has_address(IPV6_LOOPBACK)
 
     @property
     def hosts_file(self) -> File:
-        """The file that its containers see as /etc/hosts."""
+        """The container's /etc/hosts."""
         return self.dns.hosts_file
 
     @property
     def resolv_conf(self) -> File:
-        """The file that its containers see as /etc/resolv.conf."""
+        """The container's /etc/resolv.conf."""
         return self.dns.resolv_conf
 
     @property
     def gateway_endpoint(self) -> Endpoint | None:
-        """The endpoint whose gateway is the IPv4 default route."""
+        """The endpoint that provides the IPv4 default route."""
         return self.gateway_endpoints[0]
 
     @property
     def gateway_endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
-        """The endpoints that give the IPv4 and the IPv6 default route."""
+        """The endpoints that provide the IPv4 and the IPv6 default route."""
         return gateway_endpoints(self.endpoints, self.controller.profile)
 
     @property
     def has_external_access(self) -> bool:
-        """Whether anything leads out of it (moby: `hasExternalAccess`)."""
+        """Whether it has a route to the outside (moby `hasExternalAccess`)."""
         return any(
             not e.network.internal
             and not e.network.is_special
@@ -119,11 +119,11 @@ class Sandbox:
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
 
     def endpoint_on(self, network_id: str) -> Endpoint | None:
-        """Give its endpoint on a network, or `None`."""
+        """Return its endpoint on a network, or `None`."""
         return next((e for e in self.endpoints if e.network.id == network_id), None)
 
     def context(self, *, with_namespace: bool = True) -> SandboxContext:
-        """Give what drivers may know of it; without `with_namespace` an interface is made on the host and moved."""
+        """Return a driver's view of it. Without `with_namespace` an interface is created on the host and moved."""
         options = self.options
         return SandboxContext(
             sandbox_id=self.id,
@@ -155,7 +155,7 @@ class Sandbox:
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
-        """Make the namespace now, and plug in what has joined, in order (26.1: once the task exists)."""
+        """Create the namespace now, and attach the joined endpoints in order (26.1: once the task exists)."""
         if self.osl is not None:
             return
         self._make_namespace()
@@ -185,19 +185,19 @@ class Sandbox:
             self._set_up_service(endpoint)
 
     def _release_disabled_ipv6(self, endpoint: Endpoint, osl: OslNamespace) -> None:
-        """Release the IPv6 address of an endpoint whose own sysctls have removed it from the interface (29.x)."""
+        """Release the IPv6 address of an endpoint if the endpoint's sysctls removed it from the interface (29.x)."""
         if endpoint.ipv6 is None or not self.controller.profile.sysctl_disabled_ipv6_is_released:
             return
         device = osl.interfaces[endpoint.id].device
         if all(assigned.address != endpoint.ipv6[0] for assigned in device.addresses):
             self.dns.remove_host_address(endpoint.ipv6[0])
             endpoint.release_ipv6()
-            # Endpoints are ordered by what leads out of them, which is less now.
+            # Its position depends on its gateways, which are fewer now.
             self.endpoints.remove(endpoint)
             self._insert(endpoint)
 
     def _set_up_service(self, endpoint: Endpoint) -> None:
-        """Prepare for what comes to the endpoint as a task of a service: published ports, its virtual address."""
+        """Configure the sandbox for an endpoint of a service's task: published ports and virtual address."""
         service, namespace = endpoint.options.service, self.namespace
         if service is None or endpoint.ipv4 is None or namespace is None:
             return
@@ -209,7 +209,10 @@ class Sandbox:
     # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
 
     def add(self, endpoint: Endpoint) -> None:
-        """Take an endpoint in, with all that follows from it. If it raises, `remove` undoes what was done."""
+        """Add an endpoint, with its interface, routes, file entries, names and ports.
+
+        After an error, `remove` reverts it.
+        """
         profile = self.controller.profile
         self._insert(endpoint)
         self.dns.add_host_lines(endpoint)
@@ -218,7 +221,7 @@ class Sandbox:
         if profile.dns_records_at == "join":
             endpoint.network.add_records(endpoint)
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
-            # It never leads out, nor changes what does.
+            # A load-balancer endpoint is never a gateway.
             return
         if endpoint.network.name == GATEWAY_NETWORK:
             self._program_ports()
@@ -234,7 +237,10 @@ class Sandbox:
         insort(self.endpoints, endpoint, key=lambda joined: order_key(joined, profile))
 
     def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
-        """Take an endpoint out, as far as it is in; with `leaves` its driver is told before its interface goes."""
+        """Remove an endpoint, as far as it was added.
+
+        With `leaves` its driver detaches it before its interface is removed.
+        """
         if endpoint not in self.endpoints:
             return
         self.endpoints.remove(endpoint)
@@ -254,9 +260,9 @@ class Sandbox:
             endpoint.network.remove_records(endpoint)
 
     def endpoint_left(self, endpoint: Endpoint) -> None:
-        """Let the ports move to another endpoint, and docker_gwbridge step in or out, after one has left.
+        """Move published ports to another endpoint, and attach or detach docker_gwbridge, after an endpoint left.
 
-        What goes wrong now is only logged: the endpoint has left (moby `Endpoint.sbLeave`).
+        Errors are only logged: the endpoint has left (moby `Endpoint.sbLeave`).
         """
         if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
             return
@@ -272,9 +278,10 @@ class Sandbox:
             self.controller.log.append(error.message)
 
     def gateway_network_left(self) -> None:
-        """Attach docker_gwbridge anew if it was left by itself and nothing else leads out.
+        """Attach docker_gwbridge again, if it was disconnected and no other network provides a default route.
 
-        Raises `SystemFault` where the endpoint that left, which is not deleted yet, has the name that the new one needs.
+        Raises `SystemFault` if the new endpoint's name is still in use by the one that left, which is not deleted
+        yet.
         """
         profile = self.controller.profile
         if self.is_deleting or not needs_gateway_network(self.endpoints, profile):
@@ -299,7 +306,7 @@ class Sandbox:
             self.osl.set_gateway(family, gateway, endpoint.id if has_route else None)
 
     def _program_ports(self) -> None:
-        """Publish the ports on the gateway endpoints. What loses them goes first, so that ports can move."""
+        """Publish the ports on the gateway endpoints. Others are unpublished first, so that ports can move."""
         first4, first6 = self.gateway_endpoints
         gateway4 = first4.id if first4 is not None else ""
         gateway6 = first6.id if first6 is not None else ""
@@ -352,7 +359,7 @@ class Sandbox:
     # --- services ------------------------------------------------------------------------------------------------
 
     def enable_service(self) -> None:
-        """Tell the swarm of each endpoint by its names, and let it take its share of its service's load.
+        """Publish each endpoint's names in the swarm, and add it to its service's load balancers.
 
         Raises `SystemFault` in libnetwork's words; the sandbox is then disabled.
         """
@@ -371,7 +378,7 @@ class Sandbox:
             endpoint.is_service_enabled = True
 
     def disable_service(self) -> None:
-        """Take each endpoint's share of the load and its names back; it can still be reached."""
+        """Remove each endpoint from its service's load balancers. Established connections continue."""
         for endpoint in self.endpoints:
             if not endpoint.is_service_enabled:
                 continue
@@ -383,23 +390,23 @@ class Sandbox:
     # --- names ---------------------------------------------------------------------------------------------------
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Look a name up as the embedded resolver does; `None` where it is to be forwarded."""
+        """Look a name up as the embedded resolver does. Returns `None` if the query is to be forwarded."""
         return self.dns.resolve_name(name, family)
 
     def resolve_address(self, address: Address) -> str | None:
-        """Give the name of an address, `<name>.<network>`, or `None`."""
+        """Return the name of an address, `<name>.<network>`, or `None`."""
         return self.dns.resolve_address(address)
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:
-        """Give the /etc/hosts lines of a linked container its new address."""
+        """Change the address of a linked container in /etc/hosts."""
         self.dns.update_hosts_entry(hostname, address)
 
-    # --- its end -------------------------------------------------------------------------------------------------
+    # --- deletion --------------------------------------------------------------------------------------------------
 
     def delete(self) -> None:
-        """Leave and delete every endpoint, then give the namespace up.
+        """Leave and delete every endpoint, then release the namespace.
 
-        The namespace itself lives on while a process of another container is in it.
+        The namespace is destroyed only if no process of another container is in it.
         """
         self.is_deleting = True
         self.dns.stop()

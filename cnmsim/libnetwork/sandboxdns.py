@@ -1,4 +1,4 @@
-"""The names of a sandbox: its /etc/hosts, its /etc/resolv.conf, and the lookups of its embedded resolver.
+"""Name resolution of a sandbox: its /etc/hosts, its /etc/resolv.conf, and the lookups of its embedded resolver.
 
 Source: moby `daemon/libnetwork/{sandbox_dns_unix,sandbox}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
 """
@@ -28,7 +28,10 @@ _HOSTS_PATH = "/etc/hosts"
 
 @define(eq=False)
 class SandboxDns:
-    """Files and lookups of one sandbox. `resolver` is there once an endpoint wanted it, until the sandbox goes."""
+    """Files and lookups of one sandbox.
+
+    `resolver` runs from the first endpoint that needs it until the sandbox is deleted.
+    """
 
     sandbox: Sandbox = field(repr=False)
     hosts_file: File = field(factory=File)
@@ -39,7 +42,7 @@ class SandboxDns:
     # --- files ---------------------------------------------------------------------------------------------------
 
     def build_files(self) -> None:
-        """Write both files as a sandbox has them before any endpoint joins."""
+        """Write both files as they are before any endpoint joins."""
         options = self.sandbox.options
         if options.use_host_namespace and not options.extra_hosts:
             self.hosts_file.content = self._host_text(_HOSTS_PATH).encode()
@@ -77,7 +80,7 @@ class SandboxDns:
         return built
 
     def add_host_lines(self, endpoint: Endpoint) -> None:
-        """Add the lines of an endpoint's addresses. Ingress and docker_gwbridge have none."""
+        """Add the lines of an endpoint's addresses, except on ingress and docker_gwbridge."""
         network, options = endpoint.network, self.sandbox.options
         if network.ingress or network.name == GATEWAY_NETWORK or options.use_host_namespace:
             return
@@ -87,11 +90,11 @@ class SandboxDns:
         records = etchosts.own_records(addresses, options.hostname, options.domainname)
         self._set_hosts(etchosts.add_records(self._hosts_text(), records))
         if endpoint.ipv6 is not None and self.resolver is None and not network.is_special:
-            # IPv6 name servers of the host count only for a container that has IPv6.
+            # The host's IPv6 name servers are kept only in containers with IPv6.
             self._write_resolv_conf(ResolvMode.LEGACY)
 
     def remove_host_lines(self, endpoint: Endpoint) -> None:
-        """Take the lines of an endpoint out again."""
+        """Remove the lines of an endpoint."""
         addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
         if not addresses or self.sandbox.options.use_host_namespace:
             return
@@ -105,7 +108,7 @@ class SandboxDns:
         self._set_hosts(etchosts.remove_endpoint(self.sandbox.controller.profile, self._hosts_text(), [address]))
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:
-        """Give the lines whose first name is `hostname` a new address: a linked container has restarted."""
+        """Change the address of the lines whose first name is `hostname`: a linked container has restarted."""
         self._set_hosts(etchosts.update_address(self._hosts_text(), parse_ip(address), hostname))
 
     def _hosts_text(self) -> str:
@@ -117,7 +120,7 @@ class SandboxDns:
     # --- the resolver --------------------------------------------------------------------------------------------
 
     def start_resolver(self) -> None:
-        """Start the embedded resolver, once, and have resolv.conf name it."""
+        """Start the embedded resolver, unless it is running, and put it into resolv.conf."""
         controller, namespace = self.sandbox.controller, self.sandbox.namespace
         if self.resolver is not None or namespace is None:
             return
@@ -139,7 +142,7 @@ class SandboxDns:
         self.resolver = resolver
 
     def restore_point(self) -> Callable[[], None]:
-        """Give what puts files and resolver back as they are now, should a join fail."""
+        """Return a function that restores files and resolver to their present state, in case a join fails."""
         files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
         guard, resolver = copy(self._guard), self.resolver
 
@@ -162,9 +165,9 @@ class SandboxDns:
     # --- lookups -------------------------------------------------------------------------------------------------
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Give the addresses of a name, [] if it is known without any of that family, `None` if it is to be forwarded.
+        """Return the addresses of a name; [] if it has none of that family, `None` if the query is to be forwarded.
 
-        Links of an endpoint are looked at before ordinary names; `a.b` may also be the name `a` on the network `b`.
+        Links are looked up before other names. `a.b` may also be the name `a` on the network `b`.
         """
         for candidate, network_name in _candidates(name.removesuffix(".")):
             for through_links in (True, False):
@@ -197,7 +200,7 @@ class SandboxDns:
         return None
 
     def _in_order(self) -> list[Endpoint]:
-        """Give the endpoints in the order names are looked up: on a node of a swarm its networks first, then ingress."""
+        """Return the endpoints in order of lookup. On a swarm node its swarm networks come first, then ingress."""
         endpoints = self.sandbox.endpoints
         if not self.sandbox.controller.is_swarm_node:
             return endpoints
@@ -206,7 +209,7 @@ class SandboxDns:
         )
 
     def resolve_address(self, address: Address) -> str | None:
-        """Give the name of an address, `<name>.<network>`, from the first network that knows it."""
+        """Return the name of an address, `<name>.<network>`, from the first network that has it."""
         for endpoint in self.sandbox.endpoints:
             name = endpoint.network.records.reverse(address)
             if name is not None:
@@ -215,7 +218,7 @@ class SandboxDns:
 
 
 def _candidates(name: str) -> Iterator[tuple[str, str]]:
-    """Give the name on any network, then its beginnings on the network named by the rest, from the right."""
+    """Yield the name on any network, then each of its prefixes on the network named by the rest, from the right."""
     yield name, ""
     at = name.rfind(".")
     while at > 0:

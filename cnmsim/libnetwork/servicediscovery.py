@@ -1,6 +1,6 @@
-"""Service discovery on one node: which names stand for the tasks of services, and which tasks share their load.
+"""Service discovery on one node: the DNS names of services and tasks, and the backends of load balancers.
 
-Every node that has a network keeps the names of all its endpoints, on all nodes. Source: moby
+Every node attached to a network keeps the names of all its endpoints on all nodes. Source: moby
 `daemon/libnetwork/{service,service_common}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
 """
 
@@ -29,15 +29,15 @@ FIRST_MARK = 256
 
 @define(eq=False)
 class ServiceOnNetwork:
-    """A service on one network: where its load goes. `mark` is the firewall mark of packets to it."""
+    """A service on one network, with its backends. `mark` is the firewall mark of packets to it."""
 
     service: Service
     virtual_ip: Address | None
     mark: int
-    #: By the endpoint's id, one each.
+    #: One record per endpoint id.
     backends: InternedMultiMap[str, EndpointRecord]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
-    #: What the network's load-balancer sandbox is to balance; nothing without a virtual address.
+    #: The load balancer in the network's sandbox; `None` without a virtual address.
     load_balancer: LoadBalancer | None = field(init=False)
 
     @load_balancer.default
@@ -48,7 +48,7 @@ class ServiceOnNetwork:
 
 @define(eq=False)
 class Service:
-    """A service as this node knows it; its tasks with other ports on the ingress network count as another one."""
+    """A service on this node. Tasks with different ports on the ingress network belong to separate ones."""
 
     id: str
     name: str
@@ -59,14 +59,14 @@ class Service:
 
 @define(eq=False)
 class ServiceDiscovery:
-    """The services that one controller's networks know."""
+    """The services on one controller's networks."""
 
     controller: Controller = field(repr=False)
     services: dict[tuple[str, tuple[PortConfig, ...]], Service] = field(factory=dict, init=False)
     _next_mark: int = field(default=FIRST_MARK, init=False)
 
     def mark_of(self, service_id: str, network_id: str, ports: tuple[PortConfig, ...]) -> int:
-        """Give the mark of a service's load balancer on a network, 0 if there is none (`LocalLBIndex`)."""
+        """Return the mark of a service's load balancer on a network, 0 if there is none (`LocalLBIndex`)."""
         service = self.services.get((service_id, ports))
         binding = service.networks.get(network_id) if service is not None else None
         return binding.mark if binding is not None else 0
@@ -78,16 +78,16 @@ class ServiceDiscovery:
     # --- endpoints -----------------------------------------------------------------------------------------------
 
     def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-        """Let an endpoint be found, and give it its share of its service's load."""
+        """Add the names of an endpoint, and add it to its service's load balancer."""
         if record.service_id:
             self._add_binding(network, endpoint_id, record)
         else:
             _add_container_records(network, endpoint_id, record)
 
     def remove(self, network_id: str, endpoint_id: str, record: EndpointRecord, *, fully: bool) -> None:
-        """Let an endpoint be found no more. Unless `fully`, it still serves the connections it has.
+        """Remove the names of an endpoint, and remove it from its service's load balancer.
 
-        Its network may be gone already.
+        Unless `fully`, it keeps serving its established connections. The network may be deleted already.
         """
         network = self.controller.network_by_id(network_id)
         if record.service_id:
@@ -96,11 +96,11 @@ class ServiceDiscovery:
             _remove_container_records(network, endpoint_id, record)
 
     def forget_network(self, network: Network) -> None:
-        """Drop the names of a network that is deleted."""
+        """Remove the names of a deleted network."""
         network.records.clear()
 
     def clear(self) -> None:
-        """Drop every service and all names of the swarm's networks: this node leaves the swarm."""
+        """Remove every service and all names of swarm networks: this node leaves the swarm."""
         for service in list(self.services.values()):
             for network_id, binding in list(service.networks.items()):
                 for endpoint_id, backend in binding.backends.items():
@@ -168,7 +168,7 @@ class ServiceDiscovery:
             binding.backends.pop(endpoint_id)
         else:
             is_same = record.endpoint_ip == backend.endpoint_ip and record.aliases == backend.aliases
-            # What was told is one object for all nodes.
+            # The record of the message is one object for all nodes.
             disabled = record if record.is_disabled and is_same else evolve(backend, is_disabled=True)
             binding.backends.set(endpoint_id, disabled)
         is_last = not binding.backends
@@ -177,7 +177,7 @@ class ServiceDiscovery:
         service.endpoints_by_address.discard(record.endpoint_ip, endpoint_id)
         is_shared = record.endpoint_ip in service.endpoints_by_address
         if not is_shared:
-            # While another endpoint has the address, it is that one's share.
+            # While another endpoint has the address, the backend belongs to that one.
             self._remove_from_balancer(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
         if network is not None:
             self._remove_all_records(network, endpoint_id, record, with_service=is_last, is_shared=is_shared)
@@ -216,7 +216,7 @@ class ServiceDiscovery:
         binding: ServiceOnNetwork,
         change: Callable[[LoadBalancerSandbox, LoadBalancer], None],
     ) -> None:
-        """Change what the network's load-balancer sandbox does. What goes wrong there is only logged, as in the daemon."""
+        """Apply a change to the network's load-balancer sandbox. Errors are only logged, as in the daemon."""
         sandbox, balancer = network.balancer, binding.load_balancer
         if sandbox is None or balancer is None:
             return
@@ -244,7 +244,7 @@ def _remove_container_records(network: Network, endpoint_id: str, record: Endpoi
 def _count_aliases(
     network: Network | None, binding: ServiceOnNetwork, before: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Keep an alias of the virtual address as long as some backend claims it; one claims other aliases than before."""
+    """Keep an alias of the virtual address while a backend has it. One backend changes its aliases from `before`."""
     vip = binding.virtual_ip
     if vip is None:
         return
@@ -264,7 +264,7 @@ def _count_aliases(
 
 
 def _add_records(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
-    """Add names to a network's records. Ingress keeps no names."""
+    """Add names to a network's records, except on ingress."""
     if not network.options.ingress:
         add = network.records.add
         for name in names:

@@ -1,4 +1,4 @@
-"""What a node tells the others of an endpoint: its names, its service, its address (moby `libnetwork/agent.proto`)."""
+"""The table entry that nodes exchange for an endpoint: names, service, addresses (moby `libnetwork/agent.proto`)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def ingress_ports(service: ServiceBinding) -> tuple[PortConfig, ...]:
-    """Give the ports a service publishes by the routing mesh."""
+    """Return the ports that a service publishes in the routing mesh."""
     return tuple(port for port in service.ports if port.publish_mode == "ingress")
 
 
 @frozen
 class EndpointRecord:
-    """An endpoint of the swarm. One without `service_id` is of a container that was only attached.
+    """An endpoint of the swarm. Without `service_id` it belongs to a container that is not a task.
 
-    `name` is its first name, `task_aliases` the others; `aliases` are names of the service. `is_disabled` says that it
-    takes no new connections of its service any more.
+    `name` is its first name, `task_aliases` are the others; `aliases` are names of the service. With `is_disabled` it
+    gets no new connections of its service.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EndpointRecord:
     is_disabled: bool = False
 
     def __len__(self) -> int:
-        """Tell how many bytes its protobuf encoding takes."""
+        """Return the length of the protobuf encoding."""
         length = sum([text_field(len(text)) for text in (self.name, self.service_name, self.service_id)])
         length += sum([bytes_field(len(text)) for text in (*self.aliases, *self.task_aliases)])
         length += bytes_field(len(format_ip(self.endpoint_ip))) + sum(
@@ -51,11 +51,14 @@ class EndpointRecord:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The names it shares with the service's other tasks; without a virtual address the service's own are among them."""
+        """The names that it shares with the service's other tasks.
+
+        Without a virtual address the service's own are among them.
+        """
         return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
 
     def is_equivalent(self, other: EndpointRecord) -> bool:
-        """Tell whether the two differ in nothing but `is_disabled`."""
+        """Return True if the two differ at most in `is_disabled`."""
         return (
             (self.name, self.service_name, self.service_id, self.virtual_ip, self.endpoint_ip)
             == (other.name, other.service_name, other.service_id, other.virtual_ip, other.endpoint_ip)

@@ -1,6 +1,6 @@
-"""What the macvlan and ipvlan drivers share: endpoints that are children of a parent interface.
+"""The common part of the macvlan and ipvlan drivers: endpoints that are child devices of a parent interface.
 
-The two differ in how networks share a parent, in what a child is, and in the way out of it. Source: moby
+The two differ in how networks share a parent, in the kind of child, and in its default routes. Source: moby
 `daemon/libnetwork/drivers/{macvlan,ipvlan}` (docker-v29.7.2), `libnetwork/drivers/` of v26.1.5 and v28.5.2.
 """
 
@@ -35,11 +35,11 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class ChildOptions(Protocol):
-    """The options of a network, as its driver read them: `parent` is "" where none was given."""
+    """The parsed options of a network. `parent` is "" if none was given."""
 
     @property
     def parent(self) -> str:
-        """The interface on the host that the network is on."""
+        """The host's interface that the network uses."""
 
 
 OptionsT = TypeVar("OptionsT", bound=ChildOptions)
@@ -47,7 +47,7 @@ OptionsT = TypeVar("OptionsT", bound=ChildOptions)
 
 @define
 class ChildEndpoint:
-    """One endpoint. `source_name` is the name its device had on the host, "" before it joined."""
+    """One endpoint. `source_name` is its device's name on the host, "" before it joins."""
 
     id: str
     ipv4: tuple[Address, int] | None
@@ -59,7 +59,7 @@ class ChildEndpoint:
 
 @define
 class ChildNetwork(Generic[OptionsT]):
-    """One network. `parent` is the interface it is on, `created_parent` whether a driver made that interface."""
+    """One network. `parent` is its interface; `created_parent` says whether a driver created that interface."""
 
     request: NetworkRequest
     options: OptionsT
@@ -71,7 +71,7 @@ class ChildNetwork(Generic[OptionsT]):
 
 @define(eq=False)
 class ChildDriver(ABC, Generic[OptionsT]):
-    """A driver whose endpoints are devices on a parent interface of the host; it never publishes ports."""
+    """A driver whose endpoints are devices on a parent interface of the host. It publishes no ports."""
 
     machine: Machine
     profile: Profile
@@ -81,39 +81,39 @@ class ChildDriver(ABC, Generic[OptionsT]):
     capability: Capability = field(default=Capability(LOCAL_SCOPE, GLOBAL_SCOPE), init=False)
     _networks: dict[str, ChildNetwork[OptionsT]] = field(factory=dict, init=False)
 
-    # --- what the two drivers decide -----------------------------------------------------------------------------
+    # --- implemented by the two drivers ----------------------------------------------------------------------------
 
     @abstractmethod
     def _read(self, options: dict[str, str]) -> OptionsT:
-        """Read the network's options. Raises `SystemFault` in the driver's words."""
+        """Parse the network's options. Raises `SystemFault` in the driver's words."""
 
     @abstractmethod
     def _check_parent(self, network_id: str, parent: str, options: OptionsT) -> None:
-        """Raise `SystemFault` if another network keeps this one off the parent."""
+        """Raise `SystemFault` if another network prevents this one from using the parent."""
 
     @abstractmethod
     def _make_child(self, name: str, parent: Device, options: OptionsT) -> Device:
-        """Make the device of an endpoint. Raises `OSError`."""
+        """Create the device of an endpoint. Raises `OSError`."""
 
     @abstractmethod
     def _choose_mac(self, interface: EndpointInterface) -> None:
-        """Choose the MAC of an endpoint, or refuse the one asked for."""
+        """Choose the MAC address of an endpoint, or refuse the requested one."""
 
     @abstractmethod
     def _set_gateways(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
-        """Fill in the way out of a network that is not internal."""
+        """Set the gateways of an endpoint whose network is not internal."""
 
     # --- networks ------------------------------------------------------------------------------------------------
 
     def _settings(self, request: NetworkRequest) -> tuple[OptionsT, bool]:
-        """Read a network's options, and whether it is internal: also if it has no parent."""
+        """Parse a network's options, and return whether it is internal. A network without a parent is."""
         options = self._read(dict(request.options))
         if options.parent == "lo":
             raise SystemFault(f"loopback interface is not a valid {self.name} parent link")
         return options, request.internal or not options.parent
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Find or make the parent of a network. Raises an `EngineError` in the driver's words."""
+        """Find or create the parent of a network. Raises an `EngineError` in the driver's words."""
         self._check_pools(request)
         options, internal = self._settings(request)
         parent = options.parent or dummy_name(self.dummy_prefix, request.id)
@@ -141,11 +141,11 @@ class ChildDriver(ABC, Generic[OptionsT]):
                 raise kind(f"ipv{family} pool is empty")
 
     def _is_created_parent(self, parent: str) -> bool:
-        """Tell whether an existing parent was made for another network of this driver, and goes with the last one."""
+        """Return True if the existing parent was created for another network of this driver."""
         return any(other.parent == parent and other.created_parent for other in self._networks.values())
 
     def delete_network(self, network_id: str) -> None:
-        """Forget a network; a parent that was made for it goes with the last network on it."""
+        """Delete a network. A parent that the driver created is deleted with the last network on it."""
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._drop(network, endpoint)
@@ -164,7 +164,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Take note of an endpoint. Ports that are to be published or exposed are logged and left at that."""
+        """Register an endpoint. Requests to publish or expose ports are logged and ignored."""
         network = self._network(network_id)
         self._choose_mac(interface)
         endpoint = ChildEndpoint(endpoint_id, interface.ipv4, interface.ipv6, options)
@@ -175,7 +175,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         network.endpoints[endpoint_id] = endpoint
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the endpoint's device, wherever it is."""
+        """Delete the endpoint and its device, wherever that is."""
         network = self._network(network_id)
         self._drop(network, self._endpoint(network, endpoint_id))
 
@@ -193,14 +193,14 @@ class ChildDriver(ABC, Generic[OptionsT]):
             raise SystemFault(f"could not find endpoint with id {endpoint_id}") from None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Tell nothing beyond what the endpoint's interface tells."""
+        """Return nothing: the endpoint's interface says it all."""
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
     # --- joining -------------------------------------------------------------------------------------------------
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Make the child on the host, to be moved into the sandbox. Raises `SystemFault` in the driver's words."""
+        """Create the child on the host, to be moved into the sandbox. Raises `SystemFault` in the driver's words."""
         del sandbox
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
@@ -230,7 +230,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the child, which is back on the host by now."""
+        """Delete the child, which has been moved back to the host."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         device = endpoint.device
@@ -240,7 +240,10 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @staticmethod
     def _use_gateways(network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
-        """Lead out by the gateways of the endpoint's subnets; without one it counts as leading out all the same."""
+        """Use the gateways of the endpoint's subnets.
+
+        Without one, the endpoint still counts as having a default route.
+        """
         for family, own, pools in (
             (4, endpoint.ipv4, network.request.ipv4),
             (6, endpoint.ipv6, network.request.ipv6),

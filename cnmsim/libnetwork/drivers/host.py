@@ -9,6 +9,6 @@ from cnmsim.libnetwork.drivers.null import NullDriver
 
 @define(eq=False)
 class HostDriver(NullDriver):
-    """A driver with nothing to connect, for its sandboxes are the host. Of its networks there is one, and it stays."""
+    """The host driver: its sandboxes share the host's namespace. It has one network, which cannot be deleted."""
 
     name: str = field(default="host", init=False)

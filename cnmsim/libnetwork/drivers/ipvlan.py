@@ -1,4 +1,4 @@
-"""The ipvlan driver: containers with addresses of their own behind the MAC of an interface of the host.
+"""The ipvlan driver: containers with IP addresses of their own that share the MAC address of a host interface.
 
 Source: moby `daemon/libnetwork/drivers/ipvlan` (docker-v29.7.2), `libnetwork/drivers/ipvlan` of v26.1.5 and v28.5.2.
 """
@@ -23,7 +23,7 @@ _OLDEST_KERNEL = (4, 2)
 
 @frozen
 class IpvlanOptions:
-    """The options of an ipvlan network; all others are ignored."""
+    """The parsed options of an ipvlan network. Unknown ones are ignored."""
 
     parent: str
     mode: IpvlanMode
@@ -31,7 +31,7 @@ class IpvlanOptions:
 
     @property
     def is_routed(self) -> bool:
-        """Whether the host routes for the containers, in the modes l3 and l3s."""
+        """Whether the host routes for the containers: modes l3 and l3s."""
         return self.mode is not IpvlanMode.L2
 
 
@@ -43,7 +43,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     dummy_prefix: str = field(default="di", init=False)
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Find or make the parent of a network. Raises an `EngineError` in the driver's words."""
+        """Find or create the parent of a network. Raises an `EngineError` in the driver's words."""
         version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
         if version[:2] < _OLDEST_KERNEL:
             running = ".".join(map(str, version))
@@ -53,7 +53,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
         super().create_network(request)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Tell that routed and internal networks need no gateway, and from 29 on no network does."""
+        """Skip the gateway of routed and internal networks, and from 29 on of all."""
         options, internal = self._settings(request)
         skip = options.is_routed or internal or self.profile.macvlan_skips_gateway
         return skip, skip

@@ -1,6 +1,7 @@
-"""The macvlan driver: containers as further stations, with MACs of their own, on an interface of the host.
+"""The macvlan driver: containers with MAC addresses of their own on a host interface.
 
-Source: moby `daemon/libnetwork/drivers/macvlan` (docker-v29.7.2), `libnetwork/drivers/macvlan` of v26.1.5 and v28.5.2.
+Source: moby `daemon/libnetwork/drivers/macvlan` (docker-v29.7.2), `libnetwork/drivers/macvlan` of v26.1.5 and
+v28.5.2.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PARENT, MODE = "parent", "macvlan_mode"
 
 @frozen
 class MacvlanOptions:
-    """The options of a macvlan network; all others are ignored."""
+    """The parsed options of a macvlan network. Unknown ones are ignored."""
 
     parent: str
     mode: MacvlanMode
@@ -34,7 +35,7 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
     dummy_prefix: str = field(default="dm", init=False)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Tell that an internal network needs no gateway, and from 29 on no network does."""
+        """Skip the gateway of internal networks, and from 29 on of all."""
         _, internal = self._settings(request)
         skip = internal or self.profile.macvlan_skips_gateway
         return skip, skip

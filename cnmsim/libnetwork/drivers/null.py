@@ -1,4 +1,4 @@
-"""The null driver: a sandbox with loopback and nothing else (moby `daemon/libnetwork/drivers/null`)."""
+"""The null driver: a sandbox with nothing but its loopback device (moby `daemon/libnetwork/drivers/null`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnmsim.libnetwork.options import EndpointOptions
 
 @define(eq=False)
 class NullDriver:
-    """A driver that connects nothing. Of its networks there is one, and it stays."""
+    """A driver that connects nothing. It has one network, which cannot be deleted."""
 
     name: str = field(default="null", init=False)
     capability: Capability = field(factory=Capability, init=False)
@@ -21,13 +21,13 @@ class NullDriver:
     _network_id: str = field(default="", init=False)
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Take note of the network. Raises `Forbidden` for a second one."""
+        """Register the network. Raises `Forbidden` for a second one."""
         if self._network_id:
             raise Forbidden(f'only one instance of "{self.name}" network is allowed')
         self._network_id = request.id
 
     def delete_network(self, network_id: str) -> None:
-        """Raise `Forbidden`: the network stays."""
+        """Raise `Forbidden`."""
         del network_id
         raise Forbidden(f'network of type "{self.name}" cannot be deleted')
 
@@ -40,11 +40,11 @@ class NullDriver:
         """Do nothing."""
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:  # noqa: ARG002 - none has any
-        """Tell nothing."""
+        """Return nothing."""
         return {}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Do nothing: the sandbox keeps its loopback alone."""
+        """Do nothing: the sandbox has its loopback device only."""
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Parent interfaces of macvlan and ipvlan networks: VLAN sub-interfaces and dummies that a driver makes and removes.
+"""Parent interfaces of macvlan and ipvlan networks: VLAN sub-interfaces and dummies that a driver creates.
 
 Source: moby `daemon/libnetwork/drivers/{macvlan,ipvlan}/*_setup.go` (docker-v29.7.2).
 """
@@ -19,12 +19,12 @@ _ID_LENGTH = 12
 
 
 def dummy_name(prefix: str, network_id: str) -> str:
-    """Give the name of the parent that a network without one gets: `dm-` or `di-` and the beginning of its id."""
+    """Return the parent's name of a network without one: `dm-` or `di-` and the beginning of the network's id."""
     return f"{prefix}-{network_id[:_ID_LENGTH]}"
 
 
 def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
-    """Make a dummy parent and set it up."""
+    """Create a dummy parent and set it up."""
     device = Dummy(name, random_mac(random), host.clock)
     device.txqueuelen = 0
     host.add_device(device)
@@ -32,7 +32,7 @@ def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
 
 
 def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
-    """Make the sub-interface `eth0.10` on `eth0` and set it up. Raises `SystemFault` in the driver's words."""
+    """Create the VLAN sub-interface `eth0.10` on `eth0` and set it up. Raises `SystemFault` in the driver's words."""
     parent, vid = parse_vlan(host, name)
     if not 1 <= vid <= 4094:
         raise SystemFault(f"vlan id must be between 1-4094, received: {vid}")
@@ -54,7 +54,10 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
-    """Read `eth0.10` as its interface, which must be there, and VLAN id. Raises `SystemFault` in the driver's words."""
+    """Parse `eth0.10` into its interface, which must exist, and its VLAN id.
+
+    Raises `SystemFault` in the driver's words.
+    """
     if "." not in name:
         raise SystemFault(f"invalid subinterface vlan name {name}, example formatting is eth0.10")
     parent, *rest = name.split(".")
@@ -69,7 +72,7 @@ def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
 
 
 def remove_created(host: NetworkNamespace, name: str) -> None:
-    """Remove a sub-interface or dummy that a driver made; a name that is neither is left alone."""
+    """Delete a sub-interface or dummy that a driver created. Other devices are left alone."""
     device = host.devices.get(name)
     if device is None:
         return

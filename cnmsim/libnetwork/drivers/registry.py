@@ -1,8 +1,8 @@
-"""Which network drivers there are: the built-in ones, those installed packages bring, and plugins.
+"""The registry of network drivers: built-in ones, those of installed packages, and plugins.
 
-A package brings a driver by an entry point of the group `cnmsim.drivers`: its name is the driver's, and it is called with
-a `DriverHost`. It is looked for when a network first asks for that name, and after it a plugin process of that name. To
-add a built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
+A package provides a driver by an entry point in the group `cnmsim.drivers`, with the driver's name, that is called
+with a `DriverHost`. It is looked up when a network first uses that name, before plugins are. To add a built-in
+driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """What a driver is made with.
+    """What a driver is created with.
 
-    `daemon` gives the daemon's process, which may own sockets; `log` takes what a daemon logs.
+    `daemon` returns the daemon's process, which may own sockets; `log` receives the daemon's log lines.
     """
 
     machine: Machine
@@ -71,7 +71,7 @@ BUILT_IN: Mapping[str, DriverFactory] = {
 
 @define
 class DriverRegistry:
-    """The drivers of one daemon, by name. `plugins` is where those of other processes are found."""
+    """The drivers of one daemon, by name. `plugins` finds those of other processes."""
 
     host: DriverHost
     plugins: PluginStore = field(factory=PluginStore, repr=False)
@@ -91,20 +91,20 @@ class DriverRegistry:
             self.host.log(f"error getting capability for {name} due to {error.message}")
 
     def register(self, name: str, driver: Driver) -> None:
-        """Make a driver known under a name, in place of one that had it."""
+        """Register a driver under a name, replacing one that has it."""
         self._drivers[name] = driver
 
     def names(self) -> list[str]:
-        """Give the names known by now, in the order of registration."""
+        """Return the registered names, in order of registration."""
         return list(self._drivers)
 
     def __iter__(self) -> Iterator[Driver]:
         return iter(list(self._drivers.values()))
 
     def get(self, name: str) -> Driver:
-        """Give the driver of that name, loaded if need be.
+        """Return the driver of that name, loaded on first use.
 
-        Raises `NotFound`, or `SystemFault` for a plugin that does not do what it should.
+        Raises `NotFound`, or `SystemFault` for a plugin that does not work.
         """
         known = self._drivers.get(name)
         if known is None:

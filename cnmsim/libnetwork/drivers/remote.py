@@ -1,7 +1,7 @@
-"""A network driver that is a plugin: every call goes to another process and back.
+"""The remote driver: a network driver in a plugin process.
 
-Source: moby `daemon/libnetwork/drivers/remote/driver.go` and `api/api.go` (docker-v29.7.2), `libnetwork/drivers/remote` (v26.1.5,
-v28.5.2), and what plugins were asked by a 26.1.5.
+Source: moby `daemon/libnetwork/drivers/remote/driver.go` and `api/api.go` (docker-v29.7.2),
+`libnetwork/drivers/remote` (v26.1.5, v28.5.2), and the calls that plugins received from a 26.1.5.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NODE_DISCOVERY = 1
 
 @define
 class _JoinedEndpoint:
-    """What is remembered of an endpoint while it is joined: its sandbox's options, and for which families it leads out."""
+    """The state of a joined endpoint: its sandbox's options, and for which families it is the gateway."""
 
     options: dict[str, Any]
     is_internal: bool
@@ -55,7 +55,7 @@ class _JoinedEndpoint:
 
 @define(eq=False)
 class RemoteDriver:
-    """The driver that a plugin is. Made by `connect`, when its plugin has said what it can do."""
+    """A driver backed by a plugin, created by `connect`."""
 
     name: str
     client: PluginClient
@@ -67,7 +67,7 @@ class RemoteDriver:
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteDriver:
-        """Ask a plugin what it can do. Raises `SystemFault` if it does not say, or says what makes no sense."""
+        """Query a plugin's capabilities. Raises `SystemFault` if it returns none, or invalid ones."""
         response = _call(client, "GetCapabilities", None)
         scope, connectivity = response.get("Scope", ""), response.get("ConnectivityScope", "")
         if scope not in {LOCAL_SCOPE, GLOBAL_SCOPE} or connectivity not in {"", LOCAL_SCOPE, GLOBAL_SCOPE}:
@@ -78,7 +78,7 @@ class RemoteDriver:
 
     @property
     def leaves_failed_join(self) -> bool:
-        """Whether the plugin is response to leave what it refused to join."""
+        """Whether the plugin is called to leave after a join that it refused."""
         return self.profile.failed_join_is_left
 
     def _call(self, method: str, **argument: Any) -> dict[str, Any]:
@@ -87,14 +87,14 @@ class RemoteDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Ask the plugin whether it can do without gateway addresses, if it wants to be asked."""
+        """Query the plugin, if it declares that it decides about gateway addresses."""
         if not self.checks_gateways:
             return False, False
         response = self._call("GwAllocCheck", Options=self._network_options(request))
         return response.get("SkipIPv4", False), response.get("SkipIPv6", False)
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Have the plugin make a network."""
+        """Call the plugin to create a network."""
         self._call(
             "CreateNetwork",
             NetworkID=request.id,
@@ -114,14 +114,17 @@ class RemoteDriver:
         }
 
     def delete_network(self, network_id: str) -> None:
-        """Have the plugin unmake it."""
+        """Call the plugin to delete a network."""
         self._internal.discard(network_id)
         self._call("DeleteNetwork", NetworkID=network_id)
 
     def allocate_network(
         self, network_id: str, options: Mapping[str, str], ipv4: Sequence[IpamInfo], ipv6: Sequence[IpamInfo]
     ) -> dict[str, str]:
-        """Have the plugin of a swarm's manager set a network apart; gives the options the nodes' plugins are to have."""
+        """Call the plugin of a swarm's manager to allocate a network.
+
+        Returns the options for the plugins of the nodes.
+        """
         response = self._call(
             "AllocateNetwork",
             NetworkID=network_id,
@@ -132,7 +135,7 @@ class RemoteDriver:
         return dict(response.get("Options", {}))
 
     def free_network(self, network_id: str) -> None:
-        """Have the plugin of a swarm's manager forget a network."""
+        """Call the plugin of a swarm's manager to free a network."""
         self._call("FreeNetwork", NetworkID=network_id)
 
     # --- endpoints
@@ -140,7 +143,7 @@ class RemoteDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Have the plugin make an endpoint. It may give a MAC address and addresses where there are none yet."""
+        """Call the plugin to create an endpoint. It may assign a MAC address and addresses that are still missing."""
         response = self._call(
             "CreateEndpoint",
             NetworkID=network_id,
@@ -183,18 +186,18 @@ class RemoteDriver:
         raise SystemFault(f"{text}; rolled back")
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Have the plugin unmake an endpoint."""
+        """Call the plugin to delete an endpoint."""
         self._call("DeleteEndpoint", NetworkID=network_id, EndpointID=endpoint_id)
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Give what the plugin tells of an endpoint, as `value`: none of it means anything to the engine."""
+        """Return the plugin's data about an endpoint, as `value`. The engine does not interpret it."""
         response = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
         return {"value": response.get("Value", {})}
 
     # --- joining and leaving
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Have the plugin plug an endpoint in: it names a device of the host, gateways and routes."""
+        """Call the plugin to join an endpoint. It returns a device of the host, gateways and routes."""
         options = ports(sandbox.exposed_ports, sandbox.port_bindings)
         response = self._call(
             "Join", NetworkID=network_id, EndpointID=endpoint_id, SandboxKey=sandbox.key, Options=options
@@ -208,7 +211,7 @@ class RemoteDriver:
         self._joined[endpoint_id] = _JoinedEndpoint(options, network_id in self._internal)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Have the plugin unplug it."""
+        """Call the plugin to detach an endpoint."""
         self._joined.pop(endpoint_id, None)
         self._call("Leave", NetworkID=network_id, EndpointID=endpoint_id)
 
@@ -217,7 +220,7 @@ class RemoteDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Tell the plugin if the endpoint has become one that leads out of its sandbox, or no longer is one."""
+        """Notify the plugin if the endpoint has become the gateway of its sandbox, or no longer is."""
         del sandbox
         joined = self._joined.get(endpoint_id)
         if joined is None:
@@ -245,7 +248,7 @@ class RemoteDriver:
         )
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Tell the plugin that the endpoint does not lead out any more, if it was response that it does."""
+        """Notify the plugin that the endpoint is no longer a gateway, if it was notified that it is."""
         joined = self._joined.get(endpoint_id)
         if joined is None or not any(joined.has_default_route):
             return
@@ -262,11 +265,11 @@ class RemoteDriver:
     # --- nodes of a cluster
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Tell the plugin of a node, if its networks reach further than this host."""
+        """Notify the plugin of a node, if its networks span hosts."""
         self._discover("DiscoverNew", address, is_self=is_self)
 
     def node_left(self, address: Address) -> None:
-        """Tell the plugin that a node has gone."""
+        """Notify the plugin that a node left."""
         self._discover("DiscoverDelete", address, is_self=False)
 
     def _discover(self, method: str, address: Address, *, is_self: bool) -> None:
@@ -274,7 +277,7 @@ class RemoteDriver:
             return
         text = format_ip(address)
         data = {"Address": text, "BindAddress": text if is_self else "", "Self": is_self}
-        # What a plugin has against it is only logged.
+        # Failures are only logged.
         try:
             self._call(method, DiscoveryType=_NODE_DISCOVERY, DiscoveryData=data)
         except EngineError as error:
@@ -282,7 +285,7 @@ class RemoteDriver:
 
 
 class _Modified(ValueError):
-    """The plugin changed what was given."""
+    """The plugin changed a value that was given."""
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:

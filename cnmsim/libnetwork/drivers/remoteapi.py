@@ -1,4 +1,4 @@
-"""The bodies of `NetworkDriver` calls: what is sent, and how answers are read.
+"""The request and response bodies of `NetworkDriver` calls.
 
 Source: moby `daemon/libnetwork/drivers/remote/api/api.go`, `driverapi/ipamdata.go` (docker-v29.7.2).
 """
@@ -66,7 +66,7 @@ ANSWERS = {
 
 
 def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
-    """Write pools as a plugin is response of them."""
+    """Encode pools for a plugin."""
     entries = []
     for info in infos:
         length = info.pool.length
@@ -83,7 +83,7 @@ def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
 
 
 def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
-    """Write exposed and published ports as options."""
+    """Encode exposed and published ports as options."""
     return {
         _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(port.protocol, 0), "Port": port.port} for port in exposed],
         _PORT_MAP: [
@@ -101,19 +101,19 @@ def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> 
 
 
 def endpoint_options(options: EndpointOptions) -> dict[str, Any]:
-    """Write what an endpoint is to be."""
+    """Encode an endpoint's options."""
     response = {} if options.omits_ports else ports(options.exposed_ports, options.port_bindings)
     mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
     return dict(sorted({**options.driver_opts, **response, **mac}.items()))
 
 
 def with_length(assigned: tuple[Address, int] | None) -> str:
-    """Write an address with the length of its prefix; "" for none."""
+    """Format an address with its prefix length; "" for none."""
     return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
 
 
 def read_join(response: dict[str, Any], info: JoinInfo) -> None:
-    """Read the answer to a join into `info`. Raises `ValueError` in the engine's words."""
+    """Decode the response to a join into `info`. Raises `ValueError` in the engine's words."""
     names = response.get("InterfaceName") or {}
     info.source_name = names.get("SrcName", "")
     info.destination_prefix = names.get("DstPrefix", "")
@@ -155,7 +155,7 @@ def _parse_ip(text: str) -> Address | None:
 
 
 def parse_cidr(text: str) -> tuple[Address, int]:
-    """Read an address with the length of its prefix. Raises `ValueError` in Go's words."""
+    """Parse an address with its prefix length. Raises `ValueError` in Go's words."""
     address, slash, length = text.partition("/")
     parsed = _parse_ip(address)
     fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
@@ -166,7 +166,7 @@ def parse_cidr(text: str) -> tuple[Address, int]:
 
 
 def parse_mac_address(text: str) -> Mac:
-    """Read a MAC address. Raises `ValueError` in Go's words."""
+    """Parse a MAC address. Raises `ValueError` in Go's words."""
     try:
         return parse_mac(text)
     except ValueError:

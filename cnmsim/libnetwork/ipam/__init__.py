@@ -1,4 +1,4 @@
-"""Address management: pools, subnets and the addresses in them."""
+"""IPAM: address pools, subnets and the addresses in them."""
 
 from cnmsim.libnetwork.ipam.allocator import GLOBAL_SPACE, LOCAL_SPACE, Ipam, Pool, PoolStatus
 from cnmsim.libnetwork.ipam.errors import (

@@ -1,6 +1,7 @@
-"""A sparse set of the ordinals 0..size-1: which addresses of a subnet are taken (moby `internal/addrset`, `bitmap`).
+"""A sparse set of the ordinals 0..size-1: the allocated addresses of a subnet (moby `internal/addrset`, `bitmap`).
 
-Taken ordinals are kept as runs, so that a /8 or an IPv6 /64 costs what is used of it and not what it holds.
+Ordinals are stored as runs, so that memory grows with the allocated addresses and not with the size of a /8 or an
+IPv6 /64.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from attrs import define, field
 
 @define
 class AddressSet:
-    """Ordinals that are taken, of `size` in all."""
+    """A set of allocated ordinals below `size`."""
 
     size: int
     _starts: list[int] = field(factory=list, init=False)
@@ -27,7 +28,7 @@ class AddressSet:
         return at >= 0 and ordinal <= self._ends[at]
 
     def add(self, ordinal: int) -> bool:
-        """Take one ordinal. Gives `False` if it was taken. Raises `ValueError` if it is outside the set."""
+        """Add an ordinal. Returns `False` if it is present. Raises `ValueError` if it is out of range."""
         if not 0 <= ordinal < self.size:
             raise ValueError("bit does not belong to the sequence")
         starts, ends = self._starts, self._ends
@@ -50,7 +51,7 @@ class AddressSet:
         return True
 
     def discard(self, ordinal: int) -> bool:
-        """Give one ordinal back. Gives `False` if it was not taken."""
+        """Remove an ordinal. Returns `False` if it is not present."""
         starts, ends = self._starts, self._ends
         at = bisect_right(starts, ordinal) - 1
         if at < 0 or ordinal > ends[at]:
@@ -70,13 +71,13 @@ class AddressSet:
         return True
 
     def first_free(self, low: int, high: int) -> int | None:
-        """Give the lowest ordinal of `low`..`high` (inclusive) that is not taken, or `None`."""
+        """Return the lowest ordinal of `low`..`high` (inclusive) that is not in the set, or `None`."""
         at = bisect_right(self._starts, low) - 1
         free = self._ends[at] + 1 if at >= 0 and low <= self._ends[at] else low
         return free if free <= high else None
 
     def count_between(self, low: int, high: int) -> int:
-        """Tell how many of `low`..`high` (inclusive) are taken."""
+        """Return how many of `low`..`high` (inclusive) are in the set."""
         total = 0
         for at in range(bisect_left(self._ends, low), len(self._starts)):
             if self._starts[at] > high:

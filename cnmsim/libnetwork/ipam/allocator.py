@@ -1,6 +1,6 @@
-"""The default IPAM driver: address spaces, the pools given out of them, and the addresses given out of those.
+"""The default IPAM driver: address spaces, the pools allocated from them, and the addresses allocated from pools.
 
-All ip-ranges of one subnet share one set of addresses. Source: moby `libnetwork/ipam` (v26.1.5) and
+All ip-ranges of a subnet share one set of addresses. Source: moby `libnetwork/ipam` (v26.1.5) and
 `libnetwork/ipams/defaultipam` (v28.5.2, docker-v29.7.2).
 """
 
@@ -31,9 +31,9 @@ _UINT64_MAX = (1 << 64) - 1
 
 @frozen
 class Pool:
-    """A subnet given out, or the ip-range of one; `id` names it in later calls.
+    """An allocated subnet, or an ip-range of one. `id` identifies it in later calls.
 
-    `data` is what an IPAM plugin says besides.
+    `data` is additional data of an IPAM plugin.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Pool:
 
 @frozen
 class PoolStatus:
-    """How full a pool is; both numbers stop at 2**64 - 1."""
+    """How full a pool is. Both numbers saturate at 2**64 - 1."""
 
     ips_in_use: int
     dynamic_ips_available: int
@@ -52,14 +52,14 @@ class PoolStatus:
 
 @define
 class _Subnet:
-    """A subnet that is given out: its addresses, its ip-ranges, and whether it goes with the last of them."""
+    """An allocated subnet: its addresses and ip-ranges. `auto_release`: it is released with the last ip-range."""
 
     prefix: Prefix
     taken: AddressSet
     ranges: set[Prefix] = field(factory=set)
     auto_release: bool = False
     cursor: int = 0
-    #: Addresses released that were not taken: 26.1 counts them as free ones.
+    #: Releases of addresses that were not allocated: 26.1 counts each as one more free address.
     phantom_free: int = 0
 
     @classmethod
@@ -76,7 +76,7 @@ class _Subnet:
         return cls(prefix, allocated)
 
     def bounds(self, ip_range: Prefix | None) -> tuple[int, int]:
-        """Give the first and last ordinal of an ip-range, or of the whole subnet."""
+        """Return the first and last ordinal of an ip-range, or of the whole subnet."""
         within = ip_range or self.prefix
         base = self.prefix.first_int
         return within.first_int - base, min(within.last_int - base, self.taken.size - 1)
@@ -91,9 +91,9 @@ class _AddressSpace:
 
 
 class Ipam:
-    """The IPAM of one engine, or of a swarm's manager.
+    """The IPAM driver of one engine, or of a swarm's manager.
 
-    `default_pools` replaces what local networks draw from, `global_pools` what networks of global scope draw from.
+    `default_pools` replaces the default pools of local networks, `global_pools` those of networks of global scope.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class Ipam:
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
-        """Give the names of the address spaces of local and of global networks."""
+        """Return the names of the address spaces of local and of global networks."""
         return LOCAL_SPACE, GLOBAL_SPACE
 
     def default_pools(self, family: int) -> tuple[PoolBase, ...]:
-        """Give the blocks that local networks without a subnet of their own draw from."""
+        """Return the default pools of local networks, for family 4 or 6."""
         return tuple(pool for pool in self._spaces[LOCAL_SPACE].pools if pool.base.family == family)
 
     def request_pool(
@@ -131,12 +131,12 @@ class Ipam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Give out the subnet `pool` (restricted to the ip-range `sub_pool`), or one of the defaults.
+        """Allocate the subnet `pool` (restricted to the ip-range `sub_pool`), or one from the default pools.
 
-        `exclude` holds what a default must stay clear of; a subnet the user names is not compared with it. Raises
-        `PoolOverlap`, `PoolsExhausted` or, for what cannot be read, `SystemFault`.
+        A default subnet overlaps nothing in `exclude`; a requested one is not compared with it. Raises `PoolOverlap`,
+        `PoolsExhausted` or, for invalid text, `SystemFault`.
         """
-        del options  # there are none that it knows
+        del options  # it has no options
         where = self._space(space)
         if not pool and sub_pool:
             raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
@@ -147,7 +147,10 @@ class Ipam:
         return self._request_subnet(where, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
-        """Give the size of default pool that is wanted, 0 for the default size, `None` for a particular subnet."""
+        """Return the prefix length of the default subnet to allocate: 0 for the pool's own.
+
+        `None` means that a particular subnet is requested.
+        """
         if not pool:
             return 0
         if not self.profile.pool_size_hint or sub_pool:
@@ -166,7 +169,7 @@ class Ipam:
         return Pool(f"{where.name}/{prefix}", prefix)
 
     def _choose_rotating(self, where: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        """Draw until a subnet is clear of the host's; what was drawn before stays drawn for the cursor."""
+        """Choose a subnet that overlaps nothing of the host. Rejected ones advance the cursor too."""
         assert where.rotating is not None
         held = list(where.subnets)
         while True:
@@ -222,9 +225,9 @@ class Ipam:
         raise errors.bad_pool_request(space, pool, sub_pool, cause)
 
     def release_pool(self, pool_id: str) -> None:
-        """Take a pool back. A subnet stays while ip-ranges of it are given out.
+        """Release a pool. A subnet remains allocated while ip-ranges of it are.
 
-        Raises `InvalidParameter` if it is not given out.
+        Raises `InvalidParameter` if it is not allocated.
         """
         where, prefix, ip_range = self._parse_id(pool_id)
         subnet = where.subnets.get(prefix)
@@ -245,11 +248,11 @@ class Ipam:
         serial: bool = False,
         options: Mapping[str, str] | None = None,
     ) -> tuple[Address, int]:
-        """Give out an address and the length of its subnet's prefix.
+        """Allocate an address. Returns it with the prefix length of its subnet.
 
-        A particular `address` may lie anywhere in the subnet. Otherwise it is the lowest free one of the ip-range
-        (or the subnet), or with `serial` the next free one after the last given out so. Raises
-        `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
+        A requested `address` may be anywhere in the subnet. Otherwise it is the lowest free one of the ip-range (or
+        subnet) or, with `serial`, the next free one after the last allocated so. Raises `AddressOutOfRange`,
+        `AddressInUse` or `NoAvailableAddresses`.
         """
         del options
         subnet, ip_range = self._find(pool_id)
@@ -285,7 +288,7 @@ class Ipam:
         return ordinal
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Take an address back; one that was not given out is no error. Raises `AddressOutOfRange`."""
+        """Release an address. One that is not allocated is ignored. Raises `AddressOutOfRange`."""
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:
             raise errors.address_out_of_range()
@@ -293,7 +296,7 @@ class Ipam:
             subnet.phantom_free += 1
 
     def status(self, pool_id: str) -> PoolStatus:
-        """Tell how full a pool is, as `network inspect` of 29 does."""
+        """Return how full a pool is, as `network inspect` of 29 shows it."""
         subnet, ip_range = self._find(pool_id)
         low, high = subnet.bounds(ip_range)
         free = high - low + 1 - subnet.taken.count_between(low, high)

@@ -1,4 +1,4 @@
-"""The null IPAM driver: a pool that is everything, and no addresses (moby `ipams/null`)."""
+"""The null IPAM driver: one pool, without addresses (moby `ipams/null`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NULL_POOL = Pool("null/0.0.0.0/0", Prefix.parse("0.0.0.0/0"))
 
 
 class NullIpam:
-    """Gives out one pool without addresses."""
+    """An IPAM driver that allocates one pool without addresses."""
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
-        """Give the name of its address space, twice."""
+        """Return the name of its address space, twice."""
         return "null", "null"
 
     @staticmethod
@@ -29,7 +29,7 @@ class NullIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Give out the pool. Raises `InvalidParameter` for a particular subnet, ip-range, space or IPv6."""
+        """Return the pool. Raises `InvalidParameter` for a requested subnet, ip-range, other space or IPv6."""
         del exclude, options
         if space != "null":
             raise InvalidParameter(f"unknown address space: {space}")
@@ -43,14 +43,14 @@ class NullIpam:
 
     @staticmethod
     def release_pool(pool_id: str) -> None:
-        """Do nothing, for the pool there is."""
+        """Do nothing, if it is the pool."""
         _check(pool_id)
 
     @staticmethod
     def request_address(
         pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> None:
-        """Give out no address."""
+        """Return no address."""
         del address, options
         _check(pool_id)
 

@@ -1,6 +1,6 @@
-"""The pools networks get their subnets from when the user names none, and how one of them is chosen.
+"""The default address pools, and the choice of a subnet from them.
 
-Up to 26.1 a cursor walks a fixed list; since 27.0 the lowest gap that fits is taken (moby `libnetwork/ipamutils`,
+Up to 26.1 a cursor walks a fixed list; since 27.0 the lowest gap that fits is used (moby `libnetwork/ipamutils`,
 `libnetwork/ipam/allocator.go` v26.1.5, `ipams/defaultipam/address_space.go` v28.5.2 and docker-v29.7.2).
 """
 
@@ -20,16 +20,16 @@ from cnmsim.libnetwork.profile import Profile
 
 @frozen
 class PoolBase:
-    """A block of addresses that is cut into subnets of `size` (a prefix length)."""
+    """An address block that is divided into subnets of `size` (a prefix length)."""
 
     base: Prefix
     size: int
 
     @classmethod
     def parse(cls, base: str, size: int) -> PoolBase:
-        """Read one entry of `default-address-pools`.
+        """Parse one entry of `default-address-pools`.
 
-        Raises `InvalidParameter` if the base is no prefix or cannot be cut so.
+        Raises `InvalidParameter` if the base is not a prefix or cannot be divided so.
         """
         try:
             prefix = Prefix.parse(base, strict=False)
@@ -41,11 +41,11 @@ class PoolBase:
 
     @property
     def count(self) -> int:
-        """How many subnets it makes."""
+        """The number of its subnets."""
         return 1 << (self.size - self.base.length)
 
     def subnet(self, index: int) -> Prefix:
-        """Give the subnet with that index, from 0."""
+        """Return the subnet with that index, from 0."""
         step = 1 << (len(self.base.network) * 8 - self.size)
         return Prefix(from_int(self.base.first_int + index * step, self.base.family), self.size)
 
@@ -54,7 +54,7 @@ def _bases(*entries: tuple[str, int]) -> tuple[PoolBase, ...]:
     return tuple(PoolBase(Prefix.parse(text), size) for text, size in entries)
 
 
-#: What local networks draw from: 31 subnets. 172.16.0.0/16 is not among them.
+#: Pools of local networks: 31 subnets. 172.16.0.0/16 is not among them.
 LOCAL_POOLS = _bases(
     ("172.17.0.0/16", 16),
     ("172.18.0.0/16", 16),
@@ -64,12 +64,15 @@ LOCAL_POOLS = _bases(
     ("172.28.0.0/14", 16),
     ("192.168.0.0/16", 20),
 )
-#: What networks of global scope draw from: 65536 subnets.
+#: Pools of networks of global scope: 65536 subnets.
 GLOBAL_POOLS = _bases(("10.0.0.0/8", 24))
 
 
 def ula_pool(engine_id: str) -> PoolBase:
-    """Make the IPv6 pool of an engine from its id: a unique local /48, cut into /64 (RFC 4193 §3.2)."""
+    """Return the default IPv6 pool of an engine, a unique local /48 divided into /64 (RFC 4193 §3.2).
+
+    Its global id is made from the engine's id.
+    """
     global_id = sha256(engine_id.encode()).digest()[3:8]
     return PoolBase(Prefix(b"\xfd" + global_id + bytes(10), 48), 64)
 
@@ -77,9 +80,9 @@ def ula_pool(engine_id: str) -> PoolBase:
 def configured_pools(
     profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
 ) -> tuple[PoolBase, ...]:
-    """Give the pools a daemon draws from: those configured, else the defaults, and an IPv6 pool where there is none.
+    """Return the configured pools, or else the defaults, completed by an IPv6 pool if there is none.
 
-    Raises `InvalidParameter` if an entry cannot be cut into subnets of its size.
+    Raises `InvalidParameter` if an entry cannot be divided into subnets of its size.
     """
     chosen = tuple(pools) or tuple(defaults)
     for index, pool in enumerate(chosen):
@@ -108,7 +111,7 @@ def _without_overlaps(pools: Sequence[PoolBase]) -> tuple[PoolBase, ...]:
 
 @define
 class RotatingPools:
-    """Next-fit over the whole list of subnets, from a cursor that lives as long as the daemon (26.1)."""
+    """Next-fit over the whole list of subnets. The cursor lives as long as the daemon (26.1)."""
 
     pools: tuple[PoolBase, ...]
     _cursor: int = field(default=0, init=False)
@@ -125,9 +128,9 @@ class RotatingPools:
         return self.pools[at].subnet(index - (self._ends[at - 1] if at else 0))
 
     def choose(self, family: int, allocated: Sequence[Prefix]) -> Prefix | None:
-        """Give the next free subnet and move the cursor behind it; `None`, with the cursor unmoved, if all are used.
+        """Return the next free subnet and advance the cursor; `None`, with the cursor unmoved, if none is free.
 
-        The cursor falls back to the start, and does not wrap, when it passes the end of the list.
+        When it passes the end of the list, the cursor is reset to the start instead of wrapping around.
         """
         length = len(self)
         for offset in range(length):
@@ -140,10 +143,10 @@ class RotatingPools:
 
 
 def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | None:
-    """Give the lowest subnet of any of the pools that is free of `used`, or `None` (28.5 and later).
+    """Return the lowest subnet of the pools that overlaps nothing in `used`, or `None` (28.5 and later).
 
-    Of nested prefixes in `used` only the last one counts, as in the engine: with 10.0.0.0/16 and 10.0.0.0/24 both
-    in use, 10.0.1.0/24 is given although the /16 holds it.
+    Of nested prefixes in `used` only the last one counts, as in the engine: with 10.0.0.0/16 and 10.0.0.0/24 both in
+    use, 10.0.1.0/24 is returned although the /16 contains it.
     """
     in_order = sorted(used, key=lambda prefix: (prefix.first_int, prefix.length))
     for pool in pools:
@@ -162,16 +165,17 @@ def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | No
 
 
 def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase, ...]:
-    """Give the pools of a family that can be cut into subnets of `size`, cut so (29: `0.0.0.0/N` asks for it)."""
+    """Return the pools of a family, divided into subnets of `size` where possible (29: `0.0.0.0/N` requests that)."""
     return tuple(
         PoolBase(pool.base, size) for pool in pools if pool.base.family == family and pool.base.length <= size
     )
 
 
 def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix], family: int) -> list[Prefix]:
-    """Give what a dynamic choice stays clear of: the host's nameservers and, in IPv4, its on-link networks.
+    """Return the prefixes that automatic subnets must not overlap.
 
-    Routes are those of link scope; a default route is none of them.
+    These are the host's nameservers and, for IPv4, the prefixes of `link_routes`, its routes of link scope; a default
+    route is ignored.
     """
     excluded = {Prefix(address, len(address) * 8) for address in nameservers if (len(address) == 16) == (family == 6)}
     if family == 4:
@@ -180,9 +184,9 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
 
 
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
-    """Read the pools of `swarm init`; the defaults if there are none.
+    """Parse the pools of `swarm init`; the defaults if there are none.
 
-    Raises `InvalidParameter` if a pool is no prefix or cannot be cut into subnets of `size`.
+    Raises `InvalidParameter` if a pool is not a prefix or cannot be divided into subnets of `size`.
     """
     texts = tuple(pools)
     if size > 29:

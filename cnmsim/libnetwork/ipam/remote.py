@@ -1,7 +1,7 @@
-"""An IPAM driver that is a plugin: pools and addresses come from another process.
+"""The remote IPAM driver: pools and addresses are allocated by a plugin process.
 
 Source: moby `daemon/libnetwork/ipams/remote/{remote.go,api/api.go}` (docker-v29.7.2), `libnetwork/ipams/remote` and
-`libnetwork/network.go` (v26.1.5), and what plugins were asked by a 26.1.5.
+`libnetwork/network.go` (v26.1.5), and the calls that plugins received from a 26.1.5.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ _ANSWERS = {
 
 @define(eq=False)
 class RemoteIpam:
-    """The IPAM driver that a plugin is. Made by `connect`.
+    """An IPAM driver backed by a plugin, created by `connect`.
 
-    `requires_mac` tells that the plugin wants an endpoint's MAC address with each request for its address.
+    `requires_mac`: the plugin needs an endpoint's MAC address with each address request. `requires_replay`: it needs
+    the requests again after a restart of the daemon.
     """
 
     name: str
@@ -54,14 +55,14 @@ class RemoteIpam:
     profile: Profile
     requires_mac: bool = False
     requires_replay: bool = False
-    #: While networks are restored: the pools they had, by id.
+    #: While networks are restored: their pools, by id.
     _restored: dict[str, Prefix] | None = field(default=None, init=False)
 
     @contextmanager
     def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
-        """Take pools (by id) and the addresses in them for given already while a network is restored.
+        """Treat these pools (by id) and the addresses in them as allocated, while a network is restored.
 
-        A plugin that wants them replayed is asked for them, and what it has against it is logged (moby `reservePools`).
+        A plugin that requires a replay gets the requests again; errors are logged (moby `reservePools`).
         """
         self._restored = dict(pools)
         try:
@@ -71,7 +72,7 @@ class RemoteIpam:
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
-        """Ask a plugin what it needs. One that does not say needs nothing."""
+        """Query a plugin's capabilities. If the call fails, it requires nothing."""
         try:
             response = _call(client, "GetCapabilities", None)
         except EngineError as error:
@@ -86,7 +87,7 @@ class RemoteIpam:
         )
 
     def default_spaces(self) -> tuple[str, str]:
-        """Give the names of the plugin's address spaces, for local and for global networks. Raises `NotFound`."""
+        """Return the plugin's address spaces for local and for global networks. Raises `NotFound`."""
         try:
             return self._ask_spaces()
         except EngineError as error:
@@ -106,9 +107,9 @@ class RemoteIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Request a pool; of its own choice one that is clear of `exclude`.
+        """Request a pool. One that the plugin chooses must overlap nothing in `exclude`.
 
-        Those that are not are held until there is one, so that they are not given again, and then released.
+        Pools that do are held until one fits, so that the plugin does not return them again, and then released.
         """
         known = next(
             (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
@@ -120,7 +121,7 @@ class RemoteIpam:
                 except EngineError as error:
                     self.client.log.append(f"Failed to allocate ipam pool(s): {error.message}")
             return Pool(known, self._restored[known])
-        # Without looking: the caller excludes nothing for a network of global scope.
+        # The result does not matter: the caller excludes nothing for a network of global scope.
         is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
         barred = tuple(exclude)
         held: list[str] = []
@@ -130,7 +131,7 @@ class RemoteIpam:
                 if pool or is_global or not given.prefix.length or not any(given.prefix.overlaps(e) for e in barred):
                     return given
                 if given.id in held:
-                    # An engine asks for ever.
+                    # A real engine repeats the request for ever.
                     raise SystemFault(
                         f"remote: {self.name} gives the pool {given.prefix} again and again, which overlaps a network "
                         "of the host"
@@ -168,7 +169,7 @@ class RemoteIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int]:
-        """Request an address, or a particular one. `options` go with the request."""
+        """Request an address, or a particular one. `options` are part of the request."""
         restored = (self._restored or {}).get(pool_id)
         if restored is not None and address is not None:
             if self.requires_replay:
@@ -212,7 +213,7 @@ def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
 
 
 def parse_cidr(text: str) -> tuple[Address, int] | None:
-    """Read `10.0.0.1/24` into the address and the length of the prefix; `None` if it is not of that form."""
+    """Parse `10.0.0.1/24` into the address and the prefix length; `None` for any other form."""
     address, slash, length = text.partition("/")
     try:
         parsed = parse_ip(address)
@@ -229,7 +230,7 @@ def _parse_prefix(text: str) -> Prefix | None:
 
 
 def _prefix_fault(text: str) -> str:
-    """Say what Go's `netip.ParsePrefix` says."""
+    """Return the error text of Go's `netip.ParsePrefix`."""
     address, slash, length = text.rpartition("/")
     if not slash:
         return "no '/'"

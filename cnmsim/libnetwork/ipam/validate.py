@@ -1,4 +1,4 @@
-"""The check of the IPAM part of a network's configuration, before anything is allocated.
+"""Validation of a network's IPAM configuration, before anything is allocated.
 
 Source: moby `api/types/network/ipam.go` (v26.1.5, v28.5.2), `daemon/network.go` (docker-v29.7.2).
 """
@@ -18,7 +18,7 @@ from cnmsim.libnetwork.profile import Profile
 
 @frozen
 class _Block:
-    """An address block as it was written, host bits and all."""
+    """An address block as written, host bits included."""
 
     address: Address
     length: int
@@ -51,9 +51,9 @@ class _Block:
 
 
 def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool = False) -> None:
-    """Refuse subnets, ip-ranges, gateways and auxiliary addresses that do not fit together.
+    """Validate subnets, ip-ranges, gateways and auxiliary addresses against each other.
 
-    IPv6 entries are not looked at unless the network has IPv6. Raises `InvalidParameter` with every fault found.
+    IPv6 entries are ignored unless the network has IPv6. Raises `InvalidParameter` with every fault.
     """
     errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]
     if errors:
@@ -61,7 +61,7 @@ def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, ena
 
 
 def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
-    """Give the entries `network inspect` echoes: 29 leaves out those of IPv6 on a network without."""
+    """Return the entries that `network inspect` shows. 29 omits IPv6 entries of a network without IPv6."""
     return [
         config for config in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in config.subnet
     ]
@@ -89,14 +89,14 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
-    """Refuse what the decoder of a typed body already refuses."""
+    """Raise `InvalidParameter` for what the decoder of a typed body refuses."""
     for text in (config.subnet, config.ip_range):
         if text and _Block.parse(text) is None:
             cause = "no '/'" if "/" not in text else "unable to parse IP"
             raise InvalidParameter(f'invalid JSON: netip.ParsePrefix("{text}"): {cause}')
     for text in (config.gateway, *config.aux_addresses.values()):
         try:
-            parse_ip(text or "0.0.0.0")  # noqa: S104 - stands for "none given"
+            parse_ip(text or "0.0.0.0")  # stands for an absent address
         except ValueError:
             raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
 

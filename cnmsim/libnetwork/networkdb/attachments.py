@@ -32,7 +32,7 @@ class Attachments:
         self.view = View(self.db.store.attachments)
 
     def other_nodes_on(self, network: str) -> Iterator[str]:
-        """Give the other nodes that are attached to a network."""
+        """Return the other nodes that are attached to a network."""
         for number in self.view.space.group(network):
             version = self.view.at(number)
             if version is not None and not version.is_deleted and version.owner != self.db.name:
@@ -46,7 +46,7 @@ class Attachments:
         db.network_queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[Version, ...]:
-        """Give this node's own attachments a new time, to win over older news of them; gives them."""
+        """Return this node's own attachments a new time, to win over older news of them; returns them."""
         self.db.network_clock += 1
         own = self.db.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
@@ -58,7 +58,7 @@ class Attachments:
         return version
 
     def is_current(self, version: Version) -> bool:
-        """Tell whether such news are none: this is the version there is, and nothing is learnt from its time."""
+        """Return whether such news are none: this is the version there is, and nothing is learnt from its time."""
         codes, number = self.view.codes, version.slot.number
         return (
             version.ltime < self.db.network_clock
@@ -68,7 +68,7 @@ class Attachments:
         )
 
     def handle_event(self, version: Version) -> bool:
-        """Take the news that a node attached or detached itself; gives whether they are to be told on."""
+        """Take the news that a node attached or detached itself; returns whether they are to be told on."""
         db = self.db
         if version.ltime >= db.network_clock:
             db.network_clock = version.ltime + 1
@@ -112,7 +112,7 @@ class Attachments:
             self.view.drop(slot.number)
 
     def reap(self) -> bool:
-        """Forget what nodes detached themselves long enough ago; gives whether more is to be forgotten later."""
+        """Forget what nodes detached themselves long enough ago; returns whether more is to be forgotten later."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.db.clock.now_ns:
                 del self._reaps[number]

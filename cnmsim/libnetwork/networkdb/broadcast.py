@@ -24,7 +24,7 @@ _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
 def retransmit_limit(nodes: int) -> int:
-    """Tell how often a message is transmitted in a cluster of so many nodes."""
+    """Return how often a message is transmitted in a cluster of so many nodes."""
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
@@ -32,7 +32,7 @@ class BroadcastIndex(Protocol):
     """What the messages in a queue are about: a newer message about the same takes an older one's place."""
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
+        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
 
     def unregister(self, message: Any, number: int) -> None:
         """Take note that a message is done."""
@@ -50,7 +50,7 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
+        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
@@ -75,7 +75,7 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
+        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
             numbers.frombytes(bytes((slot + 1 - len(numbers)) * numbers.itemsize))

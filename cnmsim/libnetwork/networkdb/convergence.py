@@ -43,7 +43,7 @@ class ConvergenceChecker:
     _looks: int = field(default=0, init=False)
 
     def is_converged(self, databases: Iterable[NetworkDB]) -> bool:
-        """Tell whether these nodes have the same view of each other, and wait for nothing."""
+        """Return whether these nodes have the same view of each other, and wait for nothing."""
         databases = list(databases)
         if is_busy(databases):
             return False
@@ -56,12 +56,12 @@ class ConvergenceChecker:
 
 
 def is_converged(clock: Clock) -> bool:
-    """Tell whether all nodes of a lab that take part in gossip have the same view, and wait for nothing."""
+    """Return whether all nodes of a lab that take part in gossip have the same view, and wait for nothing."""
     return are_converged(store_of(clock).databases)
 
 
 def are_converged(databases: Iterable[NetworkDB]) -> bool:
-    """Tell whether these nodes have the same view of each other, and wait for nothing."""
+    """Return whether these nodes have the same view of each other, and wait for nothing."""
     return ConvergenceChecker().is_converged(databases)
 
 
@@ -83,7 +83,7 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
 
 
 def is_busy(databases: Iterable[NetworkDB]) -> bool:
-    """Tell whether one of these nodes suspects another, or waits for an answer."""
+    """Return whether one of these nodes suspects another, or waits for an answer."""
     return any(_is_busy(db) for db in databases)
 
 
@@ -162,7 +162,7 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
 
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
-    """Give the times of each entry that two nodes have otherwise; one that is deleted has none."""
+    """Return the times of each entry that two nodes have otherwise; one that is deleted has none."""
     for versions in one.view.unlike(other.view):
         times = [version.ltime for version in versions if version is not None and not version.is_deleted]
         if times and times != times[:1] * 2:

@@ -65,16 +65,16 @@ class Delegate(Protocol):
         """Take a packet of its entries."""
 
     def is_redundant(self, message: Any) -> bool:
-        """Tell whether one of its messages is no news."""
+        """Return whether one of its messages is no news."""
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
-        """Tell whether a packet of its entries is no news."""
+        """Return whether a packet of its entries is no news."""
 
     def notify_stream_message(self, message: Any) -> None:
         """Take one of its messages that came over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Give its part of a push/pull."""
+        """Return its part of a push/pull."""
 
     def merge_remote_state(self, state: NetworkState) -> None:
         """Take the other side's part."""
@@ -429,7 +429,7 @@ class Memberlist:
         self.delegate.merge_remote_state(message.state)
 
     async def join(self, addresses: Iterable[SocketAddress]) -> int:
-        """Exchange all that is known with the nodes at these addresses; tells how many of them answered."""
+        """Exchange all that is known with the nodes at these addresses; returns how many of them answered."""
         count = 0
         for address in addresses:
             try:

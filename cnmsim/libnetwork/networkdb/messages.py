@@ -254,7 +254,7 @@ def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
 
 
 def table_event_size(network: str, version: Version, residual_s: int = 0) -> int:
-    """Tell how many bytes the event of a version takes."""
+    """Return how many bytes the event of a version takes."""
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
         fields += text_field(len(text))
@@ -262,7 +262,9 @@ def table_event_size(network: str, version: Version, residual_s: int = 0) -> int
 
 
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
-    """Tell how many bytes a bulk sync takes; for each network it tells how many entries there are, and how long the event of one is."""
+    """Return how many bytes a bulk sync takes; for each network it tells how many entries there are, and how long the
+    event of one is.
+    """
     events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
     length = number_field(ltime) + _KIND + text_field(len(node)) + bytes_field(payload)
@@ -271,18 +273,20 @@ def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]
 
 
 def _message(length: int) -> int:
-    """Tell how many bytes a message of NetworkDB takes whose content has such a length (networkdb.proto `GossipMessage`)."""
+    """Return how many bytes a message of NetworkDB takes whose content has such a length (networkdb.proto
+    `GossipMessage`).
+    """
     return _KIND + bytes_field(length)
 
 
 def compound_size(parts: Iterable[Any]) -> int:
-    """Tell how many bytes messages take together in a packet of memberlist."""
+    """Return how many bytes messages take together in a packet of memberlist."""
     sizes: list[int] = [part.size for part in parts]
     return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
 
 
 def table_compound_size(parts: Iterable[TableEvent]) -> int:
-    """Tell how many bytes events take together in a packet of NetworkDB (networkdb.proto `CompoundMessage`)."""
+    """Return how many bytes events take together in a packet of NetworkDB (networkdb.proto `CompoundMessage`)."""
     return USER_OVERHEAD + _message(sum([_part_size(part.size) for part in parts]))
 
 
@@ -292,7 +296,7 @@ def _part_size(length: int) -> int:
 
 
 def value_size(value: Any) -> int:
-    """Tell how many bytes a value takes: its length if it has one, else that of its text."""
+    """Return how many bytes a value takes: its length if it has one, else that of its text."""
     return len(value) if hasattr(value, "__len__") else len(str(value))
 
 
@@ -330,7 +334,7 @@ class TableEventBatch:
         return max([part.version.ltime for part in self.parts])
 
     def is_redundant_for(self, view: View) -> bool:
-        """Tell whether a view has every version they tell of: what gossip tells most often is no news."""
+        """Return whether a view has every version they tell of: what gossip tells most often is no news."""
         codes = view.codes
         if self._changes == view.space.changes and codes:
             return True

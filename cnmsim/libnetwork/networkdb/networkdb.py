@@ -172,7 +172,9 @@ class NetworkDB:
     # --- tables --------------------------------------------------------------------------------------------------
 
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Call `callback` with every change others make to a table, of one network or of any (""); gives what ends that."""
+        """Call `callback` with every change others make to a table, of one network or of any (""); returns what ends
+        that.
+        """
         unwatch = self._watchers.add(table, network, callback)
         if self.config.profile.table_updates_are_replaced and network in self.networks:
             for version in list(self.networks[network].view):
@@ -183,7 +185,7 @@ class NetworkDB:
         return unwatch
 
     def get_entry(self, table: str, network: str, key: str) -> Any:
-        """Give the value of an entry. Raises `NotFound`."""
+        """Return the value of an entry. Raises `NotFound`."""
         version = self._entry(table, network, key)
         if version is None:
             raise NotFound(f"could not get entry in table {table} with network id {network} and key {key}")
@@ -194,7 +196,7 @@ class NetworkDB:
         return version.value
 
     def entries(self, table: str, network: str) -> dict[str, Any]:
-        """Give the entries of a network's table as this node knows them, by key."""
+        """Return the entries of a network's table as this node knows them, by key."""
         tables = self.networks.get(network)
         values: dict[str, Any] = {}
         for version in tables.view if tables is not None else ():
@@ -208,7 +210,7 @@ class NetworkDB:
         return None if tables is None else tables.view.get((table, key))
 
     def create_entry(self, table: str, network: str, key: str, value: Any) -> None:
-        """Make an entry and tell the others. Raises `SystemFault` if there is one, deleted or not."""
+        """Create an entry and tell the others. Raises `SystemFault` if there is one, deleted or not."""
         if self._entry(table, network, key) is not None:
             raise SystemFault(
                 f"cannot create entry in table {table} with network id {network} and key {key}, already exists"
@@ -311,13 +313,13 @@ class NetworkDB:
         self._reap.arm()
 
     def peers(self, network: str) -> list[Member]:
-        """Give the nodes attached to a network, this one included."""
+        """Return the nodes attached to a network, this one included."""
         tables = self.networks.get(network)
         members = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
         return [member for member in members if member is not None]
 
     def common_networks(self, node: str) -> list[str]:
-        """Give the networks that both this node and another are attached to."""
+        """Return the networks that both this node and another are attached to."""
         return [network for network, tables in self.networks.items() if node in tables.nodes]
 
     # --- gossip --------------------------------------------------------------------------------------------------
@@ -382,11 +384,11 @@ class NetworkDB:
                     self.node_queue.queue(message)
 
     def is_redundant(self, message: Any) -> bool:
-        """Tell whether a message that comes by gossip is no news; `False` if it takes more than a look to tell."""
+        """Return whether a message that comes by gossip is no news; `False` if it takes more than a look to tell."""
         return message.__class__ is NetworkEvent and self.attachments.is_current(message.version)
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
-        """Tell whether a packet of entries is no news."""
+        """Return whether a packet of entries is no news."""
         tables = self.networks.get(news.network)
         return news.latest < self.table_clock if tables is None else news.is_redundant_for(tables.view)
 
@@ -435,7 +437,9 @@ class NetworkDB:
         return nodes.activate(event.name) if event.is_join else nodes.retire(event.name)
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Give this node's part of a push/pull. On a join its own attachments get a new time, to win over older news."""
+        """Return this node's part of a push/pull. On a join its own attachments get a new time, to win over older
+        news.
+        """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
         return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed)

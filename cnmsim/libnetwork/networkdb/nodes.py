@@ -36,7 +36,7 @@ class Nodes:
     _addresses: set[Address] = field(factory=set, init=False)
 
     def find(self, name: str) -> Member | None:
-        """Give a node, wherever it stands, or `None`."""
+        """Return a node, wherever it stands, or `None`."""
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
     def handle_join(self, member: Member) -> None:

@@ -28,7 +28,7 @@ def suspicion_timeout_s(nodes: int) -> float:
 
 
 def push_pull_interval_s(nodes: int) -> float:
-    """Tell how often a node of a cluster of so many exchanges all it knows with another, in seconds."""
+    """Return how often a node of a cluster of so many exchanges all it knows with another, in seconds."""
     if nodes <= _PUSH_PULL_THRESHOLD:
         return PUSH_PULL_INTERVAL_S
     return (ceil(log2(nodes) - log2(_PUSH_PULL_THRESHOLD)) + 1) * PUSH_PULL_INTERVAL_S

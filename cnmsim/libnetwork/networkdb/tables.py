@@ -86,7 +86,9 @@ class NetworkTables:
         self.node_count = 0
 
     def others(self) -> list[str]:
-        """Give the names of the other nodes attached to it, in the order they came; not to be changed, nor to be kept."""
+        """Return the names of the other nodes attached to it, in the order they came; not to be changed, nor to be
+        kept.
+        """
         if self._others is None:
             self._others = [name for name in self.nodes if name != self.node]
         return self._others
@@ -101,7 +103,7 @@ class NetworkTables:
         self.view.put(version)
 
     def is_current(self, version: Version) -> bool:
-        """Tell whether this is the version there is: what gossip tells most often is no news."""
+        """Return whether this is the version there is: what gossip tells most often is no news."""
         codes, number = self.view.codes, version.slot.number
         return version.code != 0 and number < len(codes) and codes[number] == version.code
 
@@ -111,7 +113,7 @@ class NetworkTables:
         self.view.drop(number)
 
     def residual_s(self, number: int) -> int:
-        """Tell how long a deleted entry is to be remembered still, in whole seconds."""
+        """Return how long a deleted entry is to be remembered still, in whole seconds."""
         return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
@@ -119,7 +121,7 @@ class NetworkTables:
         return {number: self.residual_s(number) for number in self._tombstones}
 
     def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
-        """Take the news of an entry in, if they are news; tells whether others should hear of it from this node."""
+        """Take the news of an entry in, if they are news; returns whether others should hear of it from this node."""
         version = event.version
         if self.is_leaving or version.owner not in self.nodes:
             return False
@@ -151,7 +153,7 @@ class NetworkTables:
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
 
     def owned_by(self, owner: str) -> list[Version]:
-        """Give the entries of one node."""
+        """Return the entries of one node."""
         versions = (self.view.at(number) for number in self.view.space.owned_by(owner))
         return [version for version in versions if version is not None and version.owner == owner]
 
@@ -169,14 +171,14 @@ class NetworkTables:
             self.notify_deleted(version)
 
     def tombstone_of(self, version: Version, ltime: int) -> Version:
-        """Give the version of an entry that says it is deleted: the one another node made, if there is one."""
+        """Return the version of an entry that says it is deleted: the one another node made, if there is one."""
         for made in version.slot.versions.values():
             if made.is_deleted and made.ltime == ltime and made.owner == version.owner:
                 return made
         return self.view.space.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:
-        """Tell when the first deleted entry may be forgotten, or this attachment itself."""
+        """Return when the first deleted entry may be forgotten, or this attachment itself."""
         moments = list(self._tombstones.values())
         if self.is_leaving:
             moments.append(self.reap_ns)

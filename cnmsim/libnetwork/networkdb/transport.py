@@ -59,7 +59,7 @@ class Keyring:
         return self.keys[0] if self.keys else b""
 
     def accepts(self, key: bytes) -> bool:
-        """Tell whether what was encrypted with `key` can be decrypted."""
+        """Return whether what was encrypted with `key` can be decrypted."""
         return key in self.keys if self.keys else not key
 
 
@@ -131,11 +131,13 @@ class Transport:
         self._udp.knows = self._knows
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
-        """Give the bytes that stand for a message on the wire."""
+        """Return the bytes that stand for a message on the wire."""
         return self._sealed.seal((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
-        """Give the message of such bytes. Raises `OSError` (EBADMSG) if they are none, or their key is not installed."""
+        """Return the message of such bytes. Raises `OSError` (EBADMSG) if they are none, or their key is not
+        installed.
+        """
         try:
             key, message = self._sealed.open(payload)
         except ValueError as error:

@@ -31,7 +31,7 @@ class Watchers:
     _found: dict[tuple[str, str], list[_Watcher]] = field(factory=dict, init=False)
 
     def add(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Call `callback` with every change to a table, of one network or of any (""); gives what ends that."""
+        """Call `callback` with every change to a table, of one network or of any (""); returns what ends that."""
         watcher = _Watcher(table, network, callback)
         self._watchers.append(watcher)
         self._found.clear()

@@ -1,4 +1,4 @@
-"""Docker's plugin protocol, the engine's side: finding plugins, activating them and calling them over HTTP.
+"""The engine's side of Docker's plugin protocol: discovery, activation, and calls over HTTP.
 
 Source: moby `pkg/plugins` (v26.1.5, v28.5.2, docker-v29.7.2).
 """

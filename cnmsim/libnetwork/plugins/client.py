@@ -1,4 +1,4 @@
-"""Calls of a plugin: JSON there and back, tried again as Docker does.
+"""Calls to a plugin: JSON requests and responses, retried as Docker does.
 
 Source: moby `pkg/plugins/{client,errors}.go` (docker-v29.7.2).
 """
@@ -21,7 +21,7 @@ _OK = 200
 
 
 class PluginFault(SystemFault):
-    """A plugin answered with an HTTP status other than 200, which is `plugin_status`."""
+    """A plugin responded with an HTTP status other than 200, which is `plugin_status`."""
 
     def __init__(self, message: str, plugin_status: int = 500) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class PluginFault(SystemFault):
 
     @property
     def is_not_implemented(self) -> bool:
-        """Whether the plugin does not know the method."""
+        """Whether the plugin does not implement the method."""
         return self.plugin_status == _NOT_FOUND
 
 
@@ -38,7 +38,7 @@ _ERROR_RESPONSE = Struct("plugins.responseErr", (S("Err"),))
 
 @define
 class PluginClient:
-    """Calls one plugin. While it waits for the answer it does `executor`."""
+    """A client of one plugin. While it waits for a response, `executor` runs work for other threads."""
 
     address: PluginAddress
     policy: PluginPolicy
@@ -46,9 +46,9 @@ class PluginClient:
     log: list[str] = field(repr=False)
 
     def call(self, method: str, argument: Any, struct: Struct) -> dict[str, Any]:
-        """Call `Service.Method` with a JSON argument (`None`: an empty body) and read the answer as `struct`.
+        """Call `Service.Method` with a JSON argument (`None`: an empty body) and decode the response as `struct`.
 
-        Raises `PluginFault` for an HTTP error, `SystemFault` for whatever else went wrong, in the engine's words.
+        Raises `PluginFault` for an HTTP error, `SystemFault` for other failures, in the engine's words.
         """
         body = b"" if argument is None else dump(argument)
         content = self._call_with_retry(method, body)
@@ -72,7 +72,8 @@ class PluginClient:
                 pause = next(pauses, None)
                 if pause is None:
                     raise SystemFault(str(error)) from None
-                # The engine reads the body from a buffer, which is empty once it was sent: a second try says nothing.
+                # The engine reads the body from a buffer, which is empty after the first attempt: a retry sends no
+                # body.
                 body = b"" if error.is_sent else body
                 self.log.append(f"Unable to connect to plugin: {method}: {error}, retrying in {pause:g}s")
                 self.policy.pause(pause, self.executor.run_until_done)
@@ -83,7 +84,7 @@ class PluginClient:
 
 
 def _reason(content: bytes) -> str:
-    """Give the `Err` of an answer, or all of it."""
+    """Return the `Err` of a response, or all of it."""
     try:
         reason: str = unmarshal(content, _ERROR_RESPONSE)["Err"]
     except GoJsonError:

@@ -1,7 +1,7 @@
-"""Where plugins are: sockets, `.spec` files and `.json` files in folders.
+"""Plugin discovery: sockets, `.spec` files and `.json` files in folders.
 
-The folders are those the caller names. A real engine's are `SYSTEM_FOLDERS`; nothing looks there unless it is told to.
-Source: moby `pkg/plugins/{discovery,plugins}.go` (docker-v29.7.2).
+The caller passes the folders. Those of a real engine are `SYSTEM_FOLDERS`, which are not searched by default. Source:
+moby `pkg/plugins/{discovery,plugins}.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import frozen
 
 from cnmsim.errors import SystemFault
 
-#: Where a real engine looks: the folder of sockets, and the folders of `.spec` and `.json` files.
+#: A real engine's folders: that of sockets, and those of `.spec` and `.json` files.
 SYSTEM_FOLDERS = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
 
 
@@ -33,7 +33,7 @@ class TlsFiles:
 
 @frozen
 class PluginAddress:
-    """How a plugin is reached: a URL (`unix:///run/x.sock`, `tcp://127.0.0.1:8080`, `https://…`) and its TLS files."""
+    """The URL of a plugin (`unix:///run/x.sock`, `tcp://127.0.0.1:8080`, `https://…`) and its TLS files."""
 
     name: str
     url: str
@@ -41,9 +41,10 @@ class PluginAddress:
 
 
 def find_plugin(name: str, folders: Sequence[Path]) -> PluginAddress | None:
-    """Find a plugin by its name: any socket, then folder by folder its `.spec` and its `.json`; `None` if there is none.
+    """Find a plugin by name: any socket, then folder by folder its `.spec` and its `.json`.
 
-    Each may stand in the folder itself or in one of the plugin's name. Raises `SystemFault` for a file that cannot be read.
+    Each may be in the folder itself or in a subfolder with the plugin's name. Returns `None` if there is none. Raises
+    `SystemFault` for an invalid file.
     """
     for path in _candidates(folders, name, ".sock"):
         if _is_socket(path):
@@ -65,7 +66,7 @@ def _candidates(folders: Iterable[Path], name: str, suffix: str) -> Iterator[Pat
 
 
 def scan_plugins(folders: Sequence[Path]) -> list[str]:
-    """List the names of all plugins that can be found, sorted."""
+    """Return the names of all plugins in the folders, sorted."""
     plugins: set[str] = set()
     for folder in folders:
         try:
@@ -131,7 +132,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def dump(body: object) -> bytes:
-    """Write a request as Go's encoder does: compact, the keys of options sorted by whoever made them, a newline last."""
+    """Encode a request as Go's encoder does: compact, with a final newline. The caller sorts the keys of options."""
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     for character, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         text = text.replace(character, escaped)

@@ -1,7 +1,7 @@
 """One HTTP exchange with a plugin: a POST over a Unix socket, TCP or TLS.
 
-Whatever is wrong comes out in the words of Go's HTTP client, for those are what `docker` shows. Source: moby
-`pkg/plugins/transport/http.go`, `pkg/plugins/client.go` (docker-v29.7.2), Go `net/http`.
+Errors have the words of Go's HTTP client, which `docker` prints. Source: moby `pkg/plugins/transport/http.go`,
+`pkg/plugins/client.go` (docker-v29.7.2), Go `net/http`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cnmsim.libnetwork.plugins.discovery import PluginAddress, TlsFiles
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
 MIME_TYPE = "application/vnd.docker.plugins.v1.2+json"
-#: The host that requests over a Unix socket are addressed to.
+#: The Host header of requests over a Unix socket.
 LOCAL_HOST = "plugin.moby.localhost"
 _CHUNK = 1 << 16
 
 
 class ExchangeError(Exception):
-    """The exchange failed; `is_sent` tells whether the request may have been read."""
+    """The exchange failed. `is_sent`: the plugin may have read the request."""
 
     def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @define
 class Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     address: PluginAddress
     policy: PluginPolicy
@@ -52,7 +52,7 @@ class Exchange:
     _is_sent: bool = field(default=False, init=False)
 
     def run(self) -> tuple[int, bytes]:
-        """Send the request and read the answer: its status and its body. Raises `ExchangeError`."""
+        """Send the request. Returns the response's status and body. Raises `ExchangeError`."""
         try:
             return self._exchange()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -75,7 +75,7 @@ class Exchange:
             connection.close()
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """Read the body, at most a byte more than is allowed. One that ends early is what came of it."""
+        """Read the body, at most one byte more than the limit. A truncated body is returned as far as it came."""
         content = bytearray()
         while len(content) <= self.policy.reply_limit:
             try:
@@ -88,7 +88,7 @@ class Exchange:
             content += chunk
         return bytes(content)
 
-    # ---- where it is
+    # ---- address
 
     @property
     def _split(self) -> SplitResult:

@@ -1,7 +1,7 @@
-"""What the thread of a lab does while an engine waits for a plugin: whatever the plugin wants done on the host.
+"""Runs work on the lab's thread while that thread waits for a plugin.
 
-A real plugin makes devices while the engine waits for its answer. A simulated host belongs to one thread, and that
-thread is the one that waits. So it waits here, and does executor for others meanwhile.
+A real plugin creates devices while the engine waits for its response. A simulated host belongs to one thread, the one
+that waits. So it waits in `run_until_done`, and meanwhile runs the work that other threads submit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class _WorkItem(Generic[T]):
-    """A piece of work that one thread asks another to do."""
+    """A call that one thread submits to another."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -26,26 +26,26 @@ class _WorkItem(Generic[T]):
 
     @property
     def is_done(self) -> bool:
-        """Whether it was done, well or not."""
+        """Whether it has finished, successfully or not."""
         return self._done.is_set()
 
     def run(self) -> None:
-        """Do it, unless it was cancelled, and let whoever waits for `result` go on."""
+        """Run the call, unless it was cancelled, and wake the thread that waits for `result`."""
         if not self._begun.acquire(blocking=False):
             return
         try:
             self._outcome.append(self._call())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+        except BaseException as error:  # raised again in the submitting thread
             self._error = error
         finally:
             self._done.set()
 
     def cancel(self) -> bool:
-        """Take it back; `False` if it has begun."""
+        """Cancel the call. Returns `False` if it has begun."""
         return self._begun.acquire(blocking=False)
 
     def result(self, timeout_s: float | None = None) -> T:
-        """Wait until it is done, and give what it gave. Raises what it raised, or `TimeoutError`."""
+        """Wait for the call and return its result. Raises what it raised, or `TimeoutError`."""
         if not self._done.wait(timeout_s):
             raise TimeoutError
         if self._error is not None:
@@ -54,7 +54,7 @@ class _WorkItem(Generic[T]):
 
 
 class MainThreadExecutor:
-    """The executor of one lab. `is_waiting` tells whether its thread is waiting for a plugin just now."""
+    """The executor of one lab."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[_WorkItem[Any] | None] = queue.SimpleQueue()
@@ -62,19 +62,19 @@ class MainThreadExecutor:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lab's thread is waiting for a plugin, and does executor."""
+        """Whether the lab's thread is in `run_until_done`, and runs submitted work."""
         return self._waits > 0
 
     def submit(self, call: Callable[[], T]) -> _WorkItem[T]:
-        """Have `call` done in the lab's thread, the next time that it waits for a plugin. For other threads."""
+        """Submit a call to the lab's thread, to be run while it waits for a plugin. For other threads."""
         item = _WorkItem(call)
         self._queue.put(item)
         return item
 
     def run_until_done(self, work: Callable[[], T]) -> T:
-        """Do `work`, which takes real time and touches nothing of the lab, in a thread of its own, and executor here.
+        """Run `work` in a thread of its own, and submitted calls in this one until it is done.
 
-        Gives what it gives, or raises what it raises.
+        `work` takes real time and does not touch the lab. Returns its result, or raises what it raised.
         """
         outcome = _WorkItem(work)
 
@@ -86,7 +86,7 @@ class MainThreadExecutor:
         try:
             threading.Thread(target=run, name="cnmsim plugin call", daemon=True).start()
             while not outcome.is_done:
-                # `None` tells that some work is done: this, or that of a call that was left by an exception.
+                # `None`: some `work` is done, either this one or that of a call that an exception has left.
                 item = self._queue.get()
                 if item is not None:
                     item.run()

@@ -1,7 +1,7 @@
-"""How long an engine bears with its plugins.
+"""Retries and timeouts of plugin calls.
 
-A plugin is a process of the real machine, so what it takes is real time. The lab's virtual time stands still
-meanwhile: how fast a plugin is never changes what a lab does.
+A plugin is a process of the real machine, so its calls take real time. The lab's virtual time stands still meanwhile,
+so that the speed of a plugin never changes a lab's outcome.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class WaitClock(Protocol):
     """A clock to wait on."""
 
     def now(self) -> float:
-        """Give the time in seconds."""
+        """Return the time in seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for so many seconds."""
 
 
 class RealTime:
@@ -28,24 +28,23 @@ class RealTime:
 
     @staticmethod
     def now() -> float:
-        """Give the time in seconds, from a beginning that means nothing."""
+        """Return the time in seconds, from an arbitrary origin."""
         return time.monotonic()
 
     @staticmethod
     def sleep(seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for so many seconds."""
         time.sleep(seconds)
 
 
 @frozen
 class PluginPolicy:
-    """When to try again, and when to give up.
+    """When to retry, and when to give up.
 
-    `give_up_s`: after a plugin was not found or did not answer, an engine waits 1, 2, 4, 8, … seconds and tries again, as
-    long as that ends before so many seconds since the first try; 0 tries once. Docker's is 30, which makes five tries in 15
-    seconds. `timeout_s` bounds each answer; Docker waits for ever (`None`), and so does everyone else of the lab meanwhile,
-    since an engine here does one thing at a time. `reply_limit` is the most bytes of an answer that are read. `time` is
-    what is waited on; tests bring their own.
+    `give_up_s`: after a failure to find or to call a plugin, the engine waits 1, 2, 4, 8, … seconds and retries, as
+    long as the wait ends within so many seconds of the first attempt; 0 disables retries. Docker's 30 makes five
+    attempts in 15 seconds. `timeout_s` limits each response; Docker has no limit (`None`), which here would block the
+    whole lab. `reply_limit` is the largest response in bytes. `time` is the clock to wait on; tests use their own.
     """
 
     give_up_s: float = 30.0
@@ -54,7 +53,7 @@ class PluginPolicy:
     time: WaitClock = field(factory=RealTime)
 
     def pauses(self) -> Iterator[float]:
-        """Give the pauses between tries, until it is time to give up (moby `backoff` and `abort`)."""
+        """Return the pauses between attempts, until it is time to give up (moby `backoff` and `abort`)."""
         started = self.time.now()
         pause = 1.0
         while pause + self.time.now() - started < self.give_up_s:
@@ -62,5 +61,5 @@ class PluginPolicy:
             pause = min(2 * pause, 30.0)
 
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
-        """Wait, with `run` doing the waiting."""
+        """Wait by means of `run`, which runs a blocking call."""
         run(lambda: self.time.sleep(seconds))

@@ -1,4 +1,4 @@
-"""The plugins an engine knows: each is found by its name, activated once, and registered for what it implements.
+"""The plugin store: plugins are found by name, activated once, and registered for what they implement.
 
 Source: moby `pkg/plugins/plugins.go`, `daemon/pkg/plugin/store.go` (docker-v29.7.2).
 """
@@ -25,9 +25,9 @@ Handler = Callable[[str, PluginClient], None]
 
 @define
 class PluginStore:
-    """The plugins that can be found in `folders`, none of them looked for before somebody asks.
+    """The plugins in `folders`, searched on first use.
 
-    `executor` is what its lab's thread does while it waits for one; `log` what the engine logs of them.
+    `executor` runs other threads' work while a plugin is called; `log` receives the engine's log lines.
     """
 
     folders: Sequence[Path] = ()
@@ -35,19 +35,19 @@ class PluginStore:
     executor: MainThreadExecutor = field(factory=MainThreadExecutor, repr=False)
     log: list[str] = field(factory=list, repr=False)
     _handlers: dict[str, list[Handler]] = field(factory=dict, init=False, repr=False)
-    #: What each activated plugin implements.
+    #: The interfaces of each activated plugin.
     _implements: dict[str, list[str]] = field(factory=dict, init=False)
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Call `handler` with the name and the client of each plugin of this kind, as it is activated."""
+        """Call `handler` with the name and the client of each plugin of this kind when it is activated."""
         self._handlers.setdefault(kind, []).append(handler)
 
     def names(self) -> list[str]:
-        """List the plugins that can be found now, activated or not."""
+        """Return the names of the plugins in the folders, activated or not."""
         return scan_plugins(self.folders)
 
     def require(self, name: str, kind: str) -> None:
-        """See to it that a plugin is activated and of this kind.
+        """Ensure that a plugin is activated and of this kind.
 
         Raises `NotFound` if there is none, `SystemFault` if it cannot be activated or is not of this kind.
         """
@@ -70,7 +70,7 @@ class PluginStore:
             raise NotFound(f'plugin "{name}" not found')
         pauses = self.policy.pauses()
         while True:
-            # An unreadable file is tried again too: it may be in the making.
+            # An invalid file is retried too: it may be incomplete.
             try:
                 address = find_plugin(name, self.folders)
                 fault: EngineError = NotFound(f'plugin "{name}" not found')

@@ -1,7 +1,7 @@
-"""What differs between engine releases: an attribute for each behaviour, one frozen instance a release.
+"""The differences between engine releases: one attribute per behaviour, one frozen instance per release.
 
-Code asks the profile and never compares version numbers. A release stands in a module of its own, as what differs from
-the one before it.
+Code reads the profile and never compares version numbers. Each release has a module of its own, written as its
+differences from the release before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEFAULT_VERSION = V29.version
 
 
 def profile(version: str = DEFAULT_VERSION) -> Profile:
-    """Give the behaviour of an engine release. Raises `ValueError` if it is not one of `PROFILES`."""
+    """Return the profile of an engine release. Raises `ValueError` if it is not one of `PROFILES`."""
     try:
         return PROFILES[version]
     except KeyError:

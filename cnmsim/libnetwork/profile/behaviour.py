@@ -1,8 +1,8 @@
 """The behaviours in which engine releases differ, one attribute each.
 
-Attributes are named by the behaviour they switch, so that `if profile.has_gateway_priority` reads as a claim; messages
-that changed their wording are whole texts with `{}` fields. An attribute with a default is one in which the releases,
-save those that set it, agree.
+An attribute is named by the behaviour that it switches, so that `if profile.has_gateway_priority` reads as a claim.
+Messages that changed are whole texts with `{}` fields. An attribute with a default has that value in all releases but
+those that set it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class BodyStructs:
-    """Go's names of the structs that request bodies are read into, with their package: errors about a body name them."""
+    """The names of the Go structs that request bodies are decoded into, which error messages contain."""
 
     container_create: str = "container.CreateRequest"
     network_create: str = "network.CreateRequest"
-    #: The embedded struct that holds all of it but the name; "" for none.
+    #: The embedded struct with all fields but the name; "" for none.
     network_create_embeds: str = ""
     network_connect: str = "network.ConnectRequest"
     network_disconnect: str = "network.DisconnectRequest"
@@ -28,7 +28,7 @@ class BodyStructs:
 class Profile:
     """The behaviour of one engine release."""
 
-    # ---- the release itself
+    # ---- release
     version: str
     api_version: str
     min_api_version: str
@@ -38,49 +38,51 @@ class Profile:
     kernel_version: str = "6.12.48+deb13-amd64"
 
     # ---- networks and their IPAM
-    #: 26.1 walks its list of pools with a cursor; later releases take the lowest free gap.
+    #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.
     pools_rotate: bool
-    #: Default pools are sorted by base address and overlapping entries dropped, instead of kept as configured.
+    #: Default pools are sorted by base address and overlapping entries dropped; 26.1 keeps them as configured.
     pools_are_sorted: bool
-    #: `0.0.0.0/N` and `::/N` ask for any default pool of the size N.
+    #: `0.0.0.0/N` and `::/N` request any default subnet of the size N.
     pool_size_hint: bool
-    #: An IPv6 pool is made of the engine's id when none is configured.
+    #: An IPv6 pool is made from the engine's id if none is configured.
     has_ula_pool: bool
     pools_exhausted_text: str
     #: 404 in 26.1, 400 later.
     pools_exhausted_is_not_found: bool
     pool_overlap_text: str
-    #: A particular address out of a full pool: 26.1 says the pool is full, later releases that the address is taken.
+    #: A particular address of a full pool: 26.1 reports that the pool is full, later releases that the address is in
+    #: use.
     full_pool_hides_requested: bool
-    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool; later any, but allocates within 2**63.
+    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool. Later releases represent all, but allocate
+    #: from the first 2**63.
     ipv6_bitmap_ordinals: int
     ipv6_automatic_ordinals: int
     can_disable_ipv4: bool
-    #: IPAM entries of a typed API: malformed ones fail when the body is decoded.
+    #: IPAM entries are typed in the API: malformed ones fail when the body is decoded.
     ipam_config_is_typed: bool
     echoes_unused_ipv6_config: bool
     validates_enable_driver_options: bool
     static_ip_on_automatic_subnet: bool
-    #: The driver may ask for no gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
+    #: Drivers may skip the gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
     drivers_skip_gateway: bool
-    #: What a network plugin answers and the engine cannot use is undone at the plugin, whatever it is.
+    #: If the engine cannot use a network plugin's response, it calls the plugin to undo the operation.
     plugin_answers_are_rolled_back: bool = True
-    #: A network plugin is told to leave what it refused to join, and twice what could not be plugged in after it had.
+    #: After a join that a network plugin refused it is called to leave; if only the attachment failed, twice.
     failed_join_is_left: bool = False
-    #: A network plugin is told of an endpoint that leads out for each family apart, on internal networks too.
+    #: A network plugin is notified of a gateway endpoint per family, and on internal networks too.
     plugin_publishes_by_family: bool = False
-    #: A network plugin is always told whether another endpoint deals with IPv6, even if none does.
+    #: A network plugin always gets the option that says whether another endpoint is the IPv6 gateway.
     plugin_always_gets_proxy_option: bool = False
-    #: A container's start asks a plugin twice what it did, and fails if the plugin does not say.
+    #: A container's start requests a plugin's endpoint information twice, and fails without it.
     plugin_must_return_endpoint_info: bool = False
-    #: An IPAM plugin is asked for its address spaces with every pool.
+    #: An IPAM plugin's address spaces are requested with every pool.
     remote_ipam_looks_up_spaces: bool = True
     remote_pool_text: str = 'netip.ParsePrefix("{pool}"): {cause}'
-    #: macvlan and ipvlan never get a gateway they did not ask for.
+    #: macvlan and ipvlan networks have a gateway only if one is requested.
     macvlan_skips_gateway: bool
     #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
     macvlan_shares_parent: bool
-    #: A container on a macvlan or ipvlan network never needs docker_gwbridge for its sake.
+    #: A container on a macvlan or ipvlan network does not get docker_gwbridge because of it.
     macvlan_disables_gateway_service: bool
     inspect_shows_allocated_gateway: bool
     inspect_has_ipam_status: bool
@@ -97,24 +99,24 @@ class Profile:
     active_endpoints_lists_endpoints: bool
 
     # ---- endpoints, sandboxes and their order
-    #: MAC addresses on bridge and macvlan are made of the IPv4 address (`02:42:...`).
+    #: MAC addresses on bridge and macvlan are made from the IPv4 address (`02:42:...`).
     mac_from_ip: bool
-    #: An interface that comes up tells the link its addresses (ARP announcements, unsolicited advertisements).
+    #: A new interface announces its addresses (gratuitous ARP, unsolicited neighbour advertisements).
     announces_addresses: bool
     #: The API version from which `network connect` honours a MAC address; "" where it never does.
     connect_mac_api_version: str
     #: `eth3` follows a removed `eth2`: the counter only grows.
     interface_counter_grows: bool
-    #: At start, interfaces are plugged in gateway order (26.1), not in the order of joining.
+    #: At a start, interfaces are attached in gateway order (26.1), not in order of joining.
     start_plugs_in_gateway_order: bool
     has_endpoint_ifname: bool
     has_endpoint_sysctls: bool
     has_gateway_priority: bool
-    #: 26.1 weighs v4 gateway 1 and v6 gateway 2; later it is the number of families with a way out.
+    #: 26.1 scores an IPv4 gateway 1 and an IPv6 gateway 2; later releases count the families with a default route.
     gateway_score_by_family: bool
     #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
     gateway_choice: str
-    #: A driver's route to everywhere is installed like any other of its routes, whoever leads out.
+    #: A driver's default route is installed like its other routes, whichever endpoint is the gateway.
     static_default_routes: bool
     #: With `{family}` ("" or "IPv6 ") and `{error}`.
     gateway_error_text: str
@@ -148,24 +150,24 @@ class Profile:
     hosts_cleanup_by_name: bool
     hosts_zero_suffix: bool
     host_gateway_both_families: bool
-    #: "create": a name is known from the endpoint's creation; "join": once the sandbox has the interface.
+    #: "create": names exist from the endpoint's creation; "join": once the sandbox has the interface.
     dns_records_at: str
-    #: A name without an address of the asked family is answered empty instead of forwarded.
+    #: A query for a known name without an address of that family is answered empty instead of forwarded.
     known_name_answers_empty: bool
-    #: Nameservers of the host's file are asked from the host's namespace whatever their address.
+    #: The host's nameservers are queried from the host's namespace, whatever their address.
     host_servers_from_host: bool
-    #: 8.8.8.8 and friends stand in when the embedded resolver has no server.
+    #: Google's servers are used when the embedded resolver has no upstream.
     resolver_uses_google: bool
-    #: The trailer line that says so; "" for none.
+    #: The trailer line for that case; "" for none.
     no_servers_comment: str
     resolv_conf_indented_comments: bool
-    #: What leaving says when docker_gwbridge could not be attached anew.
+    #: The error of leaving if docker_gwbridge could not be attached again.
     lost_gateway_text: str = "{error}"
-    #: How often the files of namespaces that are gone are removed, in seconds; 0 at once.
+    #: Interval in seconds at which files of deleted namespaces are removed; 0 for at once.
     namespace_sweep_s: float = 0.0
 
     # ---- the daemon
-    #: What is an option in `daemon.json`.
+    #: The options of `daemon.json`.
     daemon_directives: frozenset[str]
 
     # ---- bridge driver and firewall
@@ -174,14 +176,14 @@ class Profile:
     has_ip_forward_no_drop: bool
     has_bridge_accept_fwmark: bool
     has_firewall_backend: bool
-    #: `docker info` names the firewall backend; from 29.5 on with whether there is a userland proxy.
+    #: `docker info` names the firewall backend; from 29.5 on also whether there is a userland proxy.
     info_names_firewall: bool = False
     firewall_info_has_proxy: bool = False
-    #: Whether a task whose image cannot be pulled and is not there fails with the pull's error, not with the create's.
+    #: A task whose image can neither be pulled nor found fails with the pull's error, not with the create's.
     task_reports_pull_error: bool
-    #: Whether `service inspect` repeats the networks of the task template in the service's own spec.
+    #: `service inspect` repeats the task template's networks in the service's own spec.
     service_prints_old_networks: bool
-    #: The newest version of the stack file format that the docker command of that release knows.
+    #: The newest stack file version that this release's docker command supports.
     stack_file_version: str
     sctp_checksum: str
     has_forward_chain: bool
@@ -201,11 +203,11 @@ class Profile:
     veth_is_made_in_namespace: bool
     nat_jumps_at_start: bool
     br_netfilter_without_proxy: bool
-    #: The module br_netfilter is loaded when the daemon starts; its default is to have bridged frames filtered.
+    #: The module br_netfilter is loaded when the daemon starts. By its default, bridged frames are filtered.
     br_netfilter_at_start: bool
 
     # ---- port mappings
-    #: Every address text has a port table of its own; `0.0.0.0:80` and `127.0.0.1:80` both pass.
+    #: Each address text has a port table of its own: `0.0.0.0:80` and `127.0.0.1:80` can both be allocated.
     ports_per_address_text: bool
     ports_are_grouped: bool
     range_is_retried: bool
@@ -225,49 +227,50 @@ class Profile:
     ingress_rule_if_absent: bool
     tolerates_stale_vip: bool
     alias_vip_reference_counted: bool
-    #: A changed entry reaches drivers and service discovery as the old value and the new one; before, as its deletion.
+    #: Drivers and service discovery get a changed entry as old and new value; before, as a deletion.
     table_updates_are_replaced: bool
-    #: The overlay driver keeps its peers by address alone; before, by address and MAC.
+    #: The overlay driver identifies peers by address alone; before, by address and MAC.
     overlay_peers_by_address: bool = False
-    #: NetworkDB: the deletion of an entry it never heard of is remembered even if it came by gossip.
+    #: NetworkDB: the deletion of an unknown entry is remembered even if it arrives by gossip.
     networkdb_keeps_unknown_deletions: bool = False
-    #: NetworkDB: the entries of a node that left a network are deleted but remembered for half an hour.
+    #: NetworkDB: the entries of a node that left a network are kept as tombstones for half an hour.
     networkdb_keeps_tombstones_of_leavers: bool = True
-    #: NetworkDB: entries of others are relayed when there is room after the node's own.
+    #: NetworkDB: entries of other nodes are relayed only in space left after the node's own.
     networkdb_relays_last: bool = False
-    #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its answer.
+    #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its
+    #: response.
     networkdb_acknowledges_by_time: bool = False
     enforcer_counts_completed_tasks: bool
     swarm_ipv4_is_required: bool
 
     # ---- shapes of the API
-    #: The names of the structs that bodies are read into.
+    #: The structs that request bodies are decoded into.
     body_structs: BodyStructs = field(factory=BodyStructs)
     #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
     create_fills_maps: bool = False
-    #: What older API versions showed besides is gone (top-level addresses, `Bridge`, `OnBuild`, `from` of events),
-    #: and comes back for clients that ask for API 1.51 or older.
+    #: Fields that older API versions had (top-level addresses, `Bridge`, `OnBuild`, `from` of events) are gone,
+    #: except for clients that request API 1.51 or older.
     inspect_is_slim: bool = False
-    #: The fields of an entry of `NetworkSettings.Networks` come in this order.
+    #: The fields of an entry of `NetworkSettings.Networks`, in this order.
     endpoint_fields: tuple[str, ...] = (
         "IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts", "GwPriority", "NetworkID", "EndpointID",
         "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DNSNames",
     )  # fmt: skip
-    #: `network ls` and `network inspect` are one struct, in which Containers stand before Options and Labels.
+    #: `network ls` and `network inspect` share one struct, in which Containers come before Options and Labels.
     network_containers_first: bool = True
-    #: A start refuses networks that do not go together, as `network connect` does: tasks can have such.
+    #: A start validates the combination of networks, as `network connect` does: tasks can have invalid ones.
     start_checks_networks: bool = False
-    #: `network ls` of a manager finds the cluster's networks by their whole name and the beginning of their id only.
+    #: A manager's `network ls` finds the cluster's networks only by full name and by id prefix.
     swarmkit_filters_networks: bool = True
-    #: `ps --filter status=` with a state that does not exist is told those that do.
+    #: The error for `ps --filter status=` with an invalid state lists the valid ones.
     status_filter_lists_states: bool = True
-    #: A stopped container still shows the id of its last sandbox.
+    #: A stopped container's inspect still contains its last sandbox id.
     stopped_keeps_sandbox_id: bool = False
     container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"
-    #: What runc says before, and containerd after, the cause of a failed start.
+    #: The texts of runc before, and of containerd after, the cause of a failed start.
     runtime_error_detail: str = "error during container init: "
     runtime_error_suffix: str = ": unknown"
-    #: The exit status of an exec whose command does not exist.
+    #: The exit status of an exec of a missing command.
     exec_not_found_status: int = 127
     masked_paths: tuple[str, ...] = (
         "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",

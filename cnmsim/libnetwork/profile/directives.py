@@ -1,8 +1,8 @@
-"""What each release's `dockerd` takes for an option in `daemon.json`: the names of its flags, and of lists of them.
+"""The options that each release's `dockerd` accepts in `daemon.json`: its flags, and the plural names of lists.
 
-A flag that is given more than once is a list in the file, of another name: `dns-opt` and `dns-opts`. The daemon takes both for
-options and reads the list alone. Source: moby `cmd/dockerd/{config,config_unix,options}.go`, `daemon/command/` in 29,
-`daemon/config/config.go` (findConfigurationConflicts, skipValidateOptions).
+A flag that may be repeated is a list in the file, with a name of its own: `dns-opt` and `dns-opts`. The daemon
+accepts both names and reads only the list. Source: moby `cmd/dockerd/{config,config_unix,options}.go`,
+`daemon/command/` in 29, `daemon/config/config.go` (findConfigurationConflicts, skipValidateOptions).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ V28_DIRECTIVES = V26_DIRECTIVES | {
 V29_DIRECTIVES = (V28_DIRECTIVES - {"api-cors-header"}) | {
     "bridge-accept-fwmark", "default-stop-timeout", "firewall-backend", "min-api-version", "nri-opts",
 }  # fmt: skip
-#: Options whose value is a mapping. Any other mapping stands for the options in it, whatever its own name is (flatOptions).
+#: Options whose value is a mapping. Any other mapping only groups options, whatever its name (flatOptions).
 MAPPINGS = frozenset({
     "cluster-store-opts", "default-network-opts", "log-opts", "runtimes", "default-ulimits", "features", "builder", "nri-opts",
 })  # fmt: skip

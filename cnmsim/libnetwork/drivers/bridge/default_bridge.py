@@ -1,6 +1,7 @@
-"""The options of the network `bridge`, which every daemon makes when it starts, from the daemon's own.
+"""The options of the network `bridge`, which a daemon creates at its start, derived from its own options.
 
-Source: moby `daemon/daemon_unix.go`, initBridgeDriver and getDefaultBridgeIPAMConf (docker-v29.7.2); `daemon/daemon_unix.go` (v26.1.5).
+Source: moby `daemon/daemon_unix.go`, initBridgeDriver and getDefaultBridgeIPAMConf (docker-v29.7.2);
+`daemon/daemon_unix.go` (v26.1.5).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def default_bridge_options(config: DaemonConfig, profile: Profile, root: NetworkNamespace) -> NetworkOptions:
-    """Give the options, for a host whose devices are in `root`.
+    """Return the options, for a host whose devices are in `root`.
 
-    Raises `InvalidParameter` where the release wants a subnet for IPv6 and has none.
+    Raises `InvalidParameter` if the release requires an IPv6 subnet and none is configured.
     """
     name = config.bridge or labels.DEFAULT_BRIDGE_NAME
     masquerade = config.ip_masq and config.iptables

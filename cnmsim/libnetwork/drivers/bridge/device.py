@@ -23,25 +23,28 @@ _MAX_NAME = 15
 
 
 def random_mac(random: Random) -> Mac:
-    """Draw a unicast, locally administered MAC address."""
+    """Return a random unicast, locally administered MAC address."""
     drawn = random.randbytes(6)
     return bytes([drawn[0] & 0xFE | 0x02]) + drawn[1:]
 
 
 def container_mac(profile: Profile, address: Address | None, random: Random) -> Mac:
-    """Give the MAC of a container interface nobody chose one for: of its IPv4 address in 26.1, random later."""
+    """Return the MAC address of a container interface: from its IPv4 address in 26.1, random later."""
     if profile.mac_from_ip and address is not None:
         return b"\x02\x42" + address[-4:]
     return random_mac(random)
 
 
 def bridge_mac(profile: Profile, random: Random) -> Mac:
-    """Draw the MAC of a bridge device."""
+    """Return a random MAC address for a bridge device."""
     return b"\x02\x42" + random.randbytes(4) if profile.bridge_mac_prefix_0242 else random_mac(random)
 
 
 def veth_name(random: Random, *taken_in: NetworkNamespace) -> str:
-    """Draw a name `veth` and 7 hex digits that is free. Raises `SystemFault` after three tries, as the driver does."""
+    """Return an unused name: `veth` and 7 hex digits.
+
+    Raises `SystemFault` after three attempts, as the driver does.
+    """
     for _ in range(3):
         name = f"veth{random.randbytes(4).hex()[:7]}"
         if not any(name in namespace.devices for namespace in taken_in):
@@ -60,10 +63,10 @@ def set_up_bridge(
     hairpin: bool,
     undo: ExitStack,
 ) -> tuple[Bridge, bool]:
-    """Make the bridge device of a network, or take over the existing one, and address it; it stays down.
+    """Create the bridge device of a network, or reuse an existing one, and assign its addresses. It stays down.
 
-    Returns the device and whether it was made here. What was done is taken back by `undo`. Raises `SystemFault` or
-    `Forbidden` in the driver's words.
+    Returns the device and whether it was created here. `undo` reverts all of it. Raises `SystemFault` or `Forbidden`
+    in the driver's words.
     """
     name = options.bridge_name
     bridge, is_new = _find_or_make(host, options, profile, random, undo)
@@ -105,7 +108,7 @@ def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: Exit
     current = [a for a in bridge.addresses if a.family == 4]
     if any(str(address) == address_text for address in current):
         return
-    # The first address inside the subnet, else the first of all, gives way.
+    # Replace the first address inside the subnet, else the first address.
     inside = [address for address in current if address.address in info.pool]
     replaced = (inside or current)[:1]
     for address in replaced:
@@ -158,7 +161,7 @@ def make_veth(
     random: Random,
     undo: ExitStack,
 ) -> tuple[Veth, Veth]:
-    """Make a cable from the host to `container`; both ends are down. Returns (host end, container end)."""
+    """Create a veth pair from the host to `container`; both ends are down. Returns (host end, container end)."""
     host_name = veth_name(random, host)
     container_name = veth_name(random, host, container)
     inside, outside = Veth.pair(host.clock, container_name, host_name, mac, random_mac(random))
@@ -178,9 +181,9 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Enslave the host end of a cable and set it up.
+    """Enslave the host end of a veth pair to the bridge of that name, and set it up.
 
-    Raises `SystemFault` if the bridge takes no more ports, or is gone; another bridge of that name takes its place.
+    Raises `SystemFault` if the bridge has no free port number or does not exist.
     """
     assert device.namespace is not None
     master = device.namespace.devices.get(bridge.name)
@@ -195,5 +198,5 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
 
 
 def mac_derived_ipv6(prefix: Prefix, mac: Mac) -> Address:
-    """Give the prefix with the MAC in its last six bytes, as 26.1 addresses containers on the default bridge."""
+    """Return the prefix with the MAC address as its last six bytes, as 26.1 does on the default bridge."""
     return prefix.network[:10] + mac

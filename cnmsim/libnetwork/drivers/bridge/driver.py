@@ -1,7 +1,7 @@
-"""The bridge driver: networks on one host, each a Linux bridge, joined to the outside by routing and NAT.
+"""The bridge driver: each network is a Linux bridge on one host, connected to the outside by routing and NAT.
 
-Source: moby `daemon/libnetwork/drivers/bridge/bridge_linux.go` (docker-v29.7.2) and `libnetwork/drivers/bridge/` of v26.1.5
-and v28.5.2.
+Source: moby `daemon/libnetwork/drivers/bridge/bridge_linux.go` (docker-v29.7.2) and `libnetwork/drivers/bridge/` of
+v26.1.5 and v28.5.2.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ from cnmsim.libnetwork.profile import Profile
 
 @define(eq=False)
 class BridgeDriver:
-    """The bridge driver of one machine. `daemon` gives the daemon's process, which holds ports without a proxy."""
+    """The bridge driver of one machine.
+
+    `daemon` returns the daemon's process, which binds host ports if there is no proxy.
+    """
 
     machine: Machine
     profile: Profile
@@ -71,7 +74,7 @@ class BridgeDriver:
     # --- the daemon's start --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Write the chains that stand as long as the daemon, and open forwarding where that is done at the start."""
+        """Create the daemon's chains, and enable forwarding in releases that do so at the start."""
         self.firewall.start()
         if self.profile.br_netfilter_at_start and self.config.iptables:
             for key in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
@@ -82,7 +85,7 @@ class BridgeDriver:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
     def set_up_user_chain(self) -> None:
-        """Make the operator's chain, DOCKER-USER, if there is none, and put it in front."""
+        """Create DOCKER-USER, the operator's chain, if it is missing, and move its jump to the top."""
         self.firewall.set_up_user_chain()
 
     def _make_firewall(self) -> Firewall:
@@ -95,11 +98,11 @@ class BridgeDriver:
 
     @property
     def hairpin(self) -> bool:
-        """Whether there is no userland proxy, so that NAT does its work ("hairpin mode")."""
+        """Whether there is no userland proxy and NAT serves local clients too ("hairpin mode")."""
         return not self.config.userland_proxy
 
     def firewall_enabled(self, family: int) -> bool:
-        """Tell whether the daemon writes rules for a family."""
+        """Return True if the daemon writes rules for family 4 or 6."""
         if family == 4:
             return self.config.iptables
         if self.config.ip6tables is None:
@@ -113,7 +116,7 @@ class BridgeDriver:
     # --- networks ------------------------------------------------------------------------------------------------
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Tell that isolated networks, and internal ones without a bridge address, need no gateway."""
+        """Skip the gateway of isolated networks, and of internal ones whose bridge has no address."""
         if not self.profile.drivers_skip_gateway:
             return False, False
         options = parse_options(
@@ -123,7 +126,7 @@ class BridgeDriver:
         return skip4, options.mode6 is GatewayMode.ISOLATED
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Make the bridge of a network and its rules."""
+        """Create the bridge of a network and its rules."""
         options = parse_options(
             request.options, network_id=request.id, internal=request.internal, profile=self.profile
         )
@@ -213,7 +216,7 @@ class BridgeDriver:
                 )
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
-        """Have bridged frames traverse iptables where the rules only work so."""
+        """Make bridged frames traverse iptables if the network's rules depend on it."""
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
                 if self.firewall_enabled(family) and (family == 4 or has_ipv6):
@@ -235,7 +238,7 @@ class BridgeDriver:
             raise NotFound(f"network not found: {network_id}") from None
 
     def delete_network(self, network_id: str) -> None:
-        """Take the rules and the device away; a device that was there before stays, and docker0 does."""
+        """Delete the rules and the device. A device that existed before stays, and so does docker0."""
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._remove_endpoint(network, endpoint)
@@ -251,7 +254,7 @@ class BridgeDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Choose the MAC, guard the container's addresses and, in 26.1, make the cable."""
+        """Choose the MAC address, guard the container's addresses and, in 26.1, create the veth pair."""
         network = self._network(network_id)
         random = self.machine.random
         ipv4 = interface.ipv4[0] if interface.ipv4 is not None else None
@@ -280,7 +283,7 @@ class BridgeDriver:
         network.endpoints[endpoint_id] = endpoint
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Take everything of an endpoint away."""
+        """Delete the devices, rules and published ports of an endpoint."""
         network = self._network(network_id)
         self._remove_endpoint(network, network.endpoint(endpoint_id))
 
@@ -292,7 +295,7 @@ class BridgeDriver:
         del network.endpoints[endpoint.id]
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Drop an endpoint's IPv6 address, and the rules for it."""
+        """Drop an endpoint's IPv6 address and the rules for it."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         rule_set = endpoint.endpoint_rules.pop(6, None)
         if rule_set is not None:
@@ -307,13 +310,13 @@ class BridgeDriver:
         endpoint.outside = endpoint.inside = None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Tell the MAC address, the exposed ports and the port map."""
+        """Return the MAC address, the exposed ports and the port map."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         port_map: list[PortBinding] = [mapping.binding for mapping in endpoint.mappings]
         return {"mac": endpoint.mac, "exposed_ports": list(endpoint.exposed_ports), "port_map": port_map}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Lead a cable into the sandbox and name its gateways."""
+        """Connect the endpoint to the sandbox by a veth pair, and return its gateways."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         if self.profile.internal_ports_in_inspect:
@@ -356,7 +359,7 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Withdraw the links; later releases cut the cable here, 26.1 when the endpoint is deleted."""
+        """Delete the rules of legacy links. Later releases also delete the veth pair here, 26.1 with the endpoint."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
@@ -369,7 +372,7 @@ class BridgeDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish what this endpoint is to publish now, and withdraw what it no longer is."""
+        """Publish the ports that this endpoint is to publish now, and unpublish those that it is not."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         kinds = MappingKinds(
@@ -435,7 +438,7 @@ class BridgeDriver:
         conntrack.flush(lambda connection: _is_affected(connection, addresses, ports))
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Withdraw every published port."""
+        """Unpublish all ports."""
         self._withdraw_ports(self._network(network_id).endpoint(endpoint_id))
 
     def _withdraw_ports(self, endpoint: EndpointState, lost: set[str] | None = None) -> None:
@@ -459,7 +462,7 @@ def _fits_mac(info: IpamInfo | None) -> bool:
 
 
 def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
-    """Tell whether a tracked connection has one of the addresses, or is UDP to one of the ports."""
+    """Return True if a tracked connection has one of the addresses, or is UDP to one of the ports."""
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:
         return True

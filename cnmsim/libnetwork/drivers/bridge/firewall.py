@@ -1,4 +1,4 @@
-"""The bridge driver's firewall: what any must do, and the one written with iptables.
+"""The firewall of the bridge driver: its interface, and the implementation with iptables.
 
 Source: moby `daemon/libnetwork/drivers/bridge/internal/firewaller/firewaller.go` (docker-v29.7.2).
 """
@@ -22,48 +22,48 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class InstalledRules(Protocol):
-    """Rules that were written together."""
+    """Rules that were installed together."""
 
     def withdraw(self) -> None:
-        """Take them out again."""
+        """Delete them."""
 
 
 class Firewall(Protocol):
-    """What the driver asks of a firewall. What adds rules gives `None` where none are needed."""
+    """A firewall implementation. The methods that add rules return `None` if none are needed."""
 
     def start(self) -> None:
-        """Write what stands as long as the daemon."""
+        """Install the chains and rules that last as long as the daemon."""
 
     def set_up_user_chain(self) -> None:
-        """Make the operator's chain if there is none, and put it in front."""
+        """Create the operator's chain if it is missing, and move its jump to the top."""
 
     def open_forwarding(self, family: int) -> None:
-        """See to it that the host forwards. Raises `SystemFault` where that is left to the operator."""
+        """Ensure that the host forwards. Raises `SystemFault` if that is left to the operator."""
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledRules | None:
-        """Write the rules of a network in one family."""
+        """Install the rules of a network for one family."""
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
-        """EncryptionRules a container's address."""
+        """Install the rules that guard a container's address."""
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
-        """Write the rules of a published port."""
+        """Install the rules of a published port."""
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledRules | None:
-        """Write the rules of a legacy link."""
+        """Install the rules of a legacy link."""
 
 
 @define
 class RuleSet:
-    """Rules that were written to one family's tables. `withdraw` takes them out again."""
+    """Rules that were installed in one family's tables."""
 
     tables: IpTables
     _written: list[RuleOp] = field(factory=list)
 
     def write(self, program: Iterable[RuleOp]) -> None:
-        """Carry a program out. If an operation fails, those before it are taken back and the error goes on."""
+        """Apply a program. If an operation fails, those before it are reverted and the error is raised."""
         before = len(self._written)
         try:
             for op in program:
@@ -74,7 +74,7 @@ class RuleSet:
             raise
 
     def withdraw(self) -> None:
-        """Delete every rule that was written. Chains and rules already gone are let be."""
+        """Delete every rule that was installed. Chains and rules that are already gone are ignored."""
         self._rollback(0)
 
     def _rollback(self, keep: int) -> None:
@@ -92,9 +92,9 @@ _FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
 
 @frozen(eq=False)
 class IptablesFirewall:
-    """The firewall of one host, written with iptables. `firewall_enabled` tells for which families there is one.
+    """The iptables firewall of one host. `firewall_enabled` returns whether there is one for a family.
 
-    `drops_by_policy`: where the daemon opens forwarding, it closes FORWARD to what no rule accepts.
+    `drops_by_policy`: when the daemon enables forwarding, it sets FORWARD's policy to DROP.
     """
 
     root: NetworkNamespace
@@ -105,7 +105,7 @@ class IptablesFirewall:
     firewall_enabled: Callable[[int], bool]
 
     def start(self) -> None:
-        """Write the chains that stand as long as the daemon."""
+        """Create the chains that last as long as the daemon."""
         for family in (4, 6):
             if self.firewall_enabled(family):
                 program = rules.start_program(
@@ -115,7 +115,7 @@ class IptablesFirewall:
                     apply_op(self._tables(family), op)
 
     def set_up_user_chain(self) -> None:
-        """Make DOCKER-USER if there is none, and put its jump on top of FORWARD."""
+        """Create DOCKER-USER if it is missing, and move its jump to the top of FORWARD."""
         for family in (4, 6):
             if self.firewall_enabled(family):
                 for op in rules.user_chain_program(self.profile):
@@ -125,7 +125,7 @@ class IptablesFirewall:
         return self.root.netfilter.iptables(family)
 
     def open_forwarding(self, family: int) -> None:
-        """Switch forwarding on if it is off."""
+        """Enable forwarding if it is disabled."""
         keys = _FORWARDING_KEYS[family]
         if all(self.root.sysctl_get(key) == "1" for key in keys):
             return
@@ -135,12 +135,12 @@ class IptablesFirewall:
             self.drop_by_policy(family)
 
     def drop_by_policy(self, family: int) -> None:
-        """Close FORWARD to what no rule accepts."""
+        """Set the policy of FORWARD to DROP."""
         if self.firewall_enabled(family) and self.drops_by_policy:
             self._tables(family).set_policy("filter", "FORWARD", "DROP")
 
     def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
-        """Write the rules of a network in one family."""
+        """Install the rules of a network for one family."""
         if not self.firewall_enabled(family):
             return None
         written = RuleSet(self._tables(family))
@@ -156,18 +156,18 @@ class IptablesFirewall:
         return written
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
-        """EncryptionRules a container's address."""
+        """Install the rules that guard a container's address."""
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
-        """Write the rules of a published port."""
+        """Install the rules of a published port."""
         assert binding.host_ip is not None
         return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> RuleSet | None:
-        """Write the rules of a legacy link."""
+        """Install the rules of a legacy link."""
         return self._write(parent, rules.link_program(facts, parent, child, ports))
 
     def _write(self, address: Address, program: Iterable[RuleOp]) -> RuleSet | None:
@@ -180,9 +180,9 @@ class IptablesFirewall:
 
 
 def apply_op(tables: IpTables, op: RuleOp) -> bool:
-    """Do one operation; tell whether it wrote a rule that was not there.
+    """Apply one operation. Return True if it added a rule that was missing.
 
-    Raises `SystemFault` in the engine's words if iptables refuses, as when somebody deleted Docker's chains.
+    Raises `SystemFault` in the engine's words if iptables refuses, for example because Docker's chains were deleted.
     """
     try:
         return _apply_op(tables, op)

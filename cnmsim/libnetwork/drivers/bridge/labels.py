@@ -1,4 +1,4 @@
-"""The options of a bridge network and how they are read.
+"""The driver options of a bridge network.
 
 Source: moby `daemon/libnetwork/drivers/bridge/{labels,bridge_linux}.go` and `netlabel/labels.go` (docker-v29.7.2).
 """
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class GatewayMode(Enum):
-    """How a bridge network is joined to the world outside, per address family."""
+    """How a bridge network is connected to the outside, per address family."""
 
     NAT = "nat"
     NAT_UNPROTECTED = "nat-unprotected"
@@ -52,7 +52,7 @@ class GatewayMode(Enum):
 
 @frozen
 class BridgeOptions:
-    """The options of one bridge network, as values. `mtu` 0 leaves the kernel's default."""
+    """The parsed options of one bridge network. `mtu` 0 means the kernel's default."""
 
     bridge_name: str
     icc: bool = True
@@ -69,12 +69,12 @@ class BridgeOptions:
     host_ipv6: Address | None = None
 
     def mode(self, family: int) -> GatewayMode:
-        """Give the gateway mode of family 4 or 6."""
+        """Return the gateway mode of family 4 or 6."""
         return self.mode6 if family == 6 else self.mode4
 
 
 def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool, profile: Profile) -> BridgeOptions:
-    """Read the driver options of a bridge network. Unknown ones are let pass.
+    """Parse the driver options of a bridge network. Unknown ones are ignored.
 
     Raises `InvalidParameter` in the driver's words.
     """

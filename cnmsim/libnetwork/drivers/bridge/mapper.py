@@ -1,4 +1,4 @@
-"""Takes host ports for the groups of `portmap`, writes their rules, and starts their proxies.
+"""The port mapper: allocates host ports for the groups of `portmap`, installs their rules and starts their proxies.
 
 Source: 26.1.5 `libnetwork/portmapper/mapper.go`; docker-v29.7.2 `daemon/libnetwork/portmappers/nat/mapper_linux.go`.
 """
@@ -28,20 +28,20 @@ _MAX_TRIES = 10
 
 @define(eq=False)
 class Mapping:
-    """One published port: its settled binding and what it holds."""
+    """One published port: its binding with the allocated port, and the resources to release."""
 
     binding: PortBinding
     kind: str
     _release: ExitStack = field(factory=ExitStack, repr=False)
 
     def release(self) -> None:
-        """Give back the port, the rules and the proxy."""
+        """Release the port, the rules and the proxy."""
         self._release.close()
 
 
 @frozen
 class PortMapper:
-    """What mapping ports needs: the machine, the daemon's own process, the allocator, and the firewall."""
+    """The port mapper of one endpoint. Ports without a proxy are bound by the process that `daemon` returns."""
 
     machine: Machine
     daemon: Callable[[], Process]
@@ -106,12 +106,15 @@ class PortMapper:
         return mappings
 
     def _bind_host_port(self, binding: PortBinding) -> Callable[[], None]:
-        """Bind the host port and give what lets go of it. SCTP has no sockets here: rules alone carry it."""
+        """Bind the host port, and return the function that closes it.
+
+        SCTP has no sockets here: its rules alone carry it.
+        """
         if binding.protocol == "sctp":
             return noop
         if self.has_proxy:
             return start_proxy(self.machine, binding, self.profile).kill
-        # Without a proxy the daemon holds the port with a socket that nobody serves.
+        # Without a proxy the daemon reserves the port with a socket that it never accepts from.
         return listen_on_host(self.daemon(), binding, self.profile).close
 
     def _write_rules(self, facts: NetworkFacts, mapping: Mapping) -> None:

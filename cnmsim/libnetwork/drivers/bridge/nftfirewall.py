@@ -1,4 +1,4 @@
-"""The bridge driver's firewall written with nftables: a table `docker-bridges` a family.
+"""The nftables firewall of the bridge driver: one table `docker-bridges` per family.
 
 Source: moby `daemon/libnetwork/drivers/bridge/internal/nftabler/nftabler.go` (docker-v29.7.2).
 """
@@ -21,19 +21,19 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 @frozen(eq=False)
 class InstalledObjects:
-    """What was put into the table of one family."""
+    """Objects that were added to one family's table."""
 
     _table: DaemonTable
     _objects: Sequence[Object]
 
     def withdraw(self) -> None:
-        """Take it out again."""
+        """Delete them."""
         self._table.delete(self._objects)
 
 
 @define(eq=False)
 class NftablesFirewall:
-    """The firewall of one host. `firewall_enabled` tells for which families there is one."""
+    """The nftables firewall of one host. `firewall_enabled` returns whether there is one for a family."""
 
     root: NetworkNamespace
     hairpin: bool
@@ -42,7 +42,7 @@ class NftablesFirewall:
     _tables: dict[int, DaemonTable] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Make the tables, empty but for the base chains."""
+        """Create the tables with their base chains."""
         self._tables.clear()
         for family in (4, 6):
             if self.firewall_enabled(family):
@@ -51,18 +51,18 @@ class NftablesFirewall:
                 self._tables[family] = table
 
     def set_up_user_chain(self) -> None:
-        """Do nothing: there is no DOCKER-USER, the operator has tables of his own."""
+        """Do nothing: with nftables there is no DOCKER-USER, and operators have tables of their own."""
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledObjects | None:
-        """Write the rules of a network in one family."""
+        """Install the rules of a network for one family."""
         return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
-        """EncryptionRules a container's address."""
+        """Install the rules that guard a container's address."""
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledObjects | None:
-        """Write the rules of a published port."""
+        """Install the rules of a published port."""
         assert binding.container_ip is not None
         family = 6 if len(binding.container_ip) == 16 else 4
         return self._write(family, nftrules.port_program(facts, binding), facts)
@@ -70,7 +70,7 @@ class NftablesFirewall:
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledObjects | None:
-        """Write the rules of a legacy link."""
+        """Install the rules of a legacy link."""
         return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
 
     def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> InstalledObjects | None:
@@ -85,7 +85,10 @@ class NftablesFirewall:
     # --- forwarding ----------------------------------------------------------------------------------------------
 
     def open_forwarding(self, family: int) -> None:
-        """Refuse to go on if the host does not forward: to open it, and to guard what is opened, is the operator's."""
+        """Raise `SystemFault` if the host does not forward.
+
+        With nftables, enabling and guarding it is left to the operator.
+        """
         if family == 4:
             if self.root.sysctl_get("net.ipv4.ip_forward") != "1":
                 raise SystemFault(

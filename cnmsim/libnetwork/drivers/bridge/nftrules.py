@@ -1,6 +1,6 @@
-"""The nftables program of the bridge driver: which chains, maps and rules it keeps for which facts.
+"""The nftables program of the bridge driver: chains, maps and rules as a function of the network's facts.
 
-Everything here is a pure function from facts to objects of `cnmsim.libnetwork.nftables`; `nftfirewall` carries them out.
+Everything here is a pure function that returns objects of `cnmsim.libnetwork.nftables`; `nftfirewall` installs them.
 Source: moby `daemon/libnetwork/drivers/bridge/internal/nftabler/` (docker-v29.7.2).
 """
 
@@ -21,19 +21,19 @@ NAT = "nat-prerouting-and-output"
 FORWARD_IN_MAP, FORWARD_OUT_MAP = "filter-forward-in-jumps", "filter-forward-out-jumps"
 POSTROUTING_OUT_MAP, POSTROUTING_IN_MAP = "nat-postrouting-out-jumps", "nat-postrouting-in-jumps"
 
-# The groups of rules in a network's chain for what comes in, in their order.
+# Groups of the rules in a network's forward-in chain, in order.
 _INITIAL, _FWMARK, _LINKS, _ICC, _PORTS, _FINAL = range(6)
 _RAW_PORTS = 1
 
 
 def family_name(family: int) -> str:
-    """Name a family as nft does."""
+    """Return nft's name of a family."""
     return "ip6" if family == 6 else "ip"
 
 
 def start_program(family: int, *, hairpin: bool) -> list[Object]:
-    """Give what stands as long as the daemon: base chains, and the maps that lead to the networks' own chains."""
-    # Packets to loopback addresses are left to the userland proxy, where there is one.
+    """Return what lasts as long as the daemon: base chains, and the maps that jump to the networks' chains."""
+    # With a userland proxy, packets to loopback addresses are left to it.
     spared = "" if hairpin else ("ip6 daddr != ::1 " if family == 6 else "ip daddr != 127.0.0.1/8 ")
     jump = f"fib daddr type local counter jump {NAT}"
     return [
@@ -73,7 +73,7 @@ def _postrouting_out(bridge: str) -> str:
 
 
 def network_program(facts: NetworkFacts, family: int, *, accept_fwmark: str = "") -> list[Object]:
-    """Give the chains, jumps and rules of a network in one family."""
+    """Return the chains, jumps and rules of a network for one family."""
     prefix = facts.prefix(family)
     if prefix is None:
         return []
@@ -138,7 +138,7 @@ def _mark(text: str) -> str:
 
 
 def endpoint_program(facts: NetworkFacts, address: Address) -> list[Object]:
-    """Give the rule that keeps packets from reaching a container's address by any way but its bridge."""
+    """Return the rule that drops packets to a container's address unless they come through its bridge."""
     family = 6 if len(address) == 16 else 4
     if facts.internal or facts.allow_direct_routing or facts.options.mode(family) is not GatewayMode.NAT:
         return []
@@ -148,7 +148,7 @@ def endpoint_program(facts: NetworkFacts, address: Address) -> list[Object]:
 
 
 def port_program(facts: NetworkFacts, binding: PortBinding) -> list[Object]:
-    """Give the rules of one published port. `binding` names its container address and host address."""
+    """Return the rules of one published port. `binding` names its container address and host address."""
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
     assert host is not None
@@ -161,7 +161,7 @@ def port_program(facts: NetworkFacts, binding: PortBinding) -> list[Object]:
     if facts.options.mode(family) is not GatewayMode.NAT_UNPROTECTED:
         accept = f"{ip} daddr {address} {to_port} counter accept"
         program.append(Rule(_forward_in(facts.bridge), accept, _PORTS, ignore_exist=True))
-    # A host's IPv6 address with a container's IPv4 address is the userland proxy's business.
+    # From a host's IPv6 address to a container's IPv4 address only the userland proxy forwards.
     if not binding.host_port or len(host) != len(container):
         return program
     program.append(_dnat_rule(facts, binding, host, f"[{address}]" if family == 6 else address))
@@ -189,7 +189,7 @@ def _dnat_rule(facts: NetworkFacts, binding: PortBinding, host: Address, contain
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[Object]:
-    """Give the rules of a legacy link, for the exposed ports of the child."""
+    """Return the rules of a legacy link, for the exposed ports of the child."""
     chain = _forward_in(facts.bridge)
     one, other = format_ip(parent), format_ip(child)
     program: list[Object] = []

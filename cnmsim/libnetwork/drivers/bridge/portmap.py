@@ -1,4 +1,4 @@
-"""Which host ports a container's bindings come to: expansion per family, order of processing, groups, allocation.
+"""From requested port bindings to host ports: expansion per family, order of processing, groups.
 
 Source: 26.1.5 `libnetwork/drivers/bridge/port_mapping_linux.go` and `libnetwork/portmapper/`; docker-v29.7.2
 `daemon/libnetwork/drivers/bridge/port_mapping_linux.go` and `portmappers/{nat,routed}/`.
@@ -21,10 +21,10 @@ _PROTOCOL_ORDER = {"tcp": 0, "udp": 1, "sctp": 2}
 
 @frozen
 class MappingKinds:
-    """Which kinds of mapping an endpoint is to have, by what it is to its sandbox.
+    """The kinds of mapping that an endpoint has, depending on its role in the sandbox.
 
-    `ipv4` and `ipv6`: the gateway of that family. `proxy6to4`: it alone leads out, so host IPv6 may be proxied to
-    container IPv4. `routed`: open the ports of routed families, gateway or not.
+    `ipv4`, `ipv6`: it is the gateway of that family. `proxy6to4`: it is the only gateway, so the host's IPv6 may be
+    proxied to the container's IPv4. `routed`: open the ports of families in gateway mode `routed`, gateway or not.
     """
 
     ipv4: bool = False
@@ -35,7 +35,7 @@ class MappingKinds:
 
 @frozen
 class EndpointAddresses:
-    """What the expansion of bindings depends on: the container's addresses, and what the host can do."""
+    """The container's addresses, and what the host supports."""
 
     ipv4: Address | None
     ipv6: Address | None
@@ -45,7 +45,7 @@ class EndpointAddresses:
 
 @frozen
 class Candidate:
-    """One binding of one host address, before its port is chosen."""
+    """One binding on one host address, before its port is allocated. `kind` names the attribute of `MappingKinds`."""
 
     binding: PortBinding
     is_routed: bool = False
@@ -55,7 +55,7 @@ class Candidate:
 def expand(
     binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
 ) -> list[Candidate]:
-    """Give what one asked binding comes to: at most one candidate a host address family."""
+    """Expand one requested binding to at most one candidate per host address family."""
     candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),
         _expand_ipv6(binding, options, addresses, mapping_kinds),
@@ -119,7 +119,7 @@ def in_groups(
     addresses: EndpointAddresses,
     mapping_kinds: MappingKinds,
 ) -> list[list[Candidate]]:
-    """Expand bindings, in the order in which the engine works on them; a group shares one host port."""
+    """Expand bindings, and group them in the order in which the engine maps them. A group shares one host port."""
     if not profile.ports_are_grouped:
         ordered = sorted(bindings, key=_descending_key)
         return [[candidate] for b in ordered for candidate in expand(b, options, addresses, mapping_kinds)]
@@ -153,5 +153,5 @@ def _ascending_key(candidate: Candidate) -> tuple[object, ...]:
 
 
 def host_addresses(group: Iterable[Candidate]) -> list[Address]:
-    """Give the host addresses a group wants one port on."""
+    """Return the host addresses on which a group needs the same port."""
     return [candidate.binding.host_ip for candidate in group if candidate.binding.host_ip is not None]

@@ -1,8 +1,8 @@
-"""docker-proxy: serves a published port in the host's namespace where address translation does not take it.
+"""docker-proxy: serves a published port in the host's namespace where NAT does not.
 
-For TCP it accepts first and then dials the container, so a client of a closed container port sees its connection
-end rather than refused. For UDP every client gets a socket of its own towards the container, forgotten after 90
-seconds of silence. Source: moby `cmd/docker-proxy/{tcp_proxy,udp_proxy}_linux.go` (docker-v29.7.2).
+It accepts a TCP connection before it connects to the container, so for a closed container port the client's
+connection is closed rather than refused. For UDP each client gets a socket of its own towards the container, closed
+after 90 idle seconds. Source: moby `cmd/docker-proxy/{tcp_proxy,udp_proxy}_linux.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cnmsim.libnetwork.profile import Profile
 
 UDP_IDLE_S = 90.0
 _CHUNK = 65536
-# Go's net package keeps the connections alive that it makes and takes (defaultTCPKeepAliveIdle and so on in net/tcpsockopt).
+# TCP keepalive as Go's net package sets it on every connection (net/tcpsockopt, defaultTCPKeepAliveIdle).
 _KEEPALIVE_S, _KEEPALIVE_PROBES = 15, 9
 
 
 def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Process:
     """Bind the host side of a settled `binding` and start the process that serves it.
 
-    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound; no process is left then.
+    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound, with no process left.
     """
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
@@ -49,7 +49,7 @@ def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Pro
 
 
 def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> TcpSocket | UdpSocket:
-    """Bind the host side of a binding as `process`; a TCP socket listens. Raises `OSError` if it cannot."""
+    """Bind the host side of a binding as `process`; a TCP socket listens. Raises `OSError`."""
     host = binding.host_ip
     assert host is not None
     family = 6 if len(host) == 16 else 4
@@ -66,7 +66,7 @@ def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> 
     tcp = process.tcp(family)
     tcp.v6only = True
     _keep_alive(tcp)
-    tcp.reuse_address = True  # as every listener of Go's net package: connections in TIME_WAIT do not hold the port
+    tcp.reuse_address = True  # as every listener of Go's net package: connections in TIME_WAIT do not block the port
     try:
         tcp.bind((host, binding.host_port))
         tcp.listen(SOMAXCONN)
@@ -126,7 +126,7 @@ def _keep_alive(socket: TcpSocket) -> None:
 
 
 async def _copy(source: TcpSocket, sink: TcpSocket) -> None:
-    """Pass on what `source` receives until its end, then close that direction."""
+    """Forward what `source` receives until end of file, then close that direction."""
     try:
         while data := await source.recv(_CHUNK):
             sink.send(data)
@@ -155,11 +155,11 @@ async def _serve_udp(process: Process, listener: UdpSocket, address: Address, po
             try:
                 data, _ = await backend.recvfrom()
             except OSError:
-                # Connection refused comes back from a closed port; the proxy waits on.
+                # ECONNREFUSED of a closed container port: the proxy goes on waiting.
                 continue
             try:
                 listener.sendto(data, client)
-            except OSError:  # a packet filter, or no way back: the proxy gives the client up
+            except OSError:  # dropped by a packet filter, or no route back: the proxy drops the client
                 forget(client)
                 return
             touch(client)

@@ -1,9 +1,9 @@
-"""The iptables program of the bridge driver: which rules it writes at which moment, per engine release.
+"""The iptables program of the bridge driver: which rules it installs when, per release.
 
-Everything here is a pure function from facts to a list of operations; `firewall.py` carries them out. Rules are
-written in the order of matches in which `iptables -S` lists them. Sources: moby
-`libnetwork/drivers/bridge/setup_ip_tables_linux.go` (26.1.5), `libnetwork/drivers/bridge/internal/iptabler/` (28.5.2) and
-`daemon/libnetwork/drivers/bridge/internal/iptabler/` (docker-v29.7.2).
+Everything here is a pure function that returns operations; `firewall.py` applies them. The matches of a rule are in
+the order of `iptables -S`. Sources: moby `libnetwork/drivers/bridge/setup_ip_tables_linux.go` (26.1.5),
+`libnetwork/drivers/bridge/internal/iptabler/` (28.5.2) and `daemon/libnetwork/drivers/bridge/internal/iptabler/`
+(docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DOCKER_CHAIN = "DOCKER"
 
 
 class Action(Enum):
-    """What an operation does. Appending and inserting do nothing if the chain holds the rule already."""
+    """The kinds of operation. Append and insert do nothing if the chain already contains the rule."""
 
     APPEND = "append"
     INSERT = "insert"
@@ -41,8 +41,8 @@ class Action(Enum):
 class RuleOp:
     """One operation on one chain. `rule` is empty for `NEW_CHAIN`.
 
-    `purpose` is what the engine calls the rule when it cannot be written, `wording` the order of words in which it
-    passes the rule to iptables, where that shows in errors people meet.
+    `purpose` is the engine's name of the rule in error messages; `wording` is the order of words in which it passes
+    the rule to iptables, where error messages show it.
     """
 
     action: Action
@@ -55,7 +55,7 @@ class RuleOp:
 
 @frozen
 class NetworkFacts:
-    """What the rules of one bridge network depend on. `hairpin` is set when there is no userland proxy."""
+    """What the rules of one bridge network depend on. `hairpin` is set if there is no userland proxy."""
 
     options: BridgeOptions
     internal: bool
@@ -71,7 +71,7 @@ class NetworkFacts:
         return self.options.bridge_name
 
     def prefix(self, family: int) -> Prefix | None:
-        """Give the subnet of family 4 or 6."""
+        """Return the subnet of family 4 or 6."""
         return self.ipv6 if family == 6 else self.ipv4
 
 
@@ -88,7 +88,7 @@ def _top(chain: str, rule: str) -> RuleOp:
 
 
 def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark: str = "") -> list[RuleOp]:
-    """Give what the driver writes when the daemon starts: its chains and the jumps between them."""
+    """Return what the driver installs when the daemon starts: its chains and the jumps between them."""
     chains = [DOCKER_CHAIN]
     if profile.has_forward_chain:
         chains += [FORWARD_CHAIN, BRIDGE_CHAIN, CT_CHAIN]
@@ -114,7 +114,7 @@ def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark
 
 
 def user_chain_program(profile: Profile) -> list[RuleOp]:
-    """Give what makes DOCKER-USER and puts it in front."""
+    """Return what creates DOCKER-USER and moves its jump to the top."""
     program = [RuleOp(Action.NEW_CHAIN, "filter", USER_CHAIN)]
     if profile.docker_user_has_return:
         program.append(_append("filter", USER_CHAIN, "-j RETURN"))
@@ -122,7 +122,7 @@ def user_chain_program(profile: Profile) -> list[RuleOp]:
 
 
 def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
-    """Give the jumps to nat DOCKER. With a userland proxy, packets to loopback addresses are left to it."""
+    """Return the jumps to nat DOCKER. With a userland proxy, packets to loopback addresses are left to it."""
     loopback = "::1/128" if family == 6 else "127.0.0.0/8"
     exclusion = "" if hairpin else f"! -d {loopback} "
     return [
@@ -132,14 +132,14 @@ def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
 
 
 def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Give what the first network of a family writes and no deletion takes back: 26.1's jumps to nat DOCKER."""
+    """Return the rules of a family's first network that no deletion removes: 26.1's jumps to nat DOCKER."""
     if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
         return []
     return nat_jumps(family, hairpin=facts.hairpin)
 
 
 def network_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Give the rules of a network in one family, in the order in which the driver writes them."""
+    """Return the rules of a network for one family, in the order in which the driver installs them."""
     if profile.has_forward_chain:
         prefix = facts.prefix(family)
         if prefix is None:
@@ -156,7 +156,7 @@ def _source_nat(options: BridgeOptions, family: int) -> str:
 
 
 def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
-    """Give steps 1 to 3, common to all releases."""
+    """Return steps 1 to 3, common to all releases."""
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)
     if options.masquerade and options.mode(family) is not GatewayMode.ROUTED:
@@ -178,7 +178,7 @@ def _internal_drops(facts: NetworkFacts, prefix: Prefix, chain: str) -> list[Rul
 
 
 def _built_in_chain_rules(facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """26.1: four rules a network in FORWARD itself, newest network first."""
+    """Return the rules of 26.1: four per network in FORWARD itself, newest network first."""
     bridge, prefix = facts.bridge, facts.prefix(family)
     program: list[RuleOp] = []
     if facts.internal:
@@ -219,7 +219,7 @@ def _internal_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> li
 
 
 def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
-    """28 and later: everything in chains of Docker's own."""
+    """Return the rules of 28 and later: all in Docker's own chains."""
     bridge, options = facts.bridge, facts.options
     mode = options.mode(prefix.family)
     program = list(_nat_rules(profile.nat_returns_from_bridge, facts, prefix))
@@ -250,7 +250,7 @@ def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) 
 
 
 def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
-    """Give the rules that keep packets from reaching a container's address by any way but its bridge."""
+    """Return the rules that drop packets to a container's address unless they come through its bridge."""
     options = facts.options
     if not profile.has_raw_rules or facts.no_raw or facts.internal or facts.allow_direct_routing:
         return []
@@ -262,7 +262,7 @@ def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) ->
 
 
 def port_program(profile: Profile, facts: NetworkFacts, binding: PortBinding) -> list[RuleOp]:
-    """Give the rules of one published port. `binding` names its container address and host address."""
+    """Return the rules of one published port. `binding` names its container address and host address."""
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
     assert host is not None
@@ -322,7 +322,7 @@ def _dnat_rule(
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[RuleOp]:
-    """Give the rules of a legacy link, for the exposed ports of the child."""
+    """Return the rules of a legacy link, for the exposed ports of the child."""
     bridge, program = facts.bridge, []
     for port in ports:
         to_child = _port_match(port.protocol, "dport", port.port)

@@ -1,4 +1,4 @@
-"""What the bridge driver remembers of its networks and their endpoints."""
+"""The bridge driver's state of its networks and their endpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
 
 @define(eq=False)
 class EndpointState:
-    """What the driver keeps of an endpoint: its cable, its rules and its published ports."""
+    """The state of an endpoint: its veth pair, its rules and its published ports."""
 
     id: str
     mac: Mac
@@ -39,13 +39,13 @@ class EndpointState:
     link_rules: list[InstalledRules] = field(factory=list)
 
     def expose_ports(self, sandbox: SandboxContext) -> None:
-        """Take the exposed ports from the endpoint's own options, else from its sandbox's."""
+        """Set the exposed ports from the endpoint's options, else from its sandbox."""
         self.exposed_ports = list(self.options.exposed_ports or sandbox.exposed_ports)
 
 
 @define(eq=False)
 class NetworkState:
-    """What the driver keeps of a network: its options, its device and its rules."""
+    """The state of a network: its options, its device and its rules."""
 
     request: NetworkRequest
     options: BridgeOptions
@@ -58,14 +58,14 @@ class NetworkState:
     endpoints: dict[str, EndpointState] = field(factory=dict)
 
     def endpoint(self, endpoint_id: str) -> EndpointState:
-        """Give an endpoint of the network. Raises `NotFound`."""
+        """Return an endpoint of the network. Raises `NotFound`."""
         try:
             return self.endpoints[endpoint_id]
         except KeyError:
             raise NotFound(f"endpoint not found: {endpoint_id}") from None
 
     def gateway(self, family: int) -> Address | None:
-        """Give the default gateway of containers: the bridge, or what an auxiliary address put in its place."""
+        """Return the containers' default gateway: the bridge's address, unless an auxiliary address overrides it."""
         info = self.ipv6 if family == 6 else self.ipv4
         if info is None:
             return None

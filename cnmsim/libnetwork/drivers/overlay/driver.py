@@ -1,4 +1,4 @@
-"""The overlay driver: what a swarm's nodes do so that containers on several hosts share an Ethernet.
+"""The overlay driver: containers on several nodes of a swarm share one Ethernet, carried in VXLAN tunnels.
 
 Source: moby `daemon/libnetwork/drivers/overlay/{overlay,ov_network,ov_endpoint,joinleave}.go` (docker-v29.7.2),
 `libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
@@ -43,13 +43,13 @@ _GC_THRESHOLDS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
 
 @define(eq=False)
 class _Tunnels:
-    """A network as its peer database sees it."""
+    """A network as its peer database uses it."""
 
     driver: OverlayDriver
     network: OverlayNetwork
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Give the VXLAN device of an address's subnet, made if need be; `None` while there is no namespace."""
+        """Return the VXLAN device of an address's subnet, created on demand; `None` without a namespace."""
         if self.network.namespace is None:
             return None
         subnet = self.network.subnet_of(address, length)
@@ -62,24 +62,24 @@ class _Tunnels:
         return subnet.vxlan
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Give the VXLAN device of an address's subnet if there is one."""
+        """Return the VXLAN device of an address's subnet, or `None`."""
         subnet = self.network.subnet_of(address, length)
         return None if subnet is None else subnet.vxlan
 
     def secure(self, vtep: Address) -> None:
-        """Begin to encrypt what goes to a VTEP, if the network is encrypted."""
+        """Set up encryption towards a VTEP, if the network is encrypted."""
         if self.network.is_encrypted:
             self.driver.encryption.secure(vtep)
 
     def release(self, vtep: Address) -> None:
-        """Take note that a peer behind that VTEP is gone."""
+        """Release the encryption state of one peer behind a VTEP."""
         if self.network.is_encrypted:
             self.driver.encryption.release(vtep)
 
 
 @define(eq=False)
 class OverlayDriver:
-    """The driver on one machine. `log` is told what a daemon only logs."""
+    """The overlay driver of one machine. `log` receives the daemon's log lines."""
 
     machine: Machine
     profile: Profile
@@ -100,27 +100,33 @@ class OverlayDriver:
         rules = NftablesEncryptionRules(root) if self.uses_nftables else IptablesEncryptionRules(root)
         self.encryption = Encryption(root, self.log, self.profile.overlay_peers_by_address, rules)
 
-    # --- what the swarm tells ------------------------------------------------------------------------------------
+    # --- data path -------------------------------------------------------------------------------------------------
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Take note of the address of this host's tunnels, of the one the swarm binds, and of the tunnels' UDP port."""
+        """Set the address of this host's tunnels, the address that the swarm binds, and the tunnels' UDP port."""
         self.address, self.port = address, port
         self.encryption.vtep, self.encryption.bind, self.encryption.port = address, bind, port
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
-        """Take these keys and no others; the first is the one to encrypt with."""
+        """Replace all keys. The first is the primary one, used to encrypt."""
         self.encryption.set_keys([Key(*pair) for pair in keys])
 
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Take a key in, encrypt with another, give one up. Raises `InvalidParameter` if these do not fit what there is."""
+        """Add a key, change the primary key, remove a key.
+
+        Raises `InvalidParameter` if these do not match the present keys.
+        """
         self.encryption.update_keys(*(None if pair is None else Key(*pair) for pair in (new, primary, pruned)))
 
     # --- networks ------------------------------------------------------------------------------------------------
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Take note of a network; devices are made when an endpoint joins. Raises `SystemFault` in the driver's words."""
+        """Register a network.
+
+        Its devices are created when an endpoint joins. Raises `SystemFault` in the driver's words.
+        """
         if not request.id:
             raise SystemFault("invalid network id")
         if not request.ipv4 or str(request.ipv4[0].pool) == "0.0.0.0/0":
@@ -138,7 +144,7 @@ class OverlayDriver:
         )
         self.networks[request.id] = network
         if not network.is_encrypted:
-            # Rules an encrypted network with the same VNI left behind would cut it off.
+            # Rules left by an encrypted network with the same VNI would cut it off.
             for vni in vnis:
                 self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
@@ -157,7 +163,7 @@ class OverlayDriver:
         return vnis
 
     def _raise_thresholds(self) -> None:
-        """Make room for the neighbours of large networks, as the driver does once on each host."""
+        """Raise the neighbour table's thresholds for large networks, once per host."""
         root = self.machine.root
         for name, least in _GC_THRESHOLDS.items():
             key = f"net.ipv4.neigh.default.{name}"
@@ -165,7 +171,7 @@ class OverlayDriver:
                 root.sysctl_set(key, str(least))
 
     def delete_network(self, network_id: str) -> None:
-        """Forget a network. Raises `SystemFault` if it is not known."""
+        """Delete a network. Raises `SystemFault` if it does not exist."""
         network = self._network(network_id)
         for endpoint in network.endpoints.values():
             network.unplug(endpoint)
@@ -183,7 +189,7 @@ class OverlayDriver:
         return network
 
     def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
-        """Make what is missing of the devices of a network's subnet, and tell them of the peers."""
+        """Create the missing devices of a network's subnet, and program the peers."""
         if subnet.vxlan is None:
             self._remove_stale_vxlan(subnet.vni)
             self._program_encryption_rules(network, subnet.vni)
@@ -193,14 +199,17 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Let nothing of an encrypted network be sent or taken in clear. Raises `SystemFault` if that fails."""
+        """Prevent cleartext traffic of an encrypted network. Raises `SystemFault`."""
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
         self.encryption.program_rules(vni)
 
     def _remove_stale_vxlan(self, vni: int) -> None:
-        """Free a VNI that an earlier life of the daemon left in a namespace. What there is of that is looked for once."""
+        """Delete a VXLAN device with this VNI that an earlier run of the daemon left in a namespace.
+
+        The namespaces are searched once.
+        """
         if self._stale_namespaces is None:
             self._stale_namespaces = {
                 device.vni: path
@@ -217,7 +226,7 @@ class OverlayDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Take note of an endpoint, whose MAC is made of its address unless one was asked for."""
+        """Register an endpoint. Its MAC address is made from its IPv4 address unless one was requested."""
         network = self._network(network_id)
         if interface.ipv4 is None:
             raise SystemFault("create endpoint was not passed interface IP address")
@@ -230,7 +239,7 @@ class OverlayDriver:
         network.endpoints[endpoint_id] = OverlayEndpoint(endpoint_id, address, length, interface.mac, interface_name)
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Forget an endpoint, and remove its cable."""
+        """Delete an endpoint and its veth pair."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         del network.endpoints[endpoint_id]
@@ -243,13 +252,13 @@ class OverlayDriver:
         return endpoint
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Tell nothing, as the driver does."""
+        """Return nothing, as the driver does."""
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Lead a cable to the sandbox, and tell the other nodes where this endpoint is."""
-        del sandbox  # its interface is moved there by whoever called
+        """Connect the endpoint by a veth pair, and publish its address and VTEP to the other nodes."""
+        del sandbox  # the caller moves the interface there
         network = self._network(network_id)
         endpoint = network.endpoints.get(endpoint_id)
         if endpoint is None:
@@ -279,14 +288,14 @@ class OverlayDriver:
                 info.static_routes.append(StaticRoute(other.pool, subnet.gateway))
         self._peers[network_id].add(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
         if network.is_encrypted and not self.profile.overlay_peers_by_address:
-            # New keys may have swept the states of peers away; the next join brings them back.
+            # A change of keys may have deleted the peers' states. The next join restores them.
             for vtep in self._peers[network_id].vteps():
                 self.encryption.secure(vtep)
         shown = Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, self.address)
         info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, shown))
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Take the endpoint's share of the namespace back, which goes with the last one."""
+        """Release the endpoint's use of the namespace. The last endpoint to leave deletes it."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         self._peers[network_id].delete(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
@@ -299,7 +308,7 @@ class OverlayDriver:
     # --- peers on other nodes ------------------------------------------------------------------------------------
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
-        """Program a peer of another node, or take it out. This node's own records are nothing new to it."""
+        """Program or remove a peer on another node. This node's own records are ignored."""
         if table != PEER_TABLE:
             self.log(f"Unexpected table notification for table {table} received")
             return
@@ -316,7 +325,7 @@ class OverlayDriver:
         return value if isinstance(value, Peer) and value.vtep != self.address else None
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Give the endpoint's id and the address of the host it is on."""
+        """Return the endpoint's id and the address of its host."""
         if table != PEER_TABLE or not isinstance(value, Peer) or value.vtep is None:
             self.log(f"DecodeTableEntry: unexpected table name {table}")
             return "", {}

@@ -1,7 +1,8 @@
-"""Encryption of overlay networks: IPsec between the tunnel endpoints, for the VNIs of encrypted networks alone.
+"""Encryption of overlay networks: IPsec between tunnel endpoints, for the VNIs of encrypted networks only.
 
-Of three keys each packet is sealed with the primary one and opened with any, so that a rotation loses none. Source: moby
-`daemon/libnetwork/drivers/overlay/{encryption,bpf}.go` (docker-v29.7.2), `libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
+There are three keys. The primary one encrypts, any of them decrypts, so that a rotation loses no packet. Source: moby
+`daemon/libnetwork/drivers/overlay/{encryption,bpf}.go` (docker-v29.7.2), `libnetwork/drivers/overlay` (v26.1.5,
+v28.5.2).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: Marks the states and policies that are this driver's, as it marks packets.
+#: The mark of this driver's states and policies, and of packets to encrypt.
 _SECURITY_MARK = Mark(MARK, 0xFFFFFFFF)
 _ICV_BITS = 64
 _UDP = 17
@@ -32,7 +33,7 @@ _FNV_PRIME = 16777619
 
 
 def build_spi(src: Address, dst: Address, tag: int) -> int:
-    """Give the SPI of packets between two tunnel endpoints under the key of a tag: an FNV-1a hash of all three."""
+    """Return the SPI of packets between two tunnel endpoints for a key's tag: an FNV-1a hash of all three."""
     value = _FNV_OFFSET
     for byte in _as16(src) + (tag & 0xFFFFFFFF).to_bytes(4) + _as16(dst):
         value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
@@ -45,7 +46,7 @@ def _as16(address: Address) -> bytes:
 
 @frozen
 class Key:
-    """A key; `tag` is the low half of its Lamport time."""
+    """A key. `tag` is the low half of its Lamport time."""
 
     value: bytes = field(repr=False)
     tag: int
@@ -53,7 +54,7 @@ class Key:
 
 @frozen
 class Spis:
-    """The SPIs of one key towards one peer, and from it."""
+    """The SPIs of one key, to one peer and from it."""
 
     forward: int
     reverse: int
@@ -63,15 +64,16 @@ class Spis:
 class _Peer:
     spis: list[Spis]
     count: int = 0
-    #: With what its states and its policy were all set up.
+    #: The configuration for which its states and policy are complete.
     configured_with: tuple[object, ...] = ()
 
 
 @define(eq=False)
 class Encryption:
-    """The IPsec of one host's overlay networks. `bind` is the local side of its states, `vtep` this host's tunnel endpoint.
+    """The IPsec configuration of one host's overlay networks.
 
-    With `counts_peers` (29.x) the states of a peer go with the last endpoint behind it; before they stay until new keys come.
+    `bind` is the local address of its states, `vtep` this host's tunnel endpoint. With `counts_peers` (29.x) the
+    states of a VTEP are deleted with the last endpoint behind it; earlier releases keep them until the keys change.
     """
 
     namespace: NetworkNamespace
@@ -95,17 +97,17 @@ class Encryption:
         return 6 if len(self.vtep) == 16 else 4
 
     def program_rules(self, vni: int) -> None:
-        """Have packets of a VNI marked for encryption, and those that come in clear dropped. Raises `SystemFault`."""
+        """Mark packets of a VNI for encryption, and drop those that arrive in cleartext. Raises `SystemFault`."""
         self.rules.program(vni, self.port, self._family)
 
     def remove_rules(self, vni: int) -> None:
-        """Take the rules of a VNI away, if there are any."""
+        """Delete the rules of a VNI, if there are any."""
         self.rules.remove(vni, self.port, self._family)
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
     def set_keys(self, keys: list[Key]) -> None:
-        """Take these keys, and forget every state and policy of this driver."""
+        """Replace all keys, and delete every state and policy of this driver."""
         if self.namespace.xfrm is not None:
             self._clear()
         self._peers.clear()
@@ -119,9 +121,9 @@ class Encryption:
             xfrm.remove_state(state.dst, state.spi, state.mark)
 
     def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
-        """Rotate: take a key in, encrypt with another, give one up, towards every peer.
+        """Rotate towards every peer: add a key, change the primary key, remove a key.
 
-        Raises `InvalidParameter` if these do not fit the keys there are; the new one is then taken in all the same.
+        Raises `InvalidParameter` if these do not match the present keys; the new key is added all the same.
         """
         if new is not None:
             self.keys.append(new)
@@ -160,13 +162,13 @@ class Encryption:
     # --- peers ---------------------------------------------------------------------------------------------------
 
     def secure(self, remote: Address) -> None:
-        """Set up encryption between this host and another tunnel endpoint, as far as it is not."""
+        """Set up the missing states and policies between this host and another tunnel endpoint."""
         if not self.keys:
             self.log("encryption key is not present")
             return
         configuration = self._xfrm.removals, self.vtep, self.bind, self.port, *self.keys
         peer = self._peers.get(remote)
-        if peer is None or peer.configured_with != configuration:  # there is one for each endpoint of the networks
+        if peer is None or peer.configured_with != configuration:  # called for each endpoint of the networks
             spis = [self._spis(remote, key) for key in self.keys]
             if peer is None:
                 peer = self._peers[remote] = _Peer(spis)
@@ -175,7 +177,7 @@ class Encryption:
         peer.count += 1
 
     def _set_up(self, remote: Address, spis: list[Spis]) -> bool:
-        """Add the states and the policy towards a peer that are missing; `False` if that failed, which is logged."""
+        """Add the missing states and policy towards a peer. A failure is logged; returns `False` then."""
         are_there = True
         for number, (key, spi) in enumerate(zip(self.keys, spis, strict=True)):
             are_there &= self._add_state(remote, self.bind, spi.reverse, key)
@@ -187,7 +189,7 @@ class Encryption:
         return are_there
 
     def release(self, remote: Address) -> None:
-        """Take note that an endpoint behind a tunnel endpoint is gone."""
+        """Release the states of a VTEP for one endpoint behind it."""
         peer = self._peers.get(remote)
         if peer is None or not self.counts_peers:
             return
@@ -213,7 +215,7 @@ class Encryption:
         return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
 
     def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> bool:
-        """Add a state unless it is there; `False` if that failed, which is logged."""
+        """Add a state if it is missing. A failure is logged; returns `False` then."""
         try:
             self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
         except FileExistsError:
@@ -231,7 +233,7 @@ class Encryption:
 
 
 def _rearrange(items: list[_T], at_primary: int, at_pruned: int) -> None:
-    """Put the primary one first, then take the pruned one out."""
+    """Move the primary key to the front, then remove the pruned one."""
     if at_primary != -1:
         items[0], items[at_primary] = items[at_primary], items[0]
     if at_pruned != -1:

@@ -1,4 +1,4 @@
-"""The rules that keep what belongs to an encrypted network from being sent, or taken, in clear; a firewall program each.
+"""The firewall rules that prevent cleartext traffic of encrypted networks, with iptables and with nftables.
 
 Source: moby `daemon/libnetwork/drivers/overlay/{encryption,encryption_nft_linux,bpf}.go` (docker-v29.7.2).
 """
@@ -16,31 +16,31 @@ from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, NamedSet, Rule, SetElement
 
-#: Marks packets to be encrypted.
+#: The mark of packets to encrypt.
 MARK = 0xD0C4E3
 _VNI = "@th,96,24"
 _SET = "encrypted-vnis"
 
 
 class EncryptionRules(Protocol):
-    """What has VXLAN packets of encrypted networks marked, and dropped if they come in clear."""
+    """Rules that mark VXLAN packets of encrypted networks, and drop those that arrive in cleartext."""
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Write the rules of a VNI, tunnels being UDP to `port` over IPv4 or IPv6. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels over UDP `port` and IPv4 or IPv6. Raises `SystemFault`."""
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Take the rules of a VNI away, if there are any."""
+        """Delete the rules of a VNI, if there are any."""
 
 
 def vni_match(port: int, vni: int) -> str:
-    """Give the match for VXLAN packets of a VNI: a filter program looks into the header, for want of another match."""
+    """Return the match for VXLAN packets of a VNI: a BPF program that reads the VXLAN header."""
     program = f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
     return f'-p udp --dport {port} -m bpf --bytecode "{program}"'
 
 
 @define(eq=False)
 class IptablesEncryptionRules:
-    """Two rules a VNI, in OUTPUT of mangle and in INPUT of filter."""
+    """Two rules per VNI, in OUTPUT of mangle and in INPUT of filter."""
 
     namespace: NetworkNamespace
 
@@ -48,7 +48,7 @@ class IptablesEncryptionRules:
         return self.namespace.netfilter.iptables(family)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Write the rules of a VNI. Raises `SystemFault`."""
+        """Install the rules of a VNI. Raises `SystemFault`."""
         match = vni_match(port, vni)
         tables = self._tables(family)
         mangle, drop = f"{match} -j MARK --set-mark {MARK}", f"-m policy --dir in --pol none {match} -j DROP"
@@ -61,7 +61,7 @@ class IptablesEncryptionRules:
             raise SystemFault(f"could not install mangle rule: {error.text.strip()}") from None
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Take the rules of a VNI away, if there are any."""
+        """Delete the rules of a VNI, if there are any."""
         match = vni_match(port, vni)
         tables = self._tables(family)
         for table, chain, rule in (
@@ -74,18 +74,18 @@ class IptablesEncryptionRules:
 
 @define(eq=False)
 class NftablesEncryptionRules:
-    """One table, made with the first network; its rules look the VNI up in a set."""
+    """One table, created with the first network. Its rules look the VNI up in a set."""
 
     namespace: NetworkNamespace
     _table: DaemonTable | None = field(default=None, init=False)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Put a VNI into the set. Raises `SystemFault`."""
+        """Add a VNI to the set. Raises `SystemFault`."""
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Take a VNI out of the set, if it is there."""
+        """Remove a VNI from the set, if it is there."""
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).delete([_element(vni)])
 

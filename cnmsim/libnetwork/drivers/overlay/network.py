@@ -1,6 +1,6 @@
 """An overlay network on one node: a namespace with a bridge and a VXLAN device for each subnet in use.
 
-The namespace is there while some endpoint of this node is joined. Source: moby
+The namespace exists while an endpoint of this node is joined. Source: moby
 `daemon/libnetwork/drivers/overlay/{ov_network,ov_utils}.go` (docker-v29.7.2).
 """
 
@@ -33,7 +33,7 @@ _ID_IN_NAME = 5
 
 @define(eq=False)
 class Subnet:
-    """One subnet of a network, and its devices while it is in use on this node."""
+    """One subnet of a network, with its devices while it is in use on this node."""
 
     vni: int
     pool: Prefix
@@ -44,7 +44,10 @@ class Subnet:
 
 @define(eq=False)
 class OverlayEndpoint:
-    """An endpoint of this node: `inside` is the end of its cable that a sandbox gets, there named `requested_name` if given."""
+    """An endpoint of this node.
+
+    `inside` is the sandbox's end of its veth pair, `requested_name` its name there ("" for the default).
+    """
 
     id: str
     address: Address
@@ -57,7 +60,7 @@ class OverlayEndpoint:
 
 @define(eq=False)
 class OverlayNetwork:
-    """A network of the driver. `path_mtu` is the MTU of the network below, `join_count` how many endpoints are joined."""
+    """A network of the driver. `path_mtu` is the MTU of the underlay, `join_count` the number of joined endpoints."""
 
     machine: Machine
     random: Random
@@ -74,7 +77,7 @@ class OverlayNetwork:
 
     @property
     def mtu(self) -> int:
-        """The MTU of its containers: what a tunnel leaves of the network below."""
+        """The MTU of its containers: the underlay's MTU less the tunnel's overhead."""
         mtu = (self.path_mtu or DEFAULT_MTU) - VXLAN_OVERHEAD
         if self.is_encrypted:
             mtu -= ESP_OVERHEAD
@@ -87,7 +90,7 @@ class OverlayNetwork:
         return f"{NETNS_FOLDER}/{f'{self._epoch}-{self.id}'[:_KEY_LENGTH]}"
 
     def subnet_of(self, address: Address, length: int) -> Subnet | None:
-        """Give the subnet of an address, whose prefix must have the same length, or `None`."""
+        """Return the subnet that contains an address and has the same prefix length, or `None`."""
         for subnet in self.subnets:
             if subnet.pool.length == length and address in subnet.pool:
                 return subnet
@@ -96,9 +99,9 @@ class OverlayNetwork:
     # --- the namespace -------------------------------------------------------------------------------------------
 
     def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
-        """Make the namespace and the devices of a subnet, as far as they are not there; `True` if the namespace is new.
+        """Create the namespace and the subnet's devices if missing. Returns `True` if the namespace is new.
 
-        `family` and `port` are those of the tunnels. Raises `SystemFault`, with what was there before.
+        `family` and `port` are those of the tunnels. Raises `SystemFault`, with nothing changed.
         """
         is_new = self.namespace is None
         if is_new:
@@ -116,14 +119,14 @@ class OverlayNetwork:
         self._epoch += 1
         self._remove_stale()
         namespace = self.machine.new_namespace(f"{self.machine.name}: overlay {self.name}")
-        # A new namespace starts out with the first one's settings (net.core.devconf_inherit_init_net).
+        # A new namespace inherits the settings of the initial one (net.core.devconf_inherit_init_net).
         namespace.sysctl_set("net.ipv4.ip_forward", self.machine.root.sysctl_get("net.ipv4.ip_forward"))
         namespace.loopback.set_up()
         self.machine.pin_namespace(self.key, namespace)
         self.namespace = namespace
 
     def _remove_stale(self) -> None:
-        """Remove namespaces that an earlier life of the daemon left of this network."""
+        """Delete namespaces of this network that an earlier run of the daemon left behind."""
         for path, namespace in overlay_namespaces(self.machine):
             if path.rpartition("-")[2] in self.id:
                 del self.machine.namespaces[path]
@@ -176,7 +179,7 @@ class OverlayNetwork:
         return vxlan
 
     def _next_name(self, prefix: str) -> str:
-        # No release gives a number again: the records of interfaces stay until the namespace goes.
+        # No release reuses a number: interface records stay until the namespace is deleted.
         number = self._counters.get(prefix, 0)
         self._counters[prefix] = number + 1
         return f"{prefix}{number}"
@@ -197,7 +200,7 @@ class OverlayNetwork:
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def close(self) -> None:
-        """Destroy the namespace and all that is in it."""
+        """Destroy the namespace with all devices in it."""
         namespace, self.namespace = self.namespace, None
         if namespace is None:
             return
@@ -209,10 +212,10 @@ class OverlayNetwork:
         self.machine.unpin_namespace(self.key)
         namespace.destroy()
 
-    # --- cables --------------------------------------------------------------------------------------------------
+    # --- veth pairs ------------------------------------------------------------------------------------------------
 
     def plug(self, endpoint: OverlayEndpoint, subnet: Subnet) -> Veth:
-        """Lead a cable from the subnet's bridge to the host, where the sandbox's end waits; gives that end."""
+        """Connect an endpoint to the subnet's bridge by a veth pair. Returns the sandbox's end, left on the host."""
         root, bridge = self.machine.root, subnet.bridge
         assert bridge is not None
         outside_name, inside_name = veth_name(self.random, root), veth_name(self.random, root)
@@ -229,13 +232,13 @@ class OverlayNetwork:
         return inside
 
     def unplug(self, endpoint: OverlayEndpoint) -> None:
-        """Remove an endpoint's cable."""
+        """Delete an endpoint's veth pair."""
         inside, endpoint.inside = endpoint.inside, None
         if inside is not None and inside.namespace is not None:
             inside.namespace.remove_device(inside)
 
 
 def overlay_namespaces(machine: Machine) -> list[tuple[str, NetworkNamespace]]:
-    """Give the namespaces of overlay networks on a machine, with the paths of their files."""
+    """Return the namespaces of overlay networks on a machine, with the paths of their files."""
     namespaces = list(machine.namespaces.items())
     return [(path, namespace) for path, namespace in namespaces if "-" in path.rpartition("/")[2]]

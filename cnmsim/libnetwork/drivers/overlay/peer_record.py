@@ -1,4 +1,4 @@
-"""What the overlay driver tells its like on other nodes of an endpoint (moby `drivers/overlay/overlay.proto`)."""
+"""The table entry that overlay drivers exchange for an endpoint (moby `drivers/overlay/overlay.proto`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MAC_TEXT = 17
 
 @frozen
 class Peer:
-    """An endpoint: its id, its address with the length of its subnet's prefix, its MAC, and the tunnel endpoint it is behind.
+    """A peer: an endpoint's id, its address and prefix length, its MAC address, and its VTEP.
 
-    One of this node has no `vtep`. The id is the key of its entry in the table.
+    Peers on this node have no `vtep`. The id is the key of the table entry.
     """
 
     endpoint_id: str
@@ -24,6 +24,6 @@ class Peer:
     vtep: Address | None
 
     def __len__(self) -> int:
-        """Tell how many bytes its protobuf encoding (`PeerRecord`) takes, which is without the id."""
+        """Return the length of the protobuf encoding (`PeerRecord`), which excludes the id."""
         assert self.vtep is not None
         return 6 + len(format_ip(self.address)) + len(str(self.length)) + 1 + _MAC_TEXT + len(format_ip(self.vtep))
