@@ -142,7 +142,7 @@ class DaemonTable:
         try:
             for item in objects:
                 if self._change(verb, item):
-                    done.append(item)  # the list must be complete if the next one fails
+                    done.append(item)  # noqa: PERF401 - must be complete if the next one fails
         except SystemFault:
             self._rollback(verb, done)
             self._mark_clean()

@@ -96,7 +96,7 @@ def _refuse_undecodable(config: IpamConfig) -> None:
             raise InvalidParameter(f'invalid JSON: netip.ParsePrefix("{text}"): {cause}')
     for text in (config.gateway, *config.aux_addresses.values()):
         try:
-            parse_ip(text or "0.0.0.0")  # stands for an absent address
+            parse_ip(text or "0.0.0.0")  # noqa: S104 - stands for an absent address
         except ValueError:
             raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
 

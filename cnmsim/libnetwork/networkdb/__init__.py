@@ -1,4 +1,4 @@
-"""NetworkDB: what the nodes of a swarm tell each other about their networks, by gossip on port 7946."""
+"""NetworkDB: the gossip database of a swarm's networks, on port 7946."""
 
 from cnmsim.libnetwork.networkdb.convergence import converge, first_difference, is_converged
 from cnmsim.libnetwork.networkdb.messages import TableOperation

@@ -1,6 +1,7 @@
-"""Which nodes are attached to which networks, as one node knows it.
+"""The attachments of nodes to networks, in one node's database.
 
-Source: moby `libnetwork/networkdb/networkdb.go` (JoinNetwork, LeaveNetwork), `delegate.go` (handleNetworkEvent), docker-v29.7.2.
+Source: moby `libnetwork/networkdb/networkdb.go` (JoinNetwork, LeaveNetwork), `delegate.go` (handleNetworkEvent),
+docker-v29.7.2.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Attachments:
-    """The attachments that one node's database knows. `arm_reaper` is called when one is to be forgotten later."""
+    """The attachments in one node's database. `arm_reaper` is called when one is to be removed later."""
 
     db: NetworkDB
     arm_reaper: Callable[[], None]
@@ -32,21 +33,21 @@ class Attachments:
         self.view = View(self.db.store.attachments)
 
     def other_nodes_on(self, network: str) -> Iterator[str]:
-        """Return the other nodes that are attached to a network."""
+        """Yield the other nodes that are attached to a network."""
         for number in self.view.space.group(network):
             version = self.view.at(number)
             if version is not None and not version.is_deleted and version.owner != self.db.name:
                 yield version.owner
 
     def announce(self, network: str, *, is_leaving: bool) -> None:
-        """Attach this node to a network or detach it, and tell all."""
+        """Attach this node to a network or detach it, and queue the event."""
         db = self.db
         db.network_clock += 1
         version = self._own(network, is_leaving=is_leaving)
         db.network_queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[Version, ...]:
-        """Return this node's own attachments a new time, to win over older news of them; returns them."""
+        """Give this node's own attachments a new Lamport time, to supersede older events. Returns them."""
         self.db.network_clock += 1
         own = self.db.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
@@ -58,7 +59,7 @@ class Attachments:
         return version
 
     def is_current(self, version: Version) -> bool:
-        """Return whether such news are none: this is the version there is, and nothing is learnt from its time."""
+        """Return True if an event is redundant: its version is the current one, and its time advances no clock."""
         codes, number = self.view.codes, version.slot.number
         return (
             version.ltime < self.db.network_clock
@@ -68,7 +69,7 @@ class Attachments:
         )
 
     def handle_event(self, version: Version) -> bool:
-        """Take the news that a node attached or detached itself; returns whether they are to be told on."""
+        """Apply the event that a node attached or detached itself. Returns whether to relay it."""
         db = self.db
         if version.ltime >= db.network_clock:
             db.network_clock = version.ltime + 1
@@ -97,22 +98,22 @@ class Attachments:
                 tables.attach(node)
         return True
 
-    # --- forgetting ----------------------------------------------------------------------------------------------
+    # --- removal ---------------------------------------------------------------------------------------------------
 
     def forget_node(self, name: str) -> None:
-        """Forget the attachments of a node that is gone."""
+        """Remove the attachments of a node that is gone."""
         for number in self.view.space.owned_by(name):
             self.view.drop(number)
             self._reaps.pop(number, None)
 
     def forget_own(self, network: str) -> None:
-        """Forget that this node was attached to a network."""
+        """Remove this node's own attachment to a network."""
         slot = self.view.space.find((self.db.name, network))
         if slot is not None:
             self.view.drop(slot.number)
 
     def reap(self) -> bool:
-        """Forget what nodes detached themselves long enough ago; returns whether more is to be forgotten later."""
+        """Remove attachments that ended long enough ago. Returns whether more are to be removed later."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.db.clock.now_ns:
                 del self._reaps[number]

@@ -1,10 +1,10 @@
-"""The queue of what is still to be gossiped (memberlist `TransmitLimitedQueue`).
+"""The gossip queue (memberlist `TransmitLimitedQueue`).
 
-What was sent least goes first, of those the longest that fits, of those the newest. After a number of transmissions that
-grows with the logarithm of the cluster's size a message is done.
+The order is: fewest transmissions first, then the longest message that fits, then the newest. A message is removed
+after a number of transmissions that grows with the logarithm of the cluster's size.
 
-Messages lie in the order of their sizes, those of one size in the order they came in, with a byte each that tells how often they
-were transmitted: so those of a packet are found as a whole, and stay where they are.
+Messages are stored by size, and within a size by age, with their numbers of transmissions in a parallel byte array.
+So a packet's messages are found as slices, without moving any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
-#: What tells that a message was transmitted so often.
+#: A byte of each value.
 _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
@@ -29,20 +29,23 @@ def retransmit_limit(nodes: int) -> int:
 
 
 class BroadcastIndex(Protocol):
-    """What the messages in a queue are about: a newer message about the same takes an older one's place."""
+    """The queued messages by subject.
+
+    A new message replaces an older one with the same subject (memberlist `NamedBroadcast`).
+    """
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
+        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
 
     def unregister(self, message: Any, number: int) -> None:
-        """Take note that a message is done."""
+        """Unregister a message that is done."""
 
     def clear(self) -> None:
-        """Take note that the queue is empty."""
+        """Unregister all messages: the queue is empty."""
 
 
 class NameIndex:
-    """Messages that are about something with a `name`."""
+    """Messages by their `name`."""
 
     __slots__ = ("_numbers",)
 
@@ -50,24 +53,24 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
+        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Take note that a message is done."""
+        """Unregister a message that is done."""
         if self._numbers.get(message.name) == number:
             del self._numbers[message.name]
 
     def clear(self) -> None:
-        """Take note that the queue is empty."""
-        # A dict that was large stays so: after a storm a new one is smaller.
+        """Unregister all messages: the queue is empty."""
+        # A dict does not shrink: after a storm a new one is smaller.
         self._numbers = {}
 
 
 class SlotIndex:
-    """Messages that are about versions of entries of one space: what a storm of a large swarm consists of."""
+    """Messages by the slot of their entry's version. In a large swarm nearly all messages are such."""
 
     __slots__ = ("_numbers",)
 
@@ -75,7 +78,7 @@ class SlotIndex:
         self._numbers = array("I")
 
     def register(self, message: Any, number: int) -> int:
-        """Take note of a message's number; returns that of the older one about the same, 0 if there is none."""
+        """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
             numbers.frombytes(bytes((slot + 1 - len(numbers)) * numbers.itemsize))
@@ -84,42 +87,42 @@ class SlotIndex:
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Take note that a message is done."""
+        """Unregister a message that is done."""
         slot = message.version.slot.number
         if self._numbers[slot] == number:
             self._numbers[slot] = 0
 
     def clear(self) -> None:
-        """Take note that the queue is empty."""
+        """Unregister all messages: the queue is empty."""
         self._numbers = array("I")
 
 
-#: Messages of one size that lie side by side and go into a packet: how often they were transmitted before, and from and up to
-#: which place they are.
+#: A slice of messages of one size for a packet: their previous number of transmissions, the start and the end of the
+#: slice.
 _Piece = tuple[int, int, int]
 
 
 @define(eq=False)
 class BroadcastQueue:
-    """Messages to be gossiped. `on_queued` is called when one came in.
+    """Messages to be gossiped. `on_queued` is called when one is queued.
 
-    `index` tells which are about the same; without it no two are.
+    `index` finds messages with the same subject; without it no two have.
     """
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
     index: BroadcastIndex | None = None
-    #: How many messages were transmitted so often.
+    #: The number of messages by their number of transmissions.
     _counts_by_transmits: dict[int, int] = field(factory=dict, init=False)
-    #: The messages, the smallest first, of one size the newest last; not to be changed by others. With each its number (the higher,
-    #: the newer) and how often it was transmitted.
+    #: The messages, by size and age, the newest last; read-only for others. In parallel: their numbers (a newer
+    #: message has a higher one) and their numbers of transmissions.
     messages: list[Any] = field(factory=list, init=False)
     _numbers: array[int] = field(factory=lambda: array("I"), init=False)
     _transmits: bytearray = field(factory=bytearray, init=False)
-    #: The sizes there are, and the place up to which each is.
+    #: The sizes of the messages, and the end of each size's slice.
     _sizes: list[int] = field(factory=list, init=False)
     _ends: list[int] = field(factory=list, init=False)
-    #: What is to be called when a message is done, by its number.
+    #: Callbacks for finished messages, by number.
     _on_finished: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
@@ -131,7 +134,10 @@ class BroadcastQueue:
         return bool(self.messages)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
-        """Put a message in, in place of an older one about the same. `on_finished` is called when it is done."""
+        """Queue a message, replacing an older one with the same subject.
+
+        `on_finished` is called when it is done or replaced.
+        """
         self._last = number = self._last + 1
         if self.index is not None and (before := self.index.register(message, number)):
             self._remove(before)
@@ -153,9 +159,9 @@ class BroadcastQueue:
         self.on_queued()
 
     def get_broadcasts(self, overhead: int, limit: int) -> tuple[list[Any], int]:
-        """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size.
+        """Return the messages for a packet of at most `limit` bytes, and the bytes that they take.
 
-        Gives them and the bytes they take with that.
+        Each takes `overhead` bytes more than its size. Counts as a transmission of them.
         """
         sizes, ends, counts = self._sizes, self._ends, self._transmits
         free = limit - overhead
@@ -188,7 +194,7 @@ class BroadcastQueue:
         return messages, limit - overhead - free
 
     def _sent(self, pieces: list[_Piece]) -> None:
-        """Count what was transmitted, and let go of what is not to be transmitted again."""
+        """Count transmissions, and remove messages that have reached the limit."""
         most = self._limit()
         tiers = self._counts_by_transmits
         done: list[_Piece] = []
@@ -213,7 +219,7 @@ class BroadcastQueue:
             for _, start, end in pieces
             for place in range(end - 1, start - 1, -1)
         ]
-        # From the end on, so that the places of the others stay right.
+        # From the end, so that the indexes of the others remain valid.
         for _, start, end in sorted(pieces, key=itemgetter(1), reverse=True):
             self._drop(start, end)
         for number, message in finished:
@@ -244,7 +250,7 @@ class BroadcastQueue:
             start = end
 
     def _drop(self, start: int, end: int) -> None:
-        """Remove messages of one size."""
+        """Remove a slice of messages of one size."""
         del self._numbers[start:end], self.messages[start:end], self._transmits[start:end]
         ends = self._ends
         place = bisect_left(ends, end)
@@ -260,7 +266,7 @@ class BroadcastQueue:
 
 
 def get_broadcasts(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
-    """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
+    """Return the messages for one packet from several queues, in order of the queues (moby `getBroadcasts`)."""
     collected: list[Any] = []
     for queue in queues:
         if queue.messages and limit > 0:

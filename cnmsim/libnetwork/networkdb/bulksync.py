@@ -1,4 +1,4 @@
-"""Bulk syncs: all entries of the networks two nodes have in common, sent both ways over TCP.
+"""Bulk syncs: two nodes exchange all entries of the networks that they have in common, over TCP.
 
 Source: moby `libnetwork/networkdb/cluster.go` (bulkSyncTables, bulkSync, bulkSyncNode), docker-v29.7.2.
 """
@@ -19,14 +19,14 @@ from cnmsim.libnetwork.networkdb.ticker import Ticker
 if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
 
-#: How long the answer to a bulk sync is waited for, in seconds.
+#: Timeout of the response to a bulk sync in seconds.
 ANSWER_TIMEOUT_S = 30.0
 _SOME = 8
 
 
 @define(eq=False)
 class BulkSynchronizer:
-    """The bulk syncs of one node. `timeouts` counts those that were never answered."""
+    """The bulk syncs of one node. `timeouts` counts those without a response."""
 
     db: NetworkDB
     timeouts: int = field(default=0, init=False)
@@ -38,21 +38,21 @@ class BulkSynchronizer:
         self._ticker = Ticker(self.db.clock, self.db.random, PUSH_PULL_INTERVAL_S, self._tick)
 
     def start(self) -> None:
-        """Begin with the periodic ones."""
+        """Start the periodic syncs."""
         self._ticker.arm()
 
     def stop(self) -> None:
-        """Make no more of them."""
+        """Stop the periodic syncs."""
         self._ticker.stop()
 
     def restart_after_fork(self) -> None:
-        """Make further ones, when those under way have gone with their coroutines."""
+        """Forget pending syncs: their coroutines are not part of a forked lab."""
         self._is_running = False
         self._pending_acks.clear()
 
     @property
     def is_pending(self) -> bool:
-        """Whether an answer is still to come."""
+        """Whether a response is pending."""
         return bool(self._pending_acks)
 
     def _tick(self) -> None:
@@ -76,9 +76,9 @@ class BulkSynchronizer:
             self._is_running = False
 
     async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
-        """Sync with every one of the nodes in turn, or with one of them chosen at random, a second one if that fails.
+        """Sync with each of the nodes in turn or, without `every`, with one chosen at random.
 
-        Gives the networks that were synced with the last one.
+        If that one fails, a second one is tried. Returns the networks that were synced with the last node.
         """
         partners = list(nodes) if every else self.db.sample(2, nodes)
         done: list[str] = []
@@ -122,7 +122,7 @@ class BulkSynchronizer:
         known = {network: db.networks[network] for network in networks if network in db.networks}
         lengths: dict[str, tuple[int, int]] = {}
         for network, tables in known.items():
-            # Entries are of a few kinds, which come together: some of them stand for the length of all.
+            # Entries are of a few kinds, in groups: the mean size of some stands for all.
             some = [table_event_size(network, version) for version in islice(tables.view, _SOME)]
             lengths[network] = len(tables.view), sum(some) // max(len(some), 1)
         return BulkSync(
@@ -135,7 +135,7 @@ class BulkSynchronizer:
         )
 
     def handle_message(self, message: BulkSync) -> None:
-        """Take what another node knows, and answer if it asks for that."""
+        """Apply another node's entries, and respond with one's own if requested."""
         db = self.db
         db.table_clock = max(db.table_clock, message.ltime + 1)
         for network, snapshot in message.entries.items():
@@ -156,7 +156,7 @@ class BulkSynchronizer:
         try:
             await self.db.members.send_reliably(answer, self.db.nodes.active[node])
         except (OSError, KeyError):
-            return  # the other side waits in vain, and asks again
+            return  # the other side times out, and tries again
 
     def _acknowledge(self, message: BulkSync) -> None:
         by_time = self.db.config.profile.networkdb_acknowledges_by_time

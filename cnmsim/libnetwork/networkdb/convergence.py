@@ -1,7 +1,7 @@
-"""Whether the nodes of a lab are_converged: on who is there, on who is attached to what, and on every entry.
+"""Checks whether the nodes of a lab agree: on members, on attachments to networks, and on every entry.
 
-What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time. Nodes that are_converged
-may go on telling each other for a while what all know already: a message is transmitted a number of times, whoever has it.
+A check compares the nodes' databases, changes nothing, and takes no virtual time. After convergence gossip may go on
+for a while: a message is transmitted a number of times, whoever already has it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.tables import NetworkTables
 
 _LOOK_INTERVAL_S = 0.1
-#: How many looks there are from one at everything to the next, at most.
+#: After at most so many partial checks everything is compared.
 _ALL_AGAIN = 10
 
 
 @frozen
 class Difference:
-    """In what nodes differ: said in words, and whether that `persists` still."""
+    """A difference between nodes: its description, and a function that returns whether it `persists`."""
 
     text: str
     persists: Callable[[], bool]
@@ -34,21 +34,21 @@ class Difference:
 
 @define
 class ConvergenceChecker:
-    """Whether nodes are_converged, for whoever asks time and again: what they differed in when last asked is looked at first.
+    """A repeated check. The last difference is checked first.
 
-    Nodes that cannot reach each other never are_converged: give whoever waits for this a limit.
+    Nodes that cannot reach each other never converge: use a limit.
     """
 
     _difference: Difference | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
 
     def is_converged(self, databases: Iterable[NetworkDB]) -> bool:
-        """Return whether these nodes have the same view of each other, and wait for nothing."""
+        """Return True if these nodes have the same view of each other, and none is busy."""
         databases = list(databases)
         if is_busy(databases):
             return False
         self._looks += 1
-        # Now and then all is looked at: two that differ may have come to belong to two clusters.
+        # Compare everything now and then: two nodes that differ may have come to be in two clusters.
         if self._looks % _ALL_AGAIN and self._difference is not None and self._difference.persists():
             return False
         self._difference = _find_difference(databases)
@@ -56,19 +56,19 @@ class ConvergenceChecker:
 
 
 def is_converged(clock: Clock) -> bool:
-    """Return whether all nodes of a lab that take part in gossip have the same view, and wait for nothing."""
+    """Return True if all gossiping nodes of a lab have the same view, and none is busy."""
     return are_converged(store_of(clock).databases)
 
 
 def are_converged(databases: Iterable[NetworkDB]) -> bool:
-    """Return whether these nodes have the same view of each other, and wait for nothing."""
+    """Return True if these nodes have the same view of each other, and none is busy."""
     return ConvergenceChecker().is_converged(databases)
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
-    """Let time pass until all nodes are_converged, and tell how many seconds of virtual time that took, to a tenth of one.
+    """Run until all nodes agree. Returns the virtual seconds that it took, to a tenth.
 
-    Raises `TimeoutError`, which says in what they differ, if they do not after `limit_s` seconds.
+    Raises `TimeoutError`, with a difference, if they do not after `limit_s` seconds.
     """
     begun_s = clock.now
     clock.run_ready()
@@ -83,7 +83,7 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
 
 
 def is_busy(databases: Iterable[NetworkDB]) -> bool:
-    """Return whether one of these nodes suspects another, or waits for an answer."""
+    """Return True if one of these nodes suspects another, or waits for a response."""
     return any(_is_busy(db) for db in databases)
 
 
@@ -94,9 +94,9 @@ def _is_busy(db: NetworkDB) -> bool:
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
-    """Say in what two nodes differ, or "" if they are_converged.
+    """Describe a difference between two nodes; "" if they agree.
 
-    The nodes compared are those that some chain of common members joins: two clusters of one lab need not are_converged.
+    Only nodes in the same cluster, connected by a chain of common members, are compared.
     """
     difference = _find_difference(list(databases))
     return "" if difference is None else difference.text
@@ -129,7 +129,7 @@ def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
         names, todo = {name}, [db]
         while todo:
             known = todo.pop().nodes
-            # Whole sets at a time: most often all know the same.
+            # By sets: usually all nodes have the same members.
             new = (known.active.keys() | known.failed.keys() if known.failed else known.active.keys()) - names
             names |= new
             todo += [by_name[other] for other in new if other in by_name]
@@ -162,7 +162,7 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
 
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
-    """Return the times of each entry that two nodes have otherwise; one that is deleted has none."""
+    """Yield the Lamport times of each entry in which two nodes differ. A deleted one has none."""
     for versions in one.view.unlike(other.view):
         times = [version.ltime for version in versions if version is not None and not version.is_deleted]
         if times and times != times[:1] * 2:

@@ -1,7 +1,7 @@
-"""Membership by SWIM: who is in the gossip cluster, as one node sees it.
+"""SWIM membership: the members of the gossip cluster, in one node's view.
 
-Members are probed, suspected, declared dead and heard of again; the news travel by gossip, and everything is exchanged
-over TCP now and then. Source: memberlist `state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
+Members are probed, suspected, declared dead and refuted. These events are gossiped, and all state is exchanged over
+TCP periodically. Source: memberlist `state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
 """
 
 from __future__ import annotations
@@ -47,48 +47,48 @@ from cnmsim.libnetwork.networkdb.transport import Keyring, SocketAddress, Stream
 
 GOSSIP_INTERVAL_S = 0.2
 GOSSIP_NODES = 3
-#: For so long a dead member still gets gossip, in seconds: it may be alive and object.
+#: For so many seconds a dead member still gets gossip, so that it can refute its death.
 GOSSIP_TO_THE_DEAD_S = 30.0
 
 
 class Delegate(Protocol):
-    """The layer above: it has broadcasts of its own, a part in each push/pull, and wants to know of members."""
+    """The layer above, NetworkDB: it has messages and a part in push/pulls, and is notified of members."""
 
     @property
     def queues(self) -> list[BroadcastQueue]:
-        """What it has to gossip to the whole cluster."""
+        """Its queues of messages to the whole cluster."""
 
     def notify_message(self, message: Any) -> None:
-        """Take one of its messages."""
+        """Handle one of its messages."""
 
     def notify_batch(self, news: TableEventBatch) -> None:
-        """Take a packet of its entries."""
+        """Handle a packet of table events."""
 
     def is_redundant(self, message: Any) -> bool:
-        """Return whether one of its messages is no news."""
+        """Return True if one of its messages contains nothing new."""
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
-        """Return whether a packet of its entries is no news."""
+        """Return True if a packet of table events contains nothing new."""
 
     def notify_stream_message(self, message: Any) -> None:
-        """Take one of its messages that came over TCP."""
+        """Handle one of its messages that arrived over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Return its part of a push/pull."""
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Take the other side's part."""
+        """Merge the other side's part of a push/pull."""
 
     def notify_join(self, member: Member) -> None:
-        """Take note that a member is there."""
+        """Handle a member that joined."""
 
     def notify_leave(self, member: Member) -> None:
-        """Take note that a member is gone."""
+        """Handle a member that left or failed."""
 
 
 @define(eq=False)
 class Memberlist:
-    """The members of the cluster as one node sees them. `ring` is the order in which they are probed."""
+    """The members of the cluster in one node's view. `ring` is the order of probing."""
 
     process: Process
     name: str
@@ -133,21 +133,21 @@ class Memberlist:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the daemon stands still."""
+        """Whether the daemon's process is stopped (SIGSTOP)."""
         return self.process.is_paused
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other member is thought to be there."""
+        """Whether no other member is alive."""
         return all(member.is_gone or member.name == self.name for member in self.members.values())
 
     @property
     def me(self) -> Member:
-        """Its own node."""
+        """The member that is the node itself."""
         return self.members[self.name]
 
     def task(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
-        """Run a conversation."""
+        """Run a coroutine of the daemon."""
         return self.process.task(coroutine)
 
     # --- sending -------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Memberlist:
         return get_broadcasts([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._capacity - used)
 
     def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
-        """Send a packet, and gossip with it if there is some. `False` if it could not leave this host."""
+        """Send a packet, with queued gossip if it fits. Returns `False` if it could not leave this host."""
         if carries_gossip and (extra := self._get_broadcasts(COMPOUND_OVERHEAD + message.size)):
             message = Compound((message, *extra))
         try:
@@ -170,7 +170,7 @@ class Memberlist:
         return True
 
     def schedule_gossip(self) -> None:
-        """Gossip at the next tick: there is something to tell."""
+        """Gossip at the next tick: something is queued."""
         if not self.is_stopped:
             self._gossip.arm()
 
@@ -193,12 +193,12 @@ class Memberlist:
                 break
             packets.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.socket_address))
         self.transport.gossip(packets)
-        # With nobody to hear it the news wait until somebody comes, which is news itself.
+        # Without other members the messages wait: a new member queues an event itself.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
 
     def random_members(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
-        """Choose up to `count` other members at random of those that fit."""
+        """Return up to `count` random other members for which `fits` is true."""
         ring, members, own, size = self.ring, self.members, self.name, len(self.ring)
         chosen: list[Member] = []
         looked_at: set[int] = set()
@@ -227,7 +227,7 @@ class Memberlist:
         if message.__class__ is Compound:
             members, is_redundant = self.members, self.delegate.is_redundant
             for part in message.parts:
-                # Nearly all that is gossiped is known already.
+                # Nearly all gossip is redundant.
                 if not (members.get(part.name) is part if part.__class__ is Member else is_redundant(part)):
                     self._handle_packet(part, sender)
             return
@@ -269,10 +269,10 @@ class Memberlist:
             case _:
                 self.delegate.notify_stream_message(message)
 
-    # --- what is known of members --------------------------------------------------------------------------------
+    # --- member states ---------------------------------------------------------------------------------------------
 
     def alive(self, member: Member) -> None:
-        """Take the news that a member is there."""
+        """Handle the message that a member is alive."""
         is_me = member.name == self.name
         if self.is_leaving and is_me:
             return
@@ -296,7 +296,7 @@ class Memberlist:
             self.delegate.notify_join(member)
 
     def _insert(self, name: str) -> None:
-        # A random place in the order of probing keeps the time until it is probed short on average.
+        # At a random position of the ring a new member is soon probed, on average.
         ring = self.ring
         ring.append(name)
         place = int(self.random.random() * len(ring))
@@ -314,7 +314,7 @@ class Memberlist:
         self.queue.queue(member)
 
     def suspect(self, message: Suspect) -> None:
-        """Take the news that a member does not answer."""
+        """Handle the message that a member is suspected."""
         name = message.name
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
@@ -347,7 +347,7 @@ class Memberlist:
         )
 
     def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:
-        """Take the news that a member is gone."""
+        """Handle the message that a member is dead or has left."""
         name = message.name
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
@@ -369,7 +369,7 @@ class Memberlist:
         self._changed_ns[member.name] = self.clock.now_ns
 
     def reset_nodes(self) -> None:
-        """Forget members that are gone for long, and shuffle the order of probing."""
+        """Remove members that have been gone for long, and shuffle the ring."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:
@@ -380,7 +380,7 @@ class Memberlist:
                 self.ring.remove(name)
         self.random.shuffle(self.ring)
 
-    # --- everything at once --------------------------------------------------------------------------------------
+    # --- push/pull -------------------------------------------------------------------------------------------------
 
     def _schedule_push_pull(self, delay_s: float) -> None:
         self.clock.call_later(delay_s + push_pull_interval_s(len(self.members)), self._push_pull_tick)
@@ -397,10 +397,10 @@ class Memberlist:
         try:
             await self.push_pull(to, is_join=False)
         except OSError:
-            return  # the next one is with another
+            return  # the next one is with another node
 
     async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
-        """Exchange all that is known with the node at an address. Raises `OSError` if it cannot be reached."""
+        """Exchange all state with the node at an address. Raises `OSError` if it cannot be reached."""
         stream = await self.transport.dial(to)
         try:
             stream.send(self._push_pull(is_join=is_join))
@@ -424,12 +424,12 @@ class Memberlist:
             elif member.state is State.LEFT:
                 self.dead(Dead(member.name, member.incarnation, member.name))
             else:
-                # Another's word that a member is dead is not enough: it becomes a suspicion.
+                # A remote "dead" is not final: the member becomes a suspect.
                 self.suspect(Suspect(member.name, member.incarnation, self.name))
         self.delegate.merge_remote_state(message.state)
 
     async def join(self, addresses: Iterable[SocketAddress]) -> int:
-        """Exchange all that is known with the nodes at these addresses; returns how many of them answered."""
+        """Exchange all state with the nodes at these addresses. Returns how many of them responded."""
         count = 0
         for address in addresses:
             try:
@@ -448,13 +448,16 @@ class Memberlist:
             stream.close()
 
     def leave(self, on_sent: Callable[[], None]) -> bool:
-        """Tell the others that this node leaves; `on_sent` is called when that has gone out. `False` if nobody is there."""
+        """Broadcast that this node leaves.
+
+        `on_sent` is called once that was transmitted. Returns `False` if it is alone.
+        """
         self.is_leaving = True
         self.dead(Dead(self.name, self.me.incarnation, self.name), on_sent)
         return not self.is_alone
 
     def stop(self) -> None:
-        """Stop at once, without a word."""
+        """Stop at once, without any message."""
         if self.is_stopped:
             return
         self.is_stopped = True

@@ -1,7 +1,7 @@
-"""What the members of a gossip cluster tell each other, and how many bytes each message takes.
+"""The messages of a gossip cluster, and their sizes in bytes.
 
-The sizes of packets are those of memberlist's msgpack and of NetworkDB's protobuf encodings (`networkdb.proto`), before memberlist
-compresses what gets smaller by that; those of streams are what that leaves of them, to a tenth.
+The sizes of packets are exact for memberlist's msgpack and NetworkDB's protobuf encodings (`networkdb.proto`), before
+memberlist's compression; those of streams are estimates of the compressed size, to a tenth.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from cnmsim.libnetwork.networkdb.encoding import (
 )
 from cnmsim.libnetwork.networkdb.store import Space, Version, View
 
-#: What a compound message adds as a whole and for each part, in bytes (memberlist `compoundHeaderOverhead`).
+#: The overhead of a compound message, and of each part, in bytes (memberlist `compoundHeaderOverhead`).
 COMPOUND_HEADER = 2
 COMPOUND_OVERHEAD = 2
-#: Version, nonce and authentication tag around each packet (memberlist `encryptOverhead`, encryption version 1).
+#: Version, nonce and authentication tag of each packet (memberlist `encryptOverhead`, encryption version 1).
 ENCRYPTION_OVERHEAD = 29
-#: The type byte in front of a message, and of one for the layer above memberlist.
+#: The type byte of a message, and of one of the layer above memberlist.
 _TYPE = USER_OVERHEAD = 1
-#: What NetworkDB assumes that a compound message of its own adds as a whole and for each part, in bytes (moby `networkdb/message.go`).
+#: The overhead that NetworkDB assumes for its own compound messages and their parts, in bytes (moby
+#: `networkdb/message.go`).
 TABLE_COMPOUND_HEADER = 5
 TABLE_COMPOUND_OVERHEAD = 4
-#: The type of a message of NetworkDB, and that of an event, in bytes.
+#: The type of a NetworkDB message, and that of an event, in bytes.
 _KIND = 2
 
 
-#: An `alive` message, a probe and so on, without the values that differ. A probe's names are those of two nodes, of one length.
+#: The constant parts of `alive` messages, probes and so on. Both names in a probe are node names, of one length.
 _ALIVE = _TYPE + packed_map("Incarnation", "Node", "Addr", "Port", "Meta", "Vsn") + packed_text(0) + packed_text(6)
 _PING = _TYPE + packed_map("SeqNo", "Node", "SourceAddr", "SourcePort", "SourceNode")
 _INDIRECT_PING = (
@@ -50,18 +51,19 @@ _INDIRECT_PING = (
 _NACK = _TYPE + packed_map("SeqNo")
 _ACK = _TYPE + packed_map("SeqNo", "Payload") + 1
 _RUMOUR = _TYPE + packed_map("Incarnation", "Node", "From")
-#: A push/pull without members, what its entry of one is longer by than an `alive` message, and how long a network's id is.
+#: A push/pull without members, the difference between its member entry and an `alive` message, and the length of a
+#: network's id.
 _PUSH_PULL = _TYPE + packed_map("Nodes", "UserStateLen", "Join") + 5
 _STATE = packed_text(len("State"))
 _NETWORK_ID = 25
 _BULK_SYNC = _TYPE + packed_map("UserMsgLen") + 3
-#: What LZW leaves of members, and of entries, whose keys are random: a share of each, once so many bytes have told what is alike.
+#: The parameters of `compressed` for members, and for entries, whose keys are random.
 _MEMBERS_ALIKE = 0.255, 747
 _ENTRIES_ALIKE = 0.46, 526
 
 
 class State(IntEnum):
-    """What is thought of a member."""
+    """The state of a member."""
 
     ALIVE = 0
     SUSPECT = 1
@@ -71,7 +73,7 @@ class State(IntEnum):
 
 @frozen
 class Member:
-    """A member of the cluster, as some node knows it; while it is alive, also the message that says so."""
+    """A member of the cluster in one node's view. In state ALIVE it is also the `alive` message."""
 
     name: str
     address: Address
@@ -79,9 +81,9 @@ class Member:
     incarnation: int
     state: State = State.ALIVE
 
-    #: Where it is met.
+    #: Its address and port.
     socket_address: tuple[Address, int] = field(init=False, eq=False, repr=False)
-    #: Its length as an `alive` message, in bytes.
+    #: Its size as an `alive` message, in bytes.
     size: int = field(init=False, eq=False, repr=False)
     #: Whether it is dead or has left.
     is_gone: bool = field(init=False, eq=False, repr=False)
@@ -110,7 +112,7 @@ class Member:
 
 @frozen
 class Ping:
-    """Are you there? Answered by an `Ack` to `source`, only by the member of that name."""
+    """A probe. Only the member of that name answers it, with an `Ack` to `source`."""
 
     seq: int
     name: str
@@ -126,7 +128,7 @@ class Ping:
 
 @frozen
 class IndirectPing:
-    """Ask that member for me. Answered by the `Ack` that came, or after a while by a `Nack`."""
+    """A request to probe another member. The answer is its `Ack`, or after a timeout a `Nack`."""
 
     seq: int
     target: Member
@@ -142,7 +144,7 @@ class IndirectPing:
 
 @frozen
 class Ack:
-    """I am here."""
+    """The answer to a probe."""
 
     seq: int
 
@@ -154,7 +156,7 @@ class Ack:
 
 @frozen
 class Nack:
-    """I heard nothing from the member you asked about."""
+    """The answer to an indirect probe whose target did not answer."""
 
     seq: int
 
@@ -166,7 +168,7 @@ class Nack:
 
 @frozen
 class Suspect:
-    """`name` does not answer, says `sender`."""
+    """`sender` suspects `name`, which does not answer probes."""
 
     name: str
     incarnation: int
@@ -180,7 +182,7 @@ class Suspect:
 
 @frozen
 class Dead:
-    """`name` is gone, says `sender`; it left by itself if it says so itself."""
+    """`sender` declares `name` dead. If both are the same, it has left."""
 
     name: str
     incarnation: int
@@ -208,7 +210,10 @@ class NodeEvent:
 
 @frozen
 class NetworkEvent:
-    """A node joined or left a network. The version's key is (node, network); it is deleted when the node left."""
+    """A node attached itself to a network, or detached itself (then the version is deleted).
+
+    The key is (node, network).
+    """
 
     version: Version
     #: Length in bytes.
@@ -222,7 +227,7 @@ class NetworkEvent:
 
 
 class TableOperation(IntEnum):
-    """What happened to an entry (networkdb.proto `TableEvent.Type`)."""
+    """The kind of change of an entry (networkdb.proto `TableEvent.Type`)."""
 
     CREATE = 1
     UPDATE = 2
@@ -231,7 +236,10 @@ class TableOperation(IntEnum):
 
 @frozen
 class TableEvent:
-    """An entry of a network's table has a new version. `residual_s`: how long a deleted entry is to be remembered."""
+    """A new version of an entry of a network's table.
+
+    `residual_s`: for how long a deleted entry is to be remembered.
+    """
 
     operation: TableOperation
     network: str
@@ -245,7 +253,7 @@ class TableEvent:
 
 
 def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
-    """Give what a bulk sync tells of a version: one object for all who hear it."""
+    """Return the event of a version in a bulk sync. All receivers share one object."""
     operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
     event: TableEvent | None = version.event
     if event is None or event.residual_s != residual_s:
@@ -254,7 +262,7 @@ def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
 
 
 def table_event_size(network: str, version: Version, residual_s: int = 0) -> int:
-    """Return how many bytes the event of a version takes."""
+    """Return the size of a version's event."""
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
         fields += text_field(len(text))
@@ -262,8 +270,9 @@ def table_event_size(network: str, version: Version, residual_s: int = 0) -> int
 
 
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
-    """Return how many bytes a bulk sync takes; for each network it tells how many entries there are, and how long the
-    event of one is.
+    """Return the size of a bulk sync.
+
+    `networks` has for each network the number of entries and the size of one event.
     """
     events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
@@ -273,20 +282,18 @@ def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]
 
 
 def _message(length: int) -> int:
-    """Return how many bytes a message of NetworkDB takes whose content has such a length (networkdb.proto
-    `GossipMessage`).
-    """
+    """Return the size of a NetworkDB message with content of such a length (networkdb.proto `GossipMessage`)."""
     return _KIND + bytes_field(length)
 
 
 def compound_size(parts: Iterable[Any]) -> int:
-    """Return how many bytes messages take together in a packet of memberlist."""
+    """Return the size of a memberlist packet with several messages."""
     sizes: list[int] = [part.size for part in parts]
     return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
 
 
 def table_compound_size(parts: Iterable[TableEvent]) -> int:
-    """Return how many bytes events take together in a packet of NetworkDB (networkdb.proto `CompoundMessage`)."""
+    """Return the size of a NetworkDB packet with several events (networkdb.proto `CompoundMessage`)."""
     return USER_OVERHEAD + _message(sum([_part_size(part.size) for part in parts]))
 
 
@@ -296,7 +303,7 @@ def _part_size(length: int) -> int:
 
 
 def value_size(value: Any) -> int:
-    """Return how many bytes a value takes: its length if it has one, else that of its text."""
+    """Return the size of a value: its length if it has one, else that of its text."""
     return len(value) if hasattr(value, "__len__") else len(str(value))
 
 
@@ -310,7 +317,7 @@ class Compound:
 
 
 class TableEventBatch:
-    """Events of one network in one packet. What they say is looked at once for all who receive it."""
+    """Several events of one network in one packet. All receivers share what is computed from it."""
 
     __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
 
@@ -321,7 +328,7 @@ class TableEventBatch:
         self._pick: Callable[[array[int]], object] | None = None
         self._codes: object = None
         count = len(space.views)
-        #: As long as nothing changed since, all who have a view know what they tell of.
+        #: While the space is unchanged, every view already has these versions.
         self._changes = space.changes
         for part in parts:
             if part.version.holders != count:
@@ -330,11 +337,11 @@ class TableEventBatch:
 
     @property
     def latest(self) -> int:
-        """The greatest Lamport time among them."""
+        """The highest Lamport time of the events."""
         return max([part.version.ltime for part in self.parts])
 
     def is_redundant_for(self, view: View) -> bool:
-        """Return whether a view has every version they tell of: what gossip tells most often is no news."""
+        """Return True if a view already has every version, as it usually has."""
         codes = view.codes
         if self._changes == view.space.changes and codes:
             return True
@@ -350,16 +357,16 @@ class TableEventBatch:
         versions = [part.version for part in self.parts]
         self._pick = itemgetter(*[version.slot.number for version in versions])
         codes = tuple([version.code for version in versions])
-        # A version without a number is one that nobody has any more.
+        # A version without a code is one that no view has any more.
         self._codes = None if 0 in codes else codes[0] if len(codes) == 1 else codes
 
 
 @frozen
 class NetworkState:
-    """The layer above's part of a push/pull: who is attached to which network (networkdb.proto `NetworkPushPull`).
+    """NetworkDB's part of a push/pull: the attachments of nodes to networks (networkdb.proto `NetworkPushPull`).
 
-    `renewed` are the sender's own attachments where it gave them a new time for this: nobody else has them, and it may give them
-    another one before this arrives.
+    `renewed` are the sender's own attachments if they got a new Lamport time for this message: no other node has
+    them, and they may change again before it arrives.
     """
 
     ltime: int
@@ -370,14 +377,14 @@ class NetworkState:
 
     @property
     def size(self) -> int:
-        """Length in bytes, before it is compressed."""
+        """Length in bytes, before compression."""
         entry_size = bytes_field(text_field(len(self.name)) + number_field(self.ltime) + text_field(_NETWORK_ID))
         return _message(number_field(self.ltime) + text_field(len(self.name)) + entry_size * self.count)
 
 
 @frozen
 class PushPull:
-    """All that a node knows of the members, and the layer above's part; answered by the same from the other side."""
+    """All members in one node's view, and NetworkDB's part. The other side responds with its own."""
 
     is_join: bool
     members: tuple[Member, ...]
@@ -392,10 +399,10 @@ class PushPull:
 
 @define
 class BulkSync:
-    """All entries of some networks. An unsolicited one is answered by the same from the other side.
+    """All entries of some networks. The other side responds to an unsolicited one with its own.
 
-    `entries` holds a snapshot for each network, `residuals` for how long each deleted entry is to be remembered still,
-    by its slot, in seconds.
+    `entries` holds a snapshot per network, `residuals` for how many more seconds each deleted entry is to be
+    remembered, by slot.
     """
 
     ltime: int

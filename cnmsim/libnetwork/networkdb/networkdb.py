@@ -1,7 +1,9 @@
-"""NetworkDB: the tables of a swarm's networks, kept alike on all nodes by gossip.
+"""NetworkDB: the tables of a swarm's networks, replicated by gossip.
 
-A node tells the others what it creates, changes and deletes; news are ordered by Lamport time; whoever missed some gets
-them by the next bulk sync. Only nodes attached to a network hear of its entries. Source: moby
+A table belongs to one network and holds entries by key; each entry has one owner, the node that created it. Owners
+gossip their creations, updates and deletions, ordered by Lamport time; lost ones are repaired by periodic bulk syncs.
+Only nodes that are attached to a network receive its entries. libnetwork has two tables: `endpoint_table` with names
+and services, and the overlay driver's `overlay_peer_table` with tunnel endpoints. Source: moby
 `libnetwork/networkdb/*.go` (docker-v29.7.2, v28.5.2), `docs/networkdb.md`.
 """
 
@@ -45,13 +47,13 @@ from cnmsim.libnetwork.networkdb.watchers import Watchers
 from cnmsim.libnetwork.profile import Profile
 
 GOSSIP_PORT = 7946
-#: Nothing heard in a bulk sync is relayed while more than so many messages wait to be.
+#: Events of a bulk sync are not relayed while more than so many messages are queued.
 LONGEST_QUEUE_ON_SYNC = 500
 
 
 @define
 class NetworkDBConfig:
-    """How one node takes part. `name` identifies it; `packet_size` is what a datagram carries at most, in bytes."""
+    """The configuration of one node. `name` identifies it; `packet_size` is the largest datagram in bytes."""
 
     name: str
     bind_addr: Address
@@ -64,9 +66,9 @@ class NetworkDBConfig:
 
 @define(eq=False)
 class NetworkDB:
-    """The database of one node, whose sockets `process` owns. Raises `OSError` if its port is taken.
+    """The database of one node, whose sockets belong to `process`. Raises `OSError` if its port is in use.
 
-    `on_node` is called with the address of each node that came (`True`) or went.
+    `on_node` is called with the address of each node that joined (`True`) or left.
     """
 
     process: Process
@@ -75,9 +77,9 @@ class NetworkDB:
     on_node: Callable[[Address, bool], None] | None = None
     #: The lab's clock.
     clock: Clock = field(init=False)
-    #: What is known anywhere in the lab.
+    #: The store that all nodes of the lab share.
     store: SharedStore = field(init=False)
-    #: Its node's name in the cluster.
+    #: This node's name in the cluster.
     name: str = field(init=False)
     nodes: Nodes = field(init=False)
     networks: dict[str, NetworkTables] = field(factory=dict, init=False)
@@ -126,26 +128,27 @@ class NetworkDB:
 
     @property
     def keyring(self) -> Keyring:
-        """The keys it talks with."""
+        """Its encryption keys."""
         return self.members.keyring
 
     # --- the cluster ---------------------------------------------------------------------------------------------
 
     def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do something that takes its time, as a thread of the daemon, from this instant on."""
-        # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
+        """Start a coroutine of the daemon at this instant."""
+        # The coroutine is created when it starts, so that a lab that is dropped before leaves none that was never
+        # awaited.
         self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
 
     def join(self, addresses: Iterable[Address]) -> None:
-        """Join the cluster of nodes at these addresses, and try these again whenever none of them is a member."""
+        """Join the cluster by nodes at these addresses, and retry whenever none of them is a member."""
         self.rejoiner.join([(address, self.config.port) for address in addresses])
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
-        """Tell the others goodbye, then stop; `on_closed` is called after that."""
+        """Leave the cluster in order, then stop; `on_closed` is called after that."""
         self.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
-        """Stop at once, without a word, as a crash does."""
+        """Stop at once without any message, as a crash does."""
         if self.is_stopped:
             return
         self.is_stopped = True
@@ -161,7 +164,10 @@ class NetworkDB:
         self.store.databases.remove(self)
 
     def send_node_event(self, *, is_join: bool) -> Future[None]:
-        """Tell all that this node joined or is about to leave; done when that was said often enough, or nobody is there."""
+        """Broadcast that this node joined or is about to leave.
+
+        The future is done when the event was transmitted often enough, or at once if there is no other node.
+        """
         self.network_clock += 1
         sent: Future[None] = Future(self.clock)
         self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), lambda: complete(sent))
@@ -172,8 +178,9 @@ class NetworkDB:
     # --- tables --------------------------------------------------------------------------------------------------
 
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Call `callback` with every change others make to a table, of one network or of any (""); returns what ends
-        that.
+        """Subscribe `callback` to remote changes of a table, for one network or for all ("").
+
+        Returns a function that unsubscribes.
         """
         unwatch = self._watchers.add(table, network, callback)
         if self.config.profile.table_updates_are_replaced and network in self.networks:
@@ -196,7 +203,7 @@ class NetworkDB:
         return version.value
 
     def entries(self, table: str, network: str) -> dict[str, Any]:
-        """Return the entries of a network's table as this node knows them, by key."""
+        """Return the entries of a network's table in this node's view, by key."""
         tables = self.networks.get(network)
         values: dict[str, Any] = {}
         for version in tables.view if tables is not None else ():
@@ -210,7 +217,7 @@ class NetworkDB:
         return None if tables is None else tables.view.get((table, key))
 
     def create_entry(self, table: str, network: str, key: str, value: Any) -> None:
-        """Create an entry and tell the others. Raises `SystemFault` if there is one, deleted or not."""
+        """Create an entry and gossip it. Raises `SystemFault` if it exists, deleted or not."""
         if self._entry(table, network, key) is not None:
             raise SystemFault(
                 f"cannot create entry in table {table} with network id {network} and key {key}, already exists"
@@ -218,7 +225,7 @@ class NetworkDB:
         self._write(TableOperation.CREATE, table, network, key, value)
 
     def update_entry(self, table: str, network: str, key: str, value: Any) -> None:
-        """Change an entry and tell the others. Raises `SystemFault` if there is none."""
+        """Update an entry and gossip it. Raises `SystemFault` if it does not exist."""
         if self._entry(table, network, key) is None:
             raise SystemFault(
                 f"cannot update entry as the entry in table {table} with network id {network} and key {key} "
@@ -227,7 +234,7 @@ class NetworkDB:
         self._write(TableOperation.UPDATE, table, network, key, value)
 
     def delete_entry(self, table: str, network: str, key: str) -> None:
-        """Delete an entry and tell the others. Raises `SystemFault` if there is none."""
+        """Delete an entry and gossip that. Raises `SystemFault` if it does not exist."""
         version = self._entry(table, network, key)
         if version is None or version.is_deleted:
             raise SystemFault(
@@ -263,7 +270,7 @@ class NetworkDB:
         return tables
 
     def join_network(self, network: str) -> None:
-        """Attach this node to a network: its tables are wait_until_synced from every node that is attached, one after the other.
+        """Attach this node to a network, and fetch its tables from every other attached node in turn.
 
         Raises `SystemFault` if it is attached already (29.x).
         """
@@ -285,7 +292,7 @@ class NetworkDB:
         self._synced.notify()
 
     async def wait_until_synced(self, network: str) -> None:
-        """Wait until every other node of a network was asked for its tables, or this node is attached to it no more."""
+        """Wait until a network's tables were requested from every other node, or this node is no longer attached."""
         await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
     def _is_syncing(self, network: str) -> bool:
@@ -303,7 +310,8 @@ class NetworkDB:
             if version.owner != self.name:
                 tables.drop(version.slot.number)
             elif not version.is_deleted:
-                # Newer than what the others have, so that they delete it if this node is back before they hear it left.
+                # With a new Lamport time, so that others delete it even if this node attaches again before they get
+                # the detachment.
                 self.table_clock += 1
                 tables.put(tables.tombstone_of(version, self.table_clock))
             tables.notify_deleted(version)
@@ -313,13 +321,13 @@ class NetworkDB:
         self._reap.arm()
 
     def peers(self, network: str) -> list[Member]:
-        """Return the nodes attached to a network, this one included."""
+        """Return the nodes attached to a network, including this one."""
         tables = self.networks.get(network)
         members = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
         return [member for member in members if member is not None]
 
     def common_networks(self, node: str) -> list[str]:
-        """Return the networks that both this node and another are attached to."""
+        """Return the networks to which both this node and another one are attached."""
         return [network for network, tables in self.networks.items() if node in tables.nodes]
 
     # --- gossip --------------------------------------------------------------------------------------------------
@@ -359,18 +367,18 @@ class NetworkDB:
             self._gossip.arm()
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
-        """Choose up to `count` nodes other than this one at random, in random order."""
+        """Return up to `count` random nodes other than this one, in random order."""
         return random_nodes(self.random, [name for name in names if name != self.name], count)
 
-    # --- what memberlist asks ------------------------------------------------------------------------------------
+    # --- memberlist's delegate -------------------------------------------------------------------------------------
 
     @property
     def queues(self) -> list[BroadcastQueue]:
-        """What there is to gossip to the whole cluster."""
+        """The queues of messages to the whole cluster."""
         return [self.network_queue, self.node_queue]
 
     def notify_message(self, message: Any) -> None:
-        """Take a message that came by gossip."""
+        """Handle a gossiped message."""
         match message:
             case TableEventBatch():
                 self.notify_batch(message)
@@ -384,19 +392,19 @@ class NetworkDB:
                     self.node_queue.queue(message)
 
     def is_redundant(self, message: Any) -> bool:
-        """Return whether a message that comes by gossip is no news; `False` if it takes more than a look to tell."""
+        """Return True if a gossiped message is clearly redundant; `False` if that is not certain."""
         return message.__class__ is NetworkEvent and self.attachments.is_current(message.version)
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
-        """Return whether a packet of entries is no news."""
+        """Return True if a packet of table events contains nothing new."""
         tables = self.networks.get(news.network)
         return news.latest < self.table_clock if tables is None else news.is_redundant_for(tables.view)
 
     def notify_batch(self, news: TableEventBatch) -> None:
-        """Take what a packet tells of the entries of a network."""
+        """Handle a packet of table events."""
         tables = self.networks.get(news.network)
-        # Nearly all that is gossiped is known already: `handle_table_event` does nothing with that, nor with the time it tells, as the
-        # clock of a node is ahead of all it knows of others.
+        # Nearly all gossip is redundant. `handle_table_event` would not use its Lamport times either, as a node's
+        # clock is ahead of all that it has seen.
         if tables is not None and news.is_redundant_for(tables.view):
             return
         for event in news.parts:
@@ -404,14 +412,14 @@ class NetworkDB:
                 self.handle_table_event(event, is_bulk=False)
 
     def notify_stream_message(self, message: Any) -> None:
-        """Take a message that came over TCP."""
+        """Handle a message that arrived over TCP."""
         if isinstance(message, BulkSync):
             self.bulk.handle_message(message)
         else:
             self.notify_message(message)
 
     def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
-        """Take the news of an entry, and relay them where that helps."""
+        """Apply a table event, and queue it for relaying if that is useful."""
         version = event.version
         if version.owner == self.name:
             return
@@ -437,27 +445,28 @@ class NetworkDB:
         return nodes.activate(event.name) if event.is_join else nodes.retire(event.name)
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return this node's part of a push/pull. On a join its own attachments get a new time, to win over older
-        news.
+        """Return this node's part of a push/pull.
+
+        On a join its own attachments get a new Lamport time, to supersede older events.
         """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
         return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed)
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Take the other side's part of a push/pull."""
+        """Merge the other side's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
         for version in (*self.attachments.view.newer_in(state.attachments), *state.renewed):
             self.attachments.handle_event(version)
 
     def notify_join(self, member: Member) -> None:
-        """Take note that a member is there."""
+        """Handle a member that joined."""
         self.nodes.handle_join(member)
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, True)
 
     def notify_leave(self, member: Member) -> None:
-        """Take note that a member is gone: it failed, unless it had said that it would leave."""
+        """Handle a member that left. It counts as failed, unless it had announced that it would leave."""
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)
         if member.name in self.nodes.active:
@@ -470,7 +479,7 @@ class NetworkDB:
             tables.detach(name)
             tables.delete_entries_of(name)
 
-    # --- forgetting ----------------------------------------------------------------------------------------------
+    # --- reaping ---------------------------------------------------------------------------------------------------
 
     def _reap_tick(self) -> None:
         for network, tables in list(self.networks.items()):

@@ -1,4 +1,4 @@
-"""The nodes of the cluster of databases: those that are there, those that failed and those that left.
+"""The nodes of the cluster of databases: active, failed and departed ones.
 
 Source: moby `libnetwork/networkdb/nodemgmt.go` (docker-v29.7.2).
 """
@@ -14,13 +14,13 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.networkdb.messages import Member
 
-#: For so long a node that is gone is remembered, and tried again if it failed, in seconds.
+#: For so many seconds a node that is gone is remembered, and retried if it failed.
 NODE_REAP_S = 24 * 3600.0
 
 
 @define(eq=False)
 class Nodes:
-    """The nodes as one database knows them. `on_gone` is called with the name of each that failed or left.
+    """The nodes in one database's view. `on_gone` is called with the name of each that failed or left.
 
     `own` is the name, the address and the port of the node itself.
     """
@@ -36,17 +36,17 @@ class Nodes:
     _addresses: set[Address] = field(factory=set, init=False)
 
     def find(self, name: str) -> Member | None:
-        """Return a node, wherever it stands, or `None`."""
+        """Return a node in any state, or `None`."""
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
     def handle_join(self, member: Member) -> None:
-        """Take note that a node is there: again, or in the place of an earlier incarnation at its address."""
+        """Handle a node that joined: a known one, or a new one that may replace an earlier run at its address."""
         if self.find(member.name) is not None:
             self.activate(member.name)
             return
         name, *place = self.own
         if member.name != name and [member.address, member.port] == place:
-            # This node as it was before its daemon started anew; the others have not noticed yet.
+            # An earlier run of this node's own daemon, which the others still list.
             self.departed[member.name] = member
             return
         if member.address in self._addresses:
@@ -62,15 +62,15 @@ class Nodes:
                     return
 
     def activate(self, name: str) -> bool:
-        """Move a node to those that are there; `False` if it is there already."""
+        """Move a node to the active ones. Returns `False` if it is one already."""
         return self._move(name, self.active)
 
     def fail(self, name: str) -> bool:
-        """Move a node to those that failed."""
+        """Move a node to the failed ones."""
         return self._move(name, self.failed)
 
     def retire(self, name: str) -> bool:
-        """Move a node to those that left."""
+        """Move a node to the departed ones."""
         return self._move(name, self.departed)
 
     def _move(self, name: str, target: dict[str, Member]) -> bool:
@@ -91,7 +91,7 @@ class Nodes:
         return True
 
     def reap(self) -> None:
-        """Forget those that are gone for a day."""
+        """Remove nodes that have been gone for a day."""
         horizon_ns = self.clock.now_ns - round(NODE_REAP_S * NS_PER_S)
         for name, gone_ns in list(self._gone_ns.items()):
             if gone_ns < horizon_ns:
@@ -102,7 +102,7 @@ class Nodes:
 
 
 def random_nodes(random: Random, names: Sequence[str], count: int) -> list[str]:
-    """Choose up to `count` of some names at random, in random order."""
+    """Return up to `count` random names, in random order."""
     size = len(names)
     if size <= 3 * count:
         return random.sample(names, min(count, size))

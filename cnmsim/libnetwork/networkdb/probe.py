@@ -1,4 +1,4 @@
-"""Probing: every second one member is asked whether it is there, first directly, then through others and over TCP.
+"""Failure detection: every second one member is probed, first directly, then through other members and over TCP.
 
 Source: memberlist `state.go` (probeNode), `net.go` (handlePing, handleIndirectPing), v0.5.4.
 """
@@ -41,7 +41,10 @@ class _Round:
 
 @define(eq=False)
 class Prober:
-    """The failure detector of one node. `awareness` is its own health, worse while its probes fail for no fault of others."""
+    """The failure detector of one node.
+
+    `awareness` is the node's own health, which failed probes without a Nack worsen.
+    """
 
     members: Memberlist
     awareness: Awareness = field(factory=Awareness)
@@ -56,11 +59,11 @@ class Prober:
         self._ticker = Ticker(self.members.clock, self.members.random, PROBE_INTERVAL_S, self._tick)
 
     def start(self) -> None:
-        """Begin to probe."""
+        """Start probing."""
         self._ticker.arm()
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         self._ticker.stop()
         if self._round is not None and self._round.timer is not None:
             self._round.timer.cancel()
@@ -86,7 +89,7 @@ class Prober:
         ping = Ping(current.seq, target.name, self.members.advertised)
         message: Ping | Compound = ping
         if target.state is not State.ALIVE:
-            # It is told at once, so that it can object.
+            # Included so that it can refute at once.
             message = Compound((ping, Suspect(target.name, target.incarnation, self.members.name)))
         begun = self.members.clock.now
         current.deadline_s += begun
@@ -162,7 +165,7 @@ class Prober:
             self._begin()
 
     def ack(self, message: Ack) -> None:
-        """Take an answer: to this node's own round, or to one it asked for another."""
+        """Handle an answer: to this node's own probe, or to one that it sent for another node."""
         current = self._round
         if current is not None and current.seq == message.seq:
             self._end(-1 if current.was_sent else 0)
@@ -172,7 +175,7 @@ class Prober:
             relay()
 
     def nack(self, message: Nack) -> None:
-        """Take note that a helper heard nothing."""
+        """Handle a helper's report that the target did not answer."""
         if self._round is not None and self._round.seq == message.seq:
             self._round.nacks += 1
 
@@ -184,13 +187,13 @@ class Prober:
             self.members.send(Ack(message.seq), message.source)
 
     async def answer_stream(self, stream: Stream, message: Ping) -> None:
-        """Answer a probe that came over TCP."""
+        """Answer a probe that arrived over TCP."""
         if message.name == self.members.name:
             stream.send(Ack(message.seq))
 
     def indirect_ping(self, message: IndirectPing, sender: SocketAddress) -> None:
-        """Probe a member for another."""
-        del sender  # the request names where its answer goes
+        """Probe a member for another node."""
+        del sender  # the request contains the address to answer to
         self._seq += 1
         seq, clock = self._seq, self.members.clock
 

@@ -1,4 +1,4 @@
-"""Joining the cluster, coming back to nodes that failed, and leaving.
+"""Joining the cluster, reconnecting to failed nodes, and leaving.
 
 Source: moby `libnetwork/networkdb/cluster.go` (clusterJoin, reconnectNode, rejoinClusterBootStrap, clusterLeave),
 docker-v29.7.2.
@@ -28,9 +28,9 @@ LEAVE_TIMEOUT_S = 1.0
 
 @define(eq=False)
 class Rejoiner:
-    """What keeps one node in the cluster. `bootstrap` are the addresses it was told to join by.
+    """Keeps one node in the cluster. `bootstrap` are the addresses that it was told to join by.
 
-    `pending_joins` is how many calls of `join` have not ended.
+    `pending_joins` is the number of calls of `join` that have not finished.
     """
 
     db: NetworkDB
@@ -47,21 +47,21 @@ class Rejoiner:
         self._rejoin = Ticker(clock, random, REJOIN_INTERVAL_S, self._rejoin_tick)
 
     def start(self) -> None:
-        """Begin to look after the bootstrap nodes."""
+        """Start checking the bootstrap nodes."""
         self._rejoin.arm()
 
     def stop(self) -> None:
-        """Look after nothing any more."""
+        """Stop all periodic work."""
         self._retry.stop()
         self._rejoin.stop()
 
     def schedule_reconnect(self) -> None:
-        """Try to reach a node that has failed, from the next second on."""
+        """Try to reconnect to failed nodes from the next second on."""
         if not self.db.is_stopped:
             self._retry.arm()
 
     def join(self, addresses: Sequence[SocketAddress]) -> None:
-        """Join by these addresses. If none of them answers that is tried again later."""
+        """Join by these addresses. If none of them responds, that is retried later."""
         self.bootstrap = list(addresses)
         if addresses:
             self.pending_joins += 1
@@ -86,7 +86,7 @@ class Rejoiner:
         return True
 
     def restart_after_fork(self) -> None:
-        """Try further, when the tries under way have gone with their coroutines."""
+        """Forget pending attempts: their coroutines are not part of a forked lab."""
         self._is_retrying = self._is_rejoining = False
 
     # --- nodes that failed ---------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Rejoiner:
     # --- leaving -------------------------------------------------------------------------------------------------
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
-        """Say goodbye, then stop; `on_left` is called after that."""
+        """Announce that this node leaves, then stop; `on_left` is called after that."""
         db = self.db
         if db.is_stopped:
             return
@@ -149,7 +149,7 @@ class Rejoiner:
         await self._broadcast_node_event(is_join=False)
         gone: Future[None] = Future(db.clock)
         if not db.is_stopped and db.members.leave(lambda: complete(gone)):
-            # Where that does not get out the others find out by themselves.
+            # If that cannot be sent, the others detect the failure.
             with suppress(TimeoutError):
                 await wait_for(db.clock, gone, LEAVE_TIMEOUT_S)
         db.stop()
@@ -158,6 +158,6 @@ class Rejoiner:
 
 
 def complete(future: Future[None]) -> None:
-    """Complete a future, unless it is."""
+    """Complete a future, unless it is done."""
     if not future.is_done:
         future.set_result(None)

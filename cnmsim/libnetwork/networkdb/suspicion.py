@@ -1,4 +1,4 @@
-"""How long a member that does not answer is suspected before it counts as dead, and how healthy a node thinks itself.
+"""Suspicion timeouts of members that do not answer, and the health score of the node itself.
 
 Source: memberlist `suspicion.go`, `awareness.go`, `util.go` (v0.5.4); Dadgar, Phillips, Currey: "Lifeguard", 2017.
 """
@@ -23,12 +23,12 @@ _WORST_HEALTH = 7
 
 
 def suspicion_timeout_s(nodes: int) -> float:
-    """Tell the shortest suspicion in a cluster of so many nodes, in seconds."""
+    """Return the shortest suspicion in a cluster of so many nodes, in seconds."""
     return SUSPICION_MULT * floor(max(1.0, log10(max(1.0, nodes))) * 1000) / 1000 * PROBE_INTERVAL_S
 
 
 def push_pull_interval_s(nodes: int) -> float:
-    """Return how often a node of a cluster of so many exchanges all it knows with another, in seconds."""
+    """Return the interval between push/pulls of a node in a cluster of so many, in seconds."""
     if nodes <= _PUSH_PULL_THRESHOLD:
         return PUSH_PULL_INTERVAL_S
     return (ceil(log2(nodes) - log2(_PUSH_PULL_THRESHOLD)) + 1) * PUSH_PULL_INTERVAL_S
@@ -36,9 +36,9 @@ def push_pull_interval_s(nodes: int) -> float:
 
 @define(eq=False)
 class Suspicion:
-    """One member under suspicion. `sender` began it; `wanted` confirmations by others bring it to its shortest time.
+    """The suspicion of one member, begun by `sender`. After `wanted` confirmations by others it lasts `shortest_s`.
 
-    `expired` is called when the time is over.
+    `expired` is called at its end.
     """
 
     clock: Clock
@@ -59,7 +59,7 @@ class Suspicion:
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
-        """Take note that another suspects the member too; `False` if that is no news."""
+        """Count a confirmation by another node. Returns `False` if it is not counted."""
         if self._count >= self.wanted or sender in self._confirmed:
             return False
         self._confirmed.add(sender)
@@ -72,20 +72,20 @@ class Suspicion:
         return True
 
     def cancel(self) -> None:
-        """End the suspicion."""
+        """Cancel the suspicion."""
         self._timer.cancel()
 
 
 @define
 class Awareness:
-    """A node's idea of its own health: 0 is best. Each point makes its probes one interval longer."""
+    """A node's health score; 0 is best. Each point makes its probes one interval longer."""
 
     score: int = 0
 
     def apply(self, delta: int) -> None:
-        """Get worse or better by so many points."""
+        """Change the score by `delta` points."""
         self.score = min(_WORST_HEALTH, max(0, self.score + delta))
 
     def scale(self, seconds: float) -> float:
-        """Stretch a time."""
+        """Scale a duration by the score."""
         return seconds * (self.score + 1)

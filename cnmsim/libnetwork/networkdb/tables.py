@@ -1,6 +1,7 @@
-"""One network's tables as one node has them: the entries, what is deleted but still remembered, what is to be gossiped.
+"""One network's tables in one node's view: entries, tombstones, attached nodes and queued events.
 
-Source: moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28.5.2).
+A tombstone is a deleted entry that is remembered for a while, so that a late event does not create it again. Source:
+moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28.5.2).
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import Version, View
 from cnmsim.libnetwork.profile import Profile
 
-#: For so long a deleted entry is remembered, in seconds.
+#: For so many seconds a deleted entry is remembered.
 REAP_ENTRY_S = 1800.0
-#: How often deleted entries are looked through, in seconds.
+#: The interval in seconds at which deleted entries are checked.
 REAP_PERIOD_S = 5.0
-#: For so long an attachment to a network that was left is remembered: five rounds longer than the entries.
+#: For so many seconds an ended attachment is remembered: five intervals longer than the entries.
 REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
 
 
 class WatchEvent(NamedTuple):
-    """A change of an entry, for those who watch its table. `previous` and `value` are `None` where there is none.
+    """A change of an entry, for watchers of its table. `previous` and `value` are `None` where there is none.
 
-    `operation` is what the message said: with it comes the value of the message, for a deleted entry too.
+    `operation` and `message_value` are those of the message; a deletion's message has a value too.
     """
 
     network: str
@@ -42,9 +43,10 @@ class WatchEvent(NamedTuple):
 
 @define(eq=False)
 class NetworkTables:
-    """The tables of a network that this node is attached to, or was until lately (`is_leaving`).
+    """The tables of a network to which this node is attached, or was until lately (`is_leaving`).
 
-    `node` is this one's name. `nodes` are the names of those attached to it, this one included; there are `node_count`. Entries of others are relayed once `is_in_sync`.
+    `node` is this node's name. `nodes` are the attached nodes, `node_count` of them, including this one. Entries of
+    others are relayed once `is_in_sync`.
     """
 
     id: str
@@ -64,7 +66,7 @@ class NetworkTables:
     node_count: int = field(default=0, init=False)
 
     def attach(self, node: str) -> None:
-        """Take note that a node is attached."""
+        """Add an attached node."""
         if not self.nodes.add(node, None):
             return
         self.node_count += 1
@@ -72,7 +74,7 @@ class NetworkTables:
             self._others.append(node)
 
     def detach(self, node: str) -> None:
-        """Take note that a node is not attached any more."""
+        """Remove a node that is no longer attached."""
         if not self.nodes.discard(node, None):
             return
         self.node_count -= 1
@@ -80,21 +82,19 @@ class NetworkTables:
             self._others.remove(node)
 
     def detach_all(self) -> None:
-        """Forget which nodes are attached."""
+        """Remove all attached nodes."""
         self.nodes.clear()
         self._others = None
         self.node_count = 0
 
     def others(self) -> list[str]:
-        """Return the names of the other nodes attached to it, in the order they came; not to be changed, nor to be
-        kept.
-        """
+        """Return the other attached nodes, in order of attachment. The list must be neither changed nor kept."""
         if self._others is None:
             self._others = [name for name in self.nodes if name != self.node]
         return self._others
 
     def put(self, version: Version, residual_s: float = REAP_ENTRY_S) -> None:
-        """Take a version in; one that is deleted is remembered for `residual_s` seconds."""
+        """Store a version. A deleted one is remembered for `residual_s` seconds."""
         number = version.slot.number
         if version.is_deleted:
             self._tombstones[number] = self.clock.now_ns + round(residual_s * NS_PER_S)
@@ -103,25 +103,25 @@ class NetworkTables:
         self.view.put(version)
 
     def is_current(self, version: Version) -> bool:
-        """Return whether this is the version there is: what gossip tells most often is no news."""
+        """Return True if this is the stored version: most gossip is redundant."""
         codes, number = self.view.codes, version.slot.number
         return version.code != 0 and number < len(codes) and codes[number] == version.code
 
     def drop(self, number: int) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
         self._tombstones.pop(number, None)
         self.view.drop(number)
 
     def residual_s(self, number: int) -> int:
-        """Return how long a deleted entry is to be remembered still, in whole seconds."""
+        """Return for how many more whole seconds a deleted entry is to be remembered."""
         return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
-        """Tell that of every deleted entry."""
+        """Return that of every deleted entry, by slot."""
         return {number: self.residual_s(number) for number in self._tombstones}
 
     def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
-        """Take the news of an entry in, if they are news; returns whether others should hear of it from this node."""
+        """Apply an event if it is new. Returns whether this node is to relay it."""
         version = event.version
         if self.is_leaving or version.owner not in self.nodes:
             return False
@@ -147,7 +147,7 @@ class NetworkTables:
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: Version) -> None:
-        """Tell the watchers that an entry is gone which no message said was deleted."""
+        """Notify the watchers of an entry that is gone without a message that deleted it."""
         if not version.is_deleted:
             table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
@@ -158,34 +158,34 @@ class NetworkTables:
         return [version for version in versions if version is not None and version.owner == owner]
 
     def delete_entries_of(self, owner: str) -> None:
-        """Delete every entry of a node that is gone, without remembering them."""
+        """Delete every entry of a node that is gone, without tombstones."""
         for version in self.owned_by(owner):
             self.drop(version.slot.number)
             self.notify_deleted(version)
 
     def mark_deleted(self, owner: str) -> None:
-        """Delete every entry of a node that left the network, and remember that (26.1, 28.5)."""
+        """Delete every entry of a node that left the network, with tombstones (26.1, 28.5)."""
         for version in self.owned_by(owner):
             if not version.is_deleted:
                 self.put(self.tombstone_of(version, version.ltime))
             self.notify_deleted(version)
 
     def tombstone_of(self, version: Version, ltime: int) -> Version:
-        """Return the version of an entry that says it is deleted: the one another node made, if there is one."""
+        """Return the deleted version of an entry, reusing the object of another node if there is one."""
         for made in version.slot.versions.values():
             if made.is_deleted and made.ltime == ltime and made.owner == version.owner:
                 return made
         return self.view.space.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:
-        """Return when the first deleted entry may be forgotten, or this attachment itself."""
+        """Return when the first deleted entry, or this attachment itself, may be removed."""
         moments = list(self._tombstones.values())
         if self.is_leaving:
             moments.append(self.reap_ns)
         return min(moments, default=None)
 
     def reap(self) -> None:
-        """Forget deleted entries whose time is over at the next round."""
+        """Remove deleted entries whose time ends by the next check."""
         horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS_PER_S)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)

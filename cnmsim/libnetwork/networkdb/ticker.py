@@ -1,4 +1,4 @@
-"""Periodic jobs of a node. A job that has nothing to do costs nothing: it is armed only while it is wanted."""
+"""Periodic jobs of a node. They are armed only while there is work, so that an idle node costs nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 
 class Ticker:
-    """Calls `job` every `interval_s` seconds, from a random moment within the first interval on, while it is armed.
+    """Calls `job` every `interval_s` seconds while it is armed. The phase is random.
 
-    The moments stay the same whether it is armed or not, as those of a clock that nobody looks at.
+    The ticks have the same times whether it is armed or not, like those of a real ticker that finds no work.
     """
 
     __slots__ = ("_clock", "_interval_ns", "_job", "_phase_ns", "_timer")
@@ -24,7 +24,7 @@ class Ticker:
         self._timer: Timer | None = None
 
     def arm(self) -> None:
-        """Have the job called at the next tick, once. Does nothing if that is so already."""
+        """Call the job once, at the next tick. Does nothing if it is armed."""
         if self._timer is not None:
             return
         now_ns, interval_ns = self._clock.now_ns, self._interval_ns
@@ -34,7 +34,7 @@ class Ticker:
         self._clock.context = before
 
     def stop(self) -> None:
-        """Call the job no more."""
+        """Cancel the call."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

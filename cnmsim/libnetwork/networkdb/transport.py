@@ -1,7 +1,7 @@
-"""How gossip travels: encrypted datagrams and streams on port 7946, of sockets of the daemon's process.
+"""The gossip transport: encrypted datagrams and streams on port 7946, over sockets of the daemon's process.
 
-Packets hold bytes of the right length that tell nothing; the content is in the lab's sealed exchange. A receiver that does
-not have the key drops the packet, as one that cannot decrypt it. Source: memberlist `net.go`, `security.go` (v0.5.4).
+A packet holds opaque bytes of the right length; its content is in the lab's payload store. A receiver without the key
+drops the packet, as it could not decrypt it. Source: memberlist `net.go`, `security.go` (v0.5.4).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
 
-#: What a stream waits for, in seconds (memberlist `TCPTimeout`).
+#: Timeout of a stream in seconds (memberlist `TCPTimeout`).
 TCP_TIMEOUT_S = 10.0
-#: No message of a stream takes more bytes of wire than this: its content is whole, its length is not.
+#: A longer message of a stream takes only so many bytes on the wire; its content is complete.
 LONGEST_STREAM = 65_536
 _VERSION = b"\x01"
 _ENCRYPTED = b"\x0a"
@@ -33,38 +33,38 @@ SocketAddress = tuple[Address, int]
 
 @define
 class Keyring:
-    """The keys a node can decrypt with; it encrypts with the first. Without keys nothing is encrypted."""
+    """The keys that a node can decrypt with. It encrypts with the first, or not at all without keys."""
 
     keys: list[bytes] = field(factory=list)
 
     def add(self, key: bytes) -> None:
-        """Install a key."""
+        """Add a key."""
         if key not in self.keys:
             self.keys.append(key)
 
     def use(self, key: bytes) -> None:
-        """Encrypt with this key from now on, if it is installed."""
+        """Make a key the primary one, if it is installed."""
         if key in self.keys:
             self.keys.remove(key)
             self.keys.insert(0, key)
 
     def remove(self, key: bytes) -> None:
-        """Remove a key; the one encrypted with stays."""
+        """Remove a key, unless it is the primary one."""
         if key in self.keys[1:]:
             self.keys.remove(key)
 
     @property
     def primary(self) -> bytes:
-        """The key encrypted with, or b""."""
+        """The key to encrypt with, or b""."""
         return self.keys[0] if self.keys else b""
 
     def accepts(self, key: bytes) -> bool:
-        """Return whether what was encrypted with `key` can be decrypted."""
+        """Return True if a message encrypted with `key` can be decrypted."""
         return key in self.keys if self.keys else not key
 
 
 class Stream:
-    """One conversation over TCP."""
+    """One TCP connection between two nodes."""
 
     __slots__ = ("_transport", "socket")
 
@@ -73,13 +73,16 @@ class Stream:
         self.socket = socket
 
     def send(self, message: Any) -> None:
-        """Send a message. Raises `OSError` if the connection is gone."""
+        """Send a message. Raises `OSError` if the connection is closed."""
         length = min(LONGEST_STREAM, message.size + ENCRYPTION_OVERHEAD)
         sealed = self._transport.seal(message, length, lifetime_s=_STREAM_LIFETIME_S)
         self.socket.send(_ENCRYPTED + len(sealed).to_bytes(4) + sealed)
 
     async def recv(self, timeout_s: float = TCP_TIMEOUT_S) -> Any:
-        """Wait for a message. Raises `OSError` (`TimeoutError` after that time), also for what cannot be decrypted."""
+        """Receive a message.
+
+        Raises `OSError`: `TimeoutError` after the timeout, EBADMSG if it cannot be decrypted.
+        """
         header = await self._read(_HEADER, timeout_s)
         return self._transport.open(await self._read(int.from_bytes(header[1:]), timeout_s))
 
@@ -93,13 +96,17 @@ class Stream:
         return data
 
     def close(self) -> None:
-        """End the conversation."""
+        """Close the connection."""
         self.socket.close()
 
 
 @define(eq=False)
 class Transport:
-    """The gossip sockets of one node. `on_packet` gets each message and its sender, `on_stream` runs for each connection."""
+    """The gossip sockets of one node.
+
+    `on_packet` is called with each message and its sender, `on_stream` runs for each connection, and `is_known`
+    returns whether a message is redundant.
+    """
 
     process: Process
     bind: Address
@@ -131,12 +138,13 @@ class Transport:
         self._udp.knows = self._knows
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
-        """Return the bytes that stand for a message on the wire."""
+        """Return the opaque bytes for a message."""
         return self._sealed.seal((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
-        """Return the message of such bytes. Raises `OSError` (EBADMSG) if they are none, or their key is not
-        installed.
+        """Return the message for opaque bytes.
+
+        Raises `OSError` (EBADMSG) for others, or if the key is not installed.
         """
         try:
             key, message = self._sealed.open(payload)
@@ -152,9 +160,9 @@ class Transport:
         self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 
     def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
-        """Send datagrams; one that cannot leave this host is no matter, as others are told the same.
+        """Send datagrams. One that cannot leave this host is dropped, as others carry the same content.
 
-        Those that tell nothing new go first: they arrive before anything else happens.
+        Redundant ones are sent first: they are delivered before anything else happens.
         """
         key, udp = self.keyring.primary, self._udp
         news: list[tuple[OpaquePayload, SocketAddress]] = []
@@ -183,7 +191,7 @@ class Transport:
         return Stream(self, socket)
 
     def close(self) -> None:
-        """Close the sockets nodes are met at."""
+        """Close the listening sockets."""
         self._udp.close()
         self._listener.close()
 
@@ -206,14 +214,14 @@ class Transport:
         return not self.keyring.accepts(key) or self.is_known(message)
 
     def read_datagrams(self) -> None:
-        """Take what datagrams wait."""
+        """Handle all pending datagrams."""
         udp = self._udp
         while udp.pending:
             try:
                 payload, sender = udp.recvfrom_nowait()
                 message = self.open(payload[1:])
             except OSError:
-                # What cannot be decrypted is dropped, and an ICMP error tells memberlist nothing.
+                # A datagram that cannot be decrypted is dropped, and memberlist ignores ICMP errors.
                 continue
             self.on_packet(message, sender)
 
@@ -225,6 +233,6 @@ class Transport:
         try:
             await self.on_stream(stream)
         except OSError:
-            pass  # the other side tries again
+            pass  # the other side retries
         finally:
             stream.close()

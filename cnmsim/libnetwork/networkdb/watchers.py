@@ -1,4 +1,4 @@
-"""Who wants to hear of changes to the tables of a NetworkDB (moby `libnetwork/networkdb/watch.go`)."""
+"""Watchers of the tables of a NetworkDB (moby `libnetwork/networkdb/watch.go`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Watchers:
     _found: dict[tuple[str, str], list[_Watcher]] = field(factory=dict, init=False)
 
     def add(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Call `callback` with every change to a table, of one network or of any (""); returns what ends that."""
+        """Subscribe `callback` to changes of a table, for one network or for all ("").
+
+        Returns a function that unsubscribes.
+        """
         watcher = _Watcher(table, network, callback)
         self._watchers.append(watcher)
         self._found.clear()
@@ -44,7 +47,7 @@ class Watchers:
         return end
 
     def notify(self, event: WatchEvent) -> None:
-        """Tell of a change, to those who still watch when their turn comes."""
+        """Deliver a change to the watchers that are still subscribed when their turn comes."""
         what = event.table, event.network
         watchers = self._found.get(what)
         if watchers is None:

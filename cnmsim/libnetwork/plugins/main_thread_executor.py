@@ -35,7 +35,7 @@ class _WorkItem(Generic[T]):
             return
         try:
             self._outcome.append(self._call())
-        except BaseException as error:  # raised again in the submitting thread
+        except BaseException as error:  # noqa: BLE001 - raised again in the submitting thread
             self._error = error
         finally:
             self._done.set()
