@@ -298,7 +298,7 @@ def doctor(
     try:
         if stack:
             from cnmsim.lab.lab import DEFAULT_RELEASE
-            from cnmsim.lab.stack.world import stack_lab
+            from cnmsim.lab.stack.default_topology import stack_lab
 
             with _progress(f"deploying {file.name}"):
                 lab = stack_lab(

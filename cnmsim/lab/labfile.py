@@ -25,8 +25,8 @@ from typing import Any
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.kernel.address import Prefix
 from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
+from cnmsim.lab.labfile_swarm import SWARM_KEYS, SwarmBuilder
 from cnmsim.lab.schema import Schema, check
-from cnmsim.lab.swarmfile import SWARM_KEYS, SwarmReader
 from cnmsim.lab.yamlfile import Key, Map, load_yaml, wrong
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -193,7 +193,7 @@ class _Reader:
         for number, options in enumerate(document.get("links", ())):
             self._add_link(lab, number, options)
         lab.settle()
-        SwarmReader(lab, document, self.path.parent, self._error).bring_up()
+        SwarmBuilder(lab, document, self.path.parent, self._error).build()
         for name, options in document["hosts"].items():
             self._furnish(lab, name, options)
         return lab

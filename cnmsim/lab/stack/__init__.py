@@ -1,5 +1,5 @@
-"""Stack files: what `docker stack deploy` takes, read into the bodies the Engine API takes."""
+"""Stack files of `docker stack deploy`, converted to request bodies of the Engine API."""
 
-from cnmsim.lab.stack.reading import read_stack
+from cnmsim.lab.stack.reader import read_stack
 
 __all__ = ["read_stack"]

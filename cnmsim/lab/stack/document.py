@@ -1,4 +1,4 @@
-"""Reading the files of a stack into one checked document, by the rules of `docker stack deploy`.
+"""Loading of a stack's files into one validated document, by the rules of `docker stack deploy`.
 
 Source: docker/cli `cli/compose/{loader,interpolation,template,schema}`, `cli/command/stack/loader.go` (v29.7.2).
 """
@@ -21,7 +21,7 @@ from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.schema import check
 from cnmsim.lab.stack.merge import merge_files
 from cnmsim.lab.stack.schema import SINCE, STACK_SCHEMA, VERSIONS
-from cnmsim.lab.stack.words import SENTENCES
+from cnmsim.lab.stack.schema_errors import SENTENCES
 from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
 
 _UNSUPPORTED = (
@@ -41,33 +41,33 @@ _FORBIDDEN = {
     " service that shares it using the service-level `volumes` option.",
     **dict.fromkeys(("cpu_quota", "cpu_shares", "cpuset", "mem_limit", "memswap_limit"), _RESOURCES),
 }
-_WHOLE, _RATIO, _TRUTH = "int", "float", "bool"
-#: What a value that a variable made is turned into, by the way to it.
+_INTEGER, _FLOAT, _BOOLEAN = "int", "float", "bool"
+#: The type to which an interpolated value is cast, by its path in the document.
 _CASTS = {
-    "services.*.configs.*.mode": _WHOLE,
-    "services.*.secrets.*.mode": _WHOLE,
-    "services.*.healthcheck.retries": _WHOLE,
-    "services.*.healthcheck.disable": _TRUTH,
-    "services.*.deploy.replicas": _WHOLE,
-    "services.*.deploy.update_config.parallelism": _WHOLE,
-    "services.*.deploy.update_config.max_failure_ratio": _RATIO,
-    "services.*.deploy.rollback_config.parallelism": _WHOLE,
-    "services.*.deploy.rollback_config.max_failure_ratio": _RATIO,
-    "services.*.deploy.restart_policy.max_attempts": _WHOLE,
-    "services.*.deploy.placement.max_replicas_per_node": _WHOLE,
-    "services.*.ports.*.target": _WHOLE,
-    "services.*.ports.*.published": _WHOLE,
-    "services.*.ulimits.*": _WHOLE,
-    "services.*.ulimits.*.hard": _WHOLE,
-    "services.*.ulimits.*.soft": _WHOLE,
-    "services.*.oom_score_adj": _WHOLE,
-    "services.*.volumes.*.volume.nocopy": _TRUTH,
-    "services.*.volumes.*.read_only": _TRUTH,
-    **dict.fromkeys((f"services.*.{key}" for key in ("privileged", "read_only", "stdin_open", "tty")), _TRUTH),
-    **dict.fromkeys((f"networks.*.{key}" for key in ("external", "internal", "attachable")), _TRUTH),
-    **dict.fromkeys((f"{kind}.*.external" for kind in ("volumes", "secrets", "configs")), _TRUTH),
+    "services.*.configs.*.mode": _INTEGER,
+    "services.*.secrets.*.mode": _INTEGER,
+    "services.*.healthcheck.retries": _INTEGER,
+    "services.*.healthcheck.disable": _BOOLEAN,
+    "services.*.deploy.replicas": _INTEGER,
+    "services.*.deploy.update_config.parallelism": _INTEGER,
+    "services.*.deploy.update_config.max_failure_ratio": _FLOAT,
+    "services.*.deploy.rollback_config.parallelism": _INTEGER,
+    "services.*.deploy.rollback_config.max_failure_ratio": _FLOAT,
+    "services.*.deploy.restart_policy.max_attempts": _INTEGER,
+    "services.*.deploy.placement.max_replicas_per_node": _INTEGER,
+    "services.*.ports.*.target": _INTEGER,
+    "services.*.ports.*.published": _INTEGER,
+    "services.*.ulimits.*": _INTEGER,
+    "services.*.ulimits.*.hard": _INTEGER,
+    "services.*.ulimits.*.soft": _INTEGER,
+    "services.*.oom_score_adj": _INTEGER,
+    "services.*.volumes.*.volume.nocopy": _BOOLEAN,
+    "services.*.volumes.*.read_only": _BOOLEAN,
+    **dict.fromkeys((f"services.*.{key}" for key in ("privileged", "read_only", "stdin_open", "tty")), _BOOLEAN),
+    **dict.fromkeys((f"networks.*.{key}" for key in ("external", "internal", "attachable")), _BOOLEAN),
+    **dict.fromkeys((f"{kind}.*.external" for kind in ("volumes", "secrets", "configs")), _BOOLEAN),
 }
-_TRUTHS = {**dict.fromkeys(("y", "yes", "true", "on"), True), **dict.fromkeys(("n", "no", "false", "off"), False)}
+_BOOLEANS = {**dict.fromkeys(("y", "yes", "true", "on"), True), **dict.fromkeys(("n", "no", "false", "off"), False)}
 _SUBSTITUTION = r"[_a-z][_a-z0-9]*(?::?[-?][^}]*)?"
 _VARIABLE = re.compile(
     rf"\$(?:(?P<escaped>\$)|(?P<named>{_SUBSTITUTION})|{{(?P<braced>{_SUBSTITUTION})}}|)", re.IGNORECASE
@@ -76,22 +76,22 @@ _SEPARATORS = (":-", "-", ":?", "?")
 
 
 class StackVariables(Variables):
-    """What `${…}` stands for in a stack file: fewer forms than in Compose (docker/cli `template.go`)."""
+    """Variables of a stack file: `${…}` has fewer forms than in Compose (docker/cli `template.go`)."""
 
     def substitute(self, template: str) -> str:
-        """Replace every variable in a text. Raises `ValueError` in the docker command's words."""
-        return _VARIABLE.sub(lambda found: self._value(found, template), template)
+        """Substitute all variables in a string. Raises `ValueError` with the docker command's message."""
+        return _VARIABLE.sub(lambda match: self._value(match, template), template)
 
-    def _value(self, found: re.Match[str], template: str) -> str:
-        if found["escaped"]:
+    def _value(self, match: re.Match[str], template: str) -> str:
+        if match["escaped"]:
             return "$"
-        wanted = found["named"] or found["braced"]
-        if not wanted:
+        expression = match["named"] or match["braced"]
+        if not expression:
             raise ValueError(_invalid(template))
-        separator = next((each for each in _SEPARATORS if each in wanted), "")
+        separator = next((candidate for candidate in _SEPARATORS if candidate in expression), "")
         if not separator:
-            return self.values.get(wanted, "")
-        name, _, argument = wanted.partition(separator)
+            return self.values.get(expression, "")
+        name, _, argument = expression.partition(separator)
         value = self.values.get(name)
         if value is not None and (value or not separator.startswith(":")):
             return value
@@ -107,35 +107,35 @@ def _invalid(template: str) -> str:
 
 @frozen
 class StackDocument:
-    """A stack's files, read and checked as one; `notices` are what the docker command says on the way."""
+    """The merged, validated files of a stack. `notices` are the docker command's warnings."""
 
     root: Map
     path: str
     notices: tuple[str, ...] = ()
 
     def error(self, message: str, *keys: Key) -> FileError:
-        """Make the error that the value at `keys` is wrong."""
+        """Return an error about the value at `keys`."""
         return wrong(self.root, keys, message, self.path)
 
     def section(self, name: str) -> Map:
-        """Give the mapping under a top-level key, empty if there is none."""
-        found = self.root.get(name)
-        return found if isinstance(found, Map) else Map(Place(self.path, 1))
+        """Return the mapping under a top-level key, empty if it is missing."""
+        value = self.root.get(name)
+        return value if isinstance(value, Map) else Map(Place(self.path, 1))
 
 
 def read_document(files: Sequence[File], variables: Variables, latest: str) -> StackDocument:
-    """Read the files of a stack, later ones laid on earlier; `latest` is the format's newest version that is known.
+    """Load, interpolate, validate and merge the files of a stack, later files over earlier ones.
 
-    Raises `FileError`.
+    `latest` is the newest known version of the format. Raises `FileError`.
     """
-    raw = [_raw(each) for each in files]
+    raw = [_load(file) for file in files]
     version = _version(raw[0][0], latest)
-    documents = [_checked(document, name, variables, version, latest) for document, name in raw]
+    documents = [_validated(document, name, variables, version, latest) for document, name in raw]
     merged = reduce(merge_files, documents)
-    return StackDocument(merged, raw[0][1], tuple(_notices([each for each, _ in raw])))
+    return StackDocument(merged, raw[0][1], tuple(_notices([loaded for loaded, _ in raw])))
 
 
-def _raw(file: File) -> tuple[Map, str]:
+def _load(file: File) -> tuple[Map, str]:
     name = file.place.path if isinstance(file, Map) else str(file)
     document = load_yaml(file) if isinstance(file, Path) else file
     if not isinstance(document, Map):
@@ -148,26 +148,26 @@ def _version(document: Map, latest: str) -> str:
     return latest if str(stated) in {"", "3"} else str(stated)
 
 
-def _checked(document: Map, name: str, variables: Variables, version: str, latest: str) -> Map:
+def _validated(document: Map, name: str, variables: Variables, version: str, latest: str) -> Map:
     own = _version(document, latest)
     if own != version:
         text = f"version mismatched between two composefiles : {version} and {own}"
         raise wrong(document, ("version",), text, name)
     _refuse_forbidden(document, name)
     try:
-        read = interpolate(document, variables, name)
+        interpolated = interpolate(document, variables, name)
     except FileError as error:
         dotted = re.sub(r"\[\d+\]", ".[]", error.key)
         text = error.message.removeprefix(f"{error.path}:{error.line}: {error.key}: ")
         text = text.replace("interpolation format", f"interpolation format for {dotted}", 1)
         raise FileError(text, path=error.path, line=error.line, key=error.key) from None
-    _cast(document, read, (), read, name)
+    _cast_interpolated(document, interpolated, (), interpolated, name)
     if version not in VERSIONS or VERSIONS.index(version) > VERSIONS.index(latest):
         raise wrong(document, ("version",), f"unsupported Compose file version: {version}", name)
-    check(read, STACK_SCHEMA, name, sentences=SENTENCES)
-    _refuse_newer(read, version, name)
-    assert isinstance(read, Map)
-    return read
+    check(interpolated, STACK_SCHEMA, name, sentences=SENTENCES)
+    _refuse_newer(interpolated, version, name)
+    assert isinstance(interpolated, Map)
+    return interpolated
 
 
 def _services(document: Map) -> Iterator[tuple[str, Map]]:
@@ -178,12 +178,12 @@ def _services(document: Map) -> Iterator[tuple[str, Map]]:
 
 
 def _refuse_forbidden(document: Map, path: str) -> None:
-    found = {key: name for name, service in _services(document) for key in _FORBIDDEN if key in service}
-    if found:
-        listed = "\n\n".join(f"{key}: {_FORBIDDEN[key]}" for key in sorted(found))
-        first = min(found)
+    services_by_key = {key: name for name, service in _services(document) for key in _FORBIDDEN if key in service}
+    if services_by_key:
+        listed = "\n\n".join(f"{key}: {_FORBIDDEN[key]}" for key in sorted(services_by_key))
+        first = min(services_by_key)
         text = f"compose file contains unsupported options:\n\n{listed}\n"
-        raise wrong(document, ("services", found[first], first), text, path)
+        raise wrong(document, ("services", services_by_key[first], first), text, path)
 
 
 def _notices(documents: Sequence[Map]) -> Iterator[str]:
@@ -197,43 +197,43 @@ def _notices(documents: Sequence[Map]) -> Iterator[str]:
 
 
 def _refuse_newer(document: Any, version: str, path: str) -> None:
-    """Refuse keys that the file's version of the format does not have."""
+    """Raise `FileError` for keys that the file's version of the format lacks."""
     if version == VERSIONS[-1]:
         return
     number = VERSIONS.index(version)
     for pattern, since in SINCE.items():
         if VERSIONS.index(since) <= number:
             continue
-        for keys in _ways(document, pattern.split("."), ()):
+        for keys in _matching_paths(document, pattern.split("."), ()):
             text = f"Additional property {keys[-1]} is not allowed in version {version}: it came with {since}"
             raise wrong(document, keys, text, path)
 
 
-def _ways(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -> Iterator[tuple[Key, ...]]:
+def _matching_paths(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -> Iterator[tuple[Key, ...]]:
     if not pattern:
         yield keys
         return
     inside: Mapping[Any, Any] = value if isinstance(value, Map) else {}
     if isinstance(value, Seq):
         inside = dict(enumerate(value))
-    wanted = list(inside) if pattern[0] == "*" else [key for key in inside if key == pattern[0]]
-    for key in wanted:
-        yield from _ways(inside[key], pattern[1:], (*keys, key))
+    matching = list(inside) if pattern[0] == "*" else [key for key in inside if key == pattern[0]]
+    for key in matching:
+        yield from _matching_paths(inside[key], pattern[1:], (*keys, key))
 
 
-def _cast(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
-    """Turn texts that variables changed into the numbers and truth values that stand in their places."""
+def _cast_interpolated(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
+    """Cast interpolated strings to the number or boolean that their place requires."""
     if not isinstance(after, Map | Seq):
         return
     items: list[tuple[Any, Any]] = list(after.items()) if isinstance(after, Map) else list(enumerate(after))
     for key, value in items:
-        way = (*keys, key)
+        path_keys = (*keys, key)
         if isinstance(value, str) and value != before[key]:
-            kind = _kind_of(way)
+            kind = _kind_of(path_keys)
             if kind:
-                after[key] = _casted(value, kind, root, way, path)
+                after[key] = _cast_value(value, kind, root, path_keys, path)
         else:
-            _cast(before[key], value, way, root, path)
+            _cast_interpolated(before[key], value, path_keys, root, path)
 
 
 def _kind_of(keys: tuple[Key, ...]) -> str:
@@ -244,13 +244,13 @@ def _kind_of(keys: tuple[Key, ...]) -> str:
     return ""
 
 
-def _casted(value: str, kind: str, root: Any, keys: tuple[Key, ...], path: str) -> Any:
+def _cast_value(value: str, kind: str, root: Any, keys: tuple[Key, ...], path: str) -> Any:
     try:
-        if kind == _TRUTH:
-            return _TRUTHS[value.lower()]
-        return atoi(value) if kind == _WHOLE else parse_float(value)
+        if kind == _BOOLEAN:
+            return _BOOLEANS[value.lower()]
+        return atoi(value) if kind == _INTEGER else parse_float(value)
     except (NumError, KeyError) as error:
-        why = f"invalid boolean: {value}" if kind == _TRUTH else str(error)
+        why = f"invalid boolean: {value}" if kind == _BOOLEAN else str(error)
         dotted = ".".join("[]" if isinstance(key, int) else key for key in keys)
         text = f"error while interpolating {dotted}: failed to cast to expected type: {why}"
         raise wrong(root, keys, text, path) from None

@@ -1,8 +1,8 @@
-"""Laying one stack file on another, which follows other rules than Compose.
+"""Merging of stack files, by other rules than Compose's.
 
-What a service says in several files is put together: numbers and texts of the later file count unless they are empty, lists
-are joined, commands replaced, ports told apart by the published port, mounts by their target, secrets and configs by their source.
-Networks, volumes, secrets and configs of one name are those of the later file. Source: docker/cli `cli/compose/loader/merge.go`
+Services of the same name are merged: scalars of the later file win unless they are empty, lists are appended,
+commands replaced; ports are merged by published port, mounts by target, secrets and configs by source. Networks,
+volumes, secrets and configs of the same name are replaced. Source: docker/cli `cli/compose/loader/merge.go`
 (v29.7.2), dario.cat/mergo (`WithAppendSlice`, `WithOverride`).
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cnmsim.lab.stack.mounts import Volume
-from cnmsim.lab.stack.values import optional_pairs, ports
+from cnmsim.lab.stack.values import nullable_map, ports
 from cnmsim.lab.yamlfile import Map, Place, Seq
 
 _SECTIONS = ("networks", "volumes", "secrets", "configs")
@@ -20,54 +20,54 @@ _EMPTY: tuple[Any, ...] = (None, "", 0, False)
 
 
 def merge_files(base: Map, over: Map) -> Map:
-    """Give a document with another laid on it; both are checked already."""
+    """Return a document merged from two validated ones; `over` takes precedence."""
     merged = base.copy()
     for key, value in over.items():
         if key in _SECTIONS and key in base:
-            merged.put(key, _updated(base[key], value), base.places[key])
+            merged.put(key, _update(base[key], value), base.places[key])
         elif key == "services" and key in base:
-            merged.put(key, _services(base[key], value), base.places[key])
+            merged.put(key, _merge_services(base[key], value), base.places[key])
         else:
             merged.put(key, value, over.places[key])
     return merged
 
 
-def _updated(base: Map, over: Map) -> Map:
+def _update(base: Map, over: Map) -> Map:
     merged = base.copy()
     for key, value in over.items():
         merged.put(key, value, over.places[key])
     return merged
 
 
-def _services(base: Map, over: Map) -> Map:
-    together = base.copy()
+def _merge_services(base: Map, over: Map) -> Map:
+    services = base.copy()
     for name, service in over.items():
-        whole = _struct(base[name], service, _SERVICE) if name in base else service
-        together.put(name, whole, over.places[name] if name not in base else base.places[name])
+        combined = _merge_fields(base[name], service, _SERVICE) if name in base else service
+        services.put(name, combined, over.places[name] if name not in base else base.places[name])
     merged = Map(base.place)
-    for name in sorted(together):
-        merged.put(name, together[name], together.places[name])
+    for name in sorted(services):
+        merged.put(name, services[name], services.places[name])
     return merged
 
 
-# ---- kinds of values
+# ---- rules
 
 _Rule = Callable[[Any, Any], Any]
 
 
-def _plain(base: Any, over: Any) -> Any:
-    """Take the later value unless it is empty; join lists, put mappings together."""
+def _merge_default(base: Any, over: Any) -> Any:
+    """Take the later value unless it is empty; append lists, merge mappings."""
     if isinstance(base, Map) and isinstance(over, Map):
-        return _struct(base, over, {})
+        return _merge_fields(base, over, {})
     if isinstance(base, Seq) and isinstance(over, Seq):
-        return _joined(base, over)
+        return _append(base, over)
     return base if over in _EMPTY and not isinstance(over, float) else over
 
 
-def _struct(base: Map, over: Map, rules: Mapping[str, _Rule]) -> Map:
+def _merge_fields(base: Map, over: Map, rules: Mapping[str, _Rule]) -> Map:
     merged = base.copy()
     for key, value in over.items():
-        rule = rules.get(key, _plain)
+        rule = rules.get(key, _merge_default)
         if key in base and base[key] is not None:
             merged.put(key, rule(base[key], value), over.places[key])
         else:
@@ -75,23 +75,23 @@ def _struct(base: Map, over: Map, rules: Mapping[str, _Rule]) -> Map:
     return merged
 
 
-def _replaced(base: Any, over: Any) -> Any:
+def _replace(base: Any, over: Any) -> Any:
     return over or base
 
 
-def _given(base: Any, over: Any) -> Any:
+def _override_unless_null(base: Any, over: Any) -> Any:
     return base if over is None else over
 
 
-def _joined(base: Any, over: Any) -> Seq:
-    merged = _listed(base).copy()
-    more = _listed(over)
-    for item, place in zip(more, more.places, strict=True):
+def _append(base: Any, over: Any) -> Seq:
+    merged = _as_list(base).copy()
+    added = _as_list(over)
+    for item, place in zip(added, added.places, strict=True):
         merged.put(item, place)
     return merged
 
 
-def _listed(value: Any) -> Seq:
+def _as_list(value: Any) -> Seq:
     if isinstance(value, Seq):
         return value
     single = Seq(Place("", 1))
@@ -99,108 +99,108 @@ def _listed(value: Any) -> Seq:
     return single
 
 
-def _pairs(base: Any, over: Any) -> Map:
-    """Put lists or mappings of `key=value` together; a value that is empty changes nothing."""
-    merged = _paired(base)
-    later = _paired(over)
+def _merge_pairs(base: Any, over: Any) -> Map:
+    """Merge lists or mappings of `key=value`. An empty value changes nothing."""
+    merged = _as_map(base)
+    later = _as_map(over)
     for key, value in later.items():
         if value not in {None, ""} or key not in merged:
             merged.put(key, value, later.places[key])
     return merged
 
 
-def _paired(value: Any) -> Map:
+def _as_map(value: Any) -> Map:
     if isinstance(value, Map):
         return value.copy()
     paired = Map(value.place)
     for item, place in zip(value, value.places, strict=True):
-        for key, text in optional_pairs([item]).items():
+        for key, text in nullable_map([item]).items():
             paired.put(key, text, place)
     return paired
 
 
-def _hosts(base: Any, over: Any) -> Seq:
-    """Join the lines of `extra_hosts`; those of a mapping are in the order of names."""
-    found = Seq(getattr(base, "place", Place("", 1)))
-    for each in (base, over):
-        if isinstance(each, Map):
-            for name in sorted(each):
-                found.put(f"{name}:{each[name]}", each.places[name])
+def _merge_hosts(base: Any, over: Any) -> Seq:
+    """Append the entries of `extra_hosts`. Entries of a mapping are sorted by name."""
+    merged = Seq(getattr(base, "place", Place("", 1)))
+    for hosts in (base, over):
+        if isinstance(hosts, Map):
+            for name in sorted(hosts):
+                merged.put(f"{name}:{hosts[name]}", hosts.places[name])
         else:
-            found.extend(each)
-            found.places.extend(each.places)
-    return found
+            merged.extend(hosts)
+            merged.places.extend(hosts.places)
+    return merged
 
 
-# ---- lists whose items have names
+# ---- lists of items with an identity
 
 
-def _by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
+def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
     def merge(base: Any, over: Any) -> Seq:
-        found: dict[Any, tuple[Any, Place]] = {}
-        for each in (base, over):
-            for item, place in zip(each, each.places, strict=True):
+        by_identity: dict[Any, tuple[Any, Place]] = {}
+        for items in (base, over):
+            for item, place in zip(items, items.places, strict=True):
                 for identity, single in identities(item):
-                    found[identity] = (single, place)
+                    by_identity[identity] = (single, place)
         merged = Seq(base.place)
-        for identity in sorted(found):
-            merged.put(*found[identity])
+        for identity in sorted(by_identity):
+            merged.put(*by_identity[identity])
         return merged
 
     return merge
 
 
-def _published(item: Any) -> list[tuple[int, Any]]:
-    """Give the ports an item stands for, by the published one, in the long syntax if they are several."""
+def _ports_by_published(item: Any) -> list[tuple[int, Any]]:
+    """Return the ports of an item with their published port as identity, in long syntax if there are several."""
     try:
         configs, _ = ports(item)
     except ValueError:
-        return [(-1, item)]  # reading it will tell
+        return [(-1, item)]  # parsing it later reports the error
     if len(configs) == 1:
         return [(configs[0]["PublishedPort"], item)]
     return [
         (
-            each["PublishedPort"],
+            config["PublishedPort"],
             {
-                "target": each["TargetPort"],
-                "published": each["PublishedPort"],
-                "protocol": each["Protocol"],
-                "mode": each["PublishMode"],
+                "target": config["TargetPort"],
+                "published": config["PublishedPort"],
+                "protocol": config["Protocol"],
+                "mode": config["PublishMode"],
             },
         )
-        for each in configs
+        for config in configs
     ]
 
 
-def _target(item: Any) -> list[tuple[str, Any]]:
+def _by_target(item: Any) -> list[tuple[str, Any]]:
     try:
         return [(Volume.parse(item).target, item)]
     except ValueError:
         return [("", item)]
 
 
-def _source(item: Any) -> list[tuple[str, Any]]:
+def _by_source(item: Any) -> list[tuple[str, Any]]:
     return [(item.get("source", "") if isinstance(item, Map) else item, item)]
 
 
-def _networks(base: Any, over: Any) -> Map:
-    merged = _named(base)
-    later = _named(over)
+def _merge_networks(base: Any, over: Any) -> Map:
+    merged = _as_named_map(base)
+    later = _as_named_map(over)
     for name, use in later.items():
         present = merged.get(name)
         if present is None or name not in merged:
             merged.put(name, use, later.places[name])
         elif use is not None:
-            whole = present.copy()
-            whole.pop("aliases", None)
+            combined = present.copy()
+            combined.pop("aliases", None)
             for key in ("aliases", "ipv4_address", "ipv6_address"):
                 if use.get(key):
-                    whole.put(key, use[key], use.places[key])
-            merged.put(name, whole, later.places[name])
+                    combined.put(key, use[key], use.places[key])
+            merged.put(name, combined, later.places[name])
     return merged
 
 
-def _named(value: Any) -> Map:
+def _as_named_map(value: Any) -> Map:
     if isinstance(value, Map):
         return value.copy()
     named = Map(value.place)
@@ -209,7 +209,7 @@ def _named(value: Any) -> Map:
     return named
 
 
-def _logging(base: Map, over: Map) -> Map:
+def _merge_logging(base: Map, over: Map) -> Map:
     drivers = {base.get("driver", ""), over.get("driver", "")}
     if len(drivers - {""}) > 1:
         return over
@@ -217,33 +217,33 @@ def _logging(base: Map, over: Map) -> Map:
     if over.get("driver"):
         merged.put("driver", over["driver"], over.places["driver"])
     if base.get("options") and over.get("options"):
-        merged.put("options", _updated(base["options"], over["options"]), over.places["options"])
+        merged.put("options", _update(base["options"], over["options"]), over.places["options"])
     return merged
 
 
-def _deploy(base: Map, over: Map) -> Map:
-    return _struct(base, over or Map(base.place), _DEPLOY)
+def _merge_deploy(base: Map, over: Map) -> Map:
+    return _merge_fields(base, over or Map(base.place), _DEPLOY)
 
 
-_UPDATE: _Rule = lambda base, over: _struct(base, over, {"parallelism": _given})  # noqa: E731 - a row of the table
+_UPDATE: _Rule = lambda base, over: _merge_fields(base, over, {"parallelism": _override_unless_null})  # noqa: E731 - a row of the table
 _DEPLOY: dict[str, _Rule] = {
-    "labels": _pairs,
-    "replicas": _given,
-    "restart_policy": lambda base, over: _struct(base, over, {"max_attempts": _given}),
+    "labels": _merge_pairs,
+    "replicas": _override_unless_null,
+    "restart_policy": lambda base, over: _merge_fields(base, over, {"max_attempts": _override_unless_null}),
     "rollback_config": _UPDATE,
     "update_config": _UPDATE,
 }
 
 
-def _health(base: Map, over: Map) -> Map:
-    merged = _struct(base, over, {"retries": _given})
+def _merge_healthcheck(base: Map, over: Map) -> Map:
+    merged = _merge_fields(base, over, {"retries": _override_unless_null})
     if base.get("test") and over.get("test"):
-        first, second = (_tested(each["test"], each.places["test"]) for each in (base, over))
-        merged.put("test", _joined(first, second), over.places["test"])
+        first, second = (_test_command(check["test"], check.places["test"]) for check in (base, over))
+        merged.put("test", _append(first, second), over.places["test"])
     return merged
 
 
-def _tested(test: Any, place: Place) -> Seq:
+def _test_command(test: Any, place: Place) -> Seq:
     if isinstance(test, Seq):
         return test
     words = Seq(place)
@@ -253,22 +253,22 @@ def _tested(test: Any, place: Place) -> Seq:
 
 
 _SERVICE: dict[str, _Rule] = {
-    "command": _replaced,
-    "configs": _by(_source),
-    "deploy": _deploy,
-    "dns": _joined,
-    "dns_search": _joined,
-    "entrypoint": _replaced,
-    "environment": _pairs,
-    "env_file": _joined,
-    "extra_hosts": _hosts,
-    "healthcheck": _health,
-    "labels": _pairs,
-    "logging": _logging,
-    "networks": _networks,
-    "ports": _by(_published),
-    "secrets": _by(_source),
-    "sysctls": _pairs,
-    "ulimits": _updated,
-    "volumes": _by(_target),
+    "command": _replace,
+    "configs": _merge_by(_by_source),
+    "deploy": _merge_deploy,
+    "dns": _append,
+    "dns_search": _append,
+    "entrypoint": _replace,
+    "environment": _merge_pairs,
+    "env_file": _append,
+    "extra_hosts": _merge_hosts,
+    "healthcheck": _merge_healthcheck,
+    "labels": _merge_pairs,
+    "logging": _merge_logging,
+    "networks": _merge_networks,
+    "ports": _merge_by(_ports_by_published),
+    "secrets": _merge_by(_by_source),
+    "sysctls": _merge_pairs,
+    "ulimits": _update,
+    "volumes": _merge_by(_by_target),
 }

@@ -1,4 +1,4 @@
-"""The `volumes` of a stack's services as mounts.
+"""Conversion of a service's `volumes` to mounts.
 
 Source: docker/cli `cli/compose/convert/volume.go`, `internal/volumespec/volumespec.go` (v29.7.2).
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define
 
-from cnmsim.lab.stack.values import pairs
+from cnmsim.lab.stack.values import string_map
 
 _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _OPTIONS = ("volume", "bind", "tmpfs")
@@ -20,7 +20,7 @@ _OPTIONS = ("volume", "bind", "tmpfs")
 
 @define
 class Volume:
-    """One item of `volumes`; `bind`, `volume` and `tmpfs` are its options of these kinds, if it has any."""
+    """One item of `volumes`. `bind`, `volume` and `tmpfs` are the options for that type, `None` if absent."""
 
     type: str = ""
     source: str = ""
@@ -33,13 +33,13 @@ class Volume:
 
     @classmethod
     def parse(cls, item: Any) -> Volume:
-        """Read an item in either syntax. Raises `ValueError` in the docker command's words."""
+        """Parse an item in short or long syntax. Raises `ValueError` with the docker command's message."""
         if isinstance(item, Mapping):
             return cls(**{key: value for key, value in item.items() if not key.startswith("x-")})
-        return _short(item)
+        return _parse_short(item)
 
 
-def _short(spec: str) -> Volume:
+def _parse_short(spec: str) -> Volume:
     if not spec:
         raise ValueError("invalid empty volume spec")
     if len(spec) <= 2:
@@ -62,7 +62,7 @@ def _short(spec: str) -> Volume:
 
 
 def _split(spec: str) -> list[str]:
-    """Split at colons, but not after the letter of a Windows drive."""
+    """Split at colons, except after the letter of a Windows drive."""
     parts: list[str] = []
     for part in spec.split(":"):
         if parts and len(parts[-1]) == 1 and parts[-1].isalpha():
@@ -80,9 +80,9 @@ def _is_path(source: str) -> bool:
 
 @define
 class Mounts:
-    """Makes mounts of volumes.
+    """Converts volumes to mounts.
 
-    `declared` are the stack's own volumes by name, `label` marks them as the stack's, relative paths are seen from `folder`.
+    `declared` are the stack's volumes by name, `label` marks volumes as the stack's, relative paths start at `folder`.
     """
 
     stack: str
@@ -91,7 +91,7 @@ class Mounts:
     folder: Path
 
     def mount(self, volume: Volume) -> dict[str, Any]:
-        """Give the API's mount of a volume. Raises `ValueError` in the docker command's words."""
+        """Return the Engine API's mount for a volume. Raises `ValueError` with the docker command's message."""
         kind = volume.type or "volume"
         make = {
             "volume": self._volume,
@@ -121,18 +121,21 @@ class Mounts:
             return {}
         if volume.source not in self.declared:
             raise ValueError(f'undefined volume "{volume.source}"')
-        given = self.declared[volume.source] or {}
-        external = given.get("external", False)
+        declaration = self.declared[volume.source] or {}
+        external = declaration.get("external", False)
         is_external = bool(external) if isinstance(external, bool) else True
-        name = given.get("name") or (external.get("name") if isinstance(external, Mapping) else "")
+        name = declaration.get("name") or (external.get("name") if isinstance(external, Mapping) else "")
         options: dict[str, Any] = {}
         if volume.volume and volume.volume.get("nocopy"):
             options["NoCopy"] = True
         if is_external:
             return {"Source": name or volume.source, "VolumeOptions": options}
-        options["Labels"] = {**pairs(given.get("labels", {})), **self.label}
-        if given.get("driver") or "driver_opts" in given:
-            driver = {"Name": given.get("driver", ""), "Options": pairs(given.get("driver_opts", {}))}
+        options["Labels"] = {**string_map(declaration.get("labels", {})), **self.label}
+        if declaration.get("driver") or "driver_opts" in declaration:
+            driver = {
+                "Name": declaration.get("driver", ""),
+                "Options": string_map(declaration.get("driver_opts", {})),
+            }
             options["DriverConfig"] = {key: value for key, value in driver.items() if value}
         return {"Source": name or f"{self.stack}_{volume.source}", "VolumeOptions": options}
 

@@ -1,4 +1,4 @@
-"""The networks, secrets and configs of a stack as the API's bodies.
+"""Conversion of a stack's networks, secrets and configs to request bodies.
 
 Source: docker/cli `cli/compose/convert/compose.go`, `cli/compose/loader/loader.go` (v29.7.2).
 """
@@ -14,17 +14,17 @@ from attrs import define, field
 
 from cnmsim.errors import FileError
 from cnmsim.lab.stack.document import StackDocument
-from cnmsim.lab.stack.values import pairs
+from cnmsim.lab.stack.values import string_map
 from cnmsim.lab.yamlfile import Key
 
 LABEL_NAMESPACE = "com.docker.stack.namespace"
-#: The network of a service that names none.
+#: The network of a service that lists no networks.
 DEFAULT_NETWORK = "default"
 
 
 @define
 class StackObjects:
-    """What a stack declares besides services. `notices` collects what the docker command would say."""
+    """The objects that a stack declares besides services. `notices` collects the docker command's warnings."""
 
     stack: str
     document: StackDocument
@@ -33,50 +33,50 @@ class StackObjects:
 
     @property
     def label(self) -> dict[str, str]:
-        """What marks an object as the stack's."""
+        """The label that marks an object as the stack's."""
         return {LABEL_NAMESPACE: self.stack}
 
-    def scoped(self, name: str) -> str:
-        """Give a name with the stack's before it."""
+    def scoped_name(self, name: str) -> str:
+        """Return a name with the stack's name in front."""
         return f"{self.stack}_{name}"
 
     def name_of(self, section: str, key: str) -> str:
-        """Give the name by which the swarm knows what is declared under a key. Raises `FileError`."""
-        given = self.document.section(section).get(key) or {}
-        external = given.get("external", False)
-        stated = given.get("name") or ""
+        """Return the swarm's name for the object declared under a key. Raises `FileError`."""
+        declaration = self.document.section(section).get(key) or {}
+        external = declaration.get("external", False)
+        name = declaration.get("name") or ""
         if isinstance(external, Mapping):
             kind = section.removesuffix("s")
             if external.get("name"):
-                if stated:
+                if name:
                     text = f"{kind} {key}: {kind}.external.name and {kind}.name conflict; only use {kind}.name"
                     raise self.document.error(text, section, key, "name")
                 notice = f"{kind} {key}: {kind}.external.name is deprecated in favor of {kind}.name"
                 if notice not in self.notices:
                     self.notices.append(notice)
-            return str(external.get("name") or stated or key)
-        return str(stated or (key if external else self.scoped(key)))
+            return str(external.get("name") or name or key)
+        return str(name or (key if external else self.scoped_name(key)))
 
     def is_external(self, section: str, key: str) -> bool:
-        """Tell whether something is declared to be there already."""
+        """Return True if an object is declared as external: it has to exist already."""
         external = (self.document.section(section).get(key) or {}).get("external", False)
         return isinstance(external, Mapping) or bool(external)
 
     def check(self) -> None:
-        """Check what is declared but may not be used. Raises `FileError`."""
+        """Check declarations for conflicts. Raises `FileError`."""
         for section in ("networks", "volumes", "secrets", "configs"):
             for key in self.document.section(section):
                 self.name_of(section, key)
-        for key, given in self.document.section("volumes").items():
+        for key, declaration in self.document.section("volumes").items():
             for other in ("driver", "driver_opts", "labels"):
-                if self.is_external("volumes", key) and given.get(other):
+                if self.is_external("volumes", key) and declaration.get(other):
                     text = f'conflicting parameters "external" and "{other}" specified for volume "{key}"'
                     raise self.document.error(text, "volumes", key, other)
 
     # ---- networks
 
     def networks(self, used: Iterator[str] | list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Give the bodies of the networks in use, by name, and the names of those that have to be there."""
+        """Return the bodies of the networks to create, by name, and the names of the external ones."""
         bodies: dict[str, dict[str, Any]] = {}
         external: list[str] = []
         for key in dict.fromkeys(used):
@@ -90,33 +90,36 @@ class StackObjects:
     # ---- secrets and configs
 
     def secrets(self) -> list[dict[str, Any]]:
-        """Give the bodies of the secrets to make. Raises `FileError`."""
-        return [self._content("secrets", key) for key in self._own("secrets")]
+        """Return the bodies of the secrets to create. Raises `FileError`."""
+        return [self._content("secrets", key) for key in self._non_external("secrets")]
 
     def configs(self) -> list[dict[str, Any]]:
-        """Give the bodies of the configs to make. Raises `FileError`."""
-        return [self._content("configs", key) for key in self._own("configs")]
+        """Return the bodies of the configs to create. Raises `FileError`."""
+        return [self._content("configs", key) for key in self._non_external("configs")]
 
-    def _own(self, section: str) -> list[str]:
+    def _non_external(self, section: str) -> list[str]:
         return [key for key in self.document.section(section) if not self.is_external(section, key)]
 
     def _content(self, section: str, key: str) -> dict[str, Any]:
-        given = self.document.section(section)[key]
+        declaration = self.document.section(section)[key]
         kind = section.removesuffix("s")
         body: dict[str, Any] = {
             "Name": self.name_of(section, key),
-            "Labels": {**pairs(given.get("labels", {})), **self.label},
+            "Labels": {**string_map(declaration.get("labels", {})), **self.label},
         }
-        if given.get("driver"):
-            if given.get("file"):
+        if declaration.get("driver"):
+            if declaration.get("file"):
                 text = f"{kind} {key}: {kind}.driver and {kind}.file conflict; only use {kind}.driver"
                 raise self.document.error(text, section, key, "file")
             body["Data"] = ""
-            body["Driver"] = {"Name": given["driver"], "Options": pairs(given.get("driver_opts", {}))}
+            body["Driver"] = {
+                "Name": declaration["driver"],
+                "Options": string_map(declaration.get("driver_opts", {})),
+            }
         else:
-            body["Data"] = b64encode(self._read(given.get("file", ""), section, key)).decode()
-        if given.get("template_driver"):
-            body["Templating"] = {"Name": given["template_driver"]}
+            body["Data"] = b64encode(self._read(declaration.get("file", ""), section, key)).decode()
+        if declaration.get("template_driver"):
+            body["Templating"] = {"Name": declaration["template_driver"]}
         return body
 
     def _read(self, file: str, section: str, key: str) -> bytes:
@@ -126,23 +129,23 @@ class StackObjects:
             return path.read_bytes()
         except IsADirectoryError:
             raise self.document.error(f"read {path}: is a directory", *at) from None
-        except OSError as failed:
-            reason = (failed.strerror or str(failed)).lower()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
             raise self.document.error(f"open {path}: {reason}", *at) from None
-        except ValueError as odd:  # a path with a null byte
-            raise self.document.error(str(odd), *at) from None
+        except ValueError as error:  # the path contains a null byte
+            raise self.document.error(str(error), *at) from None
 
 
-def network_body(name: str, given: Mapping[str, Any], label: Mapping[str, str]) -> dict[str, Any]:
-    """Make the body of `POST /networks/create` of what a file says of a network: an overlay unless it names a driver."""
-    ipam = given.get("ipam") or {}
+def network_body(name: str, declaration: Mapping[str, Any], label: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of `POST /networks/create` for a declared network. The default driver is overlay."""
+    ipam = declaration.get("ipam") or {}
     body: dict[str, Any] = {
         "Name": name,
-        "Driver": given.get("driver") or "overlay",
-        "Options": pairs(given.get("driver_opts", {})) or None,
-        "Internal": given.get("internal", False),
-        "Attachable": given.get("attachable", False),
-        "Labels": {**pairs(given.get("labels", {})), **label},
+        "Driver": declaration.get("driver") or "overlay",
+        "Options": string_map(declaration.get("driver_opts", {})) or None,
+        "Internal": declaration.get("internal", False),
+        "Attachable": declaration.get("attachable", False),
+        "Labels": {**string_map(declaration.get("labels", {})), **label},
     }
     if ipam.get("driver") or ipam.get("config"):
         pools = [{"Subnet": pool.get("subnet", "")} for pool in ipam.get("config", ())]
@@ -150,6 +153,6 @@ def network_body(name: str, given: Mapping[str, Any], label: Mapping[str, str]) 
     return body
 
 
-def undefined(document: StackDocument, section: str, key: str, service: str, *at: Key) -> FileError:
-    """Make the error that a service uses what no section declares."""
+def undefined_error(document: StackDocument, section: str, key: str, service: str, *at: Key) -> FileError:
+    """Return the error for a service that uses an undeclared object."""
     return document.error(f'service {service}: undefined {section.removesuffix("s")} "{key}"', *at)

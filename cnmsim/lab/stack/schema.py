@@ -1,4 +1,4 @@
-"""What a stack file may hold: the Compose file format 3, as a JSON Schema, and which version brought which key.
+"""The Compose file format 3 as a JSON Schema, and the version in which each key was introduced.
 
 Source: docker/cli `cli/compose/schema/data/config_schema_v3.*.json` (v29.7.2).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cnmsim.lab.schema import Schema
 
-#: The versions there are; a file that names none, or plain `3`, is read as the newest that the command knows.
+#: All versions. A file without a version, or with plain `3`, is of the newest that the command knows.
 VERSIONS = tuple(f"3.{minor}" for minor in range(14))
 
 _TEXT: Schema = {"type": "string"}
@@ -240,7 +240,7 @@ STACK_SCHEMA: Schema = _object(
     extensible=True,
 )
 
-#: Keys that the first version did not have; `*` is a name a user chose, or an item of a list.
+#: Keys introduced after version 3.0; `*` stands for any key or list item.
 SINCE: dict[str, str] = {
     "secrets": "3.1",
     "services.*.secrets": "3.1",

@@ -1,4 +1,4 @@
-"""A service of a stack file as the API's ServiceSpec.
+"""Conversion of a service to the Engine API's ServiceSpec.
 
 Source: docker/cli `cli/compose/convert/service.go`, `cli/compose/loader/loader.go` (v29.7.2).
 """
@@ -13,17 +13,17 @@ from attrs import define, field
 from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError, InvalidParameter
 from cnmsim.lab.stack.mounts import Mounts, Volume
-from cnmsim.lab.stack.objects import DEFAULT_NETWORK, StackObjects, undefined
+from cnmsim.lab.stack.objects import DEFAULT_NETWORK, StackObjects, undefined_error
 from cnmsim.lab.stack.quantities import duration_ns, nano_cpus, size_bytes
 from cnmsim.lab.stack.values import (
     capabilities,
     extra_hosts,
-    optional_pairs,
-    pairs,
+    nullable_map,
     ports,
     read_variables,
-    texts,
-    words,
+    split_command,
+    string_list,
+    string_map,
 )
 from cnmsim.lab.yamlfile import Key
 
@@ -35,72 +35,72 @@ _DEFAULT_MODE = 0o444
 
 
 def networks_of(service: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Give the networks a service names, by key, with what it says of its place there."""
-    given = service.get("networks") or {}
-    named = given if isinstance(given, Mapping) else dict.fromkeys(given)
-    return {key: use or {} for key, use in named.items()} or {DEFAULT_NETWORK: {}}
+    """Return the networks that a service lists, by key, with its settings on each."""
+    declared = service.get("networks") or {}
+    by_key = declared if isinstance(declared, Mapping) else dict.fromkeys(declared)
+    return {key: use or {} for key, use in by_key.items()} or {DEFAULT_NETWORK: {}}
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _non_empty(**fields: Any) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value not in (None, "", 0, [], {})}
 
 
 @define
 class ServiceReader:
-    """Makes the spec of the service `name`. Secrets and configs are referred to by name; their ids are not known yet."""
+    """Converts the service `name`. Secrets and configs are referred to by name, as their ids are not known yet."""
 
     name: str
     objects: StackObjects
     variables: Mapping[str, str]
-    given: Mapping[str, Any] = field(init=False)
+    declaration: Mapping[str, Any] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.given = self.objects.document.section("services")[self.name]
+        self.declaration = self.objects.document.section("services")[self.name]
 
     def _error(self, message: str, *keys: Key) -> FileError:
         return self.objects.document.error(f"service {self.name}: {message}", "services", self.name, *keys)
 
-    def _try(self, read: Callable[[Any], T], *keys: Key) -> T | None:
-        """Read what stands at `keys` of the service, `None` if nothing does."""
-        value: Any = self.given
+    def _parse_at(self, parse: Callable[[Any], T], *keys: Key) -> T | None:
+        """Parse the value at `keys` of the service. Return `None` if there is none."""
+        value: Any = self.declaration
         for key in keys:
             if isinstance(key, str) and not (isinstance(value, Mapping) and key in value):
                 return None
             value = value[key]
         try:
-            return read(value)
+            return parse(value)
         except ValueError as error:
             raise self._error(str(error), *keys) from None
 
     @property
     def _deploy(self) -> Mapping[str, Any]:
-        return self.given.get("deploy") or {}
+        return self.declaration.get("deploy") or {}
 
     def spec(self) -> dict[str, Any]:
-        """Give the spec. Raises `FileError`."""
+        """Return the ServiceSpec. Raises `FileError`."""
         image = self._image()
-        name, label = self.objects.scoped(self.name), self.objects.label
+        name, label = self.objects.scoped_name(self.name), self.objects.label
         return {
             "Name": name,
-            "Labels": {**pairs(self._deploy.get("labels", {})), **label, LABEL_IMAGE: image},
+            "Labels": {**string_map(self._deploy.get("labels", {})), **label, LABEL_IMAGE: image},
             "TaskTemplate": {
                 "ContainerSpec": self._container(image),
                 "Resources": self._resources(),
-                **_given(RestartPolicy=self._restart(), LogDriver=self._log_driver()),
+                **_non_empty(RestartPolicy=self._restart(), LogDriver=self._log_driver()),
                 "Placement": self._placement(),
                 "Networks": self._networks(),
                 "ForceUpdate": 0,
             },
-            "EndpointSpec": _given(Mode=self._deploy.get("endpoint_mode", "").lower(), Ports=self._ports()),
+            "EndpointSpec": _non_empty(Mode=self._deploy.get("endpoint_mode", "").lower(), Ports=self._ports()),
             "Mode": self._mode(),
-            **_given(UpdateConfig=self._update("update_config"), RollbackConfig=self._update("rollback_config")),
+            **_non_empty(UpdateConfig=self._update("update_config"), RollbackConfig=self._update("rollback_config")),
         }
 
     def _image(self) -> str:
-        image: str = self.given.get("image", "")
+        image: str = self.declaration.get("image", "")
         text = f"invalid image reference for service {self.name}:"
         if not image:
-            keys = ("services", self.name, "image") if "image" in self.given else ("services", self.name)
+            keys = ("services", self.name, "image") if "image" in self.declaration else ("services", self.name)
             raise self.objects.document.error(f"{text} no image specified", *keys)
         try:
             Reference.parse(image)
@@ -111,76 +111,78 @@ class ServiceReader:
     # ---- the container
 
     def _container(self, image: str) -> dict[str, Any]:
-        given = self.given
-        add, drop = capabilities(given.get("cap_add", ()), given.get("cap_drop", ()))
-        spec = _given(
+        service = self.declaration
+        add, drop = capabilities(service.get("cap_add", ()), service.get("cap_drop", ()))
+        spec = _non_empty(
             Image=image,
-            Labels={**pairs(given.get("labels", {})), **self.objects.label},
-            Command=self._try(words, "entrypoint"),
-            Args=self._try(words, "command"),
-            Hostname=given.get("hostname"),
+            Labels={**string_map(service.get("labels", {})), **self.objects.label},
+            Command=self._parse_at(split_command, "entrypoint"),
+            Args=self._parse_at(split_command, "command"),
+            Hostname=service.get("hostname"),
             Env=self._environment(),
-            Dir=given.get("working_dir"),
-            User=given.get("user"),
-            TTY=given.get("tty"),
-            OpenStdin=given.get("stdin_open"),
-            ReadOnly=given.get("read_only"),
+            Dir=service.get("working_dir"),
+            User=service.get("user"),
+            TTY=service.get("tty"),
+            OpenStdin=service.get("stdin_open"),
+            ReadOnly=service.get("read_only"),
             Mounts=self._mounts(),
-            StopSignal=given.get("stop_signal"),
-            Hosts=extra_hosts(given.get("extra_hosts")),
-            DNSConfig=_given(Nameservers=texts(given.get("dns")), Search=texts(given.get("dns_search"))),
+            StopSignal=service.get("stop_signal"),
+            Hosts=extra_hosts(service.get("extra_hosts")),
+            DNSConfig=_non_empty(
+                Nameservers=string_list(service.get("dns")), Search=string_list(service.get("dns_search"))
+            ),
             Secrets=self._references("secrets"),
             Configs=self._references("configs"),
-            Isolation=given.get("isolation"),
-            Sysctls=pairs(given.get("sysctls")),
+            Isolation=service.get("isolation"),
+            Sysctls=string_map(service.get("sysctls")),
             CapabilityAdd=add,
             CapabilityDrop=drop,
             Ulimits=self._ulimits(),
         )
         spec["Privileges"] = {"CredentialSpec": self._credential(), "SELinuxContext": None, "NoNewPrivileges": False}
-        if "init" in given:
-            spec["Init"] = given["init"]
-        if "stop_grace_period" in given:
-            spec["StopGracePeriod"] = self._try(duration_ns, "stop_grace_period")
-        if given.get("healthcheck") is not None:
-            spec["Healthcheck"] = self._health(given["healthcheck"])
+        if "init" in service:
+            spec["Init"] = service["init"]
+        if "stop_grace_period" in service:
+            spec["StopGracePeriod"] = self._parse_at(duration_ns, "stop_grace_period")
+        if service.get("healthcheck") is not None:
+            spec["Healthcheck"] = self._health(service["healthcheck"])
         return spec
 
     def _environment(self) -> list[str]:
-        found: dict[str, str | None] = {}
-        files = self.given.get("env_file", ())
-        for number, file in enumerate(texts(files)):
+        variables: dict[str, str | None] = {}
+        files = self.declaration.get("env_file", ())
+        for number, file in enumerate(string_list(files)):
             at: tuple[Key, ...] = ("env_file",) if isinstance(files, str) else ("env_file", number)
             path = self.objects.folder / file
             try:
-                read = dict(read_variables(path))
+                from_file = dict(read_variables(path))
             except FileError as error:
                 reason = error.message.removeprefix(f"{path}: ").lower()
                 raise self._error(f"open {path}: {reason}", *at) from None
             except ValueError as error:
                 raise self._error(f"invalid env file ({path}): {error}", *at) from None
-            found |= {
+            variables |= {
                 key: value
-                for key, value in self._looked_up(read).items()
+                for key, value in self._resolve_variables(from_file).items()
                 if key in self.variables or value is not None
             }
-        found |= self._looked_up(optional_pairs(self.given.get("environment")))
-        return sorted(key if value is None else f"{key}={value}" for key, value in found.items())
+        variables |= self._resolve_variables(nullable_map(self.declaration.get("environment")))
+        return sorted(key if value is None else f"{key}={value}" for key, value in variables.items())
 
-    def _looked_up(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Give variables that have no value the one they have where the file is read."""
+    def _resolve_variables(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Give variables without a value the one from the environment of the docker command."""
         return {key: value or self.variables.get(key, value) for key, value in values.items()}
 
     def _mounts(self) -> list[dict[str, Any]]:
         volumes = self.objects.document.section("volumes")
         mounts = Mounts(self.objects.stack, volumes, self.objects.label, self.objects.folder)
         return [
-            self._try(lambda item: mounts.mount(Volume.parse(item)), "volumes", number) or {}
-            for number in range(len(self.given.get("volumes", ())))
+            self._parse_at(lambda item: mounts.mount(Volume.parse(item)), "volumes", number) or {}
+            for number in range(len(self.declaration.get("volumes", ())))
         ]
 
     def _ulimits(self) -> list[dict[str, Any]]:
-        limits = self.given.get("ulimits") or {}
+        limits = self.declaration.get("ulimits") or {}
         return [
             {
                 "Name": name,
@@ -197,7 +199,7 @@ class ServiceReader:
                 raise self._error("test and disable can't be set at the same time", "healthcheck", "disable")
             return {"Test": ["NONE"]}
         times = {
-            field_name: self._try(duration_ns, "healthcheck", key)
+            field_name: self._parse_at(duration_ns, "healthcheck", key)
             for field_name, key in (
                 ("Interval", "interval"),
                 ("Timeout", "timeout"),
@@ -205,34 +207,34 @@ class ServiceReader:
                 ("StartInterval", "start_interval"),
             )
         }
-        return _given(
+        return _non_empty(
             Test=["CMD-SHELL", test] if isinstance(test, str) else list(test),
             Retries=int(check.get("retries", 0)),
             **times,
         )
 
     def _credential(self) -> dict[str, str] | None:
-        given = self.given.get("credential_spec") or {}
-        named = [f'"{key.capitalize()}"' for key in ("config", "file", "registry") if given.get(key)]
+        credential = self.declaration.get("credential_spec") or {}
+        named = [f'"{key.capitalize()}"' for key in ("config", "file", "registry") if credential.get(key)]
         if len(named) > 1:
             listed = " and ".join(named) if len(named) == 2 else f"{', '.join(named[:-1])}, and {named[-1]}"
             raise self._error(f"invalid credential spec: cannot specify both {listed}", "credential_spec")
-        return {key.capitalize(): value for key, value in given.items() if value} or None
+        return {key.capitalize(): value for key, value in credential.items() if value} or None
 
     def _references(self, section: str) -> list[dict[str, Any]]:
-        """Give the secrets or configs a service is granted, by name."""
+        """Return the references to the secrets or configs granted to the service, sorted by name."""
         title = section.removesuffix("s").capitalize()
-        taken: dict[str, dict[str, Any]] = {}
-        for number, item in enumerate(self.given.get(section, ())):
+        by_target: dict[str, dict[str, Any]] = {}
+        for number, item in enumerate(self.declaration.get(section, ())):
             grant = {"source": item} if isinstance(item, str) else item
             source = grant.get("source", "")
             at: tuple[Key, ...] = ("services", self.name, section, number)
             if source not in self.objects.document.section(section):
-                raise undefined(self.objects.document, section, source, self.name, *at)
+                raise undefined_error(self.objects.document, section, source, self.name, *at)
             name, target = self.objects.name_of(section, source), grant.get("target") or source
-            if target in taken:
+            if target in by_target:
                 raise self._error(f"duplicate {title.lower()} target for {name} not allowed", section, number)
-            taken[target] = {
+            by_target[target] = {
                 "File": {
                     "Name": target,
                     "UID": grant.get("uid") or "0",
@@ -241,54 +243,54 @@ class ServiceReader:
                 },
                 f"{title}Name": name,
             }
-        found = list(taken.values())
-        wanted = (self.given.get("credential_spec") or {}).get("config")
-        if section == "configs" and wanted:
-            if wanted not in self.objects.document.section("configs"):
-                way: tuple[Key, ...] = ("services", self.name, "credential_spec", "config")
-                raise undefined(self.objects.document, "configs", wanted, self.name, *way)
-            found.append({"Runtime": {}, "ConfigName": self.objects.name_of("configs", wanted)})
-        return sorted(found, key=lambda each: str(each[f"{title}Name"]))
+        references = list(by_target.values())
+        credential_config = (self.declaration.get("credential_spec") or {}).get("config")
+        if section == "configs" and credential_config:
+            if credential_config not in self.objects.document.section("configs"):
+                keys: tuple[Key, ...] = ("services", self.name, "credential_spec", "config")
+                raise undefined_error(self.objects.document, "configs", credential_config, self.name, *keys)
+            references.append({"Runtime": {}, "ConfigName": self.objects.name_of("configs", credential_config)})
+        return sorted(references, key=lambda reference: str(reference[f"{title}Name"]))
 
-    # ---- where it runs and how it is reached
+    # ---- placement and endpoint
 
     def _resources(self) -> dict[str, Any]:
-        given = self._deploy.get("resources") or {}
-        found: dict[str, Any] = {}
+        declared = self._deploy.get("resources") or {}
+        resources: dict[str, Any] = {}
         for title, key in (("Limits", "limits"), ("Reservations", "reservations")):
-            if given.get(key) is None:
+            if declared.get(key) is None:
                 continue
             at = ("deploy", "resources", key)
-            found[title] = _given(
-                NanoCPUs=self._try(nano_cpus, *at, "cpus"),
-                MemoryBytes=self._try(size_bytes, *at, "memory"),
-                Pids=given[key].get("pids"),
+            resources[title] = _non_empty(
+                NanoCPUs=self._parse_at(nano_cpus, *at, "cpus"),
+                MemoryBytes=self._parse_at(size_bytes, *at, "memory"),
+                Pids=declared[key].get("pids"),
                 GenericResources=[
                     {"DiscreteResourceSpec": {"Kind": spec.get("kind", ""), "Value": int(spec.get("value", 0))}}
-                    for each in given[key].get("generic_resources", ())
-                    if (spec := each.get("discrete_resource_spec")) is not None
+                    for resource in declared[key].get("generic_resources", ())
+                    if (spec := resource.get("discrete_resource_spec")) is not None
                 ],
             )
-        return found
+        return resources
 
     def _restart(self) -> dict[str, Any] | None:
         policy = self._deploy.get("restart_policy")
         if policy is None:
-            return self._old_restart(self.given.get("restart", ""))
+            return self._legacy_restart(self.declaration.get("restart", ""))
         at = ("deploy", "restart_policy")
         attempts = policy.get("max_attempts")
         return {
             "Condition": policy.get("condition", ""),
             **{
-                title: self._try(duration_ns, *at, key)
+                title: self._parse_at(duration_ns, *at, key)
                 for title, key in (("Delay", "delay"), ("Window", "window"))
                 if key in policy
             },
             **({} if attempts is None else {"MaxAttempts": attempts}),
         }
 
-    def _old_restart(self, text: str) -> dict[str, Any] | None:
-        """Read the `restart` of files that are meant for one host (docker/cli `opts.ParseRestartPolicy`)."""
+    def _legacy_restart(self, text: str) -> dict[str, Any] | None:
+        """Parse `restart`, an option for single hosts (docker/cli `opts.ParseRestartPolicy`)."""
         name, colon, count = text.partition(":")
         if colon and not name:
             raise self._error("invalid restart policy format: no policy provided before colon", "restart")
@@ -308,50 +310,51 @@ class ServiceReader:
             text = f"invalid restart policy: unknown policy '{name}' (must be one of {listed})"
             raise self._error(text, "restart")
         condition = "on-failure" if name == "on-failure" else "any"
-        return {"Condition": condition, **_given(MaxAttempts=attempts)}
+        return {"Condition": condition, **_non_empty(MaxAttempts=attempts)}
 
     def _log_driver(self) -> dict[str, Any] | None:
-        given = self.given.get("logging")
-        if given is None:
+        logging = self.declaration.get("logging")
+        if logging is None:
             return None
-        return {"Name": given.get("driver", ""), "Options": pairs(given.get("options"))}
+        return {"Name": logging.get("driver", ""), "Options": string_map(logging.get("options"))}
 
     def _placement(self) -> dict[str, Any]:
-        given = self._deploy.get("placement") or {}
-        return _given(
-            Constraints=list(given.get("constraints", ())),
+        placement = self._deploy.get("placement") or {}
+        return _non_empty(
+            Constraints=list(placement.get("constraints", ())),
             Preferences=[
-                {"Spread": {"SpreadDescriptor": each.get("spread", "")}} for each in given.get("preferences", ())
+                {"Spread": {"SpreadDescriptor": preference.get("spread", "")}}
+                for preference in placement.get("preferences", ())
             ],
-            MaxReplicas=given.get("max_replicas_per_node"),
+            MaxReplicas=placement.get("max_replicas_per_node"),
         )
 
     def _networks(self) -> list[dict[str, Any]]:
         declared = self.objects.document.section("networks")
-        found = []
-        given = self.given.get("networks")
-        for key, use in networks_of(self.given).items():
+        attachments = []
+        listed = self.declaration.get("networks")
+        for key, use in networks_of(self.declaration).items():
             if key not in declared and key != DEFAULT_NETWORK:
-                place: Key = key if isinstance(given, Mapping) else list(given or ()).index(key)
+                place: Key = key if isinstance(listed, Mapping) else list(listed or ()).index(key)
                 keys: tuple[Key, ...] = ("services", self.name, "networks", place)
-                raise undefined(self.objects.document, "networks", key, self.name, *keys)
+                raise undefined_error(self.objects.document, "networks", key, self.name, *keys)
             target = self.objects.name_of("networks", key)
             aliases = list(use.get("aliases", ()))
             if target not in _PREDEFINED:
                 aliases.append(self.name)
-            options = pairs(use.get("driver_opts"))
-            found.append({"Target": target, **_given(Aliases=aliases, DriverOpts=options)})
-        return sorted(found, key=lambda each: str(each["Target"]))
+            options = string_map(use.get("driver_opts"))
+            attachments.append({"Target": target, **_non_empty(Aliases=aliases, DriverOpts=options)})
+        return sorted(attachments, key=lambda attachment: str(attachment["Target"]))
 
     def _ports(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for number in range(len(self.given.get("ports", ()))):
-            read = self._try(ports, "ports", number)
-            assert read is not None
-            found += read[0]
-            self.objects.notices += read[1]
+        configs: list[dict[str, Any]] = []
+        for number in range(len(self.declaration.get("ports", ()))):
+            parsed = self._parse_at(ports, "ports", number)
+            assert parsed is not None
+            configs += parsed[0]
+            self.objects.notices += parsed[1]
         order = ("PublishedPort", "TargetPort", "Protocol", "PublishMode")
-        return [_given(**each) for each in sorted(found, key=lambda each: [each[key] for key in order])]
+        return [_non_empty(**config) for config in sorted(configs, key=lambda config: [config[key] for key in order])]
 
     def _mode(self) -> dict[str, Any]:
         mode, replicas = self._deploy.get("mode", ""), self._deploy.get("replicas")
@@ -361,8 +364,8 @@ class ServiceReader:
                 raise self._error(text, "deploy", "replicas")
             return {"Global": {}} if mode == "global" else {"GlobalJob": {}}
         if mode == "replicated-job":
-            wanted = {} if replicas is None else {"MaxConcurrent": replicas, "TotalCompletions": replicas}
-            return {"ReplicatedJob": wanted}
+            job = {} if replicas is None else {"MaxConcurrent": replicas, "TotalCompletions": replicas}
+            return {"ReplicatedJob": job}
         if mode not in {"", "replicated"}:
             raise self._error(f"unknown mode: {mode}", "deploy", "mode")
         if replicas is not None and replicas < 0:
@@ -370,16 +373,16 @@ class ServiceReader:
         return {"Replicated": {} if replicas is None else {"Replicas": replicas}}
 
     def _update(self, key: str) -> dict[str, Any] | None:
-        given = self._deploy.get(key)
-        if given is None:
+        config = self._deploy.get(key)
+        if config is None:
             return None
         return {
-            "Parallelism": given.get("parallelism", 1),
-            **_given(
-                Delay=self._try(duration_ns, "deploy", key, "delay"),
-                FailureAction=given.get("failure_action"),
-                Monitor=self._try(duration_ns, "deploy", key, "monitor"),
-                Order=given.get("order"),
+            "Parallelism": config.get("parallelism", 1),
+            **_non_empty(
+                Delay=self._parse_at(duration_ns, "deploy", key, "delay"),
+                FailureAction=config.get("failure_action"),
+                Monitor=self._parse_at(duration_ns, "deploy", key, "monitor"),
+                Order=config.get("order"),
             ),
-            "MaxFailureRatio": given.get("max_failure_ratio", 0),
+            "MaxFailureRatio": config.get("max_failure_ratio", 0),
         }

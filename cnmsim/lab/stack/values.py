@@ -1,4 +1,4 @@
-"""The forms in which a stack file may write one thing: a list or a mapping, a text or a list, a long or a short port.
+"""Values with several forms: list or mapping, string or list, short or long port syntax.
 
 Source: docker/cli `cli/compose/loader/loader.go` (v29.7.2).
 """
@@ -15,38 +15,38 @@ from cnmsim.lab.compose.ports import parse_port
 from cnmsim.lab.yamlfile import read_text
 
 
-def text_of(value: Any) -> str:
-    """Write a scalar as Go prints it; an empty one is ""."""
+def scalar_text(value: Any) -> str:
+    """Format a scalar as Go prints it; null is ""."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def pairs(value: Any) -> dict[str, str]:
-    """Read `key=value` lines or a mapping; a key alone has the value ""."""
-    return {key: each or "" for key, each in optional_pairs(value).items()}
+def string_map(value: Any) -> dict[str, str]:
+    """Read `key=value` items or a mapping. A key without a value gets ""."""
+    return {key: item or "" for key, item in nullable_map(value).items()}
 
 
-def optional_pairs(value: Any) -> dict[str, str | None]:
-    """Read `key=value` lines or a mapping; a key alone has no value."""
+def nullable_map(value: Any) -> dict[str, str | None]:
+    """Read `key=value` items or a mapping. A key without a value gets `None`."""
     if isinstance(value, Mapping):
-        return {key: None if each is None else text_of(each) for key, each in value.items()}
-    found: dict[str, str | None] = {}
+        return {key: None if scalar is None else scalar_text(scalar) for key, scalar in value.items()}
+    result: dict[str, str | None] = {}
     for item in value or ():
         key, equals, text = str(item).partition("=")
-        found[key] = text if equals else None
-    return found
+        result[key] = text if equals else None
+    return result
 
 
-def texts(value: Any) -> list[str]:
-    """Read a text or a list of them."""
-    return [value] if isinstance(value, str) else [text_of(each) for each in value or ()]
+def string_list(value: Any) -> list[str]:
+    """Read a string or a list of them."""
+    return [value] if isinstance(value, str) else [scalar_text(item) for item in value or ()]
 
 
-def words(value: Any) -> list[str]:
-    """Read a command, as a list or as a shell would split it. Raises `ValueError`."""
+def split_command(value: Any) -> list[str]:
+    """Read a command, a list or a string in shell syntax. Raises `ValueError`."""
     if not isinstance(value, str):
-        return texts(value)
+        return string_list(value)
     try:
         return shlex.split(value, comments=True)
     except ValueError:
@@ -54,9 +54,9 @@ def words(value: Any) -> list[str]:
 
 
 def extra_hosts(value: Any) -> list[str]:
-    """Read `host:address` or `host=address` entries into the lines a task's /etc/hosts gets: `address host`."""
+    """Convert `host:address` or `host=address` entries to lines of /etc/hosts: `address host`."""
     if isinstance(value, Mapping):
-        entries = sorted((str(name), text_of(address)) for name, address in value.items() if address is not None)
+        entries = sorted((str(name), scalar_text(address)) for name, address in value.items() if address is not None)
     else:
         entries = [_split_host(str(item)) for item in value or () if "=" in str(item) or ":" in str(item)]
     return [f"{_unbracketed(address)} {name}" for name, address in entries]
@@ -72,7 +72,7 @@ def _unbracketed(address: str) -> str:
 
 
 def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read one item of `ports` into the API's port configurations, and what is warned of. Raises `ValueError`."""
+    """Convert one item of `ports` to port configurations. Also return warnings. Raises `ValueError`."""
     if isinstance(item, Mapping):
         return [
             {
@@ -82,14 +82,14 @@ def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
                 "PublishMode": item.get("mode", ""),
             }
         ], []
-    found, warnings = [], []
+    configs, warnings = [], []
     for mapping in parse_port(str(item)):
         if mapping.host_ip and any(parse_ip(mapping.host_ip)):
-            shown = f"[{mapping.host_ip}]" if ":" in mapping.host_ip else mapping.host_ip
-            place = f"{shown}:{mapping.published}:{mapping.key}"
+            address = f"[{mapping.host_ip}]" if ":" in mapping.host_ip else mapping.host_ip
+            place = f"{address}:{mapping.published}:{mapping.key}"
             warnings.append(f"ignoring IP-address ({place}) service will listen on '0.0.0.0'")
         first, _, last = mapping.published.partition("-")
-        found += [
+        configs += [
             {
                 "Protocol": mapping.protocol,
                 "TargetPort": mapping.target,
@@ -98,13 +98,13 @@ def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
             }
             for published in range(int(first or 0), int(last or first or 0) + 1)
         ]
-    return found, warnings
+    return configs, warnings
 
 
 def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
-    """Read an `env_file`: `NAME=value` lines as they are, without quotes or variables (docker/cli `pkg/kvfile`).
+    """Read an `env_file`: `NAME=value` lines without quoting or substitution (docker/cli `pkg/kvfile`).
 
-    Raises `FileError` for a file that is none, `ValueError` for a line that is wrong.
+    Raises `FileError` for an unreadable file, `ValueError` for an invalid line.
     """
     for line in read_text(path).splitlines():
         text = line.lstrip()
@@ -119,8 +119,8 @@ def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def capabilities(add: Sequence[str], drop: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Give the capabilities to add and to drop, in their full names; what is added is not dropped."""
-    adds, drops = {_capability(each) for each in add}, {_capability(each) for each in drop}
+    """Return the full names of the capabilities to add and to drop. Added ones are not dropped."""
+    adds, drops = {_capability(name) for name in add}, {_capability(name) for name in drop}
     adds = {"ALL"} if "ALL" in adds else adds
     drops = {"ALL"} if "ALL" in drops else drops
     return sorted(adds - {"RESET"}), sorted(drops - adds - {"RESET"})

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import FileError, Lab, NotFound
+from cnmsim.lab.labfile_swarm import SWARM_KEYS
 from cnmsim.lab.stack import read_stack
 from cnmsim.lab.stack.schema import SERVICE, STACK_SCHEMA
-from cnmsim.lab.swarmfile import SWARM_KEYS
 
 SCALARS = st.one_of(
     st.none(),

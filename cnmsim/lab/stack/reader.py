@@ -1,4 +1,4 @@
-"""From the files of a stack to its description, and from an engine's refusal back to the line it is about."""
+"""Conversion of a stack's files to its description, and of engine errors to the line they are about."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
 from cnmsim.lab.yamlfile import Key
 
-#: Where what a refusal speaks of stands in a service.
-_ABOUT: dict[str, tuple[Key, ...]] = {
+#: The keys of a service that an error is about, by a phrase in its message.
+_KEYS_BY_PHRASE: dict[str, tuple[Key, ...]] = {
     "constraint": ("deploy", "placement", "constraints"),
     "resolution mode": ("deploy", "endpoint_mode"),
     "RestartCondition": ("deploy", "restart_policy"),
@@ -44,13 +44,14 @@ def read_stack(
     images: ImageCatalogue | None = None,
     folder: Path | None = None,
 ) -> StackDescription:
-    """Read the files of the stack `name`; later ones are laid on earlier ones.
+    """Read the files of the stack `name`, later files over earlier ones.
 
-    A text of several lines or a mapping stands for a file with that content; the paths it names are then seen from `folder`.
-    `env` says what `${…}` stands for, `latest` is the newest version of the format that is understood. With `programs`, the names
-    of what is simulated, and `images`, a server stands in for whatever else a service would run.
+    A string of several lines or a mapping is taken as a file's content; its relative paths start at `folder`. `env`
+    are the variables for
+    `${…}`, `latest` is the newest known version of the format. With `programs`, the names of the simulated programs, and `images`, a
+    placeholder server replaces the command of a service that would run anything else.
 
-    Raises `FileError` with file, line and key for whatever is wrong.
+    Raises `FileError` with file, line and key.
     """
     paths = project_files(files)
     first = paths[0]
@@ -61,14 +62,14 @@ def read_stack(
     objects.check()
     services = document.section("services")
     specs = {
-        objects.scoped(key): ServiceReader(key, objects, variables.values).spec()
+        objects.scoped_name(key): ServiceReader(key, objects, variables.values).spec()
         for key in services
     }  # fmt: skip
     stand_ins = {}
     if programs is not None:
         for key in services:
             replacement = _stand_in(
-                key, services[key], specs[objects.scoped(key)], programs, images or ImageCatalogue()
+                key, services[key], specs[objects.scoped_name(key)], programs, images or ImageCatalogue()
             )
             if replacement is not None:
                 stand_ins[key] = replacement
@@ -80,16 +81,19 @@ def read_stack(
         external,
         secrets,
         configs,
-        _Blame(document, objects),
+        ErrorLocator(document, objects),
         (*document.notices, *objects.notices),
         stand_ins,
     )
 
 
 def _stand_in(
-    name: str, given: Mapping[str, Any], spec: dict[str, Any], programs: Container[str], images: ImageCatalogue
+    name: str, declaration: Mapping[str, Any], spec: dict[str, Any], programs: Container[str], images: ImageCatalogue
 ) -> tuple[str, ...] | None:
-    """Put a server in the place of a service's program where that is not simulated, and give its command."""
+    """Return the placeholder command for a service that would run a program that is not simulated, else `None`.
+
+    The command in `spec` is replaced, and a health check that cannot run is dropped.
+    """
     container = spec["TaskTemplate"]["ContainerSpec"]
     reference = Reference.parse(container["Image"])
     meaning = images.meaning(reference.repository, reference.tag)
@@ -97,68 +101,71 @@ def _stand_in(
     command = container.get("Command")
     arguments = container.get("Args")
     if command is None and arguments is None and not is_known:
-        whole = None
+        full_command = None
     else:
         entrypoint = meaning.entrypoint if command is None else tuple(command)
         rest = meaning.command if command is None and arguments is None else tuple(arguments or ())
-        whole = (*entrypoint, *rest)
-    targets = [PortMapping(each["TargetPort"], "", "", each.get("Protocol") or "tcp") for each in _ports(spec)]
-    exposed = tuple(port for item in given.get("expose", ()) for port in parse_exposed(item))
+        full_command = (*entrypoint, *rest)
+    targets = [PortMapping(config["TargetPort"], "", "", config.get("Protocol") or "tcp") for config in _ports(spec)]
+    exposed = tuple(port for item in declaration.get("expose", ()) for port in parse_exposed(item))
     service = Service(name, container["Image"], ports=tuple(targets), expose=exposed)
-    replacement = stand_in(service, command=whole, exposed=meaning.exposed, programs=programs)
+    replacement = stand_in(service, command=full_command, exposed=meaning.exposed, programs=programs)
     if replacement is not None:
         container.pop("Args", None)
         container["Command"] = list(replacement)
     check = container.get("Healthcheck", {}).get("Test") or ["NONE"]
-    tested = ("sh", "-c", *check[1:]) if check[0] == "CMD-SHELL" else tuple(check[1:])
-    if replacement is not None or (check[0] != "NONE" and not can_run(tested, programs)):
+    health_command = ("sh", "-c", *check[1:]) if check[0] == "CMD-SHELL" else tuple(check[1:])
+    if replacement is not None or (check[0] != "NONE" and not can_run(health_command, programs)):
         container.pop("Healthcheck", None)
     return replacement
 
 
 def _ports(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = spec["EndpointSpec"].get("Ports", [])
-    return found
+    ports: list[dict[str, Any]] = spec["EndpointSpec"].get("Ports", [])
+    return ports
 
 
 @define
-class _Blame:
-    """Finds the line of a stack file that an engine's refusal is about."""
+class ErrorLocator:
+    """Finds the line of a stack file that an engine's error is about."""
 
     document: StackDocument
     objects: StackObjects
 
     def __call__(self, kind: str, name: str, message: str, refusal: str) -> FileError:
+        """Return an error with `message`, at the line of the object of that kind and name which `refusal` is about."""
         section = f"{kind}s"
         keys = self.document.section(section)
-        key = next((each for each in keys if self._name(section, each) == name), None)
-        if key is None:  # the default network, which nothing declares
-            users = [each for each, given in self.document.section("services").items() if not given.get("networks")]
+        key = next((candidate for candidate in keys if self._name(section, candidate) == name), None)
+        if key is None:  # the default network is declared nowhere
+            users = [
+                user for user, service in self.document.section("services").items() if not service.get("networks")
+            ]
             return self.document.error(message, "services", *users[:1])
-        return self.document.error(message, *self._way(section, key, keys[key] or {}, refusal))
+        return self.document.error(message, *self._keys_for(section, key, keys[key] or {}, refusal))
 
     def _name(self, section: str, key: str) -> str:
-        return self.objects.scoped(key) if section == "services" else self.objects.name_of(section, key)
+        return self.objects.scoped_name(key) if section == "services" else self.objects.name_of(section, key)
 
-    def _way(self, section: str, key: str, given: Mapping[str, Any], refusal: str) -> tuple[Key, ...]:
+    def _keys_for(self, section: str, key: str, declaration: Mapping[str, Any], refusal: str) -> tuple[Key, ...]:
         at: tuple[Key, ...] = (section, key)
         if section == "networks":
-            wrong = refusal.lower()
-            pools = (given.get("ipam") or {}).get("config", ())
-            if pools and "subnet" in pools[0] and any(word in wrong for word in ("pool", "subnet", "overlap")):
+            lowered = refusal.lower()
+            pools = (declaration.get("ipam") or {}).get("config", ())
+            if pools and "subnet" in pools[0] and any(word in lowered for word in ("pool", "subnet", "overlap")):
                 return (*at, "ipam", "config", 0, "subnet")
-        found = holding({each: value for each, value in given.items() if each != "image"}, refusal, at)
-        if found is not None:
-            return found
-        for number, port in enumerate(given.get("ports", ())):
+        location = holding({field: value for field, value in declaration.items() if field != "image"}, refusal, at)
+        if location is not None:
+            return location
+        for number, port in enumerate(declaration.get("ports", ())):
             published = str(port.get("published", "")) if isinstance(port, Mapping) else str(port).split(":")[-2:][0]
             if published and f"'{published}'" in refusal:
                 return (*at, "ports", number)
-        for phrase, way in _ABOUT.items():
-            if phrase in refusal and way[0] in given:
-                return (*at, *way)
+        for phrase, keys in _KEYS_BY_PHRASE.items():
+            if phrase in refusal and keys[0] in declaration:
+                return (*at, *keys)
         for word in ("secret", "config", "network", "image", "port"):
-            for own in (f"{word}s", word):
-                if word in refusal and own in given:
-                    return (*at, own)
+            for candidate in (f"{word}s", word):
+                if word in refusal and candidate in declaration:
+                    return (*at, candidate)
         return at

@@ -27,7 +27,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.lab.schema import Schema
 from cnmsim.lab.stack.objects import network_body
 from cnmsim.lab.stack.schema import NETWORK
-from cnmsim.lab.stack.values import pairs
+from cnmsim.lab.stack.values import string_map
 from cnmsim.lab.yamlfile import Key, Map
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ _CONTENT: Schema = {
 }
 _OWN_NETWORK: Schema = {
     **NETWORK,
-    "properties": {key: each for key, each in NETWORK["properties"].items() if key not in {"external", "name"}},
+    "properties": {key: schema for key, schema in NETWORK["properties"].items() if key not in {"external", "name"}},
 }
-#: The keys of a lab file that are about its swarm.
+#: The keys of a lab file that describe its swarm.
 SWARM_KEYS: dict[str, Schema] = {
     "swarm": _SWARM,
     "networks": {"type": "object", "additionalProperties": _OWN_NETWORK},
@@ -88,16 +88,16 @@ SWARM_KEYS: dict[str, Schema] = {
 
 
 @define
-class SwarmReader:
-    """Brings up the swarm of a checked lab file; `wrong` makes the error that something at a place of the file is wrong."""
+class SwarmBuilder:
+    """Builds the swarm of a validated lab file. `wrong` returns the error for a problem at some keys of the file."""
 
     lab: Lab
     document: Map
     folder: Path
     wrong: Callable[[tuple[Key, ...], Exception], CnmsimError]
 
-    def bring_up(self) -> None:
-        """Make the swarm and what is in it, and wait until it has come to rest. Raises `FileError`."""
+    def build(self) -> None:
+        """Create the swarm and its objects, and wait until the lab has settled. Raises `FileError`."""
         if "swarm" not in self.document:
             for key in SWARM_KEYS:
                 if key in self.document:
@@ -106,18 +106,18 @@ class SwarmReader:
                     )
             return
         engine = self._nodes()
-        for name, given in self.document.get("networks", {}).items():
-            body = network_body(name, given or {}, {})
+        for name, declaration in self.document.get("networks", {}).items():
+            body = network_body(name, declaration or {}, {})
             self._at(("networks", name), partial(_make_network, engine, body))
         for section in ("secrets", "configs"):
-            for name, given in self.document.get(section, {}).items():
-                self._content(engine, section, name, given)
-        for name, given in self.document.get("stacks", {}).items():
-            self._stack(engine, name, given)
+            for name, declaration in self.document.get(section, {}).items():
+                self._content(engine, section, name, declaration)
+        for name, declaration in self.document.get("stacks", {}).items():
+            self._stack(engine, name, declaration)
         try:
             self.lab.settle()
-        except TimeoutError as late:
-            raise self.wrong(("swarm",), late) from None
+        except TimeoutError as error:
+            raise self.wrong(("swarm",), error) from None
 
     def _at(self, keys: tuple[Key, ...], act: Callable[[], Any]) -> Any:
         try:
@@ -128,17 +128,17 @@ class SwarmReader:
     # ---- nodes
 
     def _nodes(self) -> Engine:
-        """Make the swarm of its nodes, and give the engine of its first manager."""
+        """Create the swarm and join its nodes. Return the engine of the first manager."""
         swarm = self.document["swarm"]
-        places = list(self._places())
+        places = list(self._node_keys())
         engines = {name: self._engine(name, keys) for name, keys in places}
         for name in swarm.get("nodes", {}):
             if name not in engines:
                 raise self.wrong(("swarm", "nodes", name), ValueError(f"{name} is no node of the swarm"))
         if len(places) != len(engines):
             names = [name for name, _ in places]
-            twice = next(place for place in reversed(places) if names.count(place[0]) > 1)
-            raise self.wrong(twice[1], ValueError(f"{twice[0]} is listed twice"))
+            repeated = next(place for place in reversed(places) if names.count(place[0]) > 1)
+            raise self.wrong(repeated[1], ValueError(f"{repeated[0]} is listed twice"))
         (first, at), *others = places
         leader = engines[first]
         self._at(at, partial(leader.swarm.init, **self._options(), **self._addresses(first)))
@@ -149,11 +149,11 @@ class SwarmReader:
             joining = partial(engines[name].swarm.join, token, remote, **self._addresses(name))
             self._at(keys, joining)
         self._at(("swarm",), self.lab.settle)
-        for name, given in swarm.get("nodes", {}).items():
-            self._at(("swarm", "nodes", name), partial(_tell, leader, engines[name], given))
+        for name, settings in swarm.get("nodes", {}).items():
+            self._at(("swarm", "nodes", name), partial(_update_node, leader, engines[name], settings))
         return leader
 
-    def _places(self) -> Iterator[tuple[str, tuple[Key, ...]]]:
+    def _node_keys(self) -> Iterator[tuple[str, tuple[Key, ...]]]:
         for role in ("managers", "workers"):
             for number, name in enumerate(self.document["swarm"].get(role, ())):
                 yield name, ("swarm", role, number)
@@ -162,14 +162,14 @@ class SwarmReader:
         engine = self._at(keys, lambda: self.lab.host(name)).docker
         if engine is None:
             raise self.wrong(keys, ValueError(f"{name} runs no engine: set docker: true"))
-        found: Engine = engine
-        return found
+        docker: Engine = engine
+        return docker
 
     def _addresses(self, name: str) -> dict[str, Any]:
-        given = self.document["swarm"].get("nodes", {}).get(name, {})
+        settings = self.document["swarm"].get("nodes", {}).get(name, {})
         return {
-            "advertise_addr": given.get("advertise-addr", self.lab.host(name).address),
-            "data_path_addr": given.get("data-path-addr", ""),
+            "advertise_addr": settings.get("advertise-addr", self.lab.host(name).address),
+            "data_path_addr": settings.get("data-path-addr", ""),
         }
 
     def _options(self) -> dict[str, Any]:
@@ -181,27 +181,27 @@ class SwarmReader:
             "data_path_port": swarm.get("data-path-port", 0),
         }
 
-    # ---- what is in it
+    # ---- objects
 
-    def _content(self, engine: Engine, section: str, name: str, given: Any) -> None:
+    def _content(self, engine: Engine, section: str, name: str, declaration: Any) -> None:
         keys: tuple[Key, ...] = (section, name)
-        if isinstance(given, str):
-            data, labels = given.encode(), {}
+        if isinstance(declaration, str):
+            data, labels = declaration.encode(), {}
         else:
             try:
-                data = (self.folder / given["file"]).read_bytes()
-            except OSError as failed:
-                raise self.wrong((*keys, "file"), ValueError(failed.strerror or str(failed))) from None
-            labels = pairs(given.get("labels"))
+                data = (self.folder / declaration["file"]).read_bytes()
+            except OSError as error:
+                raise self.wrong((*keys, "file"), ValueError(error.strerror or str(error))) from None
+            labels = string_map(declaration.get("labels"))
         collection = engine.secrets if section == "secrets" else engine.configs
         self._at(keys, lambda: collection.create(name, data, labels))
 
-    def _stack(self, engine: Engine, name: str, given: Any) -> None:
-        files: Any = given
-        if isinstance(given, str):
-            files = self.folder / given
-        elif isinstance(given, list):
-            files = [self.folder / each for each in given]
+    def _stack(self, engine: Engine, name: str, source: Any) -> None:
+        files: Any = source
+        if isinstance(source, str):
+            files = self.folder / source
+        elif isinstance(source, list):
+            files = [self.folder / file for file in source]
         self._at(("stacks", name), lambda: engine.stacks.deploy(name, files, folder=self.folder))
 
 
@@ -209,12 +209,12 @@ def _make_network(engine: Engine, body: dict[str, Any]) -> None:
     engine.complete(engine.rest.networks.create_anywhere(body))
 
 
-def _tell(leader: Engine, engine: Engine, given: Map) -> None:
+def _update_node(leader: Engine, engine: Engine, settings: Map) -> None:
     """Set a node's labels and availability."""
     changes: dict[str, Any] = {}
-    if "labels" in given:
-        changes["Labels"] = pairs(given["labels"])
-    if "availability" in given:
-        changes["Availability"] = given["availability"]
+    if "labels" in settings:
+        changes["Labels"] = string_map(settings["labels"])
+    if "availability" in settings:
+        changes["Availability"] = settings["availability"]
     if changes:
         leader.nodes.get(engine.swarm.node_id).update(**changes)
