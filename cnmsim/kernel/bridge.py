@@ -221,7 +221,9 @@ class Bridge(Device):
         elif entry.port is None:
             self._pass_up(frame, packet, is_for_us=dst == device.mac)
         elif entry.port is port and not port.hairpin:
-            self.drop(frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(dst)} is behind the port it came from")
+            self.drop(
+                frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(dst)} is behind the port that received the frame"
+            )
         else:
             self._forward(frame, port, entry.port, packet)
 
@@ -316,12 +318,15 @@ class Bridge(Device):
         return packet, head + packet.data
 
     def _redirect_mac(self, packet: Packet) -> Mac:
-        """Return the MAC for a translated packet: the neighbour's if it stays on this bridge, else the bridge's own."""
+        """Return the MAC for a translated packet.
+
+        It is the neighbour's if the packet stays on this bridge, else the bridge's own.
+        """
         namespace = self.namespace
         assert namespace is not None
         route = namespace.find_route(packet.dst, src=packet.src, indev=self, mark=packet.mark)
         if route is not None and route.device is self and not namespace.is_local(packet.dst):
-            known = namespace.neighbours.known_mac(self, route.gateway or packet.dst)
-            if known is not None:
-                return known
+            neighbour_mac = namespace.neighbours.known_mac(self, route.gateway or packet.dst)
+            if neighbour_mac is not None:
+                return neighbour_mac
         return self.mac

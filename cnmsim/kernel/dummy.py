@@ -19,4 +19,4 @@ class Dummy(Device):
         return True
 
     def _put_on_wire(self, frame: bytes) -> None:
-        self.drop(frame, DropReason.NO_CARRIER, f"{self.name} is a dummy: nothing is behind it")
+        self.drop(frame, DropReason.NO_CARRIER, f"{self.name} is a dummy device, which discards everything")

@@ -45,7 +45,7 @@ class DropReason(Enum):
     NETFILTER_DROP = "dropped by a packet filter rule"
     NETFILTER_POLICY = "dropped by a chain's policy"
     NETFILTER_REJECT = "rejected by a packet filter rule"
-    CONNTRACK_INVALID = "conntrack could not place it"
+    CONNTRACK_INVALID = "invalid for conntrack"
     NAT_EXHAUSTED = "no free port for address translation"
     NO_DESTINATION = "no destination of the virtual service"
     NO_ROUTE = "no route"
@@ -60,34 +60,36 @@ class DropReason(Enum):
     REASSEMBLY_TIMEOUT = "fragments missing"
     NEIGHBOUR_FAILED = "neighbour did not answer"
     NEIGHBOUR_QUEUE_FULL = "neighbour queue is full"
-    NO_PROTOCOL = "protocol not spoken here"
+    NO_PROTOCOL = "no handler for the protocol"
     PORT_CLOSED = "no socket listens there"
     SOCKET_BUFFER_FULL = "socket buffer is full"
     IPV6_DISABLED = "IPv6 is disabled on the device"
     NO_VLAN = "no port or interface in its VLAN"
-    KEPT_APART = "the device's mode keeps its siblings apart"
+    KEPT_APART = "the device's mode isolates its siblings"
     LAYER_3_ONLY = "the device carries unicast IP only"
     PORT_SECURITY = "the segment refuses this station's MAC"
     STRAY_SEGMENT = "segment of no connection"
     NO_TUNNEL_ENDPOINT = "no tunnel endpoint is known for the destination MAC"
     TUNNEL_ENDPOINT_MISMATCH = "source MAC is fixed behind another tunnel endpoint"
     UNKNOWN_VNI = "no VXLAN device has this VNI"
-    PROXY_UNANSWERED = "the neighbour proxy knows no answer"
+    PROXY_UNANSWERED = "the neighbour proxy has no entry"
     TUNNEL_LOOP = "the tunnel leads into itself"
-    CONGESTION = "congested on the way, which the inner packet cannot say"
+    CONGESTION = "marked as congested, but the inner packet is not ECN-capable"
     NO_STATE = "no IPsec state for it"
     INTEGRITY = "integrity check failed"
     SEQUENCE = "sequence number replayed, too old or used up"
     STATE_EXPIRED = "the IPsec state has expired"
     POLICY_BLOCK = "blocked by an IPsec policy"
-    POLICY_MISMATCH = "not protected as an IPsec policy asks"
+    POLICY_MISMATCH = "not protected as an IPsec policy requires"
 
 
 @frozen
 class Event:
     """One event of one packet.
 
-    `place` is the name of the network namespace (a host or a container), `device` the device concerned or "". `what` is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own tool prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else from the IP header on.
+    `place` is the name of the network namespace (a host or a container), `device` the device concerned or "". `what`
+    is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own tool
+    prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else from the IP header on.
     """
 
     time_ns: int

@@ -29,7 +29,9 @@ _WHOLE_MARK = 0xFFFFFFFF
 class FibRule:
     """One rule. `None`, "" and 0 match everything; `indev` is `lo` for locally generated packets.
 
-    `action` is `lookup` (in `table`), `blackhole`, `unreachable` or `prohibit`. `mask` selects the bits of `mark` to compare. A unicast route whose prefix is not longer than `suppress_length` is ignored, and the next rule is tried (-1 ignores none).
+    `action` is `lookup` (in `table`), `blackhole`, `unreachable` or `prohibit`. `mask` selects the bits of `mark` to
+    compare. A unicast route whose prefix is not longer than `suppress_length` is ignored, and the next rule is tried
+    (-1 ignores none).
     """
 
     priority: int
@@ -49,14 +51,14 @@ class FibRule:
 
         `src` is `None` while the source address is still to be chosen.
         """
-        found = (
+        matches_all = (
             self.indev in ("", indev)
             and self.outdev in ("", outdev)
             and not (mark ^ self.mark) & self.mask
             and (self.source is None or not self.source.length or (src is not None and src in self.source))
             and (self.destination is None or dst in self.destination)
         )
-        return found is not self.is_inverted
+        return matches_all is not self.is_inverted
 
     def text(self, names: dict[int, str] = TABLE_NAMES) -> str:
         """Format the rule as `ip rule` does, after its priority; `names` are those of the tables."""
@@ -107,7 +109,7 @@ class FibRules:
         """Insert a rule after those of its priority. Raises `OSError(EEXIST)` if an equal rule exists."""
         if rule in self.rules:
             raise OSError(errno.EEXIST, "File exists")
-        at = next((n for n, each in enumerate(self.rules) if each.priority > rule.priority), len(self.rules))
+        at = next((n for n, existing in enumerate(self.rules) if existing.priority > rule.priority), len(self.rules))
         self.rules.insert(at, rule)
         self._on_change()
 
@@ -161,7 +163,9 @@ class FibRules:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the tables with routes, in the order of the kernel's dump (by hash)."""
-        return sorted((each for each in self.tables if len(self.tables[each])), key=lambda each: (each & 255, each))
+        return sorted(
+            (number for number in self.tables if len(self.tables[number])), key=lambda number: (number & 255, number)
+        )
 
 
 def decision_text(route: Route | None, rule: FibRule | None) -> str:

@@ -55,9 +55,9 @@ class FileSystem:
     def file(self, path: str) -> File:
         """Return the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
         path = _resolve(path)
-        found = self._find(path)
-        if found is not None:
-            return found
+        file = self._find(path)
+        if file is not None:
+            return file
         if self.is_dir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         if self._file_above(path):
@@ -112,14 +112,14 @@ class FileSystem:
         return any(path.startswith(f"{at}/") for at in self._mounts)
 
     def _find(self, path: str) -> File | None:
-        found = self._files.get(path)
-        if found is None:
+        file = self._files.get(path)
+        if file is None:
             for at, find in self._mounts.items():
                 if path.startswith(f"{at}/"):
                     return find(path[len(at) + 1 :])
             if path in self._handles():
                 return File(b"", 0o444)
-        return found
+        return file
 
     def exists(self, path: str) -> bool:
         """Return True if a file or directory exists at `path`."""
@@ -140,20 +140,20 @@ class FileSystem:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         if self._file_above(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
-        made = set()
+        missing = set()
         while path not in self._directories:
-            made.add(path)
+            missing.add(path)
             path = posixpath.dirname(path)
-        self._change(made, set())
+        self._change(missing, set())
 
-    def _change(self, made: set[str], gone: set[str]) -> None:
+    def _change(self, added: set[str], removed: set[str]) -> None:
         # Most trees have few directories, and the containers of one image have the same, so small sets are shared.
         if isinstance(self._directories, frozenset):
-            changed = (self._directories | made) - gone
+            changed = (self._directories | added) - removed
             self._directories = _shared(changed) if len(changed) <= _FEW_DIRECTORIES else set(changed)
         else:
-            self._directories |= made
-            self._directories -= gone
+            self._directories |= added
+            self._directories -= removed
 
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory.
@@ -183,13 +183,13 @@ class FileSystem:
 
     def _open_for_writing(self, path: str) -> File:
         path = _resolve(path)
-        found = self._find(path)
-        if found is None:
+        file = self._find(path)
+        if file is None:
             if self._is_mounted(path):
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
-            found = File()
-            self.bind(path, found)
-        return found
+            file = File()
+            self.bind(path, file)
+        return file
 
     def _file_above(self, path: str) -> bool:
         parent = posixpath.dirname(path)
@@ -223,8 +223,8 @@ class _RemountedView(FileSystem):
     def _handles(self) -> Callable[[], Iterable[str]]:  # type: ignore[override]
         return self._tree._handles
 
-    def _change(self, made: set[str], gone: set[str]) -> None:
-        self._tree._change(made, gone)
+    def _change(self, added: set[str], removed: set[str]) -> None:
+        self._tree._change(added, removed)
 
 
 class Pipe:
@@ -252,15 +252,18 @@ class Pipe:
         self._changed.notify()
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Wait for data and return up to `n` bytes; b"" at the end. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait for data and return up to `n` bytes; b"" at the end.
+
+        Raises `TimeoutError` after `timeout_s` seconds.
+        """
         self._waiting += 1
         try:
             await self._changed.wait_until(lambda: bool(self._buffer) or self.is_closed, timeout_s)
         finally:
             self._waiting -= 1
-        taken = bytes(self._buffer[:n])
+        data = bytes(self._buffer[:n])
         del self._buffer[:n]
-        return taken
+        return data
 
     @property
     def is_awaited(self) -> bool:

@@ -66,7 +66,8 @@ class _Queue:
 class Reassembly:
     """The reassembly queues of one namespace.
 
-    `timeout_ns` returns how long a packet of a family (4 or 6) may stay incomplete. `on_timeout` is called with the first
+    `timeout_ns` returns how long a packet of a family (4 or 6) may stay incomplete. `on_timeout` is called with the
+    first
     fragment of each packet that exceeds it.
     """
 

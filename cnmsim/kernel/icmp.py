@@ -1,4 +1,4 @@
-"""ICMP (RFC 792, RFC 1122 §3.2.2) and ICMPv6 (RFC 4443) of one namespace: echo replies, errors sent, errors received."""
+"""ICMP (RFC 792, RFC 1122 §3.2.2) and ICMPv6 (RFC 4443) of one namespace: echo replies and errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Icmp:
             with namespace.netfilter.replying_to(packet):
                 namespace.send(protocol, decision, to, message, dont_fragment=False)
         except OSError as error:
-            namespace.drop(packet, DropReason.NETFILTER_DROP, f"the ICMP error was not let out: {error.strerror}")
+            namespace.drop(packet, DropReason.NETFILTER_DROP, f"the ICMP error was dropped: {error.strerror}")
 
     def _may_answer(self, packet: Packet) -> bool:
         if packet.fragment_offset or not any(packet.src) or is_multicast(packet.src):
@@ -132,7 +132,7 @@ class Icmp:
                 body = icmpv6_message(decision.src, packet.src, reply, 0, message[4:8], message[8:])
                 namespace.send(58, decision, packet.src, body)
         except OSError as error:
-            namespace.drop(packet, DropReason.NO_ROUTE, f"no way back for the echo reply: {error.strerror}")
+            namespace.drop(packet, DropReason.NO_ROUTE, f"no route back for the echo reply: {error.strerror}")
 
     def _error(self, packet: Packet, message: bytes) -> None:
         """Deliver an error to the socket whose packet it quotes (RFC 1122 §3.2.2).

@@ -76,7 +76,8 @@ class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
     __slots__ = (
-        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_latest", "_namespace", "icmp", "reassembly",
+        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_latest", "_namespace",
+        "icmp", "reassembly",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -192,7 +193,7 @@ class IpLayer:
         namespace = self._namespace
         whole = self.reassembly.add(packet)
         if whole is not None and namespace.clock.context is not None:
-            namespace.report(Step.REASSEMBLED, f"{len(whole.data)} bytes whole again", whole)
+            namespace.report(Step.REASSEMBLED, f"{len(whole.data)} bytes reassembled", whole)
         return whole
 
     def _fragment_timeout_ns(self, family: int) -> int:
@@ -247,9 +248,8 @@ class IpLayer:
         if route is None or route.kind != "unicast":
             self._drop_unroutable(packet, route)
             return
-        if (
-            family == 6 and not namespace.forwards6
-        ):  # checked after the route lookup: without a route Linux answers with an ICMP error even when it does not forward
+        # Checked after the route lookup: without a route Linux sends an ICMP error even if it does not forward.
+        if family == 6 and not namespace.forwards6:
             namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv6.conf.all.forwarding = 0")
             return
         if family == 6 and (is_link_local(packet.src) or is_link_local(packet.dst)):
@@ -346,10 +346,10 @@ class IpLayer:
             device = outdev or (route.device if route is not None else None)
             if device is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            chosen = src or namespace.select_source(dst, device)
-            if chosen is None:
+            source = src or namespace.select_source(dst, device)
+            if source is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return RoutingDecision(device, None, chosen, route or link_route(dst, device), device.mtu)
+            return RoutingDecision(device, None, source, route or link_route(dst, device), device.mtu)
         if is_link_local(dst) and family == 6 and outdev is None:
             outdev = first_link_local_device(namespace.devices.values())
         route = namespace.find_route(dst, outdev, src=src, mark=mark)
@@ -360,24 +360,24 @@ class IpLayer:
             raise OSError(number, text)
         device = route.device
         assert device is not None
-        chosen = src or route.src or namespace.select_source(route.gateway or dst, device, dst)
-        if chosen is None:
+        source = src or route.src or namespace.select_source(route.gateway or dst, device, dst)
+        if source is None:
             number = errno.ENETUNREACH if family == 4 else errno.EADDRNOTAVAIL
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
         mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
         rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
-        return self._interned(device, route, chosen, mtu, rule)
+        return self._interned(device, route, source, mtu, rule)
 
     def _interned(
         self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None
     ) -> RoutingDecision:
         """Return a recent equal decision if there is one, so that a sender to a thousand hosts stores few objects."""
-        for known in self._latest:
-            if known.route is route and known.src == src and known.mtu == mtu and known.rule is rule:
-                return known
-        made = RoutingDecision(device, route.gateway, src, route, mtu, rule)
-        self._latest = (made, *self._latest[: _FEW_DECISIONS - 1])
-        return made
+        for recent in self._latest:
+            if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:
+                return recent
+        decision = RoutingDecision(device, route.gateway, src, route, mtu, rule)
+        self._latest = (decision, *self._latest[: _FEW_DECISIONS - 1])
+        return decision
 
     def send(
         self,
@@ -394,7 +394,8 @@ class IpLayer:
     ) -> None:
         """Send a transport message from this namespace.
 
-        `dont_fragment` sets DF on a packet that fits the MTU; a larger packet is fragmented if `may_fragment`. Raises `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
+        `dont_fragment` sets DF on a packet that fits the MTU; a larger packet is fragmented if `may_fragment`. Raises
+        `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
         """
         namespace = self._namespace
         size = (20 if len(dst) == 4 else 40) + len(message)

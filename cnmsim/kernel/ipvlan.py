@@ -159,7 +159,7 @@ class IpvlanPort:
                 # Without a route out of the given device, IPv4 assumes that the destination is on the link.
                 route = link_route(packet.dst, lower)
             if route is None or route.kind != "unicast":
-                namespace.drop(packet, DropReason.NO_ROUTE, f"{namespace.name} has no route for it by {lower.name}")
+                namespace.drop(packet, DropReason.NO_ROUTE, f"{namespace.name} has no route to it via {lower.name}")
                 return
             packet.outdev, packet.nexthop = lower, route.gateway or packet.dst
             if self.lower.clock.context is not None:
@@ -181,7 +181,10 @@ class IpvlanPort:
 class Ipvlan(UpperDevice):
     """An ipvlan child of `lower`. If `lower` is itself an ipvlan, the new device becomes its sibling.
 
-    `mode` and `flag` apply to all children of the lower device. `permanent_mac` is the lower device's MAC at creation. `lost_carrier` is true once the lower device went down while the child was up; before that Linux reports the operational state `unknown`. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge or macvlan uses the lower device.
+    `mode` and `flag` apply to all children of the lower device. `permanent_mac` is the lower device's MAC at
+    creation. `lost_carrier` is true once the lower device went down while the child was up; before that Linux reports
+    the operational state `unknown`. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge or macvlan uses the
+    lower device.
     """
 
     __slots__ = ("_device_id", "_no_arp", "lost_carrier", "permanent_mac", "port")
@@ -230,7 +233,10 @@ class Ipvlan(UpperDevice):
         super().set_up()
 
     def link_local_address(self) -> Address:
-        """Return the fe80:: address built from the lower device's MAC and the child's number (addrconf_ifid_eui48)."""
+        """Return the fe80:: address built from the lower device's MAC and the child's number.
+
+        Source: addrconf_ifid_eui48.
+        """
         return b"\xfe\x80" + bytes(6) + self.mac[:3] + self._device_id.to_bytes(2) + self.mac[3:]
 
     def set_mac(self, mac: Mac) -> None:
@@ -270,14 +276,17 @@ class Ipvlan(UpperDevice):
         if (
             not self.has_carrier
         ):  # its queue is deactivated without a carrier (dev_deactivate), for frames to siblings too
-            self.drop(frame, DropReason.NO_CARRIER, f"{self.lower.name}, which it stands on, is down")
+            self.drop(frame, DropReason.NO_CARRIER, f"its lower device {self.lower.name} is down")
         elif self.port.mode is IpvlanMode.L2:
             self._send_l2(frame)
         elif not self._reaches_sibling(frame):
             self.port.send_routed(frame, self)
 
     def _reaches_sibling(self, frame: bytes) -> bool:
-        """Deliver a frame to the sibling it is for, or drop it in private mode. Return False if it is for no sibling."""
+        """Deliver a frame to the sibling it is for, or drop it in private mode.
+
+        Return False if it is for no sibling.
+        """
         if self.port.flag is IpvlanFlag.VEPA:
             return False
         address = destination_of(frame)
@@ -285,7 +294,7 @@ class Ipvlan(UpperDevice):
         if sibling is None:
             return False
         if self.port.flag is IpvlanFlag.PRIVATE:
-            self.drop(frame, DropReason.KEPT_APART, f"ipvlan private: not to {sibling.name} on the same parent")
+            self.drop(frame, DropReason.KEPT_APART, f"ipvlan private mode: {sibling.name} has the same lower device")
         else:
             self.port.deliver(frame, sibling)
         return True

@@ -29,7 +29,8 @@ class LinkEventKind(Enum):
 class LinkEvent:
     """One event on a link.
 
-    `place` is the namespace that noticed it (a host or a container), `device` its interface, `address` the IP address that two stations claim, `macs` those of the two. `time_ns` is virtual time.
+    `place` is the namespace that noticed it (a host or a container), `device` its interface, `address` the IP address
+    that two stations claim, `macs` those of the two. `time_ns` is virtual time.
     """
 
     time_ns: int
@@ -42,8 +43,8 @@ class LinkEvent:
     @property
     def text(self) -> str:
         """The event in one sentence."""
-        one, other = map(format_mac, self.macs)
-        return f"duplicate address {format_ip(self.address)}: {one} and {other} both claim it"
+        first, second = map(format_mac, self.macs)
+        return f"duplicate address {format_ip(self.address)}: {first} and {second} both claim it"
 
     def __str__(self) -> str:
         return f"{self.time_ns / NS_PER_S:.6f} {self.place} {self.device}: {self.text}"
@@ -57,23 +58,23 @@ class LinkEventLog:
 
     def add(self, notice: LinkEvent) -> bool:
         """Append an event. Return False, and drop it, if the same conflict was logged within the last minute."""
-        for other in reversed(self.events):
-            if notice.time_ns - other.time_ns > _AGAIN_NS:
+        for logged in reversed(self.events):
+            if notice.time_ns - logged.time_ns > _AGAIN_NS:
                 break
-            if (other.place, other.address, set(other.macs)) == (notice.place, notice.address, set(notice.macs)):
+            if (logged.place, logged.address, set(logged.macs)) == (notice.place, notice.address, set(notice.macs)):
                 return False
         self.events.append(notice)
         del self.events[:-_KEPT]
         return True
 
 
-def report_duplicate_address(device: Device, address: Address, one: Mac, other: Mac, frame: bytes) -> None:
+def report_duplicate_address(device: Device, address: Address, first: Mac, second: Mac, frame: bytes) -> None:
     """Log that two stations claim an address on the link of `device`; `frame` is the evidence."""
     namespace = device.namespace
     if namespace is None:
         return
     notice = LinkEvent(
-        device.clock.now_ns, LinkEventKind.DUPLICATE_ADDRESS, namespace.name, device.name, address, (one, other)
+        device.clock.now_ns, LinkEventKind.DUPLICATE_ADDRESS, namespace.name, device.name, address, (first, second)
     )
     if namespace.machine is not None:
         namespace.machine.link_events.add(notice)

@@ -25,7 +25,10 @@ _FLAGS = {
 
 
 class LocalAddresses:
-    """The addresses of a namespace. Each device stores its own in `device.addresses`, which only this class changes."""
+    """The addresses of a namespace.
+
+    Each device stores its own in `device.addresses`, which only this class changes.
+    """
 
     __slots__ = ("_broadcasts", "_local", "_namespace")
 
@@ -75,14 +78,14 @@ class LocalAddresses:
     def remove(self, device: Device, address: str) -> None:
         """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device does not have it."""
         raw, length = parse_interface(address)
-        found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
-        if found is None:
+        removed = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
+        if removed is None:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        device.addresses.remove(found)
+        device.addresses.remove(removed)
         self._rebuild()
-        table = self._namespace.routes(found.family)
+        table = self._namespace.routes(removed.family)
         for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
-            if (route.src == raw or found.family == 6) and route.prefix == found.prefix:
+            if (route.src == raw or removed.family == 6) and route.prefix == removed.prefix:
                 table.remove(route)
         for other in device.addresses:
             if device.is_up:
@@ -94,7 +97,7 @@ class LocalAddresses:
     def link_up(self, device: Device) -> None:
         """Add the automatic addresses of a device that is up, and the connected route of every address."""
         namespace = self._namespace
-        known = len(device.addresses)
+        count = len(device.addresses)
         if device is namespace.loopback:
             self._add_missing(device, IPV4_LOOPBACK, 8, "host")
             if not namespace.ipv6_disabled(device):
@@ -103,7 +106,7 @@ class LocalAddresses:
             self._add_missing(device, device.link_local_address(), 64, "link")
         if not device.addresses:
             return
-        if len(device.addresses) != known:
+        if len(device.addresses) != count:
             self._rebuild()
         for address in device.addresses:
             self._add_connected(device, address)

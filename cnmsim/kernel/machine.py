@@ -27,7 +27,9 @@ _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.defaul
 class Machine:
     """One Linux machine. `name` is its host name, and the name of its initial network namespace in traces.
 
-    `namespaces` holds the pinned namespaces by the path of the file that keeps them alive, as /run/docker/netns. `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their virtual times in nanoseconds.
+    `namespaces` holds the pinned namespaces by the path of the file that keeps them alive, as /run/docker/netns.
+    `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their
+    virtual times in nanoseconds.
     """
 
     name: str
@@ -86,11 +88,11 @@ class Machine:
 
         It inherits the IPv4 settings of the machine's initial namespace (net.core.devconf_inherit_init_net = 0).
         """
-        made = NetworkNamespace(name, self.clock, self)
+        namespace = NetworkNamespace(name, self.clock, self)
         for key, value in self.root.sysctl.items():
             if key.startswith(_INHERITED):
-                made.sysctl_set(key, value)
-        return made
+                namespace.sysctl_set(key, value)
+        return namespace
 
     def spawn(
         self,

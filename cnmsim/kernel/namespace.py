@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class NetworkNamespace:
     """One network stack. `name` is the name of the host or container in traces.
 
-    `generation` changes whenever an address, a route, a link or a sysctl changes. Caches derived from them compare it.
+    `generation` changes whenever an address, a route, a link or a sysctl changes. Caches derived from them compare
+    it.
     """
 
     __slots__ = (
@@ -146,7 +147,10 @@ class NetworkNamespace:
         indev: Device | None = None,
         mark: int = 0,
     ) -> FibRule | None:
-        """Return the policy rule that selects the table in `find_route`, or `None` if it is one of the default rules."""
+        """Return the policy rule that selects the table in `find_route`.
+
+        Return `None` if it is one of the default rules.
+        """
         rules = self.rules4 if len(dst) == 4 else self.rules6
         rule = None if rules is None else rules.find(dst, src, indev, outdev, mark)[1]
         return None if rules is None or rule in rules.default_rules else rule
@@ -176,11 +180,11 @@ class NetworkNamespace:
         if name in self.devices:
             raise OSError(errno.EEXIST, "File exists", name)
 
-    def _free_index(self, wanted: int) -> int:
+    def _free_index(self, requested: int) -> int:
         """Return `wanted` if no device has that index, else the next free index (dev_index_reserve)."""
-        if wanted and not self._has_index(wanted):
-            self._highest_requested_index = max(self._highest_requested_index, wanted)
-            return wanted
+        if requested and not self._has_index(requested):
+            self._highest_requested_index = max(self._highest_requested_index, requested)
+            return requested
         while self._next_index <= self._highest_requested_index and self._has_index(self._next_index):
             self._next_index += 1
         self._next_index += 1
@@ -316,7 +320,10 @@ class NetworkNamespace:
         self.topology_changed()
 
     def remove_route(self, route: Route, table: RoutingTable | None = None) -> None:
-        """Remove a route, from the main table unless `table` is given. Raises `OSError(ESRCH)` if it does not exist."""
+        """Remove a route, from the main table unless `table` is given.
+
+        Raises `OSError(ESRCH)` if it does not exist.
+        """
         (self.routes(route.prefix.family) if table is None else table).remove(route)
         self.topology_changed()
 
@@ -329,11 +336,11 @@ class NetworkNamespace:
 
     def sysctl_items(self) -> list[tuple[str, str]]:
         """Return all sysctls with their values, sorted by key."""
-        found = self.sysctl.items(("all", "default", *self.devices))
-        return [(key, value) for key, value in found if self._has_sysctl(key)]
+        items = self.sysctl.items(("all", "default", *self.devices))
+        return [(key, value) for key, value in items if self._has_sysctl(key)]
 
     def _has_sysctl(self, key: str) -> bool:
-        """Return True unless the key names a device that does not exist, or IPv6 on a device that does not carry it."""
+        """Return False if the key names a device that does not exist, or IPv6 on a device without it."""
         start, name, _ = split_device_key(key)
         if not start or name == "default" or (name == "all" and start.endswith(".conf.")):
             return True
@@ -345,7 +352,7 @@ class NetworkNamespace:
             raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def ipv6_support_changed(self, device: Device) -> None:
-        """Reset a device's IPv6 addresses and sysctls after its MTU became too small for IPv6 or large enough again."""
+        """Reset a device's IPv6 addresses and sysctls after its MTU crossed the minimum of IPv6."""
         self.sysctl.forget_device(device.name, 6)
         self.addresses.disable_ipv6_changed()
 
@@ -366,9 +373,8 @@ class NetworkNamespace:
             self.forwards4 = self.sysctl.get("net.ipv4.ip_forward") == "1"
             self.forwards6 = self.sysctl.get("net.ipv6.conf.all.forwarding") == "1"
         elif key.startswith("net.bridge."):
-            self.bridges_through_netfilter = (
-                "1" in (self.sysctl.get("net.bridge.bridge-nf-call-iptables"), self.sysctl.get("net.bridge.bridge-nf-call-ip6tables"))
-            )  # fmt: skip
+            calls = (self.sysctl.get(f"net.bridge.bridge-nf-call-{program}") for program in ("iptables", "ip6tables"))
+            self.bridges_through_netfilter = "1" in calls
         if key.endswith(".rp_filter") and value != "0":
             self.filters_reverse_path = True
         if key.endswith(".disable_ipv6"):

@@ -60,8 +60,8 @@ _ICMP6_NAMES = {
 def icmp_name(family: int, icmp_type: int, code: int) -> str:
     """Return the name of an ICMP or ICMPv6 message, or its numbers if it has no common name."""
     names = _ICMP6_NAMES if family == 6 else _ICMP4_NAMES
-    found = names.get((icmp_type, code)) or names.get((icmp_type, None))
-    return found or f"ICMP{'v6' if family == 6 else ''} type {icmp_type} code {code}"
+    name = names.get((icmp_type, code)) or names.get((icmp_type, None))
+    return name or f"ICMP{'v6' if family == 6 else ''} type {icmp_type} code {code}"
 
 
 def build_ip(

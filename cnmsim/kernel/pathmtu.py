@@ -38,16 +38,16 @@ class PathMtu:
 
     def to(self, dst: Address) -> int:
         """Return the path MTU to `dst` in bytes, `UNKNOWN` (65535) if none was learnt."""
-        known = self._known.get(dst)
-        if known is None:
+        exception = self._known.get(dst)
+        if exception is None:
             return UNKNOWN
-        if known[1] <= self._clock.now_ns:
+        if exception[1] <= self._clock.now_ns:
             del self._known[dst]
             self._on_change()
             return UNKNOWN
-        return known[0]
+        return exception[0]
 
     def remaining_s(self, dst: Address) -> int:
         """Return the seconds until the path MTU to `dst` expires, 0 if none was learnt."""
-        known = self._known.get(dst)
-        return max(0, known[1] - self._clock.now_ns) // NS_PER_S if known is not None else 0
+        exception = self._known.get(dst)
+        return max(0, exception[1] - self._clock.now_ns) // NS_PER_S if exception is not None else 0

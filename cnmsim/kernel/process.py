@@ -31,13 +31,16 @@ _IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGWINCH)
 class Process:
     """One running program, created by `Machine.spawn` or by another process's `start`.
 
-    `exit_status` is `None` while it runs, then the program's return value, or 128 plus the signal that ended it. `is_init` marks the first process of a PID namespace, which ignores every signal without a handler except SIGKILL and SIGSTOP (pid_namespaces(7)).
+    `exit_status` is `None` while it runs, then the program's return value, or 128 plus the signal that ended it.
+    `is_init` marks the first process of a PID namespace, which ignores every signal without a handler except SIGKILL
+    and SIGSTOP (pid_namespaces(7)).
     """
 
     __slots__ = (
-        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "credentials", "env",
-        "exit_status", "exited", "files", "handlers", "hostname", "in_background", "is_init", "machine", "namespace", "on_exit", "parent",
-        "pid", "programs", "sockets", "stderr", "stdin", "stdout",
+        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "argv", "children", "clock",
+        "creator", "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname",
+        "in_background", "is_init", "machine", "namespace", "on_exit", "parent", "pid", "programs", "sockets",
+        "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     def __init__(
@@ -182,12 +185,16 @@ class Process:
         """
         inherited = {
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
-            "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr,
+            "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin,
+            "stdout": self.stdout, "stderr": self.stderr,
         }  # fmt: skip
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
     def daemonise(self, program: Program, *sockets: Socket) -> Process:
-        """Continue `program` in the background, as daemon(3): in a child without streams, which takes over `sockets`."""
+        """Continue `program` in the background, in a child without streams (daemon(3)).
+
+        The child takes over `sockets`.
+        """
         child = self.start(program, list(self.argv), stdin=None, stdout=None, stderr=None)
         for socket in sockets:
             self.sockets.remove(socket)

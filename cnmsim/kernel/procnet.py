@@ -92,7 +92,8 @@ def _if_inet6(namespace: NetworkNamespace) -> Iterable[str]:
     for device in namespace.devices.values():
         for item in device.addresses:
             if item.family == 6:
-                yield f"{item.address.hex()} {device.index:02x} {item.prefixlen:02x} {_address_flags(item)} {device.name:>8}"
+                flags = _address_flags(item)
+                yield f"{item.address.hex()} {device.index:02x} {item.prefixlen:02x} {flags} {device.name:>8}"
 
 
 def _address_flags(item: InterfaceAddress) -> str:
@@ -103,7 +104,8 @@ def _address_flags(item: InterfaceAddress) -> str:
 _SOCKET_HEADS = {
     ("tcp", 4): "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
     ("udp", 4): (
-        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops"
+        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
+        "timeout inode ref pointer drops"
     ),
     ("tcp", 6): (
         "  sl  local_address                         remote_address                        "
@@ -121,9 +123,9 @@ def _sockets(protocol: str, family: int) -> Callable[[NetworkNamespace], Iterabl
     def show(namespace: NetworkNamespace) -> Iterable[str]:
         width = _SOCKET_WIDTHS[protocol, family]
         yield _SOCKET_HEADS[protocol, family].ljust(width)
-        found = [*namespace.sockets.listeners(), *namespace.sockets.connections()]
-        chosen = [info for info in found if info.protocol == protocol and info.family == family]
-        for number, info in enumerate(chosen):
+        sockets = [*namespace.sockets.listeners(), *namespace.sockets.connections()]
+        shown = [info for info in sockets if info.protocol == protocol and info.family == family]
+        for number, info in enumerate(shown):
             yield f"{number:{5 if width == 127 else 4}}: {_socket_line(info)}".ljust(width)
 
     return show
@@ -152,7 +154,7 @@ def _ip_vs(namespace: NetworkNamespace) -> Iterable[str]:
     yield "Prot LocalAddress:Port Scheduler Flags"
     yield "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn"
     # The kernel has two hash tables and lists the services by address first.
-    for service in sorted(namespace.ipvs.services, key=lambda each: bool(each.fwmark)):
+    for service in sorted(namespace.ipvs.services, key=lambda entry: bool(entry.fwmark)):
         yield f"{_service_name(service)} {service.scheduler.name} "
         for real in service.destinations:
             name = f"  -> {_numbered(real.address)}:{real.port:04X}     "
@@ -175,10 +177,15 @@ def _numbered(address: Address) -> str:
 def _ip_vs_conn(namespace: NetworkNamespace) -> Iterable[str]:
     yield "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData"
     ipvs = namespace.ipvs
-    for one in ipvs.connections.entries():
-        ends = ((one.client, one.client_port), (one.virtual, one.virtual_port), (one.real, one.real_port))
-        shown = " ".join(f"{_numbered(address).strip('[]')} {port:04X}" for address, port in ends)
-        yield f"{PROTOCOL_NAMES[one.protocol]:<3} {shown} {one.state.name:<11} {ipvs.remaining_s(one):7}"
+    for connection in ipvs.connections.entries():
+        ends = (
+            (connection.client, connection.client_port),
+            (connection.virtual, connection.virtual_port),
+            (connection.real, connection.real_port),
+        )
+        endpoints = " ".join(f"{_numbered(address).strip('[]')} {port:04X}" for address, port in ends)
+        state, seconds = connection.state.name, ipvs.remaining_s(connection)
+        yield f"{PROTOCOL_NAMES[connection.protocol]:<3} {endpoints} {state:<11} {seconds:7}"
 
 
 _TABLES: dict[str, Callable[[NetworkNamespace], Iterable[str]]] = {

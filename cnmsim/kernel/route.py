@@ -21,7 +21,9 @@ class Route:
     `gateway` is `None` for destinations on the link; `device` is `None` for blackhole, unreachable, prohibit and
     throw.
 
-    `kind` is `unicast`, `blackhole` (dropped silently), `unreachable` (ICMP host unreachable), `prohibit` (ICMP administratively prohibited) or `throw` (ends the lookup in this table); `protocol` is its origin (`kernel`, `boot`, `static`); `mtu` is in bytes or `None`.
+    `kind` is `unicast`, `blackhole` (dropped silently), `unreachable` (ICMP host unreachable), `prohibit` (ICMP
+    administratively prohibited) or `throw` (ends the lookup in this table); `protocol` is its origin (`kernel`,
+    `boot`, `static`); `mtu` is in bytes or `None`.
     """
 
     prefix: Prefix
@@ -130,12 +132,12 @@ class RoutingTable:
             return self._cache[key]
         except KeyError:
             pass
-        found = None
+        match = None
         for route in self._by_length:
             if dst in route.prefix and (outdev is None or route.device is outdev or route.kind == "throw"):
-                found = route if route.kind != "throw" else None
+                match = route if route.kind != "throw" else None
                 break
         if len(self._cache) > 4096:
             self._cache.clear()
-        self._cache[key] = found
-        return found
+        self._cache[key] = match
+        return match

@@ -1,7 +1,9 @@
 """An IP packet on its way through one network stack: wire bytes and the metadata of Linux's `struct sk_buff`.
 
-`data` is immutable and always exactly the bytes on the wire; the header attributes are read from it once. A change (TTL,
-NAT) makes new bytes with incrementally updated checksums. A `Packet` belongs to one traversal of one stack; only its bytes
+`data` is immutable and always exactly the bytes on the wire; the header attributes are read from it once. A change
+(TTL,
+NAT) makes new bytes with incrementally updated checksums. A `Packet` belongs to one traversal of one stack; only its
+bytes
 cross a device.
 """
 
@@ -43,20 +45,24 @@ class CtState(Enum):
 class Packet:
     """One IPv4 or IPv6 packet and its metadata.
 
-    Headers: `l4` is the offset of the transport header in `data`. `sport` and `dport` are 0 for protocols without ports and
+    Headers: `l4` is the offset of the transport header in `data`. `sport` and `dport` are 0 for protocols without
+    ports and
     for fragments other than the first; for ICMP, `icmp_type` and `icmp_code` apply instead.
 
-    Metadata: `nexthop` is the neighbour that routing chose, a gateway or the destination itself. `secpath` lists the IPsec
-    states that decrypted the packet. `is_ipvs` is true once IPVS has handled it. `frag_max_size`, unless 0, limits the size
+    Metadata: `nexthop` is the neighbour that routing chose, a gateway or the destination itself. `secpath` lists the
+    IPsec
+    states that decrypted the packet. `is_ipvs` is true once IPVS has handled it. `frag_max_size`, unless 0, limits
+    the size
     of its fragments in bytes: to the path MTU, or to the longest fragment it was reassembled from, regardless of DF.
-    `recording` collects the packet's decisions for the flow cache; a decision that depends on anything but headers and
+    `recording` collects the packet's decisions for the flow cache; a decision that depends on anything but headers
+    and
     versioned tables, or that has a side effect, sets it to `None`.
     """
 
     __slots__ = (
-        "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
-        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "recording", "secpath", "sport",
-        "src", "ttl",
+        "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size",
+        "fragment_offset", "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev",
+        "physindev", "physoutdev", "protocol", "recording", "secpath", "sport", "src", "ttl",
     )  # fmt: skip
 
     data: bytes
@@ -265,7 +271,8 @@ class Packet:
     ) -> None:
         """Replace addresses or ports, as NAT does, and update the header and transport checksums.
 
-        A port is ignored for protocols without ports and for fragments other than the first. A UDP checksum of zero over
+        A port is ignored for protocols without ports and for fragments other than the first. A UDP checksum of zero
+        over
         IPv4, which means that none was sent, stays zero.
         """
         data = self.data
@@ -304,7 +311,10 @@ class Packet:
         return body[:at] + new_sum.to_bytes(2) + body[at + 2 :]
 
     def replace_payload(self, payload: bytes) -> None:
-        """Replace the transport message, whose checksum must be valid already, and update the length and header checksum."""
+        """Replace the transport message, and update the length and header checksum.
+
+        The checksum of `payload` itself must be valid already.
+        """
         data = self.data
         if self.family == 4:
             total = (self.l4 + len(payload)).to_bytes(2)

@@ -37,7 +37,10 @@ def select_source(
 
 
 def first_link_local_device(devices: Iterable[Device]) -> Device | None:
-    """Return the first device with an IPv6 link-local address, which serves link-local destinations without a zone."""
+    """Return the first device with an IPv6 link-local address.
+
+    It serves link-local destinations without a zone.
+    """
     for device in devices:
         if any(a.scope == "link" and a.family == 6 for a in device.addresses):
             return device

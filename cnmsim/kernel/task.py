@@ -177,7 +177,8 @@ class Task(Future[T]):
 def _is_closed(coroutine: Any) -> bool:
     """Return True if the coroutine, or one that it awaits, is closed.
 
-    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first. Nothing can be thrown
+    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first.
+    Nothing can be thrown
     into such a chain: CPython raises "cannot reuse already awaited coroutine".
     """
     while coroutine is not None and hasattr(coroutine, "cr_frame"):
@@ -303,5 +304,7 @@ def run_until(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeo
     if not future.is_done:
         if isinstance(future, Task):
             future.cancel()
-        raise TimeoutError("timed out" if timeout_s is not None else "nothing is left that could complete it")
+        raise TimeoutError(
+            "timed out" if timeout_s is not None else "no scheduled work is left that could complete it"
+        )
     return future.result()

@@ -106,5 +106,5 @@ class ArpMessage(NamedTuple):
             raise MalformedPacketError("truncated ARP message")
         hardware, protocol, hlen, plen, operation, *rest = _ARP.unpack_from(data)
         if (hardware, protocol, hlen, plen) != (1, 0x0800, 6, 4):
-            raise MalformedPacketError("ARP for another kind of network")
+            raise MalformedPacketError("ARP for other than IPv4 over Ethernet")
         return cls(operation, *rest)

@@ -38,7 +38,10 @@ class ChildPort(Protocol):
 
 
 class UpperDevices:
-    """The devices on top of one device: `vlans` by VLAN id, and at most one `port` with macvlan or ipvlan children."""
+    """The devices on top of one device.
+
+    `vlans` are by VLAN id; there is at most one `port` with macvlan or ipvlan children.
+    """
 
     __slots__ = ("_was_up", "lower", "port", "vlans")
 

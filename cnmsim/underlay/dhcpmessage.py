@@ -73,12 +73,12 @@ class DhcpMessage:
     def parse(cls, wire: bytes) -> DhcpMessage:
         """Parse a message. Raises `ValueError` if it is invalid."""
         if len(wire) < _HEAD.size + len(_COOKIE) or wire[_HEAD.size : _HEAD.size + 4] != _COOKIE:
-            raise ValueError("no DHCP message")
+            raise ValueError("not a DHCP message")
         operation, hardware, length, _, xid, seconds, flags, client, yours, server, relay, mac = _HEAD.unpack_from(
             wire
         )
         if (hardware, length) != (1, 6):
-            raise ValueError("DHCP for another kind of network")
+            raise ValueError("DHCP for hardware other than Ethernet")
         options = _read_options(wire[_HEAD.size + 4 :])
         return cls(operation, xid, mac[:6], options, seconds, flags, client, yours, server, relay)
 
@@ -94,7 +94,7 @@ class DhcpMessage:
     @property
     def type(self) -> MessageType | None:
         """The message type, `None` if it is missing or unknown."""
-        return next((each for each in MessageType if self.options.get(Option.MESSAGE_TYPE) == bytes((each,))), None)
+        return next((kind for kind in MessageType if self.options.get(Option.MESSAGE_TYPE) == bytes((kind,))), None)
 
     def address(self, option: Option) -> Address | None:
         """Return the (first) address of an option."""
@@ -116,7 +116,7 @@ def _read_options(data: bytes) -> dict[int, bytes]:
             position += 1
             continue
         if position + 2 > len(data) or position + 2 + data[position + 1] > len(data):
-            raise ValueError("a DHCP option ends early")
+            raise ValueError("truncated DHCP option")
         end = position + 2 + data[position + 1]
         options[data[position]] = options.get(data[position], b"") + data[position + 2 : end]  # RFC 3396
         position = end

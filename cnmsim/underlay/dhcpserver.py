@@ -46,7 +46,7 @@ class DhcpRange:
 
     def __attrs_post_init__(self) -> None:
         if len(self.first) != 4 or len(self.last) != 4:
-            raise ValueError("DHCP lends IPv4 addresses")
+            raise ValueError("DHCP leases IPv4 addresses only")
         if self.first > self.last:
             raise ValueError(f"the DHCP range {self} is empty")
 
@@ -95,21 +95,23 @@ class _Server:
     def _now_ns(self) -> int:
         return self.process.clock.now_ns
 
-    async def answer(self, asked: DhcpMessage) -> None:
-        kind = asked.type
+    async def answer(self, request: DhcpMessage) -> None:
+        kind = request.type
         if kind is MessageType.DISCOVER:
-            await self._offer(asked)
+            await self._offer(request)
         elif kind is MessageType.REQUEST:
-            self._request(asked)
-        elif kind is MessageType.DECLINE and self._is_for_me(asked):
-            wanted = asked.address(Option.REQUESTED_ADDRESS)
-            if wanted is not None and self._lease_of(asked.mac) == wanted:
-                self.leases[wanted] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
-        elif kind is MessageType.RELEASE and self._is_for_me(asked) and self._lease_of(asked.mac) == asked.client:
-            self.leases[asked.client].expires_ns = self._now_ns
+            self._request(request)
+        elif kind is MessageType.DECLINE and self._is_for_me(request):
+            address = request.address(Option.REQUESTED_ADDRESS)
+            if address is not None and self._lease_of(request.mac) == address:
+                self.leases[address] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
+        elif (
+            kind is MessageType.RELEASE and self._is_for_me(request) and self._lease_of(request.mac) == request.client
+        ):
+            self.leases[request.client].expires_ns = self._now_ns
 
-    def _is_for_me(self, asked: DhcpMessage) -> bool:
-        return asked.address(Option.SERVER_ID) in (None, self.own)
+    def _is_for_me(self, request: DhcpMessage) -> bool:
+        return request.address(Option.SERVER_ID) in (None, self.own)
 
     def _lease_of(self, mac: Mac) -> Address | None:
         return next((address for address, lease in self.leases.items() if lease.mac == mac), None)
@@ -118,27 +120,27 @@ class _Server:
         lease = self.leases.get(address)
         return address != self.own and (lease is None or lease.mac == mac or lease.expires_ns <= self._now_ns)
 
-    async def _offer(self, asked: DhcpMessage) -> None:
-        address = await self._choose(asked)
+    async def _offer(self, request: DhcpMessage) -> None:
+        address = await self._choose(request)
         if address is None:
             self.process.error("udhcpd: no free IP addresses. OFFER abandoned\n")
             return
-        self._forget(asked.mac)
-        self.leases[address] = _Lease(asked.mac, self._now_ns + _OFFER_NS)
+        self._forget(request.mac)
+        self.leases[address] = _Lease(request.mac, self._now_ns + _OFFER_NS)
         self.process.error(f"udhcpd: sending OFFER to {format_ip(address)}\n")
-        self._reply(asked, MessageType.OFFER, address)
+        self._reply(request, MessageType.OFFER, address)
 
-    async def _choose(self, asked: DhcpMessage) -> Address | None:
-        known = self._lease_of(asked.mac)
-        if known is not None:
-            return known
-        wanted = asked.address(Option.REQUESTED_ADDRESS)
-        candidates = [*self.addresses.from_place_of(asked.mac)]
-        if wanted in candidates:
-            candidates.insert(0, wanted)
+    async def _choose(self, request: DhcpMessage) -> Address | None:
+        current = self._lease_of(request.mac)
+        if current is not None:
+            return current
+        requested = request.address(Option.REQUESTED_ADDRESS)
+        candidates = [*self.addresses.from_place_of(request.mac)]
+        if requested in candidates:
+            candidates.insert(0, requested)
         for address in candidates:
-            if self._is_free(address, asked.mac):
-                if not await self._has_owner(address, asked.mac):
+            if self._is_free(address, request.mac):
+                if not await self._has_owner(address, request.mac):
                     return address
                 self.process.error(f"udhcpd: {format_ip(address)} belongs to someone, reserving it\n")
                 self.leases[address] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
@@ -152,11 +154,11 @@ class _Server:
             if direction != "in" or frame[12:14] != b"\x08\x06":
                 return
             try:
-                heard = ArpMessage.parse(frame[14:])
+                message = ArpMessage.parse(frame[14:])
             except MalformedPacketError:
                 return
-            if heard.operation == ARP_REPLY and heard.sender_ip == address:
-                answers.put(heard.sender_mac)
+            if message.operation == ARP_REPLY and message.sender_ip == address:
+                answers.put(message.sender_mac)
 
         question = ArpMessage(ARP_REQUEST, self.device.mac, self.own, MAC_ZERO, address)
         self.device.taps += (listen,)
@@ -172,19 +174,19 @@ class _Server:
         for address in [address for address, lease in self.leases.items() if lease.mac == mac]:
             del self.leases[address]
 
-    def _request(self, asked: DhcpMessage) -> None:
+    def _request(self, request: DhcpMessage) -> None:
         """Confirm an offered address or renew a lease (RFC 2131 §4.3.2)."""
-        if not self._is_for_me(asked):
+        if not self._is_for_me(request):
             return  # the client chose another server
-        wanted = asked.address(Option.REQUESTED_ADDRESS) or asked.client
-        if wanted != IPV4_ANY and self._lease_of(asked.mac) == wanted:
-            self.leases[wanted] = _Lease(asked.mac, self._now_ns + _LEASE_NS)
-            self.process.error(f"udhcpd: sending ACK to {format_ip(wanted)}\n")
-            self._reply(asked, MessageType.ACK, wanted)
-        elif Option.SERVER_ID in asked.options or wanted not in self.prefix:
-            self._reply(asked, MessageType.NAK, IPV4_ANY)
+        address = request.address(Option.REQUESTED_ADDRESS) or request.client
+        if address != IPV4_ANY and self._lease_of(request.mac) == address:
+            self.leases[address] = _Lease(request.mac, self._now_ns + _LEASE_NS)
+            self.process.error(f"udhcpd: sending ACK to {format_ip(address)}\n")
+            self._reply(request, MessageType.ACK, address)
+        elif Option.SERVER_ID in request.options or address not in self.prefix:
+            self._reply(request, MessageType.NAK, IPV4_ANY)
 
-    def _reply(self, asked: DhcpMessage, kind: MessageType, address: Address) -> None:
+    def _reply(self, request: DhcpMessage, kind: MessageType, address: Address) -> None:
         options = {int(Option.MESSAGE_TYPE): bytes((kind,)), int(Option.SERVER_ID): self.own}
         if kind is not MessageType.NAK:
             options[Option.LEASE_TIME] = LEASE_S.to_bytes(4)
@@ -192,7 +194,7 @@ class _Server:
             options[Option.SUBNET_MASK] = bits.to_bytes(4)
             options |= {int(Option.ROUTER): self.router} if self.router is not None else {}
             options |= {int(Option.NAME_SERVER): self.name_server} if self.name_server is not None else {}
-        message = DhcpMessage(REPLY, asked.transaction, asked.mac, options, yours=address)
+        message = DhcpMessage(REPLY, request.transaction, request.mac, options, yours=address)
         self.device.transmit(broadcast_frame(message, self.device.mac, self.own, from_server=True))
 
 
@@ -214,10 +216,10 @@ def dhcp_server(
         while True:
             wire, _ = await socket.recvfrom()
             try:
-                asked = DhcpMessage.parse(wire)
+                request = DhcpMessage.parse(wire)
             except ValueError:
                 continue
-            if asked.operation == _FROM_CLIENT:
-                process.task(server.answer(asked))
+            if request.operation == _FROM_CLIENT:
+                process.task(server.answer(request))
 
     return main

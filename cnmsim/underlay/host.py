@@ -49,7 +49,11 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 class HostSpec:
     """The description of a host.
 
-    `interfaces` is a list of addresses with prefix lengths, `gateways` one address or one of each family, `nameserver` the address in resolv.conf, `zone` the names that the host's own name server answers for. `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a gateway outside the host's subnets.
+    `interfaces` is a list of addresses with prefix lengths, `gateways` one address or one of each family,
+    `nameserver` the address in resolv.conf, `zone` the names that the host's own name server answers for.
+    `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the
+    range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a
+    gateway outside the host's subnets.
     """
 
     name: str
@@ -146,9 +150,9 @@ class PlainHost:
         return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
 
     def _dhcp_server(self, lent: DhcpRange) -> Program:
-        found = self.spec._interface_of(lent)
-        assert found is not None, "the spec checks its range"
-        number, own = found
+        interface = self.spec._interface_of(lent)
+        assert interface is not None, "the spec checks its range"
+        number, own = interface
         router = own.address if self.spec.forwards else next((g for g in self.spec.gateways if g in own.prefix), None)
         server = parse_ip(self.spec.nameserver) if self.spec.nameserver else None
         name_server = server if server is not None and len(server) == 4 else None

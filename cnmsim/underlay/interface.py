@@ -58,11 +58,11 @@ def read_address(text: str) -> InterfaceAddress:
     bits = len(value) * 8
     prefix = address.prefix
     if value[0] == 0xFF or (len(value) == 4 and (value[0] in {0, 127} or value[0] >= 224)):
-        raise ValueError(f"{text} is no address a host can have")
+        raise ValueError(f"{text} is not a valid host address")
     if len(value) == 16 and not any(value[:15]):  # :: and ::1
-        raise ValueError(f"{text} is no address a host can have")
+        raise ValueError(f"{text} is not a valid host address")
     if length == 0:
-        raise ValueError(f"{text}: a subnet of length 0 holds every address there is")
+        raise ValueError(f"{text}: a subnet of length 0 contains every address")
     if length < bits - 1 and prefix.network == value:
         raise ValueError(f"{text} is the address of the subnet itself")
     if len(value) == 4 and length < bits - 1 and prefix.broadcast == value:
@@ -85,7 +85,7 @@ def group_addresses(texts: tuple[str, ...] | list[str]) -> list[InterfaceSpec]:
             raise ValueError(f"{format_ip(address.address)} is given twice")
         seen.add(address.address)
         home = next((group for group in groups if any(_share(address, other) for other in group)), None)
-        if home is None and groups and address.family == 6 and not any(each.family == 6 for each in groups[-1]):
+        if home is None and groups and address.family == 6 and not any(own.family == 6 for own in groups[-1]):
             home = groups[-1]
         if home is None:
             home = []

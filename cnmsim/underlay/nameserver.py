@@ -39,8 +39,8 @@ class Zone:
         Raises `ValueError` for an invalid address.
         """
         zone = cls()
-        for name, given in names.items():
-            for text in [given] if isinstance(given, str) else given:
+        for name, addresses in names.items():
+            for text in [addresses] if isinstance(addresses, str) else addresses:
                 zone.add(name, text)
         return zone
 
@@ -50,12 +50,13 @@ class Zone:
 
     def name_of(self, address: Address) -> str | None:
         """Return the first name with this address, or `None`."""
-        return next((name for name, known in self.addresses.items() if address in known), None)
+        return next((name for name, addresses in self.addresses.items() if address in addresses), None)
 
     def answer(self, wire: bytes, *, limit: int | None = None) -> bytes | None:
         """Return the response to a DNS message, or `None` if it is not a query.
 
-        `limit` is the maximum size of the response in bytes (`None`: the size in the query's EDNS option, or 512). A longer response is truncated (TC).
+        `limit` is the maximum size of the response in bytes (`None`: the size in the query's EDNS option, or 512). A
+        longer response is truncated (TC).
         """
         import dns.exception
         import dns.flags
@@ -92,10 +93,10 @@ class Zone:
         name = _canonical(question.name.to_text())
         records: list[str] = []
         kind = question.rdtype
-        known = self.addresses.get(name)
-        if known is not None:
+        addresses = self.addresses.get(name)
+        if addresses is not None:
             length = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 16}.get(kind)
-            records = [format_ip(address) for address in known if len(address) == length]
+            records = [format_ip(address) for address in addresses if len(address) == length]
         elif kind == dns.rdatatype.PTR and (pointed := self._pointed_at(question.name)) is not None:
             records = [pointed + "."]
         else:

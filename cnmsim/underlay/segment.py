@@ -42,7 +42,7 @@ class Station(Protocol):
 
     @property
     def link(self) -> Any:
-        """What it is plugged into, or `None`."""
+        """The medium that the station is attached to, or `None`."""
 
     def plug(self, link: Any) -> None:
         """Connect a cable, or disconnect it (`None`)."""
@@ -60,7 +60,8 @@ def _duration(_owner: object, attribute: object, value: float) -> None:
 class CableOptions:
     """The properties of one cable, in both directions.
 
-    `latency_s` delays each frame. `bandwidth_bps` (bits a second, `None` for unlimited) makes frames queue, at most `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
+    `latency_s` delays each frame. `bandwidth_bps` (bits a second, `None` for unlimited) makes frames queue, at most
+    `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
     """
 
     latency_s: float = field(default=0.0, validator=_duration)
@@ -96,7 +97,10 @@ class _Lane:
 class Attachment:
     """A station's connection to a segment.
 
-    `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that received them.
+    `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only
+    from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to
+    groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that
+    received them.
     """
 
     station: Station
@@ -116,8 +120,8 @@ class Attachment:
 
 
 @define(eq=False)
-class Learnt:
-    """Behind which cable an address is, and when it was heard last."""
+class LearntAddress:
+    """A learnt MAC address: the attachment behind it, and when it last sent a frame."""
 
     attachment: Attachment
     heard_ns: int
@@ -125,25 +129,32 @@ class Learnt:
 
 @define(eq=False)
 class SegmentPath:
-    """From one station to another: what was learnt of the two, and the time between. `most` is what a frame is long at most, in bytes."""
+    """From one station to another: what was learnt of the two, and the time between.
+
+    `max_length` is what a frame is long at most, in bytes.
+    """
 
     sender: Station
-    here: Learnt
-    there: Learnt
+    here: LearntAddress
+    there: LearntAddress
     port: Attachment
     delay_ns: int
-    most: int
+    max_length: int
     is_right: bool = True
 
     def carries(self, length: int, now_ns: int) -> bool:
-        """Tell whether it is the way still of a frame of `length` bytes."""
-        return self.is_right and length <= self.most and now_ns - self.there.heard_ns <= _AGEING_NS
+        """Return True if the path is still valid for a frame of `length` bytes."""
+        return self.is_right and length <= self.max_length and now_ns - self.there.heard_ns <= _AGEING_NS
 
 
 class Segment:
     """An Ethernet broadcast domain.
 
-    `latency_s` (0.1 ms by default) is the transit time between any two stations; the options of their two cables add to it. `mtu` is the largest payload in bytes; a larger frame is dropped silently, as by a real switch. `is_hub` repeats frames to all stations instead of learning. `refuse_unknown_macs` models a hypervisor's port security: a station may send only from the address its interface had when it was attached, and receives only frames to that address or to a group.
+    `latency_s` (0.1 ms by default) is the transit time between any two stations; the options of their two cables add
+    to it. `mtu` is the largest payload in bytes; a larger frame is dropped silently, as by a real switch. `is_hub`
+    repeats frames to all stations instead of learning. `refuse_unknown_macs` models a hypervisor's port security: a
+    station may send only from the address its interface had when it was attached, and receives only frames to that
+    address or to a group.
     """
 
     def __init__(
@@ -170,10 +181,10 @@ class Segment:
         self._options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
-        #: By VLAN (0 where the switch knows of none) and address: behind which cable, and when it was heard last.
-        self._learnt: dict[tuple[int, Mac], Learnt] = {}
-        #: Ways from one station to another over plain cables, by the addresses at the head of a frame.
-        self._ways: dict[bytes, SegmentPath] = {}
+        #: Learnt addresses by VLAN (0 without VLANs) and MAC.
+        self._learnt: dict[tuple[int, Mac], LearntAddress] = {}
+        #: Cached paths over plain cables, by the addresses at the head of a frame.
+        self._paths: dict[bytes, SegmentPath] = {}
         self._has_vlans = False
 
     def __repr__(self) -> str:
@@ -192,17 +203,17 @@ class Segment:
     @taps.setter
     def taps(self, taps: tuple[Tap, ...]) -> None:
         self._taps = taps
-        self._forget_ways()
+        self._clear_paths()
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
-        """Returns the reason why a frame is lost on its way to a station, or ""; `None` while no fault is configured."""
+        """A function that returns why a frame to a station is lost, or ""; `None` while no fault is configured."""
         return self._loses
 
     @loses.setter
     def loses(self, loses: Callable[[bytes, Station], str] | None) -> None:
         self._loses = loses
-        self._forget_ways()
+        self._clear_paths()
 
     @property
     def stations(self) -> tuple[Station, ...]:
@@ -224,13 +235,13 @@ class Segment:
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
         self._learnt.clear()
-        self._forget_ways()
+        self._clear_paths()
 
     def vlans_of(self, station: Station) -> PortVlans:
         """Return the VLANs of an attached station's port."""
-        told = self._attachments[station].vlans
-        if told is not None:
-            return told
+        configured = self._attachments[station].vlans
+        if configured is not None:
+            return configured
         return PortVlans.trunk() if self._attachments[station].leads_to_switch else PortVlans()
 
     def configure(
@@ -243,7 +254,7 @@ class Segment:
     ) -> None:
         """Change properties of the segment; those that are `None` stay unchanged."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
-        self._forget_ways()
+        self._clear_paths()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
         if mtu is not None:
             self.mtu = mtu
@@ -262,10 +273,12 @@ class Segment:
     ) -> Attachment:
         """Attach a station by a cable with these options; `vlans` is that of `set_vlans`.
 
-        `refuse_unknown_macs` overrides the segment's setting for this port. `hairpin` lets frames leave through the port that received them (the reflective relay that vepa requires). Raises `ValueError` if the station is attached elsewhere, or for VLANs on a hub.
+        `refuse_unknown_macs` overrides the segment's setting for this port. `hairpin` lets frames leave through the
+        port that received them (the reflective relay that vepa requires). Raises `ValueError` if the station is
+        attached elsewhere, or for VLANs on a hub.
         """
         if vlans is not None and self.is_hub:
-            raise ValueError(f"{self.name} is a hub, which knows no VLANs")
+            raise ValueError(f"{self.name} is a hub, which has no VLANs")
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
         limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
@@ -274,7 +287,7 @@ class Segment:
             station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
         )
         self._attachments[station] = attachment
-        self._forget_ways()
+        self._clear_paths()
         station.plug(self)
         if vlans is not None:
             self.set_vlans(station, vlans)
@@ -285,7 +298,7 @@ class Segment:
         if self._attachments.pop(station, None) is None:
             raise ValueError(f"{station.name} is not attached to {self.name}")
         station.plug(None)
-        self._forget(station)
+        self._forget_station(station)
 
     def pull(self, station: Station) -> Attachment:
         """Detach a station and return its attachment for `plug_again`. Raises `ValueError` as `detach`."""
@@ -300,21 +313,24 @@ class Segment:
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
         self._attachments[station] = attachment
-        self._forget_ways()
+        self._clear_paths()
         station.plug(self)
 
-    def _forget(self, station: Station) -> None:
-        self._forget_ways()
+    def _forget_station(self, station: Station) -> None:
+        self._clear_paths()
         self._learnt = {key: entry for key, entry in self._learnt.items() if entry.attachment.station is not station}
 
-    def _forget_ways(self) -> None:
-        for way in self._ways.values():
+    def _clear_paths(self) -> None:
+        for way in self._paths.values():
             way.is_right = False
-        self._ways.clear()
+        self._paths.clear()
 
     def way(self, stations: bytes, sender: Station, length: int) -> SegmentPath | None:
-        """Give the way of frames of `length` bytes between two stations (the addresses at their head), if only time lies between."""
-        way = self._ways.get(stations)
+        """Return the cached path of frames between two stations, or `None` if none applies.
+
+        `stations` is the head of the frame: receiver's and sender's MAC. `length` is that of the frame in bytes.
+        """
+        way = self._paths.get(stations)
         if way is None or way.sender is not sender or not way.carries(length, self.clock.now_ns):
             return None
         return way
@@ -332,7 +348,7 @@ class Segment:
         source = self._attachments[sender]
         overhead = _HEADER + (4 if frame[12:14] == _VLAN_TAG else 0)
         if len(frame) > self.mtu + overhead:
-            text = f"{len(frame) - overhead} bytes, the segment carries {self.mtu}"
+            text = f"{len(frame) - overhead} bytes, the MTU of the segment is {self.mtu}"
             self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text)
             return
         if source.refuses_unknown_macs and frame[6:12] != source.known_mac:
@@ -358,9 +374,9 @@ class Segment:
         delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS_PER_S)
         receivers = self._receivers(frame, source, vlan)
         if len(receivers) == 1 and not vlan:
-            self._note_way(frame, source, receivers[0])
+            self._cache_path(frame, source, receivers[0])
         if not receivers and self.clock.context is not None:
-            self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station is to have it")
+            self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station to send it to")
         for receiver in receivers:
             out = self.vlans_of(receiver.station).emit(vlan, frame) if vlan else frame
             self._send_down(out, receiver, delay_ns)
@@ -368,17 +384,17 @@ class Segment:
     def _learn(self, mac: Mac, source: Attachment, vlan: int) -> None:
         if self.is_hub or mac[0] & 1:
             return
-        known = self._learnt.get((vlan, mac))
-        if known is None:
-            self._learnt[vlan, mac] = Learnt(source, self.clock.now_ns)
+        entry = self._learnt.get((vlan, mac))
+        if entry is None:
+            self._learnt[vlan, mac] = LearntAddress(source, self.clock.now_ns)
             return
-        if known.attachment is not source:
-            known.attachment = source
-            self._forget_ways()
-        known.heard_ns = self.clock.now_ns
+        if entry.attachment is not source:
+            entry.attachment = source
+            self._clear_paths()
+        entry.heard_ns = self.clock.now_ns
 
-    def _note_way(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
-        """Remember where such frames go, if nothing but time comes between: the next one needs no second thought."""
+    def _cache_path(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
+        """Cache the path between two stations if their frames are only delayed."""
         here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
         if here is None or there is None or there.attachment is not receiver or not self._options.is_plain:
             return
@@ -387,7 +403,7 @@ class Segment:
         if source.is_plain and receiver.is_plain:
             latency_s = source.options.latency_s + self._options.latency_s
             delay_ns = round(latency_s * NS_PER_S) + round(receiver.options.latency_s * NS_PER_S)
-            self._ways[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
+            self._paths[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Return the attachments to which the frame is delivered."""
@@ -395,16 +411,16 @@ class Segment:
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))
             if learnt is not None and self.clock.now_ns - learnt.heard_ns <= _AGEING_NS:
-                found = learnt.attachment
-                is_back = found is source and not source.hairpin
-                return [found] if not is_back and self._may_hear(found, target, vlan) else []
+                known = learnt.attachment
+                is_back = known is source and not source.hairpin
+                return [known] if not is_back and self._is_delivered_to(known, target, vlan) else []
         return [
-            each
-            for each in self._attachments.values()
-            if (each is not source or source.hairpin) and self._may_hear(each, target, vlan)
+            attachment
+            for attachment in self._attachments.values()
+            if (attachment is not source or source.hairpin) and self._is_delivered_to(attachment, target, vlan)
         ]
 
-    def _may_hear(self, attachment: Attachment, target: Mac, vlan: int) -> bool:
+    def _is_delivered_to(self, attachment: Attachment, target: Mac, vlan: int) -> bool:
         if vlan and not self.vlans_of(attachment.station).carries(vlan):
             return False
         return not attachment.refuses_unknown_macs or attachment.known_mac == target or bool(target[0] & 1)
@@ -427,7 +443,7 @@ class Segment:
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
         """Deliver a frame at the end of a cable to its station."""
         if self._attachments.get(receiver.station) is not receiver:
-            self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was on its way")
+            self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was in transit")
             return
         if self.loses is not None:
             why = self.loses(frame, receiver.station)

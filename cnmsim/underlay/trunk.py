@@ -30,7 +30,8 @@ class TrunkEnd:
 class Trunk:
     """A cable between two switches, with `latency_s`, `bandwidth_bps` and `loss` in both directions.
 
-    `vlans` configures both ports; by default they carry all VLANs. Raises `ValueError` if the switches are connected already, directly or through others, because frames would loop for ever.
+    `vlans` configures both ports; by default they carry all VLANs. Raises `ValueError` if the switches are connected
+    already, directly or through others, because frames would loop for ever.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class Trunk:
 
 def reachable(segment: Segment) -> set[Segment]:
     """Return the segments of the broadcast domain that contains `segment`, itself included."""
-    found, waiting = {segment}, [segment]
+    segments, waiting = {segment}, [segment]
     while waiting:
         for station in waiting.pop().stations:
             link = station.other.link if isinstance(station, TrunkEnd) and station.other else None
-            if isinstance(link, Segment) and link not in found:
-                found.add(link)
+            if isinstance(link, Segment) and link not in segments:
+                segments.add(link)
                 waiting.append(link)
-    return found
+    return segments
 
 
 class Link(Segment):

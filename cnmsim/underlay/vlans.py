@@ -21,8 +21,8 @@ def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
     if value is None:
         return None
     ids = frozenset(value)
-    for each in ids:
-        _vlan_id(None, None, each)
+    for vlan in ids:
+        _vlan_id(None, None, vlan)
     return ids
 
 
@@ -30,7 +30,8 @@ def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
 class PortVlans:
     """The VLANs of one port. Raises `ValueError` for an invalid id.
 
-    `native` is the VLAN of untagged frames in both directions (`None`: untagged frames are dropped). `tagged` are the VLANs whose frames carry a tag (`None`: all others).
+    `native` is the VLAN of untagged frames in both directions (`None`: untagged frames are dropped). `tagged` are the
+    VLANs whose frames carry a tag (`None`: all others).
     """
 
     native: int | None = field(default=DEFAULT_VLAN, validator=_vlan_id)

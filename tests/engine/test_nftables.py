@@ -96,7 +96,7 @@ def test_the_feature_swarm_nftables_encrypts_overlay_networks_with_rules_of_nft(
     for network in ("open", "secret"):
         walk = lab.trace(f"{network}-1", f"{network}-2:80")
         assert walk.is_reachable, str(walk)
-        assert ("sealed as ESP" in walk.text(verbose=True)) is (network == "secret")
+        assert ("encrypted as ESP" in walk.text(verbose=True)) is (network == "secret")
     listed = one.exec("nft list table ip docker-overlay").output
     assert "elements = { 0x1002 }" in listed
     assert "@th,96,24 @encrypted-vnis counter packets 0 " not in listed.partition("chain enc-out")[2]

@@ -167,6 +167,13 @@ def one_sample() -> int:
     return estimator.rto_ns
 
 
+def two_samples() -> int:
+    estimator = RttEstimator()
+    for rtt_ns in (100 * MS, 900 * MS):
+        estimator.sample(rtt_ns)
+    return estimator.rto_ns
+
+
 def halved(in_flight: int) -> int:
     window = CongestionWindow(1000)
     window.lost(in_flight, 0)
@@ -219,6 +226,7 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
     ("smallest RTO", lambda: measured(0), 200 * MS, "TCP_RTO_MIN, include/net/tcp.h"),
     ("smallest RTO lies above the round trip", lambda: measured(100 * MS), 300 * MS, "tcp_rtt_estimator, tcp_input.c"),
     ("RTO after one sample", one_sample, 300 * MS, "RFC 6298 §2.2: SRTT + 4 * R / 2"),
+    ("RTO after two samples", two_samples, 1150 * MS, "RFC 6298 §2.3: alpha 1/8, beta 1/4"),
     ("largest RTO", lambda: measured(100 * MS, expiries=20), 120 * NS_PER_S, "TCP_RTO_MAX, include/net/tcp.h"),
     ("initial window", lambda: CongestionWindow(1000).size, 10_000, "TCP_INIT_CWND, include/net/tcp.h; RFC 6928"),
     ("window after a loss", lambda: halved(20_000), 10_000, "RFC 5681 §3.1, equation 4"),

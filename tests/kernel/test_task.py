@@ -256,7 +256,7 @@ def test_wait_for_that_is_cancelled_cancels_what_it_ran() -> None:
 def test_run_until_says_when_nothing_can_complete_it() -> None:
     clock = Clock()
     future: Future[None] = Future(clock)
-    with pytest.raises(TimeoutError, match="nothing is left"):
+    with pytest.raises(TimeoutError, match="no scheduled work is left"):
         run_until(clock, future)
 
 

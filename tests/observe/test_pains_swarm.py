@@ -135,8 +135,8 @@ def test_a_firewall_lets_no_esp_through(world: World, host: str, chain: str) -> 
 def test_encrypted_packets_are_told_of_inside_and_outside(world: World) -> None:
     walk = world.ask("s1", "secret:80").trace
     text = walk.text(width=160)
-    assert "sealed as ESP" in text
-    assert "opened ESP" in text
+    assert "encrypted as ESP" in text
+    assert "decrypted ESP" in text
     assert "into VNI" in text
     assert not walk.drops
 

@@ -34,13 +34,13 @@ def test_each_subnet_is_an_interface_and_ipv6_joins_the_ipv4_before_it(
         ("10.0.0.1", "the prefix length is missing"),
         ("10.0.0.0/24", "is the address of the subnet itself"),
         ("10.0.0.255/24", "is the broadcast address of 10.0.0.0/24"),
-        ("127.0.0.1/8", "no address a host can have"),
-        ("224.0.0.1/24", "no address a host can have"),
-        ("ff02::1/64", "no address a host can have"),
-        ("::1/128", "no address a host can have"),
+        ("127.0.0.1/8", "not a valid host address"),
+        ("224.0.0.1/24", "not a valid host address"),
+        ("ff02::1/64", "not a valid host address"),
+        ("::1/128", "not a valid host address"),
         ("10.0.0.1/33", "invalid interface address"),
         ("10.0.0/24", "invalid IP address"),
-        ("10.0.0.1/0", "holds every address"),
+        ("10.0.0.1/0", "contains every address"),
     ],
 )
 def test_an_impossible_address_is_refused(text: str, message: str) -> None:

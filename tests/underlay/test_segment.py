@@ -126,7 +126,7 @@ def test_a_frame_larger_than_the_mtu_vanishes_with_a_reason() -> None:
     segment.clock.run()
     assert len(b.heard) == 1
     assert [event.reason for event in watcher.events] == [DropReason.MTU_EXCEEDED]
-    assert watcher.events[0].decision == "1401 bytes, the segment carries 1400"
+    assert watcher.events[0].decision == "1401 bytes, the MTU of the segment is 1400"
 
 
 def test_port_security_refuses_a_second_mac_of_a_station() -> None:

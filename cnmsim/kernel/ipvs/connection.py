@@ -26,7 +26,8 @@ _PURGE_AT_LEAST = 1024
 class IpvsConnection:
     """One balanced flow: client, virtual and real endpoint.
 
-    `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false until a reply passes this host; with direct routing and tunneling replies normally bypass it.
+    `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false
+    until a reply passes this host; with direct routing and tunneling replies normally bypass it.
     """
 
     protocol: int
@@ -96,10 +97,10 @@ class ConnectionTable:
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
         """Return the live connection of a destination's packet, or `None`."""
         while True:
-            found = self._replies.get(key)
-            if not found:
+            candidates = self._replies.get(key)
+            if not candidates:
                 return None
-            connection = self._live(found[-1])
+            connection = self._live(candidates[-1])
             if connection is not None:
                 return connection
 

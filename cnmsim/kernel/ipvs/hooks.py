@@ -112,7 +112,7 @@ class Hooks:
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
-        """Return the connection of a balanced request that is already addressed to its destination, as xt_ipvs does."""
+        """Return the connection of a request that is already addressed to its destination, as xt_ipvs does."""
         return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
 
     # --- connections ---------------------------------------------------------------------------------------------
@@ -181,10 +181,10 @@ class Hooks:
     def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
         """Report that a new connection from a client port goes to the destination of the previous one."""
         if self._namespace.clock.context is not None and connection.state in _OVER:
-            kept = endpoint_text(connection.real, connection.real_port)
+            endpoint = endpoint_text(connection.real, connection.real_port)
             self._namespace.report(
-                Step.NOTE, f"IPVS stays with {kept}, which had a connection from this port before", packet,
-                decision=f"{PREFIX}conn_reuse_mode = 0",
+                Step.NOTE, f"IPVS reuses {endpoint}, the destination of the previous connection from this port",
+                packet, decision=f"{PREFIX}conn_reuse_mode = 0",
             )  # fmt: skip
 
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:

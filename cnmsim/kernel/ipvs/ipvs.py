@@ -35,11 +35,13 @@ _SHARED = "destinations"
 class Ipvs:
     """The load balancer of one namespace.
 
-    `hooks` processes packets. `generation` changes whenever a service or a destination changes. The hooks are registered with netfilter from the first service until the last connection ends.
+    `hooks` processes packets. `generation` changes whenever a service or a destination changes. The hooks are
+    registered with netfilter from the first service until the last connection ends.
     """
 
     __slots__ = (
-        "_namespace", "_services", "_sysctls", "_sysctls_generation", "_timeouts", "_trash", "connections", "generation", "hooks",
+        "_namespace", "_services", "_sysctls", "_sysctls_generation", "_timeouts", "_trash", "connections",
+        "generation", "hooks",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -109,7 +111,10 @@ class Ipvs:
         return created
 
     def edit_service(self, service: Service, *, scheduler: str) -> None:
-        """Change the scheduler of a service. Raises `OSError`: ESRCH without the service, ENOENT for the scheduler."""
+        """Change the scheduler of a service.
+
+        Raises `OSError`: ESRCH without the service, ENOENT for the scheduler.
+        """
         self._known(service)
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
@@ -148,10 +153,10 @@ class Ipvs:
         else:
             raw = _address(address)
             key = (family_of(raw), 0, PROTOCOLS.get(protocol, 0), raw, port)
-        found = self.find(key)
-        if found is None:
+        service = self.find(key)
+        if service is None:
             raise OSError(errno.ESRCH, "No such process")
-        return found
+        return service
 
     def add_destination(
         self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
@@ -226,8 +231,8 @@ class Ipvs:
     @property
     def timeouts(self) -> tuple[int, int, int]:
         """The three timeouts of `set_timeouts`, in seconds."""
-        known = self._timeouts
-        return known[IpvsState.ESTABLISHED], known[IpvsState.FIN_WAIT], known[IpvsState.UDP]
+        timeouts = self._timeouts
+        return timeouts[IpvsState.ESTABLISHED], timeouts[IpvsState.FIN_WAIT], timeouts[IpvsState.UDP]
 
     def lifetime_s(self, state: IpvsState) -> int:
         """Return the timeout of a connection in a state, in seconds."""
@@ -257,11 +262,11 @@ class Ipvs:
             self.connections.purge()
         if not self._trash:
             return None
-        self._trash = [gone for gone in self._trash if gone.active or gone.inactive]
-        for gone in self._trash:
-            if gone.service.key == service.key and gone.address == address and gone.port == port:
-                self._trash.remove(gone)
-                return gone
+        self._trash = [removed for removed in self._trash if removed.active or removed.inactive]
+        for removed in self._trash:
+            if removed.service.key == service.key and removed.address == address and removed.port == port:
+                self._trash.remove(removed)
+                return removed
         return None
 
     def _forget_flows(self) -> None:
@@ -298,10 +303,10 @@ class Ipvs:
         return value
 
 
-def _address(given: str | Address) -> Address:
-    if isinstance(given, bytes):
-        return given
+def _address(address: str | Address) -> Address:
+    if isinstance(address, bytes):
+        return address
     try:
-        return parse_ip(given)
+        return parse_ip(address)
     except ValueError:
-        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol", given) from None
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol", address) from None

@@ -28,7 +28,7 @@ class Scheduler(ABC):
     def changed(self, destinations: list[Destination]) -> None:  # noqa: B027 - few schedulers care
         """Handle a destination that was added or has a new weight."""
 
-    def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:  # noqa: B027
+    def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:  # noqa: B027
         """Handle the removal of `gone`, which was at index `at` of the list."""
 
 
@@ -50,14 +50,17 @@ class RoundRobin(Scheduler):
                 return destination
         return None
 
-    def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:
+    def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:
         """Step back if the last chosen destination was removed, so that its successor is next."""
-        if self._last is gone:
+        if self._last is destination:
             self._last = destinations[at - 1] if at else None
 
 
 class WeightedRoundRobin(Scheduler):
-    """`wrr`: rounds in which a threshold falls from the highest weight in steps of the weights' greatest common divisor."""
+    """`wrr`: rounds in which a threshold falls from the highest weight in equal steps.
+
+    A step is the greatest common divisor of the weights.
+    """
 
     __slots__ = ("_bar", "_highest", "_last", "_step")
     name = "wrr"
@@ -88,7 +91,7 @@ class WeightedRoundRobin(Scheduler):
         self._last = None
         self._measure(destinations)
 
-    def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:  # noqa: ARG002
+    def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:  # noqa: ARG002
         """Start a new round, as after a change."""
         self.changed(destinations)
 

@@ -61,7 +61,9 @@ def endpoint_text(address: Address, port: int) -> str:
 class Destination:
     """A real server of one service.
 
-    `port` 0 keeps the port of the request. `weight` 0 excludes the server from new connections. `active` and `inactive` count its connections. `is_available` becomes false when it is removed while connections still refer to it.
+    `port` 0 keeps the port of the request. `weight` 0 excludes the server from new connections. `active` and
+    `inactive` count its connections. `is_available` becomes false when it is removed while connections still refer to
+    it.
     """
 
     address: Address
@@ -123,7 +125,7 @@ class Service:
         """The destinations in the order of the kernel and its schedulers: newest first."""
         if self._materialised is None:
             entries = [(*place, *terms) for place, terms in self._entries.items()]
-            self._materialised = [Destination(*each, self) for each in reversed(entries)]
+            self._materialised = [Destination(*fields, self) for fields in reversed(entries)]
             self._entries.clear()
         return self._materialised
 
@@ -167,12 +169,12 @@ class Service:
         if self._materialised is None:
             self._entries.pop((address, port))
             return None
-        gone = self.find(address, port)
-        assert gone is not None
-        at = self._materialised.index(gone)
+        destination = self.find(address, port)
+        assert destination is not None
+        at = self._materialised.index(destination)
         del self._materialised[at]
-        self.scheduler.removed(self._materialised, gone, at)
-        return gone
+        self.scheduler.removed(self._materialised, destination, at)
+        return destination
 
     def clear(self) -> list[Destination]:
         """Remove all destinations. Return those for which objects were created."""
@@ -182,7 +184,7 @@ class Service:
 
     def find(self, address: Address, port: int) -> Destination | None:
         """Return the destination with that address and port, or `None`."""
-        for each in self.destinations:
-            if each.address == address and each.port == port:
-                return each
+        for destination in self.destinations:
+            if destination.address == address and destination.port == port:
+                return destination
         return None

@@ -55,7 +55,8 @@ def address_text(address: Address, port: int) -> str:
 class Socket(ABC):
     """One communication endpoint. It is closed when its `owner`, the process that created it, ends.
 
-    `local` is the bound address, the wildcard if there is none. `v6only` restricts an IPv6 socket to IPv6 packets. `on_readable` is called with the socket when there may be something to receive.
+    `local` is the bound address, the wildcard if there is none. `v6only` restricts an IPv6 socket to IPv6 packets.
+    `on_readable` is called with the socket when there may be something to receive.
     """
 
     __slots__ = (
@@ -146,10 +147,10 @@ class Socket(ABC):
             raise
 
     def _parse_address(self, address: str | bytes, if_v6only: int = errno.ENETUNREACH) -> Address:
-        given = parse_ip(address) if isinstance(address, str) else address
-        if self.family == 4 and len(given) == 16:
+        parsed = parse_ip(address) if isinstance(address, str) else address
+        if self.family == 4 and len(parsed) == 16:
             raise os_error(errno.EAFNOSUPPORT)
-        plain = unmapped(given)
+        plain = unmapped(parsed)
         if self.family == 6 and len(plain) == 4 and self.v6only:
             raise os_error(if_v6only)
         return plain

@@ -15,7 +15,8 @@ class CongestionWindow:
     mss: int
     size: int = 0
     threshold: int = 1 << 30
-    #: SND.MAX at the last detected loss. Further losses below it belong to the same event (the `recover` variable of RFC 6582).
+    #: SND.MAX at the last detected loss. Further losses below it belong to the same event (the `recover` variable of
+    #: RFC 6582).
     recovery_end: int = -1
 
     def __attrs_post_init__(self) -> None:

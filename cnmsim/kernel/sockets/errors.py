@@ -51,7 +51,8 @@ def os_error(number: int) -> OSError:
 class IcmpErrorInfo:
     """An ICMP or ICMPv6 error that quotes a packet sent from this namespace.
 
-    `src`, `dst`, `sport` and `dport` are those of the quoted packet. `reporter` is the sender of the error, `info` its MTU field (0 if it has none), `quoted` the quotation from the transport header on, `packet` the error itself.
+    `src`, `dst`, `sport` and `dport` are those of the quoted packet. `reporter` is the sender of the error, `info`
+    its MTU field (0 if it has none), `quoted` the quotation from the transport header on, `packet` the error itself.
     """
 
     family: int

@@ -122,7 +122,10 @@ def _device_name(packet: Packet) -> str:
 
 
 def echo_ident(packet: Packet) -> int | None:
-    """Return the identifier of an echo reply, or of the echo request that an error quotes; `None` for other messages."""
+    """Return the identifier of an echo reply, or of the echo request that an error quotes.
+
+    Other messages have none (`None`).
+    """
     message = packet.payload
     if len(message) < 8:
         return None

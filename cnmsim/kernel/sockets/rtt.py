@@ -6,7 +6,8 @@ from attrs import define
 
 from cnmsim.kernel.clock import NS_PER_S
 
-#: The timeout before anything was measured, and the bounds of a measured one (TCP_TIMEOUT_INIT, TCP_RTO_MIN and TCP_RTO_MAX in
+#: The timeout before anything was measured, and the bounds of a measured one (TCP_TIMEOUT_INIT, TCP_RTO_MIN and
+#: TCP_RTO_MAX in
 #: include/net/tcp.h).
 INITIAL_RTO_NS = NS_PER_S
 MIN_RTO_NS = NS_PER_S // 5

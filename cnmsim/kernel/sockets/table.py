@@ -38,7 +38,8 @@ _FEW_DRAWS = 6
 class SocketInfo:
     """One line of `ss` or `netstat`.
 
-    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel. `is_dual` marks a socket bound to the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds of virtual time, retries.
+    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel. `is_dual` marks a socket bound to
+    the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds of virtual time, retries.
     """
 
     protocol: str
@@ -60,8 +61,8 @@ class SocketTable:
     """All sockets of a namespace. `udp_generation` changes whenever a datagram's receiver may change."""
 
     __slots__ = (
-        "_connections", "_draws", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
-        "tcp_ports", "udp_generation", "udp_ports",
+        "_connections", "_draws", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random",
+        "_secret", "_timestamp_offsets", "_udp", "_udp_connected", "tcp_ports", "udp_generation", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -214,7 +215,7 @@ class SocketTable:
         try:
             mtu = namespace.route_output(packet.src, packet.dst).mtu
         except OSError as error:
-            return self._drop(packet, DropReason.NO_ROUTE, f"no way back for the SYN/ACK: {error.strerror}")
+            return self._drop(packet, DropReason.NO_ROUTE, f"no route back for the SYN/ACK: {error.strerror}")
         connection = TcpConnection(
             namespace, packet.dst, segment.dport, packet.src, segment.sport, mtu=mtu, socket=listener,
             listener=listener,
@@ -225,9 +226,9 @@ class SocketTable:
     def _listener(self, packet: Packet) -> TcpSocket | None:
         dst, dport = packet.dst, packet.dport
         for address in (dst, IPV6_ANY if len(dst) == 16 else IPV4_ANY):
-            found = _best_for_device(self._listeners.get((address, dport), ()), packet)
-            if found is not None:
-                return found
+            listener = _best_for_device(self._listeners.get((address, dport), ()), packet)
+            if listener is not None:
+                return listener
         return None
 
     def _reject_tcp(self, packet: Packet, segment: TcpSegment) -> bool:
@@ -259,7 +260,7 @@ class SocketTable:
 
     def _deliver_icmp(self, packet: Packet) -> bool:
         taken_by = [socket.deliver(packet) for socket in tuple(self._icmp)]
-        return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket waits for it")
+        return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket receives it")
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Pass an ICMP error to the socket that sent the quoted packet."""
@@ -359,9 +360,11 @@ class SocketTable:
 
     def listeners(self) -> list[SocketInfo]:
         """List listening TCP sockets and unconnected UDP sockets, UDP first, by port and address."""
-        udp = {id(one): one for group in self._udp.values() for one in group}
-        tcp = {id(one): one for group in self._listeners.values() for one in group}
-        lines = [_info("udp", one, "UNCONN", one.pending_bytes, 0) for one in sorted(udp.values(), key=_binding)]
+        udp = {id(socket): socket for group in self._udp.values() for socket in group}
+        tcp = {id(socket): socket for group in self._listeners.values() for socket in group}
+        lines = [
+            _info("udp", socket, "UNCONN", socket.pending_bytes, 0) for socket in sorted(udp.values(), key=_binding)
+        ]
         for listener in sorted(tcp.values(), key=_binding):
             waiting, backlog = listener.accept_queue
             lines.append(_info("tcp", listener, "LISTEN", waiting, backlog))
@@ -370,10 +373,10 @@ class SocketTable:
     def connections(self) -> list[SocketInfo]:
         """List connected UDP sockets and TCP connections in the order of their creation."""
         lines = [
-            _info("udp", one, "ESTAB", one.pending_bytes, 0, one.remote, one.remote_port)
-            for one in self._udp_connected.values()
+            _info("udp", socket, "ESTAB", socket.pending_bytes, 0, socket.remote, socket.remote_port)
+            for socket in self._udp_connected.values()
         ]
-        lines.extend(_connection_info(one) for one in self._connections.values())
+        lines.extend(_connection_info(socket) for socket in self._connections.values())
         return lines
 
     def close_all(self) -> None:

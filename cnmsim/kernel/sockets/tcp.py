@@ -29,7 +29,9 @@ _SEND_BUFFER = 65536
 class TcpSocket(Socket):
     """A TCP socket: a listener after `listen`, connected after `connect` or when returned by `accept`.
 
-    `on_readable` is called with the socket when data, the end of the stream or an error can be received. `on_accept` is called with the socket of each new connection, which then bypasses `accept`. `no_delay` turns Nagle's algorithm off (TCP_NODELAY). `keepalive` holds the settings of `set_keepalive`, `None` if keepalives are off.
+    `on_readable` is called with the socket when data, the end of the stream or an error can be received. `on_accept`
+    is called with the socket of each new connection, which then bypasses `accept`. `no_delay` turns Nagle's algorithm
+    off (TCP_NODELAY). `keepalive` holds the settings of `set_keepalive`, `None` if keepalives are off.
     """
 
     __slots__ = (
@@ -229,7 +231,9 @@ class TcpSocket(Socket):
     ) -> None:
         """Turn keepalives on or off (SO_KEEPALIVE); accepted sockets inherit the setting from their listener.
 
-        `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` uses the namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) beyond 32,767 s or 127 probes.
+        `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` uses the
+        namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) beyond 32,767 s
+        or 127 probes.
         """
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:

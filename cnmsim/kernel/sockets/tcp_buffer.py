@@ -70,20 +70,20 @@ class ReceiveBuffer:
 
         A block is its first sequence number and the one after its last.
         """
-        found: list[tuple[int, int]] = []
+        blocks: list[tuple[int, int]] = []
         for start in sorted(self._out_of_order):
             end = start + len(self._out_of_order[start])
-            if found and start <= found[-1][1]:
-                found[-1] = found[-1][0], max(end, found[-1][1])
+            if blocks and start <= blocks[-1][1]:
+                blocks[-1] = blocks[-1][0], max(end, blocks[-1][1])
             else:
-                found.append((start, end))
-        return sorted(found, key=lambda block: not block[0] <= self._latest_out_of_order < block[1])
+                blocks.append((start, end))
+        return sorted(blocks, key=lambda block: not block[0] <= self._latest_out_of_order < block[1])
 
     def read(self, n: int) -> bytes:
         """Remove and return up to `n` in-order bytes."""
-        taken = bytes(self.unread[:n])
+        data = bytes(self.unread[:n])
         del self.unread[:n]
-        return taken
+        return data
 
     def advertise(self, mss: int, scale: int = 0) -> int:
         """Choose the window to advertise now, in units of 2^`scale` bytes.

@@ -33,7 +33,8 @@ _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, Tc
 class TcpConnection(TcpSender):
     """A connection from (`local`, `local_port`) to (`remote`, `remote_port`).
 
-    `socket` is the user's socket. It is `None` after the user closed it (an orphan), and while the connection is still in its listener's queues. `error` is the reason if the connection was not closed regularly.
+    `socket` is the user's socket. It is `None` after the user closed it (an orphan), and while the connection is
+    still in its listener's queues. `error` is the reason if the connection was not closed regularly.
     """
 
     __slots__ = ()
@@ -62,10 +63,10 @@ class TcpConnection(TcpSender):
 
     def read(self, n: int) -> bytes:
         """Return up to `n` bytes of in-order data, b"" if there are none."""
-        taken = self._receive_buffer.read(n)
-        if taken and self.state in RECEIVING and self._receive_buffer.should_send_window_update(self.mss):
+        data = self._receive_buffer.read(n)
+        if data and self.state in RECEIVING and self._receive_buffer.should_send_window_update(self.mss):
             self._send_ack()
-        return taken
+        return data
 
     @property
     def unread(self) -> int:
@@ -115,7 +116,7 @@ class TcpConnection(TcpSender):
     def receive(self, packet: Packet, segment: TcpSegment) -> None:
         """Process a segment of this connection."""
         if self.namespace.clock.context is not None:
-            what = f"TCP takes [{flag_text(segment.flags)}] with {len(segment.payload)} bytes"
+            what = f"TCP receives [{flag_text(segment.flags)}] with {len(segment.payload)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
         if self.state is _SYN_SENT:
             self._receive_in_syn_sent(packet, segment)
@@ -407,10 +408,10 @@ class TcpConnection(TcpSender):
             if error.info:
                 self._reduce_mss(error.info)
             return
-        found = icmp_errno(error.family, error.icmp_type, error.code)
-        if found is None:
+        mapping = icmp_errno(error.family, error.icmp_type, error.code)
+        if mapping is None:
             return
-        number, is_hard = found
+        number, is_hard = mapping
         if self.state is _SYN_SENT or (self.state is _SYN_RECEIVED and is_hard):
             self._end(number)
         else:
@@ -440,7 +441,7 @@ class TcpConnection(TcpSender):
         self._expire()
 
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
-        """Return True if this connection is in TIME-WAIT and a SYN's sequence number lies beyond all received data."""
+        """Return True in TIME-WAIT if a SYN's sequence number lies beyond all received data."""
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 
     def _drop(self, packet: Packet, reason: DropReason, decision: str) -> None:

@@ -55,7 +55,8 @@ class Keepalive:
 class KeepaliveTimer:
     """The keepalive timer of one connection.
 
-    `is_busy` returns True while data is unacknowledged or unsent, which the retransmission timer covers. `probe` sends one keepalive, `give_up` ends the connection.
+    `is_busy` returns True while data is unacknowledged or unsent, which the retransmission timer covers. `probe`
+    sends one keepalive, `give_up` ends the connection.
     """
 
     namespace: NetworkNamespace = field(repr=False)

@@ -43,56 +43,14 @@ class TcpSender(ABC):
     """State and output of one connection. `TcpConnection` adds the user's calls and segment input."""
 
     __slots__ = (
-        "_confirms_neighbour",
-        "_cwnd",
-        "_duplicate_acks",
-        "_fin_queued",
-        "_has_sack",
-        "_has_timestamps",
-        "_irs",
-        "_is_ack_pending",
-        "_iss",
-        "_keepalive",
-        "_next_invalid_ns",
-        "_persist_timer",
-        "_receive_buffer",
-        "_receive_scale",
-        "_recent_timestamp",
-        "_retransmit_timer",
-        "_retries",
-        "_rtt",
-        "_sacked",
-        "_send_base",
-        "_send_data",
-        "_send_scale",
-        "_snd_max",
-        "_snd_nxt",
-        "_snd_una",
-        "_snd_window",
-        "_snd_wl1",
-        "_snd_wl2",
-        "_soft_error",
-        "_timed_segment",
-        "_timestamp_base",
-        "_wait_timer",
-        "device_name",
-        "error",
-        "family",
-        "is_orphan",
-        "listener",
-        "local",
-        "local_port",
-        "mss",
-        "namespace",
-        "no_delay",
-        "on_change",
-        "remote",
-        "remote_port",
-        "reuse_address",
-        "socket",
-        "state",
-        "tos",
-        "ttl",
+        "_confirms_neighbour", "_cwnd", "_duplicate_acks", "_fin_queued", "_has_sack", "_has_timestamps",
+        "_irs", "_is_ack_pending", "_iss", "_keepalive", "_next_invalid_ns", "_persist_timer",
+        "_receive_buffer", "_receive_scale", "_recent_timestamp", "_retransmit_timer", "_retries", "_rtt",
+        "_sacked", "_send_base", "_send_data", "_send_scale", "_snd_max", "_snd_nxt", "_snd_una",
+        "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_timed_segment", "_timestamp_base",
+        "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port",
+        "mss", "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket",
+        "state", "tos", "ttl",
     )  # fmt: skip
 
     def __init__(
@@ -212,7 +170,10 @@ class TcpSender(ABC):
         return self._send_base + len(self._send_data)
 
     def _skip_sacked(self) -> int:
-        """Advance SND.NXT past selectively acknowledged data. Return the number of bytes up to the next such block."""
+        """Advance SND.NXT past selectively acknowledged data.
+
+        Return the number of bytes up to the next such block.
+        """
         for start, end in sorted(self._sacked):
             if start <= self._snd_nxt < end:
                 self._snd_nxt = end

@@ -92,7 +92,7 @@ class Xfrm:
 
         Raises `OSError`: EEXIST if it exists, ESRCH if there is none to update.
         """
-        old = next((one for one in self.states if one.identity == state.identity), None)
+        old = next((other for other in self.states if other.identity == state.identity), None)
         if update and old is None:
             raise OSError(errno.ESRCH, "No such process")
         if not update and old is not None:
@@ -129,7 +129,7 @@ class Xfrm:
 
         Raises `OSError(EEXIST)` if it exists and `update` is false.
         """
-        old = next((one for one in self.policies if one.identity == policy.identity), None)
+        old = next((other for other in self.policies if other.identity == policy.identity), None)
         if old is not None:
             if not update:
                 raise OSError(errno.EEXIST, "File exists")
@@ -185,7 +185,9 @@ class Xfrm:
         policy = self.policy_for("out", packet) if packet.protocol != Protocol.ESP else None
         if policy is None or policy.action != "allow":
             return ()
-        return tuple(state for one in policy.templates if (state := self._state_for(one, packet)) is not None)
+        return tuple(
+            state for template in policy.templates if (state := self._state_for(template, packet)) is not None
+        )
 
     def _state_for(self, template: Template, packet: Packet) -> XfrmState | None:
         """Return the newest state that matches a template, or `None` (xfrm_state_find)."""
@@ -260,7 +262,7 @@ class Xfrm:
             if len(data) > longest:
                 sealed.frag_max_size = longest
         if namespace.clock.context is not None:
-            what = f"sealed as ESP 0x{state.spi:08x} number {state.sequence_out}"
+            what = f"encrypted as ESP 0x{state.spi:08x}, sequence number {state.sequence_out}"
             namespace.report(Step.ENCAPSULATED, what, sealed, decision=_name(state))
         return sealed
 
@@ -275,9 +277,9 @@ class Xfrm:
         spi, sequence = header_of(message)
         state = next(
             (
-                one
-                for one in self.states
-                if one.spi == spi and one.dst == packet.dst and one.mark.matches(packet.mark)
+                candidate
+                for candidate in self.states
+                if candidate.spi == spi and candidate.dst == packet.dst and candidate.mark.matches(packet.mark)
             ),
             None,
         )
@@ -291,7 +293,7 @@ class Xfrm:
             return
         if state.is_replay(sequence):
             state.replay_failures += 1
-            what = f"number {sequence} came before, or too late"
+            what = f"sequence number {sequence} was received before, or is too old"
             self._drop(packet, "XfrmInStateSeqError", DropReason.SEQUENCE, what, decision=_name(state))
             return
         try:
@@ -313,7 +315,7 @@ class Xfrm:
         opened.mark = packet.mark
         opened.secpath = (*packet.secpath, state)
         if namespace.clock.context is not None:
-            what = f"opened ESP 0x{state.spi:08x} number {sequence}"
+            what = f"decrypted ESP 0x{state.spi:08x}, sequence number {sequence}"
             namespace.report(Step.DECAPSULATED, what, opened, decision=_name(state))
         namespace.ip.input(opened)
 

@@ -12,7 +12,7 @@ from cnmsim.kernel.packet import Protocol
 if TYPE_CHECKING:
     from cnmsim.kernel.skbuff import Packet
 
-_NAMES = {
+_NAMES: dict[int, int | str] = {
     Protocol.TCP: "tcp",
     Protocol.UDP: "udp",
     Protocol.ICMP: "icmp",
@@ -65,9 +65,7 @@ class Selector:
         """Format the selector as `ip xfrm` does."""
         words = [f"src {self.src} dst {self.dst}"]
         if self.protocol:
-            words.append(
-                f"proto {_NAMES.get(Protocol(self.protocol), self.protocol) if self.protocol in _NAMES else self.protocol}"
-            )
+            words.append(f"proto {_NAMES.get(self.protocol, self.protocol)}")
         words += [f"{name} {port}" for name, port in (("sport", self.sport), ("dport", self.dport)) if port]
         return " ".join(words) + " "
 

@@ -30,7 +30,10 @@ class Limits:
 class XfrmState:
     """An ESP state in transport mode, for packets from `src` to `dst`.
 
-    `key` is the AES key followed by 4 bytes of salt, `icv_bits` is 64, 96 or 128, `reqid` links the state to templates, `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check. `sequence_out` is the last number sent, `sequence_in` the highest received, `bitmap` marks which of the 32 numbers up to it were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without the `cryptography` package.
+    `key` is the AES key followed by 4 bytes of salt, `icv_bits` is 64, 96 or 128, `reqid` links the state to
+    templates, `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check.
+    `sequence_out` is the last number sent, `sequence_in` the highest received, `bitmap` marks which of the 32 numbers
+    up to it were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without the `cryptography` package.
     """
 
     src: Address
