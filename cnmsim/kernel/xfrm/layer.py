@@ -262,7 +262,7 @@ class Xfrm:
             if len(data) > longest:
                 sealed.frag_max_size = longest
         if namespace.clock.context is not None:
-            what = f"encrypted as ESP 0x{state.spi:08x}, sequence number {state.sequence_out}"
+            what = f"encrypted as ESP 0x{state.spi:08x}, number {state.sequence_out}"
             namespace.report(Step.ENCAPSULATED, what, sealed, decision=_name(state))
         return sealed
 
@@ -315,7 +315,7 @@ class Xfrm:
         opened.mark = packet.mark
         opened.secpath = (*packet.secpath, state)
         if namespace.clock.context is not None:
-            what = f"decrypted ESP 0x{state.spi:08x}, sequence number {sequence}"
+            what = f"decrypted ESP 0x{state.spi:08x}, number {sequence}"
             namespace.report(Step.DECAPSULATED, what, opened, decision=_name(state))
         namespace.ip.input(opened)
 

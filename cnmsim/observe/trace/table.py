@@ -69,7 +69,7 @@ _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
 _NFT_RULE = re.compile(r"nft (?P<table>\S+ \S+) (?:.* → )?(?P<chain>[^ :]+): (?P<rule>.*)")
 _DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
-_TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
+_TCP_WHAT = re.compile(r"TCP (sends|receives) \[[^]]*\](?: with \d+ bytes)?")
 
 
 def decided_by(hop: Hop) -> str:
