@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
@@ -14,13 +13,11 @@ from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.busybox.processes import SIGNALS, take_signal
-from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
-from cnmsim.userland.sh.redirect import Streams
+from cnmsim.userland.sh.interpreter import Builtin, ExitShell, LeaveLoop, ReturnFunction, Shell
+from cnmsim.userland.sh.state import Streams
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
-
-Builtin = Callable[[Shell, list[str], Streams], Awaitable[int]]
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

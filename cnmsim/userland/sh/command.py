@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT
 from cnmsim.userland.libc.getopt import UsageError, getopt
-from cnmsim.userland.sh.builtins import read_line
-from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell
+from cnmsim.userland.sh import interpreter
+from cnmsim.userland.sh.builtins import BUILTINS, read_line
+from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell, standard_streams
 from cnmsim.userland.sh.parser import parse
-from cnmsim.userland.sh.redirect import Streams
 from cnmsim.userland.sh.syntax import ShellSyntaxError
 
 if TYPE_CHECKING:
@@ -37,12 +36,12 @@ async def main(process: Process) -> int:
         if not operands:
             process.error("sh: -c requires an argument\n")
             return 2
-        shell = Shell(process, name=operands[1] if len(operands) > 1 else "sh", arguments=operands[2:])
+        shell = Shell(process, BUILTINS, name=operands[1] if len(operands) > 1 else "sh", arguments=operands[2:])
         _set_flags(shell, options.values)
         return await _finish(shell, operands[0])
     if operands and "s" not in options:
         return await run_script(process, operands[0], operands[1:])
-    shell = Shell(process, arguments=operands)
+    shell = Shell(process, BUILTINS, arguments=operands)
     _set_flags(shell, options.values)
     return await _interactive(shell, prompts="i" in options or "TERM" in process.env)
 
@@ -55,55 +54,16 @@ def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:
 
 async def run_script(process: Process, path: str, arguments: list[str]) -> int:
     """Run a script file as `sh PATH ARGUMENT…` does. Return its exit status."""
-    shell = Shell(process, name=path, arguments=arguments)
-    try:
-        source = process.files.read(shell.resolve(path)).decode(errors="surrogateescape")
-    except OSError as error:
-        process.error(f"sh: can't open '{path}': {strerror(error)}\n")
-        return 2
-    return await _by_lines(shell, source)
+    return await interpreter.run_script(process, BUILTINS, path, arguments)
 
 
 async def _finish(shell: Shell, source: str) -> int:
     try:
-        return await shell.run_text(source, _streams(shell))
+        return await shell.run_text(source, standard_streams(shell.process))
     except ExitShell as leaving:
         return leaving.status
     except LeaveLoop:
         return 0
-
-
-def _streams(shell: Shell) -> Streams:
-    process = shell.process
-    return Streams(process.stdin, process.stdout, process.stderr)
-
-
-async def _by_lines(shell: Shell, source: str) -> int:
-    """Run a script command by command: commands before a syntax error run, and messages contain the line number."""
-    lines = source.split("\n")
-    at = 0
-    while at < len(lines):
-        end = at + 1
-        while True:
-            text = "\n".join(lines[at:end])
-            shell.line_number = end
-            try:
-                program = parse(text)
-            except ShellSyntaxError as error:
-                if error.is_incomplete and end < len(lines):
-                    end += 1
-                    continue
-                shell.process.error(f"{shell.name}: line {end}: syntax error: {error}\n")
-                return 2
-            break
-        try:
-            await shell.run(program, _streams(shell))
-        except ExitShell as leaving:
-            return leaving.status
-        except LeaveLoop:
-            shell.status = 0
-        at = end
-    return shell.status
 
 
 async def _interactive(shell: Shell, *, prompts: bool) -> int:
@@ -142,7 +102,7 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
             continue
         text = ""
         try:
-            await shell.run(program, _streams(shell))
+            await shell.run(program, standard_streams(shell.process))
         except ExitShell as leaving:
             shell.status = leaving.status
             return shell.status

@@ -14,7 +14,7 @@ from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, Substitution,
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
-    from cnmsim.userland.sh.interpreter import Shell
+    from cnmsim.userland.sh.state import ShellState
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -32,7 +32,7 @@ class _Piece:
     breaks: bool = False
 
 
-async def expand_words(shell: Shell, words: tuple[Word, ...]) -> list[str]:
+async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
     """Expand the words of a command. Return the resulting fields."""
     fields: list[str] = []
     for word in words:
@@ -41,12 +41,12 @@ async def expand_words(shell: Shell, words: tuple[Word, ...]) -> list[str]:
     return fields
 
 
-async def expand_text(shell: Shell, word: Word) -> str:
+async def expand_text(shell: ShellState, word: Word) -> str:
     """Expand a word without field splitting, as in assignments and redirections."""
     return "".join(piece.text + (" " if piece.breaks else "") for piece in await _pieces(shell, word))
 
 
-async def expand_pattern(shell: Shell, word: Word) -> str:
+async def expand_pattern(shell: ShellState, word: Word) -> str:
     """Expand a word to a pattern in which quoted characters match only themselves."""
     return "".join(_escape(piece.text) if piece.is_quoted else piece.text for piece in await _pieces(shell, word))
 
@@ -64,7 +64,7 @@ def _escape(text: str) -> str:
     return _GLOB.sub(lambda match: f"[{match[0]}]", text)
 
 
-async def _pieces(shell: Shell, word: Word) -> list[_Piece]:
+async def _pieces(shell: ShellState, word: Word) -> list[_Piece]:
     pieces: list[_Piece] = []
     for number, part in enumerate(word):
         if isinstance(part, Text):
@@ -79,14 +79,14 @@ async def _pieces(shell: Shell, word: Word) -> list[_Piece]:
     return pieces
 
 
-async def _computed(shell: Shell, part: Part) -> str:
+async def _computed(shell: ShellState, part: Part) -> str:
     if isinstance(part, Substitution):
         return await shell.substitute(part.source)
     assert isinstance(part, Arithmetic)
     return str(evaluate(await expand_text(shell, part.expression), shell.variables))
 
 
-async def _parameter(shell: Shell, part: Parameter) -> list[_Piece]:
+async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
     if part.name in "@*" and part.operator == "":
         arguments = shell.arguments
         if part.name == "*" and part.is_quoted:
@@ -160,7 +160,7 @@ def _split(pieces: list[_Piece], separators: str) -> list[list[_Piece]]:
     return fields
 
 
-def _pathnames(shell: Shell, pieces: list[_Piece]) -> list[str]:
+def _pathnames(shell: ShellState, pieces: list[_Piece]) -> list[str]:
     text = "".join(piece.text for piece in pieces)
     if not any(not piece.is_quoted and _GLOB.search(piece.text) for piece in pieces):
         return [text]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -14,7 +14,8 @@ from cnmsim.userland.invocation import finish
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError
 from cnmsim.userland.sh.expand import ExpansionError, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse
-from cnmsim.userland.sh.redirect import Streams, redirected
+from cnmsim.userland.sh.redirect import redirected
+from cnmsim.userland.sh.state import ShellState, Streams
 from cnmsim.userland.sh.syntax import (
     AndOr,
     Case,
@@ -32,6 +33,9 @@ from cnmsim.userland.sh.syntax import (
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
+
+#: A command that the shell runs itself: it receives the shell, the words and the streams, and returns the exit status.
+Builtin = Callable[["Shell", list[str], Streams], Awaitable[int]]
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 # A loop that never waits would stop virtual time for ever. This many rounds at one instant are free; after that each
@@ -62,33 +66,26 @@ class LeaveLoop(Exception):
         self.levels, self.goes_on = levels, goes_on
 
 
-class Shell:
-    """The state of one shell: variables, functions, positional parameters, options and background jobs."""
+class Shell(ShellState):
+    """A shell that runs commands. `builtins` are the commands it runs itself, by name."""
 
-    def __init__(self, process: Process, *, name: str = "sh", arguments: list[str] | None = None) -> None:
-        self.process = process
-        self.name = name
-        self.arguments = arguments or []
-        self.variables = dict(process.env)
-        self.variables.setdefault("PWD", "/")
-        self.variables.setdefault("IFS", " \t\n")
-        self.exported = set(process.env) | {"PWD"}
-        self.functions: dict[str, Command] = {}
-        self.status = 0
-        self.is_errexit = self.is_nounset = self.is_xtrace = False
-        self.background: list[Process] = []
-        self.last_background = ""
-        #: Set by Ctrl-C at the terminal of an interactive shell; the running command is abandoned.
-        self.is_interrupted = False
-        self.line_number = 0
-        self.locals: list[dict[str, str | None]] = []
+    def __init__(
+        self,
+        process: Process,
+        builtins: Mapping[str, Builtin],
+        *,
+        name: str = "sh",
+        arguments: list[str] | None = None,
+    ) -> None:
+        super().__init__(process, name=name, arguments=arguments)
+        self.builtins = builtins
         self._conditions = 0
         self._substituted = 0
         self._rounds = (0, 0)
 
     def clone(self, process: Process) -> Shell:
         """Return a copy of this shell that runs as a subshell in `process`."""
-        twin = Shell(process, name=self.name, arguments=list(self.arguments))
+        twin = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
         twin.variables = dict(self.variables)
         twin.exported = set(self.exported)
         twin.functions = dict(self.functions)
@@ -97,40 +94,6 @@ class Shell:
         twin.last_background = self.last_background
         twin.line_number = self.line_number
         return twin
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of a command started now."""
-        return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
-
-    def parameter(self, name: str) -> str | None:
-        """Return a parameter's value, `None` if it is unset."""
-        if name.isdigit():
-            number = int(name)
-            if not number:
-                return self.name
-            return self.arguments[number - 1] if number <= len(self.arguments) else None
-        special = {
-            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid), "!": self.last_background,
-            "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
-        }  # fmt: skip
-        return special[name] if name in special else self.variables.get(name)
-
-    def resolve(self, path: str) -> str:
-        """Return a path as an absolute one."""
-        return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
-
-    def complain(self, streams: Streams, message: str) -> None:
-        """Print an error as ash does, with the line number if a script is running."""
-        place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
-        self.put(streams.stderr, f"{place}: {message}\n")
-
-    def put(self, pipe: Pipe, text: str | bytes) -> None:
-        """Write to a pipe. If its reader is closed, the shell is killed by SIGPIPE."""
-        try:
-            pipe.write(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
-        except BrokenPipeError:
-            self.process.kill(13)
 
     async def run_text(self, source: str, streams: Streams) -> int:
         """Parse and run commands. Return their exit status. A syntax error exits the shell with status 2."""
@@ -166,7 +129,7 @@ class Shell:
     def _subshell(self, node: Command | Sequence | AndOr, streams: Streams) -> Process:
         async def main(process: Process) -> int:
             shell = self.clone(process)
-            inner = Streams(process.stdin, process.stdout, process.stderr)
+            inner = standard_streams(process)
             try:
                 if isinstance(node, Sequence):
                     status = await shell.run(node, inner)
@@ -355,12 +318,10 @@ class Shell:
 
     async def call(self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None) -> int:
         """Run a command by its words: a function, a builtin or a program. Return its exit status."""
-        from cnmsim.userland.sh.builtins import BUILTINS
-
         name = words[0]
         if name in self.functions:
             return await self._function(name, words, streams)
-        builtin = BUILTINS.get(name)
+        builtin = self.builtins.get(name)
         if builtin is not None:
             if assigned:
                 self.variables.update(assigned)
@@ -402,7 +363,7 @@ class Shell:
             return programs[posixpath.basename(path)]
         files = self.process.files
         if files.exists(path) and not files.is_dir(path) and files.file(path).mode & 0o111:
-            return _script
+            return _script_program(self.builtins)
         return None
 
     async def _function(self, name: str, words: list[str], streams: Streams) -> int:
@@ -421,10 +382,55 @@ class Shell:
                     self.variables[variable] = value
 
 
-async def _script(process: Process) -> int:
-    from cnmsim.userland.sh.command import run_script
+def _script_program(builtins: Mapping[str, Builtin]) -> Program:
+    async def main(process: Process) -> int:
+        return await run_script(process, builtins, process.argv[0], process.argv[1:])
 
-    return await run_script(process, process.argv[0], process.argv[1:])
+    return main
+
+
+async def run_script(process: Process, builtins: Mapping[str, Builtin], path: str, arguments: list[str]) -> int:
+    """Run a script file as `sh PATH ARGUMENT…` does. Return its exit status."""
+    shell = Shell(process, builtins, name=path, arguments=arguments)
+    try:
+        source = process.files.read(shell.resolve(path)).decode(errors="surrogateescape")
+    except OSError as error:
+        process.error(f"sh: can't open '{path}': {strerror(error)}\n")
+        return 2
+    return await _run_by_lines(shell, source)
+
+
+async def _run_by_lines(shell: Shell, source: str) -> int:
+    """Run a script command by command: commands before a syntax error run, and messages contain the line number."""
+    lines = source.split("\n")
+    at = 0
+    while at < len(lines):
+        end = at + 1
+        while True:
+            text = "\n".join(lines[at:end])
+            shell.line_number = end
+            try:
+                program = parse(text)
+            except ShellSyntaxError as error:
+                if error.is_incomplete and end < len(lines):
+                    end += 1
+                    continue
+                shell.process.error(f"{shell.name}: line {end}: syntax error: {error}\n")
+                return 2
+            break
+        try:
+            await shell.run(program, standard_streams(shell.process))
+        except ExitShell as leaving:
+            return leaving.status
+        except LeaveLoop:
+            shell.status = 0
+        at = end
+    return shell.status
+
+
+def standard_streams(process: Process) -> Streams:
+    """Return the streams of a process."""
+    return Streams(process.stdin, process.stdout, process.stderr)
 
 
 def _continues_loop(leaving: LeaveLoop) -> bool:

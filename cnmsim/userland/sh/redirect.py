@@ -1,29 +1,19 @@
-"""The standard streams of commands, and redirections (POSIX XCU §2.7)."""
+"""Redirections of a command's standard streams (POSIX XCU §2.7)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.sh.expand import expand_text
+from cnmsim.userland.sh.state import Streams
 from cnmsim.userland.sh.syntax import Redirection
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.files import FileSystem
-    from cnmsim.userland.sh.interpreter import Shell
-
-
-@frozen
-class Streams:
-    """The standard streams of a command."""
-
-    stdin: Pipe
-    stdout: Pipe
-    stderr: Pipe
+    from cnmsim.userland.sh.state import ShellState
 
 
 class _FileSink(Pipe):
@@ -46,7 +36,7 @@ class _NullSink(Pipe):
         """Discard the data."""
 
 
-async def redirected(shell: Shell, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
+async def redirected(shell: ShellState, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
     """Apply redirections to the streams of a command. Print the error and return `None` if one fails."""
     table = {0: streams.stdin, 1: streams.stdout, 2: streams.stderr}
     for redirection in redirections:
@@ -62,7 +52,7 @@ async def redirected(shell: Shell, redirections: tuple[Redirection, ...], stream
     return Streams(table[0], table[1], table[2])
 
 
-def _open(shell: Shell, redirection: Redirection, text: str, table: dict[int, Pipe]) -> Pipe:
+def _open(shell: ShellState, redirection: Redirection, text: str, table: dict[int, Pipe]) -> Pipe:
     clock, files = shell.process.clock, shell.process.files
     if redirection.op in (">&", "<&"):
         if text == "-":

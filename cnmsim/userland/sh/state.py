@@ -1,0 +1,84 @@
+"""The state of a shell, as expansion and redirection need it, and the standard streams of commands."""
+
+from __future__ import annotations
+
+import posixpath
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.files import Pipe
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.userland.sh.syntax import Command
+
+
+@frozen
+class Streams:
+    """The standard streams of a command."""
+
+    stdin: Pipe
+    stdout: Pipe
+    stderr: Pipe
+
+
+class ShellState(ABC):
+    """The state of one shell: variables, functions, positional parameters, options and background jobs."""
+
+    def __init__(self, process: Process, *, name: str, arguments: list[str] | None) -> None:
+        self.process = process
+        self.name = name
+        self.arguments = arguments or []
+        self.variables = dict(process.env)
+        self.variables.setdefault("PWD", "/")
+        self.variables.setdefault("IFS", " \t\n")
+        self.exported = set(process.env) | {"PWD"}
+        self.functions: dict[str, Command] = {}
+        self.status = 0
+        self.is_errexit = self.is_nounset = self.is_xtrace = False
+        self.background: list[Process] = []
+        self.last_background = ""
+        #: Set by Ctrl-C at the terminal of an interactive shell; the running command is abandoned.
+        self.is_interrupted = False
+        self.line_number = 0
+        self.locals: list[dict[str, str | None]] = []
+
+    @abstractmethod
+    async def substitute(self, source: str) -> str:
+        """Run `$(source)` in a subshell. Return its output without trailing newlines."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a command started now."""
+        return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
+
+    def parameter(self, name: str) -> str | None:
+        """Return a parameter's value, `None` if it is unset."""
+        if name.isdigit():
+            number = int(name)
+            if not number:
+                return self.name
+            return self.arguments[number - 1] if number <= len(self.arguments) else None
+        special = {
+            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid), "!": self.last_background,
+            "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
+        }  # fmt: skip
+        return special[name] if name in special else self.variables.get(name)
+
+    def resolve(self, path: str) -> str:
+        """Return a path as an absolute one."""
+        return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
+
+    def complain(self, streams: Streams, message: str) -> None:
+        """Print an error as ash does, with the line number if a script is running."""
+        place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
+        self.put(streams.stderr, f"{place}: {message}\n")
+
+    def put(self, pipe: Pipe, text: str | bytes) -> None:
+        """Write to a pipe. If its reader is closed, the shell is killed by SIGPIPE."""
+        try:
+            pipe.write(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
+        except BrokenPipeError:
+            self.process.kill(13)
