@@ -29,8 +29,11 @@ WAITING = [
     ("container", "traceroute -n -m 2 -q 2 -w 1 10.0.0.9", 4),
     ("container", "traceroute -n -I -m 1 -q 1 -w 1.1 10.0.0.9", 1.1),
     ("container", "nslookup name.test 10.0.0.9", 5),
+    ("container", "nslookup -timeout=4 -retry=3 name.test 10.0.0.9", 4),
     ("host", "nslookup name.test 10.0.0.9", 15),
+    ("host", "nslookup -timeout=1 -retry=2 name.test 10.0.0.9", 2),
     ("host", "host name.test 10.0.0.9", 10),
+    ("host", "host -W 1 -R 2 name.test 10.0.0.9", 3),
     ("host", "dig @10.0.0.9 +time=1 +tries=3 name.test", 3),
     ("host", "dig @10.0.0.9 +tcp +time=2 +tries=1 name.test", 2),
     ("container", "getent hosts name.test", 4),
@@ -46,6 +49,7 @@ WAITING = [
     ("container", "sleep 1.1", 1.1),
     ("container", "timeout 2.3 sleep 100", 2.3),
     ("container", "read -t 1.7 line", 1.7),
+    ("container", "timeout -s WINCH -k 1.3 2 sleep 100", 3.3),
 ]  # fmt: skip
 
 

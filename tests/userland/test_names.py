@@ -158,3 +158,8 @@ def test_dig_over_tcp_is_refused_where_nobody_listens(world):
         9,
         ";; Connection to 10.0.0.2#5353(10.0.0.2) for x failed: connection refused.\n;; no servers could be reached\n",
     )
+
+
+def test_host_queries_the_type_it_is_given(world):
+    result = world.host("host -t a -W 2 www.example.com 10.0.0.2")
+    assert (result.status, result.out) == (0, "www.example.com has address 203.0.113.10\n")

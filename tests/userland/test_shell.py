@@ -43,6 +43,8 @@ CASES = [
     ('a=1 env | grep ^a=; echo "[$a]"', 0, "a=1\n[]\n"),
     ("export k=v; printenv k", 0, "v\n"),
     ("echo 'a b' c | while read x y; do echo \"$y|$x\"; done", 0, "b c|a\n"),
+    ("echo abcdef | { read -n 2 x; read y; echo $x $y; }", 0, "ab cdef\n"),
+    ("read -t 0 x; echo $?; echo y | read -t 1 x && echo $?; read -t none x; echo $?", 0, "0\n0\n2\n"),
     ("printf '%s-%03d\\n' a 1 b 22", 0, "a-001\nb-022\n"),
     ("cd /; echo et* '*' \"*\"", 0, "etc * *\n"),
     ("set -e; false; echo never", 1, ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
+from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import draw_query_id, literal_address, read_config, reverse_name
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ TITLES = {
 
 
 async def nslookup(process: Process) -> int:
-    """Run bind's `nslookup [-type=TYPE] NAME [SERVER]`."""
+    """Run bind's `nslookup [-type=TYPE] [-timeout=SECS] [-retry=TRIES] NAME [SERVER]`."""
     import dns.exception
     import dns.flags
     import dns.message
     import dns.rcode
 
     kinds, operands, port = ["A", "AAAA"], [], 53
+    timeout_s, tries = 5, 3
     for argument in process.argv[1:]:
         if not argument.startswith("-"):
             operands.append(argument)
@@ -36,6 +38,10 @@ async def nslookup(process: Process) -> int:
             kinds = [value.upper()]
         elif name == "port" and value.isdigit():
             port = int(value)
+        elif name in ("timeout", "ti") and value.isdigit():
+            timeout_s = int(value)
+        elif name in ("retry", "ret") and value.isdigit():
+            tries = int(value)
     if not operands:
         process.error("nslookup: usage: nslookup [-opt ...] host [server]\n")
         return 1
@@ -46,7 +52,7 @@ async def nslookup(process: Process) -> int:
     if servers is None:
         process.write(f"nslookup: couldn't get address for '{server}': not found\n")
         return 1
-    client = Client(process, port)
+    client = Client(process, port, timeout_s, tries)
     address = literal_address(host)
     is_reverse = address is not None
     names = config.candidates(host)
@@ -107,27 +113,38 @@ def record_line(name: str, kind: str, value: str) -> str:
 
 
 async def host(process: Process) -> int:
-    """Run bind's `host NAME [SERVER]`."""
+    """Run bind's `host [-46] [-t TYPE] [-W SECS] [-R RETRIES] [-p PORT] NAME [SERVER]`."""
     import dns.exception
     import dns.message
     import dns.rcode
 
-    operands = [argument for argument in process.argv[1:] if not argument.startswith("-")]
+    try:
+        options = getopt(process.argv[1:], "46dvwrt:W:R:p:c:")
+        timeout_s, tries, port = (
+            options.number("W", 5),
+            options.number("R", 1) + 1,
+            options.number("p", 53, high=65535),
+        )
+    except UsageError:
+        options = Options()
+    operands = options.operands
     if not operands:
         process.error(
             "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] [-W time] [-R number] hostname [server]\n"
         )
         return 1
     name = operands[0]
-    servers = await resolve_servers(process, operands[1] if len(operands) > 1 else "")
+    servers = await resolve_servers(process, operands[1] if len(operands) > 1 else "", options.family)
     if servers is None:
         process.write(f"host: couldn't get address for '{operands[1]}': not found\n")
         return 1
-    client = Client(process, tries=2)
+    client = Client(process, port, timeout_s, max(2, tries))
     address = literal_address(name)
     query_name, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
     if address is not None:
         query_name, kinds = reverse_name(address), ["PTR"]
+    if "t" in options:
+        kinds = [(options.get("t") or "").upper()]
     for kind in kinds:
         try:
             response = await client.query_servers(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define
 
 from cnmsim.kernel.address import family_of, parse_ip
 from cnmsim.kernel.errno_text import strerror
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 _SYNOPSIS = "[-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER]\n\nQuery DNS about HOST\n\nQUERY_TYPE: soa,ns,a,aaaa,cname,mx,txt,ptr,srv,any"
 _TYPES = ("soa", "ns", "a", "aaaa", "cname", "mx", "txt", "ptr", "srv", "any")
-_TIMEOUT_S = 5.0
-_RETRY_S = 2.5
+_TIMEOUT_S, _TRIES = 5, 2
 _SERVFAIL_RETRIES = 2
 
 
@@ -55,14 +54,13 @@ class _Server:
     address: Address
     port: int = 53
     replies: int = 0
-    failures: list[str] = field(factory=list)
 
     def __str__(self) -> str:
         return f"{bracketed(self.address)}:{self.port}"
 
 
 async def main(process: Process) -> int:
-    """Run `nslookup [-type=TYPE]… [-debug] HOST [SERVER]`."""
+    """Run `nslookup [-type=TYPE]… [-debug] [-timeout=SECS] [-retry=TRIES] HOST [SERVER]`."""
     import dns.exception
 
     try:
@@ -74,6 +72,13 @@ async def main(process: Process) -> int:
         )
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
+    try:
+        timeout_s, tries = (
+            options.number("timeout", _TIMEOUT_S, low=1),
+            options.number("retry", _TRIES, low=1, high=100),
+        )
+    except UsageError as error:
+        return complain(process, str(error))
     types = [kind.lower() for kind in options.every("type")]
     for kind in types:
         if kind not in _TYPES:
@@ -91,7 +96,7 @@ async def main(process: Process) -> int:
         return 1
     for server in servers:
         try:
-            await _query_server(process, server, queries)
+            await _query_server(process, server, queries, timeout_s, timeout_s / tries)
         except OSError as error:
             return complain(process, connect_error_text(server.address, error))
         if server.replies:
@@ -127,8 +132,10 @@ async def _servers(process: Process, names: list[str], port: str | None) -> list
     return [_Server(name, address, number)]
 
 
-async def _query_server(process: Process, server: _Server, queries: list[_Query]) -> None:
-    """Send every query to a server, again after 2.5 s, until all are answered or 5 s have passed.
+async def _query_server(
+    process: Process, server: _Server, queries: list[_Query], timeout_s: float, interval_s: float
+) -> None:
+    """Send every query to a server, again after each interval, until all are answered or the time is over.
 
     Raises `OSError` if there is no route to the server.
     """
@@ -136,12 +143,12 @@ async def _query_server(process: Process, server: _Server, queries: list[_Query]
     socket.connect((server.address, server.port))
     clock = process.clock
     started_ns = next_send_ns = clock.now_ns
-    until_ns = deadline_ns(clock, _TIMEOUT_S)
+    until_ns = deadline_ns(clock, timeout_s)
     retries = _SERVFAIL_RETRIES * len(queries)
     try:
         while any(query.answer is None for query in queries) and clock.now_ns < until_ns:
             if clock.now_ns >= next_send_ns:
-                next_send_ns = deadline_ns(clock, _RETRY_S)
+                next_send_ns = deadline_ns(clock, interval_s)
                 for query in queries:
                     if query.answer is None and not _send(process, socket, server, query):
                         return

@@ -159,15 +159,15 @@ async def killall(process: Process) -> int:
 
 
 async def timeout(process: Process) -> int:
-    """Run `timeout [-s SIGNAL] SECONDS PROGRAM ARGUMENT…`.
+    """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The exit status is 143 if the time ran out, as in busybox.
+    The exit status is 143 if the time ran out, as in busybox. `-k` kills a program that does not end after the signal.
     """
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
         if len(options.operands) < 2:
             return show_usage(process, "[-s SIG] [-k KILL_SECS] SECS PROG ARGS")
-        seconds = duration(options.operands[0])
+        seconds, kill_after_s = duration(options.operands[0]), duration(options.get("k") or "0")
     except UsageError as error:
         return show_usage(process, "[-s SIG] [-k KILL_SECS] SECS PROG ARGS", str(error))
     argv = options.operands[1:]
@@ -180,7 +180,13 @@ async def timeout(process: Process) -> int:
         return await wait_for(process.clock, child.exited, seconds)
     except TimeoutError:
         child.kill(signal_number(options.get("s") or "TERM") or 15)
-        return 143
+    if kill_after_s:
+        try:
+            return await wait_for(process.clock, child.exited, kill_after_s)
+        except TimeoutError:
+            child.kill(9)
+            return 137
+    return 143
 
 
 async def busybox(process: Process) -> int:

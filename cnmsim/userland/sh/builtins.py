@@ -168,21 +168,22 @@ async def _leave(shell: Shell, words: list[str], streams: Streams) -> int:
     raise LeaveLoop(max(1, _number(words, 1)), goes_on=words[0] == "continue")
 
 
-async def read_line(pipe: Pipe) -> bytes:
-    """Read one line with its newline and nothing beyond it; less at the end of input."""
+async def read_line(pipe: Pipe, most: int | None = None) -> bytes:
+    """Read one line with its newline and nothing beyond it; less at the end of input, or after `most` bytes."""
     line = b""
     while True:
-        waiting = pipe.getvalue()
+        waiting = pipe.getvalue() if most is None else pipe.getvalue()[: most - len(line)]
         end = waiting.find(b"\n")
         chunk = await pipe.read(end + 1 if end >= 0 else max(1, len(waiting)))
         line += chunk
-        if not chunk or line.endswith(b"\n"):
+        if not chunk or line.endswith(b"\n") or len(line) == most:
             return line
 
 
 async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
     names = [word for word in words[1:] if word != "-r"]
     timeout_s: float | None = None
+    most: int | None = None
     while names[:1] and names[0].startswith("-"):
         option = names.pop(0)
         if option in ("-p", "-t", "-n") and names:
@@ -194,23 +195,29 @@ async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
                     shell.complain(streams, "read: invalid timeout")
                     return 2
                 timeout_s = float(argument)
+            else:
+                if not argument.isdecimal():
+                    shell.complain(streams, "read: invalid count")
+                    return 2
+                most = int(argument) or None
     if timeout_s == 0:  # `-t 0` only tests for input (busybox libbb, shell_builtin_read)
         return int(not streams.stdin.getvalue() and not streams.stdin.is_closed)
-    reading = read_line(streams.stdin)
+    reading = read_line(streams.stdin, most)
     try:
         line = await (reading if timeout_s is None else wait_for(shell.process.clock, reading, timeout_s))
     except TimeoutError:
         return 1
     text = line.decode(errors="surrogateescape").rstrip("\n")
+    is_whole = line.endswith(b"\n") or len(line) == most
     separators = shell.variables.get("IFS", " \t\n")
     if not names:
         shell.variables["REPLY"] = text
-        return 0 if line.endswith(b"\n") else 1
+        return 0 if is_whole else 1
     text = text.strip(" \t")
     parts = re.split(f"[{re.escape(separators)}]+", text, maxsplit=len(names) - 1) if separators else [text]
     for number, name in enumerate(names):
         shell.variables[name] = parts[number] if number < len(parts) else ""
-    return 0 if line.endswith(b"\n") else 1
+    return 0 if is_whole else 1
 
 
 async def _eval(shell: Shell, words: list[str], streams: Streams) -> int:
