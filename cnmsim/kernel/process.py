@@ -138,7 +138,7 @@ class Process:
             self._inherited_sockets = tuple(self.sockets)
             self.task(self._main(program))
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Restart the program from its beginning in the same process, without its threads, in the copy of a machine.
 
         Inherited sockets and sockets served by callbacks are kept; the others are closed without sending anything.

@@ -43,7 +43,7 @@ class Wiring(Protocol):
 
 
 @define(eq=False)
-class Deafness:
+class OneWayLoss:
     """What hosts do not hear of each other: `shares[sender, receiver]` of the frames between the two is lost."""
 
     random: Random = field(repr=False)
@@ -83,10 +83,10 @@ class Faults:
     lab: Wiring = field(repr=False)
     random: Random = field(repr=False)
     _pulled: dict[HostInterface, tuple[str, Segment, Attachment]] = field(factory=dict, init=False, repr=False)
-    _deafness: Deafness = field(init=False, repr=False)
+    _losses: OneWayLoss = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._deafness = Deafness(self.random)
+        self._losses = OneWayLoss(self.random)
 
     def cut(self, *ends: str) -> None:
         """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
@@ -113,7 +113,7 @@ class Faults:
             others = [name for other in sides[:number] + sides[number + 1 :] for name in other]
             for sender in side:
                 for receiver in others:
-                    self._deafness.shares[sender, receiver] = 1.0
+                    self._losses.shares[sender, receiver] = 1.0
         self._spread()
 
     def lose(self, sender: str, receiver: str, share: float) -> None:
@@ -122,7 +122,7 @@ class Faults:
         self._host(receiver)
         if not 0 <= share <= 1 or sender == receiver:
             raise InvalidParameter(f"from {sender} to {receiver}: a share from 0 to 1 is lost, between two hosts")
-        self._deafness.shares[sender, receiver] = share
+        self._losses.shares[sender, receiver] = share
         self._spread()
 
     def heal(self, *names: str) -> None:
@@ -133,7 +133,7 @@ class Faults:
             if not names or name in names:
                 del self._pulled[interface]
                 segment.plug_again(attachment)
-        shares = self._deafness.shares
+        shares = self._losses.shares
         for pair in list(shares):
             if not names or set(pair) & set(names):
                 del shares[pair]
@@ -142,25 +142,25 @@ class Faults:
     def describe(self) -> list[str]:
         """List the faults that are set, one sentence each."""
         found = [f"{name}:{interface.name} is unplugged" for interface, (name, _, _) in self._pulled.items()]
-        shares = sorted((pair, share) for pair, share in self._deafness.shares.items() if share)
+        shares = sorted((pair, share) for pair, share in self._losses.shares.items() if share)
         return found + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
 
     # ---- who is who
 
     def _spread(self) -> None:
         """Tell the segments, and note who is who: addresses may have changed since."""
-        deafness = self._deafness
-        has_any = any(deafness.shares.values())
-        deafness.sender_of.clear()
-        deafness.receiver_of.clear()
+        losses = self._losses
+        has_any = any(losses.shares.values())
+        losses.sender_of.clear()
+        losses.receiver_of.clear()
         for name, host in self.lab.hosts.items() if has_any else ():
             for interface in host.interfaces:
-                deafness.receiver_of[interface] = name
-                deafness.sender_of[interface.mac] = name
+                losses.receiver_of[interface] = name
+                losses.sender_of[interface.mac] = name
                 for address in interface.addresses:
-                    deafness.sender_of[address.address] = name
+                    losses.sender_of[address.address] = name
         for segment in self.lab.segments.values():
-            segment.loses = deafness.loses if has_any else None
+            segment.loses = losses.loses if has_any else None
 
     def _host(self, name: str) -> Host:
         found = self.lab.hosts.get(name)

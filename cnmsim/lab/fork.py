@@ -46,7 +46,7 @@ def fork_lab(lab: Lab) -> Lab:
     machines = [host.machine for host in made.hosts.values()]
     for machine in machines:
         _stop_capturing(machine)
-    paused = [process for machine in machines for process in _begin_again(machine)]
+    paused = [process for machine in machines for process in _restart_programs(machine)]
     made.clock.run_ready()
     for process in paused:
         process.pause()
@@ -75,14 +75,14 @@ def _has_swarm(lab: Lab) -> bool:
 def _unsettled(lab: Lab) -> str:
     if not _has_swarm(lab):
         return ""
-    from cnmsim.lab.settling import Settling
+    from cnmsim.lab.quiescence import QuiescenceChecker
 
-    return Settling(may_retry=True).what_is_left(_engines(lab))
+    return QuiescenceChecker(may_retry=True).pending_work(_engines(lab))
 
 
 def _reconnect(lab: Lab) -> None:
     """Have the nodes of swarms call each other again, and wait until all is as it was."""
-    from cnmsim.lab.settling import Settling
+    from cnmsim.lab.quiescence import QuiescenceChecker
     from cnmsim.libnetwork.networkdb.store import store_of
 
     for database in store_of(lab.clock).databases:
@@ -92,12 +92,12 @@ def _reconnect(lab: Lab) -> None:
     for node in nodes:
         node.restart_after_fork()
     lab.run(_RECONNECT_S)
-    settling = Settling(may_retry=True)
+    checker = QuiescenceChecker(may_retry=True)
     for _ in range(_RECONNECT_TRIES):
-        if settling.is_over(_engines(lab)):
+        if checker.is_quiescent(_engines(lab)):
             return
         lab.run(0.1)
-    raise Unavailable(f"the swarm of a copy does not come to rest: {settling.what_is_left(_engines(lab))}")
+    raise Unavailable(f"the swarm of a copy does not come to rest: {checker.pending_work(_engines(lab))}")
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:
@@ -135,7 +135,7 @@ def _stop_capturing(machine: Machine) -> None:
             device.taps = ()
 
 
-def _begin_again(machine: Machine) -> list[Process]:
+def _restart_programs(machine: Machine) -> list[Process]:
     """Let every program begin again, and give the processes that are to be paused then.
 
     What another program started is left out if that one runs: it will start it again.
@@ -147,7 +147,7 @@ def _begin_again(machine: Machine) -> list[Process]:
             process.close_silently()
     paused = [process for process in again if process.is_paused]
     for process in again:
-        process.begin_again()
+        process.restart_after_fork()
     return paused
 
 

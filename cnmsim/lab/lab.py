@@ -284,13 +284,13 @@ class Lab:
         self.run(seconds)
         if not any(engine.controller.cluster is not None for engine in self._engines()):
             return self.clock.now - begun_s
-        from cnmsim.lab.settling import Settling
+        from cnmsim.lab.quiescence import QuiescenceChecker
 
-        settling = Settling()
+        checker = QuiescenceChecker()
         with collecting_seldom():
-            while not settling.is_over(self._engines()):
+            while not checker.is_quiescent(self._engines()):
                 if self.clock.now - begun_s >= limit_s:
-                    raise TimeoutError(f"not settled after {limit_s:g} s: {settling.what_is_left(self._engines())}")
+                    raise TimeoutError(f"not settled after {limit_s:g} s: {checker.pending_work(self._engines())}")
                 self.run(0.1)
         return self.clock.now - begun_s
 
@@ -531,7 +531,7 @@ class Lab:
         expects to exist, as a plain `docker network create` does. Raises `FileError` for a wrong file and, naming the line,
         for what the engine refuses.
         """
-        from cnmsim.lab.compose.world import compose_lab
+        from cnmsim.lab.compose.default_topology import compose_lab
 
         return compose_lab(
             files, project, env, profiles,

@@ -218,9 +218,9 @@ class _Reader:
         try:
             lab.add_host(name, *options["addresses"], **taken)
         except CnmsimError as error:
-            raise self._error(self._blame(name, options, error), error) from None
+            raise self._error(self._error_keys(name, options, error), error) from None
 
-    def _blame(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
+    def _error_keys(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
         """Find the key an error is about, by the value or the key it names."""
         text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):

@@ -274,7 +274,7 @@ services:
   client: {image: alpine, command: sleep 1d}
 """,
     )
-    assert project_of(lab).stand_ins == {"api": ("service", "api", "3000"), "cache": ("service", "cache", "6379")}
+    assert project_of(lab).placeholders == {"api": ("service", "api", "3000"), "cache": ("service", "cache", "6379")}
     assert list(lab.hosts) == ["router", "internet", "client-host", "docker"]
     assert lab.trace("client", "api:3000").is_reachable
     assert lab.trace("client", "cache:6379").is_reachable

@@ -36,7 +36,7 @@ class StackDescription:
     """What a stack is to be: the bodies the API takes, services, networks, secrets and configs by name.
 
     Services refer to secrets and configs by name. `external_networks` have to be there already, `notices` are what was ignored,
-    `stand_ins` the commands that stand in for programs that are not simulated, by service. `blame` makes the error that the engine
+    `placeholders` the commands that stand in for programs that are not simulated, by service. `located_error` makes the error that the engine
     refused what a file says: it takes "service", "network", "secret" or "config", its name, the whole message and the engine's.
     """
 
@@ -45,9 +45,9 @@ class StackDescription:
     external_networks: Sequence[str]
     secrets: Sequence[Body]
     configs: Sequence[Body]
-    blame: Callable[[str, str, str, str], Exception] = field(repr=False)
+    located_error: Callable[[str, str, str, str], Exception] = field(repr=False)
     notices: tuple[str, ...] = ()
-    stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
 
 #: Reads the files of the stack of that name, with the variables that `${…}` may stand for and the folder that content is seen from.
@@ -56,12 +56,12 @@ StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackD
 
 @frozen
 class Stack:
-    """A stack of the swarm. `notices` and `stand_ins` are those of the deployment that gave it."""
+    """A stack of the swarm. `notices` and `placeholders` are those of the deployment that gave it."""
 
     _engine: Session = field(repr=False, eq=False)
     name: str
     notices: tuple[str, ...] = field(default=(), eq=False, repr=False)
-    stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=False, repr=False)
+    placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=False, repr=False)
 
     @property
     def _filter(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class StackCollection:
                 'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
                 " swarm and try again"
             )
-        stack = Stack(self._engine, name, description.notices, description.stand_ins)
+        stack = Stack(self._engine, name, description.notices, description.placeholders)
         _Deployment(self._engine, stack, description, resolve_image).run(prune=prune)
         return stack
 
@@ -214,7 +214,7 @@ class _Deployment:
             self._ensure_service(name, spec, there.get(name))
 
     def _refused(self, kind: str, name: str, text: str, error: EngineError) -> Exception:
-        return self.wanted.blame(kind, name, f"{text}: {error.message}", error.message)
+        return self.wanted.located_error(kind, name, f"{text}: {error.message}", error.message)
 
     # ---- networks
 
@@ -226,10 +226,10 @@ class _Deployment:
             scope = self.engine.rest.networks.inspect(name)["Scope"]
         except NotFound:
             text += "could not be found. You need to create a swarm-scoped network before the stack is deployed"
-            raise self.wanted.blame("network", name, text, "") from None
+            raise self.wanted.located_error("network", name, text, "") from None
         if scope != "swarm":
             text += f'it is not in the right scope: "{scope}" instead of "swarm"'
-            raise self.wanted.blame("network", name, text, "")
+            raise self.wanted.located_error("network", name, text, "")
 
     def _create_network(self, name: str, body: Body) -> None:
         try:
@@ -280,7 +280,7 @@ class _Deployment:
         if wanted not in known:
             short = service.removeprefix(f"{self.stack.name}_")
             text = f"{kind} not found: {wanted}"
-            raise self.wanted.blame("service", service, f"service {short}: {text}", text)
+            raise self.wanted.located_error("service", service, f"service {short}: {text}", text)
         return known[wanted]
 
     # ---- services

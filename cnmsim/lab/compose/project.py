@@ -9,7 +9,6 @@ from attrs import evolve
 
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock
-from cnmsim.lab.compose.blame import blame_network, blame_service
 from cnmsim.lab.compose.bodies import (
     LABEL_HASH,
     LABEL_NETWORK,
@@ -22,9 +21,10 @@ from cnmsim.lab.compose.bodies import (
     network_body,
     service_hash,
 )
+from cnmsim.lab.compose.error_location import keys_of_network_error, keys_of_service_error
 from cnmsim.lab.compose.model import ComposeProject, Network, Service
+from cnmsim.lab.compose.placeholder import can_run, placeholder_command
 from cnmsim.lab.compose.reading import start_order
-from cnmsim.lab.compose.standin import can_run, stand_in
 
 if TYPE_CHECKING:
     from cnmsim.engine.client import Container
@@ -40,13 +40,13 @@ _DETACHING_S = 1
 
 
 class Project:
-    """A project brought up, or to be brought up, on one engine. `stand_ins` tells which services' programs are not simulated."""
+    """A project brought up, or to be brought up, on one engine. `placeholders` tells which services' programs are not simulated."""
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
         self.model = model
         self.engine = engine
         self.clock = clock
-        self.stand_ins: dict[str, tuple[str, ...]] = {}
+        self.placeholders: dict[str, tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"<Project {self.name}: {', '.join(self.model.services)}>"
@@ -135,7 +135,7 @@ class Project:
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
             text = "; ".join([text, *getattr(error, "__notes__", ())])
-            raise self.model.error(text, *blame_network(self.model, network, error.message)) from None
+            raise self.model.error(text, *keys_of_network_error(self.model, network, error.message)) from None
         made.append(("network", identity))
 
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
@@ -163,7 +163,9 @@ class Project:
             name = container_name(self.model, service, number)
             return str(self.engine.rest.containers.create(body, {"name": name})["Id"])
         except EngineError as error:
-            raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
+            raise self.model.error(
+                error.message, *keys_of_service_error(self.model, service, error.message)
+            ) from None
 
     def _runnable(self, service: Service) -> Service:
         """Give a service as it can be run here: with a stand-in for a program that is not simulated."""
@@ -173,10 +175,12 @@ class Project:
         if command is None and service.entrypoint is None:
             command = image.command if is_known else None
         whole = None if command is None and not entrypoint else (*entrypoint, *(command or ()))
-        replacement = stand_in(service, command=whole, exposed=image.exposed, programs=self.engine.programs)
+        replacement = placeholder_command(
+            service, command=whole, exposed=image.exposed, programs=self.engine.programs
+        )
         if replacement is None:
             return self._with_possible_check(service)
-        self.stand_ins[service.name] = replacement
+        self.placeholders[service.name] = replacement
         return evolve(service, entrypoint=(), command=replacement, healthcheck=None)
 
     def _with_possible_check(self, service: Service) -> Service:
@@ -262,7 +266,9 @@ class Project:
             try:
                 container.start()
             except EngineError as error:
-                raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
+                raise self.model.error(
+                    error.message, *keys_of_service_error(self.model, service, error.message)
+                ) from None
 
     def _take_back(self, made: list[tuple[str, str]]) -> None:
         for kind, identity in reversed(made):

@@ -12,11 +12,11 @@ from cnmsim.engine.client.stacks import StackDescription, StackFiles
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError
-from cnmsim.lab.compose.blame import holding
 from cnmsim.lab.compose.document import project_files
+from cnmsim.lab.compose.error_location import holding
 from cnmsim.lab.compose.model import Service
+from cnmsim.lab.compose.placeholder import can_run, placeholder_command
 from cnmsim.lab.compose.ports import PortMapping, parse_exposed
-from cnmsim.lab.compose.standin import can_run, stand_in
 from cnmsim.lab.stack.document import StackDocument, StackVariables, read_document
 from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
@@ -65,14 +65,14 @@ def read_stack(
         objects.scoped_name(key): ServiceReader(key, objects, variables.values).spec()
         for key in services
     }  # fmt: skip
-    stand_ins = {}
+    placeholders = {}
     if programs is not None:
         for key in services:
-            replacement = _stand_in(
+            replacement = _placeholder(
                 key, services[key], specs[objects.scoped_name(key)], programs, images or ImageCatalogue()
             )
             if replacement is not None:
-                stand_ins[key] = replacement
+                placeholders[key] = replacement
     networks, external = objects.networks([use for service in services.values() for use in networks_of(service)])
     secrets, configs = objects.secrets(), objects.configs()
     return StackDescription(
@@ -83,11 +83,11 @@ def read_stack(
         configs,
         ErrorLocator(document, objects),
         (*document.notices, *objects.notices),
-        stand_ins,
+        placeholders,
     )
 
 
-def _stand_in(
+def _placeholder(
     name: str, declaration: Mapping[str, Any], spec: dict[str, Any], programs: Container[str], images: ImageCatalogue
 ) -> tuple[str, ...] | None:
     """Return the placeholder command for a service that would run a program that is not simulated, else `None`.
@@ -109,7 +109,7 @@ def _stand_in(
     targets = [PortMapping(config["TargetPort"], "", "", config.get("Protocol") or "tcp") for config in _ports(spec)]
     exposed = tuple(port for item in declaration.get("expose", ()) for port in parse_exposed(item))
     service = Service(name, container["Image"], ports=tuple(targets), expose=exposed)
-    replacement = stand_in(service, command=full_command, exposed=meaning.exposed, programs=programs)
+    replacement = placeholder_command(service, command=full_command, exposed=meaning.exposed, programs=programs)
     if replacement is not None:
         container.pop("Args", None)
         container["Command"] = list(replacement)

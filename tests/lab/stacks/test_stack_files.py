@@ -136,7 +136,7 @@ def test_a_server_stands_in_for_what_is_not_simulated() -> None:
         "  web: {image: nginx}\n  tool: {image: alpine, command: sleep 1d}\n"
     )
     found = read(text, programs={"httpd", "sleep"})
-    assert found.stand_ins == {"app": ("service", "app", "8000", "5000")}
+    assert found.placeholders == {"app": ("service", "app", "8000", "5000")}
     spec = found.services["shop_app"]["TaskTemplate"]["ContainerSpec"]
     assert (spec["Command"], "Args" in spec) == (["service", "app", "8000", "5000"], False)
     assert found.services["shop_tool"]["TaskTemplate"]["ContainerSpec"]["Args"] == ["sleep", "1d"]

@@ -22,7 +22,7 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
 @define(eq=False)
-class Settling:
+class QuiescenceChecker:
     """Whether the swarms of engines have come to rest, for whoever asks time and again: what has not changed is not looked through anew.
 
     With `may_retry` a task that could not run is at rest between two attempts.
@@ -33,7 +33,7 @@ class Settling:
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
 
-    def is_over(self, engines: Iterable[Engine]) -> bool:
+    def is_quiescent(self, engines: Iterable[Engine]) -> bool:
         """Tell whether nothing is on its way any more in the swarms of these engines."""
         members = _members(engines)
         databases = _databases(members)
@@ -41,7 +41,7 @@ class Settling:
         is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
         return is_quiet and self._convergence.is_converged(databases) and not _left_behind(members)
 
-    def what_is_left(self, engines: Iterable[Engine]) -> str:
+    def pending_work(self, engines: Iterable[Engine]) -> str:
         """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
         members = _members(engines)
         databases = _databases(members)

@@ -21,7 +21,7 @@ _KEYWORDS = frozenset(
 _PREFIXES = frozenset(("exec", "!", "then", "do", "else", "if", "while", "until", "elif", "{", "("))
 
 
-def stand_in(
+def placeholder_command(
     service: Service,
     *,
     command: tuple[str, ...] | None,

@@ -8,7 +8,7 @@ from cnmsim.lab.compose.model import ComposeProject, Network, Service
 from cnmsim.lab.yamlfile import Key
 
 
-def blame_network(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
+def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
     """Give the way to the value of a network that the engine refuses."""
     at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
@@ -24,7 +24,7 @@ def blame_network(project: ComposeProject, network: Network, message: str) -> tu
     return at
 
 
-def blame_service(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
+def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
     """Give the way to the value of a service that the engine refuses."""
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
