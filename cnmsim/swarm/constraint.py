@@ -46,17 +46,12 @@ class Constraint:
     def matches(self, node: Node) -> bool:
         """Return True if a node meets the constraint. An unknown key is never met, not even with `!=`."""
         key = self.key.lower()
-        description = node.description
         if key == "node.ip":
             return self._matches_address(node.status.addr)
         if key in _NODE_ATTRIBUTES:
             return self._matches_value(_NODE_ATTRIBUTES[key](node))
-        if key.startswith(_NODE_LABEL) and key != _NODE_LABEL:
-            return self._matches_value(node.spec.annotations.labels.get(self.key[len(_NODE_LABEL) :], ""))
-        if key.startswith(_ENGINE_LABEL) and key != _ENGINE_LABEL:
-            labels = description.engine.labels if description is not None else {}
-            return self._matches_value(labels.get(self.key[len(_ENGINE_LABEL) :], ""))
-        return False
+        value = label_value(self.key, node)
+        return value is not None and self._matches_value(value)
 
     def _matches_value(self, value: str) -> bool:
         return (self.expected.lower() == value.lower()) == self.is_equal
@@ -80,6 +75,20 @@ _NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
     "node.platform.os": lambda node: node.description.platform.os if node.description else "",
     "node.platform.arch": lambda node: node.description.platform.architecture if node.description else "",
 }
+
+
+def label_value(key: str, node: Node) -> str | None:
+    """Return the value of `node.labels.NAME` or `engine.labels.NAME` on a node, "" if it is not set.
+
+    Return `None` for any other key.
+    """
+    lowered = key.lower()
+    if lowered.startswith(_NODE_LABEL) and lowered != _NODE_LABEL:
+        return node.spec.annotations.labels.get(key[len(_NODE_LABEL) :], "")
+    if lowered.startswith(_ENGINE_LABEL) and lowered != _ENGINE_LABEL:
+        labels = node.description.engine.labels if node.description is not None else {}
+        return labels.get(key[len(_ENGINE_LABEL) :], "")
+    return None
 
 
 def node_matches(constraints: Iterable[Constraint], node: Node) -> bool:

@@ -5,6 +5,7 @@ Source: moby/swarmkit `identity/randomid.go`, `ca/config.go`, `manager/encryptio
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from random import Random
 
@@ -14,6 +15,10 @@ _SECRET_ENTROPY_BYTES = 16
 ID_LENGTH = 25
 _DIGEST_LENGTH = 50
 _SECRET_LENGTH = 25
+#: Version 2 says whether FIPS mode is required.
+_JOIN_TOKEN = re.compile(
+    rf"SWMTKN-(?:1|2-[01])-(?P<digest>[^-]{{{_DIGEST_LENGTH}}})-(?P<secret>[^-]{{{_SECRET_LENGTH}}})"
+)
 _UNLOCK_KEY_BYTES = 32
 _UNLOCK_KEY_PREFIX = "SWMKEY-1-"
 
@@ -42,19 +47,13 @@ def join_token(random: Random, root_digest: str) -> str:
 
 def parse_join_token(token: str) -> tuple[str, str]:
     """Return the root certificate's digest (hexadecimal) and the secret of a join token. Raises `ValueError`."""
-    parts = token.split("-")
-    digits = {("1", 4), ("2", 5)}
-    if len(parts) < 4 or parts[0] != "SWMTKN" or (parts[1], len(parts)) not in digits:
-        raise ValueError("invalid join token")
-    if parts[1] == "2" and parts[2] not in {"0", "1"}:
-        raise ValueError("invalid join token")
-    digest, secret = parts[-2:]
-    if len(digest) != _DIGEST_LENGTH or len(secret) != _SECRET_LENGTH:
-        raise ValueError("invalid join token")
+    match = _JOIN_TOKEN.fullmatch(token)
     try:
-        return f"{int(digest, 36):064x}", secret
+        if match is not None:
+            return f"{int(match['digest'], 36):064x}", match["secret"]
     except ValueError:
-        raise ValueError("invalid join token") from None
+        pass
+    raise ValueError("invalid join token")
 
 
 def new_unlock_key(random: Random) -> bytes:

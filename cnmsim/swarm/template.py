@@ -6,7 +6,6 @@ moby/swarmkit `template/{context,expand,template,getter}.go`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from attrs import evolve
 
 from cnmsim.errors import SystemFault
 from cnmsim.gotemplate import Function, Struct, TemplateError, Value, execute
+from cnmsim.gotemplate.values import quote
 from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def _expand_variable(entry: str, context: Struct) -> str:
     name, equals, value = entry.partition("=")
     if not equals:
         return entry
-    expanded = _with_error_prefix(f"env failed: expanding env {_quoted(entry)}", expand, value, context)
+    expanded = _with_error_prefix(f"env failed: expanding env {quote(entry)}", expand, value, context)
     return f"{name}={expanded}"
 
 
@@ -93,7 +93,7 @@ def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
     filled = dict(mount)
     for key in ("Source", "Target"):
         if filled.get(key):
-            what = f"mount {key.lower()} {_quoted(filled[key])}"
+            what = f"mount {key.lower()} {quote(filled[key])}"
             filled[key] = _with_error_prefix(what, expand, filled[key], context)
     options = filled.get("VolumeOptions")
     if options is not None:
@@ -108,14 +108,9 @@ def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
 
 def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
     return {
-        key: _with_error_prefix(f"map entry {_quoted(key)}={_quoted(value)}", expand, value, context)
+        key: _with_error_prefix(f"map entry {quote(key)}={quote(value)}", expand, value, context)
         for key, value in table.items()
     }
-
-
-def _quoted(text: str) -> str:
-    """Format a string as Go's `%q` does."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _with_error_prefix(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:

@@ -29,18 +29,19 @@ from cnmsim.swarm.objects import (
     TaskStatus,
     VirtualIp,
 )
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _RETRY_NS = 300 * NS_PER_S
 ALLOCATED_MESSAGE = "pending task scheduling"
 
 
-class Allocator:
+class Allocator(StoreLoop):
     """The allocator of the leader. `failures` maps ids of unallocated objects to the reason."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
-        self._store = store
+        super().__init__(store)
         self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
         self._ports = PortAllocator()
         self._ingress: Network | None = None
@@ -52,7 +53,6 @@ class Allocator:
         self._unallocated_tasks: dict[str, None] = {}
         self._last_retry_ns = store.now_ns
         self._something_was_deallocated = False
-        self._watch: Watch | None = None
         self.failures: dict[str, str] = {}
 
     @property
@@ -69,11 +69,6 @@ class Allocator:
         """Restore what is allocated already, allocate the rest, then follow changes of the store."""
         self._restore()
         self._watch = self._store.watch(self._on_changes, Network, Service, Task, Node)
-
-    def stop(self) -> None:
-        """Stop following the store."""
-        if self._watch is not None:
-            self._watch.cancel()
 
     # ---- restoring
 

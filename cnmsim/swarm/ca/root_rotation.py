@@ -8,37 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from attrs import define, evolve, field
+from attrs import evolve
 
-from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.identity import join_token
 from cnmsim.swarm.objects import Cluster, Node
-from cnmsim.swarm.store import Event, Store, Watch
+from cnmsim.swarm.store import Event, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _INTERVAL_S = 3.0
 
 
-@define(eq=False)
-class RootRotationReconciler:
+class RootRotationReconciler(StoreLoop):
     """Drives a root rotation on the leader: asks nodes to rotate, and completes the rotation when all have."""
 
-    store: Store = field(repr=False)
-    random: Random = field(repr=False)
-    _watch: Watch | None = field(default=None, init=False, repr=False)
-    _timer: Timer | None = field(default=None, init=False, repr=False)
+    def __init__(self, store: Store, random: Random) -> None:
+        super().__init__(store)
+        self._random = random
 
     def start(self) -> None:
         """Continue a rotation in progress, and watch the cluster for new ones."""
-        self._watch = self.store.watch(self._on_changes, Cluster)
+        self._watch = self._store.watch(self._on_changes, Cluster)
         self._start()
-
-    def stop(self) -> None:
-        """Stop following the store."""
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _on_changes(self, _events: Sequence[Event]) -> None:
         self._start()
@@ -49,7 +39,7 @@ class RootRotationReconciler:
 
     def _target_digest(self) -> str:
         """Return the digest of the new root certificate during a rotation, "" otherwise."""
-        for cluster in self.store.clusters:
+        for cluster in self._store.clusters:
             if cluster.root_ca.rotation is not None:
                 return cluster.root_ca.rotation.digest
         return ""
@@ -59,30 +49,30 @@ class RootRotationReconciler:
         target = self._target_digest()
         if not target:
             return
-        behind = [node for node in self.store.nodes if _issuer(node) != target]
+        behind = [node for node in self._store.nodes if _issuer(node) != target]
         if not behind:
             self._finish()
             return
         due = [node for node in behind if node.certificate.state == "issued"]
-        self._timer = self.store.call_later(_INTERVAL_S, self._reconcile)
+        self._timer = self._store.call_later(_INTERVAL_S, self._reconcile)
         if due:
-            self.store.update(
+            self._store.update(
                 lambda tx: [
                     tx.replace(evolve(node, certificate=evolve(node.certificate, state="rotate"))) for node in due
                 ]
             )
 
     def _finish(self) -> None:
-        cluster = self.store.cluster
+        cluster = self._store.cluster
         root = cluster.root_ca
         assert root.rotation is not None
         new = evolve(
             root.rotation,
-            worker_token=join_token(self.random, root.rotation.digest),
-            manager_token=join_token(self.random, root.rotation.digest),
+            worker_token=join_token(self._random, root.rotation.digest),
+            manager_token=join_token(self._random, root.rotation.digest),
             last_forced_rotation=root.last_forced_rotation,
         )
-        self.store.update(lambda tx: tx.replace(evolve(cluster, root_ca=new)))
+        self._store.update(lambda tx: tx.replace(evolve(cluster, root_ca=new)))
 
 
 def _issuer(node: Node) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import wraps
 from random import Random
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
@@ -14,6 +14,7 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.errors import NotLeader, RpcInvalidArgument, RpcUnknown, StoreError
 from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.objects import Annotations, Labels, Membership, NodeRole, TaskState
 from cnmsim.swarm.store import Store
 
@@ -25,37 +26,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RaftMember(Protocol):
-    """A manager that is a member of the Raft group."""
-
-    @property
-    def raft_id(self) -> int:
-        """The member's Raft id."""
-        ...
-
-    @property
-    def node_id(self) -> str:
-        """The id of its node."""
-        ...
-
-    @property
-    def address(self) -> str:
-        """The address of its RPC server, `host:port`."""
-        ...
-
-
 class RaftView(Protocol):
     """The part of Raft that the control API uses."""
 
-    def members(self) -> Iterable[RaftMember]:
+    def members(self) -> Iterable[Member]:
         """Return the members."""
         ...
 
-    def is_leader(self, member: Any) -> bool:
+    def is_leader(self, member: Member) -> bool:
         """Return True if a member is the leader."""
         ...
 
-    def is_reachable(self, member: Any) -> bool:
+    def is_reachable(self, member: Member) -> bool:
         """Return True if the leader has recently heard from a member."""
         ...
 

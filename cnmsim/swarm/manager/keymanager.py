@@ -9,9 +9,9 @@ from random import Random
 
 from attrs import evolve
 
-from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.objects import EncryptionKey
 from cnmsim.swarm.store import Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
@@ -20,13 +20,12 @@ _RING_SIZE = 3
 _ROTATION_S = 12 * 3600.0
 
 
-class KeyManager:
+class KeyManager(StoreLoop):
     """Creates and rotates the cluster's keys. A new leader keeps the keys in the store."""
 
     def __init__(self, store: Store, random: Random) -> None:
-        self._store = store
+        super().__init__(store)
         self._random = random
-        self._timer: Timer | None = None
 
     def start(self) -> None:
         """Create the first keys if there are none, and start the rotation timer."""
@@ -39,11 +38,6 @@ class KeyManager:
                     keys.append(self._make(subsystem, lamport))
             self._write(keys, lamport)
         self._timer = self._store.call_later(_ROTATION_S, self._tick)
-
-    def stop(self) -> None:
-        """Cancel the rotation timer."""
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _tick(self) -> None:
         self._timer = self._store.call_later(_ROTATION_S, self._tick)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Protocol
 
 from attrs import define, field
 
@@ -24,14 +23,9 @@ from cnmsim.swarm.orchestrator import (
 )
 from cnmsim.swarm.scheduler import Scheduler
 from cnmsim.swarm.store import Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _RETRY_S = 1.0
-
-
-class _Loop(Protocol):
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 @define(eq=False)
@@ -50,7 +44,7 @@ class Manager:
     dispatcher: Dispatcher = field(init=False)
     allocator: Allocator | None = field(default=None, init=False)
     is_leading: bool = field(default=False, init=False)
-    _loops: list[_Loop] = field(factory=list, init=False)
+    _loops: list[StoreLoop | Dispatcher] = field(factory=list, init=False)
     _retry: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -8,36 +8,31 @@ queues.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from cnmsim.swarm.objects import Service, Task
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
 from cnmsim.swarm.orchestrator.tasks import NewId, remove_service_tasks
 from cnmsim.swarm.orchestrator.updater import UpdateSupervisor
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 
-class ServiceOrchestrator(ABC):
+class ServiceOrchestrator(StoreLoop):
     """Maintains the tasks of one kind of service. A subclass selects the services and reconciles them."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
-        self._store = store
+        super().__init__(store)
         self._new_id = new_id
         self._restarts = RestartSupervisor(store, new_id)
         self._updates = UpdateSupervisor(store, self._restarts, new_id)
         #: Ids of ended tasks that may need a replacement, in the order they were found.
         self._restart_queue: dict[str, None] = {}
-        self._watch: Watch | None = None
-
-    @abstractmethod
-    def start(self) -> None:
-        """Reconcile all services of this kind, then follow changes of the store."""
 
     def stop(self) -> None:
         """Stop following the store; cancel all updates and delayed starts."""
-        if self._watch is not None:
-            self._watch.cancel()
+        super().stop()
         self._updates.cancel_all()
         self._restarts.cancel_all()
 

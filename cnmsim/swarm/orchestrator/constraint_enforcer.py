@@ -12,30 +12,25 @@ from attrs import evolve
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.constraint import Constraint, node_matches
 from cnmsim.swarm.objects import Availability, Node, Resources, Task, TaskState
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _MESSAGE = "task rejected by constraint enforcer"
 _ERROR = "assigned node no longer meets constraints"
 
 
-class ConstraintEnforcer:
+class ConstraintEnforcer(StoreLoop):
     """Checks a node's tasks whenever the node changes."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
-        self._store = store
+        super().__init__(store)
         self._counts_completed = profile.enforcer_counts_completed_tasks
-        self._watch: Watch | None = None
 
     def start(self) -> None:
         """Check all nodes, then follow changes of nodes."""
         for node in self._store.nodes:
             self._enforce(node)
         self._watch = self._store.watch(self._on_changes, Node)
-
-    def stop(self) -> None:
-        """Stop following the store."""
-        if self._watch is not None:
-            self._watch.cancel()
 
     def _on_changes(self, events: Sequence[Event]) -> None:
         for event in events:

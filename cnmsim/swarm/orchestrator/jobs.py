@@ -27,17 +27,17 @@ from cnmsim.swarm.orchestrator.tasks import (
     remove_service_tasks,
     set_desired_state,
 )
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 
-class JobsOrchestrator:
+class JobsOrchestrator(StoreLoop):
     """Runs the tasks of jobs until they have completed."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
-        self._store = store
+        super().__init__(store)
         self._new_id = new_id
         self._restarts = RestartSupervisor(store, new_id)
-        self._watch: Watch | None = None
 
     def start(self) -> None:
         """Reconcile all jobs, then follow changes of the store."""
@@ -48,8 +48,7 @@ class JobsOrchestrator:
 
     def stop(self) -> None:
         """Stop following the store and cancel delayed starts."""
-        if self._watch is not None:
-            self._watch.cancel()
+        super().stop()
         self._restarts.cancel_all()
 
     def _on_changes(self, events: Sequence[Event]) -> None:

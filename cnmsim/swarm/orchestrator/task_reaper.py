@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.objects import Global, Replicated, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.tasks import task_timestamp
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _BATCH_S = 0.25
 _MAX_PENDING = 1000
 
 
-class TaskReaper:
+class TaskReaper(StoreLoop):
     """Keeps the last few tasks of each slot, and deletes those that are to be removed."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._dirty: dict[tuple[str, int, str], None] = {}
         self._to_delete: dict[str, None] = {}
-        self._timer: Timer | None = None
-        self._watch: Watch | None = None
 
     def start(self) -> None:
         """Delete what a former leader left to be deleted, then follow changes of tasks."""
@@ -30,13 +28,6 @@ class TaskReaper:
                 self._to_delete[task.id] = None
         self._tick()
         self._watch = self._store.watch(self._on_changes, Task)
-
-    def stop(self) -> None:
-        """Stop following the store."""
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _on_changes(self, events: Sequence[Event]) -> None:
         for event in events:

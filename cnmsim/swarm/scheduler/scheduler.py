@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from cnmsim.kernel.clock import NS_PER_S, Timer
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.objects import Node, Task, TaskState, TaskStatus
 from cnmsim.swarm.scheduler.filters import Pipeline
 from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
 from cnmsim.swarm.scheduler.spread import Spreader, build_decision_tree
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
+from cnmsim.swarm.store.loop import StoreLoop
 
 _DEBOUNCE_S = 0.05
 _MAX_LATENCY_NS = NS_PER_S
@@ -27,11 +28,11 @@ class _SchedulingDecision:
     node_id: str
 
 
-class Scheduler:
+class Scheduler(StoreLoop):
     """Assigns pending tasks to nodes."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._nodes: dict[str, NodeInfo] = {}
         self._tasks: dict[str, Task] = {}
         self._unassigned: dict[str, Task] = {}
@@ -40,9 +41,7 @@ class Scheduler:
         self._preassigned: set[str] = set()
         self._pending_preassigned: dict[str, Task] = {}
         self._is_tick_required = False
-        self._timer: Timer | None = None
         self._debouncing_since_ns = 0
-        self._watch: Watch | None = None
 
     def start(self) -> None:
         """Schedule all pending tasks, then follow changes of the store."""
@@ -65,13 +64,6 @@ class Scheduler:
         self._watch = self._store.watch(self._on_changes)
         self._schedule_preassigned()
         self._schedule()
-
-    def stop(self) -> None:
-        """Stop following the store."""
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
 
     # ---- following changes
 

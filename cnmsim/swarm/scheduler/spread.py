@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field
 
-from cnmsim.swarm.objects import Node, Task
+from cnmsim.swarm.constraint import label_value
+from cnmsim.swarm.objects import Task
 from cnmsim.swarm.scheduler.filters import Pipeline
 from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
-
-_NODE_LABEL = "node.labels."
-_ENGINE_LABEL = "engine.labels."
 
 
 @define(eq=False)
@@ -27,17 +25,6 @@ class DecisionNode:
     nodes: list[NodeInfo] = field(factory=list)
 
 
-def _value(node: Node, descriptor: str) -> str | None:
-    """Return a node's value of a preference, `None` for an unknown kind of preference."""
-    lowered = descriptor.lower()
-    if lowered.startswith(_NODE_LABEL) and lowered != _NODE_LABEL:
-        return node.spec.annotations.labels.get(descriptor[len(_NODE_LABEL) :], "")
-    if lowered.startswith(_ENGINE_LABEL) and lowered != _ENGINE_LABEL:
-        labels = node.description.engine.labels if node.description is not None else {}
-        return labels.get(descriptor[len(_ENGINE_LABEL) :], "")
-    return None
-
-
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
     """Sort the nodes that a task fits into the branches of its placement preferences."""
     root = DecisionNode()
@@ -46,7 +33,7 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
         count = info.active_by_service.get(task.service_id, 0)
         tree_node = root
         for descriptor in preferences:
-            value = _value(info.node, descriptor)
+            value = label_value(descriptor, info.node)
             if value is not None:
                 tree_node.tasks += count
                 tree_node = tree_node.branches.setdefault(value, DecisionNode())
