@@ -1,4 +1,4 @@
-"""The packet filter of a namespace: iptables' tables and rules, connection tracking, address translation.
+"""The packet filter of a namespace: tables and rules of iptables, connection tracking, address translation.
 
 Source: Linux net/netfilter and net/ipv4/netfilter, iptables 1.8.11.
 """

@@ -1,8 +1,9 @@
-"""Classic BPF (McCanne and Jacobson 1993; Documentation/networking/filter.rst of Linux): programs that read a packet.
+"""Classic BPF programs as xt_bpf runs them (Documentation/networking/filter.rst of Linux).
 
-A program is a list of instructions, each an operation, two jumps and a constant. As xt_bpf runs it, the packet begins at
-the IP header, and a load from before it (`SKF_NET_OFF`) counts from there too. Of the ancillary data (`SKF_AD_OFF`)
-there is what a packet here has: `ANCILLARY`; a program that loads other is refused.
+A program is a list of instructions, each with an operation code, two jumps and a constant. The packet begins at the
+IP header, and loads relative to the network header (`SKF_NET_OFF`) count from there, too. Of the ancillary data
+(`SKF_AD_OFF`) only
+`ANCILLARY` is available; programs that load any other are rejected.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-#: The longest program that iptables takes.
+#: The maximum number of instructions that iptables accepts (XT_BPF_MAX_NUM_INSTR).
 LONGEST = 64
 _WORD = 0xFFFFFFFF
 _NET_OFFSET = -0x100000
 _ANCILLARY_FROM = 0x1_0000_0000 - 0x1000
 _SCRATCH = 16
-#: Ancillary data by number (linux/filter.h): Ethernet type, packet type, interface index, mark, offset of the payload.
+#: Ancillary data by offset (linux/filter.h): Ethernet type, packet type, interface index, mark, offset of the
+#: payload.
 PROTOCOL, PACKET_TYPE, INTERFACE, MARK, PAYLOAD_OFFSET = ANCILLARY = (0, 4, 8, 20, 52)
 
-# Classes, and what their other bits say (linux/bpf_common.h).
+# Instruction classes, and the meaning of the other bits (linux/bpf_common.h).
 _LD, _LDX, _ST, _STX, _ALU, _JMP, _RET, _MISC = range(8)
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _IMM, _ABS, _IND, _MEM, _LEN, _MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
@@ -30,7 +32,7 @@ _ALU_NEG = 0x80
 
 @frozen
 class Instruction:
-    """One instruction: operation code, jumps if true and false, constant."""
+    """One instruction: operation code, jump offsets for true and false, constant."""
 
     code: int
     if_true: int
@@ -42,7 +44,7 @@ class Instruction:
 
 
 class _EndError(Exception):
-    """The program reads outside the packet: it ends, with 0."""
+    """A load reads outside the packet, which ends the program with result 0."""
 
 
 def _load(data: bytes, at: int, size: int) -> int:
@@ -56,12 +58,12 @@ def _signed(k: int) -> int:
 
 
 def _place(k: int, index: int) -> int:
-    """Give where a load reads: a constant with the high bit counts from the network header."""
+    """Return the packet offset of a load: a constant with the high bit set is relative to the network header."""
     signed = _signed(k)
     if signed >= 0:
         return signed + index
     if signed < _NET_OFFSET:
-        raise _EndError  # the link header is not there in this context
+        raise _EndError  # xt_bpf runs without the link header
     return signed - _NET_OFFSET + index
 
 
@@ -79,7 +81,7 @@ class _Machine:
         self.memory = [0] * _SCRATCH
 
     def load(self, code: int, k: int) -> int:
-        """Give what LD and LDX put into their register."""
+        """Return the value that LD or LDX puts into its register."""
         mode = code & 0xE0
         if mode == _IMM:
             return k
@@ -94,7 +96,7 @@ class _Machine:
         return _load(self.data, _place(k, self.x if mode == _IND else 0), _SIZES[code & 0x18])
 
     def compute(self, code: int, k: int) -> None:
-        """Do ALU: A becomes A and k, or A and X, put together."""
+        """Run an ALU instruction: combine A with k or X."""
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation in (0x30, 0x90) and not value:
@@ -108,7 +110,7 @@ class _Machine:
         self.a = results[operation]() & _WORD
 
     def holds(self, code: int, k: int) -> bool:
-        """Tell whether the condition of a jump holds."""
+        """Return True if the condition of a jump is true."""
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation == 0x10:
@@ -121,9 +123,9 @@ class _Machine:
 
 
 def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], int] = _nothing) -> int:
-    """Run a program that `is_valid` on a packet and give what it returns, 0 if it reads outside the packet.
+    """Run a program that `is_valid` on a packet. Return its result, 0 if it reads outside the packet.
 
-    `ancillary` gives the value of one of `ANCILLARY`.
+    `ancillary` returns the value for one of the offsets in `ANCILLARY`.
     """
     machine = _Machine(data, ancillary)
     at = 0
@@ -165,7 +167,10 @@ _KNOWN = _LOADS | _LOADS_X | {0x02, 0x03} | _ARITHMETIC | _JUMPS | {0x06, 0x16, 
 
 
 def is_valid(program: Sequence[Instruction]) -> bool:
-    """Tell whether the kernel would take a program (bpf_check_classic): known operations, jumps inside, a RET at the end."""
+    """Return True if the kernel accepts a program (bpf_check_classic).
+
+    Its operations are known, its jumps stay inside, and it ends with a RET.
+    """
     for at, one in enumerate(program):
         code, k, left = one.code, one.k, len(program) - at - 1
         if code not in _KNOWN:

@@ -1,7 +1,7 @@
-"""A rule of iptables made ready to be walked: tests of a packet, and what is to be done with one that passes them.
+"""Compilation of an iptables rule into tests of a packet and the action of its target.
 
-The tests that read nothing but a flow's key stand apart from those that do: what a chain decides can be remembered for the
-flow if none of the latter was made.
+Tests that depend only on the flow (`Dependency.FLOW`) are separated from the others: the outcome of a chain is cached
+for the flow only if none of the others was run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _header_tests(rule: Rule) -> list[Test]:
 
 
 def compile_rule(rule: Rule, table: Table, netfilter: PacketFilter) -> CompiledRule:
-    """Make the tests and the action of a rule."""
+    """Return the tests and the action of a rule."""
     tests = _header_tests(rule)
     stateful: list[Test] = []
     for match in rule.matches:

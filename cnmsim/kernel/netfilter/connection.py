@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Connection:
-    """One tracked flow. `original` and `reply` are its tuples; without NAT the second is the first turned round."""
+    """One tracked connection. `original` and `reply` are its tuples; without NAT `reply` is `original` inverted."""
 
     original: ConntrackTuple
     reply: ConntrackTuple
@@ -32,12 +32,12 @@ class Connection:
     masquerade: Device | None = None
     masquerade_index: int = 0
     began_ns: int = 0
-    #: What each table decided for packets of this flow, once one has decided; see `walk`.
+    #: Cached outcome of each base chain for packets of this connection; see `traversal`.
     flows: dict[tuple[Any, ...], Any] | None = field(default=None, repr=False)
 
     @property
     def family(self) -> int:
-        """4 or 6."""
+        """The address family, 4 or 6."""
         return 6 if len(self.original[1]) == 16 else 4
 
     @property

@@ -1,8 +1,8 @@
 """Connection tracking of one namespace (Linux: net/netfilter/nf_conntrack_core.c and its protocols).
 
-Entries are found by the tuple of either direction. An entry is new with its first packet and enters the table when
-that packet leaves the stack (`confirm`); if the packet is dropped before, the entry is gone with it. Expiry is checked
-when an entry is met, in virtual time: no timers.
+The table is indexed by the tuples of both directions. A connection is created with its first packet and enters the
+table when that packet leaves the stack (`confirm`); if the packet is dropped before, the connection is discarded.
+Expiry is checked in virtual time at lookup, without timers.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
 
-#: What a listener to events is told of a connection: it is in the table, it changed, it is gone.
+#: The events that listeners receive: the connection entered the table, changed, or left the table.
 Event = Literal["new", "update", "destroy"]
 _NEW, _ESTABLISHED, _RELATED, _UNTRACKED = CtState.NEW, CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
-#: Python compares a number with a plain one three times as fast as it finds a member of an enumeration.
+#: Comparing plain integers is three times as fast as looking up a member of an enumeration.
 _TCP_ESTABLISHED, _TCP_SYN_RECV = TcpState.ESTABLISHED.value, TcpState.SYN_RECV.value
 
-#: A UDP flow is a stream, with the longer timeout, once it has lasted this long both ways.
+#: A UDP flow counts as a stream, with the longer timeout, once packets of both directions span this time
+#: (nf_conntrack_udp_packet).
 STREAM_AFTER_NS = 2 * NS_PER_S
-#: Not all kernels' timeouts are sysctls every namespace lists.
+#: Timeout of an established TCP connection without a reply (TCP_CONNTRACK_UNACK, 5 minutes).
 _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Give what listeners hear of when it changes."""
+    """Return the attributes whose change is an `update` event."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 
@@ -74,15 +75,19 @@ class Conntrack:
         self._purge_at = 1024
         self._timeouts = Timeouts(namespace)
         self._timeout = self._timeouts.of
-        #: Who hears of what becomes of connections (nfnetlink's multicast groups).
+        #: Called with every event (nfnetlink's multicast groups).
         self.listeners: list[Callable[[Event, Connection], None]] = []
-        #: Packets that fit no connection, that found the table full, and connections given up for others.
+        #: Statistics: packets that match no connection, packets dropped because the table was full, connections
+        #: evicted for new ones.
         self.invalid = self.table_full = self.early_drops = 0
 
     # --- packets in ----------------------------------------------------------------------------------------------
 
     def track(self, packet: Packet) -> bool:
-        """Find or begin the packet's connection, at PREROUTING or OUTPUT. `False`: the table is full, drop it."""
+        """Look up or create the packet's connection, at PREROUTING or OUTPUT.
+
+        Return False if the table is full: drop the packet.
+        """
         if packet.connection is not None or packet.ct_state is _UNTRACKED:
             return True
         protocol = packet.protocol
@@ -107,15 +112,18 @@ class Conntrack:
     def _lookup(self, key: ConntrackTuple, packet: Packet) -> tuple[Connection, bool] | None:
         indev = packet.indev
         if indev is not None and indev.kind == "loopback":
-            # The packet was tracked and translated on its way out by lo. In Linux it still carries its connection
-            # here; the bytes alone are the answer's tuple turned round.
+            # On its way out by lo the packet was tracked and translated. Linux keeps the connection attached to it;
+            # here only the bytes arrive, and they match the inverted tuple.
             found = self._lookup_live(invert(key)) or self._lookup_just_refused(invert(key))
             if found is not None:
                 return found[0], not found[1]
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Find a connection that a RST ended on its way out by lo at this instant: the RST carries it still."""
+        """Return the connection that a RST removed at this instant on its way out by lo.
+
+        In Linux it is still attached to that RST.
+        """
         at_ns, found = self._refused
         return found.get(key) if found and at_ns == self._namespace.clock.now_ns else None
 
@@ -154,7 +162,7 @@ class Conntrack:
         if protocol == 6:
             outcome = self._update_tcp(packet, connection, is_reply)
             if outcome is None:
-                # A SYN on a connection that is over: the old entry goes, a new one begins.
+                # A SYN on a closed connection replaces the old entry.
                 self.destroy(connection)
                 return self._create(packet, key)
             if not outcome:
@@ -204,7 +212,7 @@ class Conntrack:
         return True
 
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
-        """Follow a segment. `False`: it does not fit; `None`: it begins the connection anew."""
+        """Update the TCP state. Return False if the segment is invalid, None if it starts a new connection."""
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
         state = TRANSITIONS[is_reply][kind][old]
@@ -215,7 +223,7 @@ class Conntrack:
         if kind == SYN and not is_reply and old >= TcpState.TIME_WAIT and state == TcpState.SYN_SENT:
             return None
         if kind == RST and not connection.seen_reply:
-            # A refused attempt leaves nothing behind.
+            # A RST without any reply before removes the connection at once (nf_conntrack_tcp_packet).
             self.destroy(connection)
             if packet.outdev is not None and packet.outdev.kind == "loopback":
                 self._remember_refused(connection)
@@ -240,7 +248,7 @@ class Conntrack:
             connection.expires_ns = now + short
 
     def _track_icmp(self, packet: Packet) -> bool:
-        """Place an ICMP message that is not a query: `True` if that was done."""
+        """Classify an ICMP message that is not a query. Return False if it is one."""
         if packet.protocol == 58 and packet.icmp_type in UNTRACKED_TYPES:
             packet.ct_state = CtState.UNTRACKED
             return True
@@ -265,7 +273,10 @@ class Conntrack:
     # --- packets out ---------------------------------------------------------------------------------------------
 
     def confirm(self, packet: Packet) -> bool:
-        """Put a new connection into the table when its first packet leaves. `False`: another took its place."""
+        """Insert a new connection when its first packet leaves.
+
+        Return False if another one has taken its tuple: drop the packet.
+        """
         connection = packet.connection
         if connection is None or connection.is_confirmed or packet.ct_reply or packet.ct_state is _RELATED:
             return True
@@ -296,7 +307,7 @@ class Conntrack:
             self._notify("new", connection)
 
     def destroy(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         if connection.is_dying:
             return
         connection.is_dying = True
@@ -320,7 +331,7 @@ class Conntrack:
     def set_mark_or_timeout(
         self, connection: Connection, *, mark: int | None = None, timeout_s: int | None = None
     ) -> None:
-        """Set what `conntrack -U` sets: the mark, or the seconds it has left."""
+        """Set the mark or the remaining seconds, as `conntrack -U` does."""
         connection.mark = connection.mark if mark is None else mark
         self._namespace.generation += 1
         if timeout_s is not None:
@@ -330,41 +341,47 @@ class Conntrack:
     # --- for NAT -------------------------------------------------------------------------------------------------
 
     def find(self, key: ConntrackTuple) -> Connection | None:
-        """Give the live connection that has a tuple in one of its directions."""
+        """Return the unexpired connection that has `key` as the tuple of either direction, or None."""
         found = self._lookup_live(key)
         return None if found is None else found[0]
 
     def is_taken(self, key: ConntrackTuple, ignoring: Connection) -> bool:
-        """Tell whether another live connection has that tuple in one of its directions."""
+        """Return True if an unexpired connection other than `ignoring` has that tuple (nf_nat_used_tuple)."""
         found = self._lookup_live(key)
         return found is not None and found[0] is not ignoring
 
     def same_source(self, key: ConntrackTuple) -> Iterator[Connection]:
-        """Give the live connections with source NAT whose source address and port are those of `key`."""
+        """Yield the unexpired connections with source NAT whose source address and port are those of `key`."""
         now = self._namespace.clock.now_ns
         for connection in self._by_source.get((key[0], key[1], key[3]), ()):
             if connection.expires_ns > now:
                 yield connection
 
     def flow_timeouts(self, protocol: int) -> tuple[int, int]:
-        """Give the timeouts of a flow and of one that lasts, in nanoseconds: for UDP, else for established TCP."""
+        """Return the timeouts of a new flow and of a lasting one, in nanoseconds.
+
+        For protocols other than UDP they are 0 and the timeout of established TCP.
+        """
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, _TCP_ESTABLISHED))
 
-    # --- what goes -----------------------------------------------------------------------------------------------
+    # --- expiry --------------------------------------------------------------------------------------------------
 
     def remaining_s(self, connection: Connection) -> int:
-        """Give the whole seconds until a connection expires."""
+        """Return the whole seconds until a connection expires."""
         return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     def purge(self) -> None:
-        """Remove what has expired."""
+        """Remove all expired connections."""
         now = self._namespace.clock.now_ns
         for connection, is_reply in list(self._table.values()):
             if not is_reply and (connection.expires_ns <= now or self._is_masquerade_lost(connection)):
                 self.destroy(connection)
 
     def _make_room(self) -> bool:
-        """Make room in a full table: what has expired goes, else one entry that is not assured."""
+        """Free an entry of a full table: remove the expired ones, else one that is not assured (early_drop).
+
+        Return False if none is.
+        """
         self.purge()
         if self._count < self._timeouts.maximum():
             return True
@@ -379,12 +396,12 @@ class Conntrack:
 
     @property
     def count(self) -> int:
-        """How many connections the table holds."""
+        """The number of unexpired connections."""
         self.purge()
         return self._count
 
     def entries(self, family: int | None = None) -> list[Connection]:
-        """Give the live connections, oldest first, of one family or both."""
+        """Return the unexpired connections, oldest first, of one family or of both."""
         self.purge()
         return [
             connection
@@ -393,7 +410,7 @@ class Conntrack:
         ]
 
     def flush(self, match: Callable[[Connection], bool] | None = None) -> int:
-        """Delete the connections that `match` chooses, or all; give how many that were."""
+        """Delete the connections for which `match` returns True, or all. Return their number."""
         chosen = [connection for connection in self.entries() if match is None or match(connection)]
         for connection in chosen:
             self.destroy(connection)
@@ -411,7 +428,10 @@ class Conntrack:
         orig_sport: int | None = None,
         orig_dport: int | None = None,
     ) -> int:
-        """Do as `conntrack -D` with filters; `address` fits any of the four addresses. Give how many went."""
+        """Delete connections as `conntrack -D` does and return their number.
+
+        `address` matches any of the four addresses.
+        """
 
         def fits(connection: Connection) -> bool:
             original, reply = connection.original, connection.reply
@@ -426,13 +446,13 @@ class Conntrack:
         return self.flush(fits)
 
     def device_down(self, device: Device) -> None:
-        """Forget what was masqueraded behind a device that went down or lost its address."""
+        """Remove the connections masqueraded by a device that went down or lost its address."""
         self.flush(lambda connection: connection.masquerade is device)
 
     def listing(self, family: int = 4) -> str:
-        """Give what `conntrack -L -f ipv4` (or ipv6) prints, without its closing count."""
+        """Return the output of `conntrack -L -f ipv4` (or ipv6) without the final count."""
         return "".join(f"{self.entry_text(connection)}\n" for connection in self.entries(family))
 
     def entry_text(self, connection: Connection) -> str:
-        """Write one entry as conntrack(8) does."""
+        """Return one entry as conntrack(8) prints it."""
         return entry_line(connection, self.remaining_s(connection))

@@ -1,6 +1,7 @@
-"""Entries of the connection table as libnetfilter_conntrack writes them: a line, XML, or what would create them.
+"""Formats of connection table entries as libnetfilter_conntrack prints them: a line, XML, or command options.
 
-Source: libnetfilter_conntrack, src/conntrack/snprintf_default.c and snprintf_xml.c; conntrack-tools 1.4.8, src/conntrack.c.
+Source: libnetfilter_conntrack, src/conntrack/snprintf_default.c and snprintf_xml.c; conntrack-tools 1.4.8,
+src/conntrack.c.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.connection import Connection
     from cnmsim.kernel.netfilter.tuples import ConntrackTuple
 
-#: The names of protocols; what has none is `unknown`.
+#: Protocol names; any other protocol is printed as `unknown`.
 PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 33: "dccp", 136: "udplite", 47: "gre"}
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _WITH_TYPES = frozenset({1, 58})
 
 
 def entry_id(connection: Connection) -> int:
-    """Give the number by which an entry is told from others of the same tuple."""
+    """Return the `id=` of an entry, which distinguishes successive entries with one tuple."""
     return zlib.crc32(f"{connection.original}{connection.began_ns}".encode())
 
 
@@ -34,7 +35,10 @@ def entry_line(
     has_id: bool = False,
     is_event: bool = False,
 ) -> str:
-    """Write one entry as `conntrack -L` does, or as `-E` does if `is_event`. `seconds`: what it has left, if it is told."""
+    """Return one entry as `conntrack -L` prints it, or as `-E` does if `is_event`.
+
+    `seconds` is the remaining time, None to omit it.
+    """
     protocol = connection.protocol
     words = [f"{'ipv6     10' if connection.family == 6 else 'ipv4     2'}"] if is_extended else []
     words.append(f"{PROTOCOL_NAMES.get(protocol, 'unknown'):<8} {protocol}")
@@ -51,7 +55,7 @@ def entry_line(
 
 
 def entry_xml(connection: Connection, seconds: int | None, event: str = "") -> str:
-    """Write one entry as `-o xml` does; `event` is `new`, `update` or `destroy`, "" for one that is listed."""
+    """Return one entry as `-o xml` prints it; `event` is `new`, `update` or `destroy`, "" in a listing."""
     kind = f' type="{event}"' if event else ""
     parts = [f"<flow{kind}>", _xml_side("original", connection.original), _xml_side("reply", connection.reply)]
     state = f"<state>{TcpState(connection.tcp_state).name}</state>" if connection.protocol == 6 else ""
@@ -65,7 +69,7 @@ def entry_xml(connection: Connection, seconds: int | None, event: str = "") -> s
 
 
 def entry_command(connection: Connection, seconds: int | None, verb: str = "-A") -> str:
-    """Write the options of a `conntrack` command that makes (`-A`), changes (`-U`) or deletes (`-D`) an entry."""
+    """Return the options of a `conntrack` command that creates (`-A`), updates (`-U`) or deletes (`-D`) an entry."""
     protocol, src, dst, first, second = connection.original
     reply = connection.reply
     status = ["SEEN_REPLY"] if connection.seen_reply else []

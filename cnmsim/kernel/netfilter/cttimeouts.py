@@ -1,4 +1,4 @@
-"""How long conntrack keeps a connection, by protocol and TCP state, as the sysctls of its namespace say.
+"""Timeouts of tracked connections by protocol and TCP state, from the sysctls of the namespace.
 
 Source: Linux net/netfilter/nf_conntrack_proto_{tcp,udp,icmp,icmpv6,generic}.c.
 """
@@ -30,20 +30,20 @@ _GENERIC = ("generic_timeout", 600)
 
 
 class Timeouts:
-    """The timeouts of one namespace, read anew when its `generation` moves."""
+    """The timeouts of one namespace, re-read when its `generation` changes."""
 
     __slots__ = ("_at", "_known", "_namespace", "_tcp", "_udp")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._at = -1
-        #: Those of TCP, by state, once one of them was asked for.
+        #: Timeouts by TCP state; empty until the first lookup.
         self._tcp: list[int] = []
         self._known: dict[str, int] = {}
         self._udp = (30 * NS_PER_S, 120 * NS_PER_S)
 
     def of(self, protocol: int, state: int) -> int:
-        """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
+        """Return the timeout of a protocol other than UDP streams, for TCP in the given state, in nanoseconds."""
         if self._namespace.generation != self._at:
             self._refresh()
         if protocol == 6:
@@ -59,12 +59,12 @@ class Timeouts:
         return found
 
     def udp(self) -> tuple[int, int]:
-        """Give the timeouts of a UDP flow and of one that lasts, in nanoseconds."""
+        """Return the timeouts of an unreplied UDP flow and of a UDP stream, in nanoseconds."""
         self._refresh()
         return self._udp
 
     def maximum(self) -> int:
-        """Give how many connections there may be."""
+        """Return the maximum number of connections (nf_conntrack_max)."""
         self._refresh()
         found = self._known.get("max")
         if found is None:
@@ -83,4 +83,4 @@ class Timeouts:
         try:
             return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS_PER_S
         except OSError:
-            return default * NS_PER_S  # a namespace whose list has no such sysctl behaves as if untouched
+            return default * NS_PER_S  # the namespace does not list this sysctl: the kernel's default applies

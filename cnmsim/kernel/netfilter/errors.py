@@ -1,4 +1,4 @@
-"""What can go wrong with an iptables command, in iptables' own words and with its exit statuses."""
+"""Errors of iptables commands, with iptables' own messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cnmsim.kernel.netfilter.hooks import NFT, Variant, program_name
 
 
 class IptablesError(Exception):
-    """An iptables command failed and changed nothing: `status` is its exit status, `text` what it printed."""
+    """An iptables command failed and changed nothing. `status` is its exit status, `text` its output."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -15,7 +15,7 @@ class IptablesError(Exception):
 
 
 class ParameterProblemError(Exception):
-    """The command line is wrong; the program's name is put before the message by whoever knows the family."""
+    """The command line is invalid. `to_error` adds the name of the program, which depends on the family."""
 
     def __init__(self, message: str, *, status: int = 2, is_bare: bool = False) -> None:
         super().__init__(message)
@@ -24,41 +24,41 @@ class ParameterProblemError(Exception):
         self.is_bare = is_bare
 
     def to_error(self, family: int, variant: Variant = NFT) -> IptablesError:
-        """Give the error as the program of that family prints it."""
+        """Return the error as the program of that family prints it."""
         program = program_name(family)
         hint = f"\nTry `{program} -h' or '{program} --help' for more information." if self.status == 2 else ""
         head = "" if self.is_bare else f"{program} {variant.version}: "
         return IptablesError(self.status, f"{head}{self.text(variant)}{hint}")
 
     def text(self, variant: Variant) -> str:
-        """Give the message in the words of a variant of the program."""
+        """Return the message as a variant of the program words it."""
         return self.message
 
 
 class UnknownTargetError(ParameterProblemError):
-    """A jump leads to what is neither an extension nor a chain."""
+    """The name after -j is neither a target nor a chain."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Chain '{name}' does not exist")
         self.name = name
 
     def text(self, variant: Variant) -> str:
-        """Give the message; iptables-legacy takes an unknown chain for a target whose library is missing."""
+        """Return the message; iptables-legacy reports an unknown chain as a target whose library is missing."""
         if variant.is_legacy:
             return f"Couldn't load target `{self.name}':No such file or directory\n"
         return self.message
 
 
-#: What iptables-legacy makes of the errno of a refusal, where it is not the errno's own text (libiptc).
+#: Messages of iptables-legacy by errno text, where libiptc has its own.
 _LEGACY_TEXTS = {"Invalid argument": "Invalid argument. Run `dmesg' for more information."}
 
 
 def kernel_refusal(
     family: int, operation: str, errno_text: str, what: str, variant: Variant = NFT, legacy_text: str = ""
 ) -> IptablesError:
-    """Give the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`.
+    """Return the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`.
 
-    iptables-legacy does not tell the operation, and finds some of the faults itself (`legacy_text`).
+    iptables-legacy does not print the operation, and detects some errors itself (`legacy_text`).
     """
     if variant.is_legacy:
         return plain_failure(family, legacy_text or _LEGACY_TEXTS.get(errno_text, f"{errno_text}."))
@@ -66,5 +66,5 @@ def kernel_refusal(
 
 
 def plain_failure(family: int, message: str) -> IptablesError:
-    """Give the error of a command that names something which does not exist, such as a chain (exit status 1)."""
+    """Return the error of a command on an object that does not exist, such as a chain (exit status 1)."""
     return IptablesError(1, f"{program_name(family)}: {message}")

@@ -1,7 +1,8 @@
-"""Matches and targets as values: the name of an extension and its settings, in canonical order and spelling.
+"""Matches and targets of a rule as values: the name of an extension and its settings in canonical form.
 
-A rule's parts are data; what each extension accepts, checks, prints in a listing and does to a packet is told by its
-kind (`matches`, `targets`), one table entry an extension, as `libxt_*.so` and `xt_*.ko` are to the real iptables.
+What an extension accepts, checks, prints in a listing and does to a packet is defined by its kind (`matches`,
+`targets`), as
+`libxt_*.so` and `xt_*.ko` do for the real iptables.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cnmsim.kernel.netfilter.option_values import quoted
 
 @frozen
 class Setting:
-    """One option of an extension as given in a rule: canonical values, and whether `!` stands before it."""
+    """One option of an extension in a rule: canonical values, and whether it is inverted by `!`."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -29,7 +30,7 @@ class Setting:
 
     @property
     def value(self) -> str:
-        """The first value, for options with one."""
+        """The first value, for options with one value."""
         return self.values[0]
 
 
@@ -41,27 +42,27 @@ class Extension:
     settings: tuple[Setting, ...] = ()
 
     def get(self, name: str) -> Setting | None:
-        """Give the setting of that name, or `None`."""
+        """Return the setting with that name, or None."""
         for setting in self.settings:
             if setting.name == name:
                 return setting
         return None
 
     def with_value(self, name: str, value: str) -> Extension:
-        """Give it with another value, in canonical form, of the setting of that name, or as it is if it has none."""
+        """Return a copy with another canonical value of the setting with that name; unchanged if there is none."""
         if self.get(name) is None:
             return self
         settings = [evolve(each, values=(value,)) if each.name == name else each for each in self.settings]
         return Extension(self.name, tuple(settings))
 
     def options_text(self) -> str:
-        """Write the settings, each with a space before it."""
+        """Return the settings as iptables-save prints them, each with a leading space."""
         return "".join(f" {setting}" for setting in self.settings)
 
 
 @define
 class ParseContext:
-    """What an option may depend on: the family, the rule's protocol (0: any) and the names of the IP sets."""
+    """What options may depend on: the family, the rule's protocol (0: any) and the names of the IP sets."""
 
     family: int
     protocol: int = 0
@@ -69,20 +70,20 @@ class ParseContext:
     set_names: frozenset[str] = frozenset()
 
 
-#: Brings the words after an option into canonical form, or raises `ParameterProblemError`.
+#: Returns the canonical form of an option's arguments, or raises `ParameterProblemError`.
 Canonicalise = Callable[[Sequence[str], ParseContext], tuple[str, ...]]
 
 
 def keep_words(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Take the words as they are."""
+    """Return the words unchanged."""
     return tuple(words)
 
 
 @frozen
 class Option:
-    """An option of an extension: its name, how many words follow, and their canonical form.
+    """An option of an extension: its name, the number of its arguments, and their canonical form.
 
-    `stored_as` names the option it is a shorthand for, as `--syn` is for `--tcp-flags FIN,SYN,RST,ACK SYN`.
+    `stored_as` names the option of which it is a shorthand, as `--syn` is one of `--tcp-flags FIN,SYN,RST,ACK SYN`.
     """
 
     name: str
@@ -94,12 +95,13 @@ class Option:
     stored_as: str = ""
 
 
-#: Checks the settings of an extension when the rule is complete; may add defaults to the dictionary.
+#: Checks the settings of an extension when the rule is complete (xtables: x6_fcheck); may add defaults to the
+#: dictionary.
 FinalCheck = Callable[[dict[str, Setting], ParseContext], None]
 
 
 def require_option(name: str, option: str) -> FinalCheck:
-    """Give a check that the extension `name` has its one mandatory option."""
+    """Return a check that the extension `name` has its one mandatory option."""
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
@@ -109,12 +111,12 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
-    """Accept any settings."""
+    """Accept all settings."""
 
 
 @define
 class ExtensionBuilder:
-    """An extension while its options are being read."""
+    """An extension whose options are being parsed."""
 
     name: str
     options: Sequence[Option]
@@ -122,7 +124,7 @@ class ExtensionBuilder:
     settings: dict[str, Setting] = field(factory=dict)
 
     def add(self, option: Option, words: Sequence[str], is_inverted: bool, context: ParseContext) -> None:
-        """Take one option with its words. Raises `ParameterProblemError`."""
+        """Add one option with its arguments. Raises `ParameterProblemError`."""
         if is_inverted and not option.can_invert:
             raise ParameterProblemError(f'{self.name}: option "--{option.name}" cannot be inverted.\n')
         name = option.stored_as or option.name
@@ -131,23 +133,14 @@ class ExtensionBuilder:
         self.settings[name] = Setting(name, option.canonicalise(words, context), is_inverted, option.is_text)
 
     def complete(self, context: ParseContext) -> Extension:
-        """Check what was given and freeze it, settings in the order of the kind's options."""
+        """Check the settings and return the extension, with the settings in the order of the kind's options."""
         self.final_check(self.settings, context)
         ordered = [self.settings[option.name] for option in self.options if option.name in self.settings]
         return Extension(self.name, tuple(ordered))
 
 
-def one(canonical: Callable[[str], str]) -> Canonicalise:
-    """Give the canonical form of an option with one word from a function of that word."""
-
-    def apply(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        return (canonical(words[0]),)
-
-    return apply
-
-
 def find_option(options: Mapping[str, Option], text: str) -> Option | None:
-    """Find an option by its long name or an unambiguous beginning of it, as getopt_long does."""
+    """Return the option with that long name or unambiguous abbreviation, as getopt_long does, or None."""
     exact = options.get(text)
     if exact is not None:
         return exact

@@ -1,4 +1,4 @@
-"""The five hooks of netfilter and the tables that hang on each, in the kernel's order of priorities.
+"""The five hooks of netfilter and the tables registered on each, with the kernel's priorities.
 
 Source: Linux `include/uapi/linux/netfilter_ipv4.h` (`nf_ip_hook_priorities`) and the built-in chains of each table.
 """
@@ -14,12 +14,12 @@ from attrs import frozen
 if TYPE_CHECKING:
     from cnmsim.kernel.skbuff import Packet
 
-    #: One thing a hook does to a packet; `False` ends the packet.
+    #: A function registered on a hook (nf_hookfn). It returns False if the packet ends here.
     HookStep = Callable[[Packet], bool]
 
 
 class Hook(Enum):
-    """A point on a packet's way through one network stack; the value is the built-in chain's name."""
+    """A hook on the path of a packet through a network stack; the value is the name of the built-in chain."""
 
     PREROUTING = "PREROUTING"
     INPUT = "INPUT"
@@ -27,16 +27,17 @@ class Hook(Enum):
     OUTPUT = "OUTPUT"
     POSTROUTING = "POSTROUTING"
 
-    # Members are singletons: hashing by identity keeps Enum's slow text hash off the packet path.
+    # Members are singletons: hashing by identity avoids Enum's slow hash of the name on the packet path.
     __hash__ = object.__hash__
 
 
 class Dependency(Enum):
-    """What the outcome of a match, a target or a hook step depends on, beside tables whose generation is checked.
+    """What the outcome of a match, a target or a hook step depends on, besides tables whose generation is checked.
 
-    Each declares its own. `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol,
-    ports, ICMP type, mark, connection and its state. The other members name a packet field that joins the cache key.
-    `ANYTHING` is the default: whatever declares nothing is never cached.
+    Each match, target and step declares its own. `FLOW` is what packets of one flow in one direction share: devices,
+    addresses, protocol, ports, ICMP type, mark, connection and its state. The other members name a packet field that
+    joins the cache key.
+    `ANYTHING` is the default: without a declaration nothing is cached.
     """
 
     FLOW = "flow"
@@ -50,7 +51,7 @@ class Dependency(Enum):
     __hash__ = object.__hash__
 
 
-#: The built-in chains of every table, in the order iptables prints them.
+#: The built-in chains of every table, in the order in which iptables prints them.
 BUILT_IN_CHAINS: dict[str, tuple[str, ...]] = {
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
     "security": ("INPUT", "FORWARD", "OUTPUT"),
@@ -61,7 +62,7 @@ BUILT_IN_CHAINS: dict[str, tuple[str, ...]] = {
 
 
 class Priority(IntEnum):
-    """Where on a hook something stands: lower comes first (`nf_ip_hook_priorities`; ip_vs_core.c for IPVS)."""
+    """The order of steps on a hook, lowest first (`nf_ip_hook_priorities`; ip_vs_core.c for IPVS)."""
 
     RAW = -300
     CONNTRACK = -200
@@ -75,7 +76,7 @@ class Priority(IntEnum):
     CONFIRM = 0x7FFFFFFF
 
 
-#: The priorities of iptables' tables; the nat table stands at two.
+#: The priorities of iptables' tables; that of the nat table depends on the hook (`nat_priority`).
 TABLE_PRIORITIES = {
     "raw": Priority.RAW,
     "mangle": Priority.MANGLE,
@@ -94,7 +95,10 @@ class ChainType(Enum):
 
 @frozen
 class Registration:
-    """A base chain on a hook. Of two with one priority that with the higher `order`, the newer one, comes first."""
+    """A base chain registered on a hook.
+
+    Of two with one priority the newer one, with the higher `order`, comes first.
+    """
 
     hook: Hook
     priority: int
@@ -105,15 +109,18 @@ class Registration:
 
 
 def nat_priority(hook: Hook) -> Priority:
-    """Give where on a hook the nat core stands, whatever priorities nat chains have among themselves (nf_nat_proto.c)."""
+    """Return the priority of the nat core on a hook (nf_nat_proto.c).
+
+    The priorities of nat chains only order them among themselves.
+    """
     return Priority.DESTINATION_NAT if hook in {Hook.PREROUTING, Hook.OUTPUT} else Priority.SOURCE_NAT
 
 
 @frozen
 class Variant:
-    """One of the two programs called iptables, each with tables of its own in the kernel.
+    """One of the two iptables programs, each with tables of its own in the kernel.
 
-    `label` is what a trace puts before the table's name, `version` what the program says of itself.
+    `label` precedes the table's name in a trace; `version` is what `--version` prints.
     """
 
     name: str
@@ -122,7 +129,7 @@ class Variant:
 
     @property
     def is_legacy(self) -> bool:
-        """Whether it is the one that knows nothing of nf_tables."""
+        """Whether it is the variant without nf_tables."""
         return self is LEGACY
 
 
@@ -131,5 +138,5 @@ LEGACY = Variant("legacy", "iptables-legacy ", "v1.8.11 (legacy)")
 
 
 def program_name(family: int) -> str:
-    """Name the command for a family: `iptables` or `ip6tables`."""
+    """Return the name of the command for a family: `iptables` or `ip6tables`."""
     return "ip6tables" if family == 6 else "iptables"

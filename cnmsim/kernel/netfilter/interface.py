@@ -1,4 +1,4 @@
-"""Interface names in rules: `eth0`, the prefix `veth+`, and what they match (xt ifname comparison)."""
+"""Interface names in rules: `eth0` or the prefix `veth+`, and their comparison with devices (ifname_compare)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def parse_interface_name(text: str) -> str:
-    """Check an interface name or prefix. Raises `ParameterProblemError` if it can't be one."""
+    """Return an interface name or prefix. Raises `ParameterProblemError` if it is not valid."""
     if len(text) >= 16:
         raise ParameterProblemError(f"interface name `{text}' must be shorter than 16 characters")
     if not text:
@@ -22,9 +22,9 @@ def parse_interface_name(text: str) -> str:
 
 
 def interface_test(name: str, reads: Callable[[Packet], Device | None]) -> Callable[[Packet], bool]:
-    """Give the test that the device `reads` finds has that name; where there is no device no name fits.
+    """Return a test that the device returned by `reads` has that name; it fails if there is no device.
 
-    `+` alone fits every device and also none.
+    `+` alone matches any device and none.
     """
     if name == "+":
         return lambda packet: True

@@ -1,4 +1,4 @@
-"""Named sets of addresses for the `set` match: hash:ip, hash:net and hash:ip,port (ipset(8))."""
+"""IP sets for the `set` match: hash:ip, hash:net and hash:ip,port (ipset(8))."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ KINDS = ("hash:ip", "hash:net", "hash:ip,port")
 
 @define(eq=False)
 class IpSet:
-    """One set. `kind` is one of `KINDS`; `family` 4 or 6. Membership is a dictionary lookup per prefix length."""
+    """One IP set.
+
+    `kind` is one of `KINDS`, `family` 4 or 6. A lookup takes one dictionary access per prefix length in use.
+    """
 
     name: str
     kind: str = "hash:ip"
@@ -31,14 +34,14 @@ class IpSet:
         return len(self._members)
 
     def add(self, member: str) -> None:
-        """Add `10.0.0.1`, `10.0.0.0/8` or `10.0.0.1,tcp:80`, by the set's kind. Raises `ValueError`."""
+        """Add `10.0.0.1`, `10.0.0.0/8` or `10.0.0.1,tcp:80`, depending on the kind. Raises `ValueError`."""
         key = self._key(member)
         self._members.add(key)
         if self.kind == "hash:net":
             self._lengths.add(key[1])
 
     def remove(self, member: str) -> None:
-        """Take a member out. Raises `KeyError` if it is not in."""
+        """Remove a member. Raises `KeyError` if it is not in the set."""
         self._members.remove(self._key(member))
 
     def _key(self, member: str) -> tuple[int, ...]:
@@ -59,7 +62,7 @@ class IpSet:
             raise ValueError(f"address of another family than set {self.name}")
 
     def contains(self, packet: Packet, sides: Sequence[str]) -> bool:
-        """Tell whether the packet's address on the first side (`src` or `dst`), and port on the second, is in."""
+        """Return True if the set contains the packet's address, and port, of the given sides (`src` or `dst`)."""
         if packet.family != self.family:
             return False
         address = int.from_bytes(packet.src if sides[0] == "src" else packet.dst)

@@ -1,7 +1,7 @@
-"""The rule sets of one family and the iptables command on them (iptables 1.8.11, the nf_tables or the legacy variant).
+"""The tables of one family and the iptables command on them (iptables 1.8.11, nf_tables or legacy variant).
 
-`execute` takes the words of a command line; the named methods are the same commands for programs that write rules.
-Errors carry iptables' own text and exit status. Source: iptables(8), and what the real program prints.
+`execute` runs a command line; the named methods are the same commands for callers that build rules themselves. Errors carry
+iptables' own text and exit status. Source: iptables(8), and the output of the real program.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def _parse_text(rule_text: str, family: int, set_names: frozenset[str]) -> tuple
 
 
 class IpTables:
-    """What `iptables` (family 4) or `ip6tables` (family 6) sees in one namespace.
+    """The tables of `iptables` (family 4) or `ip6tables` (family 6) in one namespace.
 
-    Each variant of the program has tables of its own, and a packet passes both.
+    Each variant of the program has tables of its own; a packet traverses both.
     """
 
     __slots__ = ("_netfilter", "_tables", "family", "variant")
@@ -69,39 +69,39 @@ class IpTables:
 
     @property
     def tables(self) -> dict[str, Table]:
-        """Its tables by name, whether they exist or not."""
-        if self._tables is None:  # most namespaces never hear of one of the families
+        """All tables by name, whether they exist in the kernel or not."""
+        if self._tables is None:  # most namespaces never use one of the families
             self._tables = {name: self._new_table(name) for name in BUILT_IN_CHAINS}
         return self._tables
 
     def _new_table(self, name: str) -> Table:
         return Table(name, self.family, self.variant.label)
 
-    # --- for the hooks -------------------------------------------------------------------------------------------
+    # --- the rule set for the hooks -------------------------------------------------------------------------------
 
     @property
     def has_effect(self) -> bool:
-        """Whether any table could touch a packet."""
+        """Whether a table has a rule or a policy other than ACCEPT."""
         return self._tables is not None and any(table.has_effect for table in self._tables.values())
 
     @property
     def has_nat(self) -> bool:
-        """Whether the nat table could."""
+        """Whether the nat table has a rule or a policy other than ACCEPT."""
         return self._tables is not None and self._tables["nat"].has_effect
 
     @property
     def is_loaded(self) -> bool:
-        """Whether there is any table, be it an empty one."""
+        """Whether any table exists, even an empty one."""
         return self._tables is not None and any(table.exists for table in self._tables.values())
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether a rule has connections tracked."""
+        """Whether a rule needs connections to be tracked."""
         tables = {} if self._tables is None else self._tables
         return any(rule_needs_conntrack(entry.rule) for table in tables.values() for entry in table.rules)
 
     def registrations(self) -> Iterator[Registration]:
-        """Give the built-in chains of the tables that exist, each for its hook."""
+        """Yield the built-in chains of the existing tables, each with its hook and priority."""
         for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
@@ -114,29 +114,29 @@ class IpTables:
                 walk = (ChainTraversal if chain.rules else PolicyTraversal)(table, chain, hook, self._netfilter)
                 yield Registration(hook, priority, table.order, kind, walk, Dependency.FLOW)
 
-    # --- for programs that write rules ---------------------------------------------------------------------------
+    # --- commands as methods --------------------------------------------------------------------------------------
 
     def append(self, table: str, chain: str, rule_text: str) -> None:
-        """Do as `-A`. `rule_text` is iptables syntax, such as `-i docker0 ! -o docker0 -j ACCEPT`."""
+        """Append rules (`-A`). `rule_text` is iptables syntax, such as `-i docker0 ! -o docker0 -j ACCEPT`."""
         for rule in self._parsed(table, rule_text):
             self._insert(self._table(table), chain, rule, None, "RULE_APPEND")
 
     def insert(self, table: str, chain: str, rule_text: str, position: int = 1) -> None:
-        """Do as `-I`, at `position` (1 is the head)."""
+        """Insert rules (`-I`) at `position`, 1 being the head."""
         for rule in reversed(self._parsed(table, rule_text)):
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def insert_rule(self, table: str, chain: str, rule: Rule, position: int = 1) -> None:
-        """Do as `insert` with a rule that has been read already, and whose target is no chain."""
+        """Insert a parsed rule whose target is not a chain."""
         self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def delete(self, table: str, chain: str, rule_text: str) -> None:
-        """Do as `-D`. Raises `IptablesError` if there is no such rule."""
+        """Delete rules (`-D`). Raises `IptablesError` if there is no such rule."""
         for rule in self._parsed(table, rule_text):
             self._delete(self._table(table), chain, rule)
 
     def exists(self, table: str, chain: str, rule_text: str) -> bool:
-        """Do as `-C`: tell whether the chain is there and holds the rule."""
+        """Return True if the chain exists and contains the rule (`-C`)."""
         found = self._table(table).chains.get(chain)
         try:
             rules = self._parsed(table, rule_text)
@@ -145,11 +145,11 @@ class IpTables:
         return found is not None and all(rule in found for rule in rules)
 
     def has_chain(self, table: str, chain: str) -> bool:
-        """Tell whether a chain is there."""
+        """Return True if the table has that chain."""
         return chain in self._table(table).chains
 
     def new_chain(self, table: str, chain: str) -> None:
-        """Do as `-N`. Raises `IptablesError` if it is there already."""
+        """Create a user-defined chain (`-N`). Raises `IptablesError` if it exists."""
         found = self._table(table)
         if chain in found.chains:
             raise plain_failure(self.family, "Chain already exists.")
@@ -157,14 +157,14 @@ class IpTables:
         self._notify_change(found)
 
     def flush_chain(self, table: str, chain: str = "") -> None:
-        """Do as `-F`: remove the rules of a chain, or of all chains."""
+        """Remove the rules of a chain, or of all chains (`-F`)."""
         found = self._table(table)
         for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
             each.clear()
         self._notify_change(found, is_new=False)
 
     def delete_chain(self, table: str, chain: str = "") -> None:
-        """Do as `-X`: delete an empty user-defined chain, or all of them."""
+        """Delete an empty user-defined chain, or all of them (`-X`)."""
         found = self._table(table)
         names = [chain] if chain else [each.name for each in found.user_defined_chains()]
         for name in names:
@@ -191,7 +191,7 @@ class IpTables:
         )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
-        """Do as `-E`: rename a user-defined chain, jumps to it included."""
+        """Rename a user-defined chain and the jumps to it (`-E`)."""
         found = self._table(table)
         if new in found.chains:
             raise plain_failure(self.family, "File exists.")
@@ -210,7 +210,7 @@ class IpTables:
         self._notify_change(found)
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
-        """Do as `-P` with ACCEPT or DROP."""
+        """Set the policy of a built-in chain to ACCEPT or DROP (`-P`)."""
         found = self._table(table)
         each = found.chains.get(chain)
         if each is None or each.policy is None:
@@ -225,7 +225,7 @@ class IpTables:
         self._notify_change(found)
 
     def zero(self, table: str, chain: str = "", number: int = 0) -> None:
-        """Do as `-Z`: set counters to zero, of one rule, one chain or all."""
+        """Reset the counters of one rule, of one chain or of all chains (`-Z`)."""
         found = self._table(table)
         for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
             entries = each.rules
@@ -241,13 +241,13 @@ class IpTables:
     def list_rules(
         self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0
     ) -> str:
-        """Give what `iptables -S [chain]` prints."""
+        """Return the output of `iptables -S [chain]`."""
         found = self._table(table)
         chains = [self._chain(found, chain)] if chain else found.chains_in_order()
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
-        """Give what iptables-save prints, comments aside: of the tables that exist, or of one (made if need be)."""
+        """Return the output of iptables-save without comments, for all existing tables or for one."""
         if table is not None:
             self._table(table)
         return save.save(self.tables, table, with_counters=counters)
@@ -255,7 +255,7 @@ class IpTables:
     # --- the command line ----------------------------------------------------------------------------------------
 
     def execute(self, args: list[str]) -> str:
-        """Run one command, given the words after `iptables`; give what it prints. Raises `IptablesError`."""
+        """Run one command line, without the program's name, and return its output. Raises `IptablesError`."""
         try:
             command = parse_command(list(args), self.family, self._jump_exists, self._netfilter.set_names)
             if command.letter == "V":
@@ -347,7 +347,7 @@ class IpTables:
         with_counters = "v" in command.options
         return self.list_rules(command.chain, command.table, with_counters=with_counters, number=command.number)
 
-    # --- what all of them do -------------------------------------------------------------------------------------
+    # --- common to the commands -----------------------------------------------------------------------------------
 
     def _table(self, name: str) -> Table:
         table = self.tables.get(name)
@@ -359,7 +359,7 @@ class IpTables:
                 text = f"{program} {self.variant.version}: can't initialize iptables table `{name}': {cause}\n"
             raise IptablesError(3, text + f"Perhaps {program} or your kernel needs to be upgraded.")
         if self.variant.is_legacy and not table.exists:
-            # Whoever looks at a legacy table has its module loaded, and there it is.
+            # Accessing a legacy table loads its kernel module, which creates the table.
             self._notify_change(table)
         return table
 
@@ -405,7 +405,7 @@ class IpTables:
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
-        """Refuse what the kernel's own checks refuse: a target out of place, a loop, a jump to a built-in chain."""
+        """Raise the kernel's refusal of a rule: a target out of place, a loop, or a jump to a built-in chain."""
         where = f"rule in chain {chain.name}"
         if entry.chain_name:
             if table.chains[entry.chain_name].policy is not None:
@@ -432,12 +432,12 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Have the kernel know a chain from now on."""
+        """Register a chain with the kernel, which has built-in chains only once they are used."""
         if not chain.order:
             chain.order = self._netfilter.next_order()
 
     def delete_tables(self, *names: str) -> Callable[[], None]:
-        """Delete tables (all, if none is named) with all that is in them, as `nft` may; give what brings them back."""
+        """Delete tables, or all if none is named, as `nft` may. Return a function that restores them."""
         before = dict(self.tables)
         for name in names or tuple(before):
             self.tables[name] = self._new_table(name)
@@ -454,7 +454,7 @@ class IpTables:
             self.tables[name].exists = name in existing
 
     def create_table(self, table: Table) -> None:
-        """Have a table exist from now on."""
+        """Create a table in the kernel if it does not exist."""
         if not table.exists:
             table.exists = True
             table.order = self._netfilter.next_order()
@@ -465,7 +465,7 @@ class IpTables:
         self.notify_rules_changed()
 
     def notify_rules_changed(self) -> None:
-        """Invalidate what depends on the rules."""
+        """Invalidate everything that depends on the rules."""
         self._netfilter.rules_changed()
 
 

@@ -12,12 +12,15 @@ from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
 
-#: What /etc/networks and /etc/hosts of a Debian system name.
+#: Addresses named in Debian's /etc/networks and /etc/hosts.
 _NAMES = {b"\x7f\0\0\0": "loopback", b"\xa9\xfe\0\0": "link-local", b"\x7f\0\0\1": "localhost"}
 
 
 def listing(table: Table, chains: Iterable[Chain], options: set[str], number: int = 0) -> str:
-    """Write chains as `iptables -L` does. `options` holds the letters given (`n`, `v`, `x`, `0` for line numbers)."""
+    """Return chains as `iptables -L` prints them.
+
+    `options` are option letters: `n`, `v`, `x`, and `0` for line numbers.
+    """
     blocks = []
     for chain in chains:
         lines = [] if number else [_chain_line(table, chain, options), _header(options)]
@@ -51,7 +54,7 @@ def _header(options: set[str]) -> str:
 
 
 def _count(value: int, options: set[str]) -> str:
-    """Write a counter in five columns, in thousands and so on where it require_option more, or exactly with -x."""
+    """Return a counter in five columns, abbreviated (K, M, G, T) if it is longer; with -x exactly."""
     if "x" in options:
         return f"{value:>8}"
     if value <= 99999:
@@ -116,7 +119,7 @@ def _extension_text(rule: Rule, is_numeric: bool) -> str:
 
 
 def echo_line(rule: Rule, family: int) -> str:
-    """Write a rule as `iptables -v -A` echoes it."""
+    """Return a rule as `iptables -v -A` echoes it."""
     target = rule.target.name if rule.target else ""
     protocol = f"{'!' if rule.is_protocol_inverted else ''}{protocol_text(rule.protocol)}"
     text = f"{target}  {protocol} opt {_fragment(rule)} in {_name(rule.in_interface, True)}"
@@ -128,7 +131,7 @@ def echo_line(rule: Rule, family: int) -> str:
 
 
 def usage(family: int, variant: Variant) -> str:
-    """Give the synopsis of the command."""
+    """Return the help text of the command."""
     program = program_name(family)
     return (
         f"{program} {variant.version}\n\n"

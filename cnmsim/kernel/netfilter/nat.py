@@ -1,4 +1,4 @@
-"""Address translation on connections: choosing tuples that are free, and rewriting packets of both directions.
+"""Address translation: choosing free tuples for connections, and rewriting packets of both directions.
 
 Source: the behaviour of Linux 6.1 `net/netfilter/nf_nat_core.c` and `nf_nat_proto.c`.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address
 from cnmsim.kernel.checksum import checksum, transport_checksum, update
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.netfilter.tuples import ConntrackTuple, invert, quoted_header
@@ -32,7 +32,10 @@ _LEAST_ATTEMPTS = 16
 
 @frozen
 class NatRange:
-    """Where a rule may translate to: addresses `low` to `high` (`None`: unchanged) and `ports`, both inclusive."""
+    """The translations that a rule allows (nf_nat_range2).
+
+    Addresses `low` to `high` (None: unchanged) and `ports`, both inclusive.
+    """
 
     low: Address | None = None
     high: Address | None = None
@@ -42,12 +45,12 @@ class NatRange:
     is_persistent: bool = False
 
     def with_address(self, address: Address) -> NatRange:
-        """Give the same range for one address."""
+        """Return the same range with one address."""
         return evolve(self, low=address, high=address)
 
 
 class Nat:
-    """Address translation of one namespace, on the connections of `conntrack`."""
+    """Address translation of one namespace for the connections of `conntrack`."""
 
     __slots__ = ("_conntrack", "_namespace", "_random")
 
@@ -61,7 +64,7 @@ class Nat:
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
     ) -> bool:
-        """Bind a new connection's source or destination to a range. `False`: its packet must be dropped."""
+        """Bind a new connection's source or destination to a range. Return False if its packet must be dropped."""
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
             return True
@@ -83,7 +86,10 @@ class Nat:
         return True
 
     def bind_unchanged(self, packet: Packet, *, is_source: bool) -> None:
-        """Bind a new connection no rule chose: its addresses stay, but a source port that is taken is replaced."""
+        """Bind a new connection that no rule translates (nf_nat_alloc_null_binding).
+
+        A source port that another connection uses is still replaced.
+        """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
             return
@@ -98,7 +104,7 @@ class Nat:
     def _unique_tuple(
         self, current: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Choose the tuple nearest to what the range wants whose answer no other connection has."""
+        """Return the tuple nearest to `current` that lies in the range and whose reply no other connection uses."""
         is_random = nat_range.is_random or nat_range.is_fully_random
         if is_source and not is_random:
             if _in_range(current, nat_range, is_source) and not self._is_taken(current, connection):
@@ -130,7 +136,7 @@ class Nat:
         address = nat_range.low
         low, high = int.from_bytes(nat_range.low), int.from_bytes(nat_range.high)
         if high != low:
-            # One client keeps one address; without --persistent the destination counts too.
+            # A client always gets the same address; without --persistent the address depends on the destination, too.
             basis = current[1] if nat_range.is_persistent else current[1] + current[2]
             spread = zlib.crc32(basis) * (high - low + 1) >> 32
             address = (low + spread).to_bytes(len(address))
@@ -140,7 +146,7 @@ class Nat:
     def _with_port(
         self, chosen: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Try other ports (or ICMP ids) of the same class, from a random one on, until one is free."""
+        """Return the tuple with the first free port (or ICMP id) of its class, searching from a random one on."""
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
             return chosen
@@ -148,7 +154,7 @@ class Nat:
         attempts = min(size, _FIRST_ATTEMPTS)
         candidate = chosen
         while True:
-            if self._random is None:  # it takes room, and few namespaces need one
+            if self._random is None:  # created on first use: few namespaces need it
                 self._random = self._namespace.clock.stream(f"{self._namespace.name}/nat")
             offset = self._random.randrange(size)
             for step in range(attempts):
@@ -162,7 +168,7 @@ class Nat:
     # --- rewriting packets ---------------------------------------------------------------------------------------
 
     def apply(self, packet: Packet, *, is_source: bool) -> None:
-        """Write the addresses and ports a packet must have from this hook on."""
+        """Rewrite a packet to the addresses and ports it has from this hook on."""
         connection = packet.connection
         if connection is None:
             return
@@ -202,7 +208,7 @@ def _in_ports(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool
 
 
 def _port_bounds(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> tuple[int, int] | None:
-    """Give the first number and how many may be tried; `None` if there is nothing to vary."""
+    """Return the first port and the number of ports to try, or None if the protocol has none to change."""
     if key[0] in {1, 58}:
         return (0, 65536) if is_source else None
     if key[0] not in _WITH_PORTS:
@@ -227,7 +233,10 @@ def _with_number(key: ConntrackTuple, number: int, is_source: bool) -> Conntrack
 
 
 def _translate(packet: Packet, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Give a packet the source (or destination) that is the destination (or source) of the other direction."""
+    """Rewrite the source (or destination) of a packet from the tuple of the other direction.
+
+    Return True if it changed.
+    """
     if packet.protocol in {1, 58}:
         address, identifier = (other[2] if is_source else other[1]), other[3]
         at = packet.l4 + 4
@@ -258,13 +267,13 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
 
 
 def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Translate an ICMP error: the packet it quotes at the opposite end, then its own header (RFC 5508 §4)."""
+    """Translate an ICMP error: the quoted packet at the opposite end, then the outer header (RFC 5508 section 4)."""
     message = packet.payload
     quoted = message[8:]
     header = quoted_header(packet.family, quoted)
     if header is None:
         return False
-    # What the error quotes went the other way: where the error's destination changes, the quoted source does.
+    # The quoted packet travelled in the other direction: its source changes where the error's destination does.
     address = other[1] if not is_source else other[2]
     number = other[3] if not is_source or connection.protocol in {1, 58} else other[4]
     inner = quoted_with(packet.family, quoted, header, address, number, is_source=not is_source)
@@ -290,7 +299,7 @@ def quoted_with(
     *,
     is_source: bool,
 ) -> bytes:
-    """Write another source (or destination) address and port into a quoted packet; its checksums stay as right."""
+    """Return a quoted packet with another source (or destination) address and port, and updated checksums."""
     protocol, at, src, dst = header
     old_addresses = src + dst
     new_addresses = address + dst if is_source else src + address
@@ -327,8 +336,3 @@ def _quoted_icmp(protocol: int, body: bytes, identifier: int, old_addresses: byt
         old, new = old_addresses + old, new_addresses + new
     total = update(int.from_bytes(body[2:4]), old, new)
     return body[:2] + total.to_bytes(2) + identifier.to_bytes(2) + body[6:]
-
-
-def flow_text(key: ConntrackTuple) -> str:
-    """Write a tuple for people."""
-    return f"{format_ip(key[1])}:{key[3]} > {format_ip(key[2])}:{key[4]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: The protocols iptables itself names when it prints a rule; all others are printed as numbers.
+#: The protocols that iptables itself names when it prints a rule; all others are printed as numbers.
 PRINTED_PROTOCOLS: dict[int, str] = {
     0: "all", 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "ipv6-icmp", 132: "sctp",
     135: "ipv6-mh", 136: "udplite",

@@ -1,4 +1,4 @@
-"""Netfilter of one namespace: the hooks a packet passes and everything that hangs on them, in the kernel's order."""
+"""The packet filter of one namespace: the hooks, and the steps registered on them in the kernel's order."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def _uncached(step: HookStep) -> HookStep:
 
 
 _NO_FAMILY: frozenset[int] = frozenset()
-#: Sets of families, each one object: every namespace has one.
+#: Shared sets of families: every namespace has one.
 _FAMILIES = {families: families for families in map(frozenset, ([4], [6], [4, 6]))}
 
 
 class RuleSet(Protocol):
-    """Base chains of one family, whoever wrote them."""
+    """The base chains of one family that one program created."""
 
     @property
     def has_effect(self) -> bool:
-        """Whether it could touch a packet."""
+        """Whether any chain has a rule or a policy other than accept."""
 
     @property
     def has_nat(self) -> bool:
-        """Whether it could translate."""
+        """Whether any rule translates addresses."""
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether it has connections tracked."""
+        """Whether any rule needs connections to be tracked."""
 
     def registrations(self) -> Iterator[Registration]:
         """Return its base chains, each with its hook and priority."""
@@ -73,10 +73,9 @@ class RuleSetSource(Protocol):
 class Netfilter:
     """The packet filter of one namespace.
 
-    `is_active` is `False` as long as nothing here could touch a packet: the stack then need not call `run`.
-    `generation` moves with every change of rules. `answered` is the packet that what is sent at this moment answers.
-    `ipvs` is the load balancer while it has
-    anything to do. `log` holds the lines of the LOG target.
+    `is_active` is False as long as no rule could touch a packet; the stack then skips `run`. `generation` increases with every
+    change of rules. `replied_packet` is the packet to which the message being sent replies. `ipvs` is the load
+    balancer, None while it has no services. `log` holds the lines of the LOG target.
     """
 
     __slots__ = (
@@ -115,7 +114,7 @@ class Netfilter:
         self.tracked_families = _NO_FAMILY
         self._order = 0
         self._tables4, self._tables6 = IpTables(4, self), IpTables(6, self)
-        self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
+        self._legacy: dict[int, IpTables] = {}  # created on first use: few namespaces have legacy tables
         self._sources: tuple[RuleSetSource, ...] = ()
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
@@ -123,17 +122,17 @@ class Netfilter:
 
     @property
     def random(self) -> Random:
-        """What the statistic match draws from."""
-        if self._random is None:  # it takes room, and few namespaces need one
+        """The random numbers of the statistic match."""
+        if self._random is None:  # created on first use: few namespaces need it
             self._random = self.namespace.clock.stream(f"{self.namespace.name}/netfilter")
         return self._random
 
     # --- the packet path -----------------------------------------------------------------------------------------
 
     def run(self, hook: Hook, packet: Packet) -> bool:
-        """Take a packet through a hook. `False`: it was dropped, or rejected and answered.
+        """Run the steps of a hook. Return False if the packet was dropped or rejected.
 
-        The caller has set its devices. At OUTPUT the packet may come back with another route.
+        The caller has set the packet's devices. At OUTPUT a step may give the packet another route.
         """
         if self._is_stale:
             self._rebuild()
@@ -143,13 +142,13 @@ class Netfilter:
         return True
 
     def tracks(self, family: int) -> bool:
-        """Tell whether conntrack looks at the packets of a family."""
+        """Return True if conntrack tracks packets of a family."""
         if self._is_stale:
             self._rebuild()
         return family in self.tracked_families
 
     def rules_changed(self) -> None:
-        """Take note that rules, chains, policies or sets changed."""
+        """Invalidate everything that depends on rules, chains, policies or sets."""
         self.generation += 1
         self._is_stale = True
         self.is_active = (
@@ -159,7 +158,7 @@ class Netfilter:
         )
 
     def set_always_tracking(self, enabled: bool = True) -> None:
-        """Track connections even where no rule needs it, as with a permanently loaded conntrack user."""
+        """Track connections even if no rule needs it, as a permanently loaded conntrack user does."""
         self.always_tracks = enabled
         self.rules_changed()
 
@@ -169,7 +168,7 @@ class Netfilter:
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
-        """Give whatever has base chains on the hooks of a family."""
+        """Return the rule sets with base chains for a family."""
         legacy = self._legacy.get(family)
         return [
             self._tables4 if family == 4 else self._tables6,
@@ -178,7 +177,7 @@ class Netfilter:
         ]
 
     def next_order(self) -> int:
-        """Give a number to what registers on the hooks: at one priority, the newer comes first (nf_hook_entries_grow)."""
+        """Return a registration number: at one priority the newest registration comes first (nf_hook_entries_grow)."""
         self._order += 1
         return self._order
 
@@ -221,7 +220,7 @@ class Netfilter:
 
     @staticmethod
     def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
-        """Give what IPVS does at a hook, in its order (ip_vs_ops4)."""
+        """Return the steps of IPVS on a hook, in their order (ip_vs_ops4)."""
         if hook is Hook.OUTPUT:
             return [ipvs.reply, ipvs.request]
         if hook is Hook.INPUT:
@@ -252,7 +251,7 @@ class Netfilter:
         return False
 
     def _rerouting(self, step: HookStep) -> HookStep:
-        """Route a packet anew if a step at OUTPUT changed what routing depends on (ip_route_me_harder)."""
+        """Wrap a step at OUTPUT: reroute the packet if the step changed addresses or mark (ip_route_me_harder)."""
         reroute = self.namespace.reroute
 
         def run(packet: Packet) -> bool:
@@ -264,7 +263,7 @@ class Netfilter:
         return run
 
     def _nat_step(self, walks: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
-        """Make the step that binds new connections by the first nat chain that does, and rewrites every packet.
+        """Return the step that binds new connections by the first nat chain that translates, and rewrites packets.
 
         Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
         """
@@ -292,7 +291,7 @@ class Netfilter:
                 and hook is Hook.POSTROUTING
                 and packet.outdev is not connection.masquerade
             ):
-                # The route moved to another device: the address it left with is not right there (nf_nat_oif_changed).
+                # The route moved to another device, for which the masqueraded address is wrong (nf_nat_oif_changed).
                 self.conntrack.destroy(connection)
                 self.namespace.drop(
                     packet, DropReason.CONNTRACK_INVALID, "its masquerading device is no longer the way out"
@@ -310,11 +309,11 @@ class Netfilter:
 
         return run
 
-    # --- what the stack and targets send in answer ---------------------------------------------------------------
+    # --- replies of the stack and of targets ----------------------------------------------------------------------
 
     @contextmanager
     def replying_to(self, packet: Packet) -> Iterator[None]:
-        """Let what is sent meanwhile belong to the connection of `packet` (nf_ct_attach)."""
+        """Attach messages sent inside the block to the connection of `packet` (nf_ct_attach)."""
         before, self.replied_packet = self.replied_packet, packet
         try:
             yield
@@ -329,7 +328,7 @@ class Netfilter:
             packet.ct_reply = not answered.ct_reply
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send a message from an address that need not be ours, in answer to a packet; lost if there is no way."""
+        """Send a message from any address in reply to a packet; drop it if there is no route."""
         namespace = self.namespace
         try:
             decision = evolve(namespace.route_output(dst), src=src)
@@ -340,9 +339,9 @@ class Netfilter:
                 namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", replied_packet)
 
     def source_mac(self, packet: Packet) -> bytes:
-        """Give the station a packet came from as the neighbour table knows it, b"" if it does not.
+        """Return the hardware address of the sender of a packet from the neighbour table, b"" if it is unknown.
 
-        The frame's own header is gone by the time rules see a packet.
+        The Ethernet header is no longer available when rules see a packet.
         """
         device = packet.indev
         if device is None:
@@ -354,7 +353,7 @@ class Netfilter:
     # --- rules and sets ------------------------------------------------------------------------------------------
 
     def iptables(self, family: int = 4, variant: Variant = NFT) -> IpTables:
-        """Give the rule sets of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
+        """Return the tables of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
         if variant is NFT:
             return self._tables4 if family == 4 else self._tables6
         found = self._legacy.get(family)
@@ -373,19 +372,19 @@ class Netfilter:
 
     @property
     def has_rules_outside_iptables_nft(self) -> bool:
-        """Whether rules count that `iptables` (nf_tables) and `ip6tables` do not list."""
+        """Whether any rule takes effect that `iptables` (nf_tables) and `ip6tables` do not list."""
         own = (self._tables4, self._tables6)
         others = [each for family in (4, 6) for each in self._rule_sets(family) if each not in own]
         return any(each.has_effect for each in others)
 
     def rules_outside_iptables_nft(self) -> str:
-        """Give those rules as their own programs list them, without what they counted."""
+        """Return those rules as their own programs list them, without counters."""
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
         native = "".join(source.text() for source in self._sources)
         return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:
-        """Tell whether iptables-legacy has made or looked at a table (/proc/net/ip_tables_names)."""
+        """Return True if iptables-legacy has created a table (/proc/net/ip_tables_names)."""
         return family in self._legacy and self._legacy[family].is_loaded
 
     @property
@@ -394,7 +393,7 @@ class Netfilter:
         return frozenset(self.ip_sets)
 
     def create_set(self, name: str, kind: str = "hash:ip", family: int = 4) -> IpSet:
-        """Make an IP set, as `ipset create`. Raises `ValueError` if the name is taken or the kind unknown."""
+        """Create an IP set, as `ipset create`. Raises `ValueError` if the name is taken or the kind unknown."""
         if name in self.ip_sets:
             raise ValueError(f"set with the same name already exists: {name}")
         created = self.ip_sets[name] = IpSet(name, kind, family)
@@ -402,7 +401,10 @@ class Netfilter:
         return created
 
     def destroy_set(self, name: str) -> None:
-        """Delete an IP set, as `ipset destroy`. Raises `ValueError` if a rule uses it, `KeyError` if there is none."""
+        """Delete an IP set, as `ipset destroy`.
+
+        Raises `ValueError` if a rule uses it, `KeyError` if it does not exist.
+        """
         if any(
             match.name == "set" and match.settings[0].values[0] == name
             for tables in (self._tables4, self._tables6)

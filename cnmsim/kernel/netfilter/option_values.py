@@ -1,4 +1,4 @@
-"""Values of iptables options: parsing protocols, ports, address masks, marks and words, and printing them canonically."""
+"""Values of iptables options: parsers and canonical formats of protocols, ports, address masks, marks and words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS
 
 
 def parse_protocol(text: str) -> int:
-    """Read a protocol by number or name, 0 for all."""
+    """Parse a protocol number or name; 0 is any protocol."""
     number = int(text) if text.isascii() and text.isdigit() else PROTOCOLS.get(text.lower(), -1)
     if not 0 <= number <= 255:
         raise ParameterProblemError(f'unknown protocol "{text}" specified')
@@ -16,17 +16,17 @@ def parse_protocol(text: str) -> int:
 
 
 def protocol_text(number: int) -> str:
-    """Write a protocol as iptables-save does: by name only where iptables itself has one."""
+    """Return a protocol as iptables-save prints it: by name only if iptables itself has one."""
     return PRINTED_PROTOCOLS.get(number, str(number))
 
 
 def protocol_long_text(number: int) -> str:
-    """Write a protocol by whatever name /etc/protocols has, as a listing without -n does."""
+    """Return a protocol by its name in /etc/protocols, as a listing without -n prints it."""
     return LONG_PROTOCOL_NAMES.get(number, str(number))
 
 
 def parse_port(text: str) -> int:
-    """Read a port by number or service name."""
+    """Parse a port number or service name."""
     port = int(text) if text.isascii() and text.isdigit() else SERVICES.get(text, -1)
     if not 0 <= port <= 65535:
         raise ParameterProblemError(f"invalid port/service `{text}' specified")
@@ -34,12 +34,12 @@ def parse_port(text: str) -> int:
 
 
 def port_text(port: int, *, is_numeric: bool) -> str:
-    """Write a port, by its service's name unless `is_numeric`."""
+    """Return a port, by the name of its service unless `is_numeric`."""
     return str(port) if is_numeric else SERVICE_NAMES.get(port, str(port))
 
 
 def parse_port_range(text: str) -> tuple[int, int]:
-    """Read `80`, `80:90`, `:90` or `80:`."""
+    """Parse `80`, `80:90`, `:90` or `80:`."""
     low_text, colon, high_text = text.partition(":")
     if not colon:
         port = parse_port(text)
@@ -52,12 +52,12 @@ def parse_port_range(text: str) -> tuple[int, int]:
 
 
 def port_range_text(low: int, high: int) -> str:
-    """Write a range as `80` or `80:90`."""
+    """Return a range as `80` or `80:90`."""
     return str(low) if low == high else f"{low}:{high}"
 
 
 def parse_number(text: str, limit: int) -> int | None:
-    """Read a decimal, 0x or 0-octal number no greater than `limit`, or give `None`."""
+    """Parse a decimal, 0x or 0-octal number. Return None if it is invalid or greater than `limit`."""
     try:
         value = int(text, 0) if not (text.startswith("0") and text.isdigit()) else int(text, 8)
     except ValueError:
@@ -66,7 +66,7 @@ def parse_number(text: str, limit: int) -> int | None:
 
 
 def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
-    """Read `value[/mask]`, both 32 bits."""
+    """Parse `value[/mask]`, both 32 bits."""
     value_text, slash, mask_text = text.partition("/")
     value = parse_number(value_text, 0xFFFFFFFF)
     mask = parse_number(mask_text, 0xFFFFFFFF) if slash else 0xFFFFFFFF
@@ -76,7 +76,10 @@ def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
 
 
 def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
-    """Read an address with an optional prefix length or mask; gives address (host bits off) and mask as a number."""
+    """Parse an address with an optional prefix length or mask.
+
+    Return the address without host bits, and the mask as a number.
+    """
     bits = 128 if family == 6 else 32
     host, slash, mask_text = text.partition("/")
     mask = _parse_mask(mask_text, family, bits) if slash else (1 << bits) - 1
@@ -86,7 +89,7 @@ def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
 
 def _parse_host(host: str, family: int) -> Address:
     if family == 4 and host.isascii() and host.isdigit() and int(host) < 256:
-        # inet_aton's short form: `0/0`, `10/8`.
+        # The short form of inet_aton: `0/0`, `10/8`.
         return bytes((int(host), 0, 0, 0)) if int(host) else bytes(4)
     try:
         address = parse_ip(host)
@@ -110,13 +113,16 @@ def _parse_mask(text: str, family: int, bits: int) -> int:
 
 
 def mask_length(mask: int, bits: int) -> int | None:
-    """Give the prefix length a mask stands for, or `None` if its ones are not contiguous."""
+    """Return the prefix length of a mask, or None if its ones are not contiguous."""
     inverted = mask ^ ((1 << bits) - 1)
     return None if inverted & (inverted + 1) else bits - inverted.bit_length()
 
 
 def host_mask_text(address: Address, mask: int, *, always_length: bool = True) -> str:
-    """Write an address and mask as iptables-save does: `10.0.0.0/8`, or a mask in full if it is not contiguous."""
+    """Return an address and mask as iptables-save prints them, such as `10.0.0.0/8`.
+
+    A mask that is not contiguous is printed in full.
+    """
     bits = len(address) * 8
     length = mask_length(mask, bits)
     if length is None:
@@ -130,16 +136,16 @@ _PLAIN = frozenset("_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 
 
 def quoted(text: str) -> str:
-    """Write free text as iptables-save does: bare if it is one plain word, else in double quotes with escapes."""
+    """Return free text as iptables-save prints it: bare if it is one plain word, else in double quotes with escapes."""
     if text and _PLAIN.issuperset(text):
         return text
     return '"' + "".join("\\" + letter if letter in "\"\\'" else letter for letter in text) + '"'
 
 
 def split_words(text: str) -> list[str]:
-    """Split a rule's text into words, the way back from `quoted`.
+    """Split the text of a rule into words; the inverse of `quoted`.
 
-    In double quotes a backslash keeps any character as it is; single quotes serve people who write rules. Raises
+    In double quotes a backslash escapes any character; single quotes are accepted, too. Raises
     `ParameterProblemError` if a quote is not closed.
     """
     words: list[str] = []

@@ -1,6 +1,6 @@
-"""Reading the command line of iptables(8): options, abbreviations, matches and targets as they are loaded.
+"""Parser of the command line of iptables(8): options and abbreviations, and those of the loaded matches and targets.
 
-An option that no loaded extension knows loads the match named like the rule's protocol, as `-p tcp --dport 80` does.
+An option that no loaded extension has loads the match of the rule's protocol, as `-p tcp --dport 80` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 @frozen
 class _GlobalOption:
-    """An option of iptables itself: long name, letter, and whether a word follows (`?`: perhaps)."""
+    """An option of iptables itself: long name, letter, and whether its argument is required, optional or none."""
 
     name: str
     letter: str
@@ -54,16 +54,16 @@ _BY_NAME = {option.name: option for option in _BY_LETTER.values()} | {
     "new": _BY_LETTER["N"],
 }
 _COMMAND_LETTERS = {option.letter for option in _COMMANDS}
-#: Commands that take a rule, or may be followed by rule options.
+#: Commands that take a rule.
 _RULE_COMMANDS = frozenset("ADCIR")
-#: Matches the nf_tables variant keeps as one, however often they are loaded.
+#: Matches that the nf_tables variant loads only once per rule.
 _LOADED_ONCE = frozenset({"tcp", "udp"})
 _INVERTIBLE = frozenset("sdiopf")
 
 
 @define
 class Command:
-    """A parsed command line: `letter` is the command (`A`, `L`, …), the rest its operands and options."""
+    """A parsed command line: `letter` is the command (`A`, `L`, …); the other fields are its operands and options."""
 
     letter: str
     chain: str = ""
@@ -122,7 +122,7 @@ class _Parser:
         name, equals, value = text.partition("=")
         given = [value] if equals else []
         option = _BY_NAME.get(name)
-        # A loaded extension's own option goes before: `--proto` of the policy match.
+        # An option of a loaded extension takes precedence, such as `--proto` of the policy match.
         is_shadowed = any(name == own.name for draft in self.matches for own in draft.options)
         if (option is None or is_shadowed) and self._extension(name, given, inverted):
             return
@@ -155,7 +155,7 @@ class _Parser:
         return self.words[self.at - 1]
 
     def _optional_argument(self) -> str:
-        """Take the next word if it is no option."""
+        """Return the next word if it is not an option, else ""."""
         if self.at < len(self.words) and not self.words[self.at].startswith("-") and self.words[self.at] != "!":
             self.at += 1
             return self.words[self.at - 1]
@@ -275,7 +275,7 @@ class _Parser:
     # --- options of extensions -----------------------------------------------------------------------------------
 
     def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
-        """Try to take `--name` as an option of a loaded extension, or of the protocol's match."""
+        """Parse `--name` as an option of a loaded extension or of the protocol's match. Return False if none has it."""
         drafts = [*([self.target] if self.target is not None else []), *reversed(self.matches)]
         for draft in drafts:
             option = find_option(_by_name(draft.options), name)
@@ -300,7 +300,7 @@ class _Parser:
             words.append(self._argument(f"--{option.name}", []))
         draft.add(option, words, inverted, self.context)
 
-    # --- the whole -----------------------------------------------------------------------------------------------
+    # --- the complete command -------------------------------------------------------------------------------------
 
     def _finish(self) -> Command:
         command = self.command
@@ -357,7 +357,7 @@ class _Parser:
 
     def _name(self, option: str) -> NameMatch | None:
         found = self.names.get(option)
-        # `-i +` is any device and is not kept; its opposite is.
+        # `-i +` matches any device and is dropped; `! -i +` is kept.
         return None if found is not None and found.name == "+" and not found.is_inverted else found
 
 
@@ -392,7 +392,7 @@ def parse_command(
     chain_exists: Callable[[str, str], bool],
     set_names: frozenset[str] = frozenset(),
 ) -> Command:
-    """Read the words after `iptables`. `chain_exists(table, chain)` tells which chains rules may jump to.
+    """Parse the words after `iptables`. `chain_exists(table, chain)` returns whether a rule may jump to a chain.
 
     Raises `ParameterProblemError`.
     """
@@ -400,5 +400,5 @@ def parse_command(
 
 
 def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
-    """Read a rule without command and chain; any name after -j that is no target is taken for a chain."""
+    """Parse a rule without command and chain; a name after -j that is not a target is accepted as a chain."""
     return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules

@@ -1,4 +1,4 @@
-"""iptables-restore: rule sets read from the text that iptables-save prints."""
+"""iptables-restore: replaces rules by those in the text that iptables-save prints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cnmsim.kernel.netfilter.table import Chain, Table
 
 
 def restore_rules(tables: IpTables, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
-    """Replace rule sets as iptables-restore does; with `no_flush`, keep the rules that exist.
+    """Replace rules as iptables-restore does; with `no_flush`, keep the existing ones.
 
-    `with_counters` sets the counters that `text` holds. Raises `IptablesError`, with nothing changed.
+    `with_counters` sets counters from `text`. Raises `IptablesError`, with nothing changed.
     """
     before = save.save(tables.tables, None, with_counters=True)
     existing = {name for name, table in tables.tables.items() if table.exists}
@@ -37,7 +37,7 @@ class _Restorer:
         self._table: Table | None = None
 
     def run(self, text: str) -> None:
-        """Take every line. Raises `IptablesError` that names the first wrong one."""
+        """Execute every line. Raises `IptablesError` that names the first invalid one."""
         number = 0
         for number, raw in enumerate(text.splitlines(), 1):
             line = raw.strip()
@@ -60,7 +60,7 @@ class _Restorer:
         return IptablesError(2, f"{program} {self._version}: {message}\nError occurred at line: {line}\n{hint}")
 
     def _failure(self, line: int, error: IptablesError) -> IptablesError:
-        """Word the failure of one line's command as iptables-restore does."""
+        """Return the error of one line's command as iptables-restore words it."""
         name = program_name(self._tables.family)
         text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {self._version}: ")
         if error.status == 2:

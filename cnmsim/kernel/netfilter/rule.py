@@ -1,4 +1,4 @@
-"""A packet filter rule as a value: what iptables-save prints after `-A CHAIN`, and nothing else."""
+"""A packet filter rule as a value: what iptables-save prints after `-A CHAIN`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.option_values import host_mask_text, protocol_text
 
 @frozen
 class HostMatch:
-    """A source or destination: an address with the bits outside `mask` off, perhaps inverted."""
+    """A source or destination: an address without the bits outside `mask`, optionally inverted."""
 
     address: Address
     mask: int
@@ -23,7 +23,7 @@ class HostMatch:
 
 @frozen
 class NameMatch:
-    """An interface name or prefix (`veth+`), perhaps inverted."""
+    """An interface name or prefix (`veth+`), optionally inverted."""
 
     name: str
     is_inverted: bool = False
@@ -34,10 +34,10 @@ class NameMatch:
 
 @frozen(cache_hash=True)
 class Rule:
-    """One rule. `str(rule)` is its canonical text, from which parsing gives an equal rule.
+    """One rule. Parsing its canonical text, `str(rule)`, returns an equal rule.
 
-    `target` is `None` for a rule that only counts; a target that is no extension is the chain `target.name`, entered
-    with -j or, if `is_goto`, with -g. `protocol` 0 is any; `fragment` is `None`, or whether -f (`True`) or ! -f.
+    `target` is None for a rule that only counts; a target that is not an extension is the chain `target.name`, entered with -j or, if
+    `is_goto`, with -g. `protocol` 0 is any; `fragment` is True for -f, False for ! -f, else None.
     """
 
     source: HostMatch | None = None
@@ -55,14 +55,14 @@ class Rule:
         return " ".join(word for word in (self.matches_text(), self.target_text()) if word)
 
     def with_value(self, name: str, value: str) -> Rule:
-        """Give the rule with another value, in canonical form, of the option of that name, wherever it stands."""
+        """Return a copy with another canonical value of the option with that name in any match or the target."""
         matches = tuple([match.with_value(name, value) for match in self.matches])
         return evolve(
             self, matches=matches, target=None if self.target is None else self.target.with_value(name, value)
         )
 
     def matches_text(self) -> str:
-        """Write all but the target."""
+        """Return the text without the target."""
         words = []
         for flag, value in (
             ("-s", self.source),
@@ -80,7 +80,7 @@ class Rule:
         return " ".join(words)
 
     def target_text(self) -> str:
-        """Write the target with its options, or nothing."""
+        """Return the target with its options, "" if there is none."""
         if self.target is None:
             return ""
         return f"{'-g' if self.is_goto else '-j'} {self.target.name}{self.target.options_text()}"

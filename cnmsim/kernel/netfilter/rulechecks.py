@@ -1,4 +1,4 @@
-"""What the kernel refuses of a rule that iptables could write: targets and matches out of place (x_tables.c)."""
+"""The kernel's checks of rules that iptables accepts: targets and matches out of place (x_tables.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 
 def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Tell whether the target may not stand in the table or built-in chain."""
+    """Return True if the target is not allowed in the table or built-in chain."""
     kind = TARGETS[rule.target.name] if rule.target is not None else None
     if kind is None:
         return False
@@ -20,7 +20,7 @@ def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
 
 
 def is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Tell whether an extension's own check refuses the rule (xt_check_target, xt_check_match)."""
+    """Return True if the check of an extension refuses the rule (xt_check_target, xt_check_match)."""
     target = rule.target
     if target is not None and target.name == "REJECT":
         if table.name not in {"filter", "security", "mangle", "raw"}:

@@ -1,4 +1,4 @@
-"""Rule sets as text: iptables-save and `iptables -S`."""
+"""Rules as text: the output of iptables-save and `iptables -S`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 def rule_line(chain: str, entry: RuleEntry) -> str:
-    """Write one rule as `-A CHAIN …`."""
+    """Return one rule as `-A CHAIN …`."""
     text = str(entry.rule)
     return f"-A {chain} {text}" if text else f"-A {chain}"
 
 
 def rule_lines(chains: Iterable[Chain], *, with_counters: bool = False, number: int = 0) -> str:
-    """Write chains as `iptables -S` does: policies and new chains first, then the rules; or one rule by number."""
+    """Return chains as `iptables -S` prints them, or one rule by number.
+
+    Policies and user-defined chains come first, then the rules.
+    """
     chains = list(chains)
     lines = []
     for chain in chains if not number else ():
@@ -37,7 +40,7 @@ def _counted_line(chain: str, entry: RuleEntry) -> str:
 
 
 def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
-    """Write the tables that exist (or one, if it does) as iptables-save does, without its comment lines."""
+    """Return the existing tables, or one of them, as iptables-save prints them without comments."""
     parts = []
     for table in tables.values():
         if table.name == name or (name is None and table.exists):

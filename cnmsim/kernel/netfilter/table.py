@@ -1,4 +1,4 @@
-"""Tables, chains and their rules with counters: the state that rules are walked in and that iptables edits."""
+"""Tables, chains and rules with counters: the state that packets traverse and iptables edits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.targets import Action, Verdict
 
 
-#: Fewer rules than that are looked through.
+#: Chains with fewer rules are searched linearly.
 _INDEX_MIN_RULES = 16
 
 
 @define(eq=False)
 class CompiledRule:
-    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
+    """A compiled rule: `tests` depend only on the flow, `stateful_tests` and the tests after them on more."""
 
     tests: tuple[Test, ...]
     stateful_tests: tuple[Test, ...]
@@ -35,7 +35,7 @@ class CompiledRule:
 
 @define(eq=False)
 class RuleEntry:
-    """A rule in its place in a chain, with what it has counted; `compiled` is made on the first walk."""
+    """A rule of a chain with its counters; `compiled` is set on the first traversal."""
 
     rule: Rule
     packets: int = 0
@@ -44,7 +44,7 @@ class RuleEntry:
 
     @property
     def chain_name(self) -> str:
-        """The chain its target jumps to, or ""."""
+        """The chain to which the target jumps, or ""."""
         target = self.rule.target
         if target is None or (target.name in TARGETS and not self.rule.is_goto):
             return ""
@@ -53,11 +53,10 @@ class RuleEntry:
 
 @define(eq=False)
 class Chain:
-    """A chain: `policy` is `None` for a user-defined one. Counters are those of the policy.
+    """A chain with the counters of its policy. `policy` is None for a user-defined one.
 
-    `order` tells what was made before; it is 0 for a built-in chain that nobody wrote to, which the kernel does not have.
-
-    Equal rules of a long chain share one `Rule` object, so that finding one among thousands compares identities.
+    `order` is the order of creation, 0 for a built-in chain that was never used, which the kernel does not have. Equal rules of a long
+    chain share one `Rule` object, so that a search among thousands compares identities.
     """
 
     name: str
@@ -66,11 +65,11 @@ class Chain:
     bytes: int = 0
     rules: list[RuleEntry] = field(factory=list)
     order: int = 0
-    #: How often each rule is there, once there are many.
+    #: Each distinct rule with its number of occurrences; None for a short chain.
     _rule_index: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:
-        """Put a rule before the one at index `at`."""
+        """Insert a rule before index `at`."""
         if self._rule_index is None and len(self.rules) >= _INDEX_MIN_RULES:
             self._build_index()
         if self._rule_index is not None:
@@ -88,7 +87,7 @@ class Chain:
             known[rule] = (rule, count + 1)
 
     def remove(self, at: int) -> RuleEntry:
-        """Take out the rule at index `at`."""
+        """Remove and return the rule at index `at`."""
         entry = self.rules.pop(at)
         if self._rule_index is not None:
             rule, count = self._rule_index[entry.rule]
@@ -99,12 +98,12 @@ class Chain:
         return entry
 
     def clear(self) -> None:
-        """Take out all rules."""
+        """Remove all rules."""
         self.rules.clear()
         self._rule_index = None
 
     def index_of(self, rule: Rule) -> int | None:
-        """Give the index of the first rule equal to `rule`, or `None`."""
+        """Return the index of the first rule equal to `rule`, or None."""
         if self._rule_index is None:
             return next((at for at, entry in enumerate(self.rules) if entry.rule == rule), None)
         known = self._rule_index.get(rule)
@@ -118,9 +117,9 @@ class Chain:
 
 
 class Table:
-    """One table of one family. It `exists` from the first change on, as iptables-nft makes tables.
+    """One table of one family. It `exists` in the kernel from the first change on, as with iptables-nft.
 
-    `order` tells what was registered before at the same hooks; `label` is what traces call it.
+    `order` is the order of registration on the hooks; `label` is its name in traces.
     """
 
     __slots__ = ("_chains", "exists", "family", "label", "name", "order")
@@ -128,15 +127,15 @@ class Table:
     def __init__(self, name: str, family: int, label: str = "") -> None:
         self.name = name
         self.family = family
-        self.label = label + name  # most often `name` itself
+        self.label = label + name  # usually `name` itself
         self.exists = False
         self.order = 0
         self._chains: dict[str, Chain] | None = None
 
     @property
     def chains(self) -> dict[str, Chain]:
-        """Its chains by name: the built-in ones, then the others as they were made."""
-        # Few of the tables of a namespace are ever touched: the chains of the others need not take room.
+        """The chains by name: the built-in ones, then the others in order of creation."""
+        # Created on first use: most tables of a namespace are never touched.
         if self._chains is None:
             self._chains = {chain: Chain(chain, "ACCEPT") for chain in BUILT_IN_CHAINS[self.name]}
         return self._chains
@@ -147,27 +146,27 @@ class Table:
 
     @property
     def rules(self) -> Iterator[RuleEntry]:
-        """Every rule of every chain."""
+        """The rules of all chains."""
         return (entry for chain in (self._chains or {}).values() for entry in chain.rules)
 
     def built_in_chains(self) -> Iterator[Chain]:
-        """Give the built-in chains in hook order."""
+        """Return the built-in chains in hook order."""
         return (self.chains[name] for name in BUILT_IN_CHAINS[self.name])
 
     def user_defined_chains(self) -> list[Chain]:
-        """Give the user-defined chains in alphabetical order, as iptables-nft lists them."""
+        """Return the user-defined chains in alphabetical order, as iptables-nft lists them."""
         return [self.chains[name] for name in sorted(self.chains) if self.chains[name].policy is None]
 
     def chains_in_order(self) -> list[Chain]:
-        """Give all chains as iptables lists them."""
+        """Return all chains in the order in which iptables lists them."""
         return [*self.built_in_chains(), *self.user_defined_chains()]
 
     def count_references(self, name: str) -> int:
-        """Count the rules that jump to a chain."""
+        """Return the number of rules that jump to a chain."""
         return sum(entry.chain_name == name for chain in self.chains.values() for entry in chain.rules)
 
     def reaches(self, start: str, goal: str) -> bool:
-        """Tell whether jumps lead from chain `start` to chain `goal`."""
+        """Return True if jumps lead from chain `start` to chain `goal`."""
         waiting, seen = [start], set()
         while waiting:
             name = waiting.pop()
@@ -181,7 +180,7 @@ class Table:
 
     @property
     def has_effect(self) -> bool:
-        """Whether it holds a rule or a policy other than ACCEPT."""
+        """Whether the table has a rule or a policy other than ACCEPT."""
         return self._chains is not None and any(
             chain.rules or chain.policy == "DROP" for chain in self._chains.values()
         )

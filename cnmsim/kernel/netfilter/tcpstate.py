@@ -1,7 +1,7 @@
-"""The TCP states of connection tracking: one table from (direction, flags, state) to the next state.
+"""The TCP states of connection tracking: a table from direction, flags and state to the next state.
 
 Source: the behaviour of Linux 6.1 `net/netfilter/nf_conntrack_proto_tcp.c`. Sequence numbers and windows are not
-followed (as with the sysctl nf_conntrack_tcp_be_liberal).
+tracked (as with the sysctl nf_conntrack_tcp_be_liberal).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG
 
 
 class TcpState(IntEnum):
-    """Conntrack's states of a TCP connection; the names are what `conntrack -L` prints."""
+    """Conntrack's states of a TCP connection, named as `conntrack -L` prints them."""
 
     NONE = 0
     SYN_SENT = 1
@@ -26,7 +26,7 @@ class TcpState(IntEnum):
     SYN_SENT2 = 9
 
 
-#: Not a state: the packet does not fit the connection, or fits but changes nothing.
+#: Not states: the packet is invalid for the connection, or valid without changing the state.
 INVALID, IGNORE = -1, -2
 
 _CODES = {
@@ -34,7 +34,7 @@ _CODES = {
     "..": IGNORE,
 }  # fmt: skip
 
-# Columns: the present state, in the order of TcpState.
+# Columns are the current state, in the order of TcpState.
 _TEXT = {
     #                  no ss sr es fw cw la tw cl s2
     ("orig", "syn"): "ss ss .. .. .. .. .. ss ss s2",
@@ -57,12 +57,12 @@ def _rows(direction: str) -> tuple[tuple[int, ...], ...]:
     return (*rows, (INVALID,) * 10)
 
 
-#: TRANSITIONS[is_reply][kind of flags][state]
+#: TRANSITIONS[is_reply][kind of flags][state]: the next state
 TRANSITIONS = (_rows("orig"), _rows("reply"))
 
 _SENSIBLE = {
     TCP_SYN: SYN, TCP_SYN | TCP_URG: SYN, TCP_SYN | TCP_ACK: SYNACK, TCP_RST: RST, TCP_RST | TCP_ACK: RST,
     TCP_FIN | TCP_ACK: FIN, TCP_FIN | TCP_ACK | TCP_URG: FIN, TCP_ACK: ACK, TCP_ACK | TCP_URG: ACK,
 }  # fmt: skip
-#: FLAG_KIND[flags byte]: which of the six kinds a segment is. PSH, ECE and CWR don't count; nonsense is ODD.
+#: FLAG_KIND[flags byte]: the kind of a segment. PSH, ECE and CWR are ignored; an invalid combination is ODD.
 FLAG_KIND = tuple(_SENSIBLE.get(flags & 0x37, ODD) for flags in range(256))

@@ -1,8 +1,8 @@
-"""Walking a packet through one chain of a table, and remembering what was decided for its flow.
+"""Traversal of a chain by a packet, and the cache of its outcome by flow.
 
-What a chain decides for packets of one connection is remembered on
-the connection (`Connection.flows`): which counters to bump, which actions to repeat, and the verdict. It holds until
-a rule, an address, a route or a link changes, and is kept only if every test that was made reads nothing but the key.
+The outcome for a connection is cached on it (`Connection.flows`): the counters to increment, the actions to repeat
+and the verdict. It is valid until a rule, an address, a route or a link changes, and is stored only if every test
+that was run depends on nothing but the cache key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cnmsim.kernel.skbuff import CtState, Packet
 
 
 class Counts(Protocol):
-    """What counts packets and bytes."""
+    """An object that counts packets and bytes."""
 
     packets: int
     bytes: int
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
-    #: The tables' stamp, the verdict, what counts the packet, and what targets do with it.
+    #: The generation of the tables, the verdict, the counters and the actions of a cached traversal.
     _Outcome = tuple[int, "Verdict", tuple[Counts, ...], tuple[Action, ...]]
 
 
 Entry = TypeVar("Entry")
 
-#: How much of a chain walk an untracked flow may leave behind, per chain.
+#: The maximum number of cached flows without a connection, per chain.
 _MOST_FLOWS = 16384
 _MOST_OUTCOMES = 256
-#: A chain of so few rules is walked in less time than it takes to find out whether a flow's outcome is known.
+#: Traversing a chain of so few rules is faster than a cache lookup.
 _FEW_RULES = 8
 _ESTABLISHED, _RELATED, _UNTRACKED = CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
 _ACCEPT = Verdict.ACCEPT
@@ -51,9 +51,9 @@ _ACCEPT = Verdict.ACCEPT
 
 @define(eq=False)
 class TraversalResult(Generic[Entry]):
-    """How a walk through a chain ended: by `entry`, or by the policy if that is `None`.
+    """The outcome of a traversal: decided by the rule `entry`, or by the policy if that is None.
 
-    `is_cacheable`: whether it goes the same way for all packets of a flow until rules, addresses, routes or links change.
+    `is_cacheable`: all packets of the flow have this outcome until rules, addresses, routes or links change.
     """
 
     verdict: Verdict
@@ -65,10 +65,10 @@ class TraversalResult(Generic[Entry]):
 
 
 class CachedTraversal(ABC, Generic[Entry]):
-    """One base chain at one hook, a step of the packet path: what it decided for a flow it remembers.
+    """A base chain registered on a hook, with a cache of its outcome by flow.
 
-    `identity` tells it from other chains, `extras` read what must join the key of remembered flows. For packets without a
-    connection one that `is_short` remembers nothing.
+    `identity` distinguishes it from other chains; `extras` read the packet fields that join the cache key. A chain that `is_short` caches
+    nothing for packets without a connection.
     """
 
     __slots__ = ("_extras", "_flows", "_hook", "_identity", "_is_short", "_netfilter", "_outcomes")
@@ -91,7 +91,7 @@ class CachedTraversal(ABC, Generic[Entry]):
         self._is_short = is_short
 
     def __call__(self, packet: Packet) -> bool:
-        """Take a packet through the chain. `False`: it ends here."""
+        """Traverse the chain with a packet. Return False if the packet ends here."""
         netfilter = self._netfilter
         if netfilter.namespace.clock.context is not None:
             return self._observed(packet)
@@ -132,7 +132,9 @@ class CachedTraversal(ABC, Generic[Entry]):
                 counter.packets += 1
                 counter.bytes += size
             for action in actions:
-                if action(packet, self._hook) is Verdict.DROP:  # this packet is malformed, unlike the first
+                if (
+                    action(packet, self._hook) is Verdict.DROP
+                ):  # this packet is malformed, unlike the one that was cached
                     return False
             return verdict is _ACCEPT
         walked = self._walk(packet)
@@ -154,7 +156,7 @@ class CachedTraversal(ABC, Generic[Entry]):
         return self._finish(walked)
 
     def _outcome(self, stamp: int, walked: TraversalResult[Entry]) -> _Outcome:
-        """Give what is remembered of a walk: most flows meet the same rules, and share it."""
+        """Return the cache entry of a traversal, shared by all flows with the same outcome."""
         outcome: _Outcome = (stamp, walked.verdict, tuple(walked.counters), tuple(walked.actions))
         known = self._outcomes.get(outcome)
         if known is None:
@@ -176,15 +178,15 @@ class CachedTraversal(ABC, Generic[Entry]):
 
     @abstractmethod
     def _walk(self, packet: Packet) -> TraversalResult[Entry]:
-        """Walk the chain and the chains it leads to."""
+        """Traverse the chain and the chains it jumps to."""
 
     @abstractmethod
     def _observed(self, packet: Packet) -> bool:
-        """Walk, and tell the observer what decided."""
+        """Traverse the chain, and report the decision to the observer."""
 
 
 class ChainTraversal(CachedTraversal["RuleEntry"]):
-    """One built-in chain of iptables at one hook."""
+    """A built-in chain of iptables registered on its hook."""
 
     __slots__ = ("_chain", "_table")
 
@@ -196,7 +198,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         super().__init__(hook, netfilter, (table.family, table.label, hook.value), extras, is_short=is_short)
 
     def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
-        """Give what must join the key of remembered flows because some rule in reach reads it."""
+        """Return readers of the fields that join the cache key because a reachable rule depends on them."""
         needed: set[Dependency] = set()
         waiting, seen = [self._chain], set()
         while waiting:
@@ -211,7 +213,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         return tuple(read for dependency, read in _EXTRAS.items() if dependency in needed)
 
     def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
-        """Walk the chain and the chains it jumps to, bumping counters and doing what targets do."""
+        """Traverse the chain and the chains it jumps to: increment counters and run targets."""
         table, netfilter, hook = self._table, self._netfilter, self._hook
         size = len(packet.data)
         counters: list[Counts] = []
@@ -251,7 +253,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
                 if compiled.action is not None:
                     actions.append(compiled.action)
                     verdict = compiled.action(packet, hook)
-                    # A DROP is due to this packet's content, not to its flow.
+                    # A DROP depends on the content of this packet, not on its flow.
                     is_cacheable &= compiled.is_action_cacheable and verdict is not Verdict.DROP
                 if verdict is None:
                     continue
@@ -299,7 +301,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         return False
 
     def _decision(self, walked: TraversalResult[RuleEntry]) -> str:
-        """Write which rule or policy decided, and by which chains it was reached."""
+        """Return the rule or policy that decided, and the chains through which it was reached."""
         path = f"{self._table.label} {' → '.join(walked.chains)}"
         if walked.entry is None:
             return f"{path}: policy {self._chain.policy}"
@@ -307,12 +309,12 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
 
 
 class PolicyTraversal(ChainTraversal):
-    """A built-in chain that has no rules: its policy decides."""
+    """A built-in chain without rules: its policy decides."""
 
     __slots__ = ()
 
     def __call__(self, packet: Packet) -> bool:
-        """Take a packet through the chain. `False`: it ends here."""
+        """Apply the policy to a packet. Return False if the packet ends here."""
         if self._netfilter.namespace.clock.context is not None:
             return self._observed(packet)
         chain = self._chain
@@ -353,7 +355,7 @@ def rule_dependencies(rule: Rule) -> set[Dependency]:
 
 
 def rule_needs_conntrack(rule: Rule) -> bool:
-    """Tell whether a rule makes sense only where connections are tracked."""
+    """Return True if a rule needs connections to be tracked."""
     if any(MATCHES[match.name].needs_conntrack for match in rule.matches):
         return True
     target = _extension_target(rule)

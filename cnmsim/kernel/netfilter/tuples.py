@@ -1,6 +1,6 @@
-"""What conntrack knows a flow by, in one direction: protocol, addresses and ports (nf_conntrack_tuple).
+"""Conntrack's key of a flow in one direction: protocol, addresses and ports (nf_conntrack_tuple).
 
-For ICMP the place of the ports holds the identifier and the type with its code, as in Linux.
+For ICMP the identifier and the type with its code take the place of the ports, as in Linux.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from cnmsim.kernel.skbuff import Packet
 #: (protocol, source, destination, source port or ICMP id, destination port or ICMP type << 8 | code)
 ConntrackTuple = tuple[int, Address, Address, int, int]
 
-#: ICMP requests and what answers them; only these begin a flow.
+#: ICMP queries and their replies; only queries create a connection.
 _REPLIES4 = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
 _REPLIES6 = {128: 129, 129: 128}
 REQUESTS = {1: frozenset({8, 13, 15, 17}), 58: frozenset({128})}
 ERRORS = {1: frozenset({3, 4, 5, 11, 12}), 58: frozenset({1, 2, 3, 4})}
-#: Messages of ND and MLD are never tracked (nf_conntrack_proto_icmpv6).
+#: Messages of ND and MLD are never tracked (nf_conntrack_proto_icmpv6.c).
 UNTRACKED_TYPES = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
 
 
 def invert(key: ConntrackTuple) -> ConntrackTuple:
-    """Give the tuple of the answers to `key`."""
+    """Return the tuple of the reply direction."""
     protocol, src, dst, first, second = key
     if protocol == 1 or protocol == 58:  # noqa: PLR1714 - the hot path
         replies = _REPLIES4 if protocol == 1 else _REPLIES6
@@ -31,7 +31,7 @@ def invert(key: ConntrackTuple) -> ConntrackTuple:
 
 
 def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> ConntrackTuple | None:
-    """Give the tuple of an ICMP query or its answer, or `None` for any other message."""
+    """Return the tuple of an ICMP query or reply, or None for any other message."""
     replies = _REPLIES4 if protocol == 1 else _REPLIES6
     if len(message) < 8 or message[0] not in replies:
         return None
@@ -39,7 +39,7 @@ def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> Con
 
 
 def packet_tuple(packet: Packet) -> ConntrackTuple | None:
-    """Give a packet's tuple, or `None` if it has none of its own (an ICMP error, a later fragment)."""
+    """Return the tuple of a packet, or None if it has none of its own (an ICMP error, a later fragment)."""
     if packet.fragment_offset:
         return None
     if packet.protocol in {1, 58}:
@@ -48,7 +48,7 @@ def packet_tuple(packet: Packet) -> ConntrackTuple | None:
 
 
 def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Address] | None:
-    """Read the IP header an ICMP error quotes: protocol, offset of the transport header, addresses."""
+    """Parse the IP header that an ICMP error quotes. Return protocol, offset of the transport header and addresses."""
     if family == 4:
         if len(quoted) < 20 or quoted[0] >> 4 != 4:
             return None
@@ -69,7 +69,7 @@ def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Addres
 
 
 def quoted_tuple(packet: Packet) -> ConntrackTuple | None:
-    """Give the tuple of the packet that an ICMP error quotes, or `None` if too little of it is there."""
+    """Return the tuple of the packet that an ICMP error quotes, or None if too little of it is quoted."""
     quoted = packet.data[packet.l4 + 8 :]
     header = quoted_header(packet.family, quoted)
     if header is None:

@@ -1,4 +1,4 @@
-"""The matches of iptables: one module a subject, one table entry a match."""
+"""The matches of iptables by name; each module registers its own in `KINDS`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
 
 __all__ = ["MATCHES", "MatchKind", "Test", "match_kind"]
 
-#: Every match by name and by its other names.
+#: Every match by its name and aliases.
 MATCHES: dict[str, MatchKind] = {
     name: kind
     for module in (ports, icmp, conntrack, marks, address, comment, limit, ip_header, ipvs, ipsec)
@@ -29,7 +29,7 @@ MATCHES: dict[str, MatchKind] = {
 
 
 def match_kind(name: str, family: int) -> MatchKind:
-    """Find the match for `-m name`. Raises `ParameterProblemError` if there is none for the family."""
+    """Return the match for `-m name`. Raises `ParameterProblemError` if the family has none."""
     kind = MATCHES.get(name)
     if kind is None or family not in kind.families:
         raise ParameterProblemError(f"Couldn't load match `{name}':No such file or directory\n")

@@ -1,4 +1,4 @@
-"""Matches on where a packet comes from or goes to: addrtype, iprange, set, mac, pkttype, physdev."""
+"""Matches on source and destination: addrtype, iprange, set, mac, pkttype, physdev (xt_addrtype and others)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _compile_range(match: Extension, family: int, netfilter: PacketFilter) -> Te
 
 
 def _range_test(low: bytes, high: bytes, is_source: bool) -> Test:
-    # Bytes of one length in network order compare as the numbers they stand for.
+    # Addresses in network byte order compare as numbers.
     if is_source:
         return lambda packet: low <= packet.src <= high
     return lambda packet: low <= packet.dst <= high
@@ -139,7 +139,7 @@ def _compile_mac(match: Extension, family: int, netfilter: PacketFilter) -> Test
     wanted = parse_mac(setting.value)
 
     def test(packet: Packet) -> bool:
-        # Only a packet that came in by a device has a source station (xt_mac).
+        # Only received packets have a source hardware address (xt_mac).
         return packet.indev is not None and netfilter.source_mac(packet) == wanted
 
     return invert_if(setting.is_inverted, test)

@@ -1,4 +1,4 @@
-"""The comment match (xt_comment): text for people; fits every packet."""
+"""The comment match (xt_comment): a text for people, which matches every packet."""
 
 from __future__ import annotations
 

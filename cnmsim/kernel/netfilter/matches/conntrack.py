@@ -1,4 +1,4 @@
-"""Matches on what conntrack knows and on marks: conntrack, state, mark, connmark (xt_conntrack and relatives)."""
+"""Matches on the connection of a packet: conntrack and state (xt_conntrack)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
     Test,
     all_of,
     invert_if,
-    options_listing,
+    settings_listing,
 )
 from cnmsim.kernel.netfilter.option_values import (
     host_mask_text,
@@ -86,7 +86,7 @@ def _check_conntrack(settings: dict[str, Setting], context: ParseContext) -> Non
 
 
 def state_test(names: Sequence[str]) -> Test:
-    """Give the test that conntrack says one of `names` of a packet; a packet it has not seen is INVALID."""
+    """Return a test that the packet has one of the connection states `names`; an untracked lookup is INVALID."""
     states = frozenset(CtState[name] for name in names if name in _STATES)
     fits_unseen = CtState.INVALID in states
     by_state = {state: state in states for state in CtState}
@@ -183,17 +183,9 @@ def _compile_conntrack(match: Extension, family: int, netfilter: PacketFilter) -
     return all_of(tests)
 
 
-def _describe_conntrack(match: Extension, is_numeric: bool) -> str:
-    return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
-
-
 def _compile_state(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     return invert_if(setting.is_inverted, state_test(setting.value.split(",")))
-
-
-def _describe_state(match: Extension, is_numeric: bool) -> str:
-    return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
 
 
 KINDS = (
@@ -215,7 +207,7 @@ KINDS = (
             Option("ctdir", _direction, can_invert=False),
         ),
         _compile_conntrack,
-        _describe_conntrack,
+        settings_listing,
         _check_conntrack,
         depends={"": Dependency.FLOW, "ctstatus": Dependency.ANYTHING, "ctexpire": Dependency.ANYTHING},
         needs_conntrack=True,
@@ -224,7 +216,7 @@ KINDS = (
         "state",
         (Option("state", _word_list(_STATES, 'Bad state "{}"')),),
         _compile_state,
-        _describe_state,
+        settings_listing,
         require_option("state", "state"),
         Dependency.FLOW,
         needs_conntrack=True,

@@ -1,4 +1,4 @@
-"""Matches on the type and code of ICMP and ICMPv6 messages (RFC 792, RFC 4443; xt_tcpudp's icmp parts)."""
+"""Matches on type and code of ICMP and ICMPv6 messages (RFC 792, RFC 4443; the ICMP part of xt_tcpudp)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
-#: Names of ICMP types; a value with a second part is a type with its code.
+#: ICMP types by name; with a second number, a type and code.
 _ICMP: dict[str, tuple[int, int | None]] = {
     "echo-reply": (0, None), "pong": (0, None), "destination-unreachable": (3, None),
     "network-unreachable": (3, 0), "host-unreachable": (3, 1), "protocol-unreachable": (3, 2),

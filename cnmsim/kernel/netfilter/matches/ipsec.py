@@ -1,4 +1,4 @@
-"""The matches that encrypted overlay networks need: bpf (xt_bpf) and policy (xt_policy)."""
+"""The matches used by encrypted overlay networks: bpf (xt_bpf) and policy (xt_policy)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
 
 
 def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    """Read `COUNT,code jt jf k,…` as `nfbpf_compile` writes it."""
+    """Parse `COUNT,code jt jf k,…`, the output of `nfbpf_compile`."""
     count_text, comma, rest = words[0].partition(",")
     if not comma or not count_text.strip().isdecimal():
         raise ParameterProblemError("bpf: error parsing program length")
@@ -47,7 +47,7 @@ def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 
 def program_of(match: Extension) -> list[bpf.Instruction]:
-    """Give the program of a bpf match."""
+    """Return the program of a bpf match."""
     return [bpf.Instruction(*map(int, part.split())) for part in match.settings[0].value.split(",")[1:]]
 
 
@@ -79,7 +79,7 @@ def _ancillary(packet: Packet, number: int) -> int:
 
 
 def _payload_offset(packet: Packet) -> int:
-    """Give where the payload begins behind the transport header (skb_get_poff)."""
+    """Return the offset of the payload behind the transport header (skb_get_poff)."""
     protocol, at = packet.protocol, packet.l4
     if packet.fragment_offset:
         return at
@@ -89,7 +89,7 @@ def _payload_offset(packet: Packet) -> int:
 
 
 def _describe_bpf(match: Extension, is_numeric: bool) -> str:
-    return f"match bpf {match.settings[0].value.partition(',')[2]}\0"  # the program really prints it
+    return f"match bpf {match.settings[0].value.partition(',')[2]}\0"  # iptables prints this NUL
 
 
 # --- policy ----------------------------------------------------------------------------------------------------------

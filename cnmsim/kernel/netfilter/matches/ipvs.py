@@ -1,4 +1,4 @@
-"""The match on what IPVS knows of a packet (xt_ipvs)."""
+"""The match on the IPVS connection of a packet (xt_ipvs)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
     invert_if,
-    options_listing,
+    settings_listing,
 )
 from cnmsim.kernel.netfilter.option_values import host_mask_text, parse_host_mask, parse_port, parse_protocol
 from cnmsim.kernel.skbuff import Packet
@@ -48,11 +48,11 @@ def _check(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("IPVS: At least one option is required")
     if len(settings) > 1:
-        settings.pop("ipvs", None)  # what else is asked says it already
+        settings.pop("ipvs", None)  # implied by any other option
 
 
 def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bool]:
-    """Give what one option reads of a connection."""
+    """Return the test of a connection for one option."""
     if name == "vproto":
         protocol = int(value)
         return lambda connection: connection.protocol == protocol
@@ -95,10 +95,6 @@ def _compile(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     return test
 
 
-def _describe(match: Extension, is_numeric: bool) -> str:
-    return options_listing("", [(s.name, s.values[0] if s.values else "", s.is_inverted) for s in match.settings])
-
-
 KINDS = (
     MatchKind(
         "ipvs",
@@ -112,7 +108,7 @@ KINDS = (
             Option("vportctl", _port),
         ),
         _compile,
-        _describe,
+        settings_listing,
         _check,
         depends={
             "": Dependency.IPVS,

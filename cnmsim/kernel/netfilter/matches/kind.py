@@ -1,4 +1,4 @@
-"""What an iptables match is made of: its options, its listing text and its compiled test."""
+"""Definition of an iptables match: its options, its listing text and its compiled test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnmsim.kernel.skbuff import Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
-#: A compiled match: tells whether one packet fits.
+#: A compiled match: returns True if it matches the packet.
 Test = Callable[[Packet], bool]
 
 
@@ -22,9 +22,9 @@ Test = Callable[[Packet], bool]
 class MatchKind:
     """One match extension.
 
-    `compile` makes the test for one setting of the match in one namespace; `describe` gives the text of a listing
-    (`iptables -L`), numeric or with names; `depends` declares what the test's outcome depends on, if need be
-    by option ("" for any use); `has_no_leading_space` that a listing puts no blank before its text.
+    `compile` returns the test for one use of the match in one namespace; `describe` its text in `iptables -L`, numeric or with names;
+    `depends` is what the outcome of the test depends on, if necessary by option ("" for any use); `has_no_leading_space` means that
+    `iptables -L` prints no space before the text.
     """
 
     name: str
@@ -47,7 +47,7 @@ class MatchKind:
 
 
 def negate(test: Test) -> Test:
-    """Give the opposite test."""
+    """Return the inverted test."""
 
     def opposite(packet: Packet) -> bool:
         return not test(packet)
@@ -56,12 +56,12 @@ def negate(test: Test) -> Test:
 
 
 def invert_if(is_inverted: bool, test: Test) -> Test:
-    """Give the test, or its opposite if `!` stood before the option."""
+    """Return the test, inverted if `is_inverted`."""
     return negate(test) if is_inverted else test
 
 
 def all_of(tests: list[Test]) -> Test:
-    """Give the test that all of `tests` pass."""
+    """Return a test that passes if all of `tests` pass."""
     if not tests:
         return always
     if len(tests) == 1:
@@ -74,14 +74,10 @@ def all_of(tests: list[Test]) -> Test:
 
 
 def always(packet: Packet) -> bool:
-    """Fit every packet."""
+    """Match every packet."""
     return True
 
 
-def options_listing(prefix: str, settings: list[tuple[str, str, bool]]) -> str:
-    """Join listing words `label value` with `! ` before the label where inverted."""
-    words = [
-        f"{'! ' if is_inverted else ''}{label}{' ' + value if value else ''}"
-        for label, value, is_inverted in settings
-    ]
-    return " ".join([prefix, *words] if prefix else words)
+def settings_listing(match: Extension, is_numeric: bool) -> str:
+    """Return the settings as `iptables -L` prints those of most matches: names and values, inverted ones after `! `."""
+    return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)

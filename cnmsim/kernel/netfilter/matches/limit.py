@@ -1,4 +1,4 @@
-"""Matches that select some of the packets: limit, statistic (xt_limit, xt_statistic)."""
+"""Matches that select a part of the packets: limit, statistic (xt_limit, xt_statistic)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _SHORT_UNITS = (("day", 86400), ("hour", 3600), ("min", 60), ("sec", 1))
 
 
-#: xt_limit keeps time in units of a ten-thousandth of a second.
+#: xt_limit counts time in units of 0.1 ms (XT_LIMIT_SCALE).
 _LIMIT_SCALE = 10_000
 
 
 def _parse_rate(text: str) -> int:
-    """Read `5/min` into the cost of one packet, in ten-thousandths of a second."""
+    """Parse `5/min` into the cost of one packet, in units of 0.1 ms."""
     count_text, slash, unit = text.partition("/")
     seconds = 1
     if slash:
@@ -48,13 +48,13 @@ def _parse_rate(text: str) -> int:
 
 
 def _rate_text(cost: int) -> str:
-    """Write a cost in the largest unit that holds it exactly, as iptables does."""
+    """Return a cost as a rate in the largest unit that expresses it exactly, as iptables does."""
     for name, seconds in _SHORT_UNITS:
         period = seconds * _LIMIT_SCALE
         if period < cost:
             continue
         smaller = [s for _, s in _SHORT_UNITS if s < seconds]
-        # Take this unit only if the next smaller one could not say it.
+        # Use this unit only if the next smaller one cannot express the rate.
         if (
             not smaller
             or cost > smaller[0] * _LIMIT_SCALE
@@ -124,7 +124,7 @@ def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
         value = -1.0
     if not 0 <= value <= 1:
         raise ParameterProblemError('statistic: bad value for option "--probability", or out of range (0..1)')
-    # The kernel keeps a 31-bit fraction, and prints it back.
+    # The kernel stores a 31-bit fraction, which iptables prints.
     return (f"{round(value * 0x80000000) / 0x80000000:.11f}",)
 
 

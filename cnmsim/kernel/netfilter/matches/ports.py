@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 _FLAG_BITS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32}
-#: Protocols whose header begins with two ports, as multiport wants them.
+#: Protocols whose header starts with two ports, as multiport requires.
 PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 
 
@@ -60,7 +60,7 @@ def _requires(name: str, label: str, number: int) -> FinalCheck:
         if context.protocol != number or context.is_protocol_inverted:
             raise ParameterProblemError(f"{label} match requires '-p {name}'")
         for port in ("sport", "dport"):
-            # A range of all ports is the same as none and is not kept.
+            # A range of all ports matches everything and is dropped.
             found = settings.get(port)
             if found is not None and found.value == "0:65535" and not found.is_inverted:
                 del settings[port]
@@ -82,7 +82,7 @@ def _compile_ports(match: Extension, family: int, netfilter: PacketFilter) -> Te
 
 
 def _has_ports(packet: Packet) -> bool:
-    # A later fragment has no transport header: no rule on ports fits it (xt_tcpudp).
+    # A later fragment has no transport header, so no test of ports matches it (xt_tcpudp).
     return not packet.fragment_offset
 
 

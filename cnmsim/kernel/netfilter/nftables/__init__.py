@@ -1,4 +1,4 @@
-"""nf_tables: tables, chains, rules, sets and maps as nft writes them, and packets' way through them.
+"""nf_tables: the command language of nft, its tables, and their traversal by packets.
 
 Source: Linux net/netfilter/nf_tables_api.c and nft_*.c, nftables 1.1.3.
 """

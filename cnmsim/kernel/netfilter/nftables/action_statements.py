@@ -1,4 +1,4 @@
-"""The statements that do something to packets: limit, log, mark, notrack, reject, and the translations.
+"""Statements that act on packets: limit, log, set mark, notrack, reject, and address translation.
 
 Source: net/netfilter/nft_{limit,log,reject,nat,masq,redir,ct,meta}.c.
 """
@@ -36,7 +36,7 @@ _SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
 
 @frozen(eq=False)
 class Limit(Statement):
-    """Lets packets (or bytes, if `size_unit`) pass at a rate, or only those above it (`is_over`)."""
+    """Match packets (or bytes, if `size_unit`) up to a rate, or only those above it (`is_over`)."""
 
     rate: int
     unit: str
@@ -46,13 +46,13 @@ class Limit(Statement):
     burst_unit: str = "packets"
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         amount = f"{self.rate} {self.size_unit}" if self.size_unit else str(self.rate)
         burst = "" if self.size_unit and not self.burst else f" burst {self.burst} {self.burst_unit}"
         return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the token bucket (nft_limit_eval)."""
+        """Return the evaluator: a token bucket (nft_limit_eval)."""
         clock = context.netfilter.namespace.clock
         period_ns = _UNITS_S[self.unit] * NS_PER_S
         rate = self.rate * _SIZES.get(self.size_unit, 1)
@@ -77,7 +77,7 @@ class Limit(Statement):
 
 @frozen(eq=False)
 class Log(Statement):
-    """Writes a line to the kernel log."""
+    """Write a line to the kernel log."""
 
     prefix: str = ""
     level: str = ""
@@ -85,7 +85,7 @@ class Log(Statement):
     flags: str = ""
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         words = ["log"]
         words += [f'prefix "{self.prefix}"'] if self.prefix else []
         words += [f"group {self.group}"] if self.group else []
@@ -94,7 +94,7 @@ class Log(Statement):
         return " ".join(words)
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the line."""
+        """Return the evaluator, which runs the LOG target of iptables."""
         settings = [Setting("log-prefix", (self.prefix,))] if self.prefix else []
         log = TARGETS["LOG"].compile(Extension("LOG", tuple(settings)), 4, context.netfilter)
 
@@ -107,7 +107,10 @@ class Log(Statement):
 
 @frozen(eq=False)
 class SetMark(Statement):
-    """Sets the mark of the packet or of its connection: `value`, or what `source` reads, `keep` and `extra` applied."""
+    """Set the mark of the packet or of its connection.
+
+    The mark becomes `value`, or the field `source` ANDed with `keep` and ORed with `extra`.
+    """
 
     target: Key
     value: int | None = None
@@ -117,11 +120,11 @@ class SetMark(Statement):
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether the mark of the connection has to do with it."""
+        """Whether it reads or writes the mark of the connection."""
         return self.target.needs_conntrack or (self.source is not None and self.source.needs_conntrack)
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         if self.source is None:
             return f"{self.target.text} set {MARK.write(self.value or 0)}"
         words = [f"{self.target.text} set {self.source.text}"]
@@ -130,7 +133,7 @@ class SetMark(Statement):
         return " ".join(words)
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the change."""
+        """Return the evaluator."""
         read = self.source.reader(context.netfilter.namespace) if self.source is not None else None
         fixed, keep, extra = self.value or 0, self.keep, self.extra
         of_connection = self.target.needs_conntrack
@@ -154,14 +157,14 @@ class SetMark(Statement):
 
 @frozen(eq=False)
 class Notrack(Statement):
-    """Keeps conntrack off the packet."""
+    """Exempt the packet from connection tracking."""
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         return "notrack"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the mark on the packet."""
+        """Return the evaluator."""
 
         def run(packet: Packet, hook: Hook) -> Outcome:
             if packet.ct_state is None:
@@ -171,7 +174,7 @@ class Notrack(Statement):
         return run
 
 
-#: `reject with icmp KIND` by family: nft's word → iptables' word.
+#: `reject with icmp CODE` by family: nft's name → the name that iptables uses.
 REJECTS = {
     "icmp": {"net-unreachable": "icmp-net-unreachable", "host-unreachable": "icmp-host-unreachable",
              "prot-unreachable": "icmp-proto-unreachable", "port-unreachable": "icmp-port-unreachable",
@@ -181,7 +184,7 @@ REJECTS = {
                "addr-unreachable": "icmp6-addr-unreachable", "port-unreachable": "icmp6-port-unreachable",
                "policy-fail": "icmp6-policy-fail", "reject-route": "icmp6-reject-route"},
 }  # fmt: skip
-#: What `icmpx` means in each family.
+#: The names of `icmpx` codes in each family: of ICMP and of ICMPv6.
 ICMPX = {"port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable"),
          "admin-prohibited": ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
          "no-route": ("icmp-net-unreachable", "icmp6-no-route"),
@@ -190,20 +193,20 @@ ICMPX = {"port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable")
 
 @frozen(eq=False)
 class Reject(Statement):
-    """Drops the packet and tells its sender. `how` is `tcp reset`, `icmp KIND`, `icmpv6 KIND` or `icmpx KIND`.
+    """Drop the packet and notify its sender. `how` is `tcp reset`, `icmp CODE`, `icmpv6 CODE` or `icmpx CODE`.
 
-    `is_default`: it is what `reject` alone means there, and listed so.
+    `is_default`: a plain `reject` means the same, and is listed instead.
     """
 
     how: str
     is_default: bool = False
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         return "reject" if self.is_default else f"reject with {self.how}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the answer."""
+        """Return the evaluator, which runs the REJECT target of iptables."""
         protocol, _, kind = self.how.partition(" ")
         names: dict[int, str] = {}
         if self.how == "tcp reset":
@@ -229,9 +232,10 @@ class Reject(Statement):
 
 @frozen(eq=False)
 class Nat(Statement):
-    """dnat, snat, masquerade or redirect.
+    """Translate addresses: dnat, snat, masquerade or redirect.
 
-    `address` and `ports` are spans or, of `lookup`, what a map gives for `keys`. `family` is written only in tables of both.
+    The new `address` and `ports` are constant, or the map `lookup` returns them for `keys`. `names_family`: the
+    listing includes the family, as in tables of both.
     """
 
     kind: str
@@ -246,12 +250,12 @@ class Nat(Statement):
     translates = True
 
     def set_names(self) -> Iterator[str]:
-        """Give the map it looks into."""
+        """Yield the named map."""
         if isinstance(self.lookup, str) and self.lookup:
             yield self.lookup
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         words = [self.kind]
         if self.names_family:
             words.append("ip" if self.family == 4 else "ip6")
@@ -273,7 +277,7 @@ class Nat(Statement):
         return text
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make what binds new connections."""
+        """Return the evaluator, which runs the corresponding target of iptables."""
         target = {"dnat": "DNAT", "snat": "SNAT", "masquerade": "MASQUERADE", "redirect": "REDIRECT"}[self.kind]
         option = {"DNAT": "to-destination", "SNAT": "to-source"}.get(target, "to-ports")
         kind = TARGETS[target]
@@ -313,7 +317,7 @@ class Nat(Statement):
 
 
 def _to_text(family: int, address: Span | None, ports: Span | None) -> str:
-    """Write a range as iptables' DNAT and SNAT take it."""
+    """Return a range as DNAT and SNAT of iptables parse it."""
     size = 16 if family == 6 else 4
     text = ""
     if address is not None:

@@ -1,4 +1,4 @@
-"""The commands on chains (parser_bison.y; nf_tables_api.c: nf_tables_newchain, nf_tables_delchain)."""
+"""Commands on chains (parser_bison.y; nf_tables_api.c: nf_tables_newchain, nf_tables_delchain)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTI
 
 @define
 class ChainBlock:
-    """A chain in the block of a table, with where its rules begin in the input."""
+    """A parsed chain block, with the positions of its rules in the input."""
 
     name: Token
     base: BaseChainSpec | None = None
@@ -28,13 +28,13 @@ class ChainBlock:
 
 @define(eq=False)
 class ChainCommands:
-    """What a run does to chains; `rules` reads what stands in their blocks."""
+    """The commands on chains; `rules` parses the rules in their blocks."""
 
     session: Session
     rules: RuleCommands
 
     def add(self, verb: str) -> None:
-        """Do `add chain` or `create chain`. Raises `NftError`."""
+        """Run `add chain` or `create chain`. Raises `NftError`."""
         cursor = self.session.cursor
         table = self.session.table(self.session.family())
         name = cursor.word()
@@ -49,7 +49,7 @@ class ChainCommands:
         cursor.at = end
 
     def block(self, name: Token) -> ChainBlock:
-        """Read a chain's block, and note where its rules begin."""
+        """Parse a chain block and record the positions of its rules."""
         cursor = self.session.cursor
         cursor.expect("{")
         block = ChainBlock(name)
@@ -113,7 +113,7 @@ class ChainCommands:
         return value
 
     def make(self, table: Table, block: ChainBlock) -> Chain:
-        """Make the chain that a block describes, or find the one there is. Raises `NftError`."""
+        """Create the chain that a block describes, or return the existing one. Raises `NftError`."""
         name, base, policy, comment = block.name, block.base, block.policy, block.comment
         chain = table.chains.get(name.text)
         if chain is not None:
@@ -133,7 +133,7 @@ class ChainCommands:
         return chain
 
     def rename(self, verb: str) -> None:
-        """Do `rename chain`. Raises `NftError`."""
+        """Run `rename chain`. Raises `NftError`."""
         cursor = self.session.cursor
         cursor.expect("chain")
         table = self.session.table(self.session.family())
@@ -153,7 +153,7 @@ class ChainCommands:
         self.session.record_undo(undo)
 
     def delete(self) -> None:
-        """Do `delete chain`. Raises `NftError`."""
+        """Run `delete chain`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
         chain = self.session.chain(table)
@@ -162,5 +162,5 @@ class ChainCommands:
         self.session.remove_keys(table.chains, chain.name)
 
     def flush(self, chain: Chain) -> None:
-        """Take every rule of a chain."""
+        """Remove all rules of a chain."""
         self.session.record_undo(chain.flush())

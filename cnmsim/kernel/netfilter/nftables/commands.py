@@ -1,6 +1,8 @@
-"""The command language of nft, and what each command does to the tables (parser_bison.y; nf_tables_api.c).
+"""The command language of nft: dispatch to the commands on tables, chains, rules and sets.
 
-A run is one transaction: an error takes back everything before it.
+Source: nftables src/parser_bison.y; Linux nf_tables_api.c.
+
+The input is one transaction: an error undoes all commands before it.
 """
 
 from __future__ import annotations
@@ -36,11 +38,14 @@ class Transaction:
         self.chains = ChainCommands(session, self.rules)
 
     def all(self) -> str:
-        """Do every command; give what is output. Raises `NftError`, with nothing changed."""
+        """Run all commands and return the output. Raises `NftError`, with nothing changed."""
         return self._transaction(self._commands)
 
     def rewrite(self, table: tuple[str, str], chains: Mapping[str, Sequence[str]], after: str) -> None:
-        """Do every command, then append to chains of a table, then do the commands of `after`: all or none. Raises `NftError`."""
+        """Run all commands, append rules to chains of a table, run the commands of `after`.
+
+        Raises `NftError`, with nothing changed.
+        """
 
         def work() -> None:
             self._commands()
@@ -61,7 +66,7 @@ class Transaction:
             for undo in reversed(session.undos):
                 undo()
             if not error.message.startswith("Could not process rule"):
-                # nft itself found the fault, and the kernel never saw a command.
+                # nft itself detected the error before it sent any command to the kernel, so no handle was allocated.
                 session.ruleset.restore_handles(handle_state)
             raise
         return "".join(session.output)
@@ -95,7 +100,7 @@ class Transaction:
         elif word in {"monitor", "describe", "export", "import", "include", "get", "undefine", "redefine"}:
             raise kernel_refusal("Operation not supported", cursor.location)
         else:
-            # The scanner has read on to what follows the name of the command it does not know.
+            # nft's scanner has read one token past the unknown name when it reports the error.
             cursor.take()
             cursor.unexpected()
 
@@ -147,7 +152,10 @@ class Transaction:
             self._table_block(table)
 
     def _table_block(self, table: Table) -> None:
-        """Read a table's block: chains are made first, then sets, then rules, as nft sends them to the kernel."""
+        """Parse a table block.
+
+        Chains are created first, then sets, then rules, in the order in which nft sends them to the kernel.
+        """
         cursor = self.session.cursor
         chains: list[ChainBlock] = []
         sets: list[tuple[int, bool]] = []
@@ -195,7 +203,7 @@ class Transaction:
                 if token.text == "}" and not depth:
                     return
 
-    # --- taking away ---------------------------------------------------------------------------------------------
+    # --- deletion ------------------------------------------------------------------------------------------------
 
     def _delete(self, verb: str) -> None:
         cursor = self.session.cursor

@@ -1,4 +1,4 @@
-"""A location in nft's input, and the small steps every part of the parser takes."""
+"""A read position in nft's input, and the basic operations of the parser."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from attrs import define, field
 from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 from cnmsim.kernel.netfilter.nftables.lexer import Token, tokens
 
-#: What ends a command, a rule or a line of a block.
+#: Tokens that end a command, a rule or a line of a block.
 SEPARATORS = frozenset({"\n", ";"})
 
 
 @define(eq=False)
 class Cursor:
-    """Reads tokens one after another; `at` is the number of the next. `defines` are the variables that `define` made."""
+    """Reads tokens in order; `at` is the index of the next. `defines` holds the variables of `define`."""
 
     _tokens: list[Token]
     at: int = 0
@@ -24,12 +24,12 @@ class Cursor:
 
     @classmethod
     def over(cls, source: str) -> Cursor:
-        """Begin at the beginning of an input."""
+        """Return a cursor at the start of an input."""
         return cls(tokens(source))
 
     @property
     def token(self) -> Token:
-        """The token that comes next; a variable stands for its value."""
+        """The next token; a variable is replaced by its value."""
         found = self._tokens[self.at]
         while found.kind == "word" and found.text.startswith("$"):
             value = self.defines.get(found.text[1:])
@@ -48,58 +48,61 @@ class Cursor:
 
     @property
     def location(self) -> Location:
-        """Where the next token stands."""
+        """The location of the next token."""
         return self.token.location
 
     @property
     def last_location(self) -> Location:
-        """Where the token before stands."""
+        """The location of the previous token."""
         return self.before(1)
 
     def before(self, count: int) -> Location:
-        """Give where the token stands that was taken `count` tokens ago."""
+        """Return the location of the token taken `count` tokens ago."""
         return self._tokens[max(0, self.at - count)].location
 
     @property
     def is_at_end(self) -> bool:
-        """Whether nothing is left."""
+        """Whether all tokens are taken."""
         token = self.token
         return token.kind == "symbol" and token.text == ""
 
     def take(self) -> Token:
-        """Take the next token."""
+        """Return the next token and advance."""
         token = self.token
         if not self.is_at_end:
             self.at += 1
         return token
 
     def peek(self, ahead: int) -> str:
-        """Give the text of a token further on."""
+        """Return the text of the token `ahead` positions after the next one."""
         at = min(self.at + ahead, len(self._tokens) - 1)
         token = self._tokens[at]
         return token.text if token.kind != "string" else ""
 
     def accept(self, *texts: str) -> bool:
-        """Take the next token if it is one of `texts`."""
+        """Consume the next token if it is one of `texts`. Return True if it was."""
         if self.text in texts and not self.is_at_end:
             self.take()
             return True
         return False
 
     def expect(self, *texts: str) -> Token:
-        """Take the next token, which must be one of `texts`. Raises `NftError`."""
+        """Consume the next token; raise `NftError` if it is not one of `texts`."""
         if self.text not in texts or self.is_at_end:
             self.unexpected(*(f"'{text}'" if len(text) == 1 else text for text in texts))
         return self.take()
 
     def word(self) -> Token:
-        """Take a word or a quoted string. Raises `NftError`."""
+        """Consume a word or a quoted string. Raises `NftError`."""
         if self.token.kind == "symbol":
             self.unexpected("string")
         return self.take()
 
     def statement(self) -> tuple[int, tuple[str, ...]]:
-        """Look at what is left of a rule or command: the number of the token after it, and its texts, quotes marked."""
+        """Return the token index of the end of the current rule or command, and its texts.
+
+        Quoted strings are marked by a leading quote. No token is consumed.
+        """
         at, depth = self.at, 0
         words: list[str] = []
         while True:
@@ -112,7 +115,7 @@ class Cursor:
             at += 1
 
     def number(self) -> int:
-        """Take a number. Raises `NftError`."""
+        """Consume a number. Raises `NftError`."""
         token = self.token
         try:
             value = int(token.text, 0)
@@ -122,21 +125,21 @@ class Cursor:
         return value
 
     def skip_newlines(self) -> None:
-        """Go past the ends of lines."""
+        """Skip newlines."""
         while self.accept("\n"):
             pass
 
     def skip_separators(self) -> None:
-        """Go past the ends of lines and semicolons."""
+        """Skip newlines and semicolons."""
         while self.accept("\n", ";"):
             pass
 
     def ends_statement(self) -> bool:
-        """Tell whether a rule or command ends here."""
+        """Return True if the rule or command ends here."""
         return self.is_at_end or self.text in SEPARATORS or self.text == "}"
 
     def unexpected(self, *expected: str) -> NoReturn:
-        """Complain of the next token."""
+        """Raise the syntax error of the next token."""
         token = self.token
         name = _SYMBOL_NAMES.get(token.text) if token.kind == "symbol" else None
         if name is None:
@@ -146,7 +149,7 @@ class Cursor:
 
 
 _SYMBOL_NAMES: Mapping[str, str] = {"\n": "newline", "": "newline", ";": "semicolon", ",": "comma"}
-#: Words that are tokens of their own in the real grammar, and named as such.
+#: Words that nft's grammar has as tokens of their own, and names in errors.
 _KEYWORDS = frozenset(
     [
         "accept",

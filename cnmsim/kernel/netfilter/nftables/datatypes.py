@@ -1,7 +1,7 @@
-"""The types of what rules compare and sets hold: how values are read and written (datatype.c and its like of nftables).
+"""Data types of the values that rules compare and sets hold, with their text forms (datatype.c of nftables).
 
-A value is a number, whatever its type: an address, a port, an interface's name padded to 16 bytes. That makes every set,
-prefix, range and wildcard a span of numbers.
+Every value is a number: an address, a port, an interface name padded to 16 bytes. So every set element, prefix, range
+and wildcard is a span of numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAME_BYTES = 16
 
 @frozen
 class Span:
-    """The values from `low` to `high`, both included. `is_range`: it was given with both ends, and is written so."""
+    """The values from `low` to `high`, both included. `is_range`: it was written with both ends, and is listed so."""
 
     low: int
     high: int
@@ -28,7 +28,7 @@ class Span:
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one value."""
+        """Whether it contains exactly one value."""
         return self.low == self.high
 
     def __contains__(self, value: int) -> bool:
@@ -37,10 +37,10 @@ class Span:
 
 @frozen(eq=False)
 class Datatype:
-    """A type of values: `bits` wide, with `names` for some of them.
+    """A data type: `bits` wide, with `names` for some of its values.
 
-    `write` gives the text of a value. Values of a `is_flags` type are sets of bits. `order` gives the key by which nft sorts
-    elements; `per_line` is how many it writes on a line. `title` is what errors call the type.
+    `write` returns the text of a value. Values of an `is_flags` type are bit sets. `order` is the sort key of elements; `per_line` is
+    the number of elements that nft lists on a line. `title` is the name in errors.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Datatype:
     title: str = ""
 
     def read(self, text: str, location: Location) -> Span:
-        """Read a value, a prefix, a wildcard or a range. Raises `NftError`."""
+        """Parse a value, prefix, wildcard or range. Raises `NftError`."""
         value = self._value(text)
         if value is not None:
             return value
@@ -84,14 +84,14 @@ class Datatype:
         return f"Could not parse {self.name}; did you mean one of those values?"
 
     def text(self, span: Span) -> str:
-        """Write a value or a span of them."""
+        """Return the text of a value or span."""
         if span.is_single:
             return self.write(span.low)
         return f"{self.write(span.low)}-{self.write(span.high)}"
 
 
 class AddressType(Datatype):
-    """IPv4 or IPv6 addresses, which have prefixes."""
+    """IPv4 or IPv6 addresses, including prefixes."""
 
     def _value(self, text: str) -> Span | None:
         host, slash, length_text = text.partition("/")
@@ -113,7 +113,7 @@ class AddressType(Datatype):
         return "Could not resolve hostname: Name or service not known"
 
     def text(self, span: Span) -> str:
-        """Write an address, as a prefix where the span is one."""
+        """Return the text of a span, as a prefix if it is one."""
         size = span.high - span.low + 1
         if size == 1:
             return self.write(span.low)
@@ -123,7 +123,7 @@ class AddressType(Datatype):
 
 
 class InterfaceNameType(Datatype):
-    """Interface names, in quotes, perhaps with an asterisk at the end."""
+    """Interface names; a trailing asterisk is a wildcard."""
 
     def _value(self, text: str) -> Span | None:
         raw = text.encode()
@@ -143,13 +143,13 @@ class InterfaceNameType(Datatype):
         return f"String exceeds maximum length of {_NAME_BYTES}"
 
     def text(self, span: Span) -> str:
-        """Write a name or the names that begin alike."""
+        """Return the text of a name or wildcard, in quotes."""
         raw = span.low.to_bytes(_NAME_BYTES).rstrip(b"\0").decode()
         return f'"{raw}"' if span.is_single else f'"{raw}*"'
 
 
 def name_value(name: str) -> int:
-    """Give the number an interface's name stands for."""
+    """Return the value of an interface name."""
     return int.from_bytes(name.encode().ljust(_NAME_BYTES, b"\0"))
 
 
@@ -157,12 +157,12 @@ _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def seconds_of(text: str) -> int:
-    """Read a time as nft writes it, `1h5m`."""
+    """Parse a time as nft prints it, such as `1h5m`, into seconds."""
     return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
 
 
 def time_text(seconds: int) -> str:
-    """Write a time."""
+    """Return a time as nft prints it."""
     words = []
     for unit, size in _SECONDS.items():
         count, seconds = divmod(seconds, size)
@@ -200,7 +200,7 @@ def _symbols(name: str, bits: int, names: Mapping[str, int], **more: object) -> 
     return Datatype(name, bits, names, _named(names), **more)  # type: ignore[arg-type]
 
 
-#: The kernel compares names as 16 bytes, of which nft takes the last for the most significant when it sorts.
+#: The kernel compares names as 16 bytes; nft sorts them with the last byte as the most significant.
 def _name_order(value: int) -> int:
     return int.from_bytes(value.to_bytes(_NAME_BYTES), "little")
 
@@ -249,7 +249,7 @@ ADDRESS_TYPE = _symbols("fib_addrtype", 32, ADDRESS_TYPES)
 PRESENCE = _symbols("boolean", 1, {"exists": 1, "missing": 0})
 INTEGER = Datatype("integer", 32, per_line=5)
 
-#: What `type` may name in a set.
+#: Data types by the name that the `type` of a set uses.
 BY_NAME = {
     each.name: each
     for each in (IPV4, IPV6, PORT, PROTOCOL, NAME, MARK, STATE, STATUS, FLAGS, DIRECTION, ICMP, ICMPV6, ICMP_CODE,

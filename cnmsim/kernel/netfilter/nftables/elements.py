@@ -1,8 +1,8 @@
-"""Sets and maps: their elements, how one is found, and how they are written."""
+"""Elements of sets and maps: lookup, order and text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from attrs import define, field, frozen
 
@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
 
 @frozen
 class Jump:
-    """A verdict that leads to another chain, and back from there unless `is_goto`."""
+    """A jump to another chain, which returns at its end unless `is_goto`."""
 
     chain: str
     is_goto: bool = False
@@ -22,7 +22,7 @@ class Jump:
 
 @frozen
 class Value:
-    """What a map gives: one value, or several (`10.0.0.1 . 80`), each with its type."""
+    """The data of a map element: one value or several (`10.0.0.1 . 80`), each with its type."""
 
     parts: tuple[int, ...]
     types: tuple[Datatype, ...]
@@ -31,15 +31,15 @@ class Value:
         return " . ".join(kind.text(Span(part, part)) for kind, part in zip(self.types, self.parts, strict=True))
 
 
-#: The key of an element: a span for each field; none at all is the element that fits what no other does (`*`).
+#: The key of an element: a span for each field. The empty key is the catch-all element `*`.
 ElementKey = tuple[Span, ...]
-#: What an element maps to: `None` in a set, a simple verdict by its name, a jump, or a value.
+#: The data of an element: None in a set, the name of a simple verdict, a jump, or a value.
 Data = None | str | Jump | Value
 
 
 @define(eq=False)
 class Elements:
-    """The elements of one set or map over fields of `types`."""
+    """The elements of a set or map whose key fields have the given `types`."""
 
     types: tuple[Datatype, ...]
     _items: dict[ElementKey, Data] = field(factory=dict)
@@ -55,31 +55,31 @@ class Elements:
         return key in self._items
 
     def get(self, key: ElementKey) -> Data:
-        """Give what an element maps to."""
+        """Return the data of an element, None if there is no such element."""
         return self._items.get(key)
 
     def add(self, key: ElementKey, data: Data = None) -> None:
-        """Add an element."""
+        """Add or replace an element."""
         self._items[key] = data
         if key and all(span.is_single for span in key):
             self._exact[tuple(span.low for span in key)] = data
 
     def remove(self, key: ElementKey) -> None:
-        """Take an element out. Raises `KeyError`."""
+        """Remove an element. Raises `KeyError`."""
         del self._items[key]
         self._exact.pop(tuple(span.low for span in key), None)
 
     def clear(self) -> None:
-        """Take all elements out."""
+        """Remove all elements."""
         self._items.clear()
         self._exact.clear()
 
     def copy(self) -> Elements:
-        """Give the same elements again."""
+        """Return an independent copy."""
         return Elements(self.types, dict(self._items), dict(self._exact))
 
     def find(self, values: tuple[int, ...]) -> tuple[bool, Data]:
-        """Find the element that values fit: whether there is one, and what it maps to."""
+        """Look up values. Return whether an element matches, and its data."""
         if values in self._exact:
             return True, self._exact[values]
         if len(self._exact) < len(self._items):
@@ -91,7 +91,7 @@ class Elements:
         return False, None
 
     def merge_overlaps(self) -> None:
-        """Make spans that overlap or touch one, as in anonymous sets and with auto-merge."""
+        """Merge overlapping and adjacent spans, as in anonymous sets and with auto-merge."""
         if len(self.types) != 1 or any(data is not None for data in self._items.values()):
             return
         merged: list[Span] = []
@@ -107,7 +107,7 @@ class Elements:
             self.add((span,))
 
     def overlapping(self, key: ElementKey) -> bool:
-        """Tell whether another element shares values with a key."""
+        """Return True if another element shares values with a key."""
         return any(
             other != key
             and len(other) == len(key)
@@ -117,11 +117,11 @@ class Elements:
         )
 
     def texts(self) -> list[str]:
-        """Write the elements in nft's order."""
+        """Return the texts of the elements in nft's order."""
         return [self._text(key, data) for key, data in self.in_order()]
 
     def in_order(self) -> list[tuple[ElementKey, Data]]:
-        """Give the elements in nft's order."""
+        """Return the elements in nft's order."""
         return sorted(self._items.items(), key=self._order)
 
     def _order(self, item: tuple[ElementKey, Data]) -> tuple[bool, tuple[int, ...]]:
@@ -133,28 +133,19 @@ class Elements:
         return text if data is None else f"{text} : {data}"
 
     def key_text(self, key: ElementKey) -> str:
-        """Write the key of an element."""
+        """Return the text of an element's key."""
         if not key:
             return "*"
         return " . ".join(kind.text(span) for kind, span in zip(self.types, key, strict=True))
 
     def inline(self) -> str:
-        """Write the elements as they stand in a rule."""
+        """Return the text of an anonymous set."""
         return f"{{ {', '.join(self.texts())} }}"
 
     def block(self, indent: str) -> str:
-        """Write the elements as they stand in a set, some on each line."""
+        """Return the `elements` line of a named set, wrapped as nft does."""
         texts = self.texts()
         is_map = any(data is not None for data in self._items.values())
         per_line = 1 if is_map or len(self.types) > 1 else self.types[0].per_line
         lines = [", ".join(texts[at : at + per_line]) for at in range(0, len(texts), per_line)]
         return f"elements = {{ {f',{chr(10)}{indent}     '.join(lines)} }}"
-
-
-def keys_from(spans: Iterable[Span]) -> list[ElementKey]:
-    """Give each span as the key of an element with one field."""
-    return [(span,) for span in spans]
-
-
-#: Finds a set of the table by name; the set may change while rules refer to it.
-SetLookup = Callable[[str], Elements]

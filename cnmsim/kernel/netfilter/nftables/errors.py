@@ -1,4 +1,4 @@
-"""What can go wrong with nft commands, in nft's own words, with the location in the input that is at fault."""
+"""Errors of nft commands, with nft's own messages and the location in the input."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from attrs import frozen
 
 @frozen
 class Location:
-    """Where in the input something stands: a line, from 1, and columns, from 0, the second one excluded."""
+    """A location in the input: a line, from 1, and columns `begin` to `end`, from 0, `end` excluded."""
 
     line: int
     begin: int
     end: int
 
     def to(self, other: Location) -> Location:
-        """Give the location from here to there, if that is on one line."""
+        """Return the location from the start of this one to the end of `other`, if both are on one line."""
         return Location(self.line, self.begin, other.end) if other.line == self.line else self
 
 
 class NftError(Exception):
-    """A command failed and changed nothing.
+    """A command failed; nothing changed.
 
-    `location` is what nft underlines, `None` if there is nothing to underline; `secondary` what it marks besides.
+    `location` is what nft underlines, None if nothing; `secondary` is underlined with tildes.
     """
 
     def __init__(self, message: str, location: Location | None = None, secondary: Location | None = None) -> None:
@@ -31,7 +31,7 @@ class NftError(Exception):
         self.secondary = secondary
 
     def text(self, source: str, origin: str = "") -> str:
-        """Write the error as nft does. `origin` is the file the input came from, "" for the command line."""
+        """Return the error as nft prints it. `origin` is the file of the input, "" for the command line."""
         if self.location is None:
             return f"{origin}Error: {self.message}\n"
         location = self.location
@@ -50,21 +50,21 @@ class NftError(Exception):
 
 
 class NoTableError(NftError):
-    """A command names a table that is not there."""
+    """A command names a table that does not exist."""
 
 
 class InternalError(NftError):
-    """What is wrong with commands in JSON, which have no places to underline; there may be several things to say of it."""
+    """An error in commands in JSON, which have no locations; it may have several messages."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(messages[0])
         self.messages = messages
 
     def text(self, source: str, origin: str = "") -> str:
-        """Write the error as nft does."""
+        """Return the error as nft prints it."""
         return "".join(f"internal:0:0-0: Error: {message}\n\n" for message in self.messages)
 
 
 def kernel_refusal(errno_text: str, location: Location | None = None) -> NftError:
-    """Give the error of a command that the kernel refuses."""
+    """Return the error of a command that the kernel refuses."""
     return NftError(f"Could not process rule: {errno_text}", location)

@@ -1,6 +1,6 @@
-"""Tables of iptables (nf_tables) as `nft -j` lists them: without handles, which are not simulated for them.
+"""Tables of iptables (nf_tables) as `nft -j` lists them, without handles, which are not simulated for them.
 
-What iptables writes in expressions of nf_tables is listed as such; its own extensions are named and no more (nftables src/xt.c).
+Native expressions of nf_tables are listed in full, extensions of iptables only by name (nftables src/xt.c).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def table_json(table: IptablesTable) -> Json:
-    """Give a table without what is in it."""
+    """Return a table without its content."""
     return {"table": {"family": iptables_listing.family_name(table), "name": table.name}}
 
 
 def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
-    """Give a chain without its rules."""
+    """Return a chain without its rules."""
     found: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
     if chain.policy is not None:
         base = iptables_listing.base_chain_spec(table, chain)
@@ -39,7 +39,7 @@ def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
 def rules_json(
     table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, options: ListOptions
 ) -> Iterator[Json]:
-    """Give the rules of a chain."""
+    """Yield the rules of a chain."""
     family = iptables_listing.family_name(table)
     for entry in chain.rules:
         expr: list[Json] = []
@@ -53,7 +53,7 @@ def rules_json(
 
 
 def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, options: ListOptions) -> Iterator[Json]:
-    """Give what `nft list KIND` lists of a table."""
+    """Yield what `nft list KIND` lists of a table."""
     shown = iptables_listing.shown_chains(table)
     if kind in {"ruleset", "tables"}:
         yield table_json(table)

@@ -1,7 +1,7 @@
-"""The tables of iptables (nf_tables) as nft lists them: what each rule means, or that nft cannot say it.
+"""Tables of iptables (nf_tables) as nft lists them: each rule translated or marked as an extension.
 
-Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft may list such tables here, and empty or delete them
-as a whole; what it might add to them is not simulated.
+Source: iptables' `*_xlate` functions (1.8.11), nftables src/xt.c. nft commands can list such tables, and flush or
+delete them as a whole; adding rules to them is not simulated.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
-#: What iptables-nft writes in nf_tables' own expressions; the others are compat expressions, of which nft warns.
+#: Extensions that iptables-nft writes as native expressions; for the others nft prints a warning.
 _NATIVE_MATCHES = frozenset({"tcp", "udp", "mark", "limit"})
 _NATIVE_TARGETS = frozenset({"ACCEPT", "DROP", "RETURN"})
-#: Matches that iptables gives the kernel under another name.
+#: Matches with another name in the kernel.
 _KERNEL_NAMES = {"state": "conntrack"}
 _UNITS = {"sec": "second", "min": "minute", "hour": "hour", "day": "day"}
 
@@ -235,7 +235,7 @@ _TARGETS: dict[str, Callable[[Extension, int], str | None]] = {
 
 
 def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> str:
-    """Write a rule of iptables (nf_tables) as nft lists it; `counts`: with what its counter says."""
+    """Return a rule of iptables (nf_tables) as nft lists it."""
     rule = entry.rule
     words = [
         *_host("saddr", rule.source, family),
@@ -252,14 +252,14 @@ def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> s
 
 @frozen
 class XtExpression:
-    """An expression of iptables' own: a `match` or a `target`, and its name."""
+    """An extension of iptables in a rule: `type` is `match` or `target`."""
 
     type: str
     name: str
 
 
 def parts(entry: RuleEntry, family: int) -> Iterator[str | XtExpression]:
-    """Give what a rule is made of in the kernel: expressions of nf_tables, as nft lists them, and those of iptables' own."""
+    """Yield the expressions of a rule in the kernel: native ones as nft lists them, and extensions of iptables."""
     rule = entry.rule
     yield from _host("saddr", rule.source, family)
     yield from _host("daddr", rule.destination, family)
@@ -286,7 +286,7 @@ def _is_compat(rule: Rule, is_extension: bool) -> bool:
 
 
 def base_chain_spec(table: Table, chain: Chain) -> BaseChainSpec:
-    """Give what makes a built-in chain a base chain."""
+    """Return type, hook and priority of a built-in chain."""
     hook = Hook(chain.name)
     kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
     if table.name == "mangle" and hook is Hook.OUTPUT:
@@ -296,7 +296,7 @@ def base_chain_spec(table: Table, chain: Chain) -> BaseChainSpec:
 
 
 def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
-    """Write a chain as nft lists it in a table."""
+    """Return the lines of a chain in a table listing."""
     lines = [f"\tchain {chain.name} {{"]
     if chain.policy is not None:
         lines.append(f"\t\t{base_chain_spec(table, chain).text(chain.policy.lower())}")
@@ -308,13 +308,13 @@ def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
 
 
 def shown_chains(table: Table) -> list[Chain]:
-    """Give the chains the kernel has, as they were made: a built-in one is made with its first rule."""
+    """Return the chains that exist in the kernel in order of creation; a built-in one is created with its first rule."""
     made = [chain for chain in table.chains.values() if chain.order]
     return sorted(made, key=lambda chain: chain.order)
 
 
 def table_text(table: Table, options: ListOptions = PLAIN) -> str:
-    """Write a table as `nft list table` does."""
+    """Return a table as `nft list table` prints it."""
     lines = [f"table {family_name(table)} {table.name} {{"]
     for number, chain in enumerate(shown_chains(table)):
         lines += [""] * bool(number) + chain_lines(table, chain, options)
@@ -322,12 +322,12 @@ def table_text(table: Table, options: ListOptions = PLAIN) -> str:
 
 
 def family_name(table: Table) -> str:
-    """Name the family of a table as nft does."""
+    """Return nft's name of the table's family."""
     return "ip6" if table.family == 6 else "ip"
 
 
 def warning(table: Table) -> str:
-    """Give what nft says to stderr of a table with expressions of iptables' own, "" if it has none."""
+    """Return the warning that nft prints to stderr for a table with extensions of iptables, "" if it has none."""
     if not any(_is_compat(entry.rule, not entry.chain_name) for entry in table.rules):
         return ""
     return f"# Warning: table {family_name(table)} {table.name} is managed by iptables-nft, do not touch!\n"

@@ -1,4 +1,4 @@
-"""Commands in JSON (`nft -j -f`) as the commands of nft's language that mean the same (libnftables-json(5); src/parser_json.c)."""
+"""Translation of commands in JSON (`nft -j -f`) into nft's language (libnftables-json(5); src/parser_json.c)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"}
 
 
 def commands_of(document: Json) -> str:
-    """Write the commands of a document. Raises `InternalError` in nft's words for what is none."""
+    """Return the commands of a document in nft's language. Raises `InternalError` if it is invalid."""
     if not isinstance(document, dict):
         raise InternalError(f"Expected object, got {_kind(document)}")
     if "nftables" not in document:
@@ -126,7 +126,7 @@ def _set(verb: str, kind: str, found: Mapping[str, Json]) -> str:
     for name in ("timeout", "gc-interval"):
         parts += [f"{name} {found[name]}s;"] if name in found else []
     parts += ["auto-merge;"] if found.get("auto-merge") else []
-    # nft 1.1.3 lists a set's comment in JSON and does not read it.
+    # nft 1.1.3 lists the comment of a set in JSON but does not parse it.
     parts += [f"elements = {_elements(found['elem'])};"] if found.get("elem") else []
     return f"{text} {{ {' '.join(parts)} }}"
 
@@ -136,7 +136,7 @@ def _type(types: Json) -> str:
 
 
 def _value_type(of: str, types: Json) -> str:
-    """Write the type of a map's values; beside `typeof`, an expression of that type stands for it."""
+    """Return the type of a map's values; with `typeof`, an expression of that type."""
     if of == "type" or types == "verdict":
         return _type(types)
     if isinstance(types, dict):
@@ -171,7 +171,7 @@ def _data(data: Json) -> str:
 
 
 def _value(value: Json) -> str:
-    """Write an expression: a value, or what is looked at."""
+    """Return an expression: a value or a field."""
     if isinstance(value, bool):
         return "exists" if value else "missing"
     if isinstance(value, list):

@@ -15,19 +15,19 @@ METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoos
 
 
 def document(objects: Iterable[Json]) -> str:
-    """Write what one command lists."""
+    """Return the output of one list command."""
     return json.dumps({"nftables": [METAINFO, *objects]}, ensure_ascii=False) + "\n"
 
 
 def table_json(table: Table) -> Json:
-    """Give a table without what is in it."""
+    """Return a table without its content."""
     comment = {"comment": table.comment} if table.comment else {}
     flags = {"flags": one_or_list(list(table.flags))} if table.flags else {}
     return {"table": {"family": table.family, "name": table.name, "handle": table.handle, **flags, **comment}}
 
 
 def chain_json(table: Table, chain: Chain) -> Json:
-    """Give a chain without its rules."""
+    """Return a chain without its rules."""
     found: dict[str, Json] = {
         "family": table.family, "table": table.name, "name": chain.name, "handle": chain.handle,
     }  # fmt: skip
@@ -45,7 +45,7 @@ def chain_json(table: Table, chain: Chain) -> Json:
 
 
 def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Json]:
-    """Give the rules of a chain."""
+    """Yield the rules of a chain."""
     for entry in chain.rules:
         comment = {"comment": entry.rule.comment} if entry.rule.comment else {}
         yield {
@@ -57,7 +57,7 @@ def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Jso
 
 
 def set_json(table: Table, found: Set, options: ListOptions) -> Json:
-    """Give a set or map with its elements."""
+    """Return a set or map with its elements."""
     words: dict[str, Json] = {
         "family": table.family, "name": found.name, "table": table.name, "type": _type_json(found), "handle": found.handle,
     }  # fmt: skip
@@ -83,7 +83,7 @@ def set_json(table: Table, found: Set, options: ListOptions) -> Json:
 
 
 def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> Iterator[Json]:
-    """Give one part of a table, or the table with all that is in it."""
+    """Yield one part of a table, or the table with all its parts."""
     if part is None:
         yield from listed_json(table, "ruleset", options)
     elif isinstance(part, Chain):
@@ -94,7 +94,7 @@ def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> I
 
 
 def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]:
-    """Give what `nft list KIND` lists of a table. In a ruleset what rules may refer to comes before them."""
+    """Yield what `nft list KIND` lists of a table. In a ruleset chains and sets precede the rules that refer to them."""
     if kind in {"ruleset", "tables"}:
         yield table_json(table)
     if kind in {"ruleset", "chains"}:

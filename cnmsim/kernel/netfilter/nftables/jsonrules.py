@@ -24,7 +24,7 @@ Json = Any
 
 
 def one_or_list(values: list[Json]) -> Json:
-    """Give one value as it is, several as a list."""
+    """Return a single value itself, several as a list."""
     return values[0] if len(values) == 1 else values
 
 
@@ -32,7 +32,7 @@ def one_or_list(values: list[Json]) -> Json:
 
 
 def key_json(key: Key) -> Json:
-    """Give what a key looks at."""
+    """Return the expression of a field."""
     words = key.text.split()
     if key.text.startswith("@"):
         base, offset, bits = key.text[1:].split(",")
@@ -49,7 +49,7 @@ def key_json(key: Key) -> Json:
 
 
 def keys_json(keys: Iterable[Key]) -> Json:
-    """Give what a (concatenated) key looks at."""
+    """Return the expression of a field or of a concatenation."""
     found = [key_json(key) for key in keys]
     return found[0] if len(found) == 1 else {"concat": found}
 
@@ -66,7 +66,7 @@ def _value_json(kind: Datatype, value: int) -> Json:
 
 
 def span_json(kind: Datatype, span: Span) -> Json:
-    """Give a value, prefix, wildcard or range."""
+    """Return a value, prefix, wildcard or range."""
     if span.is_single:
         return _value_json(kind, span.low)
     text = kind.text(span)
@@ -93,7 +93,7 @@ def _data_json(data: Data) -> Json:
 
 
 def elements_json(elements: Elements) -> list[Json]:
-    """Give the elements of a set, or the pairs of a map, in nft's order."""
+    """Return the elements of a set, or the pairs of a map, in nft's order."""
     found = []
     for key, data in elements.in_order():
         one = _element_key_json(elements.types, key)
@@ -220,7 +220,7 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
 
 
 def rule_json(rule: Rule, *, show_counters: bool = True) -> list[Json]:
-    """Give the statements of a rule; `counts`: with what its counters say."""
+    """Return the statements of a rule."""
     return [
         _STATEMENTS[type(each)](each) if show_counters or not isinstance(each, Counter) else {"counter": None}
         for each in rule.statements

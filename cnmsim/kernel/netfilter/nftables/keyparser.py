@@ -1,4 +1,4 @@
-"""The keys of nft's rules, and what keys and comparisons tell of the packet (proto.c, evaluate.c)."""
+"""Parser of the fields in nft's rules, and what they imply about a packet's protocols (proto.c, evaluate.c)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, kernel_r
 from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MAX_WORDS, Key, raw_key
 from cnmsim.kernel.netfilter.nftables.statements import Operand
 
-#: What begins a field by its location: the link, network or transport header.
+#: Bases of raw payload expressions: the link, network or transport header.
 _RAW_BASES = frozenset({"@ll", "@nh", "@th"})
 _MAX_RAW_BITS = 128
 
 
 @define(eq=False)
 class KeyParser:
-    """Reads the keys of one rule in a table of a family ("ip", "ip6" or "inet").
+    """Parses the fields of one rule in a table of a family ("ip", "ip6" or "inet").
 
-    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule has told of the packet so far, 0 if nothing.
+    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule implies about the packet so far, 0 if nothing.
     """
 
     cursor: Cursor
@@ -30,7 +30,7 @@ class KeyParser:
     protocol: int = 0
 
     def key(self) -> Key | None:
-        """Take a key if one comes: the longest that fits."""
+        """Consume the longest field that matches the next tokens, or return None."""
         cursor = self.cursor
         if cursor.text in _RAW_BASES and cursor.peek(1) == ",":
             return self._raw()
@@ -39,7 +39,7 @@ class KeyParser:
             text = " ".join(words)
             text = ALIASES.get(text, text)
             if text.startswith("ct ") and text not in KEYS:
-                # `ct original saddr` leaves out the family that the table tells.
+                # `ct original saddr` omits the family, which the table determines.
                 parts = text.split()
                 if len(parts) == 3 and parts[2] in {"saddr", "daddr"} and self.network:
                     text = f"ct {parts[1]} {'ip' if self.network == 4 else 'ip6'} {parts[2]}"
@@ -81,14 +81,14 @@ class KeyParser:
             )  # fmt: skip
 
     def _infer_from_presence(self, key: Key) -> None:
-        """Take note of what a comparison tells of the packet by being there."""
+        """Record the protocols that the use of a field implies."""
         if key.protocol:
             self.protocol = key.protocol
         if key.family and key.is_payload:
             self.network = key.family
 
     def concatenation(self, first: Key) -> tuple[Key, ...]:
-        """Take what is joined to a key by dots. Raises `NftError`."""
+        """Consume the fields joined to `first` by dots. Raises `NftError`."""
         keys = [first]
         while self.cursor.accept("."):
             key = self.key()
@@ -100,7 +100,7 @@ class KeyParser:
         return tuple(keys)
 
     def infer_from_value(self, key: Key, operator: str, operand: Operand) -> None:
-        """Take note of what a comparison tells of the packet by its value."""
+        """Record the protocols that the compared value implies."""
         if operator or not isinstance(operand, Span) or not operand.is_single:
             if key.text == "meta l4proto" and isinstance(operand, Elements):
                 self.protocol = self.protocol or -1

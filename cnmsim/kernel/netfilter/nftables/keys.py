@@ -1,6 +1,6 @@
-"""What rules look at: fields of headers, what conntrack knows, devices, marks, the routing table (expression keys of nft).
+"""Fields that rules read: the payload, ct, meta and fib expressions of nft.
 
-Reading gives a number, or `None` where the packet has no such thing: then the rule does not match, whatever is compared.
+Reading returns a number, or None if the packet has no such field; then no comparison matches.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Read = Callable[[Packet], int | None]
 
 @frozen(eq=False)
 class Key:
-    """One thing to look at, by its canonical text.
+    """A field that a rule can read; `text` is its canonical syntax.
 
-    `read` is made for a namespace. `protocol` and `family` are what the packet must be. `offset` is where in its header
-    the field stands, in bytes: neighbours are compared, and listed, in that order.
+    `reader_for` returns the reader for a namespace. The packet must have `protocol` and `family` unless 0. `offset` is that of a payload
+    field in its header, in bytes: nft merges and orders comparisons of adjacent fields by it.
     """
 
     text: str
@@ -45,16 +45,16 @@ class Key:
 
     @property
     def header(self) -> str:
-        """The header it is in: `tcp`, `ip`; or `meta`, `ct`, `fib`."""
+        """The first word: a header (`tcp`, `ip`), or `meta`, `ct`, `fib`."""
         return self.text.partition(" ")[0]
 
     @property
     def is_payload(self) -> bool:
-        """Whether it is a field of a header."""
+        """Whether it is a header field."""
         return self.offset >= 0
 
     def reader(self, namespace: NetworkNamespace) -> Read:
-        """Give what reads it from packets of a namespace, `None` from those of another protocol."""
+        """Return the reader for packets of a namespace; it returns None for packets of another protocol or family."""
         read = self.reader_for(namespace)
         protocol, family = self.protocol, self.family
         if protocol:
@@ -106,7 +106,7 @@ def _device_index(device_of: Callable[[Packet], Device | None]) -> Read:
 
 
 class IndexType(Datatype):
-    """Interface indexes, written by name."""
+    """Interface indexes, listed by interface name."""
 
 
 INDEX = IndexType("iface_index", 32)
@@ -173,7 +173,7 @@ def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -
 
 
 def _reverse_path_reader(namespace: NetworkNamespace) -> Read:
-    """Whether the route to the source leads out of the device the packet came by (fib saddr . iif oif)."""
+    """Return a reader of whether the route to the source uses the input device (fib saddr . iif oif)."""
 
     def read(packet: Packet) -> int:
         if namespace.address_type(packet.src) == "LOCAL":
@@ -274,7 +274,7 @@ _FLOW_KEYS = frozenset({
 })  # fmt: skip
 
 KEYS: dict[str, Key] = {key.text: key for key in _DEFINITIONS}
-#: Other ways to write them.
+#: Alternative syntax of fields.
 ALIASES = {
     **{f"meta {name}": name for name in ("iifname", "oifname", "iif", "oif")},
     "mark": "meta mark",
@@ -282,12 +282,12 @@ ALIASES = {
     "ct reply protocol": "ct protocol",
     "meta secpath": "meta ipsec",
 }
-#: The longest key is so many words.
+#: The maximum number of words in a field.
 MAX_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
 
 
 def raw_key(base: str, offset: int, bits: int) -> Key:
-    """Give so many bits of a header, from so many bits on: `nh` is the network header, `th` the transport header."""
+    """Return a raw payload field of `bits` bits at bit `offset` of the network (`nh`) or transport header (`th`)."""
 
     def read(packet: Packet) -> int | None:
         if base == "th" and packet.fragment_offset:
@@ -303,7 +303,7 @@ def raw_key(base: str, offset: int, bits: int) -> Key:
 
 
 def key_of(text: str) -> Key:
-    """Give a key by its canonical text."""
+    """Return the field with that canonical syntax."""
     if not text.startswith("@"):
         return KEYS[text]
     base, offset, bits = text[1:].split(",")

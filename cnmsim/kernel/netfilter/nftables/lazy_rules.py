@@ -1,7 +1,7 @@
-"""Rules of a chain that was written as a whole and that nobody has looked at yet.
+"""Rules of a chain that was written as a whole, created on first access.
 
-Who keeps a chain by flushing it and writing all its rules again, as Docker does for every published port, pays in the kernel for each
-rule each time. Here a rule is read once, and made when a packet or a listing comes to it.
+Docker flushes a chain and writes all its rules again for every published port. Each line is parsed only once; the
+rules are created when a packet traverses or a command lists the chain.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class ParsedRule:
-    """A rule that was read from a line of its own, and which of its statements are counters."""
+    """A rule parsed from one line, with the positions of its counters."""
 
     rule: Rule
     translates: bool
@@ -28,12 +28,12 @@ class ParsedRule:
 
     @classmethod
     def of(cls, rule: Rule) -> ParsedRule:
-        """Take note of a rule as it was read."""
+        """Return the parsed form of a rule."""
         counters = tuple(at for at, each in enumerate(rule.statements) if isinstance(each, Counter))
         return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
     def copy(self) -> Rule:
-        """Give the rule with counters of its own, for less than `Rule.fresh` costs."""
+        """Return the rule with counters of its own; cheaper than `Rule.copy`."""
         rule = self.rule
         if not self.counters:
             return rule
@@ -45,7 +45,7 @@ class ParsedRule:
 
 @frozen(eq=False)
 class LazyRules:
-    """The lines of a chain, and the handle that was given before them."""
+    """The rules of a chain before their creation, and the last handle allocated before theirs."""
 
     lines: Sequence[ParsedRule]
     handle: int
@@ -53,7 +53,7 @@ class LazyRules:
     needs_conntrack: bool
 
     def rules(self) -> Iterator[tuple[Rule, int]]:
-        """Make the rules, with their handles; sets without a name take theirs before the rule's."""
+        """Yield the rules with their handles; anonymous sets take theirs before the rule's."""
         handle = self.handle
         for line in self.lines:
             handle += 1 + line.rule.anonymous_sets

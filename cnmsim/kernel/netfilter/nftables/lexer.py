@@ -1,4 +1,4 @@
-"""nft's input as tokens, each with its location (scanner.l of nftables)."""
+"""Splits nft's input into tokens with their locations (scanner.l of nftables)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 
 @frozen
 class Token:
-    """One word, quoted string or symbol. The end of a line is a symbol, as is the end of the input ("")."""
+    r"""A word, quoted string or symbol. The end of a line ("\n") and of the input ("") are symbols."""
 
     text: str
     kind: str
@@ -25,7 +25,7 @@ class Token:
 
 
 def tokens(source: str) -> list[Token]:
-    """Split the input. Raises `NftError` for a quote that is not closed."""
+    """Return the tokens of an input. Raises `NftError` for an unclosed quote."""
     found: list[Token] = []
     at, line, line_start = 0, 1, 0
     while at < len(source):
@@ -50,7 +50,7 @@ def tokens(source: str) -> list[Token]:
 
 
 def _words(text: str, location: Location) -> list[Token]:
-    """Cut a colon off the end of a map's key (`80:`), but not off an address."""
+    """Split the trailing colon from the key of a map element (`80:`), but not from an address."""
     if len(text) > 1 and text.endswith(":") and not text.endswith("::"):
         middle = location.end - 1
         return [

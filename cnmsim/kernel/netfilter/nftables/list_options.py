@@ -1,4 +1,4 @@
-"""How nft lists: what its options leave out or add."""
+"""Options of nft that control listings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class ListOptions:
-    """With `handles` (-a), without what counters say (-s: not `counts`), without what sets hold (-t: not `elements`), in JSON (-j)."""
+    """Show handles (-a), hide counters (-s) or set elements (-t), print JSON (-j)."""
 
     show_handles: bool = False
     show_counters: bool = True

@@ -1,4 +1,4 @@
-"""The commands that list: tables of nft's own, and those of iptables (nf_tables)."""
+"""The list commands: for tables of nft, and for those of iptables (nf_tables)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class ListCommands:
-    """What a run lists."""
+    """The list commands."""
 
     session: Session
 
     def list(self, verb: str) -> None:
-        """Do `list`. Raises `NftError`."""
+        """Run `list`. Raises `NftError`."""
         cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()

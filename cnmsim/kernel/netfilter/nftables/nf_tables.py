@@ -63,10 +63,12 @@ class NfTables(Ruleset):
     def rewrite(
         self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
     ) -> None:
-        """Do the commands of `before`, append rules to chains of a table, do the commands of `after`: all, or none of it.
+        """Run the commands of `before`, append rules to chains of a table, run the commands of `after`.
 
-        It is what one run of nft would do whose input has the rules, given as lines, in the table's block; but what is written
-        again and again is read once. Raises `NftError`.
+        Raises `NftError`, with nothing changed.
+
+        Equivalent to one run of nft with the rules, given as lines, in the table's block; but each distinct line is
+        parsed only once.
         """
         session = Session(self, Cursor.over(before))
         try:
@@ -77,7 +79,7 @@ class NfTables(Ruleset):
 
 
 def _commands_in_json(source: str) -> str | None:
-    """Give the commands of a document, `None` for what is no JSON and so read as nft's language. Raises `InternalError`."""
+    """Translate a JSON document into nft's language; return None if the source is not JSON. Raises `InternalError`."""
     try:
         document = json.loads(source)
     except ValueError:

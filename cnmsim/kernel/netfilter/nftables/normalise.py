@@ -1,4 +1,4 @@
-"""The form in which the kernel gives a rule back: what other statements imply left out, neighbours in header order.
+"""Normalises rules to the form in which nft lists them.
 
 Source: nftables src/payload.c (payload_dependency_kill).
 """
@@ -11,12 +11,12 @@ from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, S
 
 
 def normalise(statements: list[Statement], family: str) -> list[Statement]:
-    """Bring statements into the form the kernel gives back: what others imply left out, neighbours in header order."""
+    """Return the statements without those that others imply, and with comparisons of adjacent fields in header order."""
     return _in_header_order(_without_implied(statements, family))
 
 
 def _without_implied(statements: list[Statement], family: str) -> list[Statement]:
-    """Leave out protocol comparisons that a later field of that protocol makes anyway (payload_dependency_kill)."""
+    """Remove protocol comparisons that a later field of that protocol implies (payload_dependency_kill)."""
     kept: list[Statement] = []
     pending: int | None = None
     for statement in statements:
@@ -56,7 +56,7 @@ def _implies(key: Key, told: Match) -> bool:
 
 
 def _in_header_order(statements: list[Statement]) -> list[Statement]:
-    """Put comparisons of neighbouring fields of one header, which nft makes one, in the header's order."""
+    """Order comparisons of adjacent fields of one header, which nft merges, by their offset."""
     found = list(statements)
     for at in range(len(found) - 1):
         one, two = found[at], found[at + 1]

@@ -1,4 +1,4 @@
-"""What nft's rules compare with and look up in: values, sets, maps, and their elements (parser_bison.y, evaluate.c)."""
+"""Parser of the operands in nft's rules: values, sets, maps, and their elements (parser_bison.y, evaluate.c)."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ if TYPE_CHECKING:
 
 
 class Sets(Protocol):
-    """The sets of a table, as far as rules need them."""
+    """The named sets of a table, as the parser needs them."""
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Give the types of a set's fields and, of a map, of what it gives; `None` if there is no such set."""
+        """Return the types of a set's fields and, for a map, of its data (() for verdicts).
+
+        Return None if there is no such set.
+        """
 
     def suggestion(self, name: str) -> str:
-        """Say which set may have been meant."""
+        """Return the "did you mean" part of an error."""
 
 
 @define(eq=False)
 class OperandParser:
-    """Reads operands. The table's sets and the namespace's devices are what names may mean."""
+    """Parses operands; names refer to the table's sets and the namespace's devices."""
 
     cursor: Cursor
     sets: Sets
     namespace: NetworkNamespace
-    #: The chains that verdicts name, and where.
+    #: The locations of chains in jumps, by chain.
     jumps: dict[str, Location] = field(factory=dict)
-    #: Where the keys stand that are compared.
+    #: The location of the fields that are compared.
     keys_location: Location | None = field(default=None, init=False)
-    #: How many elements the last operand that is a set was given as.
+    #: The number of elements in the last anonymous set, before merging.
     given_elements: int = field(default=0, init=False)
 
     def mask(self, key: Key) -> int:
-        """Read a mask: a number, or names with commas or bars between, perhaps in parentheses."""
+        """Parse a mask: a number, or names separated by commas or bars, optionally in parentheses."""
         cursor = self.cursor
         in_parentheses = cursor.accept("(")
         value = 0
@@ -56,7 +59,10 @@ class OperandParser:
         return value
 
     def device(self, location: Location) -> tuple[Span, tuple[tuple[int, str], ...]]:
-        """Read the name of a device: its number, and the name it has now. Raises `NftError`."""
+        """Parse the name of a device.
+
+        Return its index as a span, and the current name of that index. Raises `NftError`.
+        """
         name = self.cursor.word().text
         device = self.namespace.devices.get(name)
         if device is None:
@@ -64,7 +70,7 @@ class OperandParser:
         return Span(device.index, device.index), ((device.index, name),)
 
     def operand(self, keys: tuple[Key, ...]) -> Operand:
-        """Read what keys are compared with. Raises `NftError`."""
+        """Parse the right side of a comparison with `keys`. Raises `NftError`."""
         cursor = self.cursor
         kinds = tuple(key.type for key in keys)
         if cursor.text.startswith("@"):
@@ -112,7 +118,7 @@ class OperandParser:
         return name
 
     def map_operand(self, keys: tuple[Key, ...], values: tuple[Datatype, ...]) -> Elements | str:
-        """Read a map, or its name: from keys to verdicts (`values` are ()), or to values of these types. Raises `NftError`."""
+        """Parse a map or its name, from `keys` to data of the types `values` (() for verdicts). Raises `NftError`."""
         kinds = tuple(key.type for key in keys)
         if self.cursor.text.startswith("@"):
             return self._set_name(kinds, is_map=True)
@@ -121,7 +127,10 @@ class OperandParser:
         return elements
 
     def _elements(self, elements: Elements, values: tuple[Datatype, ...] | None) -> int:
-        """Read `{ element, … }`; `values`: `None` for a set, () for verdicts, else the types a map may give."""
+        """Parse `{ element, … }` and return the number of elements.
+
+        `values`: None for a set, () for verdicts, else the types of the data.
+        """
         cursor = self.cursor
         cursor.expect("{")
         count = 0
@@ -142,7 +151,7 @@ class OperandParser:
                 return count
 
     def element_key(self, kinds: tuple[Datatype, ...]) -> ElementKey:
-        """Read the key of an element: a value, prefix or range for each field, or `*`."""
+        """Parse the key of an element: a value, prefix or range for each field, or `*`."""
         cursor = self.cursor
         if cursor.accept("*"):
             return ()
@@ -164,7 +173,10 @@ class OperandParser:
         return Span(span.low, span.high)
 
     def data(self, values: tuple[Datatype, ...]) -> Data:
-        """Read what an element maps to: a verdict, or values of the types (the last ones may be left out)."""
+        """Parse the data of an element: a verdict if `values` is (), else values of these types.
+
+        The last ones are optional.
+        """
         cursor = self.cursor
         if not values:
             word = cursor.word()

@@ -1,4 +1,4 @@
-"""The commands on rules (nf_tables_api.c: nf_tables_newrule, nf_tables_delrule)."""
+"""Commands on rules (nf_tables_api.c: nf_tables_newrule, nf_tables_delrule)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec, Chain, RuleEntry, Table
 
-#: Rules read from blocks, by family and words: who writes a chain anew writes most of its rules again.
+#: Cache of rules parsed from blocks, by family and words: a chain that is rewritten keeps most of its rules.
 _KNOWN_BLOCK_RULES: dict[tuple[str, tuple[str, ...]], Rule] = {}
 _MAX_BLOCK_RULES = 8192
 
 
-#: Rules read from lines of their own, by family and base chain, and line.
+#: Cache of rules parsed from lines, by family and base chain, then by line.
 _KNOWN_LINES: dict[tuple[str, BaseChainSpec | None], dict[str, ParsedRule]] = {}
 _MAX_LINES = 65536
 
 
 @define(eq=False)
 class RuleCommands:
-    """What a run does to rules."""
+    """The commands on rules."""
 
     session: Session
 
     def add(self, verb: str) -> None:
-        """Do `add rule` or `insert rule`. Raises `NftError`."""
+        """Run `add rule` or `insert rule`. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.before(2)
         table = self.session.table(self.session.family())
@@ -57,7 +57,7 @@ class RuleCommands:
         self._insert(table, chain, rule, at, whole, parser.jumps)
 
     def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
-        """Append rules, each on a line of its own. Raises `NftError`."""
+        """Append rules, one on each line. Raises `NftError`."""
         known = _KNOWN_LINES.setdefault((table.family, chain.base), {})
         if len(known) > _MAX_LINES:
             known.clear()
@@ -72,7 +72,7 @@ class RuleCommands:
             self.add_in_block(table, chain)
 
     def _remember(self, table: Table, chain: Chain, line: str, known: dict[str, ParsedRule]) -> None:
-        """Read a line that was not met before; it is known from now on if its words mean the same in every table."""
+        """Parse a line that is not cached, and cache it if its meaning does not depend on the table."""
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
         rule = parser.rule()
@@ -83,7 +83,7 @@ class RuleCommands:
             known[line] = ParsedRule.of(rule)
 
     def add_in_block(self, table: Table, chain: Chain) -> None:
-        """Add the rule that stands in a chain's block. Raises `NftError`."""
+        """Add the rule at the cursor in a chain's block. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.location
         end, words = cursor.statement()
@@ -121,7 +121,7 @@ class RuleCommands:
     def _check_rule(
         self, table: Table, chain: Chain, rule: Rule, location: Location, jumps: Mapping[str, Location]
     ) -> None:
-        """Refuse what the kernel refuses: jumps to nowhere or to base chains, translations out of location."""
+        """Raise the kernel's refusal of jumps to missing or base chains, and of translations out of place."""
         for statement in rule.statements:
             for name in statement.chains():
                 self.session.check_jump(table, name, jumps.get(name, location))
@@ -139,7 +139,7 @@ class RuleCommands:
         return at
 
     def replace(self, verb: str) -> None:
-        """Do `replace rule`. Raises `NftError`."""
+        """Run `replace rule`. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.last_location
         cursor.expect("rule")
@@ -157,14 +157,14 @@ class RuleCommands:
         self.session.record_undo(lambda: chain.rules.insert(at, entry))
 
     def delete(self) -> None:
-        """Do `delete rule`. Raises `NftError`."""
+        """Run `delete rule`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         chain = self.session.chain(table)
         self._remove(chain, self._handle_of(chain))
 
 
 def _is_nat_allowed(base: BaseChainSpec, rule: Rule) -> bool:
-    """Tell whether the kernel takes a rule's translations in a base chain (nft_nat_validate and its like)."""
+    """Return True if the kernel allows a rule's translations in a base chain (nft_nat_validate and others)."""
     if base.type is not ChainType.NAT:
         return False
     kinds = {getattr(each, "kind", "") for each in rule.statements if each.translates}

@@ -1,4 +1,4 @@
-"""The rule grammar of nft: statements as values, in the form in which the kernel would list them (parser_bison.y, evaluate.c)."""
+"""Parser of nft's rules into statements, normalised as nft lists them (parser_bison.y, evaluate.c)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _OPERATORS = frozenset({"==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "ge"})
 _OPERATOR_WORDS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
-#: What nft knows and this kernel does not.
+#: Statements and fields of nft that are not simulated.
 _UNSUPPORTED = frozenset(
     [
         "queue",
@@ -83,7 +83,7 @@ _NAT_FLAGS = ("random", "fully-random", "persistent")
 
 @define(eq=False)
 class RuleParser:
-    """Reads one rule of a table: its family ("ip", "ip6" or "inet") and sets decide what may stand in them."""
+    """Parses one rule of a table, whose family ("ip", "ip6" or "inet") and sets determine what is allowed."""
 
     cursor: Cursor
     family: str
@@ -91,7 +91,7 @@ class RuleParser:
     namespace: NetworkNamespace
     keys: KeyParser = field(init=False)
     operands: OperandParser = field(init=False)
-    #: Where the rule names chains.
+    #: The locations of chains in jumps, by chain.
     jumps: dict[str, Location] = field(factory=dict, init=False)
     _statements: list[Statement] = field(factory=list, init=False)
     _anonymous_sets: int = field(default=0, init=False)
@@ -102,7 +102,7 @@ class RuleParser:
         self.operands = OperandParser(self.cursor, self.sets, self.namespace, self.jumps)
 
     def rule(self) -> Rule:
-        """Read the rule to its end. Raises `NftError`."""
+        """Parse the rule to its end. Raises `NftError`."""
         comment = ""
         while not self.cursor.ends_statement():
             if self.cursor.text == "comment":
@@ -234,7 +234,7 @@ class RuleParser:
                 what = f"conflicting protocols specified: {names[network]} vs {names[self.keys.network]}"
                 raise NftError(what, kind.location, begin)
         if how == "tcp reset" and not self.keys.protocol:
-            # nft puts the protocol before it where nothing else tells it; in `ip` and `ip6` it does not list it.
+            # nft inserts a protocol comparison if no other one exists; in `ip` and `ip6` tables it does not list it.
             if self.family == "inet":
                 self._add(Match((KEYS["meta l4proto"],), "", Span(6, 6)))
             self.keys.protocol = 6
@@ -313,7 +313,7 @@ class RuleParser:
             raise NftError(_NO_TRANSPORT, ports_location, self._nat_location)
         return (), "", address, ports
 
-    # --- comparisons and what depends on them --------------------------------------------------------------------
+    # --- comparisons and other statements on fields --------------------------------------------------------------
 
     def _expression(self) -> None:
         cursor = self.cursor

@@ -1,4 +1,4 @@
-"""nf_tables of one namespace: all tables that were made with nft, and their base chains on the hooks."""
+"""The tables of nf_tables in one namespace, and their base chains on the hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ruleset:
-    """What `nft` sees in one namespace, the tables of iptables (nf_tables) aside."""
+    """The tables of `nft` in one namespace, without those of iptables (nf_tables)."""
 
     __slots__ = ("_handles", "_netfilter", "tables")
 
@@ -27,38 +27,38 @@ class Ruleset:
 
     @property
     def namespace(self) -> NetworkNamespace:
-        """Whose packet filter it is."""
+        """The namespace of the packet filter."""
         return self._netfilter.namespace
 
     def iptables_tables(self) -> list[IptablesTable]:
-        """Give the tables that iptables and ip6tables (nf_tables) made, as they were made."""
+        """Return the tables of iptables and ip6tables (nf_tables) in order of creation."""
         found = [
             table for family in (4, 6) for table in self._netfilter.iptables(family).tables.values() if table.exists
         ]
         return sorted(found, key=lambda table: table.order)
 
     def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
-        """Delete tables of iptables (all of the family, if none is named); give what brings them back."""
+        """Delete tables of iptables (all of the family, if none is named). Return a function that restores them."""
         return self._netfilter.iptables(family).delete_tables(*names)
 
     def next_handle(self) -> int:
-        """Give the handle of a new table."""
+        """Allocate the handle of a new table."""
         self._handles += 1
         return self._handles
 
     def handle_state(self) -> tuple[int, dict[tuple[str, str], int]]:
-        """Give how many handles were given so far, of tables and in each."""
+        """Return the last handles allocated: of tables, and within each table."""
         return self._handles, {key: table.last_handle for key, table in self.tables.items()}
 
     def restore_handles(self, handle_state: tuple[int, dict[tuple[str, str], int]]) -> None:
-        """Take handles back that were given since."""
+        """Reset the handles to an earlier `handle_state`."""
         self._handles, in_tables = handle_state
         for key, count in in_tables.items():
             if key in self.tables:
                 self.tables[key].last_handle = count
 
     def next_order(self) -> int:
-        """Give a number to a base chain that registers on its hook."""
+        """Return the registration number of a new base chain."""
         return self._netfilter.next_order()
 
     def text(self) -> str:
@@ -71,7 +71,7 @@ class Ruleset:
 
 
 class FamilyView:
-    """The base chains that packets of one family meet."""
+    """The base chains that packets of one family traverse."""
 
     __slots__ = ("_family", "_netfilter", "_ruleset")
 
@@ -85,7 +85,7 @@ class FamilyView:
 
     @property
     def has_effect(self) -> bool:
-        """Whether there is a base chain with a rule, or with a policy other than accept."""
+        """Whether any base chain has a rule or a policy other than accept."""
         return any(
             chain.base is not None and (not chain.is_empty or chain.policy != "accept")
             for table in self._tables()
@@ -94,16 +94,16 @@ class FamilyView:
 
     @property
     def has_nat(self) -> bool:
-        """Whether a rule translates."""
+        """Whether any rule translates addresses."""
         return any(table.translates for table in self._tables())
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether a rule has connections tracked."""
+        """Whether any rule needs connections to be tracked."""
         return any(table.needs_conntrack for table in self._tables())
 
     def registrations(self) -> Iterator[Registration]:
-        """Give the base chains, each for its hook."""
+        """Yield the base chains, each with its hook and priority."""
         for table in self._tables():
             for chain in table.chains.values():
                 base = chain.base

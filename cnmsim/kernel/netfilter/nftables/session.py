@@ -1,4 +1,4 @@
-"""What every command of a run of nft works with: the tables it names, what it prints, and the way back."""
+"""State of one run of nft that its commands share: cursor, output, and the undo log of the transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENOENT, EEXIST, EBUSY = "No such file or directory", "File exists", "Device or r
 
 @define(eq=False)
 class Session:
-    """One run of nft over its input: the tables, the location in the input, what was output, and how to take all back."""
+    """One run of nft over its input: the rule set, the cursor, the output so far, and the undo log."""
 
     ruleset: Ruleset
     cursor: Cursor
@@ -35,16 +35,16 @@ class Session:
     output: list[str] = field(factory=list)
     undos: list[Callable[[], None]] = field(factory=list)
     changed: bool = False
-    #: What is said to stderr though nothing failed.
+    #: Lines for stderr although no command failed.
     warnings: list[str] = field(factory=list)
 
     def record_undo(self, undo: Callable[[], None]) -> None:
-        """Take note of something done, and of how it is taken back."""
+        """Record how to undo a change."""
         self.changed = True
         self.undos.append(undo)
 
     def remove_keys(self, mapping: dict[K, V], *keys: K) -> None:
-        """Take keys out of a mapping that keeps its order if they come back."""
+        """Remove keys from a mapping; the undo restores its order."""
         before = dict(mapping)
         for key in keys:
             del mapping[key]
@@ -56,12 +56,12 @@ class Session:
         self.record_undo(undo)
 
     def family(self) -> str:
-        """Take the name of a family if one comes, else it is ip."""
-        # A table may be called like a family: then something else than a name follows.
+        """Consume the name of a family if the next word is one, else return "ip"."""
+        # A table may be named like a family; then no name follows it.
         return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
 
     def table(self, family: str) -> Table:
-        """Take the name of a table, and give that. Raises `NftError` if there is none."""
+        """Consume the name of a table and return the table. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
         found = self.ruleset.tables.get((family, token.text))
         if found is None:
@@ -73,7 +73,7 @@ class Session:
         return found
 
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
-        """Take the name of a chain, and give that. Raises `NftError` if there is none."""
+        """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
         found = table.chains.get(token.text)
         if found is None:
@@ -81,28 +81,28 @@ class Session:
         return found
 
     def parser(self, table: Table) -> RuleParser:
-        """Give a parser for the rule that follows."""
+        """Return a parser for the rule at the cursor."""
         return RuleParser(self.cursor, table.family, table, self.ruleset.namespace)
 
     def words(self) -> list[str]:
-        """Take words with commas between. Raises `NftError`."""
+        """Consume words separated by commas. Raises `NftError`."""
         words = [self.cursor.word().text]
         while self.cursor.accept(","):
             words.append(self.cursor.word().text)
         return words
 
     def skip_rule(self) -> None:
-        """Go past the rest of a rule or command."""
+        """Skip the rest of a rule or command."""
         self.cursor.at, _ = self.cursor.statement()
 
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
-        """Refuse a rule (`None`: an element) that closes a loop of chains (nft_chain_validate)."""
+        """Raise `NftError` if a new rule (None: a new element) closes a loop of chains (nft_chain_validate)."""
         leads = rule is None or any(each for part in rule.statements for each in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
             raise kernel_refusal("Too many links", location)
 
     def check_jump(self, table: Table, name: str, location: Location) -> None:
-        """Refuse a jump to a chain that is not there or is a base chain."""
+        """Raise `NftError` for a jump to a missing chain or to a base chain."""
         target = table.chains.get(name)
         if target is None:
             raise kernel_refusal(ENOENT, location)
@@ -110,7 +110,7 @@ class Session:
             raise kernel_refusal("Operation not supported", location)
 
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
-        """Take the name of a set or map, and give that. Raises `NftError` if there is none."""
+        """Consume the name of a set or map and return it. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
         found = table.sets.get(token.text)
         if found is None or (kind == "map" and not found.is_map):
@@ -118,7 +118,7 @@ class Session:
         return found
 
     def iptables_table(self) -> IptablesTable | None:
-        """Take the name of a table of iptables, if one comes."""
+        """Consume the name of a table of iptables and return the table; consume nothing and return None if it is none."""
         cursor = self.cursor
         family = cursor.text if cursor.text in FAMILIES else "ip"
         name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
@@ -131,10 +131,10 @@ class Session:
 
 
 def drop(mapping: dict[K, V], key: K) -> None:
-    """Take a key out if it is there."""
+    """Remove a key if it exists."""
     mapping.pop(key, None)
 
 
 def unclosed_block() -> NftError:
-    """Give the error of an input that ends in the middle of a block."""
+    """Return the error of an input that ends within a block."""
     return NftError("syntax error, unexpected end of file", Location(1, 0, 1))

@@ -1,4 +1,4 @@
-"""The commands on sets and maps, and on their elements."""
+"""Commands on sets, maps and their elements (nf_tables_api.c: nf_tables_newset, nf_tables_newsetelem)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
 
 @define(eq=False)
 class SetCommands:
-    """What a run does to sets and maps."""
+    """The commands on sets and maps."""
 
     session: Session
 
     def add_set(self, verb: str) -> None:
-        """Do `add set` or `create set`. Raises `NftError`."""
+        """Run `add set` or `create set`. Raises `NftError`."""
         self.make(self.session.table(self.session.family()), verb, is_map=False)
 
     def add_map(self, verb: str) -> None:
-        """Do `add map` or `create map`. Raises `NftError`."""
+        """Run `add map` or `create map`. Raises `NftError`."""
         self.make(self.session.table(self.session.family()), verb, is_map=True)
 
     def make(self, table: Table, verb: str, *, is_map: bool) -> None:
-        """Make the set or map whose name and block follow. Raises `NftError`."""
+        """Parse the name and block of a set or map and create it. Raises `NftError`."""
         cursor = self.session.cursor
         name = cursor.word()
         if verb == "create" and name.text in table.sets:
@@ -135,7 +135,7 @@ class SetCommands:
             raise NftError("syntax error, unexpected string", word.location)
 
     def add_elements(self, verb: str) -> None:
-        """Do `add element` or `create element`. Raises `NftError`."""
+        """Run `add element` or `create element`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         found = self.session.find_set(table, lookup=True)
         self._elements_into(table, found, verb)
@@ -191,7 +191,7 @@ class SetCommands:
             self.session.check_loops(table, None, listed[0][2] if listed else cursor_location)
 
     def delete(self) -> None:
-        """Do `delete set` or `delete map`. Raises `NftError`."""
+        """Run `delete set` or `delete map`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
         found = self.session.find_set(table)
@@ -200,7 +200,7 @@ class SetCommands:
         self.session.remove_keys(table.sets, found.name)
 
     def delete_elements(self) -> None:
-        """Do `delete element`. Raises `NftError`."""
+        """Run `delete element`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         found = self.session.find_set(table, lookup=True)
         elements = found.elements
@@ -214,7 +214,7 @@ class SetCommands:
 
 
 def restore(elements: Elements, before: Elements) -> None:
-    """Give a set the elements it had."""
+    """Restore the elements of a set from a copy."""
     elements.clear()
     for key, data in before:
         elements.add(key, data)

@@ -1,4 +1,4 @@
-"""The statements of rules, their text and what they do: comparisons, verdicts and counters; and rules made of statements.
+"""Statements of rules with their text and evaluation: comparisons, verdicts and counters; and rules.
 
 Source: net/netfilter/nft_{cmp,lookup,bitwise,counter}.c, nftables src/statement.c.
 """
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 class Break(Enum):
-    """A rule ends without a verdict."""
+    """The outcome that ends a rule without a verdict (NFT_BREAK)."""
 
     BREAK = "break"
 
 
 BREAK = Break.BREAK
-#: What a statement makes of a packet: `None` goes on in the rule, `Break` in the next rule.
+#: The outcome of a statement: None continues with the next statement, `Break` with the next rule.
 Outcome: TypeAlias = Verdict | Jump | Break | None
 Evaluate: TypeAlias = Callable[[Packet, Hook], Outcome]
-#: What the verdicts that are one word do.
+#: The outcomes of verdicts without a chain.
 VERDICTS: dict[str, Verdict | Break] = {
     "accept": Verdict.ACCEPT, "drop": Verdict.DROP, "return": Verdict.RETURN, "continue": BREAK,
 }  # fmt: skip
@@ -41,36 +41,37 @@ VERDICTS: dict[str, Verdict | Break] = {
 
 @frozen
 class CompileContext:
-    """What compiled statements work with: the packet filter, and the sets of the rule's table."""
+    """What the evaluation of statements needs: the packet filter, and the sets of the rule's table."""
 
     netfilter: PacketFilter
     find_set: Callable[[str], Elements]
 
 
 class Statement(ABC):
-    """A part of a rule."""
+    """A statement of a rule."""
 
     __slots__ = ()
     needs_conntrack = False
-    #: Whether it binds connections to translations.
+    #: Whether it translates addresses.
     translates = False
-    #: Whether its outcome depends on the flow alone (`Dependency.FLOW`) and it has no side effect; else it is never cached.
+    #: Whether its outcome depends only on the flow (`Dependency.FLOW`) and it has no side effect; else it is never
+    #: cached.
     is_cacheable = False
 
     @abstractmethod
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it, with what it has counted if `counts`."""
+        """Return the statement as nft lists it; `show_counters`: with packets and bytes."""
 
     @abstractmethod
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make what it does."""
+        """Return the function that evaluates the statement for a packet."""
 
     def chains(self) -> Iterator[str]:
-        """Give the chains it may lead to, apart from those in named maps."""
+        """Yield the chains it may jump to, except those in named maps."""
         yield from ()
 
     def set_names(self) -> Iterator[str]:
-        """Give the named sets it looks into."""
+        """Yield the named sets it looks up."""
         yield from ()
 
 
@@ -78,12 +79,12 @@ def _field_text(key: Key, span: Span, name_of: Callable[[int], str]) -> str:
     return f'"{name_of(span.low)}"' if key.type is INDEX else key.type.text(span)
 
 
-#: What is compared with: one span, or the elements of a set without a name, or the name of a set.
+#: The right side of a comparison: one span, an anonymous set, or the name of a set.
 Operand = Span | Elements | str
 
 
 def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str], ...] = ()) -> str:
-    """Write what is compared with."""
+    """Return the text of an operand."""
     if isinstance(operand, str):
         return f"@{operand}"
     if isinstance(operand, Elements):
@@ -92,7 +93,7 @@ def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str],
 
 
 def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[Packet], tuple[int, ...] | None]:
-    """Give what reads the fields of a (concatenated) key."""
+    """Return a reader of a field or of a concatenation; it returns None if the packet lacks one of the fields."""
     reads: list[Read] = [key.reader(context.netfilter.namespace) for key in keys]
     if len(reads) == 1:
         read = reads[0]
@@ -116,12 +117,12 @@ def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[P
 
 
 def keys_text(keys: tuple[Key, ...]) -> str:
-    """Write a (concatenated) key."""
+    """Return the text of a field or of a concatenation."""
     return " . ".join(key.text for key in keys)
 
 
 class FieldStatement(Statement):
-    """A statement that goes by fields of the packet, and by a set or map if its operand is one."""
+    """A statement that reads fields of the packet, and looks them up if its operand is a set or map."""
 
     __slots__ = ()
     keys: tuple[Key, ...]
@@ -134,18 +135,21 @@ class FieldStatement(Statement):
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether it goes by what conntrack knows."""
+        """Whether it reads a field of the connection."""
         return any(key.needs_conntrack for key in self.keys)
 
     def set_names(self) -> Iterator[str]:
-        """Give the set or map it looks into."""
+        """Yield the named set or map."""
         if isinstance(self.operand, str):
             yield self.operand
 
 
 @frozen(eq=False)
 class Match(FieldStatement):
-    """A comparison. `operator` "" is equality, or for sets of bits, that any is set; `mask` is taken off before."""
+    """A comparison of a field, masked by `mask`, with an operand.
+
+    `operator` "" means equal, or for bit sets that any bit is set.
+    """
 
     keys: tuple[Key, ...]
     operator: str
@@ -155,14 +159,14 @@ class Match(FieldStatement):
 
     @property
     def is_equality(self) -> bool:
-        """Whether it wants one field to have one value."""
+        """Whether it compares one field with one value for equality."""
         return (
             len(self.keys) == 1 and self.operator == "" and self.mask is None
             and isinstance(self.operand, Span) and self.operand.is_single and not self.keys[0].type.is_flags
         )  # fmt: skip
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         key = self.keys[0]
         words = [keys_text(self.keys)]
         if self.mask is not None and isinstance(self.operand, Span):
@@ -185,7 +189,7 @@ class Match(FieldStatement):
         return f"& {kind.write(mask)} {self.operator or '=='} {kind.write(operand.low)}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the test."""
+        """Return the evaluator."""
         operand, operator = self.operand, self.operator
         is_inverted = operator == "!="
         if not isinstance(operand, Span):
@@ -225,7 +229,7 @@ class Match(FieldStatement):
 
 
 def verdict_of(data: Data) -> Verdict | Jump | Break:
-    """Give what a verdict in a map does."""
+    """Return the outcome of a verdict."""
     if isinstance(data, Jump):
         return data
     assert isinstance(data, str)
@@ -234,22 +238,22 @@ def verdict_of(data: Data) -> Verdict | Jump | Break:
 
 @frozen(eq=False)
 class VerdictMap(FieldStatement):
-    """A verdict chosen by a map."""
+    """A lookup of the verdict in a map (vmap)."""
 
     keys: tuple[Key, ...]
     operand: Elements | str
 
     def chains(self) -> Iterator[str]:
-        """Give where the map without a name leads."""
+        """Yield the chains in the anonymous map."""
         if isinstance(self.operand, Elements):
             yield from (data.chain for _, data in self.operand if isinstance(data, Jump))
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         return f"{keys_text(self.keys)} vmap {operand_text(self.operand, self.keys[0])}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the choice."""
+        """Return the evaluator."""
         read = values_reader(self.keys, context)
         elements = context.find_set(self.operand) if isinstance(self.operand, str) else self.operand
 
@@ -265,40 +269,40 @@ class VerdictMap(FieldStatement):
 
 @frozen(eq=False)
 class VerdictStatement(Statement):
-    """accept, drop, return, continue, jump or goto."""
+    """A verdict: accept, drop, return, continue, jump or goto."""
 
     verdict: str | Jump
     is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         return str(self.verdict)
 
     def chains(self) -> Iterator[str]:
-        """Give the chain it leads to."""
+        """Yield the chain it jumps to."""
         if isinstance(self.verdict, Jump):
             yield self.verdict.chain
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the verdict."""
+        """Return the evaluator."""
         verdict = verdict_of(self.verdict)
         return lambda packet, hook: verdict
 
 
 @define(eq=False)
 class Counter(Statement):
-    """Counts packets and bytes that come so far."""
+    """Count the packets that reach the statement, and their bytes."""
 
     packets: int = 0
     bytes: int = 0
     is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
-        """Write it as nft lists it."""
+        """Return the statement as nft lists it."""
         return f"counter packets {self.packets} bytes {self.bytes}" if show_counters else "counter"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Make the count."""
+        """Return the evaluator."""
 
         def count(packet: Packet, hook: Hook) -> Outcome:
             self.packets += 1
@@ -314,11 +318,11 @@ class Rule:
 
     statements: tuple[Statement, ...]
     comment: str = ""
-    #: How many handles of its table the sets without a name in it take.
+    #: The number of handles that its anonymous sets take.
     anonymous_sets: int = field(default=0)
 
     def text(self, *, show_counters: bool = False) -> str:
-        """Write the rule as nft lists it; `counts`: with what its counters say."""
+        """Return the rule as nft lists it; `show_counters`: with packets and bytes."""
         words = [each.text(show_counters=show_counters) for each in self.statements]
         if self.comment:
             words.append(f'comment "{self.comment}"')
@@ -326,7 +330,7 @@ class Rule:
 
     @property
     def is_context_free(self) -> bool:
-        """Whether its words mean the same in every table of a family: it names no chain, set or interface index."""
+        """Whether its text means the same in every table of a family: it names no chain, set or interface."""
         for each in self.statements:
             if any(each.chains()) or any(each.set_names()):
                 return False
@@ -335,7 +339,7 @@ class Rule:
         return True
 
     def copy(self) -> Rule:
-        """Give the same rule with counters of its own, as they were given."""
+        """Return the rule with counters of its own, at the same values."""
         statements = (
             Counter(each.packets, each.bytes) if isinstance(each, Counter) else each for each in self.statements
         )
@@ -343,10 +347,10 @@ class Rule:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether it makes sense only where connections are tracked."""
+        """Whether it needs connections to be tracked."""
         return any(each.needs_conntrack for each in self.statements)
 
     @property
     def translates(self) -> bool:
-        """Whether it may bind connections to translations."""
+        """Whether it translates addresses."""
         return any(each.translates for each in self.statements)

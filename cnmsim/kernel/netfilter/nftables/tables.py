@@ -1,4 +1,4 @@
-"""Tables of nf_tables: chains, rules with handles, sets and maps; how nft lists them."""
+"""Tables of nf_tables with their chains, rules, sets and maps, and their listings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables.statements import Evaluate, Rule, Statement
 
-#: nft's words for the hooks.
+#: Hooks by nft's names.
 HOOKS = {hook.value.lower(): hook for hook in Hook}
-#: The families of addresses that a table's chains see.
+#: The address families that the chains of a table see.
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "arp": (), "bridge": (), "netdev": ()}
-#: Names of priorities, and the hooks at which they mean something (nftables src/rule.c, std_prios).
+#: Named priorities, and the hooks on which each name is allowed (nftables src/rule.c, std_prios).
 PRIORITIES: dict[str, tuple[int, frozenset[Hook]]] = {
     "raw": (-300, frozenset(Hook)),
     "mangle": (-150, frozenset(Hook)),
@@ -34,7 +34,7 @@ _NAMED_PRIORITY_DISTANCE = 10
 
 @define(eq=False)
 class RuleEntry:
-    """A rule in its location in a chain; `compiled`, its statements with what they do, is made on the first walk."""
+    """A rule of a chain; `compiled`, its statements with their evaluators, is set on the first traversal."""
 
     rule: Rule
     handle: int
@@ -43,14 +43,14 @@ class RuleEntry:
 
 @frozen
 class BaseChainSpec:
-    """What makes a chain a base chain."""
+    """Type, hook and priority of a base chain."""
 
     type: ChainType
     hook: Hook
     priority: int
 
     def text(self, policy: str) -> str:
-        """Write it as nft lists it."""
+        """Return the line of the base chain as nft lists it."""
         return f"type {self.type.value} hook {self.hook.value.lower()} priority {self._priority_text()}; policy {policy};"
 
     def _priority_text(self) -> str:
@@ -65,7 +65,7 @@ class BaseChainSpec:
 
 @define(eq=False)
 class Chain:
-    """A chain. `order` tells when a base chain was registered on its hook."""
+    """A chain. `order` is the order of registration of a base chain on its hook."""
 
     name: str
     handle: int
@@ -78,7 +78,7 @@ class Chain:
 
     @property
     def rules(self) -> list[RuleEntry]:
-        """The rules in their order."""
+        """The rules in order."""
         if self._lazy_rules is not None:
             self._rules = [RuleEntry(rule, handle) for rule, handle in self._lazy_rules.rules()]
             self._lazy_rules = None
@@ -91,13 +91,13 @@ class Chain:
 
     @property
     def translates(self) -> bool:
-        """Whether a rule may bind connections to translations."""
+        """Whether any rule translates addresses."""
         lazy_rules = self._lazy_rules
         return any(entry.rule.translates for entry in self._rules) if lazy_rules is None else lazy_rules.translates
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether a rule makes sense only where connections are tracked."""
+        """Whether any rule needs connections to be tracked."""
         lazy_rules = self._lazy_rules
         return (
             any(entry.rule.needs_conntrack for entry in self._rules)
@@ -106,7 +106,7 @@ class Chain:
         )
 
     def set_lazy_rules(self, lines: Sequence[ParsedRule], table: Table) -> Callable[[], None]:
-        """Give an empty chain of a table its rules; they are made when somebody looks. Gives what takes them undo."""
+        """Set the rules of an empty chain, to be created on first access. Return the undo function."""
         undo = self._undo()
         self._lazy_rules = LazyRules(
             lines,
@@ -118,7 +118,7 @@ class Chain:
         return undo
 
     def flush(self) -> Callable[[], None]:
-        """Take every rule; gives what brings them undo."""
+        """Remove all rules. Return the undo function."""
         undo = self._undo()
         self._rules, self._lazy_rules = [], None
         return undo
@@ -132,11 +132,11 @@ class Chain:
         return undo
 
     def find(self, handle: int) -> int | None:
-        """Give the index of a rule by its handle."""
+        """Return the index of the rule with a handle, or None."""
         return next((at for at, entry in enumerate(self.rules) if entry.handle == handle), None)
 
     def lines(self, options: ListOptions) -> list[str]:
-        """Write the chain as nft lists it in a table."""
+        """Return the lines of the chain in a table listing."""
         mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\tchain {self.name} {{{mark}"]
         if self.comment:
@@ -151,7 +151,10 @@ class Chain:
 
 @define(eq=False)
 class Set:
-    """A named set or map. `key_text` is what was given for its type; `values` are the types of a map's values, () verdicts."""
+    """A named set or map.
+
+    `key_text` is the type as written; `values` are the types of a map's data, () for verdicts, None for a set.
+    """
 
     name: str
     handle: int
@@ -169,7 +172,7 @@ class Set:
 
     @property
     def is_map(self) -> bool:
-        """Whether its elements map to something."""
+        """Whether its elements have data."""
         return self.values is not None
 
     @property
@@ -178,7 +181,7 @@ class Set:
         return "interval" in self.flags
 
     def lines(self, options: ListOptions) -> list[str]:
-        """Write the set as nft lists it in a table."""
+        """Return the lines of the set in a table listing."""
         mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\t{'map' if self.is_map else 'set'} {self.name} {{{mark}", f"\t\t{self._type_text()}"]
         if self.policy == "memory":
@@ -202,7 +205,7 @@ class Set:
 
 @define(eq=False)
 class Table:
-    """One table: its chains, sets and maps in the order in which they were made."""
+    """A table with its chains, sets and maps in order of creation."""
 
     family: str
     name: str
@@ -215,53 +218,53 @@ class Table:
 
     @property
     def label(self) -> str:
-        """What traces call it."""
+        """The name in traces."""
         return f"nft {self.family} {self.name}"
 
     def next_handle(self) -> int:
-        """Give the next handle; one that was given is not given again."""
+        """Allocate the next handle; handles are not reused."""
         self.last_handle += 1
         return self.last_handle
 
     def rules(self) -> Iterator[Rule]:
-        """Give the rules of all chains."""
+        """Yield the rules of all chains."""
         for chain in self.chains.values():
             for entry in chain.rules:
                 yield entry.rule
 
     @property
     def translates(self) -> bool:
-        """Whether a rule may bind connections to translations."""
+        """Whether any rule translates addresses."""
         return any(chain.translates for chain in self.chains.values())
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether a rule makes sense only where connections are tracked."""
+        """Whether any rule needs connections to be tracked."""
         return any(chain.needs_conntrack for chain in self.chains.values())
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Give the types of a set's fields and values, `None` if there is no such set."""
+        """Return the types of a set's fields and of its data, None if there is no such set."""
         found = self.sets.get(name)
         return None if found is None else (found.elements.types, found.values)
 
     def suggestion(self, name: str) -> str:
-        """Say which set may have been meant, "" if there is none."""
+        """Return the "did you mean" part of an error, "" if the table has no sets."""
         nearest = nearest_name(name, self.sets)
         return f"; did you mean set '{nearest}' in table {self.family} '{self.name}'?" if nearest else ""
 
     def references(self, chain: str) -> int:
-        """Count what leads to a chain."""
+        """Return the number of jumps to a chain, in rules and in maps."""
         count = sum(name == chain for rule in self.rules() for each in rule.statements for name in each.chains())
         return count + sum(
             isinstance(data, Jump) and data.chain == chain for each in self.sets.values() for _, data in each.elements
         )
 
     def uses(self, name: str) -> bool:
-        """Tell whether a rule looks into a set."""
+        """Return True if a rule looks up a set."""
         return any(found == name for rule in self.rules() for each in rule.statements for found in each.set_names())
 
     def leads_to(self, chain: str) -> Iterator[str]:
-        """Give the chains that a chain's rules lead to, by verdicts and maps."""
+        """Yield the chains that a chain's rules jump to, by verdicts and maps."""
         for entry in self.chains[chain].rules:
             for statement in entry.rule.statements:
                 yield from statement.chains()
@@ -269,7 +272,7 @@ class Table:
                     yield from (data.chain for _, data in self.sets[name].elements if isinstance(data, Jump))
 
     def has_loop(self) -> bool:
-        """Tell whether jumps lead in a circle that a base chain reaches (nft_chain_validate)."""
+        """Return True if the jumps reachable from a base chain contain a loop (nft_chain_validate)."""
         finished: set[str] = set()
         bases = [chain.name for chain in self.chains.values() if chain.base is not None]
         return any(self._loops(name, finished) for name in bases)
@@ -292,7 +295,7 @@ class Table:
         return False
 
     def text(self, options: ListOptions = PLAIN) -> str:
-        """Write the table as `nft list table` does."""
+        """Return the table as `nft list table` prints it."""
         mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"table {self.family} {self.name} {{{mark}"]
         lines += [f"\tflags {','.join(self.flags)}"] if self.flags else []
@@ -306,7 +309,7 @@ class Table:
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
     def part(self, *parts: Chain | Set, options: ListOptions = PLAIN) -> str:
-        """Write the table with some of its parts only, as `nft list chain` and its kin do."""
+        """Return the table with only some of its parts, as `nft list chain` and others print it."""
         lines = [f"table {self.family} {self.name} {{"]
         for each in parts:
             lines += each.lines(options)
@@ -314,7 +317,7 @@ class Table:
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
-    """Give the name that is most like another, "" if there is none to choose from (string_misspell of nft)."""
+    """Return the most similar of `names`, "" if there are none (string_misspell of nft)."""
     best, least = "", -1
     for each in names:
         distance = _distance(name, each)
@@ -324,7 +327,7 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
 
 
 def _distance(one: str, two: str) -> int:
-    """Count the letters to change, insert or take away (Levenshtein)."""
+    """Return the Levenshtein distance."""
     row = list(range(len(two) + 1))
     for at, letter in enumerate(one, 1):
         before, row[0] = row[0], at

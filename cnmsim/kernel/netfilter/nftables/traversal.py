@@ -1,4 +1,4 @@
-"""A packet's walk through a base chain of nf_tables (nft_do_chain)."""
+"""Traversal of a base chain of nf_tables by a packet (nft_do_chain)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ChainTraversal(CachedTraversal[RuleEntry]):
-    """One base chain at its hook."""
+    """A base chain registered on its hook."""
 
     __slots__ = ("_chain", "_env", "_table")
 
@@ -29,7 +29,7 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         super().__init__(hook, netfilter, (table.label, chain.name))
 
     def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
-        """Walk the chain and the chains it leads to, counting and doing what statements do."""
+        """Traverse the chain and the chains it jumps to: evaluate statements and increment counters."""
         chains = self._table.chains
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
@@ -63,7 +63,10 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[Counts]
     ) -> tuple[Verdict | Jump | None, bool]:
-        """Run one rule: its verdict, or `None` to go on with the next; and whether all of it was pure."""
+        """Evaluate one rule.
+
+        Return its verdict, None to continue with the next rule, and whether all of it is cacheable.
+        """
         compiled = entry.compiled
         if compiled is None:
             compiled = entry.compiled = tuple((each.compile(self._env), each) for each in entry.rule.statements)

@@ -1,4 +1,4 @@
-"""The targets of iptables: one module a subject, one table entry a target."""
+"""The targets of iptables by name; each module registers its own in `KINDS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an iptables target is made of: its options, where it may stand, its listing text and its action."""
+"""Definition of an iptables target: its options, where it is allowed, its listing text and its action."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(Enum):
-    """How a rule ends the walk of a packet through one chain."""
+    """The verdicts that end the traversal of a chain."""
 
     ACCEPT = "ACCEPT"
     DROP = "DROP"
@@ -27,7 +27,7 @@ class Verdict(Enum):
     __hash__ = object.__hash__
 
 
-#: What a target does to a packet at a hook; `None` lets the walk go on with the next rule.
+#: The action of a target on a packet at a hook; None continues with the next rule.
 Action = Callable[[Packet, Hook], Verdict | None]
 
 
@@ -35,8 +35,8 @@ Action = Callable[[Packet, Hook], Verdict | None]
 class TargetKind:
     """One target extension.
 
-    `tables` and `chains` tell where the kernel takes it (empty: everywhere); `depends` declares what the action's verdict
-    and effect depend on.
+    `tables` and `chains` are where the kernel allows it (empty: everywhere); `depends` is what the verdict and effect of the action
+    depend on.
     """
 
     name: str
@@ -52,5 +52,5 @@ class TargetKind:
 
 
 def no_listing_text(target: Extension, is_numeric: bool) -> str:
-    """Give no listing text."""
+    """Return "": the target has no text in `iptables -L`."""
     return ""

@@ -1,4 +1,4 @@
-"""The LOG target: a line in the kernel log per packet (nf_log_syslog)."""
+"""The LOG target: one line of the kernel log per packet (nf_log_syslog)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Act
         line = prefix + log_line(packet, netfilter, with_sequence=with_sequence)
         netfilter.log.append(line)
         namespace = netfilter.namespace
-        # Other namespaces do not reach the machine's log (net.netfilter.nf_log_all_netns = 0).
+        # Only the initial namespace writes to the machine's log (net.netfilter.nf_log_all_netns = 0).
         if namespace.machine is not None and namespace is namespace.machine.root:
             namespace.machine.kernel_log.append((namespace.clock.now_ns, line))
         if namespace.clock.context is not None:
@@ -68,7 +68,7 @@ def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Act
 
 
 def log_line(packet: Packet, netfilter: PacketFilter, *, with_sequence: bool = False) -> str:
-    """Write a packet as the kernel log has it: IN= OUT= SRC= DST= and so on."""
+    """Return the log line of a packet: IN= OUT= SRC= DST= and so on."""
     words = [f"IN={packet.indev.name if packet.indev else ''}", f"OUT={packet.outdev.name if packet.outdev else ''}"]
     if packet.physindev is not None:
         words.append(f"PHYSIN={packet.physindev.name}")

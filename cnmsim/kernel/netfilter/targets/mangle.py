@@ -42,7 +42,7 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> 
             try:
                 widths.append(netfilter.namespace.mtu_of(address))
             except OSError:
-                continue  # no way there, so no MTU to respect
+                continue  # no route, so no MTU applies
         return min(widths, default=65535) - headers
 
     def action(packet: Packet, hook: Hook) -> Verdict | None:
@@ -50,15 +50,15 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> 
             return None
         message = packet.payload
         if not 20 <= (message[12] >> 4) * 4 <= len(message):
-            return Verdict.DROP  # a header that is cut off or impossible (tcpmss_mangle_packet)
-        set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
+            return Verdict.DROP  # a truncated or invalid header (tcpmss_mangle_packet)
+        _set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
         return None
 
     return action
 
 
-def set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
-    """Write the MSS option of a SYN; a clamp never raises it, nor adds one that is missing (xt_TCPMSS)."""
+def _set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
+    """Write the MSS option of a SYN; a clamp neither raises it nor adds a missing one (xt_TCPMSS)."""
     message = packet.payload
     size = (message[12] >> 4) * 4
     at = 20
@@ -82,7 +82,7 @@ def set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
 
 
 def _write_mss(packet: Packet, message: bytes, at: int, mss: int) -> None:
-    # The checksum is taken over whole words: an option at an odd place spans three bytes of two words.
+    # The checksum covers whole words: an option at an odd offset spans three bytes of two words.
     start, end = (at + 2) & ~1, (at + 5) & ~1
     changed = message[: at + 2] + mss.to_bytes(2) + message[at + 4 :]
     total = update(int.from_bytes(message[16:18]), message[start:end], changed[start:end])
@@ -101,7 +101,7 @@ def _check_checksum(settings: dict[str, Setting], context: ParseContext) -> None
 
 def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     def action(packet: Packet, hook: Hook) -> None:
-        # Checksums are always complete here; a packet is traced whenever somebody observes it.
+        # Checksums are always complete here.
         return None
 
     return action

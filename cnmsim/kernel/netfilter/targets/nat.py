@@ -1,4 +1,4 @@
-"""The targets that translate addresses: DNAT, SNAT, MASQUERADE, REDIRECT (xt_nat, xt_MASQUERADE, xt_REDIRECT)."""
+"""Targets that translate addresses: DNAT, SNAT, MASQUERADE, REDIRECT (xt_nat, xt_MASQUERADE, xt_REDIRECT)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _parse_address(text: str, family: int) -> bytes:
 
 
 def parse_range(text: str, family: int) -> NatRange:
-    """Read what follows --to-destination or --to-source. Raises `ParameterProblemError`."""
+    """Parse the argument of --to-destination or --to-source. Raises `ParameterProblemError`."""
     addresses, ports_text = _split(text, family)
     low = high = None
     if addresses:
@@ -74,7 +74,7 @@ def parse_range(text: str, family: int) -> NatRange:
 
 
 def range_text(nat_range: NatRange) -> str:
-    """Write a range as iptables-save does."""
+    """Return a range as iptables-save prints it."""
     text = ""
     if nat_range.low is not None and nat_range.high is not None:
         text = format_ip(nat_range.low)
@@ -136,7 +136,7 @@ def _compile_masquerade(target: Extension, family: int, netfilter: PacketFilter)
     def action(packet: Packet, hook: Hook) -> Verdict:
         outdev = packet.outdev
         assert outdev is not None
-        # The address towards the next hop, as a route chosen now would have it (nf_nat_masquerade_ipv4).
+        # The source address that a route to the next hop selects now (nf_nat_masquerade_ipv4).
         source = netfilter.namespace.select_source(packet.nexthop or packet.dst, outdev)
         if source is None:
             return Verdict.DROP
@@ -155,7 +155,7 @@ def _compile_redirect(target: Extension, family: int, netfilter: PacketFilter) -
         if hook is Hook.OUTPUT:
             address: bytes | None = IPV6_LOOPBACK if family == 6 else IPV4_LOOPBACK
         else:
-            # The first address of the device it came in by (nf_nat_redirect).
+            # The first address of the input device (nf_nat_redirect).
             device = packet.indev
             assert device is not None
             found = [a for a in device.addresses if a.family == family and (family == 4 or a.scope != "link")]

@@ -33,7 +33,7 @@ def _describe_ct(target: Extension, is_numeric: bool) -> str:
 
 def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
     def action(packet: Packet, hook: Hook) -> None:
-        # Checksums are always complete here; a packet is traced whenever somebody observes it.
+        # Every observed packet is traced anyway.
         return None
 
     return action

@@ -1,4 +1,4 @@
-"""The targets that decide: ACCEPT, DROP, RETURN (built in) and REJECT (ipt_REJECT, ip6t_REJECT)."""
+"""Targets that decide: ACCEPT, DROP, RETURN (built in) and REJECT (ipt_REJECT, ip6t_REJECT)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _compile_reject(target: Extension, family: int, netfilter: PacketFilter) -> 
         return reset
 
     def answer(packet: Packet, hook: Hook) -> Verdict:
-        # A fragment's checksum can't be verified, so it gets no answer (nf_reject_verify_csum).
+        # The checksum of a fragment cannot be verified, so it gets no reply (nf_reject_verify_csum).
         if not packet.is_fragment:
             netfilter.namespace.send_icmp_error(packet, icmp_type, code)
         return Verdict.REJECT
@@ -75,7 +75,7 @@ def _compile_reject(target: Extension, family: int, netfilter: PacketFilter) -> 
 
 
 def _send_reset(packet: Packet, netfilter: PacketFilter) -> None:
-    """Answer a TCP segment with a RST as RFC 9293 §3.10.7.1 says, never one with a RST (nf_reject_ipv4)."""
+    """Reply to a TCP segment with a RST (RFC 9293 section 3.10.7.1), but never to a RST (nf_reject_ipv4)."""
     if packet.protocol != 6 or packet.is_fragment:
         return
     try:
