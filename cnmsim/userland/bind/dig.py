@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
@@ -24,6 +24,11 @@ _PAYLOAD = 1232
 _FIXED_SWITCHES = {
     "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True, "defname": True,
     "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True, "rrcomments": True, "class": True,
+}  # fmt: skip
+#: The switches that set a field of `_Request`.
+_SWITCHES = {
+    "short": "is_short", "search": "searches", "recurse": "recurses", "rec": "recurses", "edns": "edns", "cookie": "cookie",
+    "ignore": "takes_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
 }  # fmt: skip
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
@@ -142,22 +147,10 @@ def _read_plus(request: _Request, text: str) -> None:
         request.tries = max(1, int(value) + (name == "retry"))
     elif name in ("time", "timeout") and value.isdigit():
         request.timeout_s = max(1, int(value))
-    elif name == "short":
-        request.is_short = is_on
-    elif name == "search":
-        request.searches = is_on
-    elif name in ("recurse", "rec"):
-        request.recurses = is_on
-    elif name == "edns":
-        request.edns = is_on
-    elif name == "cookie":
-        request.cookie = is_on
+    elif name in _SWITCHES:
+        setattr(request, _SWITCHES[name], is_on)
     elif name == "bufsize" and (value.isdigit() or not is_on):
         request.edns, request.payload = True, int(value) if is_on else _PAYLOAD
-    elif name == "ignore":
-        request.takes_truncated = is_on
-    elif name in ("tcp", "vc"):
-        request.uses_tcp = is_on
     elif name == "ndots" and value.isdigit():
         request.ndots = int(value)
         request.searches = True
@@ -192,6 +185,8 @@ async def main(process: Process) -> int:
         process.write(f";; Warning, ignoring invalid type {request.kind}\n")
         request.kind = "A"
     config = read_config(process)
+    if request.ndots is not None:
+        config = evolve(config, ndots=request.ndots)
     servers = await resolve_servers(process, request.server, request.family)
     if servers is None:
         process.error(f"dig: couldn't get address for '{request.server}': not found\n")

@@ -48,6 +48,15 @@ _METER = (
 )
 
 
+#: getopt's errors and curl's wording of them.
+_USAGE_TEXTS = {
+    r"invalid option -- '(.)'": r"option -\1: is unknown",
+    r"unrecognized option '(--.*)'": r"option \1: is unknown",
+    r"option requires an argument -- '(.)'": r"option -\1: requires parameter",
+    r"option '(--.*)' requires an argument": r"option \1: requires parameter",
+}
+
+
 class _CurlError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -344,17 +353,11 @@ async def main(process: Process) -> int:
 
 
 def _curl_usage_text(text: str) -> str:
-    match = re.fullmatch(r"invalid option -- '(.)'", text)
-    if match:
-        return f"option -{match[1]}: is unknown"
-    match = re.fullmatch(r"unrecognized option '(--.*)'", text)
-    if match:
-        return f"option {match[1]}: is unknown"
-    match = re.fullmatch(r"option requires an argument -- '(.)'", text)
-    if match:
-        return f"option -{match[1]}: requires parameter"
-    match = re.fullmatch(r"option '(--.*)' requires an argument", text)
-    return f"option {match[1]}: requires parameter" if match else text
+    """Return curl's wording of getopt's error."""
+    for pattern, wording in _USAGE_TEXTS.items():
+        if re.fullmatch(pattern, text):
+            return re.sub(pattern, wording, text)
+    return text
 
 
 async def _fetch(process: Process, options: Options, text: str, number: int) -> int:

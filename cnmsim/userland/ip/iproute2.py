@@ -42,6 +42,16 @@ _VERSION = "ip utility, iproute2-6.15.0, libbpf 1.5.0\n"
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 
 
+#: Errors that the kernel explains by an extended acknowledgement.
+_ERRORS = {
+    ("address", errno.EEXIST): "ipv4: Address already assigned",
+    ("address", errno.EADDRINUSE): "Address already assigned to an ipvlan device",
+    ("address", errno.EADDRNOTAVAIL): "ipv4: Address not found",
+    ("address", errno.EACCES): "ipv6: IPv6 is disabled on this device",
+    ("route", errno.ENETDOWN): "Device for nexthop is not up",
+}
+
+
 @define
 class _Style:
     family: int = 0
@@ -356,23 +366,13 @@ class _Ip(IpProgram):
 
 def _error_text(name: str, error: OSError) -> str:
     number = errno_of(error)
-    text = strerror(error)
-    if name == "address" and number == errno.EEXIST:
-        return "Error: ipv4: Address already assigned."
-    if name == "address" and number == errno.EADDRINUSE:
-        return "Error: Address already assigned to an ipvlan device."
-    if name == "address" and number == errno.EADDRNOTAVAIL:
-        return "Error: ipv4: Address not found."
-    if name == "address" and number == errno.EACCES:
-        return "Error: ipv6: IPv6 is disabled on this device."
+    if (name, number) in _ERRORS:
+        return f"Error: {_ERRORS[name, number]}."
     if error.strerror == NO_TABLE:
         return f"Error: ipv4: {NO_TABLE}.\nDump terminated" if number == errno.ENOENT else f"Error: {NO_TABLE}."
     if name == "route" and "invalid gateway" in str(error):
         return "Error: Nexthop has invalid gateway."
-    if name == "route" and number == errno.ENETDOWN:
-        return "Error: Device for nexthop is not up."
-    if (name == "link" and "VXLAN" in str(error)) or (name == "xfrm" and number == errno.ENOSYS):
+    is_explained = name == "link" and ("VXLAN" in str(error) or (error.strerror or "").startswith("mtu "))
+    if is_explained or (name == "xfrm" and number == errno.ENOSYS):
         return f"Error: {error.strerror}."
-    if name == "link" and error.strerror and error.strerror.startswith("mtu "):
-        return f"Error: {error.strerror}."
-    return f"RTNETLINK answers: {text}"
+    return f"RTNETLINK answers: {strerror(error)}"

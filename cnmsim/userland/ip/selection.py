@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
@@ -125,28 +125,12 @@ def _add_keyword(chosen: Selection, word: str, words: Words, family: int, object
         chosen.kind = words.take()
         if object_kind == "route":
             _one_of(chosen.kind, _ROUTE_TYPES, "node type value is invalid\n")
-    elif word == "master":
-        chosen.master = words.take()
-    elif word == "scope":
-        chosen.scope = _one_of(words.take(), _SCOPES, 'invalid "scope"\n')
-    elif word == "table":
-        chosen.table = words.take()
-    elif word in ("proto", "protocol"):
-        chosen.protocol = _one_of(words.take(), _PROTOCOLS, 'invalid "protocol"\n')
-    elif word == "via":
-        chosen.via = parse_ip_argument(words.take())
+    elif word in _PARSERS:
+        setattr(chosen, {"proto": "protocol", "preference": "metric"}.get(word, word), _PARSERS[word](words.take()))
     elif word in ("nud", "state"):
         chosen.states.add(_one_of(words.take(), _NUD, "nud state is bad").upper())
     elif word == "up":
         chosen.is_up_only = True
-    elif word == "label":
-        chosen.label = words.take()
-    elif word == "group":
-        chosen.group = _one_of(words.take(), ("default", "0"), "Invalid group value", is_number_fine=True)
-    elif word == "src":
-        chosen.src = parse_ip_argument(words.take())
-    elif word in ("metric", "preference"):
-        chosen.metric = parse_integer_argument(words.take())
     elif word == "vrf" and not is_lax:
         raise IpCommandError(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
     else:
@@ -157,6 +141,22 @@ def _one_of(text: str, names: tuple[str, ...], message: str, *, is_number_fine: 
     if text not in names and not (is_number_fine and text.isdigit()):
         raise IpCommandError(f'argument "{text}" is wrong: {message}', 255)
     return text
+
+
+#: The keywords whose parsed value is a field of the selection.
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "master": str,
+    "scope": lambda text: _one_of(text, _SCOPES, 'invalid "scope"\n'),
+    "table": str,
+    "proto": lambda text: _one_of(text, _PROTOCOLS, 'invalid "protocol"\n'),
+    "protocol": lambda text: _one_of(text, _PROTOCOLS, 'invalid "protocol"\n'),
+    "via": parse_ip_argument,
+    "label": str,
+    "group": lambda text: _one_of(text, ("default", "0"), "Invalid group value", is_number_fine=True),
+    "src": parse_ip_argument,
+    "metric": parse_integer_argument,
+    "preference": parse_integer_argument,
+}
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
@@ -266,21 +266,18 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
                 else route.prefix.network in prefix and route.prefix.length >= prefix.length
             )
         ]
-    if chosen.scope not in ("", "all"):
-        routes = [route for route in routes if route.scope == chosen.scope]
-    if chosen.protocol not in ("", "all"):
-        routes = [route for route in routes if route.protocol == chosen.protocol]
-    if chosen.kind:
-        routes = [route for route in routes if route.kind == chosen.kind]
-    if chosen.src is not None:
-        routes = [route for route in routes if route.src == chosen.src]
-    if chosen.metric is not None:
-        routes = [route for route in routes if route.metric == chosen.metric]
     if "cache" in chosen.flags:
         return []
-    if chosen.via is not None:
-        routes = [route for route in routes if route.gateway == chosen.via]
-    return routes
+    return [
+        route
+        for route in routes
+        if chosen.scope in ("", "all", route.scope)
+        and chosen.protocol in ("", "all", route.protocol)
+        and chosen.kind in ("", route.kind)
+        and chosen.src in (None, route.src)
+        and chosen.metric in (None, route.metric)
+        and chosen.via in (None, route.gateway)
+    ]
 
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
