@@ -28,7 +28,7 @@ _FIXED_SWITCHES = {
 #: The switches that set a field of `_Request`.
 _SWITCHES = {
     "short": "is_short", "search": "searches", "recurse": "recurses", "rec": "recurses", "edns": "edns", "cookie": "cookie",
-    "ignore": "takes_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
+    "ignore": "accepts_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
 }  # fmt: skip
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
@@ -55,7 +55,7 @@ class _Request:
     cookie: bool = True
     payload: int = _PAYLOAD
     wants_signatures: bool = False
-    takes_truncated: bool = False
+    accepts_truncated: bool = False
     uses_tcp: bool = False
     source: tuple[Address, int] | None = None
 
@@ -209,7 +209,7 @@ async def main(process: Process) -> int:
             query.use_edns(0, flags, payload=request.payload, options=[cookie] if request.cookie else [])
         response = await client.query_servers(servers, query)
         is_cut = response is not None and bool(response[0].flags & dns.flags.TC)
-        if is_cut and not client.uses_tcp and not request.takes_truncated:
+        if is_cut and not client.uses_tcp and not request.accepts_truncated:
             client.problems.append("Truncated, retrying in TCP mode.")
             client.uses_tcp = True
             response = await client.query_servers(servers, query)

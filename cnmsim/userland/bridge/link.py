@@ -67,7 +67,7 @@ def _link_set(process: Process, words: Words) -> int:
         process.error("RTNETLINK answers: Operation not supported\n")
         return 2
     port = device.master.ports[device]
-    wishes: dict[str, bool] = {}
+    settings: dict[str, bool] = {}
     while words:
         option = words.take()
         if option in ("self", "master"):
@@ -80,7 +80,7 @@ def _link_set(process: Process, words: Words) -> int:
         if option not in ("hairpin", "learning", "flood") and value != _SETTINGS.get(option, _SWITCHES.get(option)):
             raise IpCommandError("RTNETLINK answers: Operation not supported", 2)
         if option in ("hairpin", "learning", "flood"):
-            wishes[option] = value == "on"
-    for option, is_on in wishes.items():
+            settings[option] = value == "on"
+    for option, is_on in settings.items():
         setattr(port, option, is_on)
     return 0

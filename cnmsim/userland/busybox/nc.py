@@ -124,9 +124,9 @@ async def _scan(
         socket = await _connect(process, address, port, 0, wait_s)
     except OSError as error:
         if "v" in options:
-            is_own = isinstance(error, TimeoutError) and bool(wait_s)
+            is_own_timeout = isinstance(error, TimeoutError) and bool(wait_s)
             process.error(
-                f"nc: {host} ({format_ip(address)}:{port}): {'Connection timed out' if is_own else strerror(error)}\n"
+                f"nc: {host} ({format_ip(address)}:{port}): {'Connection timed out' if is_own_timeout else strerror(error)}\n"
             )
         return 1
     if "v" in options:
@@ -189,19 +189,19 @@ async def _listen(process: Process, options: Options, port: int, program: list[s
         listener.listen(1)
     except (OSError, ValueError) as error:
         return complain(process, f"bind: {strerror(error) if isinstance(error, OSError) else error}")
-    persists = "k" in options or options.count("l") > 1
+    keeps_listening = "k" in options or options.count("l") > 1
     while True:
         try:
             connection = await listener.accept(wait_s)
         except TimeoutError:
             return complain(process, "timed out")
-        if persists and program:
+        if keeps_listening and program:
             process.task(_run_on(process, connection, program))
             continue
-        if not persists:
+        if not keeps_listening:
             listener.close()
         status = await (_run_on(process, connection, program) if program else relay(process, connection))
-        if not persists:
+        if not keeps_listening:
             return status
 
 

@@ -18,23 +18,23 @@ async def id_(process: Process) -> int:
     options = read_options(process, "Ggnru", "[OPTIONS] [USER]")
     if options is None:
         return 1
-    who = process.credentials
+    credentials = process.credentials
     for name in options.operands[:1]:
         user = next((user for user in users(process.files) if user.name == name), None)
         if user is None:
             return complain(process, f"unknown user {name}")
         others = (group.gid for group in groups(process.files) if name in group.members)
-        who = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
+        credentials = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
     names_by_uid, names_by_gid = user_names(process), group_names(process)
     letter_given = next((letter for letter in "ugG" if letter in options), None)
     if letter_given is None:
-        listed = ",".join(_with_name(gid, names_by_gid) for gid in who.groups)
+        listed = ",".join(_with_name(gid, names_by_gid) for gid in credentials.groups)
         process.write(
-            f"uid={_with_name(who.uid, names_by_uid)} gid={_with_name(who.gid, names_by_gid)} groups={listed}\n"
+            f"uid={_with_name(credentials.uid, names_by_uid)} gid={_with_name(credentials.gid, names_by_gid)} groups={listed}\n"
         )
         return 0
     numbers, names = {
-        "u": ((who.uid,), names_by_uid), "g": ((who.gid,), names_by_gid), "G": (who.groups, names_by_gid),
+        "u": ((credentials.uid,), names_by_uid), "g": ((credentials.gid,), names_by_gid), "G": (credentials.groups, names_by_gid),
     }[letter_given]  # fmt: skip
     shown = (names.get(number, str(number)) if "n" in options else str(number) for number in numbers)
     process.write(f"{' '.join(shown)}\n")

@@ -100,7 +100,7 @@ async def head(process: Process) -> int:
     if options.operands:
         inputs, status = await read_inputs(process, options.operands)
     else:
-        inputs, status = [Input("-", await _some(process.stdin, count, octets))], 0
+        inputs, status = [Input("-", await _read_enough(process.stdin, count, octets))], 0
     for number, source in enumerate(inputs):
         if len(inputs) > 1:
             process.write(f"{chr(10) if number else ''}==> {source.name} <==\n")
@@ -111,7 +111,7 @@ async def head(process: Process) -> int:
     return status
 
 
-async def _some(pipe: Pipe, lines: int, octets: int) -> bytes:
+async def _read_enough(pipe: Pipe, lines: int, octets: int) -> bytes:
     data = b""
     while len(data) < octets if octets >= 0 else data.count(b"\n") < lines:
         chunk = await pipe.read()

@@ -29,7 +29,7 @@ _COMMANDS = "LIAUDGFECSRVh"
 _BARE = "zUDGFECSIALhV"
 _OPTIONAL = "ngj"
 #: The options each command allows (`commands_v_options` in conntrack.c).
-_TAKEN = {
+_ALLOWED = {
     "L": "sdrqpuz{}mfngocjwl()", "D": "sdrqptu{}mifngowl()", "E": "sdrqpe{}mfngocbjwl()", "U": "sdrqptumfngoil",
     "G": "sdrqpmwfo", "F": "f", "C": "", "S": "", "h": "", "V": "",
 }  # fmt: skip
@@ -288,7 +288,7 @@ def _check(request: Request, names: list[str]) -> None:
     if request.command in ("", "h", "V"):
         return
     options = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}
-    allowed = "f" if request.table == "expect" else _TAKEN.get(request.command, _TAKEN["U"])
+    allowed = "f" if request.table == "expect" else _ALLOWED.get(request.command, _ALLOWED["U"])
     for name in "sdrqptuze{}mifngocbjwl()":
         if name in options and name not in allowed and request.command != "G":
             raise ConntrackError(f"Illegal option `--{_NAMES[name]}' with this command")

@@ -150,7 +150,7 @@ class _Transfer:
         resolver = Resolver(self.process)
         limit = self.remaining(_seconds_option(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S)
         try:
-            addresses_found = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
+            resolved = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
         except ResolveError:
             raise _CurlError(6, f"Could not resolve host: {host}") from None
         except TimeoutError:
@@ -159,9 +159,9 @@ class _Transfer:
         if self.url.literal is None:
             self.log_verbose(f"Host {host}:{self.url.port} was resolved.")
             for kind, size in (("IPv6", 16), ("IPv4", 4)):
-                texts = [format_ip(address) for address in addresses_found if len(address) == size]
+                texts = [format_ip(address) for address in resolved if len(address) == size]
                 self.log_verbose(f"{kind}: {', '.join(texts) or '(none)'}")
-        return addresses_found
+        return resolved
 
     async def _connect(self, addresses: list[Address]) -> TcpSocket:
         max_time_s = _seconds_option(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
@@ -177,8 +177,8 @@ class _Transfer:
                 await socket.connect((address, self.url.port), share)
             except OSError as error:
                 socket.close()
-                is_own = isinstance(error, TimeoutError) and left is not None
-                if is_own and (self.remaining(max_time_s) or 0) <= 0:
+                is_own_timeout = isinstance(error, TimeoutError) and left is not None
+                if is_own_timeout and (self.remaining(max_time_s) or 0) <= 0:
                     raise _CurlError(28, f"Connection timed out after {self.elapsed_ms()} milliseconds") from None
                 self.log_verbose(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
                 continue
@@ -246,9 +246,9 @@ class _Transfer:
             raise _CurlError(22, f"The requested URL returned error: {status}")
         if "I" in self.options or status in (204, 304):
             return b""
-        body_received = await stream.body(answer)
-        self.size = len(body_received)
-        return body_received
+        body_bytes = await stream.body(answer)
+        self.size = len(body_bytes)
+        return body_bytes
 
     def _request(self) -> tuple[list[str], bytes]:
         options = self.options

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TIMERS = 100  # bridge attributes count time in hundredths of a second
 _PRIORITY = 0x8000
-_FAST = ("veth", "nic")  # the kinds of devices that report a speed, 10 Gb/s
+_KINDS_WITH_SPEED = ("veth", "nic")  # the kinds of devices that report a speed, 10 Gb/s
 _MULTICAST = (
     "mcast_snooping 1 no_linklocal_learn 0 mcast_vlan_snooping 0 mst_enabled 0 mcast_router 1 mcast_query_use_ifaddr 0 "
     "mcast_querier 0 mcast_hash_elasticity 16 mcast_hash_max 4096 mcast_last_member_count 2 mcast_startup_query_count 2 "
@@ -31,20 +31,20 @@ _MULTICAST = (
 def path_cost(device: Device) -> int:
     """Return the path cost of a port by its speed (net/bridge/br_if.c, port_cost); 100 if it reports none."""
     lower = getattr(device, "lower", None)
-    return path_cost(lower) if lower is not None else 2 if device.kind in _FAST else 100
+    return path_cost(lower) if lower is not None else 2 if device.kind in _KINDS_WITH_SPEED else 100
 
 
 def bridge_text(bridge: Bridge) -> str:
     """Format the settings of a bridge for `ip -d link`."""
     identity = _identity(bridge.mac)
-    learnt = sum(not entry.is_permanent for entry in bridge.fdb.values())
+    learned = sum(not entry.is_permanent for entry in bridge.fdb.values())
     timers = "".join(f"{name}_timer    0.00 " for name in ("hello", "tcn", "topology_change"))
     until_collection = -bridge.clock.now_ns % bridge.ageing_ns / NS_PER_S
     return (
         "bridge forward_delay 1500 hello_time 200 max_age 2000 "
         f"ageing_time {bridge.ageing_ns * _TIMERS // NS_PER_S} stp_state 0 priority {_PRIORITY} vlan_filtering 0 "
         f"bridge_id {identity} designated_root {identity} root_port 0 root_path_cost 0 topology_change 0 "
-        f"topology_change_detected 0 {timers}gc_timer {until_collection:>7.2f} fdb_n_learned {learnt} fdb_max_learned 0 "
+        f"topology_change_detected 0 {timers}gc_timer {until_collection:>7.2f} fdb_n_learned {learned} fdb_max_learned 0 "
         "group_fwd_mask 0 group_address 01:80:c2:00:00:00 "
         f"{_MULTICAST} nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0 "
     )

@@ -183,8 +183,8 @@ class _Ip(IpProgram):
 
     def _route_line(self, number: int, route: Route, chosen: Selection) -> str:
         names = self.changes.rules.names()
-        is_told = chosen.table == "all" and number != MAIN
-        return route_text(route, chosen, names.get(number, str(number)) if is_told else "")
+        has_table = chosen.table == "all" and number != MAIN
+        return route_text(route, chosen, names.get(number, str(number)) if has_table else "")
 
     def _route_get(self, words: Words) -> None:
         text = words.take()
@@ -194,11 +194,11 @@ class _Ip(IpProgram):
             raise IpCommandError(f"inet address is expected rather than '{text}'") from None
         decision = self.namespace.route_output(address)
         is_local = self.namespace.is_local(address)
-        words_shown = ["local"] if is_local else []
-        words_shown.append(format_ip(address))
-        words_shown += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
+        fields = ["local"] if is_local else []
+        fields.append(format_ip(address))
+        fields += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
         source = f" src {format_ip(decision.src)}" if decision.src else ""
-        self.process.write(f"{' '.join(words_shown)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
+        self.process.write(f"{' '.join(fields)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
 
     # --- neighbours ----------------------------------------------------------------------------------------------
 
@@ -207,11 +207,11 @@ class _Ip(IpProgram):
         for entry in self.changes.select_neighbours(parse_selection(words, self.family)):
             if entry.state.value == "NOARP":
                 continue
-            words_shown = [f"{format_ip(entry.address)} dev {entry.device.name}"]
-            words_shown += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
+            fields = [f"{format_ip(entry.address)} dev {entry.device.name}"]
+            fields += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
             age = (now - entry.confirmed_ns) // NS_PER_S
-            words_shown.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
-            self.process.write(f"{' '.join(words_shown)}\n")
+            fields.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
+            self.process.write(f"{' '.join(fields)}\n")
 
 
 def _error_text(text: str) -> str:

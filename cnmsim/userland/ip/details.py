@@ -48,8 +48,8 @@ def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
 
     `has_mode` adds the IPv6 address generation mode, which only `link` prints.
     """
-    wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
-    lines = [f"{hardware} {wishes} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
+    counters = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
+    lines = [f"{hardware} {counters} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
     lines[-1] += ("addrgenmode eui64 " if has_mode else "") + queues(device)
     return lines
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
     from cnmsim.userland.ip.rules import IpRules
 
-_NO_WAY = {"prohibit": errno.EACCES, "blackhole": errno.EINVAL, "unreachable": errno.EHOSTUNREACH}
+_ROUTE_ERRORS = {"prohibit": errno.EACCES, "blackhole": errno.EINVAL, "unreachable": errno.EHOSTUNREACH}
 
 
 @define
@@ -176,7 +176,7 @@ class RouteQueries:
             raise OSError(errno.EHOSTUNREACH, "No route to host")
         route = space.find_route(address, src=options.source, indev=options.indev, mark=options.mark)
         if route is None or route.device is None:
-            number = _NO_WAY.get(route.kind if route is not None else "", errno.ENETUNREACH)
+            number = _ROUTE_ERRORS.get(route.kind if route is not None else "", errno.ENETUNREACH)
             raise OSError(number, "")
         fields += ["via", format_ip(route.gateway)] if route.gateway is not None else []
         fields += ["dev", route.device.name, *self._table_words(address, options)]

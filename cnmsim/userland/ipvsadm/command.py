@@ -47,8 +47,8 @@ _COMMANDS = {
     "a": "add-server", "e": "edit-server", "d": "delete-server", "L": "list", "Z": "zero", "set": "set",
 }  # fmt: skip
 #: The options that each command requires, and those it also allows.
-_NEEDS = {"A": "v", "E": "v", "D": "v", "a": "vr", "e": "vr", "d": "vr"}
-_MAY = {"A": "s", "E": "s", "a": "fw", "e": "fw", "L": "vcnlo", "S": "no", "Z": "v"}
+_REQUIRED = {"A": "v", "E": "v", "D": "v", "a": "vr", "e": "vr", "d": "vr"}
+_ALLOWED = {"A": "s", "E": "s", "a": "fw", "e": "fw", "L": "vcnlo", "S": "no", "Z": "v"}
 _KINDS = {
     "v": (("t", "u", "f"), "service-address"), "r": (("r",), "real-server"), "s": (("s",), "scheduler"),
     "f": (("g", "i", "m"), "forwarding-method"), "w": (("w",), "weight"), "c": (("c",), "connection"),
@@ -64,7 +64,7 @@ _FAILURES: dict[tuple[str, int], str] = {
     ("e", errno.ESRCH): "Service not defined", ("e", errno.ENOENT): "No such destination",
     ("d", errno.ESRCH): "Service not defined", ("d", errno.ENOENT): "No such destination",
 }  # fmt: skip
-_MISSING, _MISUSED, _FAILED = 1, 2, 255
+_STATUS_NO_SERVICE, _STATUS_USAGE, _STATUS_REFUSED = 1, 2, 255
 
 
 @frozen
@@ -103,7 +103,7 @@ async def main(process: Process) -> int:
             _execute(process, command_line)
     except UsageError as error:
         process.error(f"{error}\n")
-        return _MISUSED
+        return _STATUS_USAGE
     except _KernelError as error:
         process.error(f"{error.text}\n")
         return error.status
@@ -136,12 +136,12 @@ def _read(arguments: Sequence[str]) -> _Command:
 
 
 def _check(command: str, options: Options) -> None:
-    needs, may = _NEEDS.get(command, ""), _MAY.get(command, "")
+    required, allowed = _REQUIRED.get(command, ""), _ALLOWED.get(command, "")
     for letter, (names, title) in _KINDS.items():
         is_given = any(name in options for name in names)
-        if letter in needs and not is_given:
+        if letter in required and not is_given:
             raise UsageError(f"You need to supply the '{title}' option for the '{_COMMANDS[command]}' command")
-        if is_given and letter not in needs + may:
+        if is_given and letter not in required + allowed:
             raise UsageError(f"Illegal '{title}' option with the '{_COMMANDS[command]}' command")
 
 
@@ -182,8 +182,10 @@ def _execute(process: Process, command_line: _Command) -> None:
     except OSError as error:
         number = errno_of(error)
         if number == errno.ESRCH and command_line.command not in "aed":
-            raise _KernelError("No such service", _MISSING if command_line.command == "L" else _FAILED) from None
-        raise _KernelError(_FAILURES.get((command_line.command, number), strerror(error)), _FAILED) from None
+            raise _KernelError(
+                "No such service", _STATUS_NO_SERVICE if command_line.command == "L" else _STATUS_REFUSED
+            ) from None
+        raise _KernelError(_FAILURES.get((command_line.command, number), strerror(error)), _STATUS_REFUSED) from None
 
 
 def _dispatch(process: Process, ipvs: Ipvs, command_line: _Command) -> None:

@@ -36,7 +36,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
     netfilter = process.namespace.netfilter
     sets: dict[str, IpSet] = netfilter.ip_sets
     if command in ("list", "L", "save", "S"):
-        chosen = [_named(sets, words[0])] if words else list(sets.values())
+        chosen = [_find_set(sets, words[0])] if words else list(sets.values())
         return "".join(_save_text(one) if command in ("save", "S") else _list_text(one) for one in chosen)
     if command in ("flush", "F", "destroy", "X") and not words:
         for name in list(sets):
@@ -56,7 +56,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
         except ValueError:
             raise _Failure(f"Syntax error: unknown settype {kind}") from None
         return ""
-    ip_set = _named(sets, words[0])
+    ip_set = _find_set(sets, words[0])
     if command in ("flush", "F", "destroy", "X"):
         _change(process, command, ip_set)
         return ""
@@ -83,7 +83,7 @@ def _check_create(words: list[str]) -> None:
         rest = rest[2:]
 
 
-def _named(sets: dict[str, IpSet], name: str) -> IpSet:
+def _find_set(sets: dict[str, IpSet], name: str) -> IpSet:
     if name not in sets:
         raise _Failure("The set with the given name does not exist")
     return sets[name]

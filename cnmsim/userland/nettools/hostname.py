@@ -36,8 +36,8 @@ async def busybox(process: Process) -> int:
         if "d" in options or "f" in options:
             return _print_long(process, options, (await resolver.host_entry(process.hostname))[0])
     except ResolveError as error:
-        why = "Host name lookup failure" if error.is_temporary else "Unknown host"
-        return complain(process, f"{process.hostname}: {why}")
+        reason = "Host name lookup failure" if error.is_temporary else "Unknown host"
+        return complain(process, f"{process.hostname}: {reason}")
     return _show(process, options, "sethostname: Operation not permitted")
 
 

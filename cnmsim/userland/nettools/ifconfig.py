@@ -82,7 +82,7 @@ def _configure(process: Process, device: Device, words: list[str]) -> int:
     return 0
 
 
-def _amount(count: int) -> str:
+def _size_text(count: int) -> str:
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -114,6 +114,6 @@ def _text(device: Device) -> str:
         f"          RX packets:{device.rx_packets} errors:0 dropped:{device.rx_dropped} overruns:0 frame:0",
         f"          TX packets:{device.tx_packets} errors:0 dropped:{device.tx_dropped} overruns:0 carrier:0",
         f"          collisions:0 txqueuelen:{device.txqueuelen} ",
-        f"          RX bytes:{device.rx_bytes} ({_amount(device.rx_bytes)})  TX bytes:{device.tx_bytes} ({_amount(device.tx_bytes)})",
+        f"          RX bytes:{device.rx_bytes} ({_size_text(device.rx_bytes)})  TX bytes:{device.tx_bytes} ({_size_text(device.tx_bytes)})",
     ]
     return "\n".join(lines) + "\n\n"

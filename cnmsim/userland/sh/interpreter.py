@@ -85,15 +85,15 @@ class Shell(ShellState):
 
     def clone(self, process: Process) -> Shell:
         """Return a copy of this shell that runs as a subshell in `process`."""
-        twin = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
-        twin.variables = dict(self.variables)
-        twin.exported = set(self.exported)
-        twin.functions = dict(self.functions)
-        twin.status = self.status
-        twin.is_errexit, twin.is_nounset, twin.is_xtrace = self.is_errexit, self.is_nounset, self.is_xtrace
-        twin.last_background = self.last_background
-        twin.line_number = self.line_number
-        return twin
+        copy = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
+        copy.variables = dict(self.variables)
+        copy.exported = set(self.exported)
+        copy.functions = dict(self.functions)
+        copy.status = self.status
+        copy.is_errexit, copy.is_nounset, copy.is_xtrace = self.is_errexit, self.is_nounset, self.is_xtrace
+        copy.last_background = self.last_background
+        copy.line_number = self.line_number
+        return copy
 
     async def run_text(self, source: str, streams: Streams) -> int:
         """Parse and run commands. Return their exit status. A syntax error exits the shell with status 2."""

@@ -184,10 +184,10 @@ class Parser:
         words: tuple[Word, ...] | None = None
         if self._is_reserved("in"):
             self._advance()
-            words_read: list[Word] = []
+            items: list[Word] = []
             while self._token.kind == "word":
-                words_read.append(self._advance().word)
-            words = tuple(words_read)
+                items.append(self._advance().word)
+            words = tuple(items)
         if self._is_op(";"):
             self._advance()
         self._newlines()

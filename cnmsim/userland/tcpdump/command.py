@@ -151,7 +151,7 @@ class _Capture:
     devices: list[Device]
     test: Predicate
     #: `in` or `out`, "" for both.
-    wanted: str
+    direction: str
     frames: Queue[Record] = field(init=False)
     _taps: list[tuple[Device, Callable[[int, str, bytes], None]]] = field(factory=list, init=False)
 
@@ -169,7 +169,7 @@ class _Capture:
         process = self.output.process
         epoch_ns = process.clock.epoch_s * NS_PER_S
         # A frame on the loopback device is both sent and received; it is shown once.
-        unwanted = {"in": "out", "out": "in"}.get(self.wanted, "in" if device.name == "lo" else "")
+        unwanted = {"in": "out", "out": "in"}.get(self.direction, "in" if device.name == "lo" else "")
 
         def tap(time_ns: int, direction: str, frame: bytes) -> None:
             if not process.is_running:

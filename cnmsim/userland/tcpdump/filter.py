@@ -49,7 +49,7 @@ _OUTSIDE = re.compile(rf"\s*({_SIGNS}|/|-(?=\s)|[^\s()\[\]!&|^+*%<>=]+)")
 _INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|\d+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
 _SIDES = ("src", "dst")
 _KINDS = ("host", "net", "port", "portrange", "proto")
-_JOINING = ("and", "&&", "or", "||")
+_CONJUNCTIONS = ("and", "&&", "or", "||")
 
 
 def _tokens(text: str) -> list[str]:
@@ -86,7 +86,7 @@ class _Parser:
 
     def expression(self) -> Predicate:
         test = self.term()
-        while self.token in _JOINING:
+        while self.token in _CONJUNCTIONS:
             is_both = self.take() in ("and", "&&")
             one, other = test, self.term()
             test = both(one, other) if is_both else either(one, other)
@@ -169,7 +169,7 @@ class _Parser:
 
     def primitive(self) -> Predicate:
         token = self.token
-        if token in _JOINING or token in (")", "]", "") or token in RELATIONS:
+        if token in _CONJUNCTIONS or token in (")", "]", "") or token in RELATIONS:
             raise FilterError(SYNTAX)
         if token in ("broadcast", "multicast"):
             return self.cast("ether")
@@ -189,7 +189,7 @@ class _Parser:
             return self.cast(protocol)
         side = self.side()
         kind = self.take() if self.token in _KINDS else ""
-        if protocol and not side and not kind and (not self.token or self.token in (*_JOINING, ")")):
+        if protocol and not side and not kind and (not self.token or self.token in (*_CONJUNCTIONS, ")")):
             if protocol == "ether":
                 raise FilterError(SYNTAX)
             return protocol_predicate(protocol)
@@ -228,7 +228,7 @@ class _Parser:
             return self.value(qualifiers)
         self.take()
         test = self.values(qualifiers)
-        while self.token in _JOINING:
+        while self.token in _CONJUNCTIONS:
             is_both = self.take() in ("and", "&&")
             one, other = test, self.values(qualifiers)
             test = both(one, other) if is_both else either(one, other)
@@ -253,7 +253,7 @@ class _Parser:
 
     def value(self, qualifiers: Qualifiers) -> Predicate:
         text = self.take()
-        if text in _JOINING or text in ("not", "!", ")", *_KINDS, *_SIDES):
+        if text in _CONJUNCTIONS or text in ("not", "!", ")", *_KINDS, *_SIDES):
             raise FilterError(SYNTAX)
         if qualifiers.kind == "proto":
             if text in HEADS:

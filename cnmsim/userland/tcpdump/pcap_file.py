@@ -20,7 +20,7 @@ _RECORD = Struct("<IIII")
 _COOKED = Struct("!HHIHBB8s")
 _MICRO, _NANO = 0xA1B2C3D4, 0xA1B23C4D
 #: ARPHRD_LOOPBACK and ARPHRD_ETHER, then the packet types of AF_PACKET (packet(7)).
-_LOOPBACK, _STATION = 772, 1
+_LOOPBACK, _ETHER = 772, 1
 _TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
 
 
@@ -42,7 +42,7 @@ def file_header(link: int, snaplen: int) -> bytes:
 def cooked(record: Record, *, is_loopback: bool) -> bytes:
     """Return a frame with a "Linux cooked v2" header in place of the Ethernet header."""
     frame = record.frame
-    hardware = _LOOPBACK if is_loopback else _STATION
+    hardware = _LOOPBACK if is_loopback else _ETHER
     head = _COOKED.pack(
         int.from_bytes(frame[12:14]), 0, record.index, hardware, _kind(record), 6, frame[6:12] + bytes(2)
     )
@@ -88,10 +88,10 @@ def _records(data: bytes, link: int, unit: int) -> Iterator[Record]:
         frame, index, direction = data[at : at + size], 0, ""
         at += size
         if link == COOKED:
-            ethertype, _, index, _, kind, _, station = _COOKED.unpack_from(frame)
+            ethertype, _, index, _, kind, _, source = _COOKED.unpack_from(frame)
             direction = "out" if kind == _OUTGOING else "in"
             to = b"\xff" * 6 if kind == _BROADCAST else b"\x01" + bytes(5) if kind == _MULTICAST else bytes(6)
-            frame = to + station[:6] + ethertype.to_bytes(2) + frame[_COOKED.size :]
+            frame = to + source[:6] + ethertype.to_bytes(2) + frame[_COOKED.size :]
         yield Record(seconds * NS_PER_S + fraction * unit, frame, index, direction)
 
 
