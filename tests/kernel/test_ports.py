@@ -44,7 +44,7 @@ def test_an_ephemeral_port_is_never_one_in_use(steps: list[tuple[str, int]], see
 def test_the_same_seed_gives_the_same_ports() -> None:
     def ports() -> list[int]:
         namespace = FakeNetwork().add("a", "10.0.0.1")
-        return [namespace.sockets.allocate_port(17, 4) for _ in range(5)]
+        return [namespace.sockets.udp_ports.free_port((IPV4_ANY,)) for _ in range(5)]
 
     assert ports() == ports()
 
@@ -52,10 +52,10 @@ def test_the_same_seed_gives_the_same_ports() -> None:
 def test_bound_tells_of_overlapping_addresses() -> None:
     namespace = FakeNetwork().add("a", "10.0.0.1")
     UdpSocket(namespace).bind(("10.0.0.1", 53))
-    assert namespace.sockets.bound(17, parse_ip("10.0.0.1"), 53)
-    assert namespace.sockets.bound(17, IPV4_ANY, 53)
-    assert not namespace.sockets.bound(17, parse_ip("127.0.0.1"), 53)
-    assert not namespace.sockets.bound(6, parse_ip("10.0.0.1"), 53)
+    assert namespace.sockets.udp_ports.is_bound(parse_ip("10.0.0.1"), 53)
+    assert namespace.sockets.udp_ports.is_bound(IPV4_ANY, 53)
+    assert not namespace.sockets.udp_ports.is_bound(parse_ip("127.0.0.1"), 53)
+    assert not namespace.sockets.tcp_ports.is_bound(parse_ip("10.0.0.1"), 53)
 
 
 def test_a_socket_is_bound_once() -> None:

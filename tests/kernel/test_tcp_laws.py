@@ -84,7 +84,7 @@ def test_streams_arrive_intact_over_a_bad_link_and_both_ends_vanish(
         end.close()
     network.clock.run()
     assert a.sockets.connections() == b.sockets.connections() == []
-    assert not a.sockets.bound(6, bytes(4), client_port(network))
+    assert not a.sockets.tcp_ports.is_bound(bytes(4), client_port(network))
 
 
 def client_port(network: FakeNetwork) -> int:

@@ -223,7 +223,7 @@ def test_the_port_is_held_while_a_device_is_up(net):
     assert [(one.local_port, one.pid) for one in host.sockets.listeners()] == [(4789, 0)]
     other = net.overlay("a", 43)
     net.overlays["a", 42].devices["vxlan0"].set_down()
-    assert host.sockets.bound(17, bytes(4), 4789)
+    assert host.sockets.udp_ports.is_bound(bytes(4), 4789)
     other.set_down()
     assert not host.sockets.listeners()
     UdpSocket(host).bind(("0.0.0.0", 4789))

@@ -184,8 +184,6 @@ class Socket(ABC):
             self.owner.sockets.remove(self)
 
     def _report_drop(self, packet: Packet, reason: DropReason, decision: str) -> None:
-        from cnmsim.kernel.events import Step
-
         self.namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
 
     @property

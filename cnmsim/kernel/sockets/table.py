@@ -343,21 +343,6 @@ class SocketTable:
         """Remove an ICMP socket."""
         self._icmp.remove(socket)
 
-    def allocate_port(self, protocol: int, family: int, address: Address | None = None) -> int:
-        """Return a free ephemeral port of UDP (17) or TCP (6) on `address` (`None`: on all), without reserving it.
-
-        Raises `OSError` (EADDRINUSE) if there is none.
-        """
-        wildcard = IPV6_ANY if family == 6 else IPV4_ANY
-        return self._ports(protocol).free_port((address or wildcard,))
-
-    def bound(self, protocol: int, address: Address, port: int) -> bool:
-        """Return True if a socket is bound to the port on `address` (the wildcard: on any address of that family)."""
-        return self._ports(protocol).is_bound(address, port)
-
-    def _ports(self, protocol: int) -> PortSpace:
-        return self.tcp_ports if protocol == 6 else self.udp_ports
-
     def listeners(self) -> list[SocketInfo]:
         """List listening TCP sockets and unconnected UDP sockets, UDP first, by port and address."""
         udp = {id(socket): socket for group in self._udp.values() for socket in group}

@@ -19,7 +19,6 @@ _NAMES: dict[int, int | str] = {
     Protocol.ICMPV6: "ipv6-icmp",
     Protocol.SCTP: "sctp",
 }
-PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 
 @frozen
