@@ -83,9 +83,9 @@ def _unsettled(lab: Lab) -> str:
 def _reconnect(lab: Lab) -> None:
     """Have the nodes of swarms call each other again, and wait until all is as it was."""
     from cnmsim.lab.quiescence import QuiescenceChecker
-    from cnmsim.libnetwork.networkdb.store import store_of
+    from cnmsim.libnetwork.networkdb.databases import databases_of
 
-    for database in store_of(lab.clock).databases:
+    for database in databases_of(lab.clock):
         database.bulk.restart_after_fork()
         database.rejoiner.restart_after_fork()
     nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]

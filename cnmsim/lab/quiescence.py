@@ -107,16 +107,16 @@ def _electing(members: Iterable[Engine]) -> str:
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
     """Give what takes part in gossip, without the nodes that are down: nobody waits for them."""
-    from cnmsim.libnetwork.networkdb.store import store_of
+    from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:
         return []
     is_down = NodeState.DOWN
     lost = {node.id for store in _leading(members) for node in store.nodes if node.status.state is is_down}
     if not lost:
-        return list(store_of(members[0].clock).databases)
+        return list(databases_of(members[0].clock))
     down = {each.machine for each in members if each.cluster.node is not None and each.cluster.node.id in lost}
-    return [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
+    return [db for db in databases_of(members[0].clock) if db.process.machine not in down]
 
 
 def _unsettled_in(store: Store, may_retry: bool) -> str:

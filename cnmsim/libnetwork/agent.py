@@ -16,6 +16,7 @@ from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.sockets.base import address_text
+from cnmsim.kernel.vxlan import VXLAN_PORT
 from cnmsim.libnetwork.driver import DataPath, TableWatcher, node_discovery, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
 from cnmsim.libnetwork.options import PortConfig
@@ -30,8 +31,6 @@ GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
 #: Keys per subsystem at any time (moby `keyringSize`).
 KEYS_PER_SUBSYSTEM = 3
-GOSSIP_PORT = 7946
-VXLAN_PORT = 4789
 
 
 @frozen

@@ -13,7 +13,7 @@ from attrs import define, field
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.networkdb.convergence import first_difference
-from cnmsim.libnetwork.networkdb.store import store_of
+from cnmsim.libnetwork.networkdb.databases import databases_of
 from cnmsim.swarm.objects import NodeState, ResolutionMode, TaskState
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def check_swarm(lab: Lab) -> None:
 
 def check_gossip(lab: Lab) -> None:
     """Check that all nodes know the same of each other."""
-    difference = first_difference(store_of(lab.clock).databases)
+    difference = first_difference(databases_of(lab.clock))
     assert not difference, difference
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.process import Process

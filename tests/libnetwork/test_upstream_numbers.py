@@ -31,7 +31,7 @@ NUMBERS: list[tuple[str, object, str]] = [
     ("networkdb.memberlist.GOSSIP_TO_THE_DEAD_S", 30.0, f"{MEMBERLIST}: GossipToTheDeadTime"),
     ("networkdb.broadcast.RETRANSMIT_MULT", 4, f"{MEMBERLIST}: RetransmitMult"),
     ("networkdb.transport.TCP_TIMEOUT_S", 10.0, f"{MEMBERLIST}: TCPTimeout"),
-    ("networkdb.networkdb.GOSSIP_PORT", 7946, f"{MEMBERLIST}: BindPort"),
+    ("networkdb.context.GOSSIP_PORT", 7946, f"{MEMBERLIST}: BindPort"),
     ("networkdb.messages.COMPOUND_HEADER", 2, "hashicorp/memberlist v0.5.4 net.go: compoundHeaderOverhead"),
     ("networkdb.messages.COMPOUND_OVERHEAD", 2, "hashicorp/memberlist v0.5.4 net.go: compoundOverhead"),
     ("networkdb.messages.ENCRYPTION_OVERHEAD", 29, "hashicorp/memberlist v0.5.4 security.go: encryptOverhead(1)"),

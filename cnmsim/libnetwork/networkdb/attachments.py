@@ -17,44 +17,52 @@ from cnmsim.libnetwork.networkdb.store import Version, View
 from cnmsim.libnetwork.networkdb.tables import REAP_NETWORK_S
 
 if TYPE_CHECKING:
-    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+    from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
+    from cnmsim.libnetwork.networkdb.context import NodeContext
+    from cnmsim.libnetwork.networkdb.store import Space
 
 
 @define(eq=False)
 class Attachments:
-    """The attachments in one node's database. `arm_reaper` is called when one is to be removed later."""
+    """The attachments in one node's database, whose versions are in `space`. Events are queued in `queue`.
 
-    db: NetworkDB
+    `arm_reaper` is called when one is to be removed later.
+    """
+
+    context: NodeContext
+    space: Space
+    queue: BroadcastQueue
     arm_reaper: Callable[[], None]
     view: View = field(init=False)
     _reaps: dict[int, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.view = View(self.db.store.attachments)
+        self.view = View(self.space)
 
     def other_nodes_on(self, network: str) -> Iterator[str]:
         """Yield the other nodes that are attached to a network."""
         for number in self.view.space.group(network):
             version = self.view.at(number)
-            if version is not None and not version.is_deleted and version.owner != self.db.name:
+            if version is not None and not version.is_deleted and version.owner != self.context.name:
                 yield version.owner
 
     def announce(self, network: str, *, is_leaving: bool) -> None:
         """Attach this node to a network or detach it, and queue the event."""
-        db = self.db
-        db.network_clock += 1
+        self.context.network_clock.increment()
         version = self._own(network, is_leaving=is_leaving)
-        db.network_queue.queue(NetworkEvent(version))
+        self.queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[Version, ...]:
         """Give this node's own attachments a new Lamport time, to supersede older events. Returns them."""
-        self.db.network_clock += 1
-        own = self.db.networks.items()
+        self.context.network_clock.increment()
+        own = self.context.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
 
     def _own(self, network: str, *, is_leaving: bool) -> Version:
-        db = self.db
-        version = self.view.space.version((db.name, network), db.network_clock, db.name, None, is_deleted=is_leaving)
+        context = self.context
+        version = self.view.space.version(
+            (context.name, network), context.network_clock.time, context.name, None, is_deleted=is_leaving
+        )
         self.view.put(version)
         return version
 
@@ -62,7 +70,7 @@ class Attachments:
         """Return True if an event is redundant: its version is the current one, and its time advances no clock."""
         codes, number = self.view.codes, version.slot.number
         return (
-            version.ltime < self.db.network_clock
+            version.ltime < self.context.network_clock.time
             and version.code != 0
             and number < len(codes)
             and codes[number] == version.code
@@ -70,25 +78,24 @@ class Attachments:
 
     def handle_event(self, version: Version) -> bool:
         """Apply the event that a node attached or detached itself. Returns whether to relay it."""
-        db = self.db
-        if version.ltime >= db.network_clock:
-            db.network_clock = version.ltime + 1
+        context = self.context
+        context.network_clock.witness(version.ltime)
         known = self.view.at(version.slot.number)
         if known is not None and known.ltime >= version.ltime:
             return False
         node, network = version.slot.key
-        if node == db.name:
+        if node == context.name:
             return False
-        if known is None and (version.is_deleted or node not in db.nodes.active):
+        if known is None and (version.is_deleted or node not in context.nodes.active):
             return False
         self.view.put(version)
-        tables = db.networks.get(network)
+        tables = context.networks.get(network)
         if version.is_deleted:
-            self._reaps[version.slot.number] = db.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
+            self._reaps[version.slot.number] = context.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
             self.arm_reaper()
             if tables is not None:
                 tables.detach(node)
-                if db.config.profile.networkdb_keeps_tombstones_of_leavers:
+                if context.config.profile.networkdb_keeps_tombstones_of_leavers:
                     tables.mark_deleted(node)
                 else:
                     tables.delete_entries_of(node)
@@ -108,14 +115,14 @@ class Attachments:
 
     def forget_own(self, network: str) -> None:
         """Remove this node's own attachment to a network."""
-        slot = self.view.space.find((self.db.name, network))
+        slot = self.view.space.find((self.context.name, network))
         if slot is not None:
             self.view.drop(slot.number)
 
     def reap(self) -> bool:
         """Remove attachments that ended long enough ago. Returns whether more are to be removed later."""
         for number, until_ns in list(self._reaps.items()):
-            if until_ns <= self.db.clock.now_ns:
+            if until_ns <= self.context.clock.now_ns:
                 del self._reaps[number]
                 self.view.drop(number)
         return bool(self._reaps)

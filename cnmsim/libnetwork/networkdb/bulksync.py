@@ -5,7 +5,7 @@ Source: moby `libnetwork/networkdb/cluster.go` (bulkSyncTables, bulkSync, bulkSy
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from cnmsim.libnetwork.networkdb.suspicion import PUSH_PULL_INTERVAL_S
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 
 if TYPE_CHECKING:
-    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+    from cnmsim.libnetwork.networkdb.context import NodeContext
+    from cnmsim.libnetwork.networkdb.messages import TableEvent
 
 #: Timeout of the response to a bulk sync in seconds.
 ANSWER_TIMEOUT_S = 30.0
@@ -28,14 +29,15 @@ _SOME = 8
 class BulkSynchronizer:
     """The bulk syncs of one node. `timeouts` counts those without a response."""
 
-    db: NetworkDB
+    context: NodeContext
+    apply_event: Callable[[TableEvent], None]
     timeouts: int = field(default=0, init=False)
     _ticker: Ticker = field(init=False)
     _pending_acks: dict[str, list[tuple[int, Future[None]]]] = field(factory=dict, init=False)
     _is_running: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ticker = Ticker(self.db.clock, self.db.random, PUSH_PULL_INTERVAL_S, self._tick)
+        self._ticker = Ticker(self.context.clock, self.context.random, PUSH_PULL_INTERVAL_S, self._tick)
 
     def start(self) -> None:
         """Start the periodic syncs."""
@@ -57,17 +59,17 @@ class BulkSynchronizer:
 
     def _tick(self) -> None:
         self._ticker.arm()
-        if self._is_running or self.db.members.is_paused:
+        if self._is_running or self.context.members.is_paused:
             return
-        if any(tables.node_count > 1 for tables in self.db.networks.values() if not tables.is_leaving):
+        if any(tables.node_count > 1 for tables in self.context.networks.values() if not tables.is_leaving):
             self._is_running = True
-            self.db.process.task(self._sync_all())
+            self.context.process.task(self._sync_all())
 
     async def _sync_all(self) -> None:
         try:
-            networks = [network for network, tables in self.db.networks.items() if not tables.is_leaving]
+            networks = [network for network, tables in self.context.networks.items() if not tables.is_leaving]
             while networks:
-                tables = self.db.networks.get(networks.pop(0))
+                tables = self.context.networks.get(networks.pop(0))
                 if tables is None:
                     continue
                 done = await self.sync(list(tables.nodes), every=False)
@@ -80,12 +82,12 @@ class BulkSynchronizer:
 
         If that one fails, a second one is tried. Returns the networks that were synced with the last node.
         """
-        partners = list(nodes) if every else self.db.sample(2, nodes)
+        partners = list(nodes) if every else self.context.sample(2, nodes)
         done: list[str] = []
         for node in partners:
-            if node == self.db.name or self.db.is_stopped:
+            if node == self.context.name or self.context.is_stopped:
                 continue
-            networks = self.db.common_networks(node)
+            networks = self.context.common_networks(node)
             try:
                 await self._sync_with(node, networks)
             except OSError:
@@ -96,15 +98,15 @@ class BulkSynchronizer:
         return done
 
     async def _sync_with(self, node: str, networks: list[str]) -> None:
-        if node not in self.db.nodes.active:
+        if node not in self.context.nodes.active:
             return
         message = self._message(networks, is_unsolicited=True)
-        answered: Future[None] = Future(self.db.clock)
+        answered: Future[None] = Future(self.context.clock)
         entry = (message.ltime, answered)
         self._pending_acks.setdefault(node, []).append(entry)
         try:
-            await self.db.members.send_reliably(message, self.db.nodes.active[node])
-            await wait_for(self.db.clock, answered, ANSWER_TIMEOUT_S)
+            await self.context.members.send_reliably(message, self.context.nodes.active[node])
+            await wait_for(self.context.clock, answered, ANSWER_TIMEOUT_S)
         except TimeoutError:
             if not answered.is_done:
                 self.timeouts += 1
@@ -116,50 +118,50 @@ class BulkSynchronizer:
                 self._pending_acks.pop(node, None)
 
     def _message(self, networks: Iterable[str], *, is_unsolicited: bool) -> BulkSync:
-        db = self.db
-        if db.config.profile.networkdb_acknowledges_by_time:
-            db.table_clock += 1
-        known = {network: db.networks[network] for network in networks if network in db.networks}
+        context = self.context
+        if context.config.profile.networkdb_acknowledges_by_time:
+            context.table_clock.increment()
+        known = {network: context.networks[network] for network in networks if network in context.networks}
         lengths: dict[str, tuple[int, int]] = {}
         for network, tables in known.items():
             # Entries are of a few kinds, in groups: the mean size of some stands for all.
             some = [table_event_size(network, version) for version in islice(tables.view, _SOME)]
             lengths[network] = len(tables.view), sum(some) // max(len(some), 1)
         return BulkSync(
-            db.table_clock,
+            context.table_clock.time,
             is_unsolicited,
-            db.name,
+            context.name,
             {network: tables.view.snapshot() for network, tables in known.items()},
             {network: tables.residuals() for network, tables in known.items()},
-            bulk_sync_size(db.name, db.table_clock, lengths),
+            bulk_sync_size(context.name, context.table_clock.time, lengths),
         )
 
     def handle_message(self, message: BulkSync) -> None:
         """Apply another node's entries, and respond with one's own if requested."""
-        db = self.db
-        db.table_clock = max(db.table_clock, message.ltime + 1)
+        context = self.context
+        context.table_clock.witness(message.ltime)
         for network, snapshot in message.entries.items():
-            tables = db.networks.get(network)
+            tables = context.networks.get(network)
             if tables is None:
                 continue
             residuals = message.residuals[network]
             for version in tables.view.newer_in(snapshot):
                 event = bulk_event(network, version, residuals.get(version.slot.number, 0))
-                db.handle_table_event(event, is_bulk=True)
+                self.apply_event(event)
         self._acknowledge(message)
-        member = db.nodes.active.get(message.name)
+        member = context.nodes.active.get(message.name)
         if message.is_unsolicited and member is not None:
             answer = self._message(message.entries, is_unsolicited=False)
-            db.process.task(self._answer(answer, message.name))
+            context.process.task(self._answer(answer, message.name))
 
     async def _answer(self, answer: BulkSync, node: str) -> None:
         try:
-            await self.db.members.send_reliably(answer, self.db.nodes.active[node])
+            await self.context.members.send_reliably(answer, self.context.nodes.active[node])
         except (OSError, KeyError):
             return  # the other side times out, and tries again
 
     def _acknowledge(self, message: BulkSync) -> None:
-        by_time = self.db.config.profile.networkdb_acknowledges_by_time
+        by_time = self.context.config.profile.networkdb_acknowledges_by_time
         for ltime, answered in self._pending_acks.get(message.name, []):
             is_answer = message.ltime > ltime if by_time else not message.is_unsolicited
             if is_answer and not answered.is_done:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.kernel.clock import Clock, collecting_seldom
-from cnmsim.libnetwork.networkdb.store import store_of
+from cnmsim.libnetwork.networkdb.databases import databases_of
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
@@ -57,7 +57,7 @@ class ConvergenceChecker:
 
 def is_converged(clock: Clock) -> bool:
     """Return True if all gossiping nodes of a lab have the same view, and none is busy."""
-    return are_converged(store_of(clock).databases)
+    return are_converged(databases_of(clock))
 
 
 def are_converged(databases: Iterable[NetworkDB]) -> bool:
@@ -74,9 +74,9 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
     clock.run_ready()
     checker = ConvergenceChecker()
     with collecting_seldom():
-        while not checker.is_converged(store_of(clock).databases):
+        while not checker.is_converged(databases_of(clock)):
             if clock.now - begun_s >= limit_s:
-                difference = first_difference(store_of(clock).databases)
+                difference = first_difference(databases_of(clock))
                 raise TimeoutError(difference or "a node waits for an answer of another")
             clock.run_for(_LOOK_INTERVAL_S)
     return clock.now - begun_s

@@ -9,7 +9,8 @@ and services, and the overlay driver's `overlay_peer_table` with tunnel endpoint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -24,6 +25,8 @@ from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, SlotIndex, get_broadcasts
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
+from cnmsim.libnetwork.networkdb.context import NetworkDBConfig, NodeContext
+from cnmsim.libnetwork.networkdb.databases import databases_of
 from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
 from cnmsim.libnetwork.networkdb.messages import (
     TABLE_COMPOUND_HEADER,
@@ -44,24 +47,9 @@ from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REA
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import Keyring
 from cnmsim.libnetwork.networkdb.watchers import Watchers
-from cnmsim.libnetwork.profile import Profile
 
-GOSSIP_PORT = 7946
 #: Events of a bulk sync are not relayed while more than so many messages are queued.
 LONGEST_QUEUE_ON_SYNC = 500
-
-
-@define
-class NetworkDBConfig:
-    """The configuration of one node. `name` identifies it; `packet_size` is the largest datagram in bytes."""
-
-    name: str
-    bind_addr: Address
-    advertise_addr: Address
-    profile: Profile
-    port: int = GOSSIP_PORT
-    keys: list[bytes] = field(factory=list)
-    packet_size: int = 1400
 
 
 @define(eq=False)
@@ -82,11 +70,9 @@ class NetworkDB:
     #: This node's name in the cluster.
     name: str = field(init=False)
     nodes: Nodes = field(init=False)
-    networks: dict[str, NetworkTables] = field(factory=dict, init=False)
-    network_clock: int = field(default=0, init=False)
-    table_clock: int = field(default=0, init=False)
+    networks: dict[str, NetworkTables] = field(init=False)
+    context: NodeContext = field(init=False)
     members: Memberlist = field(init=False)
-    is_stopped: bool = field(default=False, init=False)
     bulk: BulkSynchronizer = field(init=False)
     rejoiner: Rejoiner = field(init=False)
     network_queue: BroadcastQueue = field(init=False)
@@ -102,16 +88,18 @@ class NetworkDB:
         clock = self.clock = self.process.clock
         self.store, self.name = store_of(clock), config.name
         self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
+        context = self.context = NodeContext(self.process, self.random, config, self.nodes)
+        self.networks = context.networks
         self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._schedule_member_gossip, SlotIndex())
         self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._schedule_member_gossip)
         self._gossip = Ticker(clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tables)
         self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
-        self.attachments = Attachments(self, self._reap.arm)
+        self.attachments = Attachments(context, self.store.attachments, self.network_queue, self._reap.arm)
         self._watchers = Watchers(clock)
         self._synced = Signal(clock)
-        self.bulk = BulkSynchronizer(self)
-        self.rejoiner = Rejoiner(self)
-        self.members = Memberlist(
+        self.bulk = BulkSynchronizer(context, partial(self.handle_table_event, is_bulk=True))
+        self.rejoiner = Rejoiner(context, self.bulk, self.send_node_event, self.stop)
+        context.members = self.members = Memberlist(
             self.process,
             config.name,
             config.bind_addr,
@@ -123,8 +111,13 @@ class NetworkDB:
         )
         self.bulk.start()
         self.rejoiner.start()
-        self.store.databases.append(self)
+        databases_of(clock).append(self)
         self.process.exited.add_done_callback(lambda _: self.stop())
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was stopped."""
+        return self.context.is_stopped
 
     @property
     def keyring(self) -> Keyring:
@@ -133,25 +126,19 @@ class NetworkDB:
 
     # --- the cluster ---------------------------------------------------------------------------------------------
 
-    def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a coroutine of the daemon at this instant."""
-        # The coroutine is created when it starts, so that a lab that is dropped before leaves none that was never
-        # awaited.
-        self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
-
     def join(self, addresses: Iterable[Address]) -> None:
         """Join the cluster by nodes at these addresses, and retry whenever none of them is a member."""
         self.rejoiner.join([(address, self.config.port) for address in addresses])
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
         """Leave the cluster in order, then stop; `on_closed` is called after that."""
-        self.run_in_background(lambda: self.rejoiner.leave(on_closed))
+        self.context.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
         """Stop at once without any message, as a crash does."""
         if self.is_stopped:
             return
-        self.is_stopped = True
+        self.context.is_stopped = True
         self._synced.notify()
         self.bulk.stop()
         self.rejoiner.stop()
@@ -161,16 +148,16 @@ class NetworkDB:
         for tables in self.networks.values():
             tables.view.clear()
         self.attachments.view.clear()
-        self.store.databases.remove(self)
+        databases_of(self.clock).remove(self)
 
-    def send_node_event(self, *, is_join: bool) -> Future[None]:
+    def send_node_event(self, is_join: bool) -> Future[None]:
         """Broadcast that this node joined or is about to leave.
 
         The future is done when the event was transmitted often enough, or at once if there is no other node.
         """
-        self.network_clock += 1
+        ltime = self.context.network_clock.increment()
         sent: Future[None] = Future(self.clock)
-        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), lambda: complete(sent))
+        self.node_queue.queue(NodeEvent(ltime, self.name, is_join), lambda: complete(sent))
         if len(self.nodes.active) <= 1:
             complete(sent)
         return sent
@@ -245,9 +232,9 @@ class NetworkDB:
 
     def _write(self, operation: TableOperation, table: str, network: str, key: str, value: Any) -> None:
         tables = self.networks.get(network) or self._tables(network)
-        self.table_clock += 1
+        ltime = self.context.table_clock.increment()
         is_deleted = operation is TableOperation.DELETE
-        version = tables.view.space.version((table, key), self.table_clock, self.name, value, is_deleted=is_deleted)
+        version = tables.view.space.version((table, key), ltime, self.name, value, is_deleted=is_deleted)
         tables.put(version)
         if is_deleted:
             self._reap.arm()
@@ -284,7 +271,7 @@ class NetworkDB:
             tables.attach(node)
         tables.attach(self.name)
         self.attachments.announce(network, is_leaving=False)
-        self.run_in_background(lambda: self._initial_sync(tables))
+        self.context.run_in_background(lambda: self._initial_sync(tables))
 
     async def _initial_sync(self, tables: NetworkTables) -> None:
         await self.bulk.sync(list(tables.nodes), every=True)
@@ -312,8 +299,7 @@ class NetworkDB:
             elif not version.is_deleted:
                 # With a new Lamport time, so that others delete it even if this node attaches again before they get
                 # the detachment.
-                self.table_clock += 1
-                tables.put(tables.tombstone_of(version, self.table_clock))
+                tables.put(tables.tombstone_of(version, self.context.table_clock.increment()))
             tables.notify_deleted(version)
         tables.is_leaving = True
         self._synced.notify()
@@ -325,10 +311,6 @@ class NetworkDB:
         tables = self.networks.get(network)
         members = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
         return [member for member in members if member is not None]
-
-    def common_networks(self, node: str) -> list[str]:
-        """Return the networks to which both this node and another one are attached."""
-        return [network for network, tables in self.networks.items() if node in tables.nodes]
 
     # --- gossip --------------------------------------------------------------------------------------------------
 
@@ -366,10 +348,6 @@ class NetworkDB:
         if is_pending:
             self._gossip.arm()
 
-    def sample(self, count: int, names: Iterable[str]) -> list[str]:
-        """Return up to `count` random nodes other than this one, in random order."""
-        return random_nodes(self.random, [name for name in names if name != self.name], count)
-
     # --- memberlist's delegate -------------------------------------------------------------------------------------
 
     @property
@@ -398,7 +376,7 @@ class NetworkDB:
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
         """Return True if a packet of table events contains nothing new."""
         tables = self.networks.get(news.network)
-        return news.latest < self.table_clock if tables is None else news.is_redundant_for(tables.view)
+        return news.latest < self.context.table_clock.time if tables is None else news.is_redundant_for(tables.view)
 
     def notify_batch(self, news: TableEventBatch) -> None:
         """Handle a packet of table events."""
@@ -423,8 +401,7 @@ class NetworkDB:
         version = event.version
         if version.owner == self.name:
             return
-        if version.ltime >= self.table_clock:
-            self.table_clock = version.ltime + 1
+        self.context.table_clock.witness(version.ltime)
         tables = self.networks.get(event.network)
         if tables is None or tables.is_current(version):
             return
@@ -435,7 +412,7 @@ class NetworkDB:
             tables.relayed.queue(event)
 
     def _handle_node_event(self, event: NodeEvent) -> bool:
-        self.network_clock = max(self.network_clock, event.ltime + 1)
+        self.context.network_clock.witness(event.ltime)
         nodes = self.nodes
         if nodes.find(event.name) is None or nodes.ltimes.get(event.name, 0) >= event.ltime:
             return False
@@ -451,7 +428,9 @@ class NetworkDB:
         """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
-        return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed)
+        return NetworkState(
+            self.context.network_clock.time, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed
+        )
 
     def merge_remote_state(self, state: NetworkState) -> None:
         """Merge the other side's part of a push/pull."""

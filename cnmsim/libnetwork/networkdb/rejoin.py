@@ -17,7 +17,8 @@ from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import SocketAddress
 
 if TYPE_CHECKING:
-    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+    from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
+    from cnmsim.libnetwork.networkdb.context import NodeContext
 
 RETRY_INTERVAL_S = 1.0
 REJOIN_INTERVAL_S = 60.0
@@ -33,7 +34,10 @@ class Rejoiner:
     `pending_joins` is the number of calls of `join` that have not finished.
     """
 
-    db: NetworkDB
+    context: NodeContext
+    bulk: BulkSynchronizer
+    send_node_event: Callable[[bool], Future[None]]
+    stop_database: Callable[[], None]
     bootstrap: list[SocketAddress] = field(factory=list, init=False)
     pending_joins: int = field(default=0, init=False)
     _retry: Ticker = field(init=False)
@@ -42,7 +46,7 @@ class Rejoiner:
     _is_rejoining: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        clock, random = self.db.clock, self.db.random
+        clock, random = self.context.clock, self.context.random
         self._retry = Ticker(clock, random, RETRY_INTERVAL_S, self._retry_tick)
         self._rejoin = Ticker(clock, random, REJOIN_INTERVAL_S, self._rejoin_tick)
 
@@ -57,7 +61,7 @@ class Rejoiner:
 
     def schedule_reconnect(self) -> None:
         """Try to reconnect to failed nodes from the next second on."""
-        if not self.db.is_stopped:
+        if not self.context.is_stopped:
             self._retry.arm()
 
     def join(self, addresses: Sequence[SocketAddress]) -> None:
@@ -65,7 +69,7 @@ class Rejoiner:
         self.bootstrap = list(addresses)
         if addresses:
             self.pending_joins += 1
-            self.db.run_in_background(lambda: self._join_first(addresses))
+            self.context.run_in_background(lambda: self._join_first(addresses))
 
     async def _join_first(self, addresses: Sequence[SocketAddress]) -> None:
         try:
@@ -74,13 +78,13 @@ class Rejoiner:
             self.pending_joins -= 1
 
     async def _join(self, addresses: Sequence[SocketAddress]) -> bool:
-        if not await self.db.members.join(addresses) or self.db.is_stopped:
+        if not await self.context.members.join(addresses) or self.context.is_stopped:
             return False
         return await self._broadcast_node_event(is_join=True)
 
     async def _broadcast_node_event(self, *, is_join: bool) -> bool:
         try:
-            await wait_for(self.db.clock, self.db.send_node_event(is_join=is_join), NODE_EVENT_TIMEOUT_S)
+            await wait_for(self.context.clock, self.send_node_event(is_join), NODE_EVENT_TIMEOUT_S)
         except TimeoutError:
             return False
         return True
@@ -92,22 +96,22 @@ class Rejoiner:
     # --- nodes that failed ---------------------------------------------------------------------------------------
 
     def _retry_tick(self) -> None:
-        nodes = self.db.nodes
+        nodes = self.context.nodes
         nodes.reap()
         if not nodes.failed:
             return
         self._retry.arm()
-        if not self._is_retrying and not self.db.members.is_paused:
+        if not self._is_retrying and not self.context.members.is_paused:
             self._is_retrying = True
-            self.db.process.task(self._reconnect())
+            self.context.process.task(self._reconnect())
 
     async def _reconnect(self) -> None:
-        db = self.db
+        context = self.context
         try:
-            name = db.random.choice(list(db.nodes.failed))
-            member = db.nodes.failed[name]
+            name = context.random.choice(list(context.nodes.failed))
+            member = context.nodes.failed[name]
             if await self._join([member.socket_address]):
-                await db.bulk.sync([name], every=True)
+                await self.bulk.sync([name], every=True)
         finally:
             self._is_retrying = False
 
@@ -117,21 +121,21 @@ class Rejoiner:
         self._rejoin.arm()
         if self.bootstrap and not self._is_rejoining and not self._has_bootstrap():
             self._is_rejoining = True
-            self.db.process.task(self._rejoin_bootstrap())
+            self.context.process.task(self._rejoin_bootstrap())
 
     def _has_bootstrap(self) -> bool:
         bootstrap = set(self.bootstrap)
         return any(
             member.socket_address in bootstrap
-            for member in self.db.nodes.active.values()
-            if member.name != self.db.name
+            for member in self.context.nodes.active.values()
+            if member.name != self.context.name
         )
 
     async def _rejoin_bootstrap(self) -> None:
-        clock = self.db.clock
+        clock = self.context.clock
         until_s = clock.now + REJOIN_DURATION_S
         try:
-            while clock.now < until_s and not self.db.is_stopped:
+            while clock.now < until_s and not self.context.is_stopped:
                 await sleep(clock, RETRY_INTERVAL_S)
                 if await self._join(self.bootstrap):
                     return
@@ -142,17 +146,17 @@ class Rejoiner:
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
         """Announce that this node leaves, then stop; `on_left` is called after that."""
-        db = self.db
-        if db.is_stopped:
+        context = self.context
+        if context.is_stopped:
             return
         self.stop()
         await self._broadcast_node_event(is_join=False)
-        gone: Future[None] = Future(db.clock)
-        if not db.is_stopped and db.members.leave(lambda: complete(gone)):
+        gone: Future[None] = Future(context.clock)
+        if not context.is_stopped and context.members.leave(lambda: complete(gone)):
             # If that cannot be sent, the others detect the failure.
             with suppress(TimeoutError):
-                await wait_for(db.clock, gone, LEAVE_TIMEOUT_S)
-        db.stop()
+                await wait_for(context.clock, gone, LEAVE_TIMEOUT_S)
+        self.stop_database()
         if on_left is not None:
             on_left()
 

@@ -17,7 +17,6 @@ from attrs import define, field
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
-    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
 
 #: What identifies an entry in its space: (table, key) of a network, (node, network) of the attachments.
 Key = tuple[str, str]
@@ -227,11 +226,10 @@ def _network_of(key: Key) -> str:
 
 @define(eq=False)
 class SharedStore:
-    """The spaces of one lab, and the databases of its nodes that are running."""
+    """The spaces of one lab."""
 
     attachments: Space = field(factory=lambda: Space(group_of=_network_of))
     networks: dict[str, Space] = field(factory=dict)
-    databases: list[NetworkDB] = field(factory=list)
 
     def network(self, network_id: str) -> Space:
         """Give the space of a network's entries."""

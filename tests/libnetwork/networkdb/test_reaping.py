@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossip import Cluster
+from support.gossip import Cluster
 
 REAP_PERIOD_S = 5
 

@@ -7,6 +7,7 @@ from support.overlay_nodes import VERSIONS, Swarm, ask, ping, serve
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.networkdb import is_converged
+from cnmsim.libnetwork.networkdb.databases import databases_of
 from cnmsim.libnetwork.options import PortConfig, ServiceBinding
 from cnmsim.libnetwork.profile import PROFILES
 
@@ -248,7 +249,7 @@ def test_leaving_the_swarm_closes_its_ports_and_frees_everything(version: str) -
     swarm.clock.run_for(7)
     b.controller.find_network("ingress").delete(remove_load_balancer=True)
     assert ask(a.machine.root, "10.100.0.2", 8080) == "refused"
-    assert [db.process.machine.name for db in a.controller.agent.db.store.databases] == ["node0"]  # type: ignore[union-attr]
+    assert [db.process.machine.name for db in databases_of(swarm.clock)] == ["node0"]
     assert is_converged(swarm.clock)
     b.start_agent([a.address])
     swarm.settle()
