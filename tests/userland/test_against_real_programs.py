@@ -1,4 +1,4 @@
-"""The same command lines, run by the real programs in a network namespace and by the simulated ones, print the same."""
+"""The simulated programs print what the real ones print in a network namespace."""
 
 import os
 import re
@@ -14,23 +14,23 @@ pytestmark = pytest.mark.root("busybox", trial="ip link add v0 type veth peer na
 NAMESPACE = f"cnmsim-programs{os.getpid()}"
 SETUP = [
     "ip link set lo up", "ip link add v0 type veth peer name v1", "ip link set v0 up", "ip link set v1 up",
-    "ip addr add 10.9.0.1/24 dev v0", "ip -6 addr add fd00:9::1/64 dev v0 nodad", "ip route add default via 10.9.0.254",
-    "ip route add 1.2.3.0/24 via 10.9.0.7 metric 5", "ip route add blackhole 7.0.0.0/8",
-    "ip route add 6.6.6.6 dev v0 src 10.9.0.1",
+    "ip addr add 10.9.0.1/24 dev v0", "ip -6 addr add fd00:9::1/64 dev v0 nodad",
+    "ip route add default via 10.9.0.254", "ip route add 1.2.3.0/24 via 10.9.0.7 metric 5",
+    "ip route add blackhole 7.0.0.0/8", "ip route add 6.6.6.6 dev v0 src 10.9.0.1",
 ]  # fmt: skip
 IPROUTE = [
-    "ip -4 addr", "ip -o -4 addr", "ip -4 addr show dev v0", "ip route", "ip route show dev v0", "ip route get 10.9.0.5",
-    "ip route get 9.9.9.9", "ip route get 10.9.0.1", "ip route show table local", "ip route show 1.2.3.0/24", "ip rule",
-    "ip -br -4 addr", "ip link show nosuch", "ip addr add 10.9.0.1/24 dev v0", "ip addr del 10.9.0.7/24 dev v0",
-    "ip route add 5.0.0.0/8 via 99.9.9.9 dev nosuch", "ip route del 5.5.5.0/24", "ip route add default via 10.9.0.254",
-    "ip foo", "ip addr add 1.1.1.1/24", "ip neigh",
+    "ip -4 addr", "ip -o -4 addr", "ip -4 addr show dev v0", "ip route", "ip route show dev v0",
+    "ip route get 10.9.0.5", "ip route get 9.9.9.9", "ip route get 10.9.0.1", "ip route show table local",
+    "ip route show 1.2.3.0/24", "ip rule", "ip -br -4 addr", "ip link show nosuch", "ip addr add 10.9.0.1/24 dev v0",
+    "ip addr del 10.9.0.7/24 dev v0", "ip route add 5.0.0.0/8 via 99.9.9.9 dev nosuch", "ip route del 5.5.5.0/24",
+    "ip route add default via 10.9.0.254", "ip foo", "ip addr add 1.1.1.1/24", "ip neigh",
 ]  # fmt: skip
 BUSYBOX = [
     "ip -4 addr", "ip -o -4 addr", "ip route", "ip route get 10.9.0.5", "ip route get 9.9.9.9", "ip link show nosuch",
     "ip addr add 10.9.0.1/24 dev v0", "ip addr del 10.9.0.7/24 dev v0", "ip route del 5.5.5.0/24", "ip neigh",
-    "ip route add default via 10.9.0.254", "ip link set nosuch up", "route -n", "route", "netstat -tln", "netstat -rn",
-    "ping -c 1 -q nosuch", "ping -c 1 7.1.1.1", "wget -qO- http://127.0.0.1:9/", "nc 127.0.0.1 9", "sh -c nosuch",
-    "cat /nofile", "rm /nofile", "sleep x", "ls /nofile",
+    "ip route add default via 10.9.0.254", "ip link set nosuch up", "route -n", "route", "netstat -tln",
+    "netstat -rn", "ping -c 1 -q nosuch", "ping -c 1 7.1.1.1", "wget -qO- http://127.0.0.1:9/", "nc 127.0.0.1 9",
+    "sh -c nosuch", "cat /nofile", "rm /nofile", "sleep x", "ls /nofile",
 ]  # fmt: skip
 
 

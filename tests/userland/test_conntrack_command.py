@@ -1,4 +1,4 @@
-"""conntrack(8) over the same flows here and in the Linux kernel: what it lists, counts, changes, deletes and reports."""
+"""conntrack(8) over the same flows here and in the Linux kernel: lists, counts, changes, deletions, events."""
 
 import json
 import os
@@ -62,22 +62,24 @@ OPEN = textwrap.dedent("""
     print(json.dumps([results, heard.communicate()[0]]))
 """)
 LINES = (
-    "-L", "-L conntrack", "-L -f ipv4", "-L -f ipv6 -o extended", "-L -o ext,id", "-L -o foo", "-L -o save", "-L -o xml", "-L -o xml,id -p tcp",
-    "-L -o save,id", "-L -p tcp", "-L -p 17", "-L -p TCP --dport 8080", "-L -p tcp --dport 81", "-L -p tcp --reply-port-src 8080",
-    "-L -p udp --sport 4000 -o extended", "-L -p udp --dport domain", "-L --dport 80", "-L -p udp --state NONE",
-    "-L -p tcp --state ESTABLISHED", "-L -p tcp --state TIME_WAIT", "-L -p tcp --state established", "-L -p foo", "-L -p 300",
-    "-L -n", "-L -n 127.0.0.9", "-L -n 127.0.0.1", "-L -g", "-L -j", "-L -j 127.0.0.9", "-L --src-nat 127.0.0.9", "-L -n -g",
+    "-L", "-L conntrack", "-L -f ipv4", "-L -f ipv6 -o extended", "-L -o ext,id", "-L -o foo", "-L -o save",
+    "-L -o xml", "-L -o xml,id -p tcp", "-L -o save,id", "-L -p tcp", "-L -p 17", "-L -p TCP --dport 8080",
+    "-L -p tcp --dport 81", "-L -p tcp --reply-port-src 8080", "-L -p udp --sport 4000 -o extended",
+    "-L -p udp --dport domain", "-L --dport 80", "-L -p udp --state NONE", "-L -p tcp --state ESTABLISHED",
+    "-L -p tcp --state TIME_WAIT", "-L -p tcp --state established", "-L -p foo", "-L -p 300", "-L -n",
+    "-L -n 127.0.0.9", "-L -n 127.0.0.1", "-L -g", "-L -j", "-L -j 127.0.0.9", "-L --src-nat 127.0.0.9", "-L -n -g",
     "-L -u ASSURED", "-L -u UNREPLIED", "-L -u SEEN_REPLY,ASSURED", "-L -u FOO", "-L -u UNSET", "-L -u SRC_NAT",
-    "-L -m 0", "-L -m 0x1", "-L --mark 1/1", "-L -s 127.0.0.1 -d 127.0.0.3", "-L -d 127.0.0.0/30", "-L -s foo", "-L -s ::1",
-    "-L -s 1.2.3.4/40", "-L -s ::1 -d 127.0.0.1", "-L -f ipv4 -s ::1", "-L -q 127.0.0.9", "-L -r 127.0.0.3", "-L -f foo",
-    "-L -d 127.0.0.2 --mask-dst 255.255.255.254", "-L --mask-src 255.0.0.0", "-L -t 5", "-L -e NEW", "-L -b 9", "-L -i 1",
-    "-L -x", "-L --list", "-L -s", "-L --dst", "-L foo", "-L -C", "-L -L", "-L expect", "-L dying", "-C", "-C -p tcp", "-C expect",
-    "-F -p tcp", "-S -p tcp", "-S -o id", "-E -z", "-E -u ASSURED", "-E -e FOO", "-V",
-    "-G -p udp", "-G -s 127.0.0.1", "-G -p udp -s 127.0.0.1 -d 127.0.0.2 --sport 4000 --dport 53",
-    "-G -p udp -s 127.0.0.1 -d 127.0.0.2 --sport 4000 --dport 54",
-    "-U -p udp -m 5", "-L -m 5", "-L -m 5/4", "-L -m 4/4 -p udp", "-U -p udp -m 0x10/0xf0", "-U -p udp", "-U -p tcp --sport 3001 -t 500",
-    "-D -p udp --sport 4000 -o id", "-D -p udp --sport 4000", "-D -s 1.2.3.4", "-D -e NEW", "-D -n 127.0.0.9", "-D -f ipv6", "-L",
-    "-D -p tcp --dport 9 -z", "-F", "-L",
+    "-L -m 0", "-L -m 0x1", "-L --mark 1/1", "-L -s 127.0.0.1 -d 127.0.0.3", "-L -d 127.0.0.0/30", "-L -s foo",
+    "-L -s ::1", "-L -s 1.2.3.4/40", "-L -s ::1 -d 127.0.0.1", "-L -f ipv4 -s ::1", "-L -q 127.0.0.9",
+    "-L -r 127.0.0.3", "-L -f foo", "-L -d 127.0.0.2 --mask-dst 255.255.255.254", "-L --mask-src 255.0.0.0",
+    "-L -t 5", "-L -e NEW", "-L -b 9", "-L -i 1", "-L -x", "-L --list", "-L -s", "-L --dst", "-L foo", "-L -C",
+    "-L -L", "-L expect", "-L dying", "-C", "-C -p tcp", "-C expect", "-F -p tcp", "-S -p tcp", "-S -o id", "-E -z",
+    "-E -u ASSURED", "-E -e FOO", "-V", "-G -p udp", "-G -s 127.0.0.1",
+    "-G -p udp -s 127.0.0.1 -d 127.0.0.2 --sport 4000 --dport 53",
+    "-G -p udp -s 127.0.0.1 -d 127.0.0.2 --sport 4000 --dport 54", "-U -p udp -m 5", "-L -m 5", "-L -m 5/4",
+    "-L -m 4/4 -p udp", "-U -p udp -m 0x10/0xf0", "-U -p udp", "-U -p tcp --sport 3001 -t 500",
+    "-D -p udp --sport 4000 -o id", "-D -p udp --sport 4000", "-D -s 1.2.3.4", "-D -e NEW", "-D -n 127.0.0.9",
+    "-D -f ipv6", "-L", "-D -p tcp --dport 9 -z", "-F", "-L",
 )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def test_page_is_fetched(world, kind, line, out):
 
 
 FAILURES = [
-    ("run", "wget -qO- http://10.0.0.2:81/", 1, "wget: can't connect to remote host (10.0.0.2): Connection refused\n"),
+    ("run", "wget -qO- http://10.0.0.2:81/", 1,
+     "wget: can't connect to remote host (10.0.0.2): Connection refused\n"),
     ("run", "wget -qO- http://[fd00::2]:81/", 1, "wget: can't connect to remote host: Connection refused\n"),
     ("run", "wget -T 2 -qO- http://10.0.0.77/", 1, "wget: download timed out\n"),
     ("run", "wget -qO- http://nope/", 1, "wget: bad address 'nope'\n"),
@@ -102,7 +103,10 @@ def test_httpd_answers_as_busybox_does(world):
 
 
 def test_cgi_script_of_the_files_is_run_by_our_shell(world):
-    script = b'#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\necho "q=$QUERY_STRING from $REMOTE_ADDR on $(hostname)"\n'
+    script = (
+        b'#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\necho "q=$QUERY_STRING from $REMOTE_ADDR on '
+        b'$(hostname)"\n'
+    )
     world.two.files.write("/www/cgi-bin/q", script)
     assert world.run("wget -qO- http://10.0.0.2/cgi-bin/q?x=1").out == "q=x=1 from [::ffff:10.0.0.1] on two\n"
 

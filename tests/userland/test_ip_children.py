@@ -46,8 +46,10 @@ SHOWN = [
     ("ip -d link show d0", link(
         "5: d0: <BROADCAST,NOARP,UP,LOWER_UP> mtu 1500 qdisc noqueue state UNKNOWN", "dd",
         "minmtu 0 maxmtu 0", "dummy")),
-    ("ip -br link show type vlan", "p0.10@p0         UP             02:00:00:00:00:aa <BROADCAST,MULTICAST,UP,LOWER_UP> \n"),
-    ("ip -br link show type dummy", "d0               UNKNOWN        02:00:00:00:00:dd <BROADCAST,NOARP,UP,LOWER_UP> \n"),
+    ("ip -br link show type vlan",
+     "p0.10@p0         UP             02:00:00:00:00:aa <BROADCAST,MULTICAST,UP,LOWER_UP> \n"),
+    ("ip -br link show type dummy",
+     "d0               UNKNOWN        02:00:00:00:00:dd <BROADCAST,NOARP,UP,LOWER_UP> \n"),
 ]  # fmt: skip
 
 

@@ -30,14 +30,16 @@ def world():
 SHOWN = [
     ("run", "ip route", ("default via 10.0.0.254 dev eth0 \n10.0.0.0/24 dev eth0 scope link  src 10.0.0.1 \n"
      "10.9.0.0/24 dev v0 scope link  src 10.9.0.1 \n")),
-    ("host", "ip route", ("default via 10.0.0.254 dev eth0 \n10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.1 \n"
+    ("host", "ip route",
+     ("default via 10.0.0.254 dev eth0 \n10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.1 \n"
      "10.9.0.0/24 dev v0 proto kernel scope link src 10.9.0.1 \n")),
     ("run", "ip -6 route show dev eth0", "fd00::/64  metric 256 \nfe80::/64  metric 256 \n"),
     ("host", "ip -6 route show dev eth0",
      "fd00::/64 proto kernel metric 256 pref medium\nfe80::/64 proto kernel metric 256 pref medium\n"),
     ("run", "ip -4 -o addr show v0",
      "4: v0    inet 10.9.0.1/24 scope global v0\\       valid_lft forever preferred_lft forever\n"),
-    ("host", "ip -4 addr show v0", ("4: v0@v1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group "
+    ("host", "ip -4 addr show v0",
+     ("4: v0@v1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group "
      "default qlen 1000\n    inet 10.9.0.1/24 scope global v0\n       valid_lft forever preferred_lft forever\n")),
     ("host", "ip -br addr show lo", "lo               UNKNOWN        127.0.0.1/8 ::1/128 \n"),
     ("host", "ip route get 10.0.0.5", "10.0.0.5 dev eth0 src 10.0.0.1 uid 0 \n    cache \n"),
@@ -202,7 +204,10 @@ def test_both_variants_of_iptables_have_tables_of_their_own():
 
 def test_nft_makes_lists_and_takes_away_tables():
     world = World()
-    script = b"table inet guard {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t\ttcp dport 22 accept\n\t}\n}\n"
+    script = (
+        b"table inet guard {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t\ttcp "
+        b"dport 22 accept\n\t}\n}\n"
+    )
     assert world.host("nft -f -", stdin=script).status == 0
     assert world.host("nft list ruleset").out == script.decode()
     world.host("nft add rule inet guard input udp dport 53 counter drop")
@@ -213,9 +218,11 @@ def test_nft_makes_lists_and_takes_away_tables():
     assert world.host("nft delete rule inet guard input handle 3").status == 0
     assert world.host("nft list ruleset").out == script.decode()
     refused = world.host("nft add rule inet guard output accept")
-    assert (refused.status, refused.err) == (
-        1,
-        "Error: Could not process rule: No such file or directory\nadd rule inet guard output accept\n                    ^^^^^^\n",
+    assert refused.status == 1
+    assert refused.err == (
+        "Error: Could not process rule: No such file or directory\n"
+        "add rule inet guard output accept\n"
+        "                    ^^^^^^\n"
     )
     world.host("nft flush ruleset")
     assert world.host("nft list ruleset").out == ""

@@ -18,10 +18,14 @@ def seen_by_two(line, command, **options):
 @pytest.mark.parametrize(
     "line",
     [
-        "nft -c list ruleset", "nft -e list ruleset", "nft -y list ruleset", "dmesg -H", "curl -T x http://10.0.0.2/", "curl -C - http://10.0.0.2/",
-        "curl -r 0-1 http://10.0.0.2/", "wget -o log http://10.0.0.2/", "nc -q 1 10.0.0.2 80", "nc -f x 10.0.0.2 80", "cat -s /etc/hosts",
-        "ls -R /etc", "sort -h /etc/hosts", "uniq -i /etc/hosts", "wc -L /etc/hosts", "grep -r x /etc", "ping -f 10.0.0.2", "ping -R 10.0.0.2",
-        "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c", "udhcpc -R -i eth0",
+        "nft -c list ruleset", "nft -e list ruleset", "nft -y list ruleset", "dmesg -H", "curl -T x http://10.0.0.2/",
+        "curl -C - http://10.0.0.2/",
+        "curl -r 0-1 http://10.0.0.2/", "wget -o log http://10.0.0.2/", "nc -q 1 10.0.0.2 80", "nc -f x 10.0.0.2 80",
+        "cat -s /etc/hosts",
+        "ls -R /etc", "sort -h /etc/hosts", "uniq -i /etc/hosts", "wc -L /etc/hosts", "grep -r x /etc",
+        "ping -f 10.0.0.2", "ping -R 10.0.0.2",
+        "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c",
+        "udhcpc -R -i eth0",
         "arp -D", "httpd -i", "sysctl -p", "iptables-restore -v",
     ],
 )  # fmt: skip
@@ -68,7 +72,8 @@ def test_arping_announces(option, expected_text):
     output, lines = seen_by_two("arp", f"arping {option} -c 2 -I eth0 10.0.0.1")
     assert output.status == 0
     assert output.out.splitlines() == [
-        "ARPING 10.0.0.1 from 10.0.0.1 eth0", "Sent 2 probe(s) (2 broadcast(s))", "Received 0 response(s) (0 request(s), 0 broadcast(s))",
+        "ARPING 10.0.0.1 from 10.0.0.1 eth0", "Sent 2 probe(s) (2 broadcast(s))",
+        "Received 0 response(s) (0 request(s), 0 broadcast(s))",
     ]  # fmt: skip
     assert len([line for line in lines if f"ARP, {expected_text}" in line]) == 2
 

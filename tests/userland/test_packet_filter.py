@@ -18,7 +18,8 @@ ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 ONE, TWO = IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="fd00::1", dst="fd00::2")
 REQUEST = b"GET / HTTP/1.1\r\n"
 FRAMES = [bytes(ETHER / packet) for packet in (
-    *(ONE / TCP(sport=4000, dport=80, flags=flags) / (REQUEST if flags == "PA" else b"") for flags in ("S", "A", "PA", "FA", "R")),
+    *(ONE / TCP(sport=4000, dport=80, flags=flags) / (REQUEST if flags == "PA" else b"")
+      for flags in ("S", "A", "PA", "FA", "R")),
     IP(src="10.0.0.2", dst="10.0.0.1") / TCP(sport=443, dport=4001, flags="SA"),
     *(IP(src="172.18.0.2", dst="10.0.0.53") / UDP(sport=5000, dport=53) / bytes(size) for size in (3, 300)),
     IP(src="172.18.0.2", dst="224.0.0.1") / UDP(sport=68, dport=67) / b"xx",
@@ -26,7 +27,8 @@ FRAMES = [bytes(ETHER / packet) for packet in (
     TWO / TCP(sport=4000, dport=80, flags="S"), IPv6(src="fd00::1", dst="ff02::1") / ICMPv6ND_NS(tgt="fd00::2"),
     TWO / UDP(sport=53, dport=4001) / b"1", TWO / ICMPv6EchoRequest(),
     IP(src="10.0.0.1", dst="10.0.0.2", flags="MF") / UDP(sport=53, dport=53) / bytes(32),
-    IP(src="10.0.0.1", dst="10.0.0.2", frag=5, proto=17) / bytes(32), IP(src="10.0.0.1", dst="10.0.0.2", proto=50) / bytes(32),
+    IP(src="10.0.0.1", dst="10.0.0.2", frag=5, proto=17) / bytes(32),
+    IP(src="10.0.0.1", dst="10.0.0.2", proto=50) / bytes(32),
 )]  # fmt: skip
 FRAMES.append(
     bytes(Ether(src="02:00:00:00:00:01", dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, psrc="10.0.0.1", pdst="10.0.0.2"))

@@ -77,7 +77,8 @@ def test_interrupt_prints_the_statistics():
 
 def test_traceroute_shows_three_times_for_the_only_hop():
     assert World().run("traceroute -n 10.0.0.2").out == (
-        "traceroute to 10.0.0.2 (10.0.0.2), 30 hops max, 46 byte packets\n 1  10.0.0.2  0.400 ms  0.200 ms  0.200 ms\n"
+        "traceroute to 10.0.0.2 (10.0.0.2), 30 hops max, 46 byte packets\n 1  10.0.0.2  0.400 ms  0.200 ms  0.200 "
+        "ms\n"
     )
 
 

@@ -47,18 +47,18 @@ OPEN = textwrap.dedent("""
     print(json.dumps(results))
 """)
 LINES = (
-    "-tn", "-tan", "-tln", "-tuln", "-tuan", "-ta", "-tano", "-tno state established", "-tanH", "-tanQ", "-4 -tan", "-6 -tan",
-    "-f inet6 -tan", "-uan", "-un", "-wan", "-xan", "-A tcp -n", "-A udp,tcp -an", "-tn state time-wait",
+    "-tn", "-tan", "-tln", "-tuln", "-tuan", "-ta", "-tano", "-tno state established", "-tanH", "-tanQ", "-4 -tan",
+    "-6 -tan", "-f inet6 -tan", "-uan", "-un", "-wan", "-xan", "-A tcp -n", "-A udp,tcp -an", "-tn state time-wait",
     "-tan state listening", "-tn state established state time-wait", "-tn state bucket", "-tn state synchronized",
     "-tn state all", "-tn exclude established", "-tan exclude listening", "-un state connected",
-    "-un state unconnected", "-tn dport = :9090", "-tan sport = :http-alt", "-tan '( dport = :8080 or sport = :8080 )'",
-    "-tan 'sport = :8080 || sport = :9090'", "-tn dport eq 8080", "-tn dport 8080", "-tn 'dport > :8100'",
-    "-tn sport le :8080", "-tn 'dport != :8080'", "-tn '! dport = :8080'", "-tn not dport = :8080 and src 127.0.0.1",
-    "-tn dport = :8080 src 127.0.0.1", "-tan 'sport = :8080 and not state listening'", "-tn dst 127.0.0.1", "-tan dst 127.0.0.0/8",
+    "-un state unconnected", "-tn dport = :9090", "-tan sport = :http-alt",
+    "-tan '( dport = :8080 or sport = :8080 )'", "-tan 'sport = :8080 || sport = :9090'", "-tn dport eq 8080",
+    "-tn dport 8080", "-tn 'dport > :8100'", "-tn sport le :8080", "-tn 'dport != :8080'", "-tn '! dport = :8080'",
+    "-tn not dport = :8080 and src 127.0.0.1", "-tn dport = :8080 src 127.0.0.1",
+    "-tan 'sport = :8080 and not state listening'", "-tn dst 127.0.0.1", "-tan dst 127.0.0.0/8",
     "-tan src 127.0.0.1:8080", "-tan src '*:9090'", "-tan dst :8080", "-tn dst 127/8", "-tn dst 10.0.0.0/8",
-    "-tn dst '[::1]'", "-tan src 127.0.0.1 and dst 127.0.0.1 and not sport = :8080",
-    "-tn dport foo", "-tn nonsense", "-tn dst 300.1.1.1", "-tn dst 1.2.3.0/33", "-tn dst ::1", "-tn dport = :8080-9000",
-    "-tn state foo", "-f foo",
+    "-tn dst '[::1]'", "-tan src 127.0.0.1 and dst 127.0.0.1 and not sport = :8080", "-tn dport foo", "-tn nonsense",
+    "-tn dst 300.1.1.1", "-tn dst 1.2.3.0/33", "-tn dst ::1", "-tn dport = :8080-9000", "-tn state foo", "-f foo",
 )  # fmt: skip
 BAD_GRAMMAR = ("-tn '( dport = :8080'", "-tn dst 127.0.0.1 and", "-tn 'dport = :80 )'", "-tn dport")
 

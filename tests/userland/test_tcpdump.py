@@ -99,7 +99,8 @@ FRAME = bytes.fromhex("0200000000020200000000010800") + build_ip(17, A, B, udp_m
 @pytest.mark.parametrize(
     "expression,is_through",
     [
-        ("", True), ("udp", True), ("tcp", False), ("udp port 53", True), ("src port 53", False), ("dst port 53", True),
+        ("", True), ("udp", True), ("tcp", False), ("udp port 53", True), ("src port 53", False),
+        ("dst port 53", True),
         ("host 10.0.0.1", True), ("src host 10.0.0.2", False), ("net 10.0.0.0/8 and not tcp", True),
         ("not udp or (ip and dst host 10.0.0.2)", True), ("arp or icmp", False), ("portrange 50-60", True),
         ("ether src 02:00:00:00:00:01", True), ("!(udp)", False),
@@ -136,7 +137,10 @@ def tagged(expression):
 
 def test_tags_are_shown_and_what_is_behind_them():
     lines = tagged("vlan 10")
-    head = "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype 802.1Q (0x8100), length 46: vlan 10, p 0, ethertype ARP (0x0806)"
+    head = (
+        "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype 802.1Q (0x8100), length 46: vlan 10, p 0, ethertype ARP "
+        "(0x0806)"
+    )
     assert lines[0] == f"{head}, Request who-has 10.10.0.2 tell 10.10.0.1, length 28"
     assert "vlan 10, p 0, ethertype IPv4 (0x0800), 10.10.0.1 > 10.10.0.2: ICMP echo request" in lines[2]
     assert len(lines) == 4

@@ -11,9 +11,12 @@ from support.program_host import World
 from cnmsim.userland import HOST_PROGRAMS
 
 LINES = (
-    "-n", "-nt", "-ntt", "-nttt", "-ntttt", "-nttttt", "-n -x", "-n -xx", "-n -X", "-n -XX", "-n -A", "-n -AA", "-n -X -s 40",
-    "-q -n", "-q -n -e", "-n -e", "-S -n", "-n -#", "-n --number -t", "-n --count", "-n --count tcp", "-n -c 3", "-n -v", "-n -vv",
-    "-n -v -e arp", "-n --nano", "-n -l -U -p -K arp", "-n -t 'tcp[tcpflags] & (tcp-syn|tcp-fin) != 0'", "-n -t icmp or arp",
+    "-n", "-nt", "-ntt", "-nttt", "-ntttt", "-nttttt", "-n -x", "-n -xx", "-n -X", "-n -XX", "-n -A", "-n -AA",
+    "-n -X -s 40",
+    "-q -n", "-q -n -e", "-n -e", "-S -n", "-n -#", "-n --number -t", "-n --count", "-n --count tcp", "-n -c 3",
+    "-n -v", "-n -vv",
+    "-n -v -e arp", "-n --nano", "-n -l -U -p -K arp", "-n -t 'tcp[tcpflags] & (tcp-syn|tcp-fin) != 0'",
+    "-n -t icmp or arp",
     "-n -t port 53",  "-n -c x", "-n -s x", "-n inbound", "-n -T foo",
 )  # fmt: skip
 ANY = ("-n", "-n -e", "-n -q -e", "-n -e -xx -c 2", "-n -t tcp", "-n -x icmp")
@@ -26,7 +29,8 @@ def recorded(line):
     world.start(world.two, "httpd -f -p 80 -h /www")
     dump = world.start(world.two, line, HOST_PROGRAMS)
     for command in (
-        "ping -c 2 10.0.0.2", "ping6 -c 1 fd00::2", "nslookup -type=a www.example.com", "wget -qO- http://10.0.0.2/", "nc 10.0.0.2 9",
+        "ping -c 2 10.0.0.2", "ping6 -c 1 fd00::2", "nslookup -type=a www.example.com", "wget -qO- http://10.0.0.2/",
+        "nc 10.0.0.2 9",
     ):  # fmt: skip
         world.run(command)
     dump.kill(2)

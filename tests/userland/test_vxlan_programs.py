@@ -37,8 +37,8 @@ def test_a_device_on_another_one_has_room_for_the_outer_headers(world):
     shown = world.host("ip -d link show vxlan1").out
     assert "mtu 1450" in shown
     assert shown.splitlines()[-1] == (
-        "    vxlan id 43 remote 10.0.0.2 local 10.0.0.1 dev eth0 srcport 0 0 dstport 4789 ttl 5 ageing 300 nolearning "
-        + QUEUES
+        "    vxlan id 43 remote 10.0.0.2 local 10.0.0.1 dev eth0 srcport 0 0 dstport 4789 ttl 5 ageing 300 "
+        "nolearning " + QUEUES
     )
     shown = world.host("bridge fdb show dev vxlan1").out
     assert shown == "00:00:00:00:00:00 dst 10.0.0.2 via eth0 self permanent\n"

@@ -108,7 +108,8 @@ def test_policies_are_added_listed_and_flushed(world):
         ("state add src 1.1.1.1 dst 2.2.2.2", 255, 'Error: argument "XFRM-PROTO" is required\n'),
         ("state add dst 2.2.2.2 proto esp spi zz", 255, 'Error: argument "zz" is wrong: SPI value is invalid\n'),
         (
-            "state add dst 2.2.2.2 proto esp spi 1 aead foo 0x00 64", 2, "Error: Requested AEAD algorithm not found.\n",
+            "state add dst 2.2.2.2 proto esp spi 1 aead foo 0x00 64", 2,
+            "Error: Requested AEAD algorithm not found.\n",
         ),
         (
             "foo", 255,

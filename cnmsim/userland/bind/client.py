@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.process import Process
 
-_PROBLEMS = {"Connection refused": "connection refused", "Network is unreachable": "network unreachable",
-             "No route to host": "host unreachable", "Operation not permitted": "permission denied",
-             "Cannot assign requested address": "address not available", "Address already in use": "address in use"}  # fmt: skip
+_PROBLEMS = {
+    "Connection refused": "connection refused", "Network is unreachable": "network unreachable",
+    "No route to host": "host unreachable", "Operation not permitted": "permission denied",
+    "Cannot assign requested address": "address not available", "Address already in use": "address in use",
+}  # fmt: skip
 
 
 class Client:
     """Sends one query to several servers in turn, with the tries and timeouts of bind's tools.
 
-    `source` is the local address and port (`None`: any). `uses_tcp` selects TCP. `was_sent` is set once a query has left. `problems` holds
-    the text of every failed attempt; `server` and `query_time_ms` describe the last answer.
+    `source` is the local address and port (`None`: any). `uses_tcp` selects TCP. `was_sent` is set once a query has
+    left. `problems` holds the text of every failed attempt; `server` and `query_time_ms` describe the last answer.
     """
 
     def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:

@@ -22,13 +22,14 @@ _LAST_PORT = 65535
 _PAYLOAD = 1232
 #: Switches that are accepted only with their default value: the output for the other value is not implemented.
 _FIXED_SWITCHES = {
-    "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True, "defname": True,
-    "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True, "rrcomments": True, "class": True,
+    "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True,
+    "defname": True, "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True,
+    "rrcomments": True, "class": True,
 }  # fmt: skip
 #: The switches that set a field of `_Request`.
 _SWITCHES = {
-    "short": "is_short", "search": "searches", "recurse": "recurses", "rec": "recurses", "edns": "edns", "cookie": "cookie",
-    "ignore": "accepts_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
+    "short": "is_short", "search": "searches", "recurse": "recurses", "rec": "recurses", "edns": "edns",
+    "cookie": "cookie", "ignore": "accepts_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
 }  # fmt: skip
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
@@ -166,7 +167,7 @@ def _read_plus(request: _Request, text: str) -> None:
 
 
 async def main(process: Process) -> int:
-    """Run `dig [@SERVER] [-b ADDRESS[#PORT]] [-p PORT] [-x ADDRESS] [NAME] [TYPE] [+short] [+tries=N] [+time=N] …`."""
+    """Run `dig [@SERVER] [-b ADDRESS[#PORT]] [-p PORT] [-x ADDRESS] [NAME] [TYPE] [+SWITCH] [+OPTION=N]`."""
     import dns.edns
     import dns.exception
     import dns.flags
@@ -234,7 +235,8 @@ async def main(process: Process) -> int:
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(process.clock.wall_s))
         where, transport = request.server or client.server, "TCP" if client.uses_tcp else "UDP"
         process.write(
-            f";; Query time: {client.query_time_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) ({transport})\n"
+            f";; Query time: {client.query_time_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) "
+            f"({transport})\n"
             f";; WHEN: {when}\n;; MSG SIZE  rcvd: {size}\n\n"
         )
     return 0
@@ -262,8 +264,14 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
         extra = sum(len(rrset) for rrset in answer.additional) + has_opt
         lines += [
             ";; Got answer:",
-            f";; ->>HEADER<<- opcode: {dns.opcode.to_text(answer.opcode())}, status: {dns.rcode.to_text(answer.rcode())}, id: {answer.id}",
-            f";; flags: {flags}; QUERY: {counts[0]}, ANSWER: {counts[1]}, AUTHORITY: {counts[2]}, ADDITIONAL: {extra}",
+            (
+                f";; ->>HEADER<<- opcode: {dns.opcode.to_text(answer.opcode())}, status: "
+                f"{dns.rcode.to_text(answer.rcode())}, id: {answer.id}"
+            ),
+            (
+                f";; flags: {flags}; QUERY: {counts[0]}, ANSWER: {counts[1]}, AUTHORITY: {counts[2]}, ADDITIONAL: "
+                f"{extra}"
+            ),
         ]
         if answer.flags & dns.flags.RD and not answer.flags & dns.flags.RA:
             lines.append(";; WARNING: recursion requested but not available")

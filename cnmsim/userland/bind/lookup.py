@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 #: The title that nslookup prints before the data of a record (bind bin/dig/nslookup.c, `rtypetext`).
 TITLES = {
-    "PTR": "name", "CNAME": "canonical name", "NS": "nameserver", "MX": "mail exchanger", "TXT": "text", "SRV": "service",
+    "PTR": "name", "CNAME": "canonical name", "NS": "nameserver", "MX": "mail exchanger", "TXT": "text",
+    "SRV": "service",
 }  # fmt: skip
 
 

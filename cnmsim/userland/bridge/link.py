@@ -10,9 +10,10 @@ from cnmsim.userland.ip.device import flags_of, link_name
 
 #: The switches of a port and their defaults. Only hairpin, learning and flood can be changed.
 _SWITCHES = {
-    "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off", "mcast_flood": "on",
-    "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off", "neigh_vlan_suppress": "off", "vlan_tunnel": "off",
-    "isolated": "off", "locked": "off", "mab": "off", "learning_sync": "off",
+    "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off",
+    "mcast_flood": "on", "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off",
+    "neigh_vlan_suppress": "off", "vlan_tunnel": "off", "isolated": "off", "locked": "off", "mab": "off",
+    "learning_sync": "off",
 }  # fmt: skip
 _SETTINGS = {"cost": "2", "priority": "32", "state": "3", "mcast_router": "1"}
 _SET_USAGE = "Usage: bridge link set dev DEV [ cost COST ] [ priority PRIO ] [ state STATE ]"
@@ -53,7 +54,8 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
         if has_details:
             process.write(
                 f"    {switches(device.master.ports[device])}mcast_flood on bcast_flood on mcast_router 1 "
-                "mcast_to_unicast off neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked off "
+                "mcast_to_unicast off neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked "
+                "off "
                 "mab off mcast_n_groups 0 mcast_max_groups 0 \n"
             )
     return 0

@@ -174,7 +174,10 @@ def _entry(process: Process, absolute: str, name: str, options: Options) -> str:
     size = 4096 if is_folder else len(process.files.read(absolute))
     bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
     links = 2 if is_folder else 1
-    return f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {_size_text(size, options):>9} Jan  1 00:00 {name}\n"
+    return (
+        f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {_size_text(size, options):>9} Jan  1 "
+        f"00:00 {name}\n"
+    )
 
 
 def _size_text(size: int, options: Options) -> str:

@@ -126,7 +126,8 @@ async def _scan(
         if "v" in options:
             is_own_timeout = isinstance(error, TimeoutError) and bool(wait_s)
             process.error(
-                f"nc: {host} ({format_ip(address)}:{port}): {'Connection timed out' if is_own_timeout else strerror(error)}\n"
+                f"nc: {host} ({format_ip(address)}:{port}): "
+                f"{'Connection timed out' if is_own_timeout else strerror(error)}\n"
             )
         return 1
     if "v" in options:

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-_SYNOPSIS = "[-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER]\n\nQuery DNS about HOST\n\nQUERY_TYPE: soa,ns,a,aaaa,cname,mx,txt,ptr,srv,any"
+_SYNOPSIS = (
+    "[-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER]\n\nQuery DNS about HOST\n\nQUERY_TYPE: "
+    "soa,ns,a,aaaa,cname,mx,txt,ptr,srv,any"
+)
 _TYPES = ("soa", "ns", "a", "aaaa", "cname", "mx", "txt", "ptr", "srv", "any")
 _TIMEOUT_S, _TRIES = 5, 2
 _SERVFAIL_RETRIES = 2

@@ -161,7 +161,8 @@ async def killall(process: Process) -> int:
 async def timeout(process: Process) -> int:
     """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The exit status is 143 if the time ran out, as in busybox. `-k` kills a program that does not end after the signal.
+    The exit status is 143 if the time ran out, as in busybox. `-k` kills a program that does not end after the
+    signal.
     """
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)

@@ -30,11 +30,13 @@ async def id_(process: Process) -> int:
     if letter_given is None:
         listed = ",".join(_with_name(gid, names_by_gid) for gid in credentials.groups)
         process.write(
-            f"uid={_with_name(credentials.uid, names_by_uid)} gid={_with_name(credentials.gid, names_by_gid)} groups={listed}\n"
+            f"uid={_with_name(credentials.uid, names_by_uid)} gid={_with_name(credentials.gid, names_by_gid)} "
+            f"groups={listed}\n"
         )
         return 0
     numbers, names = {
-        "u": ((credentials.uid,), names_by_uid), "g": ((credentials.gid,), names_by_gid), "G": (credentials.groups, names_by_gid),
+        "u": ((credentials.uid,), names_by_uid), "g": ((credentials.gid,), names_by_gid),
+        "G": (credentials.groups, names_by_gid),
     }[letter_given]  # fmt: skip
     shown = (names.get(number, str(number)) if "n" in options else str(number) for number in numbers)
     process.write(f"{' '.join(shown)}\n")

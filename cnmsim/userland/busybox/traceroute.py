@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.icmp import IcmpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-_SYNOPSIS = "[-46FIn] [-f 1ST_TTL] [-m MAXTTL] [-q PROBES] [-p PORT]\n\t[-t TOS] [-w WAIT_SEC] [-s SRC_IP] [-i IFACE] [-z PAUSE_MSEC] HOST [BYTES]"
+_SYNOPSIS = (
+    "[-46FIn] [-f 1ST_TTL] [-m MAXTTL] [-q PROBES] [-p PORT]\n\t[-t TOS] [-w WAIT_SEC] [-s SRC_IP] [-i IFACE] [-z "
+    "PAUSE_MSEC] HOST [BYTES]"
+)
 _MARKS4 = {0: "!N", 1: "!H", 2: "!P", 4: "!F", 5: "!S", 9: "!U", 10: "!W", 13: "!X"}
 _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 

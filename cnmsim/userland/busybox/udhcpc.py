@@ -236,7 +236,8 @@ class _Client:
         if answer is None or answer.type is not MessageType.ACK:
             return False
         self.log(
-            f"lease of {format_ip(answer.yours)} obtained from {format_ip(server)}, lease time {answer.lease_s or _LEASE_S}"
+            f"lease of {format_ip(answer.yours)} obtained from {format_ip(server)}, lease time "
+            f"{answer.lease_s or _LEASE_S}"
         )
         self.lease = answer
         return True

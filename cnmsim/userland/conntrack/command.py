@@ -192,4 +192,7 @@ def _event_text(process: Process, request: Request, table: Conntrack, event: Eve
         at_s, at_ns = divmod(process.clock.now_ns, NS_PER_S)
         stamp = f"[{process.clock.epoch_s + at_s}.{at_ns // 1000:06d}]\t"
     extended, has_id = "extended" in request.outputs, "id" in request.outputs
-    return f"{stamp}{_MARKS[event]}{entry_line(connection, seconds, is_extended=extended, has_id=has_id, is_event=True)}\n"
+    return (
+        f"{stamp}"
+        f"{_MARKS[event]}{entry_line(connection, seconds, is_extended=extended, has_id=has_id, is_event=True)}\n"
+    )

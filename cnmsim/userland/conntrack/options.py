@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _LONG = {
     "dump": "L", "create": "I", "add": "A", "update": "U", "delete": "D", "get": "G", "flush": "F", "event": "E",
-    "count": "C", "counter": "C", "stats": "S", "load-file": "R", "version": "V", "help": "h", "proto": "p", "protonum": "p",
-    "orig-src": "s", "src": "s", "orig-dst": "d", "dst": "d", "reply-src": "r", "reply-dst": "q", "timeout": "t",
-    "status": "u", "event-mask": "e", "zero": "z", "mark": "m", "secmark": "c", "id": "i", "family": "f", "src-nat": "n",
-    "dst-nat": "g", "any-nat": "j", "output": "o", "buffer-size": "b", "zone": "w", "orig-zone": "(", "reply-zone": ")",
-    "label": "l", "mask-src": "{", "mask-dst": "}",
+    "count": "C", "counter": "C", "stats": "S", "load-file": "R", "version": "V", "help": "h", "proto": "p",
+    "protonum": "p", "orig-src": "s", "src": "s", "orig-dst": "d", "dst": "d", "reply-src": "r", "reply-dst": "q",
+    "timeout": "t", "status": "u", "event-mask": "e", "zero": "z", "mark": "m", "secmark": "c", "id": "i",
+    "family": "f", "src-nat": "n", "dst-nat": "g", "any-nat": "j", "output": "o", "buffer-size": "b", "zone": "w",
+    "orig-zone": "(", "reply-zone": ")", "label": "l", "mask-src": "{", "mask-dst": "}",
 }  # fmt: skip
 _COMMANDS = "LIAUDGFECSRVh"
 _BARE = "zUDGFECSIALhV"

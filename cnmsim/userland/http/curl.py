@@ -35,12 +35,12 @@ _LONG = {
     "data=": "d", "data-raw=": "d", "data-binary=": "d", "data-urlencode=": "d", "json=": "json", "insecure": "k",
     "resolve=": "resolve", "ipv4": "4", "ipv6": "6", "location": "L", "fail": "f", "user=": "u", "user-agent=": "A",
     "referer=": "e", "remote-name": "O", "noproxy=": "noproxy", "proxy=": "x", "interface=": "interface",
-    "retry=": "retry", "retry-delay=": "retry-delay", "retry-connrefused": "retry-connrefused", "compressed": "compressed",
-    "no-progress-meter": "no-progress-meter", "http1.1": "http1.1", "http1.0": "0", "no-buffer": "N", "version": "V",
-    "url=": "url", "get": "G", "cookie=": "b", "local-port=": "local-port", "unix-socket=": "unix-socket",
-    "fail-with-body": "fail-with-body", "path-as-is": "path-as-is", "tcp-nodelay": "tcp-nodelay", "dump-header=": "D",
-    "connect-to=": "connect-to", "keepalive-time=": "keepalive-time", "keepalive-cnt=": "keepalive-cnt",
-    "no-keepalive": "no-keepalive",
+    "retry=": "retry", "retry-delay=": "retry-delay", "retry-connrefused": "retry-connrefused",
+    "compressed": "compressed", "no-progress-meter": "no-progress-meter", "http1.1": "http1.1", "http1.0": "0",
+    "no-buffer": "N", "version": "V", "url=": "url", "get": "G", "cookie=": "b", "local-port=": "local-port",
+    "unix-socket=": "unix-socket", "fail-with-body": "fail-with-body", "path-as-is": "path-as-is",
+    "tcp-nodelay": "tcp-nodelay", "dump-header=": "D", "connect-to=": "connect-to",
+    "keepalive-time=": "keepalive-time", "keepalive-cnt=": "keepalive-cnt", "no-keepalive": "no-keepalive",
 }  # fmt: skip
 _METER = (
     "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n"
@@ -124,7 +124,8 @@ class _Transfer:
             out_of = f" out of {expected}" if expected else ""
             raise _CurlError(
                 28,
-                f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes received",
+                f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes "
+                f"received",
             ) from None
         except OSError as error:
             raise _CurlError(56, f"Recv failure: {strerror(error)}") from None
@@ -193,7 +194,8 @@ class _Transfer:
             return socket
         raise _CurlError(
             7,
-            f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not connect to server",
+            f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not "
+            f"connect to server",
         )
 
     def _keep_alive(self, socket: TcpSocket) -> None:
@@ -300,11 +302,11 @@ class _Transfer:
             "http_code": status, "response_code": status, "size_download": str(self.size), "time_total": span(now_ns),
             "time_connect": span(self.connected_ns), "time_namelookup": span(self.resolved_ns),
             "time_starttransfer": span(self.first_byte_ns), "url_effective": self.text, "url": self.text,
-            "content_type": (self.answer.header("Content-Type") or "") if self.answer else "",
-            "exitcode": str(code), "errormsg": message, "num_redirects": str(self.redirections),
+            "content_type": (self.answer.header("Content-Type") or "") if self.answer else "", "exitcode": str(code),
+            "errormsg": message, "num_redirects": str(self.redirections),
             "num_connects": str(int(bool(self.connected_ns))), "scheme": self.url.scheme, "http_version": "1.1",
-            "method": self.options.get("X") or "GET", "remote_ip": "", "remote_port": "0", "local_ip": "", "local_port": "0",
-            **self.values,
+            "method": self.options.get("X") or "GET", "remote_ip": "", "remote_port": "0", "local_ip": "",
+            "local_port": "0", **self.values,
         }  # fmt: skip
         text = re.sub(r"%\{(\w+)\}", lambda match: values.get(match[1], ""), template)
         return unescape(text.replace("%%", "%"))
@@ -407,4 +409,7 @@ def _store(process: Process, target: str | None, body: bytes) -> tuple[int, str]
 
 def _meter_line(size: int) -> str:
     share = "100" if size else "  0"
-    return f"\r{share} {size:>5}  {share} {size:>5}    0     0 {size * 1000 if size else 0:>6}      0 --:--:-- --:--:-- --:--:-- {size * 1000 if size else 0:>5}\n"
+    return (
+        f"\r{share} {size:>5}  {share} {size:>5}    0     0 {size * 1000 if size else 0:>6}      0 --:--:-- --:--:-- "
+        f"--:--:-- {size * 1000 if size else 0:>5}\n"
+    )

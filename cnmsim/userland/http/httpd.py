@@ -1,7 +1,7 @@
 """busybox httpd: serves the files of a folder, and the scripts below its /cgi-bin.
 
-`/cgi-bin/whoami` exists without a file: it prints the server's host name and the client's address, as the script of that name in the
-images of the test labs does.
+`/cgi-bin/whoami` exists without a file: it prints the server's host name and the client's address, as the script of
+that name in the images of the test labs does.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ class _Server:
         environment = {
             **self.process.env, "REMOTE_ADDR": client, "REMOTE_PORT": str(port), "REQUEST_METHOD": method,
             "QUERY_STRING": query, "SCRIPT_NAME": path, "PATH_INFO": "", "GATEWAY_INTERFACE": "CGI/1.1",
-            "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "busybox httpd/1.37.0", "HTTP_HOST": request.header("Host") or "",
-            "CONTENT_LENGTH": str(len(request.body)), "PWD": posixpath.dirname(path_served),
+            "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "busybox httpd/1.37.0",
+            "HTTP_HOST": request.header("Host") or "", "CONTENT_LENGTH": str(len(request.body)),
+            "PWD": posixpath.dirname(path_served),
         }  # fmt: skip
 
         async def script(process: Process) -> int:

@@ -107,7 +107,7 @@ class Message:
 
 
 class Stream:
-    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time in nanoseconds) or after `idle_timeout_s`."""
+    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time) or after `idle_timeout_s`."""
 
     def __init__(self, socket: TcpSocket, clock: Clock) -> None:
         self.socket = socket

@@ -185,8 +185,10 @@ def _size(count: int) -> str:
 
 async def main(process: Process) -> int:
     """Run `wget [-qS] [--spider] [-O FILE] [-T SECS] [--header TEXT] [--post-data TEXT] URL…`."""
-    long = ("spider", "header=", "post-data=", "post-file=", "no-check-certificate", "quiet", "timeout=", "tries=",
-            "output-document=", "user-agent=", "server-response", "no-verbose", "proxy=", "continue", "directory-prefix=")  # fmt: skip
+    long = (
+        "spider", "header=", "post-data=", "post-file=", "no-check-certificate", "quiet", "timeout=", "tries=",
+        "output-document=", "user-agent=", "server-response", "no-verbose", "proxy=", "continue", "directory-prefix=",
+    )  # fmt: skip
     table = {name: name.rstrip("=") for name in long} | {
         "quiet": "q", "timeout=": "T", "output-document=": "O", "user-agent=": "U", "server-response": "S",
         "tries=": "t", "no-verbose": "nv", "continue": "c", "directory-prefix=": "P",

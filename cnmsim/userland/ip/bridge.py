@@ -20,9 +20,12 @@ _TIMERS = 100  # bridge attributes count time in hundredths of a second
 _PRIORITY = 0x8000
 _KINDS_WITH_SPEED = ("veth", "nic")  # the kinds of devices that report a speed, 10 Gb/s
 _MULTICAST = (
-    "mcast_snooping 1 no_linklocal_learn 0 mcast_vlan_snooping 0 mst_enabled 0 mcast_router 1 mcast_query_use_ifaddr 0 "
-    "mcast_querier 0 mcast_hash_elasticity 16 mcast_hash_max 4096 mcast_last_member_count 2 mcast_startup_query_count 2 "
-    "mcast_last_member_interval 100 mcast_membership_interval 26000 mcast_querier_interval 25500 mcast_query_interval 12500 "
+    "mcast_snooping 1 no_linklocal_learn 0 mcast_vlan_snooping 0 mst_enabled 0 mcast_router 1 mcast_query_use_ifaddr "
+    "0 "
+    "mcast_querier 0 mcast_hash_elasticity 16 mcast_hash_max 4096 mcast_last_member_count 2 "
+    "mcast_startup_query_count 2 "
+    "mcast_last_member_interval 100 mcast_membership_interval 26000 mcast_querier_interval 25500 "
+    "mcast_query_interval 12500 "
     "mcast_query_response_interval 1000 mcast_startup_query_interval 3125 mcast_stats_enabled 0 mcast_igmp_version 2 "
     "mcast_mld_version 1"
 )
@@ -44,7 +47,8 @@ def bridge_text(bridge: Bridge) -> str:
         "bridge forward_delay 1500 hello_time 200 max_age 2000 "
         f"ageing_time {bridge.ageing_ns * _TIMERS // NS_PER_S} stp_state 0 priority {_PRIORITY} vlan_filtering 0 "
         f"bridge_id {identity} designated_root {identity} root_port 0 root_path_cost 0 topology_change 0 "
-        f"topology_change_detected 0 {timers}gc_timer {until_collection:>7.2f} fdb_n_learned {learned} fdb_max_learned 0 "
+        f"topology_change_detected 0 {timers}gc_timer {until_collection:>7.2f} fdb_n_learned {learned} "
+        f"fdb_max_learned 0 "
         "group_fwd_mask 0 group_address 01:80:c2:00:00:00 "
         f"{_MULTICAST} nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0 "
     )
@@ -61,7 +65,8 @@ def slave_text(device: Device) -> str:
         f"designated_cost 0 designated_bridge {identity} designated_root {identity} hold_timer    0.00 "
         "message_age_timer    0.00 forward_delay_timer    0.00 topology_change_ack 0 config_pending 0 proxy_arp off "
         "proxy_arp_wifi off mcast_router 1 mcast_fast_leave off mcast_flood on bcast_flood on mcast_to_unicast off "
-        "neigh_suppress off neigh_vlan_suppress off group_fwd_mask 0 group_fwd_mask_str 0x0 vlan_tunnel off isolated off "
+        "neigh_suppress off neigh_vlan_suppress off group_fwd_mask 0 group_fwd_mask_str 0x0 vlan_tunnel off isolated "
+        "off "
         "locked off mab off "
     )
 

@@ -33,7 +33,8 @@ _SYNOPSIS = (
     "ip rule [list] | add|del SELECTOR ACTION"
 )
 _IOCTLS = {
-    "mtu": "SIOCSIFMTU", "address": "SIOCSIFHWADDR", "name": "SIOCSIFNAME", "up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS",
+    "mtu": "SIOCSIFMTU", "address": "SIOCSIFHWADDR", "name": "SIOCSIFNAME", "up": "SIOCSIFFLAGS",
+    "down": "SIOCSIFFLAGS",
 }  # fmt: skip
 _OBJECTS = ("address", "route", "link", "neighbour", "rule", "tunnel")
 

@@ -200,7 +200,8 @@ class _Ip(IpProgram):
         commands: dict[str, dict[str, Callable[[Words], None]]] = {
             "address": {
                 "add": changes.address_add, "change": changes.address_add, "replace": self._address_replace,
-                "delete": changes.address_delete, "show": self.addresses, "list": self.addresses, "lst": self.addresses,
+                "delete": changes.address_delete, "show": self.addresses, "list": self.addresses,
+                "lst": self.addresses,
                 "flush": lambda rest: changes.address_flush(parse_selection(rest, self.family, "address")),
             },
             "link": {
@@ -210,8 +211,10 @@ class _Ip(IpProgram):
             "route": {
                 "add": changes.route_add, "append": changes.route_append, "replace": changes.route_replace,
                 "change": lambda rest: changes.route_replace(rest, must_exist=True),
-                "delete": changes.route_delete, "get": self.routes.get, "show": self.routes.show, "list": self.routes.show,
-                "lst": self.routes.show, "flush": lambda rest: changes.route_flush(parse_selection(rest, self.family, "route")),
+                "delete": changes.route_delete, "get": self.routes.get, "show": self.routes.show,
+                "list": self.routes.show,
+                "lst": self.routes.show,
+                "flush": lambda rest: changes.route_flush(parse_selection(rest, self.family, "route")),
             },
             "neighbour": {
                 "show": self._neighbours, "list": self._neighbours, "add": changes.neighbour_set,

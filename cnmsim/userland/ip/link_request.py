@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class LinkRequest:
     """The part of `ip link add` before `type KIND`, and the words that follow it.
 
-    `mac` is the hardware address to use; `has_mac` is set if the command gave it. `lower` is the device of `link DEV`.
+    `mac` is the hardware address to use; `has_mac` is set if the command gave it. `lower` is the device of `link
+    DEV`.
     """
 
     process: Process

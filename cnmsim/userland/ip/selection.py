@@ -55,13 +55,15 @@ class Selection:
 _KEYWORDS = {
     "link": ("dev", "type", "master", "group", "vrf"),
     "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
-    "route": ("dev", "oif", "iif", "to", "root", "match", "exact", "scope", "table", "proto", "protocol", "via", "type", "src",
+    "route": ("dev", "oif", "iif", "to", "root", "match", "exact", "scope", "table", "proto", "protocol", "via",
+              "type", "src",
               "metric", "preference", "vrf"),
     "neighbour": ("dev", "to", "nud", "state", "master"),
 }  # fmt: skip
 _FLAGS = {
     "link": ("up", "down", "nomaster"),
-    "address": ("up", "down", "nomaster", "permanent", "dynamic", "secondary", "temporary", "primary", "tentative", "-tentative",
+    "address": ("up", "down", "nomaster", "permanent", "dynamic", "secondary", "temporary", "primary",
+                "tentative", "-tentative",
                 "deprecated", "-deprecated", "dadfailed", "-dadfailed", "nodad", "noprefixroute"),
     "route": ("cache",),
     "neighbour": ("proxy", "unused"),
@@ -81,8 +83,8 @@ _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay
 def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
     """Parse the words behind `show`, `list` or `flush`.
 
-    `kind` is the object whose keywords iproute2 accepts: `link`, `address`, `route` or `neighbour`. With "" every keyword is accepted, as in
-    busybox. Raises `IpCommandError`.
+    `kind` is the object whose keywords iproute2 accepts: `link`, `address`, `route` or `neighbour`. With "" every
+    keyword is accepted, as in busybox. Raises `IpCommandError`.
     """
     chosen = Selection()
     while words:

@@ -39,8 +39,8 @@ _LONG = {
     "tcp-service=": "t", "udp-service=": "u", "fwmark-service=": "f", "ipv6": "6", "scheduler=": "s",
     "real-server=": "r", "gatewaying": "g", "ipip": "i", "masquerading": "m", "weight=": "w", "connection": "c",
     "numeric": "n", "stats": "stats", "timeout": "timeout", "thresholds": "thresholds",
-    "persistent-conn": "persistent-conn", "sort": "sort", "nosort": "nosort", "exact": "exact", "tun-type=": "tun-type",
-    "version": "v",
+    "persistent-conn": "persistent-conn", "sort": "sort", "nosort": "nosort", "exact": "exact",
+    "tun-type=": "tun-type", "version": "v",
 }  # fmt: skip
 _COMMANDS = {
     "A": "add-service", "E": "edit-service", "D": "delete-service", "C": "flush", "R": "restore", "S": "save",

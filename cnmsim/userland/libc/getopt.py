@@ -78,9 +78,9 @@ def getopt(
 ) -> Options:
     """Parse a command line.
 
-    `short` is getopt(3)'s string: a letter, followed by `:` if it takes an argument. `long` maps long names, which end in `=` if they take an
-    argument, to the name under which they are stored. `single_dash_long` accepts `-type=mx`. Raises `UsageError` with
-    getopt's text.
+    `short` is getopt(3)'s string: a letter, followed by `:` if it takes an argument. `long` maps long names, which
+    end in `=` if they take an argument, to the name under which they are stored. `single_dash_long` accepts
+    `-type=mx`. Raises `UsageError` with getopt's text.
     """
     table = dict(long) if isinstance(long, Mapping) else {name: name.rstrip("=") for name in long}
     options = Options()

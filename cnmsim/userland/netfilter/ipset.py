@@ -151,6 +151,7 @@ def _save_text(ip_set: IpSet) -> str:
 def _list_text(ip_set: IpSet) -> str:
     members = _members(ip_set)
     return (
-        f"Name: {ip_set.name}\nType: {ip_set.kind}\nRevision: 6\nHeader: {_header(ip_set)}\nSize in memory: {200 + 72 * len(members)}\n"
+        f"Name: {ip_set.name}\nType: {ip_set.kind}\nRevision: 6\nHeader: {_header(ip_set)}\nSize in memory: "
+        f"{200 + 72 * len(members)}\n"
         f"References: 0\nNumber of entries: {len(members)}\nMembers:\n" + "".join(f"{text}\n" for text in members)
     )

@@ -13,7 +13,9 @@ from cnmsim.userland.libc.getopt import UsageError, getopt
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-_LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "terse": "t", "json": "j"}  # fmt: skip
+_LONG = {
+    "handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "terse": "t", "json": "j",
+}  # fmt: skip
 
 
 async def main(process: Process) -> int:

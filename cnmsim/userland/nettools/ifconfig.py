@@ -114,6 +114,9 @@ def _text(device: Device) -> str:
         f"          RX packets:{device.rx_packets} errors:0 dropped:{device.rx_dropped} overruns:0 frame:0",
         f"          TX packets:{device.tx_packets} errors:0 dropped:{device.tx_dropped} overruns:0 carrier:0",
         f"          collisions:0 txqueuelen:{device.txqueuelen} ",
-        f"          RX bytes:{device.rx_bytes} ({_size_text(device.rx_bytes)})  TX bytes:{device.tx_bytes} ({_size_text(device.tx_bytes)})",
+        (
+            f"          RX bytes:{device.rx_bytes} ({_size_text(device.rx_bytes)})  TX bytes:{device.tx_bytes} "
+            f"({_size_text(device.tx_bytes)})"
+        ),
     ]
     return "\n".join(lines) + "\n\n"

@@ -129,7 +129,10 @@ def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool, u
     state = _STATES.get(info.state, info.state).ljust(width)
     # Sockets have no inodes here; /proc/net/tcp shows 0, too.
     extended = f" {user:<10} {0:<10}" if user else ""
-    return f"{name:<5} {info.recv_queue:>6} {send:>6} {local:<23} {remote:<23} {state}{extended}{' ' if is_nettools and has_owner else ''}{owner}\n"
+    return (
+        f"{name:<5} {info.recv_queue:>6} {send:>6} {local:<23} {remote:<23} "
+        f"{state}{extended}{' ' if is_nettools and has_owner else ''}{owner}\n"
+    )
 
 
 def _user(process: Process, info: SocketInfo, options: Options) -> str:

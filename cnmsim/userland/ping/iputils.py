@@ -35,7 +35,8 @@ _ERRORS6 = {
     (1, 0): "Destination unreachable: No route", (1, 1): "Destination unreachable: Administratively prohibited",
     (1, 2): "Destination unreachable: Beyond scope of source address",
     (1, 3): "Destination unreachable: Address unreachable", (1, 4): "Destination unreachable: Port unreachable",
-    (2, 0): "Packet too big: mtu={mtu}", (3, 0): "Time exceeded: Hop limit", (3, 1): "Time exceeded: Defragmentation failure",
+    (2, 0): "Packet too big: mtu={mtu}", (3, 0): "Time exceeded: Hop limit",
+    (3, 1): "Time exceeded: Defragmentation failure",
 }  # fmt: skip
 
 
@@ -127,7 +128,8 @@ class _Session(EchoSession):
         where = await self.display_name(packet.src)
         took = f" time={round_trip(reply.time_ns)} ms" if self.size >= _TIMESTAMP else ""
         self.process.write(
-            f"{self.stamp()}{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} ttl={packet.ttl}{took}"
+            f"{self.stamp()}{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} "
+            f"ttl={packet.ttl}{took}"
             f"{' (DUP!)' if reply.is_repeated else ''}\n"
         )
 

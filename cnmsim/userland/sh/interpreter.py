@@ -34,7 +34,8 @@ from cnmsim.userland.sh.syntax import (
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
-#: A command that the shell runs itself: it receives the shell, the words and the streams, and returns the exit status.
+#: A command that the shell runs itself: it receives the shell, the words and the streams, and returns the exit
+#: status.
 Builtin = Callable[["Shell", list[str], Streams], Awaitable[int]]
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")

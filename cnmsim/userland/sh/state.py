@@ -62,7 +62,8 @@ class ShellState(ABC):
                 return self.name
             return self.arguments[number - 1] if number <= len(self.arguments) else None
         special = {
-            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid), "!": self.last_background,
+            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid),
+            "!": self.last_background,
             "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
         }  # fmt: skip
         return special[name] if name in special else self.variables.get(name)

@@ -36,8 +36,8 @@ def address_text(address: Address | None, port: int, family: int, *, is_dual: bo
 
 _LONG = {
     "tcp": "t", "udp": "u", "all": "a", "numeric": "n", "listening": "l", "processes": "p", "no-header": "H",
-    "ipv4": "4", "ipv6": "6", "summary": "s", "options": "o", "no-queues": "Q", "raw": "w", "unix": "x", "packet": "0",
-    "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A",
+    "ipv4": "4", "ipv6": "6", "summary": "s", "options": "o", "no-queues": "Q", "raw": "w", "unix": "x",
+    "packet": "0", "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A",
     "oneline": "O",
 }  # fmt: skip
 #: Kinds of sockets that are not modelled: their lists are empty.

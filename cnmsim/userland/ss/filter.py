@@ -39,8 +39,8 @@ _GROUPS = {
 _TOKEN = re.compile(r"\s*(\(|\)|\|\|?|&&?|!=|!|>=|<=|==?|>|<|[^\s()|&!=<>]+)")
 _RELATIONS: dict[str, Callable[[int, int], bool]] = {
     "=": operator.eq, "==": operator.eq, "eq": operator.eq, "!=": operator.ne, "ne": operator.ne, "neq": operator.ne,
-    ">=": operator.ge, "ge": operator.ge, "geq": operator.ge, "<=": operator.le, "le": operator.le, "leq": operator.le,
-    ">": operator.gt, "gt": operator.gt, "<": operator.lt, "lt": operator.lt,
+    ">=": operator.ge, "ge": operator.ge, "geq": operator.ge, "<=": operator.le, "le": operator.le,
+    "leq": operator.le, ">": operator.gt, "gt": operator.gt, "<": operator.lt, "lt": operator.lt,
 }  # fmt: skip
 
 

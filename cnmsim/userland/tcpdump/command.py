@@ -47,7 +47,8 @@ _LONG = {
     "interface=": "i", "immediate-mode": "im", "direction=": "Q", "number": "#", "count": "count", "print": "print",
     "version": "version", "help": "h", "list-interfaces": "D", "no-promiscuous-mode": "p", "snapshot-length=": "s",
     "dont-verify-checksums": "K", "absolute-tcp-sequence-numbers": "S", "packet-buffered": "U", "buffer-size=": "B",
-    "linktype=": "y", "list-data-link-types": "L", "micro": "micro", "nano": "nano", "time-stamp-precision=": "precision",
+    "linktype=": "y", "list-data-link-types": "L", "micro": "micro", "nano": "nano",
+    "time-stamp-precision=": "precision",
 }  # fmt: skip
 
 
@@ -196,7 +197,7 @@ class _Capture:
 
 
 async def main(process: Process) -> int:
-    """Run `tcpdump [-AeLnqStvxX#] [-c COUNT] [-i DEVICE] [-Q DIRECTION] [-r FILE] [-s LENGTH] [-w FILE] [EXPRESSION]`."""
+    """Run `tcpdump [-AeLnqStvxX#] [-c COUNT] [-i DEVICE] [-Q in|out] [-r FILE] [-s LENGTH] [-w FILE] [FILTER]`."""
     try:
         options = getopt(process.argv[1:], _SHORT, _LONG)
         _print_information(process, options)

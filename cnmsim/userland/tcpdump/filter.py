@@ -1,6 +1,7 @@
 """The parser of tcpdump's filter expressions (pcap-filter(7)).
 
-`and` and `or` have the same precedence and associate to the left. Keywords for link layers other than Ethernet are not supported.
+`and` and `or` have the same precedence and associate to the left. Keywords for link layers other than Ethernet are
+not supported.
 """
 
 # ruff: noqa: S105 - tokens of a language, not secrets
@@ -281,8 +282,8 @@ def _everything(_: CapturedFrame) -> bool:
 def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Predicate:
     """Return the predicate of a filter expression. An empty expression accepts every frame.
 
-    `host_bits` is the host mask of the captured link's IPv4 network, for `ip broadcast`. `is_live` is set for a capture, in which the
-    directions of frames are known, and unset for a file. Raises `FilterError`.
+    `host_bits` is the host mask of the captured link's IPv4 network, for `ip broadcast`. `is_live` is set for a
+    capture, in which the directions of frames are known, and unset for a file. Raises `FilterError`.
     """
     tokens = _tokens(expression)
     if not tokens:

@@ -30,8 +30,8 @@ UDP_KINDS = ("domain", "vxlan")
 class Printer:
     """Formats frames. It stores the initial sequence numbers of TCP connections to print relative ones.
 
-    `udp_kind` is how UDP payloads are interpreted (`-T`), "" to decide by port. `is_quick` omits details (`-q`). `is_absolute` prints absolute
-    sequence numbers (`-S`). `link` is the link type of the capture.
+    `udp_kind` is how UDP payloads are interpreted (`-T`), "" to decide by port. `is_quick` omits details (`-q`).
+    `is_absolute` prints absolute sequence numbers (`-S`). `link` is the link type of the capture.
     """
 
     is_numeric: bool = False
@@ -56,7 +56,10 @@ class Printer:
             tail = "" if self.is_quick else f"{kind}length {len(frame) + 6}: "
             head = f"ifindex {index} {format_mac(frame[6:12])} {tail}"
         if frame[12:14] == b"\x81\0":
-            head += f"vlan {int.from_bytes(frame[14:16]) & 0xFFF}, p {frame[14] >> 5}, ethertype {_ETHERTYPES.get(captured.ethertype, '?')}, "
+            head += (
+                f"vlan {int.from_bytes(frame[14:16]) & 0xFFF}, p {frame[14] >> 5}, ethertype "
+                f"{_ETHERTYPES.get(captured.ethertype, '?')}, "
+            )
         for prefix in ("IP6 ", "IP ", "ARP, "):
             if body.startswith(prefix) and not body.startswith("IP ("):
                 return head + body.removeprefix(prefix)
@@ -66,7 +69,10 @@ class Printer:
         if captured.ethertype == 0x0806:
             return self._arp(captured.payload)
         if captured.packet is None:
-            return f"ethertype {_ETHERTYPES.get(captured.ethertype, f'Unknown (0x{captured.ethertype:04x})')}, length {len(captured.payload)}"
+            return (
+                f"ethertype {_ETHERTYPES.get(captured.ethertype, f'Unknown (0x{captured.ethertype:04x})')}, length "
+                f"{len(captured.payload)}"
+            )
         return self.packet(captured.packet)
 
     def _arp(self, message: bytes) -> str:
@@ -86,10 +92,14 @@ class Printer:
             return f"{'IP6' if packet.family == 6 else 'IP'} {text}"
         name = _PROTOCOL_NAMES.get(packet.protocol, "unknown")
         if packet.family == 6:
-            return f"IP6 (hlim {packet.ttl}, next-header {name} ({packet.protocol}) payload length: {len(packet.data) - 40}) {text}"
+            return (
+                f"IP6 (hlim {packet.ttl}, next-header {name} ({packet.protocol}) payload length: "
+                f"{len(packet.data) - 40}) {text}"
+            )
         flags = "+" if packet.more_fragments else "DF" if packet.dont_fragment else "none"
         return (
-            f"IP (tos 0x{packet.data[1]:x}, ttl {packet.ttl}, id {packet.identification}, offset {packet.fragment_offset}, "
+            f"IP (tos 0x{packet.data[1]:x}, ttl {packet.ttl}, id {packet.identification}, offset "
+            f"{packet.fragment_offset}, "
             f"flags [{flags}], proto {name} ({packet.protocol}), length {len(packet.data)})\n    {text}"
         )
 
@@ -250,7 +260,10 @@ class Printer:
             text = texts.get(code, "unreachable {}").format(target)
             if code == 4 and len(quoted) >= 44:
                 protocol = {6: "tcp", 17: "udp"}.get(quoted[6], str(quoted[6]))
-                text = f"destination unreachable, unreachable port, {target} {protocol} port {int.from_bytes(quoted[42:44])}"
+                text = (
+                    f"destination unreachable, unreachable port, {target} {protocol} port "
+                    f"{int.from_bytes(quoted[42:44])}"
+                )
             else:
                 text = f"destination unreachable, {text}"
         elif kind == 2:
