@@ -15,7 +15,7 @@ from attrs import define
 from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
-from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
@@ -279,7 +279,10 @@ class Bridge(Device):
         device = port.device
         if len(frame) > device._mtu + ETHERNET_HEADER + 4:
             self.drop(
-                frame, DropReason.MTU_EXCEEDED, f"{len(frame) - 14} bytes, MTU of {device.name} is {device._mtu}"
+                frame,
+                DropReason.MTU_EXCEEDED,
+                f"{len(frame) - 14} bytes, MTU of {device.name} is {device._mtu}",
+                MtuLimit(device._mtu),
             )
             return
         device.transmit(frame)

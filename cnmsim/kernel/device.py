@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from attrs import field, frozen
 
 from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, eui64_link_local, format_ip
-from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
 
 if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge
@@ -258,18 +258,25 @@ class Device:
         if self.upper_devices is not None:
             self.upper_devices.remove_all()
 
-    def drop(self, frame: bytes, reason: DropReason, what: str = "") -> None:
+    def drop(self, frame: bytes, reason: DropReason, what: str = "", detail: Detail | None = None) -> None:
         """End a frame here, with a reason."""
         self.tx_dropped += 1
         if self.clock.context is not None:
-            self._report(Step.DROPPED, frame, what or reason.value, reason)
+            self._report(Step.DROPPED, frame, what or reason.value, reason, detail)
 
-    def _report(self, step: Step, frame: bytes, what: str = "", reason: DropReason | None = None) -> None:
+    def _report(
+        self,
+        step: Step,
+        frame: bytes,
+        what: str = "",
+        reason: DropReason | None = None,
+        detail: Detail | None = None,
+    ) -> None:
         observer = self.clock.context
         if observer is not None:
             place = self.namespace.name if self.namespace else ""
             observer.report(
-                Event(self.clock.now_ns, place, self.name, step, what or step.value, "", frame, True, reason)
+                Event(self.clock.now_ns, place, self.name, step, what or step.value, "", frame, True, reason, detail)
             )
 
 
@@ -333,7 +340,12 @@ class Veth(Device):
             self.clock._ready.append((peer.receive, (frame,), None))
 
     def _too_long(self, frame: bytes, peer: Veth) -> None:
-        self.drop(frame, DropReason.MTU_EXCEEDED, f"{len(frame) - 14} bytes, MTU of {peer.name} is {peer._mtu}")
+        self.drop(
+            frame,
+            DropReason.MTU_EXCEEDED,
+            f"{len(frame) - 14} bytes, MTU of {peer.name} is {peer._mtu}",
+            MtuLimit(peer._mtu),
+        )
 
     def _put_on_wire(self, frame: bytes) -> None:
         peer = self.peer
@@ -421,7 +433,12 @@ class Nic(Device):
     def receive(self, frame: bytes) -> None:
         """Take a frame that came in from the wire, unless it is longer than what the MTU lets it send."""
         if len(frame) > self._mtu + FRAME_OVERHEAD:
-            self.drop(frame, DropReason.MTU_EXCEEDED, f"{len(frame) - ETHERNET_HEADER} bytes, its MTU is {self._mtu}")
+            self.drop(
+                frame,
+                DropReason.MTU_EXCEEDED,
+                f"{len(frame) - ETHERNET_HEADER} bytes, its MTU is {self._mtu}",
+                MtuLimit(self._mtu),
+            )
         else:
             Device.receive(self, frame)
 

@@ -10,6 +10,8 @@ from typing import Protocol as TypingProtocol
 
 from attrs import frozen
 
+from cnmsim.kernel.address import Address
+
 
 class Step(Enum):
     """The stage of a packet's path that an event reports."""
@@ -83,6 +85,46 @@ class DropReason(Enum):
     POLICY_MISMATCH = "not protected as an IPsec policy requires"
 
 
+class Reporter(Enum):
+    """The daemon that reports a note about its own work."""
+
+    PROXY = "docker-proxy"
+    RESOLVER = "resolver"
+
+
+@frozen
+class NextHop:
+    """The next hop that no neighbour answers for."""
+
+    address: Address
+
+
+@frozen
+class MtuLimit:
+    """The MTU that a packet exceeds, in bytes: that of a segment if `is_segment`, else of a device or path."""
+
+    mtu: int
+    is_segment: bool = False
+
+
+@frozen
+class DuplicateAddress:
+    """An address that two stations claim."""
+
+    address: Address
+
+
+@frozen
+class UpstreamSkipped:
+    """An upstream server that the embedded resolver does not query: no network of the container leads out."""
+
+    server: str
+
+
+#: The typed subject of an event, for programs that must not read `what`.
+Detail = Reporter | NextHop | MtuLimit | DuplicateAddress | UpstreamSkipped
+
+
 @frozen
 class Event:
     """One event of one packet.
@@ -90,6 +132,7 @@ class Event:
     `place` is the name of the network namespace (a host or a container), `device` the device concerned or "". `what`
     is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own tool
     prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else from the IP header on.
+    `detail` is the typed subject of some events.
     """
 
     time_ns: int
@@ -101,6 +144,7 @@ class Event:
     data: bytes
     is_frame: bool = False
     reason: DropReason | None = None
+    detail: Detail | None = None
 
 
 class Observer(TypingProtocol):

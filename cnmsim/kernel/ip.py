@@ -22,7 +22,7 @@ from cnmsim.kernel.address import (
     multicast_mac,
 )
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
 from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
@@ -301,7 +301,7 @@ class IpLayer:
     def _too_big(self, packet: Packet, mtu: int, outdev: Device) -> None:
         namespace = self._namespace
         what = f"{len(packet.data)} bytes, MTU of {outdev.name} is {mtu}"
-        namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name)
+        namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name, detail=MtuLimit(mtu))
         if packet.family == 4:
             self.icmp.send_error(packet, UNREACHABLE, 4, mtu)
         else:

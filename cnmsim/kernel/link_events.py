@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.events import Step
+from cnmsim.kernel.events import DuplicateAddress, Step
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -79,4 +79,6 @@ def report_duplicate_address(device: Device, address: Address, first: Mac, secon
     if namespace.machine is not None:
         namespace.machine.link_events.add(notice)
     if device.clock.context is not None:
-        namespace.report(Step.NOTE, notice.text, frame, device=device.name, is_frame=True)
+        namespace.report(
+            Step.NOTE, notice.text, frame, device=device.name, is_frame=True, detail=DuplicateAddress(address)
+        )

@@ -14,7 +14,7 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.devicesysctls import split_device_key
-from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.events import Detail, DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
 from cnmsim.kernel.ip import IpLayer, RoutingDecision
 from cnmsim.kernel.ipvs import Ipvs
@@ -472,6 +472,7 @@ class NetworkNamespace:
         decision: str = "",
         reason: DropReason | None = None,
         is_frame: bool = False,
+        detail: Detail | None = None,
     ) -> None:
         """Report an event to the observer, if there is one. Callers test `clock.context` first, which is cheaper."""
         observer = self.clock.context
@@ -481,14 +482,31 @@ class NetworkNamespace:
         if not device and isinstance(packet, Packet):
             at = packet.outdev or packet.indev
             device = at.name if at is not None else ""
-        observer.report(Event(self.clock.now_ns, self.name, device, step, what, decision, data, is_frame, reason))
+        observer.report(
+            Event(self.clock.now_ns, self.name, device, step, what, decision, data, is_frame, reason, detail)
+        )
 
     def drop(
-        self, packet: Packet, reason: DropReason, what: str = "", *, device: str = "", decision: str = ""
+        self,
+        packet: Packet,
+        reason: DropReason,
+        what: str = "",
+        *,
+        device: str = "",
+        decision: str = "",
+        detail: Detail | None = None,
     ) -> None:
         """Report a dropped packet with its reason. The caller stops processing the packet."""
         if self.clock.context is not None:
-            self.report(Step.DROPPED, what or reason.value, packet, device=device, decision=decision, reason=reason)
+            self.report(
+                Step.DROPPED,
+                what or reason.value,
+                packet,
+                device=device,
+                decision=decision,
+                reason=reason,
+                detail=detail,
+            )
 
     def destroy(self) -> None:
         """Delete every device and close every socket."""

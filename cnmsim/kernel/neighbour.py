@@ -15,7 +15,7 @@ from attrs import define
 from cnmsim.kernel import arp, ndisc
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Timer
-from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.events import DropReason, NextHop, Step
 from cnmsim.kernel.interning import InternedMultiMap
 from cnmsim.kernel.skbuff import Packet
 
@@ -294,6 +294,7 @@ class NeighbourTable:
                 f"nobody on {entry.device.name} answers for {format_ip(entry.address)}",
                 device=entry.device.name,
                 decision=str(entry),
+                detail=NextHop(entry.address),
             )
             namespace.send_host_unreachable(packet)
         clock.context = before

@@ -16,7 +16,7 @@ from attrs import frozen
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Address, Mac, format_ip, format_mac
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.ecn import decapsulated, outer_ecn
-from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.events import DropReason, Event, MtuLimit, Step
 from cnmsim.kernel.interning import InternPool, entries_of
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
@@ -339,7 +339,7 @@ class Vxlan(Device):
                 self.tx_dropped += 1
             else:
                 what = f"{len(frame) - 14} bytes, the tunnel's path takes {path.longest - 14}"
-                self.drop(frame, DropReason.MTU_EXCEEDED, what)
+                self.drop(frame, DropReason.MTU_EXCEEDED, what, MtuLimit(path.longest - 14))
         finally:
             self._depth -= 1
 
@@ -361,7 +361,12 @@ class Vxlan(Device):
         error = too_big(frame, mtu)
         if error is None:
             return False
-        self.drop(frame, DropReason.FRAGMENTATION_NEEDED, f"{len(frame) - 14} bytes, the tunnel's path takes {mtu}")
+        self.drop(
+            frame,
+            DropReason.FRAGMENTATION_NEEDED,
+            f"{len(frame) - 14} bytes, the tunnel's path takes {mtu}",
+            MtuLimit(mtu),
+        )
         self.clock.call_soon(self.receive, error)
         return True
 

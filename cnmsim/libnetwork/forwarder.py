@@ -11,7 +11,7 @@ from contextlib import closing
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.events import Step
+from cnmsim.kernel.events import Detail, Reporter, Step, UpstreamSkipped
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.tcp import TcpSocket
@@ -55,7 +55,8 @@ class Forwarder:
         limit = query.limit(is_tcp=is_tcp)
         for upstream in self.upstreams:
             if upstream.from_host and not has_external_access:
-                self._note(upstream, query, "not asked, for no network of the container leads out")
+                what = "not asked, for no network of the container leads out"
+                self._note(upstream, query, what, UpstreamSkipped(str(upstream.server)))
                 continue
             try:
                 await self._changed.wait_until(lambda: self._active < MAX_CONCURRENT, TIMEOUT_S)
@@ -124,7 +125,7 @@ class Forwarder:
                 received += data
             return received[2 : 2 + int.from_bytes(received[:2])]
 
-    def _note(self, upstream: Upstream, query: Query, what: str) -> None:
+    def _note(self, upstream: Upstream, query: Query, what: str, detail: Detail = Reporter.RESOLVER) -> None:
         if self.namespace.clock.context is None:
             return
         side = "host" if upstream.from_host else "container"
@@ -133,4 +134,5 @@ class Forwarder:
             f"resolver: {query.kind_name} {query.name} is forwarded to {upstream.server}, {what}",
             b"",
             decision=f"upstream {upstream.server}, asked from the {side}'s namespace {self._place(upstream).name}",
+            detail=detail,
         )

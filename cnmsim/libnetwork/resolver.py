@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.events import Step
+from cnmsim.kernel.events import Reporter, Step
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.netfilter.parser import parse_rule
@@ -269,4 +269,6 @@ class Resolver:
 
     def _note(self, what: str) -> None:
         if self.namespace.clock.context is not None:
-            self.namespace.report(Step.NOTE, what, b"", decision=f"embedded resolver of {self.namespace.name}")
+            self.namespace.report(
+                Step.NOTE, what, b"", decision=f"embedded resolver of {self.namespace.name}", detail=Reporter.RESOLVER
+            )

@@ -1,21 +1,27 @@
-"""What a notebook shows of an answer: its HTML; a terminal its text."""
+"""Answers that a notebook shows as HTML and a terminal as text."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from importlib import import_module
 from typing import Any
 
 
-class Displayable(ABC):
-    """An answer that prints as text and has HTML. IPython takes the one or the other."""
+def views() -> Any:
+    """Return the package that draws. It is loaded by name: an answer imports no pictures, and needs none to be printed."""
+    return import_module("cnmsim.observe.views")
+
+
+class Displayable:
+    """An answer that prints as text and has HTML, of which IPython takes one."""
 
     __slots__ = ()
 
-    @abstractmethod
     def _repr_html_(self) -> str:
-        """Give the HTML."""
+        """Return the HTML, which `views.html` renders by the type of the answer."""
+        html: str = import_module("cnmsim.observe.views.html").html_of(self)
+        return html
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Give HTML for notebooks and text for terminals."""
+        """Return HTML for notebooks and text for terminals."""
         del include, exclude
         return {"text/html": self._repr_html_(), "text/plain": str(self)}

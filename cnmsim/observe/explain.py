@@ -10,8 +10,8 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.fixes.fix import Fix, Question, fixes_of
-from cnmsim.observe.fixes.fix_candidates import FailedProbe, fix_candidates
+from cnmsim.observe.fixes.fix import Fix, fixes_of
+from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
 from cnmsim.observe.location import Directory, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target
@@ -34,22 +34,21 @@ class Explanation(Displayable):
     by_address: Trace | None
     facts: tuple[str, ...]
     _lab: Any = field(default=None, repr=False, eq=False)
-    _question: Question | None = field(default=None, repr=False, eq=False)
     _failed: FailedProbe | None = field(default=None, repr=False, eq=False)
-    _found: list[tuple[Fix, ...]] = field(factory=list, repr=False, eq=False, init=False)
+    _fixes: list[tuple[Fix, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
-        """What would make it reachable, the best first; `fixes[0].apply()` shows what comes of it.
+        """The fixes, the best first. `fixes[0].apply()` returns the explanation after it.
 
-        Each was tried on a copy of the lab, as it was when this was first asked for; where a lab cannot be copied, they are
-        untried (`was_tried`).
+        Each was tried on a fork of the lab, as it was when this was first read. Those of a lab that cannot be forked are untried
+        (`was_tried`).
         """
-        if self.reachable or self._question is None or self._failed is None:
+        if self.reachable or self._failed is None:
             return ()
-        if not self._found:
-            self._found.append(fixes_of(self._lab, self._question, fix_candidates(self._failed)))
-        return self._found[0]
+        if not self._fixes:
+            self._fixes.append(fixes_of(self._lab, fix_candidates(self._failed), explain))
+        return self._fixes[0]
 
     @property
     def reachable(self) -> bool:
@@ -66,7 +65,7 @@ class Explanation(Displayable):
     def decided_by(self) -> str:
         """The one fact that decided."""
         assert self.trace.finding is not None
-        return self.trace.finding.cause
+        return self.trace.finding.cause_text
 
     @property
     def fix(self) -> str:
@@ -85,16 +84,11 @@ class Explanation(Displayable):
         if self.by_address is not None and self.by_address.finding is not None:
             lines.append(("without the name", str(self.by_address.finding).splitlines()[0]))
         assert self.trace.finding is not None
-        lines += [("note", remark) for remark in self.trace.finding.remarks]
+        lines += [("note", remark) for remark in self.trace.finding.remark_texts]
         return lines + [("fact", fact) for fact in self.facts]
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
-
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.answers import explanation_card
-
-        return explanation_card(self)
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""
@@ -126,8 +120,8 @@ def explain(
         walk = ask(directory, asker, target, timeout_s=timeout_s)
         facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
         question = Question(asker.label, target.host, _service(target))
-        failed = FailedProbe(asker, _owner(directory, walk), target, walk, directory)
-        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, question, failed)
+        failed = FailedProbe(question, target, walk, directory)
+        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, failed)
     name = destination if isinstance(destination, str) and ":" not in destination else goal.name
     target = Target.of_service(name, service)
     by_name = goal.is_container and goal.attachments
@@ -138,8 +132,8 @@ def explain(
         second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
-    failed = FailedProbe(asker, goal, target, walk, directory)
-    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, question, failed)
+    failed = FailedProbe(question, target, walk, directory)
+    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, failed)
 
 
 def _split(destination: object) -> tuple[object, str]:
@@ -152,11 +146,6 @@ def _split(destination: object) -> tuple[object, str]:
 
 def _service(target: Target) -> str:
     return "icmp" if target.protocol == "icmp" else f"{target.protocol}/{target.port}"
-
-
-def _owner(directory: Directory, walk: Trace) -> Location | None:
-    address = walk.outcome.address if walk.outcome is not None else None
-    return directory.owner(address) if address is not None else None
 
 
 def _goal(directory: Directory, destination: object) -> Location | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Address, parse_ip
-from cnmsim.swarm.objects import Availability, NodeState, PublishMode, Replicated, TaskState
+from cnmsim.swarm.objects import NodeRole, NodeState, PublishMode, TaskState
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent
@@ -80,10 +80,13 @@ class SwarmView:
         return [
             task
             for task in self.store.tasks.by_service(service.id)
-            if task.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING and not self._is_down(task)
+            if task.state is TaskState.RUNNING
+            and task.desired_state is TaskState.RUNNING
+            and not self.has_lost_node(task)
         ]
 
-    def _is_down(self, task: Task) -> bool:
+    def has_lost_node(self, task: Task) -> bool:
+        """Return True if the node of a task is down, or is not known any more."""
         node = self.store.nodes.get(task.node_id)
         return node is None or node.status.state is NodeState.DOWN
 
@@ -106,47 +109,6 @@ class SwarmView:
         found = self.store.networks.by_name(network)
         return found is not None and found.spec.attachable
 
-    def why_no_task(self, service: Service) -> tuple[str, str]:
-        """Say why no task of a service runs, and what to do."""
-        name, mode = service.name, service.spec.mode
-        if isinstance(mode, Replicated) and mode.replicas == 0:
-            return f"service {name} has no task: it is scaled to 0", f"docker service scale {name}=1"
-        wanted = [
-            task
-            for task in self.store.tasks.by_service(service.id)
-            if task.desired_state <= TaskState.RUNNING or task.status.err
-        ]
-        details = f"look at docker service ps --no-trunc {name}"
-        if not wanted:
-            return f"service {name} has no running task", details
-        task = max(wanted, key=lambda each: (each.desired_state <= TaskState.RUNNING, each.meta.created_ns, each.id))
-        if task.state is TaskState.PENDING:
-            why = task.status.err or "it waits for a node"
-            fix = f"let a node satisfy its constraints (docker node update), or change them: {details}"
-            idle = [n.hostname for n in self.store.nodes if n.spec.availability is not Availability.ACTIVE]
-            if idle and "not available" in why:
-                fix = f"docker node update --availability active {idle[0]}"
-            return f"service {name} has no running task: its task is pending ({why})", fix
-        if task.state is TaskState.NEW:
-            networks = " or ".join(self.networks_of(service)) or "its networks"
-            return (
-                f"service {name} has no running task: its task is new, and waits for an address on {networks} (the virtual "  # noqa: ISC004
-                "address, every task, and the load balancer of every node take one)",
-                f"make {networks} with a larger --subnet",
-            )
-        if self._is_down(task) and task.node_id:
-            return (
-                f"service {name} has no running task: {self.host_of(task)}, where its task was, is down",
-                "wait until it is replaced elsewhere, or bring the node back",
-            )
-        if task.state is TaskState.STARTING:
-            return (
-                f"service {name} has no running task: its task is starting, and gets no traffic as its health check has not passed yet",
-                f"wait until it passes, or see why it does not: {details}",
-            )
-        why = f" ({task.status.err})" if task.status.err else ""
-        return f"service {name} has no running task: its task is {task.state.name.lower()}{why}", details
-
     def backends(self, host: str, service: Service) -> int:
         """Count the tasks that a host's load balancers know of a service, on the network where they know most."""
         agent = self.agents.get(host)
@@ -160,6 +122,11 @@ class SwarmView:
         return max(counts, default=0)
 
     # ---- nodes
+
+    @property
+    def manager(self) -> str:
+        """The host of a manager, "" if none is known."""
+        return next((node.hostname for node in self.store.nodes if node.role is NodeRole.MANAGER), "")
 
     def role_of(self, host: str) -> str:
         """Say what a member is, `manager` or `worker`; "" for a host that is none."""
@@ -207,9 +174,9 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
     return tuple(found)
 
 
-def remedy(host: str, obstacle: str) -> str:
-    """Say what brings a member back that does not go on."""
-    return f"docker swarm unlock on {host}" if "unlock" in obstacle else f"docker swarm leave and join on {host}"
+def needs_unlock(obstacle: str) -> bool:
+    """Return True if a halted member waits for its unlock key, by what its engine says."""
+    return "unlock" in obstacle
 
 
 def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:

@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen, validators
 
 from cnmsim.kernel.address import Mac, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
 from cnmsim.underlay.vlans import PortVlans
 
 #: The seconds after which a switch forgets an idle address (IEEE 802.1D table 7-5).
@@ -349,7 +349,7 @@ class Segment:
         overhead = _HEADER + (4 if frame[12:14] == _VLAN_TAG else 0)
         if len(frame) > self.mtu + overhead:
             text = f"{len(frame) - overhead} bytes, the MTU of the segment is {self.mtu}"
-            self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text)
+            self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text, MtuLimit(self.mtu, is_segment=True))
             return
         if source.refuses_unknown_macs and frame[6:12] != source.known_mac:
             text = f"{sender.name} may send from {format_mac(source.known_mac)} only, not {format_mac(frame[6:12])}"
@@ -455,11 +455,15 @@ class Segment:
     def _is_lost(self, share: float) -> bool:
         return share > 0 and self._random.random() < share
 
-    def _dropped(self, frame: bytes, station: Station, reason: DropReason, decision: str) -> None:
+    def _dropped(
+        self, frame: bytes, station: Station, reason: DropReason, decision: str, detail: Detail | None = None
+    ) -> None:
         context = self.clock.context
         if context is None:
             return
         what = f"segment {self.name}: {reason.value}"
         context.report(
-            Event(self.clock.now_ns, self.name, station.name, Step.DROPPED, what, decision, frame, True, reason)
+            Event(
+                self.clock.now_ns, self.name, station.name, Step.DROPPED, what, decision, frame, True, reason, detail
+            )
         )

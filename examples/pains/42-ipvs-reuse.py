@@ -22,7 +22,7 @@ def ask(lab):
         with lab.watch("client") as walk:
             client.exec("curl -s --local-port 40000 http://10.1.0.11:8080/")
         lab.run(1)
-        who.append(".".join(walk.finding.cause.split(".")[:2]))
+        who.append(".".join(walk.finding.cause_text.split(".")[:2]))
     return f"four requests from port 40000 are answered by {', '.join(who)}\n{walk.finding}"
 
 

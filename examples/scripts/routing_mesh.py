@@ -19,7 +19,7 @@ for node in nodes:
 # The client is not who the task sees: each node's balancer asks it in its own name, from the ingress network.
 walk = lab.trace("client", "node3:8080")
 print("by way of:", ", ".join(dict.fromkeys(hop.place for hop in walk.hops if hop.packet == "TCP SYN")))
-print(walk.finding.remarks[-1])
+print(walk.finding.remark_texts[-1])
 
 # A port in host mode is the node's own: only where a task is somebody answers, and sees who asks.
 nodes[0].docker.services.create("nginx", name="direct", ports={9090: (80, "tcp", "host")})

@@ -33,5 +33,5 @@ lab.settle(5)
 for event in lab.events:
     print(f"{event.kind.value}, noticed by {event.place}")
 found = lab.explain("app-server", "10.0.0.66", "tcp/80")
-print(found.verdict.value, "-", found.trace.finding.remarks[-1])
+print(found.verdict.value, "-", found.trace.finding.remark_texts[-1])
 print(lab.doctor().of("duplicate-address")[0])

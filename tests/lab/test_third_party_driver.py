@@ -103,7 +103,7 @@ def test_packets_and_names_cross_the_network_of_another_packages_driver(lab: Lab
     assert "inet 10.50.0.3/24" in app.exec("ip -4 addr show sw0")
     walk = lab.trace("app", "web:80")
     assert walk.finding is not None
-    assert walk.finding.cause == "web answers at 10.50.0.2:80; both are on network fabric"
+    assert walk.finding.cause_text == "web answers at 10.50.0.2:80; both are on network fabric"
     assert lab.trace("node1", "10.50.0.2:80").verdict is Verdict.UNREACHABLE
     for container in (web, app):
         container.remove(force=True)

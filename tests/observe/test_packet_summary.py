@@ -36,16 +36,16 @@ def _dns(answer: str = "") -> bytes:
     ],
 )
 def test_a_packet_is_named_and_its_addresses_written(packet: bytes, label: str, addresses: str) -> None:
-    reading = summarize(packet, is_frame=False)
-    assert (reading.label, reading.addresses) == (label, addresses)
+    summary = summarize(packet, is_frame=False)
+    assert (summary.label, summary.addresses) == (label, addresses)
     assert summarize(framed(packet), is_frame=True).label == label
 
 
 def test_arp_serves_the_link_only() -> None:
     arp = ArpMessage(1, WEB_MAC, WEB, bytes(6), DB).to_wire()
-    reading = summarize(b"\xff" * 6 + WEB_MAC + b"\x08\x06" + arp, is_frame=True)
-    assert reading.label == "ARP who has 172.18.0.3"
-    assert reading.is_link
+    summary = summarize(b"\xff" * 6 + WEB_MAC + b"\x08\x06" + arp, is_frame=True)
+    assert summary.label == "ARP who has 172.18.0.3"
+    assert summary.layer4.is_link
 
 
 @given(

@@ -15,6 +15,7 @@ from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe import Finding, Trace, Verdict
 from cnmsim.observe.capture.capture import commented
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
+from cnmsim.observe.diagnosis.causes import ReceivedWithoutReply
 
 POINTS = (CapturePoint("web:eth0", "veth, mtu 1500", WEB_MAC), CapturePoint("node1:br-a", "bridge", DB_MAC))
 FRAMES = st.lists(
@@ -68,7 +69,7 @@ def test_the_last_sight_of_a_lost_message_says_why() -> None:
     trace = Trace("web → db:80")
     for event in dropped():
         trace.report(event)
-    trace.finding = Finding(Verdict.TIMEOUT, "dropped on node1", "", (), trace.drops[0])
+    trace.finding = Finding(Verdict.TIMEOUT, ReceivedWithoutReply("node1"), (), (), trace.drops[0])
     frames = [
         CapturedFrame(0, 0, "out", framed(tcp())),
         CapturedFrame(5000, 1, "in", framed(tcp())),
@@ -77,4 +78,4 @@ def test_the_last_sight_of_a_lost_message_says_why() -> None:
     texts = [frame.comments for frame in commented(frames, trace)]
     assert texts[0] == texts[2] == ()
     assert texts[1][0].startswith("lost on node1 br-a: dropped by a packet filter rule (filter FORWARD")
-    assert texts[1][1] == "web → db:80: timeout: dropped on node1"
+    assert texts[1][1] == "web → db:80: timeout: node1 received it, and no answer ever came"

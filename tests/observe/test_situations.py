@@ -192,13 +192,13 @@ def blackhole() -> Explanation:
 @pytest.mark.parametrize(
     ("ask", "verdict", "cause"),
     [
-        (narrow_mask, "unreachable", "client takes only 10.0.0.48/30 for its own network (its address is 10.0.0.50/30)"),
+        (narrow_mask, "unreachable", "client has only 10.0.0.48/30 on its link (its address is 10.0.0.50/30)"),
         (lost_by_the_wire, "unreachable", "is lost at 10.0.0.0/24 eth0: what node1 sends does not get to client"),
         (cable_pulled, "unreachable", "ARP who has 10.0.0.15 is lost at client eth0"),
         (dead_name_server, "name not found", "its upstream 10.0.0.99 was not reached"),
         (stopped_publisher, "refused", "web, which publishes the port, is not running (exited)"),
         (published_for_ipv6, "refused", "web publishes port 8080 of node1 on :: only, which is no IPv4 address"),
-        (published_on_another_address, "refused", "only 10.0.0.16:8080 is"),
+        (published_on_another_address, "refused", "only on 10.0.0.16:8080"),
         (rule_in_the_sandbox, "timeout", "dropped on app by filter OUTPUT: -A OUTPUT -p tcp -m tcp --dport 80 -j DROP"),
         (reverse_path_filter, "timeout", "a packet from 10.0.0.5 should not come in by eth0"),
         (full_connection_table, "timeout", "the connection table of node1 is full (net.netfilter.nf_conntrack_max)"),
@@ -262,7 +262,7 @@ def test_a_paused_program_takes_datagrams_and_does_nothing() -> None:
     assert said.decided_by.endswith("said nothing; both are on network net"), (
         "the question for the name is another packet"
     )
-    assert "names is paused: its kernel takes datagrams, its program answers nothing" in str(said)
+    assert "names is paused: its kernel accepts datagrams, its program answers nothing" in str(said)
 
 
 def test_a_task_whose_health_check_has_not_passed_gets_no_traffic() -> None:
@@ -280,7 +280,7 @@ def test_a_task_whose_health_check_has_not_passed_gets_no_traffic() -> None:
 def test_a_connection_at_the_second_try_says_what_became_of_the_first() -> None:
     lab = _lan()
     _run(lab, "web", ports={"80/tcp": 8080})
-    assert lab.explain("client", "node1", "tcp/8080").trace.finding.remarks == ()
+    assert lab.explain("client", "node1", "tcp/8080").trace.finding.remark_texts == ()
     lab.lose("client", "node1", 1.0)
     lab.clock.call_later(0.5, lab.heal)
     said = lab.explain("client", "node1", "tcp/8080")
@@ -302,7 +302,7 @@ def test_a_container_whose_gateway_is_not_there() -> None:
     _run(lab, "app", "alpine", "sleep 1d", network="wire")
     said = lab.explain("app", "server", "tcp/80")
     assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and nobody on that wire answers" in said.decided_by
-    assert said.fix == "make the network of app with --gateway 10.0.0.1"
+    assert said.fix == "create network wire with --gateway 10.0.0.1"
     assert said.fixes == ()
 
 

@@ -15,6 +15,16 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.transport import ArpMessage
 from cnmsim.observe import Finding, Trace, Verdict
+from cnmsim.observe.diagnosis.causes import (
+    Answered,
+    Drop,
+    PlainDrop,
+    ReceivedWithoutReply,
+    ServerPaused,
+    SharedNetwork,
+    StackError,
+)
+from cnmsim.observe.fixes.changes import Manual, Task
 
 
 def _trace(events: list[Event]) -> Trace:
@@ -78,14 +88,14 @@ def test_a_drop_names_place_rule_and_reason() -> None:
 
 def test_the_text_keeps_to_its_width() -> None:
     trace = _trace([*crossing(), *dropped()])
-    trace.finding = Finding(Verdict.TIMEOUT, "dropped on node1 " * 12, "fix it")
+    trace.finding = Finding(Verdict.TIMEOUT, StackError("node1 " * 24, "dropped"), (Manual(Task.CHECK_ROUTES),))
     for width in (80, 100, 140):
         assert max(map(len, trace.text(width=width).splitlines())) <= width
 
 
 def test_a_text_table_reads_as_written_here() -> None:
     trace = _trace(crossing())
-    trace.finding = Finding(Verdict.ANSWERED, "db answers at 172.18.0.3:80; both are on network a")
+    trace.finding = Finding(Verdict.ANSWERED, Answered("db", "172.18.0.3:80", SharedNetwork("a")))
     assert trace.text() == GOLDEN
 
 
@@ -105,7 +115,7 @@ ANSWERED: db answers at 172.18.0.3:80; both are on network a"""
 
 def test_where_columns_would_be_too_narrow_decision_and_addresses_stand_below() -> None:
     trace = _trace(crossing())
-    trace.finding = Finding(Verdict.ANSWERED, "db answers at 172.18.0.3:80")
+    trace.finding = Finding(Verdict.ANSWERED, Answered("db", "172.18.0.3:80"))
     assert trace.text(width=64) == NARROW
 
 
@@ -129,7 +139,7 @@ ANSWERED: db answers at 172.18.0.3:80"""
 
 def test_notebook_html_is_balanced_and_escaped() -> None:
     trace = _trace([event("<web>", Step.SENT, tcp(), what="a & b <script>")])
-    trace.finding = Finding(Verdict.TIMEOUT, "<b>", "&")
+    trace.finding = Finding(Verdict.TIMEOUT, ReceivedWithoutReply("<b>"), (Manual(Task.CHECK_PLACE, "&"),))
     html = trace._repr_html_()
     assert "<script>" not in html
     assert "&lt;web&gt;" in html
@@ -157,7 +167,13 @@ class _Balance(HTMLParser):
 def test_json_follows_its_schema() -> None:
     schema = json.loads(files("cnmsim.observe.trace").joinpath("trace.schema.json").read_text(encoding="utf-8"))
     trace = _trace(dropped())
-    trace.finding = Finding(Verdict.TIMEOUT, "dropped", "fix", ("note",), trace.drops[0])
+    trace.finding = Finding(
+        Verdict.TIMEOUT,
+        PlainDrop(Drop(trace.drops[0])),
+        (Manual(Task.CHECK_ROUTES),),
+        (ServerPaused("db", "tcp"),),
+        trace.drops[0],
+    )
     jsonschema.validate(json.loads(json.dumps(trace.to_json())), schema)
 
 
@@ -174,11 +190,11 @@ def test_a_rich_table_prints_at_any_width() -> None:
     from rich.console import Console
 
     trace = _trace([*crossing(), *dropped()])
-    trace.finding = Finding(Verdict.TIMEOUT, "dropped on node1")
+    trace.finding = Finding(Verdict.TIMEOUT, ReceivedWithoutReply("node1"))
     for width in (80, 160):
         console = Console(width=width, record=True, file=io.StringIO())
         console.print(trace.rich())
-        assert "TIMEOUT: dropped on node1" in console.export_text()
+        assert "TIMEOUT: node1 received it" in console.export_text()
 
 
 def test_nothing_is_noted_after_the_end() -> None:

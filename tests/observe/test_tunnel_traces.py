@@ -29,7 +29,7 @@ def test_a_datagram_is_one_message_through_every_header(family, is_encrypted):
     outer = "10.2.0.2" if family == 4 else "fd02::2"
     assert outer in wrapped[0].addresses
     assert wrapped[-1].addresses.endswith("10.0.1.3:5000")
-    assert not any(hop.is_loss for hop in told)
+    assert not any(hop.is_drop for hop in told)
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
@@ -39,7 +39,7 @@ def test_fragments_of_outer_packets_are_no_malformed_packets(is_encrypted):
         host.devices["eth0"].set_mtu(1400)
     encrypted = hops(net, is_encrypted=is_encrypted, size=1330)
     assert not [hop for hop in encrypted if "malformed" in hop.packet]
-    assert not any(hop.is_loss for hop in encrypted)
+    assert not any(hop.is_drop for hop in encrypted)
 
 
 def test_a_question_the_proxy_keeps_is_no_loss_but_its_silence_is():
@@ -47,5 +47,5 @@ def test_a_question_the_proxy_keeps_is_no_loss_but_its_silence_is():
     first, second = net.pair()
     net.send(first, second, "10.0.1.77", seconds=8)
     told = hops_of(net.witness.events)
-    assert [hop.is_loss for hop in told if hop.reason is DropReason.PROXY_UNANSWERED] == [False] * 3
-    assert [hop.place for hop in told if hop.is_loss] == ["c2"]
+    assert [hop.is_drop for hop in told if hop.reason is DropReason.PROXY_UNANSWERED] == [False] * 3
+    assert [hop.place for hop in told if hop.is_drop] == ["c2"]

@@ -100,12 +100,12 @@ def test_a_routed_ipvlan_network_needs_routes_outside() -> None:
     lab = room()
     network(lab, "ipvlan", "10.7.0.0/24", ipvlan_mode="l3")
     text = said(lab.explain("vm", "10.7.0.64"))
-    assert "gw does not know the way to 10.7.0.0/24, an ipvlan network in mode l3 of node1" in text
+    assert "gw has no route to 10.7.0.0/24, an ipvlan network in mode l3 of node1" in text
     lab.host("gw").exec("ip route add 10.7.0.0/24 via 10.0.0.15")
     assert lab.explain("vm", "10.7.0.64").reachable
     assert lab.explain("web1", "vm").reachable
     lab.host("vm").exec("ip route del default")
-    assert "the answer is lost: vm does not know the way to 10.7.0.0/24" in said(lab.explain("web1", "vm"))
+    assert "the answer is lost: vm has no route to 10.7.0.0/24" in said(lab.explain("web1", "vm"))
 
 
 def test_a_routed_ipvlan_container_on_the_subnet_of_the_wire_answers_no_arp() -> None:
@@ -159,7 +159,7 @@ def test_an_address_given_out_twice_is_an_event_of_the_lab(version: str) -> None
 
 def notes(found: Explanation) -> tuple[str, ...]:
     assert found.trace.finding is not None
-    return found.trace.finding.remarks
+    return found.trace.finding.remark_texts
 
 
 def test_a_lab_without_clashes_has_no_events() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, is_loopback
-from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6
 from cnmsim.kernel.ipvs.icmp import translate_error
 from cnmsim.kernel.ipvs.service import Method
@@ -112,7 +112,7 @@ class Transmitter:
         mtu = min(outdev.mtu, route.mtu or 65535) - overhead
         if len(packet.data) > mtu and packet.dont_fragment:
             what = f"{len(packet.data)} bytes, MTU to {format_ip(connection.real)} is {mtu}"
-            namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name)
+            namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name, detail=MtuLimit(mtu))
             namespace.send_icmp_error(packet, *((UNREACHABLE, 4) if family == 4 else (TOO_BIG6, 0)), mtu)
             return False
         packet.set_ttl(packet.ttl - 1)

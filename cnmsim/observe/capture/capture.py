@@ -102,11 +102,6 @@ class Capture(Displayable):
         ]
         return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.answers import capture_card
-
-        return capture_card(self)
-
     def packets(self) -> list[Any]:
         """Give the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
         # A layer is only dissected once its module is loaded.
@@ -146,7 +141,7 @@ def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFra
     walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}
     for event, hop in zip(trace.events, trace.hops, strict=True):
-        if not hop.is_loss:
+        if not hop.is_drop:
             continue
         walk = summarize(event.data, is_frame=event.is_frame).walk
         sights = [

@@ -1,7 +1,7 @@
-"""From what a probe saw and where its packets ended to one finding: verdict, cause, fix.
+"""From the outcome of a probe, and from where its packets were dropped, to one finding.
 
-The verdict follows from the outcome alone. The cause follows from the last loss on the way and from what the lab
-looks like: who listens where, who shares a network with whom.
+The verdict follows from the outcome alone. The cause follows from the last drop on the path and from the lab: who listens where, who shares a
+network with whom.
 """
 
 from __future__ import annotations
@@ -11,62 +11,66 @@ import errno
 from attrs import evolve
 
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.causes import (
+    DroppedWithError,
+    IcmpErrorReceived,
+    NothingAnswered,
+    OtherAddressInHostsFile,
+    ReceivedWithoutReply,
+    StackError,
+)
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
-from cnmsim.observe.diagnosis.dns import no_name
-from cnmsim.observe.diagnosis.drops import advice_on, no_route_from
+from cnmsim.observe.diagnosis.dns import name_not_found
+from cnmsim.observe.diagnosis.drops import diagnose_drop, no_route_from_source
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
-from cnmsim.observe.diagnosis.link import clashes
-from cnmsim.observe.diagnosis.overlay import never_arrived
+from cnmsim.observe.diagnosis.link import address_conflicts
+from cnmsim.observe.diagnosis.overlay import tunnel_into_silence
 from cnmsim.observe.diagnosis.refused import REFUSALS, refused
 from cnmsim.observe.diagnosis.service import down_remarks
-from cnmsim.observe.diagnosis.success import arrived
-from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.diagnosis.success import success
+from cnmsim.observe.fixes.changes import ContainerOption, Manual, RecreateContainer, Task
+from cnmsim.observe.trace.lookup import HOSTS_FILE
 from cnmsim.observe.trace.probe import Ending
 
 
 def diagnose(context: DiagnosisContext) -> Finding:
-    """Give the finding on a probe that has ended."""
+    """Return the finding on a probe that has ended."""
     verdict = verdict_of(context)
     finding = {
-        Verdict.ANSWERED: arrived,
-        Verdict.DELIVERED: arrived,
+        Verdict.ANSWERED: success,
+        Verdict.DELIVERED: success,
         Verdict.REFUSED: refused,
         Verdict.UNREACHABLE: _unreachable,
         Verdict.TIMEOUT: _timed_out,
-        Verdict.NAME_NOT_FOUND: no_name,
+        Verdict.NAME_NOT_FOUND: name_not_found,
     }[verdict](context, verdict)
     if not verdict.is_reachable:
         finding = _by_hosts_file(context, finding)
-    return evolve(finding, remarks=(*finding.remarks, *clashes(context), *down_remarks(context)))
+    return evolve(finding, remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)))
 
 
 def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:
-    """Point to /etc/hosts where it gives a container's name another address."""
-    lookup, name = context.outcome.lookup, context.target.host
-    if lookup is None or context.outcome.address is None or lookup.queries[-1].server != "/etc/hosts":
+    """Blame /etc/hosts where it gives a container's name another address."""
+    lookup, name, source = context.outcome.lookup, context.target.host, context.source
+    if lookup is None or context.outcome.address is None or lookup.queries[-1].server != HOSTS_FILE:
         return finding
-    owners = [item for item in context.directory.matching(name) if item is not context.source and item.addresses]
+    owners = [item for item in context.directory.matching(name) if item is not source and item.addresses]
     if len(owners) != 1 or context.outcome.address in owners[0].addresses:
         return finding
     other = format_ip(owners[0].addresses[0])
-    cause = f"{finding.cause}; {name} is {context.address} by the hosts file of {context.source.name}, while {owners[0].name} has {other}"
-    return evolve(
-        finding, cause=cause, fix=f"take {name} out of the extra_hosts (--add-host) of {context.source.name}"
-    )
+    cause = OtherAddressInHostsFile(finding.cause, name, context.address_text, source.name, owners[0].name, other)
+    change = RecreateContainer(source.host, source.name, ContainerOption.NO_EXTRA_HOSTS)
+    return evolve(finding, cause=cause, changes=(change,))
 
 
 def verdict_of(context: DiagnosisContext) -> Verdict:
-    """Say which of the six it is."""
+    """Return the verdict on the outcome of a probe."""
     ending = context.outcome.ending
     if ending is Ending.CLOSED:
-        # A userland proxy accepts first and asks the container afterwards: its refusal is the answer.
-        return Verdict.REFUSED if any(hop.reason in REFUSALS for hop in context.losses) else Verdict.ANSWERED
-    if (
-        ending is Ending.SILENCE
-        and context.target.protocol == "udp"
-        and context.taken is not None
-        and not context.losses
-    ):
+        # A userland proxy accepts before it connects to the container: the container's refusal is the answer.
+        return Verdict.REFUSED if any(hop.reason in REFUSALS for hop in context.drops) else Verdict.ANSWERED
+    is_udp = context.target.protocol == "udp"
+    if ending is Ending.SILENCE and is_udp and context.delivery is not None and not context.drops:
         return Verdict.DELIVERED
     return {
         Ending.ANSWERED: Verdict.ANSWERED,
@@ -77,54 +81,41 @@ def verdict_of(context: DiagnosisContext) -> Verdict:
     }[ending]
 
 
-# ---- unreachable
-
-
 def _unreachable(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    outcome = context.outcome
-    errors = [hop for hop in context.attempt if "ICMP" in hop.packet and not _is_echo(hop)]
+    outcome, source = context.outcome, context.source
+    errors = [hop for hop in context.attempt if hop.layer4.is_icmp_error]
     reporter = context.sender(errors[-1]) if errors else ""
-    if context.losses:
-        loss = context.losses[-1]
-        cause, fix = advice_on(context, loss)
-        # A stack that finds no way itself needs no message to tell its own program.
-        told = (
-            f"; {reporter} answers with {errors[-1].packet}"
-            if errors and reporter != context.source.namespace.name
-            else ""
-        )
-        return Finding(verdict, cause + told, fix, (), loss)
+    if context.drops:
+        hop = context.drops[-1]
+        found = diagnose_drop(context, hop)
+        cause = found.cause
+        # A stack without a route returns an error to its own program, without a message.
+        if errors and reporter != source.namespace.name:
+            cause = DroppedWithError(cause, reporter, errors[-1].packet)
+        return Finding(verdict, cause, found.changes, (), hop)
     if outcome.error in {errno.ENETUNREACH, errno.EADDRNOTAVAIL}:
-        return Finding(verdict, *no_route_from(context))
+        found = no_route_from_source(context)
+        return Finding(verdict, found.cause, found.changes)
     if errors:
-        who = errors[-1]
-        return Finding(verdict, f"{reporter} answers with {who.packet}", f"look at {reporter}", (), who)
+        change = Manual(Task.CHECK_PLACE, reporter)
+        return Finding(verdict, IcmpErrorReceived(reporter, errors[-1].packet), (change,), (), errors[-1])
     text = outcome.text or errno.errorcode.get(outcome.error, "error")
-    return Finding(verdict, f"{context.source.name}'s own network stack says: {text.lower()}", "check its routes")
-
-
-def _is_echo(hop: Hop) -> bool:
-    return "echo" in hop.packet
-
-
-# ---- silence
+    return Finding(verdict, StackError(source.name, text.lower()), (Manual(Task.CHECK_ROUTES),))
 
 
 def _timed_out(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    if context.losses:
-        loss = context.losses[-1]
-        cause, fix = advice_on(context, loss)
-        return Finding(verdict, cause, fix, (), loss)
-    hop = context.taken
-    if hop is not None:
-        return Finding(
-            verdict, f"{hop.place} took it, and no answer ever came", f"check that {hop.place} is not paused", (), hop
-        )
+    if context.drops:
+        hop = context.drops[-1]
+        found = diagnose_drop(context, hop)
+        return Finding(verdict, found.cause, found.changes, (), hop)
+    delivery = context.delivery
+    if delivery is not None:
+        change = Manual(Task.CHECK_PAUSED, delivery.place)
+        return Finding(verdict, ReceivedWithoutReply(delivery.place), (change,), (), delivery)
     last = context.attempt[-1] if context.attempt else None
-    stale = never_arrived(context)
-    if stale is not None:
-        return Finding(verdict, *stale, (), last)
-    where = f" (last seen at {last.where}: {last.what})" if last else ""
-    return Finding(
-        verdict, f"nothing answered from {context.goal}{where}", "check the way behind that point", (), last
-    )
+    silent = tunnel_into_silence(context)
+    if silent is not None:
+        return Finding(verdict, silent.cause, silent.changes, (), last)
+    where, what = (last.where, last.what) if last else ("", "")
+    cause = NothingAnswered(context.endpoint_text, where, what)
+    return Finding(verdict, cause, (Manual(Task.CHECK_BEYOND),), (), last)

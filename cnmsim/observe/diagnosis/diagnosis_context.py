@@ -1,4 +1,4 @@
-"""The case a diagnosis works on: who asked for what, what was seen, and what the lab looks like."""
+"""The context of a diagnosis: the question, what the probe saw, its hops, and the locations of the lab."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from functools import cached_property
 
 from attrs import frozen
 
-from cnmsim.kernel.address import Address, format_ip, is_loopback, parse_ip
+from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import Step
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.packet_summary import endpoint_text
 from cnmsim.observe.trace.probe import Outcome
 from cnmsim.observe.trace.target import Target
 
 
 @frozen(slots=False)
 class DiagnosisContext:
-    """One probe, over. `hops` is its whole walk; `knocked_ns` when the name was known and the knocking began."""
+    """A probe that has ended.
+
+    `hops` is its whole walk; `connect_started_ns` the time, since the start of the trace, at which the name was known and the connection
+    attempt began.
+    """
 
     source: Location
     target: Target
@@ -27,132 +32,101 @@ class DiagnosisContext:
 
     @cached_property
     def attempt(self) -> tuple[Hop, ...]:
-        """The hops after the name was known, up to the ending, without questions for names."""
+        """The hops of the connection attempt, up to its outcome, without queries for the name."""
         return tuple(
             hop
             for hop in self.hops
             if self.connect_started_ns <= hop.time_ns <= self.outcome.elapsed_ns
-            and (not hop.packet.startswith("DNS ") or (self.target.port == 53 and hop.message not in self._lookups))
+            and (not hop.layer4.is_dns or (self.target.port == 53 and hop.message not in self._lookups))
         )
 
     @cached_property
     def _lookups(self) -> frozenset[int]:
-        """The messages with which the name was looked up: to and from another address than the one knocked at."""
-        asked = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
-        address = format_ip(self.outcome.address) if self.outcome.address else ""
+        """The messages of the name lookup: those from and to another address than the one connected to."""
+        has_lookup = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
         first: dict[int, Hop] = {}
         for hop in self.hops:
-            if asked and hop.packet.startswith("DNS "):
+            if has_lookup and hop.layer4.is_dns:
                 first.setdefault(hop.message, hop)
         return frozenset(
-            number for number, hop in first.items() if address not in {source_of(hop), destination_of(hop)}
+            number
+            for number, hop in first.items()
+            if self.outcome.address is None or self.outcome.address not in {hop.source, hop.destination}
         )
 
     @cached_property
-    def losses(self) -> tuple[Hop, ...]:
-        """Where packets of the knocking were lost."""
-        return tuple(hop for hop in self.attempt if hop.is_loss)
+    def drops(self) -> tuple[Hop, ...]:
+        """Where packets of the connection attempt were dropped."""
+        return tuple(hop for hop in self.attempt if hop.is_drop)
 
     @cached_property
-    def lookup_losses(self) -> tuple[Hop, ...]:
-        """Where questions for the name were lost."""
-        return tuple(hop for hop in self.hops if hop.is_loss and hop.packet.startswith("DNS "))
+    def lookup_drops(self) -> tuple[Hop, ...]:
+        """Where queries for the name, or their answers, were dropped."""
+        return tuple(hop for hop in self.hops if hop.is_drop and hop.layer4.is_dns)
 
     @property
-    def address(self) -> str:
-        """The address knocked at, as text."""
+    def address_text(self) -> str:
+        """The address connected to, or the name if there is no address."""
         return format_ip(self.outcome.address) if self.outcome.address else self.target.host
 
     @property
-    def goal(self) -> str:
-        """Address and port knocked at, as text."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return host if self.target.protocol == "icmp" else f"{host}:{self.target.port}"
+    def endpoint_text(self) -> str:
+        """The address and port connected to; without port for an echo request."""
+        if self.outcome.address is not None:
+            return endpoint_text(self.outcome.address, 0 if self.target.protocol == "icmp" else self.target.port)
+        return self.target.host if self.target.protocol == "icmp" else f"{self.target.host}:{self.target.port}"
 
     @cached_property
     def destination(self) -> Location | None:
-        """Who has the address knocked at; a loopback address is the source's own."""
+        """The owner of the address connected to; a loopback address is the source's own."""
         address = self.outcome.address
         if address is None:
             return None
         return self.source if is_loopback(address) else self.directory.owner(address)
 
     @cached_property
-    def taken(self) -> Hop | None:
-        """Where the request was taken by a socket (or echoed by the kernel): the last such place on its way.
+    def delivery(self) -> Hop | None:
+        """The last hop at which the request reached a socket, or the kernel that answers an echo request.
 
-        With a proxy between there are two requests, and the last one reaches the container.
+        With a proxy in between there are two requests: the last one reaches the container.
         """
-        found = [
+        deliveries = [
             hop
             for hop in self.attempt
             if hop.step is Step.DELIVERED
-            and hop.packet.startswith(("TCP SYN", "UDP ", "DNS ", "ICMP echo request", "ICMPv6 echo"))
-            and not hop.packet.startswith(("TCP SYN-ACK", "ICMPv6 echo reply"))
+            and (hop.layer4.is_syn or hop.layer4.protocol == "udp" or hop.layer4.is_echo_request)
             and not self.is_reply(hop)
         ]
-        return found[-1] if found else None
+        return deliveries[-1] if deliveries else None
 
     def is_reply(self, hop: Hop) -> bool:
-        """Whether a hop belongs to a message that travels towards the source."""
-        return hop.packet.startswith(("TCP SYN-ACK", "ICMP echo reply", "ICMPv6 echo reply")) or (
-            not hop.packet.startswith("TCP ")
-            and self.sender(hop) != self.source.namespace.name
-            and destination_of(hop) in self._source_addresses
+        """Return True if the hop's message travels towards the source."""
+        return (
+            hop.layer4.is_syn_ack
+            or hop.layer4.is_echo_reply
+            or (
+                hop.layer4.protocol != "tcp"
+                and self.sender(hop) != self.source.namespace.name
+                and hop.destination in self.source.addresses
+            )
         )
 
-    @cached_property
-    def _source_addresses(self) -> frozenset[str]:
-        return frozenset(format_ip(address) for address in self.source.addresses)
-
     def sender(self, hop: Hop) -> str:
-        """Name the place where the message of a hop began."""
+        """Return the place at which the hop's message began."""
         return next(other.place for other in self.hops if other.message == hop.message)
 
-    def location(self, place: str) -> Location | None:
-        """Tell whose namespace a hop's place is."""
+    def replier(self, hop: Hop) -> str:
+        """Return the sender of the hop's message if that is a reply, else ""."""
+        return self.sender(hop) if self.is_reply(hop) else ""
+
+    def location_at(self, place: str) -> Location | None:
+        """Return the location whose namespace a hop names as its place."""
         return self.directory.at(place)
 
+    def owner_of_destination(self, hop: Hop) -> Location | None:
+        """Return the owner of the hop's destination address."""
+        return self.directory.owner(hop.destination) if hop.destination is not None else None
+
     def translations(self) -> tuple[Hop, ...]:
-        """Where the request's addresses were rewritten, in order."""
+        """Return the hops at which an address of the request was rewritten, in order."""
         return tuple(hop for hop in self.attempt if hop.step is Step.TRANSLATED and not self.is_reply(hop))
-
-
-def _side(text: str) -> str:
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
-
-
-def source_of(hop: Hop) -> str:
-    """Give the source address of a hop, as text without port."""
-    return _side(hop.addresses.partition(" > ")[0])
-
-
-def destination_of(hop: Hop) -> str:
-    """Give the destination address of a hop, as text without port."""
-    return _side(hop.addresses.partition(" > ")[2])
-
-
-def port_of(hop: Hop) -> int:
-    """Give the destination port of a hop, 0 if it has none."""
-    return _port(hop.addresses.partition(" > ")[2])
-
-
-def source_port_of(hop: Hop) -> int:
-    """Give the source port of a hop, 0 if it has none."""
-    return _port(hop.addresses.partition(" > ")[0])
-
-
-def _port(text: str) -> int:
-    port = text.rpartition("]:")[2] if text.startswith("[") else text.partition(":")[2]
-    return int(port) if port.isdigit() else 0
-
-
-def address_at(hop: Hop) -> Address | None:
-    """Give the destination address of a hop, `None` if it has none."""
-    text = destination_of(hop)
-    try:
-        return parse_ip(text)
-    except ValueError:
-        return None

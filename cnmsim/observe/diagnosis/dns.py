@@ -1,166 +1,208 @@
-"""Names that were not found: what each name server said, and what the name would have been known as, and where."""
+"""Diagnosis of names that were not found: what each name server answered, and under which name and where the container is known."""
 
 from __future__ import annotations
 
 import difflib
 
-from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe.diagnosis.advice import join_a_network
-from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, destination_of
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.events import Reporter, UpstreamSkipped
+from cnmsim.observe.diagnosis.causes import (
+    Cause,
+    ContainerStopped,
+    DefaultBridgeHasNoNames,
+    HostKnowsNoContainers,
+    LookupQueries,
+    NameServerSilent,
+    NameServerUnusable,
+    NameUnknown,
+    NoDockerNetwork,
+    NoNetwork,
+    NoSharedNetwork,
+    NotByThatName,
+    NoUpstreamUsable,
+    QueryDropped,
+    Remark,
+    ResolverAnswered,
+    SameNameOnOtherHost,
+    SharesStack,
+    UpstreamNotReached,
+    UpstreamResult,
+)
+from cnmsim.observe.diagnosis.diagnosis import (
+    Diagnosis,
+    diagnosis,
+    drop_of,
+    join_a_network,
+    join_new_network,
+    leave_internal_network,
+    networks_of,
+)
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
 from cnmsim.observe.diagnosis.service import unknown_service
+from cnmsim.observe.fixes.changes import (
+    AskOther,
+    Change,
+    ConnectNetwork,
+    ContainerOption,
+    Manual,
+    RecreateContainer,
+    StartContainer,
+    Steps,
+    Task,
+)
 from cnmsim.observe.location import Location, shared_networks, stack_owner
-from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.lookup import LookupResult
 
 
-def no_name(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Give the finding on a name that nobody resolved."""
+def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
+    """Return the finding on a name that was not resolved."""
     name, source = context.target.host, context.source
-    queries = context.outcome.queries
     lookup = context.outcome.lookup
-    hop = next((hop for hop in reversed(context.hops) if hop.packet.startswith("DNS ")), None)
+    hop = next((hop for hop in reversed(context.hops) if hop.layer4.is_dns), None)
     if lookup is None or lookup.is_silent:
-        return _silent_resolver(context, verdict, hop)
-    said = queries[-1]
-    of_swarm = unknown_service(context, name)
-    if of_swarm is not None:
-        cause = f"{said.server} says {said.result} for {said.name}: {of_swarm[0]}"
-        return Finding(verdict, cause, of_swarm[1], _asked(context), hop)
-    head = f"{said.server} says {said.result} for {said.name}"
+        found = _silent_resolver(context)
+        where = context.lookup_drops[-1] if context.lookup_drops and isinstance(found.cause, QueryDropped) else hop
+        return Finding(verdict, found.cause, found.changes, _queries(context), where)
+    query = lookup.queries[-1]
+    by_swarm = unknown_service(context, name)
+    if by_swarm is not None:
+        cause: Cause = ResolverAnswered(query.server, query.result, query.name, by_swarm.cause)
+        return Finding(verdict, cause, by_swarm.changes, _queries(context), hop)
     is_known = context.directory.matching(name) or name in context.directory.stopped
-    if said.result in {"SERVFAIL", "REFUSED"} and not is_known:
-        where = context.lookup_losses[-1] if context.lookup_losses else hop
-        return Finding(verdict, head + _behind_resolver(context), _reach_a_server(source), _asked(context), where)
-    cause, fix = _why_unknown(context, source, name)
-    return Finding(verdict, f"{head}: {cause}", fix, _asked(context), hop)
+    if query.outcome is LookupResult.FAILED and not is_known:
+        where = context.lookup_drops[-1] if context.lookup_drops else hop
+        cause = ResolverAnswered(query.server, query.result, query.name, _upstream(context))
+        return Finding(verdict, cause, _other_server(context), _queries(context), where)
+    found = _why_unknown(context, source, name)
+    cause = ResolverAnswered(query.server, query.result, query.name, found.cause)
+    return Finding(verdict, cause, found.changes, _queries(context), hop)
 
 
-def _behind_resolver(context: DiagnosisContext) -> str:
-    """Say what became of the question behind the resolver that was asked."""
-    notes = [hop.what for hop in context.hops if hop.step is Step.NOTE and hop.what.startswith("resolver: ")]
-    lost = sorted({destination_of(loss) for loss in context.lookup_losses})
-    if lost:
-        loss = context.lookup_losses[-1]
-        by = f": the question was lost on {loss.place} by {loss.decision}" if loss.decision else f" from {loss.place}"
-        return f"; its upstream {', '.join(lost)} was not reached{by}"
-    if not notes:
-        return ""
-    _, unasked, why = notes[-1].partition("not asked, ")
-    return f"; it asked no other server, {why}" if unasked else f"; {notes[-1].removeprefix('resolver: ')}"
+def _upstream(context: DiagnosisContext) -> Cause | None:
+    """Return what happened to the query behind the resolver that was asked."""
+    if context.lookup_drops:
+        hop = context.lookup_drops[-1]
+        servers = sorted({drop.destination_text for drop in context.lookup_drops})
+        return UpstreamNotReached(tuple(servers), drop_of(context, hop))
+    notes = [
+        hop for hop in context.hops if hop.detail is Reporter.RESOLVER or isinstance(hop.detail, UpstreamSkipped)
+    ]
+    if notes and isinstance(notes[-1].detail, UpstreamSkipped):
+        return NoUpstreamUsable()
+    return UpstreamResult(notes[-1].what) if notes else None
 
 
-def _reach_a_server(source: Location) -> str:
+def _other_server(context: DiagnosisContext) -> tuple[Change, ...]:
+    source = context.source
     if source.attachments and all(item.is_internal for item in source.attachments):
-        return f"attach {source.name} to a network without --internal as well"
-    return "set name servers that can be reached (dns)"
+        return (leave_internal_network(context),)
+    return _name_server(source)
 
 
-def _asked(context: DiagnosisContext) -> tuple[str, ...]:
+def _name_server(source: Location) -> tuple[Change, ...]:
+    server = Manual(Task.USE_DNS_SERVER)
+    if not source.is_container:
+        return (server,)
+    return server, RecreateContainer(source.host, source.name, ContainerOption.NO_DNS)
+
+
+def _queries(context: DiagnosisContext) -> tuple[Remark, ...]:
     queries = context.outcome.queries
-    return (f"asked: {'; '.join(map(str, queries))}",) if len({query.name for query in queries}) > 1 else ()
+    if len({query.name for query in queries}) < 2:
+        return ()
+    return (LookupQueries(tuple(map(str, queries)), is_failure=True),)
 
 
-def _silent_resolver(context: DiagnosisContext, verdict: Verdict, hop: Hop | None) -> Finding:
-    servers = ", ".join(dict.fromkeys(query.server for query in context.outcome.queries)) or "its name server"
+def _silent_resolver(context: DiagnosisContext) -> Diagnosis:
+    queries = context.outcome.queries
+    servers = tuple(dict.fromkeys(query.server for query in queries))
     source, name = context.source, context.target.host
-    knows_none = not source.is_container or (
+    has_no_names = not source.is_container or (
         bool(source.attachments) and all(item.is_default for item in source.attachments)
     )
-    if knows_none and any(item.is_container for item in context.directory.matching(name)):
-        why, fix = _why_unknown(context, source, name)
-        return Finding(
-            verdict, f"{servers} gave no answer (and would know no container): {why}", fix, _asked(context), hop
-        )
-    if context.lookup_losses:
-        loss = context.lookup_losses[-1]
-        if loss.reason is DropReason.PORT_CLOSED:
-            cause = f"{context.source.name} asks {servers} for names, and no name server listens there ({loss.place})"
-            return Finding(verdict, cause, "name a server in its resolv.conf (dns)", _asked(context), loss)
-        reason = loss.reason.value if loss.reason else loss.what
-        by = f" by {loss.decision}" if loss.decision else ""
-        cause = f"{servers} gave no answer: the question was lost on {loss.place}{by} ({reason})"
-        return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(context), loss)
-    results = {query.result for query in context.outcome.queries}
-    if len(results) == 1 and not any(result.startswith("no answer") for result in results):
-        cause = f"{context.source.name} cannot ask its name server {servers}: {results.pop()}"
-        if context.source.is_container and not context.source.attachments:
-            return Finding(verdict, cause, join_a_network(context.source), (), hop)
-        return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(context), hop)
-    return Finding(
-        verdict, f"{servers} gave no answer", "name a server that can be reached (dns)", _asked(context), hop
-    )
+    if has_no_names and any(item.is_container for item in context.directory.matching(name)):
+        found = _why_unknown(context, source, name)
+        return Diagnosis(NameServerSilent(servers, found.cause), found.changes)
+    if context.lookup_drops:
+        hop = context.lookup_drops[-1]
+        cause: Cause = QueryDropped(source.name, servers, drop_of(context, hop))
+        return Diagnosis(cause, _name_server(source))
+    errors = {query.result for query in queries if query.outcome is LookupResult.ERROR}
+    if len(errors) == 1 and all(query.outcome is LookupResult.ERROR for query in queries):
+        cause = NameServerUnusable(source.name, servers, errors.pop())
+        if source.is_container and not source.attachments:
+            return diagnosis(cause, join_a_network(source))
+        return Diagnosis(cause, _name_server(source))
+    return Diagnosis(NameServerSilent(servers), _name_server(source))
 
 
-def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> tuple[str, str]:
-    stopped = context.directory.stopped.get(name)
-    if stopped:
-        return f"{name} is not running ({stopped})", f"docker start {name}"
+def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:
+    status = context.directory.stopped.get(name)
+    if status:
+        return diagnosis(ContainerStopped(name, status), _start(context, name))
     owners = [item for item in context.directory.matching(name) if item is not source]
     if not owners:
-        return _unknown(context, source, name)
+        return _no_such_name(context, source, name)
     owner = owners[0]
     if not source.is_container:
-        return f"a host's resolver knows no container names, and {name} is a container", _ask_published(
-            context, owner
-        )
-    keeper = stack_owner(owner, context.directory)
-    if keeper is not None:
-        return _lodger(owner, keeper)
+        return Diagnosis(HostKnowsNoContainers(name), _reach_from_outside(context, owner))
+    stack = stack_owner(owner, context.directory)
+    if stack is not None:
+        return _in_other_stack(owner, stack)
     if owner.is_container and not owner.attachments:
-        return f"{owner.name} has no network (network_mode none)", f"start {owner.name} on a network of {source.name}"
+        return diagnosis(NoNetwork(owner.name), Manual(Task.USE_SHARED_NETWORK, owner.name, source.name))
     if not source.attachments:
-        return f"{source.name} uses no Docker network, so no resolver of Docker's", _ask_published(context, owner)
+        return Diagnosis(NoDockerNetwork(source.name), _reach_from_outside(context, owner))
     if owner.is_container and all(item.is_default for item in source.attachments):
-        return (
-            "the default bridge has no names, its containers ask the host's name server",
-            f"attach both to a user-defined network: docker network create app; docker network connect app {owner.name}; "  # noqa: ISC004
-            f"docker network connect app {source.name}",
-        )
+        return diagnosis(DefaultBridgeHasNoNames(), Steps(join_new_network(context, owner, source)))
+    return _by_networks(context, source, owner)
+
+
+def _by_networks(context: DiagnosisContext, source: Location, owner: Location) -> Diagnosis:
     namesakes = {item.network for item in source.attachments} & {item.network for item in owner.attachments}
-    if namesakes and source.host != owner.host and not shared_networks(source, owner):
-        name = min(namesakes)
-        return (
-            f"{owner.name} runs on {owner.host}, and network {name} of {owner.host} is not network {name} of {source.host}: a bridge ends at its host",
-            _ask_published(context, owner).replace("or ask for its address", f"and ask {owner.host}")
-            + ", or put both on an overlay network",
-        )
-    if owner.is_container and not shared_networks(source, owner):
-        ours = " and ".join(item.network for item in source.attachments)
-        theirs = " and ".join(item.network for item in owner.attachments) or "none"
-        network = next((item.network for item in owner.attachments if not item.is_default), "NETWORK")
-        return (
-            f"the two share no network ({source.name} is on {ours}, {owner.name} on {theirs})",
-            f"attach both to one network: docker network connect {network} {source.name}",
-        )
-    return f"{owner.label} exists, but not under that name on a network of {source.name}", f"use {owner.name}"
+    shared = shared_networks(source, owner)
+    if namesakes and source.host != owner.host and not shared:
+        cause: Cause = SameNameOnOtherHost(owner.name, owner.host, min(namesakes), source.host)
+        changes = _reach_from_outside(context, owner, can_use_address=False)
+        return diagnosis(cause, *changes, Manual(Task.USE_OVERLAY))
+    if owner.is_container and not shared:
+        cause = NoSharedNetwork(source.name, networks_of(source), owner.name, networks_of(owner))
+        network = next((item.network for item in owner.attachments if not item.is_default), "")
+        return diagnosis(cause, ConnectNetwork(source.host, network, source.name))
+    return diagnosis(NotByThatName(owner.label, source.name), AskOther(owner.name))
 
 
-def _lodger(owner: Location, keeper: Location) -> tuple[str, str]:
-    """Advise on the name of a container that lives in the network stack of `keeper`."""
-    if not keeper.is_container:
-        return f"{owner.name} uses the network stack of its host {keeper.name}, and has no name there", (
-            "give the asking container extra_hosts host.docker.internal:host-gateway, and ask host.docker.internal"
-        )
-    return f"{owner.name} uses the network stack of {keeper.name}, and has no name of its own", (
-        f"use {keeper.service or keeper.name}"
-    )
+def _start(context: DiagnosisContext, name: str) -> Change:
+    stopped = context.directory.stopped_containers
+    hosts = [item.host for item in stopped if item.name == name]
+    return StartContainer(hosts[0] if len(hosts) == 1 else context.source.host, name)
 
 
-def _ask_published(context: DiagnosisContext, owner: Location) -> str:
+def _in_other_stack(owner: Location, stack: Location) -> Diagnosis:
+    """Diagnose the name of a container that lives in the network stack of another container, or of its host."""
+    if not stack.is_container:
+        return diagnosis(SharesStack(owner.name, stack.name, is_host=True), Manual(Task.USE_HOST_GATEWAY))
+    return diagnosis(SharesStack(owner.name, stack.name, is_host=False), AskOther(stack.service or stack.name))
+
+
+def _reach_from_outside(
+    context: DiagnosisContext, owner: Location, *, can_use_address: bool = True
+) -> tuple[Change, ...]:
     for item in owner.published:
         if item.port == context.target.port and not item.is_loopback_only:
-            return f"use the published port {owner.host}:{item.host_port}"
-    return f"publish a port of {owner.name}, or ask for its address"
+            return (AskOther(owner.host, item.host_port, is_published=True),)
+    publish = Manual(Task.PUBLISH_ANY_PORT, owner.name)
+    if can_use_address and owner.addresses:
+        return publish, AskOther(format_ip(owner.addresses[0]))
+    return (publish,)
 
 
-def _unknown(context: DiagnosisContext, source: Location, name: str) -> tuple[str, str]:
+def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:
     known = {item.name for item in context.directory.locations if item is not source}
     known |= {item.service for item in context.directory.locations} - {""}
     close = difflib.get_close_matches(name, sorted(known), 1)
     if close:
-        return "no container, service or host has that name", f"use {close[0]}"
-    if "." in name:
-        return "no container, service or host has that name", "check the spelling"
-    return "no container, service or host has that name", (
-        f"check the spelling; if {name} is short for a longer name, ask for that, or name its domain (dns_search)"
-    )
+        return diagnosis(NameUnknown(), AskOther(close[0]))
+    task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
+    return diagnosis(NameUnknown(), task)

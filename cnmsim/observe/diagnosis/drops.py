@@ -1,4 +1,4 @@
-"""Why a packet was lost, and what to do: one function a reason, chosen by the reason the kernel gave."""
+"""Diagnosis of a dropped packet: one function a reason, chosen by the reason that the kernel reports."""
 
 from __future__ import annotations
 
@@ -7,243 +7,267 @@ from collections.abc import Callable
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis import link, routing, service
-from cnmsim.observe.diagnosis.advice import Advice, join_a_network, networks_of, publish, where_lost
-from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, destination_of, source_of
-from cnmsim.observe.diagnosis.firewall import by_policy, filtered, rejected
-from cnmsim.observe.diagnosis.overlay import advice_in_tunnel
+from cnmsim.observe.diagnosis.causes import (
+    AddressHidden,
+    ContainerNetworkUnknown,
+    ForwardingOff,
+    HostOff,
+    InternalNetworksOnly,
+    Ipv6Disabled,
+    LinkDropped,
+    LinkLost,
+    Martian,
+    MulticastNotForwarded,
+    NatExhausted,
+    NeighbourSilent,
+    NextHopSilent,
+    NoIpv6Route,
+    NoRoute,
+    NotAttached,
+    NoVirtualDestination,
+    PlainDrop,
+    ReplyHasNoRoute,
+    ReversePath,
+    RouteRefuses,
+    StraySegment,
+    TooBig,
+    TtlExceeded,
+)
+from cnmsim.observe.diagnosis.diagnosis import (
+    Diagnosis,
+    diagnosis,
+    drop_of,
+    join_a_network,
+    leave_internal_network,
+    networks_of,
+    publish,
+)
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.diagnosis.firewall import dropped_by_policy, dropped_by_rule
+from cnmsim.observe.diagnosis.overlay import dropped_in_tunnel
+from cnmsim.observe.fixes.changes import (
+    AddRoute,
+    Change,
+    ChangeDaemonOption,
+    DeleteRoute,
+    DeleteRoutingRule,
+    Manual,
+    NetworkSetting,
+    RecreateNetwork,
+    RepairLinks,
+    SetSysctl,
+    Task,
+)
 from cnmsim.observe.trace.hops import Hop
 
+_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+_MTU = "com.docker.network.driver.mtu"
 
-def advice_on(context: DiagnosisContext, loss: Hop) -> Advice:
-    """Say why the packet was lost there, in one sentence, and give one fix."""
-    assert loss.reason is not None
+
+def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    """Return why the packet was dropped there, and what may help."""
+    assert hop.reason is not None
     if _is_multicast(context):
-        return _multicast(context, loss)
-    in_tunnel = advice_in_tunnel(context, loss)
+        return _multicast(context, hop)
+    in_tunnel = dropped_in_tunnel(context, hop)
     if in_tunnel is not None:
         return in_tunnel
-    explain = _BY_REASON.get(loss.reason, _plain)
-    return explain(context, loss)
+    return _BY_REASON.get(hop.reason, _plain)(context, hop)
 
 
 def _is_multicast(context: DiagnosisContext) -> bool:
-    """Whether a group was asked, not a machine (RFC 5771 section 3, RFC 4291 section 2.7)."""
+    """Return True if a group was asked, not a machine (RFC 5771 section 3, RFC 4291 section 2.7)."""
     address = context.outcome.address
     return address is not None and (address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240)
 
 
-def _multicast(context: DiagnosisContext, loss: Hop) -> Advice:
-    sent = next((hop for hop in context.attempt if hop.step is Step.ROUTED), None)
-    by = f" by {sent.device} ({sent.decision})" if sent is not None and sent.decision else ""
-    return (
-        f"{context.address} is a multicast address: {context.source.name} sends it{by}, it stops on {loss.place}, and no router or tunnel of "  # noqa: ISC004
-        "Docker carries it on",
-        "find the others by name: a service's tasks.NAME gives the addresses of all its tasks",
-    )
+def _multicast(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    sent = next((each for each in context.attempt if each.step is Step.ROUTED), None)
+    device, route = (sent.device, sent.decision) if sent is not None and sent.decision else ("", "")
+    cause = MulticastNotForwarded(context.address_text, context.source.name, device, route, hop.place)
+    return diagnosis(cause, Manual(Task.USE_TASK_NAMES))
 
 
-def _no_route(context: DiagnosisContext, loss: Hop) -> Advice:
-    child = link.no_way_to_child(context, loss)
+# ---- routes
+
+
+def _no_route(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    child = link.route_to_child_missing(context, hop)
     if child is not None:
         return child
-    location = context.location(loss.place)
+    location = context.location_at(hop.place)
     if location is not None and location is context.source:
-        return no_route_from(context)
-    if context.is_reply(loss) and context.source.is_container and loss.place != context.source.host:
-        return (
-            f"the answer is lost: {loss.place} has no route to {destination_of(loss)}, "  # noqa: ISC004
-            f"and {context.source.host} let that address of {context.source.name} out untranslated",
-            f"let {context.source.host} masquerade it (daemon option iptables, or the network's enable_ip_masquerade), "  # noqa: ISC004
-            f"or add a route to it on {loss.place}",
-        )
-    return f"{loss.place} has no route to {destination_of(loss)}", f"add a route on {loss.place}"
-
-
-def no_route_from(context: DiagnosisContext) -> Advice:
-    """Say why the source itself knows no way."""
+        return no_route_from_source(context)
     source = context.source
+    if context.is_reply(hop) and source.is_container and hop.place != source.host:
+        return diagnosis(
+            ReplyHasNoRoute(hop.place, hop.destination_text, source.host, source.name),
+            *_masquerade(context),
+            ChangeDaemonOption(source.host, "iptables", "true"),
+            AddRoute(hop.place),
+        )
+    return diagnosis(NoRoute(hop.place, hop.destination_text), AddRoute(hop.place))
+
+
+def _masquerade(context: DiagnosisContext) -> tuple[Change, ...]:
+    for item in context.source.attachments:
+        if not item.is_default and item.options.get(_MASQUERADE) == "false":
+            value = f"{_MASQUERADE}=true"
+            return (RecreateNetwork(context.source.host, item.network, NetworkSetting.OPTION, value),)
+    return ()
+
+
+def no_route_from_source(context: DiagnosisContext) -> Diagnosis:
+    """Diagnose a source whose own stack has no route to the address."""
+    source, address = context.source, context.address_text
     own = routing.link_down(context) or routing.no_address(context) or routing.narrow_mask(context)
     if own is not None:
         return own
     if source.is_container and not source.attachments:
-        return f"{source.name} has no route to {context.address}: it is attached to no network", join_a_network(
-            source
-        )
+        return diagnosis(NotAttached(source.name, address), join_a_network(source))
     target = context.destination
     if not source.is_container and target is not None and target.is_container and target.host != source.name:
-        return (
-            f"{source.name} has no route to {context.address}: only {target.host} knows the network of {target.name}",
-            publish(target, context.target.port),
-        )
-    family = "IPv6 " if ":" in context.address else ""
+        cause = ContainerNetworkUnknown(source.name, address, target.host, target.name)
+        return Diagnosis(cause, publish(target, context.target.port, context.target.protocol))
+    is_ipv6 = context.outcome.address is not None and len(context.outcome.address) == 16
     if source.is_container and all(item.is_internal for item in source.attachments):
-        return (
-            f"{source.name} has no default route: {networks_of(source)} is internal and leads nowhere else",
-            f"attach {source.name} to a network without --internal as well",
-        )
-    if source.is_container and family:
-        return f"{source.name} has no IPv6 route to {context.address}: its networks have no IPv6", (
-            "create the network with enable_ipv6 (--ipv6)"
-        )
-    return (
-        f"{source.name} has no {family}route to {context.address}",
-        f"add a route or a default gateway on {source.name}",
-    )
+        return diagnosis(InternalNetworksOnly(source.name, networks_of(source)), leave_internal_network(context))
+    if source.is_container and is_ipv6:
+        return diagnosis(NoIpv6Route(source.name, address), _enable_ipv6(context))
+    return diagnosis(NoRoute(source.name, address, is_ipv6=is_ipv6), AddRoute(source.name))
 
 
-def _route_says(context: DiagnosisContext, loss: Hop) -> Advice:
-    refusing = re.match(r"ip rule (\d+): ", loss.decision)
-    if refusing is not None:
-        return f"{where_lost(context, loss)}: that rule is meant to refuse", (
-            f"delete it on {loss.place}: ip rule del pref {refusing[1]}"
-        )
-    return f"{where_lost(context, loss)}: the route there is meant to refuse", (
-        f"delete it on {loss.place}: ip route del {loss.decision.partition(', by rule ')[0]}"
-    )
+def _enable_ipv6(context: DiagnosisContext) -> Change:
+    source = context.source
+    user_defined = (item for item in source.attachments if not item.is_default and item.driver == "bridge")
+    network = next((item.network for item in user_defined), "")
+    return RecreateNetwork(source.host, network, NetworkSetting.IPV6)
 
 
-def _forwarding_off(context: DiagnosisContext, loss: Hop) -> Advice:
-    key = loss.decision.partition(" ")[0] or "net.ipv4.ip_forward"
-    subject = "the answer" if context.is_reply(loss) else "it"
-    return (
-        f"{subject} stops on {loss.place}: IP forwarding is disabled there ({key} = 0), before any chain is asked",
-        f"sysctl -w {key}=1 on {loss.place}",
-    )
+def _route_refuses(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    rule = re.match(r"ip rule (\d+): ", hop.decision)
+    if rule is not None:
+        cause = RouteRefuses(drop_of(context, hop), is_rule=True)
+        return diagnosis(cause, DeleteRoutingRule(hop.place, int(rule[1])))
+    route = hop.decision.partition(", by rule ")[0]
+    return diagnosis(RouteRefuses(drop_of(context, hop), is_rule=False), DeleteRoute(hop.place, route))
 
 
-def _neighbour_failed(context: DiagnosisContext, loss: Hop) -> Advice:
-    wire = link.unanswered(context, loss) or routing.silent_gateway(context, loss)
+def _forwarding_off(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    key = hop.decision.partition(" ")[0] or "net.ipv4.ip_forward"
+    cause = ForwardingOff(hop.place, key, is_reply=context.is_reply(hop))
+    return diagnosis(cause, SetSysctl(hop.place, key, "1"))
+
+
+def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    wire = link.unanswered(context, hop) or routing.silent_gateway(context, hop)
     if wire is not None:
         return wire
-    address = destination_of(loss)
-    who = context.directory.owner(address_at(loss) or b"")
-    if who is None:
-        known = "; no running container or host has that address" if "." in address or ":" in address else ""
-        return f"{loss.place} asked for {address} on {loss.device or 'its link'} and nobody answered{known}", (
-            "use the name instead of a remembered address: a restarted container may have another one"
+    address = hop.destination_text
+    owner = context.owner_of_destination(hop)
+    if owner is None:
+        silent = NeighbourSilent(hop.place, address, hop.device, is_known_address=not address)
+        return diagnosis(silent, Manual(Task.USE_NAME))
+    hiding = _hiding_network(context, hop)
+    if hiding and owner.host != hop.place and owner.on_network(hiding) is None:
+        cause = AddressHidden(hop.place, address, owner.label, hiding, owner.name)
+        return diagnosis(cause, RecreateNetwork(hop.place, hiding, NetworkSetting.SUBNET))
+    if routing.is_off(owner):
+        return diagnosis(
+            HostOff(hop.place, address, hop.device, owner.name), Manual(Task.BRING_BACK, owner.name), RepairLinks()
         )
-    hiding = _hiding_network(context, loss)
-    if hiding and who.host != loss.place and who.on_network(hiding) is None:
-        return (
-            f"{loss.place} looks for {address}, which is {who.label}, on its own network {hiding}: the network's subnet contains that "  # noqa: ISC004
-            f"address, and its route is preferred to the one that leads to {who.name}",
-            f"make network {hiding} with another --subnet",
-        )
-    if routing.is_off(who):
-        return (
-            f"{loss.place} asked for {address} on {loss.device or 'its link'}, and {who.name}, which has that address, has no power or no cable",
-            f"bring {who.name} back (lab.heal(), or power_on() of the host)",
-        )
-    return f"{loss.place} asked on {loss.device or 'its link'} and nobody answered for the next hop to {address}", (
-        f"check that {who.label} and {loss.place} are on one segment, and the route's gateway"
+    return diagnosis(
+        NextHopSilent(hop.place, hop.device, address), Manual(Task.CHECK_SEGMENT, owner.label, hop.place)
     )
 
 
-def _hiding_network(context: DiagnosisContext, loss: Hop) -> str:
-    """Name the network of the host whose bridge was asked, "" if it was another device."""
+def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
+    """Return the network of the host whose bridge the ARP request went out of, "" for another device."""
     here = (
         item
         for location in context.directory.locations
-        if location.host == loss.place
+        if location.host == hop.place
         for item in location.attachments
     )
-    return next((item.network for item in here if item.bridge and item.bridge == loss.device), "")
+    return next((item.network for item in here if item.bridge and item.bridge == hop.device), "")
 
 
-def _reverse_path(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}: a packet from {source_of(loss)} should not come in by {loss.device}", (
-        f"make the route back to {source_of(loss)} symmetric, or let the filter take any way back: "
-        f"sysctl -w net.ipv4.conf.all.rp_filter=2 on {loss.place}"
+def _reverse_path(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(
+        ReversePath(drop_of(context, hop)),
+        Manual(Task.USE_SYMMETRIC_ROUTE, hop.source_text),
+        SetSysctl(hop.place, "net.ipv4.conf.all.rp_filter", "2"),
     )
 
 
-def _martian(context: DiagnosisContext, loss: Hop) -> Advice:
-    return (
-        f"{where_lost(context, loss)}: {source_of(loss)} > {destination_of(loss)} has no business on {loss.device}",
-        "use an address that is valid on that link (127.0.0.0/8 never leaves its host)",
+def _martian(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(Martian(drop_of(context, hop)), Manual(Task.USE_VALID_ADDRESS))
+
+
+def _ttl(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return routing.loop(context, hop) or diagnosis(TtlExceeded(drop_of(context, hop)), Manual(Task.CHECK_LOOP))
+
+
+def _too_big(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    limit = f"{_MTU}={hop.size_limit}" if hop.size_limit else _MTU
+    source = context.source
+    networks = [item.network for item in source.attachments if not item.is_default] or [""]
+    changes = (RecreateNetwork(source.host, network, NetworkSetting.OPTION, limit) for network in networks)
+    return diagnosis(TooBig(drop_of(context, hop)), *changes)
+
+
+# ---- links, and the rest
+
+
+def _link(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(LinkDropped(drop_of(context, hop)), Manual(Task.BRING_LINK_UP, hop.where))
+
+
+def _link_loss(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    fix = RepairLinks() if hop.decision else Manual(Task.REDUCE_LOSS)
+    return diagnosis(LinkLost(drop_of(context, hop)), fix)
+
+
+def _nat_exhausted(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(NatExhausted(drop_of(context, hop)), Manual(Task.WIDEN_PORT_RANGE))
+
+
+def _no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return service.no_destination(context, hop) or diagnosis(
+        NoVirtualDestination(drop_of(context, hop)), Manual(Task.CHECK_VIRTUAL_SERVICE, hop.place)
     )
 
 
-def _ttl(context: DiagnosisContext, loss: Hop) -> Advice:
-    round_trip = routing.loop(context, loss)
-    if round_trip is not None:
-        return round_trip
-    return f"{where_lost(context, loss)}: its TTL ran out", "look for a routing loop in the walk above"
+def _untracked(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return routing.conntrack_full(hop) or _plain(context, hop)
 
 
-def _too_big(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}: {loss.what}", (
-        "set the network's MTU to the smallest on the way (com.docker.network.driver.mtu)"
+def _stray(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return service.connection_forgotten(context, hop) or diagnosis(
+        StraySegment(hop.place, hop.packet), Manual(Task.RECONNECT)
     )
 
 
-def _link(context: DiagnosisContext, loss: Hop) -> Advice:
-    del context
-    reason = loss.reason.value if loss.reason else loss.what
-    return f"lost at {loss.where}: {reason}", f"bring the link at {loss.where} up"
+def _ipv6_disabled(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(Ipv6Disabled(drop_of(context, hop)), _enable_ipv6(context))
 
 
-def _link_loss(context: DiagnosisContext, loss: Hop) -> Advice:
-    if loss.decision:
-        subject = f"the answer from {context.sender(loss)} is " if context.is_reply(loss) else ""
-        return f"{subject}lost at {loss.where}: {loss.decision}", "mend the wiring there (lab.heal())"
-    return f"lost on the link at {loss.where}, which loses packets", "set a lower loss on that link"
+def _plain(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return diagnosis(PlainDrop(drop_of(context, hop)), Manual(Task.CHECK_PLACE, hop.where))
 
 
-def _nat_exhausted(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}: no free port is left for address translation", (
-        "widen net.ipv4.ip_local_port_range, or open fewer connections to one destination"
-    )
-
-
-def _no_destination(context: DiagnosisContext, loss: Hop) -> Advice:
-    of_swarm = service.no_destination(context, loss)
-    if of_swarm is not None:
-        return of_swarm
-    return (
-        f"{where_lost(context, loss, 'refused')}: {loss.what}",
-        f"look at `ipvsadm -Ln` on {loss.place}: give the service a real server whose weight is not 0",
-    )
-
-
-def _untracked(context: DiagnosisContext, loss: Hop) -> Advice:
-    return routing.table_full(loss) or _plain(context, loss)
-
-
-def _stray(context: DiagnosisContext, loss: Hop) -> Advice:
-    of_swarm = service.forgotten(context, loss)
-    if of_swarm is not None:
-        return of_swarm
-    return (
-        f"{loss.place} answers {loss.packet} with a reset: it knows no connection it belongs to",
-        "open the connection anew, and see why that end forgot it (restarted, or moved to another container)",
-    )
-
-
-def _ipv6_disabled(context: DiagnosisContext, loss: Hop) -> Advice:
-    return (
-        f"{where_lost(context, loss)}: IPv6 is disabled on {loss.device}",
-        "create the network with enable_ipv6 (--ipv6)",
-    )
-
-
-def _plain(context: DiagnosisContext, loss: Hop) -> Advice:
-    reason = loss.reason.value if loss.reason else loss.what
-    return f"{where_lost(context, loss)}: {reason}", f"look at {loss.where} in the walk above"
-
-
-_BY_REASON: dict[DropReason, Callable[[DiagnosisContext, Hop], Advice]] = {
-    DropReason.NETFILTER_DROP: filtered,
+_BY_REASON: dict[DropReason, Callable[[DiagnosisContext, Hop], Diagnosis]] = {
+    DropReason.NETFILTER_DROP: dropped_by_rule,
     DropReason.CONNTRACK_INVALID: _untracked,
     DropReason.STRAY_SEGMENT: _stray,
-    DropReason.NETFILTER_POLICY: by_policy,
-    DropReason.NETFILTER_REJECT: rejected,
+    DropReason.NETFILTER_POLICY: dropped_by_policy,
+    DropReason.NETFILTER_REJECT: dropped_by_rule,
     DropReason.NAT_EXHAUSTED: _nat_exhausted,
     DropReason.NO_DESTINATION: _no_destination,
     DropReason.NO_ROUTE: _no_route,
-    DropReason.UNREACHABLE_ROUTE: _route_says,
-    DropReason.BLACKHOLE_ROUTE: _route_says,
-    DropReason.PROHIBIT_ROUTE: _route_says,
+    DropReason.UNREACHABLE_ROUTE: _route_refuses,
+    DropReason.BLACKHOLE_ROUTE: _route_refuses,
+    DropReason.PROHIBIT_ROUTE: _route_refuses,
     DropReason.FORWARDING_DISABLED: _forwarding_off,
     DropReason.NEIGHBOUR_FAILED: _neighbour_failed,
     DropReason.REVERSE_PATH: _reverse_path,
@@ -257,5 +281,5 @@ _BY_REASON: dict[DropReason, Callable[[DiagnosisContext, Hop], Advice]] = {
     DropReason.IPV6_DISABLED: _ipv6_disabled,
     DropReason.PORT_SECURITY: link.port_security,
     DropReason.NO_VLAN: link.no_vlan,
-    DropReason.KEPT_APART: link.kept_apart,
+    DropReason.KEPT_APART: link.mode_isolates,
 }

@@ -1,6 +1,6 @@
-"""Why an engine refused something: what its message leaves out, such as who holds the port, the subnet or the network.
+"""Diagnosis of an engine's error: what its message leaves out, such as who holds the port, the subnet or the network.
 
-Messages are those of moby `daemon/libnetwork` (26.1.5 to docker-v29.7.2); `{}` of what they leave out is looked up in the lab.
+Messages are those of moby `daemon/libnetwork` (26.1.5 to docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -13,21 +13,47 @@ from attrs import frozen
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, leftovers
+from cnmsim.observe.diagnosis.causes import (
+    AddressHeld,
+    BridgeFull,
+    Cause,
+    NetworkInUse,
+    PoolsExhausted,
+    PortHeldByContainer,
+    PortHeldByProgram,
+    SubnetNotFixed,
+    SubnetOverlaps,
+)
+from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis
+from cnmsim.observe.diagnosis.sentences import advice, sentence
+from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, stale_vxlan_devices
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.fixes.changes import Change, DeleteLink, Manual, Steps, Task
 from cnmsim.observe.trace.tracer import LabView
 
-_Why = Callable[[LabSnapshot, "re.Match[str]", str], "tuple[str, str] | None"]
+_Diagnose = Callable[[LabSnapshot, "re.Match[str]", str], Diagnosis | None]
+#: Networks that a sentence lists at most.
+_MANY = 4
 
 
 @frozen
 class ErrorExplanation(Displayable):
-    """An engine's refusal: its `message`, the `cause` in a sentence ("" if the message says it all), and a `fix`."""
+    """An engine's error: its `message`, the cause (`None` if the message says all), and the changes that may help."""
 
     message: str
-    cause: str = ""
-    fix: str = ""
+    reason: Cause | None = None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """The cause as a sentence, "" if the message says all."""
+        return sentence(self.reason) if self.reason is not None else ""
+
+    @property
+    def fix(self) -> str:
+        """The changes as a sentence, "" if there are none."""
+        return advice(self.changes)
 
     def _lines(self) -> list[tuple[str, str]]:
         lines = [("refused", self.message), ("decided by", self.cause), ("fix", self.fix)]
@@ -36,135 +62,111 @@ class ErrorExplanation(Displayable):
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.answers import error_card
-
-        return error_card(self)
-
 
 def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-    """Say what an engine's error leaves out. `asked` is the subnet or address that was asked for, if there was one."""
+    """Explain an engine's error. `asked` is the subnet or address that was asked for, if there was one."""
     message = error.message if isinstance(error, CnmsimError) else str(error)
     snapshot = LabSnapshot.of(lab)
-    for pattern, why in _WHY:
-        found = re.search(pattern, message)
-        said = why(snapshot, found, asked) if found else None
-        if said is not None:
-            return ErrorExplanation(message, *said)
+    for pattern, diagnose in _BY_MESSAGE:
+        match = re.search(pattern, message)
+        found = diagnose(snapshot, match, asked) if match else None
+        if found is not None:
+            return ErrorExplanation(message, found.cause, found.changes)
     return ErrorExplanation(message)
 
 
-def _port_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _port_held(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
     del asked
-    port = int(found.group(1))
+    port = int(match.group(1))
+    other = Manual(Task.PUBLISH_OTHER_PORT)
     for container in snapshot.containers():
         for item in container.published:
             if item.host_port == port:
-                where = item.host_ip or "every address"
-                return (
-                    f"container {container.name} on {container.host} has port {port}/{item.protocol} on {where}",
-                    f"publish another port, or docker rm -f {container.name}",
-                )
+                cause: Cause = PortHeldByContainer(container.name, container.host, port, item.protocol, item.host_ip)
+                return diagnosis(cause, other, Manual(Task.REMOVE_CONTAINER, container.name))
     for host in snapshot.docker_hosts:
-        heard = [item for protocol in ("tcp", "udp") for item in host.listening_on(protocol, port)]
-        if heard:
-            return (
-                f"{heard[0].program or 'a program'} of {host.name} itself listens on {heard[0]}",
-                "publish another port, or stop that program",
-            )
+        listeners = [item for protocol in ("tcp", "udp") for item in host.listening_on(protocol, port)]
+        if listeners:
+            cause = PortHeldByProgram(listeners[0].program, host.name, str(listeners[0]))
+            return diagnosis(cause, other, Manual(Task.STOP_PROGRAM))
     return None
 
 
-def _no_pools(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    del found, asked
-    hosts = {
+def _pools_exhausted(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
+    del match, asked
+    by_host = {
         net.host.name: [each for each in snapshot.networks if each.host is net.host and each.driver == "bridge"]
         for net in snapshot.networks
     }
-    name, nets = max(hosts.items(), key=lambda item: len(item[1]))
-    shown = ", ".join(f"{net.name} {net.subnets[0]}" for net in nets[:4] if net.subnets)
-    return (
-        f"{len(nets)} networks hold all default pools of {name}: {shown}, …",
-        'docker network prune, or more and smaller default-address-pools ([{"base": "172.20.0.0/14", "size": 24}] makes 1,024)',
-    )
+    name, nets = max(by_host.items(), key=lambda item: len(item[1]))
+    examples = tuple(f"{net.name} {net.subnets[0]}" for net in nets[:_MANY] if net.subnets)
+    cause = PoolsExhausted(name, len(nets), examples)
+    return diagnosis(cause, Manual(Task.PRUNE_NETWORKS), Manual(Task.USE_SMALLER_POOLS))
 
 
-def _overlaps(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    del found
+def _subnet_overlaps(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
+    del match
     if not asked:
         return None
     prefix = Prefix.parse(asked, strict=False)
     for net in snapshot.networks:
         for subnet in net.subnets:
             if subnet.family == prefix.family and subnet.overlaps(prefix):
-                return (
-                    f"{asked} overlaps network {net.name} ({subnet}) of {net.host.name}",
-                    f"use another subnet, or docker network rm {net.name}",
-                )
+                cause = SubnetOverlaps(asked, net.name, str(subnet), net.host.name)
+                return diagnosis(cause, Manual(Task.USE_OTHER_SUBNET), Manual(Task.REMOVE_NETWORK, net.name))
     return None
 
 
-def _in_use(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _network_in_use(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
     del asked
-    members = [item.name for item in snapshot.containers() if item.on_network(found.group(1)) is not None]
+    network = match.group(1)
+    members = tuple(item.name for item in snapshot.containers() if item.on_network(network) is not None)
     if not members:
         return None
-    listed = ", ".join(members)
-    verb = "is" if len(members) == 1 else "are"
-    return (
-        f"container{'s' * (len(members) > 1)} {listed} {verb} on network {found.group(1)}",
-        "; ".join(f"docker network disconnect {found.group(1)} {name}" for name in members),
-    )
+    disconnect = tuple(Manual(Task.DISCONNECT, network, name) for name in members)
+    return diagnosis(NetworkInUse(network, members), Steps(disconnect))
 
 
-def _address_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    del found
+def _address_held(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
+    del match
     for container in snapshot.containers():
         if any(format_ip(address) == asked for address in container.addresses):
-            return (
-                f"container {container.name} on {container.host} has {asked}: addresses are given out from the lowest on",
-                "keep the addresses you give yourself out of --ip-range",
-            )
+            return diagnosis(AddressHeld(container.name, container.host, asked), Manual(Task.USE_IP_RANGE))
     return None
 
 
-def _bridge_full(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _bridge_full(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
     del asked
     for host in snapshot.docker_hosts:
-        bridge = host.namespace.devices.get(found.group(1))
+        bridge = host.namespace.devices.get(match.group(1))
         if isinstance(bridge, Bridge):
-            return (
-                f"{bridge.name} of {host.name} has {len(bridge.ports):,} ports, and the kernel gives a bridge no more",
-                "spread the containers over more networks",
-            )
+            cause = BridgeFull(bridge.name, host.name, len(bridge.ports))
+            return diagnosis(cause, Manual(Task.USE_MORE_NETWORKS))
     return None
 
 
-def _needs_subnet(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    del snapshot, found, asked
-    return (
-        "the network's subnet was chosen by Docker, and would be another one after it is made anew",
-        "make the network with --subnet",
-    )
+def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
+    del snapshot, match, asked
+    return diagnosis(SubnetNotFixed(), Manual(Task.USE_FIXED_SUBNET))
 
 
-def _vni_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    """Name the device that has the VNI. Of an attachment that is refused on a node, its manager only says that it waited."""
-    del found, asked
-    for each in leftovers(snapshot.directory.locations, snapshot.directory.swarms):
-        return str(each), each.fix
+def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
+    """Name the device that has the VNI. Of an attachment that is refused on a node, the manager reports a timeout only."""
+    del match, asked
+    for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
+        return diagnosis(device, DeleteLink(device.host, device.device))
     return None
 
 
-_WHY: tuple[tuple[str, _Why], ...] = (
-    (r":(\d+) failed: port is already allocated", _port_taken),
-    (r"failed to bind host port (?:for )?\S*?:(\d+)[:/].*address already in use", _port_taken),
-    (r"listen \w+ \S+:(\d+): bind: address already in use", _port_taken),
-    (r"fully subnetted|non-overlapping IPv\d address pool|available IPv\d addresses?(?= pool)", _no_pools),
-    (r"Pool overlaps with other one", _overlaps),
-    (r"network (\S+) (?:id \S+ )?has active endpoints", _in_use),
-    (r"Address already in use", _address_taken),
+_BY_MESSAGE: tuple[tuple[str, _Diagnose], ...] = (
+    (r":(\d+) failed: port is already allocated", _port_held),
+    (r"failed to bind host port (?:for )?\S*?:(\d+)[:/].*address already in use", _port_held),
+    (r"listen \w+ \S+:(\d+): bind: address already in use", _port_held),
+    (r"fully subnetted|non-overlapping IPv\d address pool|available IPv\d addresses?(?= pool)", _pools_exhausted),
+    (r"Pool overlaps with other one", _subnet_overlaps),
+    (r"network (\S+) (?:id \S+ )?has active endpoints", _network_in_use),
+    (r"Address already in use", _address_held),
     (r"to bridge (\S+) failed: exchange full", _bridge_full),
     (f"{FILE_EXISTS}|attaching to network failed.*deadline exceeded", _vni_taken),
-    (r"user (?:specified|configured) .*subnet|user configured subnets", _needs_subnet),
+    (r"user (?:specified|configured) .*subnet|user configured subnets", _subnet_not_fixed),
 )

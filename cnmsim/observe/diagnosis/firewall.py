@@ -1,8 +1,7 @@
-"""Why a packet filter let a packet go no further: what the rule that did it is there for.
+"""Diagnosis of a packet that a packet filter dropped or rejected: the purpose of the rule that did it.
 
-Rules are told apart by the chain Docker keeps them in and by their shape (moby
-`libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
-docker-v26.1.5): which rule it was says what its author wanted.
+Rules are told apart by the chain that Docker keeps them in and by their shape (moby `libnetwork/drivers/bridge/internal/iptabler`,
+docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of docker-v26.1.5). Rules of nftables carry a comment.
 """
 
 from __future__ import annotations
@@ -12,212 +11,279 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.netfilter.nftables import NfTables
-from cnmsim.observe.diagnosis import rule_sets
-from cnmsim.observe.diagnosis.advice import Advice, networks_of, publish, where_lost
-from cnmsim.observe.diagnosis.diagnosis_context import (
-    DiagnosisContext,
-    address_at,
-    destination_of,
-    port_of,
-    source_of,
+from cnmsim.observe.diagnosis.causes import (
+    BridgeOnly,
+    ChainsWiped,
+    ContainerAddressFromOutside,
+    Filtered,
+    IccDisabled,
+    InternalNetwork,
+    LoopbackOnly,
+    NftablesPolicy,
+    NoRuleAccepts,
+    NoSharedNetwork,
+    OperatorRule,
+    OtherNetworkAddress,
+    OtherRuleSet,
+    OutputRule,
+    ProtectsHost,
+    Purpose,
+)
+from cnmsim.observe.diagnosis.diagnosis import (
+    Diagnosis,
+    diagnosis,
+    drop_of,
+    join_user_network,
+    leave_internal_network,
+    networks_of,
+    publish,
+    share_network,
+)
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.fixes.changes import (
+    AcceptByPolicy,
+    AddRule,
+    AskOther,
+    Change,
+    DeleteNftRule,
+    DeleteRule,
+    Manual,
+    NetworkSetting,
+    RecreateNetwork,
+    RestartDaemon,
+    Task,
 )
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.rule_decision import DOCKER_TABLE, RuleDecision, RuleSet
 
+_ICC = "com.docker.network.bridge.enable_icc"
 #: `! -i br-x … -o br-x -j DROP` (filter) and `-d ADDRESS ! -i br-x -j DROP` (raw): only from the bridge itself.
 _NOT_FROM_BRIDGE = re.compile(r"! -i (\S+) .*-j DROP|! -i (\S+) -j DROP")
 _SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
+_OUT_BRIDGE = re.compile(r"-o (\S+)|iifname \"([^\"]+)")
+_NOT_IN_SUBNET = re.compile(r"-A DOCKER-ISOLATION\S* .*! -[sd] \S+ -[io] ")
 
 
-def filtered(context: DiagnosisContext, loss: Hop) -> Advice:
-    """Advise on a packet that a rule dropped."""
-    rule = loss.decision
-    for fits, explain in _RULES:
-        if fits(context, loss, rule):
-            return explain(context, loss)
-    raise AssertionError("the last rule fits all")
+def dropped_by_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    """Diagnose a packet that a rule dropped or rejected."""
+    rule = hop.rule
+    if rule is None:
+        return _some_rule(context, hop)
+    return next(diagnose for fits, diagnose in _PURPOSES if fits(hop, rule))(context, hop)
 
 
-def _is_icc(rule: str) -> bool:
-    return bool(_SAME_BRIDGE.search(rule)) or rule_sets.is_docker_rule(rule, "ICC")
+def _filtered(context: DiagnosisContext, hop: Hop, purpose: Purpose | None, *changes: Change) -> Diagnosis:
+    return diagnosis(Filtered(drop_of(context, hop), purpose), *changes)
 
 
-def _is_isolation(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
-    del context, loss
-    if rule_sets.is_docker_rule(rule, "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"):
+# ---- which rule
+
+
+def _is_foreign(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return rule.is_foreign
+
+
+def _is_operators(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return rule.chain == "DOCKER-USER" or rule.rule.startswith("-A DOCKER-USER")
+
+
+def _is_loopback_guard(hop: Hop, rule: RuleDecision) -> bool:
+    if rule.has_docker_comment("DROP REMOTE LOOPBACK") or "! -i lo" in rule.rule:
         return True
-    return "ISOLATION" in rule or bool(_NOT_FROM_BRIDGE.search(rule))
+    return hop.destination is not None and is_loopback(hop.destination) and rule.hook_chain == "PREROUTING"
 
 
-def _is_internal(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
-    del context, loss
-    if rule_sets.is_docker_rule(rule, "INTERNAL NETWORK"):
-        return True
-    return "DOCKER-INTERNAL" in rule or bool(re.search(r"ISOLATION\S*: .*! -[sd] \S+ -[io] ", rule))
-
-
-def _is_loopback_guard(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
-    del context
-    address = address_at(loss)
-    if rule_sets.is_docker_rule(rule, "DROP REMOTE LOOPBACK"):
-        return True
-    return "! -i lo" in rule or (address is not None and is_loopback(address) and "PREROUTING" in rule)
-
-
-def _isolated(context: DiagnosisContext, loss: Hop) -> Advice:
-    address = address_at(loss)
-    target = context.directory.owner(address) if address else None
-    head = where_lost(context, loss)
-    if context.is_reply(loss):
-        target, asker = context.source, context.location(context.sender(loss))
-    else:
-        asker = context.source
-    if target is None or asker is None:
-        return f"{head}: only stations on that bridge may send there", "send from a container on the same network"
-    if asker.is_container and not shared_networks(asker, target):
-        where = f"{asker.name} is on {networks_of(asker)}, {target.name} on {networks_of(target)}"
-        fix = f"attach both to one network: docker network connect {_join_network(asker, target)}"
-        return f"{head}; the two share no network ({where})", fix
-    if asker.is_container:
-        shared = shared_networks(asker, target)[0]
-        better = target.on_network(shared)
-        own = format_ip(better.addresses[0]) if better and better.addresses else target.name
-        return f"{head}; {destination_of(loss)} is {target.name} on a network {asker.name} is not on", (
-            f"use its address on {shared}: {own}, or its name {target.name}"
-        )
-    return f"{head}; a container's own address cannot be reached from outside its host", publish(
-        target, port_of(loss)
+def _is_internal(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return (
+        rule.has_docker_comment("INTERNAL NETWORK")
+        or any("DOCKER-INTERNAL" in chain for chain in rule.chains)
+        or bool(_NOT_IN_SUBNET.search(rule.rule))
     )
 
 
-def _join_network(asker: Location, target: Location) -> str:
-    """Write `NETWORK CONTAINER` for the simplest connection: the asker joins a user-defined network of the target."""
-    for one, other in ((target, asker), (asker, target)):
-        for item in one.attachments:
-            if not item.is_default:
-                return f"{item.network} {other.name}"
-    return f"NETWORK {asker.name}"
+def _is_icc(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return bool(_SAME_BRIDGE.search(rule.rule)) or rule.has_docker_comment("ICC")
 
 
-def _internal(context: DiagnosisContext, loss: Hop) -> Advice:
-    names = [
+def _is_isolation(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    if rule.has_docker_comment("DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"):
+        return True
+    return any("ISOLATION" in chain for chain in rule.chains) or bool(_NOT_FROM_BRIDGE.search(rule.rule))
+
+
+def _is_input(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return (rule.table, rule.hook_chain) == ("filter", "INPUT")
+
+
+def _is_output(hop: Hop, rule: RuleDecision) -> bool:
+    del hop
+    return (rule.table, rule.hook_chain) == ("filter", "OUTPUT")
+
+
+def _is_any(hop: Hop, rule: RuleDecision) -> bool:
+    del hop, rule
+    return True
+
+
+# ---- what it is for
+
+
+def _isolated(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    target, asker = context.owner_of_destination(hop), context.source
+    if context.is_reply(hop):
+        target, asker = context.source, context.location_at(context.sender(hop)) or context.source
+    if target is None:
+        return _filtered(context, hop, BridgeOnly(), Manual(Task.ASK_FROM_SAME_NETWORK))
+    if asker.is_container and not shared_networks(asker, target):
+        purpose = NoSharedNetwork(asker.name, networks_of(asker), target.name, networks_of(target))
+        return _filtered(context, hop, purpose, share_network(asker, target))
+    if asker.is_container:
+        shared = shared_networks(asker, target)[0]
+        attachment = target.on_network(shared)
+        addresses = attachment.addresses if attachment is not None else ()
+        own = format_ip(addresses[0]) if addresses else target.name
+        purpose_ = OtherNetworkAddress(hop.destination_text, target.name, asker.name)
+        return _filtered(context, hop, purpose_, AskOther(own), AskOther(target.name))
+    changes = publish(target, hop.destination_port, context.target.protocol)
+    return _filtered(context, hop, ContainerAddressFromOutside(), *changes)
+
+
+def _internal(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    source, target = context.source, context.destination
+    internal = [
         item.network
-        for location in (context.source, context.destination)
+        for location in (source, target)
         if location is not None
         for item in location.attachments
         if item.is_internal
     ]
-    network = names[0] if names else "the network"
-    source, target = context.source, context.destination
+    network = internal[0] if internal else "the network"
     if target is not None and target.is_container and not shared_networks(source, target):
-        head = f"{where_lost(context, loss)}; {network} is internal: nothing enters or leaves it"
         if source.is_container:
-            return f"{head}, and {_stranger(source, target, network)} is not on it", (
-                f"attach both to one network: docker network connect {_join_network(source, target)}"
-            )
-        return head, f"attach {target.name} to a network without --internal and publish the port there"
-    return f"{where_lost(context, loss)}; {network} is internal: nothing enters or leaves it", (
-        f"attach {context.source.name} to a network without --internal as well"
-    )
+            stranger = source.name if source.on_network(network) is None else target.name
+            return _filtered(context, hop, InternalNetwork(network, stranger), share_network(source, target))
+        return _filtered(context, hop, InternalNetwork(network), Manual(Task.PUBLISH_ON_OPEN_NETWORK, target.name))
+    return _filtered(context, hop, InternalNetwork(network), leave_internal_network(context))
 
 
-def _stranger(source: Location, target: Location, network: str) -> str:
-    return source.name if source.on_network(network) is None else target.name
+def _same_bridge(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    match = _OUT_BRIDGE.search(hop.decision)
+    bridge = (match[1] or match[2]) if match else hop.device or "the bridge"
+    source, goal = context.source, context.destination
+    network = next((item.network for item in source.attachments if item.bridge == bridge), bridge)
+    shared = shared_networks(source, goal) if goal is not None else ()
+    user_defined = [item.network for item in source.attachments if item.network in shared and not item.is_default]
+    changes: list[Change] = [
+        RecreateNetwork(source.host, name, NetworkSetting.OPTION, f"{_ICC}=true") for name in user_defined[:1]
+    ]
+    if not user_defined:
+        changes.append(RecreateNetwork(source.host, "bridge", NetworkSetting.OPTION, f"{_ICC}=true"))
+        if source.is_container and goal is not None and goal.is_container:
+            changes.append(join_user_network(context, goal))
+    return _filtered(context, hop, IccDisabled(network), *changes)
 
 
-def _same_bridge(context: DiagnosisContext, loss: Hop) -> Advice:
-    found = re.search(r"-o (\S+)|iifname \"([^\"]+)", loss.decision)
-    bridge = (found[1] or found[2]) if found else loss.device or "the bridge"
-    names = [item.network for item in context.source.attachments if item.bridge == bridge]
-    network = names[0] if names else bridge
-    return f"{where_lost(context, loss)}; containers on {network} may not talk to each other (icc is false)", (
-        "use a network with com.docker.network.bridge.enable_icc=true (for the default bridge: daemon option icc)"
-    )
+def _loopback_guard(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    purpose = LoopbackOnly(hop.place)
+    return _filtered(context, hop, purpose, Manual(Task.PUBLISH_OTHER_ADDRESS), Manual(Task.ASK_FROM_HOST))
 
 
-def _loopback_guard(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}; the port is published on 127.0.0.1, for {loss.place} itself only", (
-        "publish it on another address of the host, or ask from the host"
-    )
+def _operator(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    rule = hop.rule
+    program = "ip6tables" if hop.is_ipv6 else "iptables"
+    changes: list[Change] = []
+    if rule is not None and rule.rule_set is RuleSet.IPTABLES and rule.rule:
+        changes.append(DeleteRule(hop.place, program, rule.table, rule.rule))
+    changes.append(AddRule(hop.place, "DOCKER-USER", f"-s {hop.source_text}", program))
+    return _filtered(context, hop, OperatorRule(), *changes)
 
 
-def _operator(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}; a rule in DOCKER-USER, which Docker leaves to the operator", (
-        f"delete that rule on {loss.place}, or put an ACCEPT for {source_of(loss)} before it"
-    )
+def _host_input(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    location = context.location_at(hop.place)
+    is_from_container = context.source.is_container and location is not None and not location.is_container
+    device = f"-i {hop.device} " if hop.device else ""
+    port = f"-p {context.target.protocol} --dport {hop.destination_port}" if hop.destination_port else ""
+    program = "ip6tables" if hop.is_ipv6 else "iptables"
+    purpose = ProtectsHost(hop.place) if is_from_container else None
+    return _filtered(context, hop, purpose, AddRule(hop.place, "INPUT", f"{device}{port}".strip(), program))
 
 
-def _host_input(context: DiagnosisContext, loss: Hop) -> Advice:
-    place = loss.place
-    location = context.location(place)
-    from_container = context.source.is_container and location is not None and not location.is_container
-    what = f"; the firewall of {place} filters what comes to the host itself" if from_container else ""
-    device = f" -i {loss.device}" if loss.device else ""
-    port = f" -p {context.target.protocol} --dport {port_of(loss)}" if port_of(loss) else ""
-    return f"{where_lost(context, loss)}{what}", f"let it in on {place}: iptables -I INPUT{device}{port} -j ACCEPT"
+def _host_output(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return _filtered(context, hop, OutputRule(), Manual(Task.CHANGE_OUTPUT_RULE, hop.place))
 
 
-def _host_output(context: DiagnosisContext, loss: Hop) -> Advice:
-    return f"{where_lost(context, loss)}, before it left", f"change that rule of the OUTPUT chain on {loss.place}"
+def _some_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    return _filtered(context, hop, None, Manual(Task.CHANGE_RULE, hop.place))
 
 
-def _some_rule(context: DiagnosisContext, loss: Hop) -> Advice:
-    return where_lost(context, loss), f"change that rule on {loss.place}, or accept {source_of(loss)} before it"
+def _other_rule_set(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    rule, location = hop.rule, context.location_at(hop.place)
+    assert rule is not None
+    change = _without_rule(hop, rule, location) or Manual(Task.CHANGE_RULE, hop.place)
+    return _filtered(context, hop, OtherRuleSet(hop.place, is_legacy=rule.rule_set is RuleSet.LEGACY), change)
 
 
-def _other_rule_set(context: DiagnosisContext, loss: Hop) -> Advice:
-    cause = f"{where_lost(context, loss)}: {rule_sets.why(loss)}"
-    host = context.location(loss.place)
-    command = rule_sets.command_against(loss, host.namespace if host is not None else None)
-    return cause, f"take it back on {loss.place}: {command}" if command else f"change that rule on {loss.place}"
+def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
+    """Return the change that takes back what a rule or policy of another rule set decided."""
+    if location is None:
+        return None
+    if rule.rule_set is RuleSet.LEGACY:
+        program = "ip6tables-legacy" if hop.is_ipv6 else "iptables-legacy"
+        if rule.policy:
+            return AcceptByPolicy(location.name, program, rule.table, rule.hook_chain)
+        return DeleteRule(location.name, program, rule.table, rule.rule)
+    if rule.policy:
+        return AcceptByPolicy(location.name, "nft", rule.table, rule.chain)
+    family, _, name = rule.table.partition(" ")
+    table = NfTables.of(location.namespace.netfilter).tables.get((family, name))
+    entries = table.chains[rule.chain].rules if table is not None and rule.chain in table.chains else []
+    handle = next((entry.handle for entry in entries if entry.rule.text() == rule.rule), None)
+    return DeleteNftRule(location.name, rule.table, rule.chain, handle) if handle is not None else None
 
 
-_Fits = Callable[[DiagnosisContext, Hop, str], bool]
-_RULES: tuple[tuple[_Fits, Callable[[DiagnosisContext, Hop], Advice]], ...] = (
-    (lambda _case, _loss, rule: rule_sets.is_foreign(rule), _other_rule_set),
-    (lambda _case, _loss, rule: "DOCKER-USER:" in rule or "-A DOCKER-USER" in rule, _operator),
+_Fits = Callable[[Hop, RuleDecision], bool]
+_PURPOSES: tuple[tuple[_Fits, Callable[[DiagnosisContext, Hop], Diagnosis]], ...] = (
+    (_is_foreign, _other_rule_set),
+    (_is_operators, _operator),
     (_is_loopback_guard, _loopback_guard),
     (_is_internal, _internal),
-    (lambda _case, _loss, rule: _is_icc(rule), _same_bridge),
+    (_is_icc, _same_bridge),
     (_is_isolation, _isolated),
-    (lambda _case, _loss, rule: rule.startswith("filter INPUT"), _host_input),
-    (lambda _case, _loss, rule: rule.startswith("filter OUTPUT"), _host_output),
-    (lambda _case, _loss, _rule: True, _some_rule),
+    (_is_input, _host_input),
+    (_is_output, _host_output),
+    (_is_any, _some_rule),
 )
 
 
-def by_policy(context: DiagnosisContext, loss: Hop) -> Advice:
-    """Advise on a packet that no rule accepted."""
-    if rule_sets.is_foreign(loss.decision):
-        return _other_rule_set(context, loss)
-    if "INPUT" in loss.decision:
-        return _host_input(context, loss)
-    host = context.location(loss.place)
+# ---- policies
+
+
+def dropped_by_policy(context: DiagnosisContext, hop: Hop) -> Diagnosis:
+    """Diagnose a packet that no rule accepted."""
+    rule = hop.rule
+    if rule is not None and rule.is_foreign:
+        return _other_rule_set(context, hop)
+    if rule is not None and rule.hook_chain == "INPUT":
+        return _host_input(context, hop)
+    host = context.location_at(hop.place)
     if host is not None and _writes_nftables(host):
-        return (
-            f"{where_lost(context, loss)}: Docker's rules are those of nftables here, and what they accept iptables may still drop",
-            f"let iptables accept it on {loss.place}: iptables -P FORWARD ACCEPT",
-        )
-    if host is not None and host.has_engine and not _has_docker_chains(host, loss):
-        return (
-            f"{where_lost(context, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
-            f"restart Docker on {loss.place}, and always after the firewall: it makes its rules anew",
-        )
-    return f"{where_lost(context, loss)}: no rule accepts it", (
-        f"accept it on {loss.place}: iptables -I DOCKER-USER -s {source_of(loss)} -d {destination_of(loss)} -j ACCEPT"
-    )
+        return _filtered(context, hop, NftablesPolicy(), AcceptByPolicy(hop.place, "iptables", "filter", "FORWARD"))
+    if host is not None and host.has_engine and not _has_docker_chains(host, hop):
+        return _filtered(context, hop, ChainsWiped(), RestartDaemon(hop.place))
+    match = f"-s {hop.source_text} -d {hop.destination_text}"
+    return _filtered(context, hop, NoRuleAccepts(), AddRule(hop.place, "DOCKER-USER", match))
 
 
 def _writes_nftables(host: Location) -> bool:
-    return any(name == rule_sets.DOCKER_TABLE for _, name in NfTables.of(host.namespace.netfilter).tables)
+    return any(name == DOCKER_TABLE for _, name in NfTables.of(host.namespace.netfilter).tables)
 
 
-def _has_docker_chains(host: Location, loss: Hop) -> bool:
-    family = 6 if "[" in loss.addresses else 4
-    return ":DOCKER" in host.namespace.netfilter.iptables(family).save("filter")
-
-
-def rejected(context: DiagnosisContext, loss: Hop) -> Advice:
-    """Advise on a packet that a rule rejected."""
-    cause, fix = filtered(context, loss)
-    return cause.replace("dropped on", "rejected on", 1), fix
+def _has_docker_chains(host: Location, hop: Hop) -> bool:
+    return ":DOCKER" in host.namespace.netfilter.iptables(6 if hop.is_ipv6 else 4).save("filter")

@@ -1,15 +1,35 @@
-"""Why a machine finds no way though there is one: a link that is down, a mask too narrow, a gateway that is not there, a loop."""
+"""Diagnosis of missing routes: an interface that is down, a mask too narrow, a gateway that is silent, a loop."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.device import Nic
-from cnmsim.kernel.events import Step
-from cnmsim.observe.diagnosis.advice import Advice
-from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, destination_of
+from cnmsim.kernel.events import NextHop, Step
+from cnmsim.observe.diagnosis.causes import (
+    ConntrackFull,
+    LinkDown,
+    NarrowMask,
+    NoAddress,
+    RoutingLoop,
+    SilentGateway,
+)
+from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.fixes.changes import (
+    AddAddress,
+    Change,
+    DeleteRoute,
+    Manual,
+    NetworkSetting,
+    RecreateNetwork,
+    ReplaceRoute,
+    RestartContainer,
+    SetLinkUp,
+    SetSysctl,
+    Task,
+)
 from cnmsim.observe.trace.hops import Hop
 
 if TYPE_CHECKING:
@@ -18,107 +38,93 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
     from cnmsim.observe.location import Location
 
-
-_SILENT = re.compile(r"nobody on \S+ answers for (\S+)")
+#: Entries of a connection table that is large enough: what Linux chooses for 4 GiB of memory and more.
 _MANY_CONNECTIONS = 262144
 
 
-def link_down(context: DiagnosisContext) -> Advice | None:
-    """Tell of the source's interface towards the address that is down, with its routes; `None` if there is none."""
+def link_down(context: DiagnosisContext) -> Diagnosis | None:
+    """Return the diagnosis if an interface of the source towards the address is down, and its routes with it."""
     source, address = context.source, context.outcome.address
     for device in source.namespace.devices.values():
         if device.is_up or device.kind == "loopback" or address is None:
             continue
         if any(own.family == (4 if len(address) == 4 else 6) for own in device.addresses):
-            fix = (
-                f"docker restart {source.name}"
-                if source.is_container
-                else f"on {source.name}: ip link set {device.name} up"
-            )
-            return f"{device.name} of {source.name} is down, and the routes by it are gone with it", fix
+            change: Change = SetLinkUp(source.name, device.name)
+            if source.is_container:
+                change = RestartContainer(source.host, source.name)
+            return diagnosis(LinkDown(device.name, source.name), change)
     return None
 
 
-def no_address(context: DiagnosisContext) -> Advice | None:
-    """Tell of a host that has no address at all; `None` if it has one."""
+def no_address(context: DiagnosisContext) -> Diagnosis | None:
+    """Return the diagnosis if the source is a host without any address."""
     source = context.source
     if source.is_container or source.addresses:
         return None
-    return (
-        f"{source.name} has no address: none was given to it by hand or by DHCP",
-        f"give {source.name} an address on its network",
-    )
+    return diagnosis(NoAddress(source.name), Manual(Task.GIVE_ADDRESS, source.name))
 
 
-def narrow_mask(context: DiagnosisContext) -> Advice | None:
-    """Tell of a neighbour that the source's mask keeps out of its network; `None` if it is none."""
+def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:
+    """Return the diagnosis if the mask of the source excludes a neighbour on the same link from its subnet."""
     source, target, address = context.source, context.destination, context.outcome.address
     if target is None or address is None or source.is_container:
         return None
-    other = next(
-        (each for each in target.namespace.devices.values() if any(own.address == address for own in each.addresses)),
-        None,
-    )
-    theirs = (
-        next((own.prefix for own in other.addresses if own.address == address), None) if other is not None else None
-    )
-    for device in source.namespace.devices.values():
-        if not (isinstance(device, Nic) and isinstance(other, Nic) and device.link is other.link is not None):
+    for other in target.namespace.devices.values():
+        theirs = next((own.prefix for own in other.addresses if own.address == address), None)
+        if theirs is None:
             continue
-        for own in device.addresses:
-            if theirs is None or own.family != theirs.family or own.address not in theirs or address in own.prefix:
+        for device in source.namespace.devices.values():
+            if not (isinstance(device, Nic) and isinstance(other, Nic) and device.link is other.link is not None):
                 continue
-            text = format_ip(own.address)
-            return (
-                f"{source.name} takes only {own.prefix} for its own network (its address is {text}/{own.prefix.length}), and "  # noqa: ISC004
-                f"{context.address} of {target.name}, which counts {theirs} as one network, is outside of it",
-                f"give {source.name} the mask of the others; on {source.name}: ip address add {text}/{theirs.length} dev {device.name}",
-            )
+            for own in device.addresses:
+                if own.family != theirs.family or own.address not in theirs or address in own.prefix:
+                    continue
+                text = format_ip(own.address)
+                cause = NarrowMask(
+                    source.name, str(own.prefix), f"{text}/{own.prefix.length}", context.address_text, target.name, str(theirs)
+                )  # fmt: skip
+                return diagnosis(cause, AddAddress(source.name, f"{text}/{theirs.length}", device.name))
+        return None
     return None
 
 
 def is_off(location: Location) -> bool:
-    """Whether a machine has interfaces and none of them is plugged in: no power, or no cable."""
-    plugs = [each for each in location.namespace.devices.values() if isinstance(each, Nic)]
-    return not location.is_container and bool(plugs) and all(each.link is None for each in plugs)
+    """Return True if a machine has interfaces and none of them is plugged in: it has no power, or no cable."""
+    interfaces = [each for each in location.namespace.devices.values() if isinstance(each, Nic)]
+    return not location.is_container and bool(interfaces) and all(each.link is None for each in interfaces)
 
 
-def silent_gateway(context: DiagnosisContext, loss: Hop) -> Advice | None:
-    """Tell of a route whose gateway nobody is; `None` if it was the destination itself that did not answer."""
-    found, location, goal = _SILENT.search(loss.what), context.location(loss.place), address_at(loss)
-    if found is None or location is None or goal is None or found.group(1) == destination_of(loss):
+def silent_gateway(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
+    """Return the diagnosis if no machine has the address of a route's gateway; `None` if the destination itself is silent."""
+    location = context.location_at(hop.place)
+    if not isinstance(hop.detail, NextHop) or location is None or hop.destination is None:
         return None
-    gateway = parse_ip(found.group(1))
-    route = _route(location.namespace, goal, gateway)
+    gateway = hop.detail.address
+    route = _route(location.namespace, hop.destination, gateway) if gateway != hop.destination else None
     if route is None:
         return None
-    subject = f"the answer from {context.sender(loss)}" if context.is_reply(loss) else "it"
-    cause = (
-        f"{subject} stops on {loss.place}: the route to {destination_of(loss)} there, {route}, leads to {found.group(1)}, and nobody "
-        "on that wire answers for the address"
-    )
+    text = format_ip(gateway)
+    cause = SilentGateway(hop.place, hop.destination_text, str(route), text, context.replier(hop))
     router = _router(context, location, gateway)
     if location.is_container:
-        better = f"--gateway {format_ip(router)}" if router is not None else "the --gateway that is there"
-        return cause, f"make the network of {location.name} with {better}"
+        network = next((item.network for item in location.attachments), "")
+        value = format_ip(router) if router is not None else ""
+        return diagnosis(cause, RecreateNetwork(location.host, network, NetworkSetting.GATEWAY, value))
     prefix = "default" if route.prefix.length == 0 else str(route.prefix)
     if router is not None:
-        return (
-            cause,
-            f"name a gateway that is there; on {loss.place}: ip route replace {prefix} via {format_ip(router)}",
-        )
-    return cause, f"name a gateway that is there; on {loss.place}: ip route del {prefix} via {found.group(1)}"
+        return diagnosis(cause, ReplaceRoute(hop.place, prefix, f"via {format_ip(router)}"))
+    return diagnosis(cause, DeleteRoute(hop.place, f"{prefix} via {text}"))
 
 
-def _route(namespace: NetworkNamespace, goal: Address, gateway: Address) -> Route | None:
-    routes = namespace.routes(4 if len(goal) == 4 else 6).routes
-    fitting = [each for each in routes if each.gateway == gateway and goal in each.prefix]
-    return max(fitting, key=lambda each: each.prefix.length, default=None)
+def _route(namespace: NetworkNamespace, destination: Address, gateway: Address) -> Route | None:
+    routes = namespace.routes(4 if len(destination) == 4 else 6).routes
+    matches = [each for each in routes if each.gateway == gateway and destination in each.prefix]
+    return max(matches, key=lambda each: each.prefix.length, default=None)
 
 
 def _router(context: DiagnosisContext, location: Location, gateway: Address) -> Address | None:
-    """Find a machine of the lab that forwards, on the wire on which the gateway was looked for."""
-    wires = [
+    """Return the address of a forwarding machine on the link on which the gateway was looked for."""
+    subnets = [
         own.prefix
         for device in location.namespace.devices.values()
         for own in device.addresses
@@ -128,35 +134,28 @@ def _router(context: DiagnosisContext, location: Location, gateway: Address) -> 
         if other.is_container or other is location or other.namespace.sysctl_get("net.ipv4.ip_forward") != "1":
             continue
         for address in other.addresses:
-            if any(address in wire for wire in wires) and not other.has_engine:
+            if any(address in subnet for subnet in subnets) and not other.has_engine:
                 return address
     return None
 
 
-def loop(context: DiagnosisContext, loss: Hop) -> Advice | None:
-    """Name the machines that send a packet to each other until its TTL runs out; `None` if it went round nowhere."""
-    places = [hop.place for hop in context.hops if hop.message == loss.message and hop.step is Step.ROUTED]
-    again = list(dict.fromkeys(place for place in places if places.count(place) > 1))
-    if len(again) < 2:
+def loop(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
+    """Return the diagnosis if machines forward the packet to each other until its TTL is used up."""
+    routed = [each for each in context.hops if each.message == hop.message and each.step is Step.ROUTED]
+    places = [each.place for each in routed]
+    repeated = tuple(dict.fromkeys(place for place in places if places.count(place) > 1))
+    if len(repeated) < 2:
         return None
-    goal = destination_of(loss)
-    ways = {
-        hop.place: hop.decision
-        for hop in context.hops
-        if hop.message == loss.message and hop.step is Step.ROUTED and hop.place in again
-    }
-    listed = "; ".join(f"{place} by {way}" for place, way in ways.items())
-    return (
-        f"it goes round between {' and '.join(again)} until its TTL runs out on {loss.place}: {listed}",
-        f"correct the route to {goal} on {' or '.join(again)}",
+    routes = {each.place: each.decision for each in routed if each.place in repeated}
+    return diagnosis(
+        RoutingLoop(hop.place, tuple(routes.items())),
+        Manual(Task.USE_ROUTER, hop.destination_text, " or ".join(repeated)),
     )
 
 
-def table_full(loss: Hop) -> Advice | None:
-    """Tell of a connection table without room (net/netfilter/nf_conntrack_core.c); `None` if it is another reason."""
-    if "nf_conntrack_max" not in loss.decision:
+def conntrack_full(hop: Hop) -> Diagnosis | None:
+    """Return the diagnosis if the connection table has no room (net/netfilter/nf_conntrack_core.c)."""
+    if "nf_conntrack_max" not in hop.decision:
         return None
-    return (
-        f"the connection table of {loss.place} is full ({loss.decision.partition(' ')[0]}): it takes no packet of a new connection",
-        f"make room; sysctl -w net.netfilter.nf_conntrack_max={_MANY_CONNECTIONS} on {loss.place}",
-    )
+    cause = ConntrackFull(hop.place, hop.decision.partition(" ")[0])
+    return diagnosis(cause, SetSysctl(hop.place, "net.netfilter.nf_conntrack_max", str(_MANY_CONNECTIONS)))

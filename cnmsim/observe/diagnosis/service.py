@@ -1,212 +1,271 @@
-"""Why a service of a swarm does not answer: it has no task, the asker is not on its network, or the port is elsewhere."""
+"""Diagnosis of swarm services: no task runs, the source is not on the service's network, or the port is published elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import is_loopback
-from cnmsim.observe.diagnosis.advice import Advice
-from cnmsim.observe.diagnosis.diagnosis_context import (
-    DiagnosisContext,
-    address_at,
-    port_of,
-    source_of,
-    source_port_of,
+from cnmsim.observe.diagnosis.causes import (
+    BalancerHasNoTask,
+    Cause,
+    ConnectionForgotten,
+    ConnectionReused,
+    HostKnowsNoServices,
+    NodeDown,
+    NoRoutingMesh,
+    NoRunningTask,
+    NoSharedServiceNetwork,
+    NotInSwarm,
+    PortMissingInMesh,
+    PortOfService,
+    PublishedOnNodesOfTasks,
+    Remark,
+    ServiceHasNoNetwork,
+    ServiceUnknown,
+    TaskStatus,
+    VirtualAddress,
 )
-from cnmsim.observe.diagnosis.overlay import towards, unheard
-from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, leftovers
+from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, networks_of
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.diagnosis.overlay import not_learnt, swarm_of
+from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, stale_vxlan_devices
+from cnmsim.observe.fixes.changes import (
+    ActivateNode,
+    AskOther,
+    Change,
+    ChangeDaemonOption,
+    ConnectNetwork,
+    DeleteLink,
+    Manual,
+    NetworkSetting,
+    RecreateNetwork,
+    ScaleService,
+    Task,
+    UpdateService,
+)
 from cnmsim.observe.swarm_view import IDLE_S, SwarmView, ports_of, rule_against_managers
 from cnmsim.observe.trace.hops import Hop
-from cnmsim.swarm.objects import PublishMode
+from cnmsim.swarm.objects import Availability, PublishMode, Replicated, TaskState
 
 if TYPE_CHECKING:
     from cnmsim.observe.location import Location
     from cnmsim.swarm.objects import Service
 
 
-def unknown_service(context: DiagnosisContext, name: str) -> Advice | None:
-    """Say why the name of a service is not found; `None` if no service of the asker's swarm has it."""
-    swarm = towards(context)
+def unknown_service(context: DiagnosisContext, name: str) -> Diagnosis | None:
+    """Diagnose the name of a service that was not found; `None` if no service of the source's swarm has it."""
+    swarm = swarm_of(context)
     service = swarm.service(name) if swarm is not None else None
     if swarm is None or service is None:
         return None
     source = context.source
     if not source.is_container:
-        return (
-            f"a host's resolver knows no services, and {service.name} is a service of the swarm",
-            _published_where(swarm, service) or "publish a port of it, or ask from a container on its network",
-        )
+        return Diagnosis(HostKnowsNoServices(service.name), _published_at(swarm, service))
     networks = swarm.networks_of(service)
     shared = [item.network for item in source.attachments if item.network in networks]
     if not shared:
-        return _other_network(swarm, source, service, networks)
+        return _no_shared_network(swarm, source, service, networks)
     running = swarm.running(service)
     if not running:
-        return why_no_task(context, swarm, service)
-    hosts = swarm.hosts_of(service)
-    head = (
-        f"{source.host} has not heard of service {service.name} on {shared[0]} (its tasks are on {', '.join(hosts)})"
-    )
-    return unheard(context, source.host, hosts[0], head)
+        return no_running_task(context, swarm, service)
+    hosts = tuple(swarm.hosts_of(service))
+    return not_learnt(context, source.host, hosts[0], ServiceUnknown(source.host, service.name, shared[0], hosts))
 
 
-def why_no_task(context: DiagnosisContext, swarm: SwarmView, service: Service) -> Advice:
-    """Say why no task of a service runs, with what the task's own error leaves out."""
-    cause, fix = swarm.why_no_task(service)
-    if FILE_EXISTS in cause:
-        networks = swarm.networks_of(service)
-        for each in leftovers(context.directory.locations, [swarm]):
-            if each.network in networks:
-                return f"{cause}: {each}", each.fix
-    return cause, fix
-
-
-def _other_network(swarm: SwarmView, source: Location, service: Service, networks: list[str]) -> Advice:
-    ours = " and ".join(item.network for item in source.attachments) or "no network"
-    if not networks:
-        return (
-            f"service {service.name} is on no network with names, and {source.name} on {ours}",
-            f"docker service update --network-add NETWORK {service.name}",
-        )
-    theirs = " and ".join(networks)
-    cause = f"the two share no network ({source.name} is on {ours}, service {service.name} on {theirs})"
-    asker = swarm.service(source.service) if source.service else None
-    if asker is not None:
-        return cause, f"docker service update --network-add {networks[0]} {asker.name}"
-    if swarm.is_attachable(networks[0]):
-        return cause, f"attach both to one network: docker network connect {networks[0]} {source.name}"
-    return (
-        f"{cause}; {networks[0]} is not attachable: only services may join it",
-        f"make the network with --attachable, or run {source.name} as a service on it",
-    )
-
-
-def _published_where(swarm: SwarmView, service: Service) -> str:
+def _published_at(swarm: SwarmView, service: Service) -> tuple[Change, ...]:
     for port in ports_of(service):
         hosts = swarm.hosts_of(service) if port.publish_mode is PublishMode.HOST else list(swarm.members)
         if hosts:
-            return f"use the published port {hosts[0]}:{port.published_port}"
-    return ""
+            return (AskOther(hosts[0], port.published_port, is_published=True),)
+    return Manual(Task.PUBLISH_ANY_PORT, service.name), Manual(Task.ASK_FROM_NETWORK)
 
 
-def refused_port(context: DiagnosisContext, loss: Hop, host: Location) -> Advice | None:
-    """Say why a host refuses a port that a service of its swarm publishes; `None` if none does."""
+def _no_shared_network(swarm: SwarmView, source: Location, service: Service, networks: list[str]) -> Diagnosis:
+    ours = networks_of(source)
+    if not networks:
+        cause: Cause = ServiceHasNoNetwork(service.name, source.name, ours)
+        return diagnosis(cause, UpdateService(swarm.manager, service.name, "--network-add", ""))
+    asker = swarm.service(source.service) if source.service else None
+    is_closed = asker is None and not swarm.is_attachable(networks[0])
+    closed = networks[0] if is_closed else ""
+    cause = NoSharedServiceNetwork(source.name, ours, service.name, tuple(networks), closed)
+    if asker is not None:
+        return diagnosis(cause, UpdateService(swarm.manager, asker.name, "--network-add", networks[0]))
+    if not is_closed:
+        return diagnosis(cause, ConnectNetwork(source.host, networks[0], source.name))
+    return diagnosis(
+        cause,
+        RecreateNetwork(swarm.manager, networks[0], NetworkSetting.ATTACHABLE),
+        Manual(Task.USE_SERVICE, source.name),
+    )
+
+
+# ---- services without a running task
+
+
+def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Service) -> Diagnosis:
+    """Diagnose a service without a running task, by the latest of its tasks that was to run or failed."""
+    name, mode = service.name, service.spec.mode
+    if isinstance(mode, Replicated) and mode.replicas == 0:
+        return diagnosis(NoRunningTask(name, TaskStatus.SCALED_TO_ZERO), ScaleService(swarm.manager, name, 1))
+    details = Manual(Task.CHECK_SERVICE, name)
+    tasks = [
+        task
+        for task in swarm.store.tasks.by_service(service.id)
+        if task.desired_state <= TaskState.RUNNING or task.status.err
+    ]
+    if not tasks:
+        return diagnosis(NoRunningTask(name, TaskStatus.NONE), details)
+    task = max(tasks, key=lambda each: (each.desired_state <= TaskState.RUNNING, each.meta.created_ns, each.id))
+    error = task.status.err
+    if task.state is TaskState.PENDING:
+        change: Change = Manual(Task.USE_CONSTRAINTS, name)
+        idle = [node.hostname for node in swarm.store.nodes if node.spec.availability is not Availability.ACTIVE]
+        if idle and "not available" in error:
+            change = ActivateNode(swarm.manager, idle[0])
+        return diagnosis(NoRunningTask(name, TaskStatus.PENDING, error), change)
+    if task.state is TaskState.NEW:
+        networks = " or ".join(swarm.networks_of(service))
+        return diagnosis(
+            NoRunningTask(name, TaskStatus.NEW, networks), Manual(Task.USE_LARGER_SUBNET, networks or "its networks")
+        )
+    if swarm.has_lost_node(task) and task.node_id:
+        host = swarm.host_of(task)
+        return diagnosis(
+            NoRunningTask(name, TaskStatus.NODE_DOWN, host),
+            Manual(Task.WAIT_FOR_REPLACEMENT),
+            Manual(Task.BRING_BACK, host),
+        )
+    if task.state is TaskState.STARTING:
+        return diagnosis(NoRunningTask(name, TaskStatus.STARTING), Manual(Task.CHECK_HEALTH, name))
+    if FILE_EXISTS in error:
+        networks_ = swarm.networks_of(service)
+        for device in stale_vxlan_devices(context.directory.locations, [swarm]):
+            if device.network in networks_:
+                cause = NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower(), device)
+                return diagnosis(cause, DeleteLink(device.host, device.device))
+    return diagnosis(NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower()), details)
+
+
+# ---- published ports
+
+
+def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Diagnosis | None:
+    """Diagnose a host that refuses a port which a service of its swarm publishes; `None` if none does."""
     swarm = next((each for each in context.directory.swarms if host.name in each.members), None)
     if swarm is None:
         return _not_a_member(context, host)
-    port = port_of(loss)
+    port = hop.destination_port
     service = swarm.service_at(port, context.target.protocol)
     if service is None:
         return None
-    head = f"{host.name} answers, but nothing listens on port {port} there"
     running = swarm.hosts_of(service)
     if not running:
-        cause, fix = why_no_task(context, swarm, service)
-        return f"{head}: it is published by service {service.name}; {cause}", fix
+        found = no_running_task(context, swarm, service)
+        return Diagnosis(PortOfService(host.name, port, service.name, found.cause), found.changes)
     if any(each.published_port == port and each.publish_mode is PublishMode.HOST for each in ports_of(service)):
-        where = ", ".join(running)
-        return (
-            f"{head}: service {service.name} publishes it in mode host, only on the nodes that run one of its tasks ({where})",
-            f"ask {running[0]}:{port}, or publish it in mode ingress",
+        return diagnosis(
+            PublishedOnNodesOfTasks(host.name, port, service.name, tuple(running)),
+            AskOther(running[0], port),
+            Manual(Task.PUBLISH_IN_INGRESS_MODE),
         )
     if host.name in swarm.without_mesh:
-        why = f"with --firewall-backend=nftables {host.name} has no chain DOCKER-FORWARD, and publishes no port of the routing mesh"
-        return f"{head}: {why}", 'give the daemon "firewall-backend": "iptables", or publish the port in mode host'
-    text = f"{head}: the routing mesh of {host.name} has no port for service {service.name}, which runs on {', '.join(running)}"
-    return unheard(context, host.name, running[0], text)
+        return diagnosis(
+            NoRoutingMesh(host.name, port),
+            ChangeDaemonOption(host.name, "firewall-backend", '"iptables"'),
+            Manual(Task.PUBLISH_IN_HOST_MODE),
+        )
+    unknown = PortMissingInMesh(host.name, port, service.name, tuple(running))
+    return not_learnt(context, host.name, running[0], unknown)
 
 
-def _not_a_member(context: DiagnosisContext, host: Location) -> Advice | None:
+def _not_a_member(context: DiagnosisContext, host: Location) -> Diagnosis | None:
     for swarm in context.directory.swarms:
         service = swarm.service_at(context.target.port, context.target.protocol)
         if service is not None and host.has_engine:
-            return (
-                f"{host.name} is not in the swarm whose service {service.name} publishes port {context.target.port}",
-                f"ask one of {', '.join(swarm.members)}, or let {host.name} join",
+            return diagnosis(
+                NotInSwarm(host.name, service.name, context.target.port),
+                Manual(Task.ASK_MEMBER, ", ".join(swarm.members)),
+                Manual(Task.JOIN_SWARM, host.name),
             )
     return None
 
 
-def no_destination(context: DiagnosisContext, loss: Hop) -> Advice | None:
-    """Say why a load balancer of a swarm has nobody to choose; `None` if it is another's."""
-    if not is_balancer(loss.place):
+# ---- load balancers
+
+
+def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
+    """Diagnose a load balancer of a swarm without a real server; `None` for another one's."""
+    if not is_balancer(hop.place):
         return None
-    service = _service_of(context, loss)
-    swarm = towards(context)
+    service = _service_of(context, hop)
+    swarm = swarm_of(context)
     if swarm is None or service is None:
         return None
-    begin = f"{loss.place} refuses: it knows no task of service {service.name} to send it to"
     running = swarm.hosts_of(service)
     if running:
-        host = context.directory.at(loss.place)
-        return unheard(context, host.host if host else context.source.host, running[0], begin)
-    cause, fix = why_no_task(context, swarm, service)
-    return f"{begin}; {cause}", fix
+        host = context.directory.at(hop.place)
+        unknown = BalancerHasNoTask(hop.place, service.name)
+        return not_learnt(context, host.host if host else context.source.host, running[0], unknown)
+    found = no_running_task(context, swarm, service)
+    return Diagnosis(BalancerHasNoTask(hop.place, service.name, found.cause), found.changes)
 
 
 def is_balancer(place: str) -> bool:
-    """Whether a place is a load-balancer sandbox."""
+    """Return True if a place is a load-balancer sandbox, by its name."""
     return place.startswith("lb-") or place.endswith("-sbox")
 
 
-def forgotten(context: DiagnosisContext, loss: Hop) -> Advice | None:
-    """Explain a reset by a load balancer that knows nothing of the connection: it was idle for too long.
+def connection_forgotten(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
+    """Diagnose a reset by a load balancer whose entry of an idle connection has expired.
 
     Source: net/netfilter/ipvs/ip_vs_proto_tcp.c (tcp_timeouts, tcp_conn_schedule).
     """
-    if not is_balancer(loss.place) or not loss.packet.startswith("TCP") or loss.packet == "TCP SYN":
+    if not is_balancer(hop.place) or hop.layer4.protocol != "tcp" or hop.layer4.is_syn:
         return None
-    service = _service_of(context, loss)
-    name = f"service {service.name}" if service is not None else "the service"
-    return (
-        f"{loss.place} resets the connection to {name}: IPVS knows it no more (it forgets one that is idle for {IDLE_S} s, and "  # noqa: ISC004
-        "within 120 s one that was closed), and takes no packet but a SYN for a new one",
-        f"send keepalives more often than every {IDLE_S} s (net.ipv4.tcp_keepalive_time), or use --endpoint-mode dnsrr",
-    )
+    service, swarm = _service_of(context, hop), swarm_of(context)
+    changes: tuple[Change, ...] = (Manual(Task.USE_KEEPALIVE),)
+    if service is not None and swarm is not None:
+        changes += (UpdateService(swarm.manager, service.name, "--endpoint-mode", "dnsrr"),)
+    return Diagnosis(ConnectionForgotten(hop.place, service.name if service is not None else "", IDLE_S), changes)
 
 
-def _service_of(context: DiagnosisContext, loss: Hop) -> Service | None:
-    swarm, address = towards(context), address_at(loss)
+def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
+    swarm, address = swarm_of(context), hop.destination
     if swarm is None or address is None or is_loopback(address):
         return None
-    return swarm.service_of_address(address) or swarm.service_at(port_of(loss), context.target.protocol)
+    return swarm.service_of_address(address) or swarm.service_at(hop.destination_port, context.target.protocol)
 
 
-def service_remarks(context: DiagnosisContext) -> list[str]:
-    """Tell what an engineer should know of a service that answered."""
-    swarm, address = towards(context), context.outcome.address
-    kept = [_kept(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
+# ---- remarks
+
+
+def service_remarks(context: DiagnosisContext) -> list[Remark]:
+    """Report the virtual address of a service that answered, and connections that IPVS did not balance."""
+    swarm, address = swarm_of(context), context.outcome.address
+    reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
     service = swarm.service_of_address(address) if swarm is not None and address is not None else None
     if swarm is None or service is None:
-        return kept
+        return reused
     count = swarm.backends(context.source.host, service)
-    return [
-        f"{context.address} is the virtual address of service {service.name}, balanced over {count} "  # noqa: ISC004
-        f"task{'s' * (count != 1)}; a connection idle for {IDLE_S} s is forgotten",
-        *kept,
-    ]
+    return [VirtualAddress(context.address_text, service.name, count, IDLE_S), *reused]
 
 
-def _kept(context: DiagnosisContext, hop: Hop) -> str:
-    """Tell of a connection that was not balanced (net/netfilter/ipvs/ip_vs_core.c, is_new_conn_expected)."""
-    port = source_port_of(hop)
-    task = context.location(context.taken.place) if context.taken is not None else None
-    to = task.name if task is not None else "the task it had before"
-    return (
-        f"{hop.place} does not balance this connection: it sends port {port} of {source_of(hop)} to {to} for 120 s after the last "
-        f"connection from that port was closed ({hop.decision}, which Docker sets)"
-    )
+def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
+    """Report a connection that was not balanced (net/netfilter/ipvs/ip_vs_core.c, is_new_conn_expected)."""
+    task = context.location_at(context.delivery.place) if context.delivery is not None else None
+    name = task.name if task is not None else ""
+    return ConnectionReused(hop.place, hop.source_port, hop.source_text, name, hop.decision)
 
 
-def down_remarks(context: DiagnosisContext) -> list[str]:
-    """Tell of a node in the way of an answer that the managers take for down."""
-    swarm, taken = towards(context), context.taken
-    server = context.location(taken.place) if taken is not None else None
-    hosts = [location.host for location in (context.source, context.destination, server) if location is not None]
-    culprit = rule_against_managers(context.directory.locations) if swarm is not None else None
-    why = f" ({culprit[1]} on {culprit[0].name})" if culprit is not None else ""
-    return [
-        f"the managers take {host} for down: {swarm.halted.get(host) or f'no heartbeat of it comes through to port 2377{why}'}"
-        for host in dict.fromkeys(hosts)
-        if swarm is not None and swarm.is_down(host)
-    ]
+def down_remarks(context: DiagnosisContext) -> list[Remark]:
+    """Report nodes on the path that the managers hold for down."""
+    swarm, delivery = swarm_of(context), context.delivery
+    if swarm is None:
+        return []
+    server = context.location_at(delivery.place) if delivery is not None else None
+    locations = (context.source, context.destination, server)
+    hosts = dict.fromkeys(location.host for location in locations if location is not None)
+    culprit = rule_against_managers(context.directory.locations)
+    rule, rule_host = (culprit[1], culprit[0].name) if culprit is not None else ("", "")
+    return [NodeDown(host, swarm.halted.get(host, ""), rule, rule_host) for host in hosts if swarm.is_down(host)]

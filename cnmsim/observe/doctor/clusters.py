@@ -11,11 +11,13 @@ from itertools import permutations
 
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.diagnosis.stale_vxlan import leftovers
+from cnmsim.observe.diagnosis.sentences import sentence
+from cnmsim.observe.diagnosis.stale_vxlan import stale_vxlan_devices
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.fixes.changes import DeleteLink, RejoinSwarm
 from cnmsim.observe.location import Location
-from cnmsim.observe.swarm_view import SwarmView, remedy
+from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import ask
@@ -55,7 +57,11 @@ def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
     for swarm in snapshot.directory.swarms:
         for host, why in swarm.halted.items():
             yield Fault(
-                Severity.ERROR, "swarm-halted", host, f"it takes no part in the swarm: {why}", remedy(host, why)
+                Severity.ERROR,
+                "swarm-halted",
+                host,
+                f"it takes no part in the swarm: {why}",
+                sentence(RejoinSwarm(host, needs_unlock(why))),
             )
 
 
@@ -109,11 +115,11 @@ def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: lis
 
 def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find VXLAN devices of nodes that keep an overlay network from coming up there."""
-    for each in leftovers(snapshot.directory.locations, snapshot.directory.swarms):
+    for each in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
         yield Fault(
             Severity.ERROR, "vni-taken", each.host,
-            f"{each}: no container there can join {each.network} (error creating vxlan interface: file exists)",
-            each.fix,
+            f"{sentence(each)}: no container there can join {each.network} (error creating vxlan interface: file exists)",
+            sentence(DeleteLink(each.host, each.device)),
         )  # fmt: skip
 
 

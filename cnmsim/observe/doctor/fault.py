@@ -57,11 +57,6 @@ class Checkup(Displayable):
     def __str__(self) -> str:
         return "\n".join(map(str, self.faults)) or "nothing found"
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.answers import checkup_card
-
-        return checkup_card(self)
-
     def to_json(self) -> list[dict[str, Any]]:
         """Give everything as plain values."""
         return [fault.to_json() for fault in self.faults]

@@ -9,10 +9,10 @@ from cnmsim.kernel.device import Nic
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
-from cnmsim.observe.diagnosis.rule_sets import DOCKER_TABLE
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
 from cnmsim.observe.location import Location
+from cnmsim.observe.trace.rule_decision import DOCKER_TABLE
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"

@@ -1,247 +1,481 @@
-"""Changes that people make to a lab to put something right: the commands they type, and what each does to a lab.
+"""Changes to a lab: the closed family of what a fix consists of.
 
-A change names hosts, containers and networks and holds none of them, so it fits a lab and every copy of it.
+A change names hosts, containers, networks and services, and holds none of them, so that it fits a lab and every fork of it. It is applied by
+`fixes.apply`, rendered as commands by `fixes.commands`, and as a phrase by `diagnosis.sentences`. Each of these dispatches on the type, and
+so may a further renderer (an edit of a Compose file).
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from copy import deepcopy
-from functools import partial
-from typing import Any
+from enum import Enum, auto
 
 from attrs import frozen
 
-from cnmsim.errors import InvalidParameter, NotFound
 
-#: What a change does to a lab: an object with `clock` and `hosts`.
-Deed = Callable[[Any], None]
-Body = dict[str, Any]
+class Change:
+    """Base of all changes."""
+
+    __slots__ = ()
+
+    @property
+    def is_applicable(self) -> bool:
+        """Whether it names everything that is needed to apply it to a lab."""
+        return True
+
+
+# ---- another question
 
 
 @frozen
-class Change:
-    """One thing done to a lab: `command` is what people type, `place` where ("" for anywhere), `do` is what it does.
+class AskOther(Change):
+    """Ask another name, address, port or protocol; "" and 0 keep what was asked."""
 
-    `do` raises what the engine or the program that refuses it raises.
+    host: str = ""
+    port: int = 0
+    protocol: str = ""
+    is_published: bool = False
+
+
+# ---- containers
+
+
+@frozen
+class PublishPort(Change):
+    """Recreate a container so that `host_port` of its host leads to its `port` (0: unknown)."""
+
+    host: str
+    container: str
+    port: int
+    host_port: int
+    protocol: str = "tcp"
+
+    @property
+    def is_applicable(self) -> bool:
+        """Whether the container and its port are known."""
+        return bool(self.container and self.port)
+
+
+@frozen
+class StartContainer(Change):
+    """Start a stopped container."""
+
+    host: str
+    container: str
+
+
+@frozen
+class RestartContainer(Change):
+    """Restart a container."""
+
+    host: str
+    container: str
+
+
+@frozen
+class RebindProgram(Change):
+    """Recreate a container whose program binds all addresses instead of `address`."""
+
+    host: str
+    container: str
+    address: str
+
+
+class ContainerOption(Enum):
+    """What is different of a container that is created again."""
+
+    NO_DNS = "(no --dns)"
+    NO_EXTRA_HOSTS = "(no --add-host)"
+    BRIDGE_NETWORK = "--network bridge"
+
+
+@frozen
+class RecreateContainer(Change):
+    """Recreate a container with one option changed."""
+
+    host: str
+    container: str
+    option: ContainerOption
+
+
+# ---- networks
+
+
+@frozen
+class CreateNetwork(Change):
+    """Create a bridge network."""
+
+    host: str
+    network: str
+
+
+@frozen
+class ConnectNetwork(Change):
+    """Connect a container to a network ("": any)."""
+
+    host: str
+    network: str
+    container: str
+
+    @property
+    def is_applicable(self) -> bool:
+        """Whether the network is known."""
+        return bool(self.network)
+
+
+class NetworkSetting(Enum):
+    """What is different of a network that is created again."""
+
+    OPTION = "-o"
+    IPV6 = "--ipv6"
+    SUBNET = "--subnet"
+    GATEWAY = "--gateway"
+    ATTACHABLE = "--attachable"
+
+
+@frozen
+class RecreateNetwork(Change):
+    """Recreate a network of a host with one setting changed, and connect its containers again.
+
+    `value` is `KEY=VALUE` of a driver option, or an address; an empty one leaves the choice (of a subnet, to Docker).
     """
 
-    command: str
-    place: str
-    do: Deed
+    host: str
+    network: str
+    setting: NetworkSetting
+    value: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.place}$ {self.command}" if self.place else self.command
-
-
-def typed(host: str, command: str) -> Change:
-    """Run a command of Linux on a host. Its `do` raises `NotFound` without the host, `InvalidParameter` with what it printed if it fails."""
-
-    def do(lab: Any) -> None:
-        if host not in lab.hosts:
-            raise NotFound(f"no host is called {host}")
-        done = lab.hosts[host].exec(command)
-        if not done.succeeded:
-            raise InvalidParameter(f"{host}: {command}: {done.output.strip()}")
-
-    return Change(command, host, do)
+    @property
+    def is_applicable(self) -> bool:
+        """Whether the network is a user-defined one of a host, and the setting one that can be changed here."""
+        can_be_changed = {NetworkSetting.OPTION, NetworkSetting.IPV6, NetworkSetting.SUBNET}
+        return bool(self.host and self.network) and self.network != "bridge" and self.setting in can_be_changed
 
 
-def docker(host: str, command: str) -> Change | None:
-    """Give a change for a command of `docker` that is one of those known here, else `None`."""
-    words = shlex.split(command)[1:]
-    for length in (2, 1):
-        deed = _VERBS.get(" ".join(words[:length]))
-        if deed is not None:
-            return Change(command, host, partial(_do, deed, host, words[length:]))
-    return None
+# ---- daemons and swarms
 
 
-def _do(deed: Callable[[Any, str, list[str]], None], host: str, arguments: list[str], lab: Any) -> None:
-    deed(lab, host, arguments)
+@frozen
+class ChangeDaemonOption(Change):
+    """Change an option in daemon.json of a host."""
+
+    host: str
+    option: str
+    value: str
+
+    @property
+    def is_applicable(self) -> bool:
+        """Never: the daemon would have to be restarted with other options."""
+        return False
 
 
-def _engine(lab: Any, host: str) -> Any:
-    found = lab.hosts[host].docker if host in lab.hosts else None
-    if found is None:
-        raise NotFound(f"{host} runs no engine")
-    return found
+@frozen
+class RestartDaemon(Change):
+    """Restart dockerd, which then installs its rules again."""
+
+    host: str
+
+    @property
+    def is_applicable(self) -> bool:
+        """Never: what restarts with the daemon depends on its unit file."""
+        return False
 
 
-def _engine_of(lab: Any, container: str, host: str) -> Any:
-    """Give the engine that has a container: that of `host`, or else any."""
-    hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
-    for each in hosts:
-        if each.docker is not None and each.docker.store.find(container) is not None:
-            return each.docker
-    raise NotFound(f"No such container: {container}")
+@frozen
+class ScaleService(Change):
+    """Set the number of replicas of a service; `host` is a manager."""
+
+    host: str
+    service: str
+    replicas: int
 
 
-def _manager(lab: Any, host: str) -> Any:
-    hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
-    for each in hosts:
-        if each.docker is not None and getattr(each.docker.cluster, "manager_node", None) is not None:
-            return each.docker
-    raise NotFound("no host of the lab is a swarm manager")
+@frozen
+class UpdateService(Change):
+    """Change an option of a service (`--network-add`, `--endpoint-mode`); `host` is a manager."""
+
+    host: str
+    service: str
+    option: str
+    value: str
+
+    @property
+    def is_applicable(self) -> bool:
+        """Whether the value is known."""
+        return bool(self.value)
 
 
-def _network_create(lab: Any, host: str, arguments: list[str]) -> None:
-    _engine(lab, host).networks.create(arguments[-1])
+@frozen
+class ActivateNode(Change):
+    """Set the availability of a node to active; `host` is a manager."""
+
+    host: str
+    node: str
 
 
-def _network_connect(lab: Any, host: str, arguments: list[str]) -> None:
-    network, container = arguments[-2:]
-    _engine_of(lab, container, host).networks.get(network).connect(container)
+@frozen
+class RejoinSwarm(Change):
+    """Unlock a manager, or let a node leave and join again."""
+
+    host: str
+    needs_unlock: bool = False
+
+    @property
+    def is_applicable(self) -> bool:
+        """Never: it needs the unlock key or a join token."""
+        return False
 
 
-def _start(lab: Any, host: str, arguments: list[str]) -> None:
-    _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).start()
+# ---- hosts
 
 
-def _restart(lab: Any, host: str, arguments: list[str]) -> None:
-    _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).restart()
+@frozen
+class SetSysctl(Change):
+    """Set a sysctl of a host."""
+
+    host: str
+    key: str
+    value: str
 
 
-def _unpause(lab: Any, host: str, arguments: list[str]) -> None:
-    _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).unpause()
+@frozen
+class AddRule(Change):
+    """Insert a rule that accepts what `match` describes at the head of a chain of the filter table."""
+
+    host: str
+    chain: str
+    match: str
+    program: str = "iptables"
 
 
-def _service_scale(lab: Any, host: str, arguments: list[str]) -> None:
-    name, _, count = arguments[-1].partition("=")
-    _manager(lab, host).services.get(name).scale(int(count))
+@frozen
+class DeleteRule(Change):
+    """Delete an iptables rule, written as iptables-save does; `namespace` is the path of a network namespace on the host."""
+
+    host: str
+    program: str
+    table: str
+    rule: str
+    namespace: str = ""
 
 
-def _service_update(lab: Any, host: str, arguments: list[str]) -> None:
-    option, value, name = arguments[-3:]
-    service = _manager(lab, host).services.get(name)
-    if option == "--network-add":
-        networks = service.attrs["Spec"]["TaskTemplate"].get("Networks") or []
-        service.update(networks=[*networks, {"Target": _manager(lab, host).networks.get(value).id}])
-    elif option == "--endpoint-mode":
-        service.update(endpoint_mode=value)
-    else:
-        raise InvalidParameter(f"docker service update {option} is none of the changes known here")
+@frozen
+class DeleteNftRule(Change):
+    """Delete a rule of nftables by its handle."""
+
+    host: str
+    table: str
+    chain: str
+    handle: int
 
 
-def _node_update(lab: Any, host: str, arguments: list[str]) -> None:
-    option, value, name = arguments[-3:]
-    if option != "--availability":
-        raise InvalidParameter(f"docker node update {option} is none of the changes known here")
-    node = _manager(lab, host).nodes.get(name)
-    node.update({**node.attrs["Spec"], "Availability": value})
+@frozen
+class AcceptByPolicy(Change):
+    """Set the policy of a base chain to accept; `program` is iptables, iptables-legacy, their IPv6 siblings, or nft."""
+
+    host: str
+    program: str
+    table: str
+    chain: str
 
 
-_VERBS: dict[str, Callable[[Any, str, list[str]], None]] = {
-    "network create": _network_create,
-    "network connect": _network_connect,
-    "restart": _restart,
-    "start": _start,
-    "unpause": _unpause,
-    "service scale": _service_scale,
-    "service update": _service_update,
-    "node update": _node_update,
-}
+@frozen
+class AddRoute(Change):
+    """Add a route on a host; without `via` the gateway is left to people."""
+
+    host: str
+    prefix: str = ""
+    via: str = ""
+
+    @property
+    def is_applicable(self) -> bool:
+        """Whether the gateway is known."""
+        return bool(self.prefix and self.via)
 
 
-# ---- making anew
+@frozen
+class ReplaceRoute(Change):
+    """Replace a route of a host. `path` is what follows the prefix: `via 10.0.0.1`, `dev eth0 src 10.0.0.2`."""
+
+    host: str
+    prefix: str
+    path: str
 
 
-def run_again(host: str, container: str, command: str, change: Callable[[Body], None]) -> Change:
-    """Make a container anew under its name, with its create body changed by `change`.
+@frozen
+class DeleteRoute(Change):
+    """Delete a route of a host, written as `ip route` prints it."""
 
-    `command` is what differs on the command line (`-p 8080:80`).
+    host: str
+    route: str
+
+
+@frozen
+class DeleteRoutingRule(Change):
+    """Delete a rule of the routing policy database by its priority."""
+
+    host: str
+    priority: int
+
+
+@frozen
+class AddAddress(Change):
+    """Add an address (`10.0.0.2/16`) to a device of a host."""
+
+    host: str
+    address: str
+    device: str
+
+
+@frozen
+class SetLinkUp(Change):
+    """Bring a device of a host up."""
+
+    host: str
+    device: str
+
+
+@frozen
+class DeleteLink(Change):
+    """Delete a device of a host."""
+
+    host: str
+    device: str
+
+
+@frozen
+class AddShimDevice(Change):
+    """Give a host a macvlan or ipvlan device of its own on `parent`, so that it reaches the containers on the same parent.
+
+    `address` is free in the containers' subnet ("" if none is), `guest` the address of the container to be reached.
     """
 
-    def do(lab: Any) -> None:
-        engine = _engine(lab, host)
-        old = engine.containers.get(container)
-        body = create_body_of(old)
-        change(body)
-        old.remove(force=True)
-        made = engine.rest.containers.create(body, {"name": container})
-        engine.containers.get(made["Id"]).start()
+    host: str
+    parent: str
+    kind: str
+    mode: str
+    address: str
+    guest: str
 
-    return Change(f"docker rm -f {container}; docker run … --name {container} {command} …", host, do)
-
-
-def create_body_of(container: Any) -> Body:
-    """Give the body of the create call that would make a container like this one."""
-    record = container.record
-    body: Body = deepcopy(record.config)
-    if body.get("Hostname") == record.id[:12]:
-        body["Hostname"] = ""
-    body["HostConfig"] = deepcopy(record.host_config)
-    endpoints = {}
-    for name, own in record.networks.items():
-        settings = {
-            "Aliases": [alias for alias in own.aliases or () if alias != record.id[:12]] or None,
-            "Links": own.links, "DriverOpts": own.driver_opts, "GwPriority": own.gw_priority,
-            "MacAddress": own.wanted_mac, "IPAMConfig": None if own.ipam_is_operational else own.ipam_config,
-        }  # fmt: skip
-        endpoints[name] = {key: value for key, value in settings.items() if value}
-    body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
-    return body
+    @property
+    def is_applicable(self) -> bool:
+        """Whether a free address is known. An ipvlan shim is left to people."""
+        return bool(self.address) and self.kind == "macvlan"
 
 
-def make_network_again(host: str, network: str, command: str, change: Callable[[Body], None]) -> Change:
-    """Make a network anew, with the create options `change` alters, and connect its containers again."""
-
-    def do(lab: Any) -> None:
-        engine = _engine(lab, host)
-        old = engine.networks.get(network)
-        attrs = old.attrs
-        options: Body = {
-            "driver": attrs["Driver"], "options": dict(attrs["Options"] or {}), "ipam": attrs["IPAM"],
-            "internal": attrs["Internal"], "labels": attrs["Labels"], "enable_ipv6": attrs["EnableIPv6"],
-            "attachable": attrs["Attachable"],
-        }  # fmt: skip
-        change(options)
-        members = old.containers
-        known = {each.name: each.record.networks.get(network) for each in members}
-        for each in members:
-            old.disconnect(each)
-        old.remove()
-        made = engine.networks.create(network, **options)
-        for each in members:
-            settings = known[each.name]
-            made.connect(each, aliases=(settings.aliases or None) if settings is not None else None)
-
-    return Change(f"docker network rm {network}; docker network create … {command} {network}", host, do)
+@frozen
+class RepairLinks(Change):
+    """Repair the links of the lab, as `lab.heal()` does."""
 
 
-def publish(host: str, container: str, port: int, host_port: int, protocol: str = "tcp", host_ip: str = "") -> Change:
-    """Make a container anew that publishes `port`, in place of what it published under `host_port`."""
-
-    def change(body: Body) -> None:
-        bindings = dict(body["HostConfig"].get("PortBindings") or {})
-        wanted = str(host_port)
-        kept = {key: [each for each in many or () if each["HostPort"] != wanted] for key, many in bindings.items()}
-        key = f"{port}/{protocol}"
-        kept[key] = [*kept.get(key, ()), {"HostIp": host_ip, "HostPort": wanted}]
-        body["HostConfig"]["PortBindings"] = {name: many for name, many in kept.items() if many}
-        body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), key: {}}
-
-    suffix = "" if protocol == "tcp" else f"/{protocol}"
-    at = f"{host_ip}:" if host_ip else ""
-    return run_again(host, container, f"-p {at}{host_port}:{port}{suffix}", change)
+# ---- composition, and what only people can do
 
 
-def bind_everywhere(host: str, container: str, address: str = "127.0.0.1") -> Change:
-    """Make a container anew whose program listens on every address in place of `address`."""
+@frozen
+class Steps(Change):
+    """Several changes that only help together."""
 
-    def change(body: Body) -> None:
-        for key in ("Cmd", "Entrypoint"):
-            if body.get(key):
-                body[key] = [word.replace(address, "0.0.0.0") for word in body[key]]  # noqa: S104 - what people are told
+    changes: tuple[Change, ...]
 
-    return run_again(host, container, "(its program told to listen on 0.0.0.0)", change)
+    @property
+    def is_applicable(self) -> bool:
+        """Whether every step is applicable."""
+        return all(change.is_applicable for change in self.changes)
 
 
-def with_option(name: str, value: str) -> Callable[[Body], None]:
-    """Give what sets a driver option in the options of a network to be made."""
+class Task(Enum):
+    """What cnmsim can not do by itself. `diagnosis.sentences` has the words, with places for the subjects."""
 
-    def change(options: Body) -> None:
-        options["options"][name] = value
+    USE_NAME = auto()
+    USE_TASK_NAMES = auto()
+    USE_VALID_ADDRESS = auto()
+    USE_GATEWAY_MODE = auto()
+    ASK_FROM_HOST = auto()
+    ASK_FROM_ELSEWHERE = auto()
+    ASK_FROM_NETWORK = auto()
+    ASK_FROM_SAME_NETWORK = auto()
+    ASK_MEMBER = auto()
+    CHECK_SPELLING = auto()
+    CHECK_DOMAIN = auto()
+    CHECK_PLACE = auto()
+    CHECK_BEYOND = auto()
+    CHECK_PAUSED = auto()
+    CHECK_ROUTES = auto()
+    CHECK_SEGMENT = auto()
+    CHECK_LOOP = auto()
+    CHECK_SERVICE = auto()
+    CHECK_VIRTUAL_SERVICE = auto()
+    CHECK_HEALTH = auto()
+    CHECK_DATA_PATH = auto()
+    CHANGE_RULE = auto()
+    CHANGE_OUTPUT_RULE = auto()
+    START_LISTENER = auto()
+    START_PROGRAM = auto()
+    USE_LISTENER_NAME = auto()
+    PUBLISH_OTHER_ADDRESS = auto()
+    PUBLISH_IN_HOST_MODE = auto()
+    PUBLISH_IN_INGRESS_MODE = auto()
+    PUBLISH_ANY_PORT = auto()
+    PUBLISH_OTHER_PORT = auto()
+    PUBLISH_ON_OPEN_NETWORK = auto()
+    USE_PUBLISHED = auto()
+    USE_HOST_GATEWAY = auto()
+    USE_OVERLAY = auto()
+    USE_SHARED_NETWORK = auto()
+    USE_SERVICE = auto()
+    USE_CONSTRAINTS = auto()
+    USE_KEEPALIVE = auto()
+    USE_LARGER_SUBNET = auto()
+    USE_DNS_SERVER = auto()
+    USE_ADDRESS_POOL = auto()
+    USE_DATA_PATH_ADDRESS = auto()
+    USE_IPVLAN = auto()
+    USE_SAME_VLAN = auto()
+    USE_ROUTER = auto()
+    USE_SYMMETRIC_ROUTE = auto()
+    ALLOW_MAC = auto()
+    ALLOW_VLAN = auto()
+    ADD_VLAN = auto()
+    ALLOW_GOSSIP = auto()
+    ALLOW_ESP = auto()
+    BRING_BACK = auto()
+    BRING_LINK_UP = auto()
+    GIVE_ADDRESS = auto()
+    JOIN_SWARM = auto()
+    RAISE_MTU = auto()
+    REDUCE_LOSS = auto()
+    REPAIR_PATH = auto()
+    WAIT_FOR_GOSSIP = auto()
+    WAIT_FOR_REPLACEMENT = auto()
+    RECONNECT = auto()
+    WIDEN_PORT_RANGE = auto()
+    STOP_PROGRAM = auto()
+    USE_OTHER_SUBNET = auto()
+    PRUNE_NETWORKS = auto()
+    USE_SMALLER_POOLS = auto()
+    USE_IP_RANGE = auto()
+    USE_MORE_NETWORKS = auto()
+    USE_FIXED_SUBNET = auto()
+    REMOVE_CONTAINER = auto()
+    REMOVE_NETWORK = auto()
+    DISCONNECT = auto()
 
-    return change
+
+@frozen
+class Manual(Change):
+    """A task for people."""
+
+    task: Task
+    subject: str = ""
+    other: str = ""
+
+    @property
+    def is_applicable(self) -> bool:
+        """Never."""
+        return False
+
+
+def steps_of(change: Change) -> tuple[Change, ...]:
+    """Return the single changes that a change consists of, in order."""
+    return (
+        tuple(step for each in change.changes for step in steps_of(each)) if isinstance(change, Steps) else (change,)
+    )

@@ -1,85 +1,84 @@
-"""Fixes: what makes a question that was answered with no be answered with yes, seen to do so on a copy of the lab.
-
-A fix is a list of changes by name, so it can be made in the lab or in a copy of it; nothing is offered that was not tried.
-"""
+"""Fixes: changes after which a failed probe succeeds, as was seen on a fork of the lab."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, Unavailable
-from cnmsim.observe.fixes.changes import Change
-from cnmsim.observe.fixes.fix_candidates import FixCandidate
+from cnmsim.observe.diagnosis.sentences import sentence
+from cnmsim.observe.fixes.apply import apply_change
+from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
+from cnmsim.observe.fixes.commands import commands_of
+from cnmsim.observe.fixes.fix_candidates import FixCandidate, Question
 
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
 
-#: How many fixes that work are looked for.
+#: The search ends after so many fixes that work.
 ENOUGH = 2
 
 
 @frozen
-class Question:
-    """A question by names, so that it can be asked in any copy of a lab."""
-
-    source: str
-    destination: str
-    service: str
-
-
-@frozen
 class Fix:
-    """One thing to do: `text` says it in words, `changes` are what is typed, `question` is what to ask afterwards.
+    """A change to the lab, and the question to ask after it.
 
-    Without changes the fix is another question: another name, address or port. `was_tried` tells whether it was seen to work;
-    what is untried is advice, for labs that cannot be copied.
+    A change that only asks another name, address or port needs no command. `was_tried` is False for labs that cannot be forked: such a fix is
+    advice.
     """
 
-    text: str
-    changes: tuple[Change, ...]
+    change: Change
     question: Question
     _lab: Any = field(repr=False, eq=False)
+    #: `explain`, handed in by it: an explanation has fixes, and a fix returns an explanation.
+    _explain: Callable[[Any, str, str, str], Explanation] = field(repr=False, eq=False)
     was_tried: bool = True
 
     @property
+    def text(self) -> str:
+        """The fix in words."""
+        return sentence(self.change)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The single changes, without the question to ask after them."""
+        return tuple(step for step in steps_of(self.change) if not isinstance(step, AskOther))
+
+    @property
     def commands(self) -> tuple[str, ...]:
-        """What is typed, each with the host it is typed on."""
-        return tuple(str(change) for change in self.changes)
+        """The command lines, each with the host on which it is typed: `node1$ docker start web`."""
+        return tuple(str(command) for command in commands_of(self.change))
 
     def apply(self, lab: Any = None) -> Explanation:
-        """Make the changes in a copy of the lab (or in `lab`), ask again, and give the new explanation.
+        """Apply the changes to a fork of the lab (or to `lab`), ask again, and return the new explanation.
 
-        Raises what a change is refused with, and `Unavailable` where the lab cannot be copied.
+        Raises what a change is refused with, and `Unavailable` for a lab that cannot be forked.
         """
-        from cnmsim.observe.explain import explain
-
-        there = copy_of(self._lab) if lab is None else lab
-        for change in self.changes:
-            change.do(there)
-        settle = getattr(there, "settle", None)
+        changed = fork_of(self._lab) if lab is None else lab
+        apply_change(self.change, changed)
+        settle = getattr(changed, "settle", None)
         if settle is not None:
             settle()
-        return explain(there, self.question.source, self.question.destination, self.question.service)
+        return self._explain(changed, self.question.source, self.question.destination, self.question.service)
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain values."""
-        asked = {
+        """Return it as plain values."""
+        question = {
             "source": self.question.source,
             "destination": self.question.destination,
             "service": self.question.service,
         }
-        return {"text": self.text, "commands": list(self.commands), "question": asked, "was_tried": self.was_tried}
+        return {"text": self.text, "commands": list(self.commands), "question": question, "was_tried": self.was_tried}
 
     def __str__(self) -> str:
-        asked = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
-        return "\n".join([self.text, *asked, *(f"  {command}" for command in self.commands)])
+        question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
+        return "\n".join([self.text, *question, *(f"  {command}" for command in self.commands)])
 
 
-def copy_of(lab: Any) -> Any:
-    """Copy a lab. Raises `Unavailable` for a lab that has no way to be copied."""
+def fork_of(lab: Any) -> Any:
+    """Return a fork of a lab. Raises `Unavailable` for a lab that cannot be forked."""
     fork = getattr(lab, "fork", None)
     if fork is None:
         raise Unavailable("this lab cannot be copied: give apply() the lab to change")
@@ -87,46 +86,40 @@ def copy_of(lab: Any) -> Any:
 
 
 def fixes_of(
-    lab: Any, question: Question, candidates: Iterable[FixCandidate], *, enough: int = ENOUGH
+    lab: Any,
+    candidates: Iterable[FixCandidate],
+    explain: Callable[[Any, str, str, str], Explanation],
+    *,
+    enough: int = ENOUGH,
 ) -> tuple[Fix, ...]:
-    """Give the candidates that are seen to work, each tried on a copy of the lab of its own.
+    """Return the first `enough` candidates that work, each tried on a fork of its own.
 
-    Of a lab that cannot be copied, the candidates are given untried.
+    Of a lab that cannot be forked, the first candidates are returned untried.
     """
-    spare = _copy_if_possible(lab)
+    try:
+        spare = fork_of(lab)
+    except Unavailable:
+        spare = None
     can_try = spare is not None
-    found: list[Fix] = []
+    fixes: list[Fix] = []
     tried: set[object] = set()
-    for remedy in candidates:
-        fix = evolve(fix_of(lab, question, remedy), was_tried=can_try)
+    for candidate in candidates:
+        fix = Fix(candidate.change, candidate.question, lab, explain, was_tried=can_try)
         key = (fix.commands, fix.question)
         if key in tried:
             continue
         tried.add(key)
         if not can_try or works(fix, spare):
-            found.append(fix)
+            fixes.append(fix)
         spare = None
-        if len(found) == enough:
+        if len(fixes) == enough:
             break
-    return tuple(found)
+    return tuple(fixes)
 
 
-def _copy_if_possible(lab: Any) -> Any:
+def works(fix: Fix, fork: Any = None) -> bool:
+    """Return True if a probe succeeds after the fix, in `fork` or in one of its own. A change that is refused does not work."""
     try:
-        return copy_of(lab)
-    except Unavailable:
-        return None
-
-
-def fix_of(lab: Any, question: Question, remedy: FixCandidate) -> Fix:
-    """Make a fix of a candidate, not tried yet."""
-    asked = Question(question.source, remedy.destination or question.destination, remedy.service or question.service)
-    return Fix(remedy.text, remedy.changes, asked, lab)
-
-
-def works(fix: Fix, there: Any = None) -> bool:
-    """Tell whether a fix makes the answer yes, in the copy `there` or in one of its own. A change that is refused is no fix."""
-    try:
-        return fix.apply(copy_of(fix._lab) if there is None else there).reachable
+        return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable
     except (CnmsimError, OSError, TimeoutError):
         return False

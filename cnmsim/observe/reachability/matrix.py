@@ -10,8 +10,10 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.causes import OtherMachinesAddress
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
-from cnmsim.observe.display import Displayable
+from cnmsim.observe.display import Displayable, views
+from cnmsim.observe.fixes.changes import Manual, Task
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.trace.table import plain_grid
@@ -133,8 +135,8 @@ def _probe(directory: Directory, source: Location, service: Service, timeout_s: 
     if walk.is_reachable and not _has_come_to(walk, source, target):
         walk.finding = Finding(
             Verdict.UNREACHABLE,
-            f"from {source.label}, {format_ip(address)} is another machine's address: {target.label} got nothing",
-            "publish a port of it, or put both on one overlay network",
+            OtherMachinesAddress(source.label, format_ip(address), target.label),
+            (Manual(Task.PUBLISH_ANY_PORT, target.label), Manual(Task.USE_OVERLAY)),
         )
     return walk
 
@@ -187,11 +189,6 @@ class Difference(Displayable):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.changes)) or "no difference"
-
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.matrix import difference_card
-
-        return difference_card(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Give the changes as plain values."""
@@ -296,23 +293,16 @@ class Reachability(Displayable):
             return plain_grid(("VERDICT", "PAIRS"), self._summary())
         return plain_grid(("FROM \\ TO", *self.services), self._rows())
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.matrix import matrix_card
-
-        return matrix_card(self)
-
     def to_svg(self) -> str:
         """Draw the matrix: a square a pair, with a tick where it is reached; each has its verdict as tooltip.
 
         Raises `InvalidParameter` for a matrix of more than 10,000 pairs.
         """
-        from cnmsim.observe.views.matrix import matrix_svg
-
         if self.is_large:
             raise InvalidParameter(
                 f"{len(self.sources)} by {len(self.services)} pairs are too many to draw: ask for fewer sources"
             )
-        return matrix_svg(self)
+        return str(views().matrix_svg(self))
 
     def to_frame(self) -> Any:
         """Give the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""

@@ -7,28 +7,29 @@ second and third message over a way already shown.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 
 from attrs import define, frozen
 
-from cnmsim.kernel.events import DropReason, Event, Step
-from cnmsim.observe.trace.packet_summary import PacketSummary, summarize
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Reporter, Step, UpstreamSkipped
+from cnmsim.observe.trace.packet_summary import Layer4, PacketSummary, summarize
+from cnmsim.observe.trace.rule_decision import RuleDecision
 
 #: A flooded or promiscuous frame that a station rightly ignores is no loss.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
-_TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
-_NFT_TRANSLATES = re.compile(r": .*\b(dnat|snat|masquerade|redirect)\b")
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 
 @frozen
 class Hop:
-    """One thing that happened to one message at one place.
+    """One event of one message at one place.
 
-    `time_ns` counts from the start of the trace. `message` is its number in the trace (from 1) and `packet` its
-    label; `addresses` are as the bytes say at this point. `is_plain` marks what the short view leaves out.
+    `time_ns` counts from the start of the trace. `message` is the message's number in the trace, from 1; `packet` its label and `layer4` its
+    kind. `source` and `destination`, with their ports (0 for none), are what the bytes say at this point: behind a translation or in a tunnel
+    they are others than the sender's. `decision` is the rule, route or table entry that decided, as its own program prints it; `detail` the
+    typed subject of the event. `is_plain` marks what the short view leaves out.
     """
 
     time_ns: int
@@ -37,21 +38,52 @@ class Hop:
     step: Step
     what: str
     decision: str
-    addresses: str
     packet: str
     message: int
+    layer4: Layer4
+    source: Address | None = None
+    source_port: int = 0
+    destination: Address | None = None
+    destination_port: int = 0
+    addresses: str = ""
     reason: DropReason | None = None
+    detail: Detail | None = None
     is_plain: bool = False
 
     @property
-    def is_loss(self) -> bool:
-        """Whether a message ended here that was meant to go on."""
+    def is_drop(self) -> bool:
+        """Whether the message was dropped here; False for a frame that a station rightly ignores."""
         return self.step is Step.DROPPED and self.reason not in _HARMLESS
 
     @property
     def where(self) -> str:
         """The place with the device: `node1 eth0`."""
         return f"{self.place} {self.device}".strip()
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the packet is IPv6 at this point."""
+        return self.destination is not None and len(self.destination) == 16
+
+    @property
+    def source_text(self) -> str:
+        """The source address without port, "" if there is none."""
+        return format_ip(self.source) if self.source is not None else ""
+
+    @property
+    def destination_text(self) -> str:
+        """The destination address without port, "" if there is none."""
+        return format_ip(self.destination) if self.destination is not None else ""
+
+    @property
+    def rule(self) -> RuleDecision | None:
+        """The packet filter rule or policy that decided; `None` for other decisions."""
+        return RuleDecision.parse(self.decision)
+
+    @property
+    def size_limit(self) -> int:
+        """The MTU that the packet exceeds, in bytes; 0 if it was dropped for another reason."""
+        return self.detail.mtu if isinstance(self.detail, MtuLimit) else 0
 
 
 @define
@@ -87,7 +119,7 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
             if message.sendings:
                 again.add(index)
             message.sendings += 1
-    labels = {message.number: message.summary.label for message in everything}
+    by_number = {message.number: message.summary for message in everything}
     plain = _plain_indexes(events, summaries, everything)
     rules = _translating_rules(events, everything)
     decisions = [event.decision for event in events]
@@ -98,7 +130,8 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
         Hop(
             event.time_ns - start_ns, event.place, event.device, event.step,
             f"{event.what} again" if index in again else event.what, decisions[index],
-            summary.addresses, labels[number], number, event.reason, index in plain,
+            by_number[number].label, number, by_number[number].layer4,
+            summary.src, summary.sport, summary.dst, summary.dport, summary.addresses, event.reason, event.detail, index in plain,
         )
         for index, (event, summary, number) in enumerate(zip(events, summaries, number_of, strict=True))
     )  # fmt: skip
@@ -122,14 +155,12 @@ def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dic
             if event.step is Step.TRANSLATED:
                 is_ordered = rule is not None and events[rule].place == event.place
                 found[index], rule = (rule if is_ordered else None), None
-            elif event.step is Step.HOOK and event.decision.startswith(("nat ", "iptables-legacy nat ")):
-                rule = index if _TRANSLATES.search(event.decision) else None
-            elif (
-                event.step is Step.HOOK
-                and event.decision.startswith("nft ")
-                and _NFT_TRANSLATES.search(event.decision)
-            ):
-                rule = index
+            elif event.step is Step.HOOK:
+                decision = RuleDecision.parse(event.decision)
+                if decision is not None and decision.translates:
+                    rule = index
+                elif decision is not None and decision.table == "nat":
+                    rule = None
     return found
 
 
@@ -137,7 +168,13 @@ def _summary(index: int, event: Event) -> PacketSummary:
     if event.data:
         return summarize(event.data, is_frame=event.is_frame)
     # A note about no packet in particular, such as that of a proxy: its own message.
-    return PacketSummary(event.what.partition(": ")[0], "", ("note", index), "note")
+    if isinstance(event.detail, Reporter):
+        label = event.detail.value
+    elif isinstance(event.detail, UpstreamSkipped):
+        label = Reporter.RESOLVER.value
+    else:
+        label = event.reason.value if event.reason is not None else event.what
+    return PacketSummary(label, "", ("note", index), Layer4("note"))
 
 
 def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], messages: list[_Message]) -> set[int]:
@@ -150,7 +187,7 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
         index
         for index, event in enumerate(events)
         # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
-        if (summaries[index].is_link and not _is_telling(event) and not _is_loss(event))
+        if (summaries[index].layer4.is_link and not _is_telling(event) and not _is_drop(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain
@@ -161,7 +198,7 @@ def _is_telling(event: Event) -> bool:
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
-def _is_loss(event: Event) -> bool:
+def _is_drop(event: Event) -> bool:
     return event.step is Step.DROPPED and event.reason not in _HARMLESS
 
 
@@ -178,7 +215,8 @@ def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _names_a_rule(decision: str) -> bool:
-    return "-A " in decision or "-j " in decision or (decision.startswith("nft ") and ": policy " not in decision)
+    rule = RuleDecision.parse(decision)
+    return rule is not None and bool(rule.rule)
 
 
 def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
@@ -198,9 +236,9 @@ def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Mes
     """Find what a TCP connection says after its handshake went both ways, unless it is lost, reset or noted."""
     plain: set[int] = set()
     for message in messages:
-        summary = message.summary
-        if summary.protocol != "tcp" or summary.label in {"TCP SYN", "TCP SYN-ACK", "TCP RST"}:
+        layer4 = message.summary.layer4
+        if layer4.protocol != "tcp" or layer4.is_syn or layer4.is_syn_ack or layer4.is_rst:
             continue
-        if not any(_is_loss(events[index]) for index in message.indexes):
+        if not any(_is_drop(events[index]) for index in message.indexes):
             plain |= {index for index in message.indexes if events[index].step is not Step.NOTE}
     return plain

@@ -7,6 +7,7 @@ walked as glibc does.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -17,18 +18,31 @@ if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.process import Process
 
+HOSTS_FILE = "/etc/hosts"
 _QUERY_TIMEOUT_S = 5.0
+
+
+class LookupResult(Enum):
+    """What became of one query."""
+
+    FOUND = auto()
+    NO_RECORD = auto()  # NOERROR without an address: the name exists
+    NO_NAME = auto()  # NXDOMAIN
+    FAILED = auto()  # SERVFAIL, REFUSED or another RCODE
+    MALFORMED = auto()  # of the query or of the answer
+    NO_ANSWER = auto()
+    ERROR = auto()  # the socket returned an error
 
 
 @frozen
 class Query:
-    """One question for a name: to whom (`server`), for which record, and what came of it."""
+    """One query for a name: the record, the server (`HOSTS_FILE` for that file), the outcome, and its text for people."""
 
     name: str
     record: str
     server: str
     result: str
-    is_reply: bool = False
+    outcome: LookupResult
 
     def __str__(self) -> str:
         return f"{self.record} {self.name} @{self.server}: {self.result}"
@@ -92,7 +106,9 @@ class Lookup:
     @property
     def is_silent(self) -> bool:
         """Whether no server said anything at all."""
-        return bool(self.queries) and not any(query.is_reply for query in self.queries)
+        return bool(self.queries) and all(
+            query.outcome in {LookupResult.NO_ANSWER, LookupResult.ERROR} for query in self.queries
+        )
 
 
 def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
@@ -116,13 +132,13 @@ def _text_of(files: FileSystem, path: str) -> str:
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
     """Find the addresses of `name` (of `family` 4 or 6; 0: IPv4 first, else IPv6) as a program in `process` would."""
     families = (4, 6) if family == 0 else (family,)
-    known = addresses_in_hosts(_text_of(process.files, "/etc/hosts"), name)
+    known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)
     for wanted in families:
         chosen = tuple(address for address in known if len(address) == (4 if wanted == 4 else 16))
         if chosen:
             record = "A" if wanted == 4 else "AAAA"
             text = ", ".join(format_ip(address) for address in chosen)
-            return Lookup(name, chosen, (Query(name, record, "/etc/hosts", text, is_reply=True),))
+            return Lookup(name, chosen, (Query(name, record, HOSTS_FILE, text, LookupResult.FOUND),))
     config = ResolverConfig.parse(_text_of(process.files, "/etc/resolv.conf"))
     asked: list[Query] = []
     for candidate in config.candidates(name):
@@ -132,7 +148,7 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
                 return Lookup(name, addresses, tuple(asked))
             if Lookup(name, (), tuple(asked)).is_silent:
                 return Lookup(name, (), tuple(asked))
-            if asked and asked[-1].result != "no such record":
+            if asked and asked[-1].outcome is not LookupResult.NO_RECORD:
                 # Who does not know the name, or cannot find out, knows no other record of it either.
                 break
     return Lookup(name, (), tuple(asked))
@@ -146,7 +162,7 @@ async def _ask_servers(
         for server in config.servers:
             query, addresses = await _ask(process, server, name, record, config.timeout_s)
             asked.append(query)
-            if addresses or query.result in {"NXDOMAIN", "no such record"}:
+            if addresses or query.outcome in {LookupResult.NO_NAME, LookupResult.NO_RECORD}:
                 return addresses
     return ()
 
@@ -162,7 +178,7 @@ async def _ask(
     try:
         question = dns.message.make_query(name, record, id=process.machine.random.randrange(1, 65536))
     except dns.exception.DNSException:
-        return Query(name, record, server, "not a domain name", is_reply=True), ()
+        return Query(name, record, server, "not a domain name", LookupResult.MALFORMED), ()
     socket = process.udp(6 if ":" in server else 4)
     try:
         socket.connect((server, 53))
@@ -173,18 +189,21 @@ async def _ask(
             if answer.id == question.id:
                 break
     except TimeoutError:
-        return Query(name, record, server, f"no answer in {timeout_s:g} s"), ()
+        return Query(name, record, server, f"no answer in {timeout_s:g} s", LookupResult.NO_ANSWER), ()
     except OSError as error:
-        return Query(name, record, server, (error.strerror or str(error)).lower()), ()
+        return Query(name, record, server, (error.strerror or str(error)).lower(), LookupResult.ERROR), ()
     except dns.exception.DNSException:
-        return Query(name, record, server, "malformed answer", is_reply=True), ()
+        return Query(name, record, server, "malformed answer", LookupResult.MALFORMED), ()
     finally:
         socket.close()
     wanted = dns.rdatatype.from_text(record)
     found = tuple(parse_ip(item.to_text()) for rrset in answer.answer if rrset.rdtype == wanted for item in rrset)
     code = answer.rcode()
     if found:
-        result = ", ".join(format_ip(address) for address in found)
+        result, outcome = ", ".join(format_ip(address) for address in found), LookupResult.FOUND
+    elif code == dns.rcode.NOERROR:
+        result, outcome = "no such record", LookupResult.NO_RECORD
     else:
-        result = "no such record" if code == dns.rcode.NOERROR else dns.rcode.to_text(code)
-    return Query(name, record, server, result, is_reply=True), found
+        result = dns.rcode.to_text(code)
+        outcome = LookupResult.NO_NAME if code == dns.rcode.NXDOMAIN else LookupResult.FAILED
+    return Query(name, record, server, result, outcome), found

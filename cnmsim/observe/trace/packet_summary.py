@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cnmsim.kernel.address import Address, format_ip, format_mac
 from cnmsim.kernel.packet import MalformedPacketError, flag_text, icmp_name
@@ -29,23 +29,73 @@ _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
 
 @frozen
+class Layer4:
+    """The kind of a message.
+
+    `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note` for an event without a
+    packet. `tcp_flags` are those of the TCP header; `icmp_type` and `icmp_code` are -1 where there is no ICMP header.
+    """
+
+    protocol: str
+    tcp_flags: int = 0
+    icmp_type: int = -1
+    icmp_code: int = -1
+    is_dns: bool = False
+    is_dns_reply: bool = False
+    is_link: bool = False
+
+    @property
+    def is_syn(self) -> bool:
+        """Whether it opens a TCP connection."""
+        return self.protocol == "tcp" and self.tcp_flags & 0x17 == 0x02
+
+    @property
+    def is_syn_ack(self) -> bool:
+        """Whether it accepts a TCP connection."""
+        return self.protocol == "tcp" and self.tcp_flags & 0x17 == 0x12
+
+    @property
+    def is_rst(self) -> bool:
+        """Whether it resets a TCP connection."""
+        return self.protocol == "tcp" and bool(self.tcp_flags & 0x04)
+
+    @property
+    def is_echo_request(self) -> bool:
+        """Whether it is a ping."""
+        return (self.protocol, self.icmp_type) in {("icmp", 8), ("icmp6", 128)}
+
+    @property
+    def is_echo_reply(self) -> bool:
+        """Whether it is the answer to a ping."""
+        return (self.protocol, self.icmp_type) in {("icmp", 0), ("icmp6", 129)}
+
+    @property
+    def is_icmp_error(self) -> bool:
+        """Whether it reports an error about another packet."""
+        return self.icmp_type in {"icmp": _ICMP4_ERRORS, "icmp6": _ICMP6_ERRORS}.get(self.protocol, ())
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether it is destination unreachable, of any code."""
+        return (self.protocol, self.icmp_type) in {("icmp", 3), ("icmp6", 1)}
+
+
+@frozen
 class PacketSummary:
     """One frame or packet as people read it.
 
-    `label` names the message ("TCP SYN", "DNS A? db"), `addresses` who sends to whom as the bytes say at this point.
-    `is_link` marks what only serves the link itself (ARP, neighbour discovery), `is_error` an ICMP error.
+    `label` names the message ("TCP SYN", "DNS A? db"), `addresses` its source and destination as text. `walk` is equal for all sightings
+    of one message. A tunnel's packet has the addresses of its outer header and the `layer4` of what it carries.
     """
 
     label: str
     addresses: str
     walk: Hashable
-    protocol: str
+    layer4: Layer4
     src: Address | None = None
     dst: Address | None = None
     sport: int = 0
     dport: int = 0
-    is_link: bool = False
-    is_error: bool = False
     src_mac: bytes = b""
     dst_mac: bytes = b""
 
@@ -56,7 +106,7 @@ def summarize(data: bytes, *, is_frame: bool) -> PacketSummary:
     try:
         return _read_frame(data) if is_frame else _read_packet(data)
     except (MalformedPacketError, IndexError) as error:
-        return PacketSummary(f"malformed ({error})", "", ("bytes", data), "malformed")
+        return PacketSummary(f"malformed ({error})", "", ("bytes", data), Layer4("malformed"))
 
 
 def _read_frame(data: bytes) -> PacketSummary:
@@ -75,10 +125,10 @@ def _read_frame(data: bytes) -> PacketSummary:
         inner = _read_packet(body)
     else:
         text = f"{format_mac(macs[0])} > {format_mac(macs[1])}"
-        inner = PacketSummary(f"Ethernet type 0x{kind:04x}", text, ("frame", body), "ethernet", is_link=True)
+        inner = PacketSummary(f"Ethernet type 0x{kind:04x}", text, ("frame", body), Layer4("ethernet", is_link=True))
     return PacketSummary(
-        tags + inner.label, inner.addresses, inner.walk, inner.protocol, inner.src, inner.dst, inner.sport,
-        inner.dport, inner.is_link, inner.is_error, *macs,
+        tags + inner.label, inner.addresses, inner.walk, inner.layer4, inner.src, inner.dst, inner.sport,
+        inner.dport, *macs,
     )  # fmt: skip
 
 
@@ -90,7 +140,9 @@ def _read_arp(body: bytes) -> PacketSummary:
     else:
         label = f"ARP {sender} is at {format_mac(arp.sender_mac)}"
     walk = ("arp", arp.operation, arp.sender_ip, arp.target_ip)
-    return PacketSummary(label, f"{sender} > {target}", walk, "arp", arp.sender_ip, arp.target_ip, is_link=True)
+    return PacketSummary(
+        label, f"{sender} > {target}", walk, Layer4("arp", is_link=True), arp.sender_ip, arp.target_ip
+    )
 
 
 def _read_packet(data: bytes) -> PacketSummary:
@@ -99,7 +151,7 @@ def _read_packet(data: bytes) -> PacketSummary:
     if packet.fragment_offset:
         walk: Hashable = ("fragment", packet.identification, packet.fragment_offset, packet.payload)
         return PacketSummary(
-            f"fragment at {packet.fragment_offset}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst
+            f"fragment at {packet.fragment_offset}", f"{src} > {dst}", walk, Layer4("ip"), packet.src, packet.dst
         )
     if packet.protocol == 6:
         return _read_tcp(packet)
@@ -111,10 +163,20 @@ def _read_packet(data: bytes) -> PacketSummary:
         spi, number = int.from_bytes(packet.payload[:4]), int.from_bytes(packet.payload[4:8])
         walk = ("esp", packet.dst, spi, number)
         return PacketSummary(
-            f"ESP 0x{spi:08x} number {number}", f"{src} > {dst}", walk, "esp", packet.src, packet.dst
+            f"ESP 0x{spi:08x} number {number}", f"{src} > {dst}", walk, Layer4("esp"), packet.src, packet.dst
         )
     walk = ("ip", packet.protocol, packet.payload)
-    return PacketSummary(f"IP protocol {packet.protocol}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst)
+    return PacketSummary(
+        f"IP protocol {packet.protocol}", f"{src} > {dst}", walk, Layer4("ip"), packet.src, packet.dst
+    )
+
+
+def endpoint_text(address: Address, port: int) -> str:
+    """Format an address and a port (0 for none): `10.0.0.2:80`, `[fd00::2]:80`, `10.0.0.2`."""
+    text = format_ip(address)
+    if not port:
+        return text
+    return f"[{text}]:{port}" if len(address) == 16 else f"{text}:{port}"
 
 
 def _with_ports(packet: Packet) -> str:
@@ -131,12 +193,12 @@ def _read_tcp(packet: Packet) -> PacketSummary:
     names = {2: "SYN", 18: "SYN-ACK", 16: "ACK", 17: "FIN", 4: "RST", 20: "RST"}
     label = "TCP " + names.get(flags & 0x17, flag_text(flags)) + (f" with {size} bytes" if size > 0 else "")
     walk = ("tcp", body[4:12], flags, size)
-    return _transport(packet, label, walk, "tcp")
+    return _transport(packet, label, walk, Layer4("tcp", flags))
 
 
-def _transport(packet: Packet, label: str, walk: Hashable, protocol: str) -> PacketSummary:
+def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> PacketSummary:
     addresses = _with_ports(packet)
-    return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, packet.sport, packet.dport)
+    return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst, packet.sport, packet.dport)
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
@@ -152,14 +214,15 @@ def _read_udp(packet: Packet) -> PacketSummary:
     if is_vxlan(packet, payload):
         vni = int.from_bytes(payload[4:7])
         if packet.more_fragments:
-            return _transport(packet, f"VXLAN {vni}, first fragment", ("vxlan", payload), "udp")
+            return _transport(packet, f"VXLAN {vni}, first fragment", ("vxlan", payload), Layer4("udp"))
         inner = _read_frame(payload[8:])
-        return _transport(packet, f"VXLAN {vni} | {inner.label}", inner.walk, inner.protocol)
+        return _transport(packet, f"VXLAN {vni} | {inner.label}", inner.walk, inner.layer4)
     if _DNS_PORT in (packet.sport, packet.dport) or _EMBEDDED_RESOLVER in (packet.src, packet.dst):
         label = dns_label(payload)
         if label:
-            return _transport(packet, label, ("dns", payload), "dns")
-    return _transport(packet, f"UDP {len(payload)} bytes", ("udp", payload), "udp")
+            is_reply = bool(payload[2] & 0x80)
+            return _transport(packet, label, ("dns", payload), Layer4("udp", is_dns=True, is_dns_reply=is_reply))
+    return _transport(packet, f"UDP {len(payload)} bytes", ("udp", payload), Layer4("udp"))
 
 
 def _read_icmp(packet: Packet) -> PacketSummary:
@@ -168,20 +231,21 @@ def _read_icmp(packet: Packet) -> PacketSummary:
     addresses = f"{format_ip(packet.src)} > {format_ip(packet.dst)}"
     is_v6 = packet.family == 6
     protocol = "icmp6" if is_v6 else "icmp"
+    layer4 = Layer4(protocol, icmp_type=packet.icmp_type, icmp_code=packet.icmp_code)
     if packet.icmp_type in (_ICMP6_ERRORS if is_v6 else _ICMP4_ERRORS):
         quoted = body[8:]
         inner_l4 = 40 if is_v6 else (quoted[0] & 0xF) * 4 if quoted else 0
         # The first word behind the ports (a TCP sequence number, a UDP length) survives NAT.
         walk: Hashable = ("icmp-error", packet.icmp_type, packet.icmp_code, quoted[inner_l4 + 4 : inner_l4 + 8])
-        return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, is_error=True)
+        return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
     if is_v6 and packet.icmp_type in _LINK_ICMPV6:
         walk = ("nd", packet.icmp_type, packet.src, body[8:24])
         if packet.icmp_type in (135, 136) and len(body) >= 24:
             label += f" {format_ip(body[8:24])}"
-        return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, is_link=True)
+        return PacketSummary(label, addresses, walk, evolve(layer4, is_link=True), packet.src, packet.dst)
     # The identifier is left out: NAT may write another one.
     walk = (protocol, packet.icmp_type, packet.icmp_code, body[6:])
-    return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst)
+    return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
 
 
 def dns_label(message: bytes) -> str:

@@ -34,7 +34,7 @@ def sequence_diagram(hops: Sequence[Hop]) -> str:
             label = mermaid_text(f"{hop.packet} {hop.addresses}".strip())
             lines.append(f"    {before}->>{here}: {label}")
         last_place[hop.message] = here
-        if hop.is_loss:
+        if hop.is_drop:
             lines.append(f"    {here}-x{here}: {mermaid_text(_reason(hop))}")
         elif hop.step in {Step.TRANSLATED, Step.NOTE} and not hop.is_plain:
             lines.append(f"    Note over {here}: {mermaid_text(hop.what or hop.decision)}")

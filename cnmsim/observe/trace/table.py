@@ -93,7 +93,7 @@ def what_of(hop: Hop) -> str:
         return f"{found[1]} {hop.packet}{hop.what[found.end() :]}"
     found = _DATAGRAM_WHAT.match(hop.what)
     if found:
-        kind = ("the question" if "? " in hop.packet else "the answer") if hop.packet.startswith("DNS ") else found[2]
+        kind = ("the answer" if hop.layer4.is_dns_reply else "the question") if hop.layer4.is_dns else found[2]
         return f"{found[1]} {kind}{hop.what[found.end() :]}"
     if hop.reason is None or hop.reason.value in hop.what:
         return hop.what

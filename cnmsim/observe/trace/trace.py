@@ -18,7 +18,7 @@ from attrs import define, field
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
-from cnmsim.observe.display import Displayable
+from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.trace.hops import Hop, hops_of
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram
 from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.observe.location import Directory
     from cnmsim.observe.trace.probe import Outcome
-    from cnmsim.observe.views.picture import Picture
 
 #: Version of what `to_json` gives; it grows when a field changes its meaning.
 SCHEMA_VERSION = 1
@@ -83,7 +82,7 @@ class Trace(Displayable):
     @property
     def drops(self) -> tuple[Hop, ...]:
         """Where packets were lost: each names place, rule and reason."""
-        return tuple(hop for hop in self.hops if hop.is_loss)
+        return tuple(hop for hop in self.hops if hop.is_drop)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -151,11 +150,6 @@ class Trace(Displayable):
             parts.append(Text.assemble((f"{label.upper()}: ", style), rest))
         return Group(*parts)
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.views.walks import walk_card
-
-        return walk_card(self)
-
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values, as `trace.schema.json` beside this module describes them."""
         finding, outcome = self.finding, self.outcome
@@ -164,9 +158,9 @@ class Trace(Displayable):
             "question": dict(self.question),
             "verdict": finding.verdict.value if finding else None,
             "reachable": self.is_reachable,
-            "cause": finding.cause if finding else "",
+            "cause": finding.cause_text if finding else "",
             "fix": finding.fix if finding else "",
-            "remarks": list(finding.remarks) if finding else [],
+            "remarks": list(finding.remark_texts) if finding else [],
             "decided_at": _hop_json(finding.hop) if finding and finding.hop else None,
             "elapsed_s": outcome.elapsed_ns / NS_PER_S if outcome else None,
             "lookups": [
@@ -186,29 +180,23 @@ class Trace(Displayable):
             columns=[*(header.lower().replace(" ", "_") for header in HEADERS), "packet"],
         )
 
-    def picture(self) -> Picture:
+    def picture(self) -> Any:
         """Draw the lab with the walk on it, its steps numbered as in the table. The lab is drawn as it is now.
 
         Raises `InvalidParameter` for a trace of no lab.
         """
-        from cnmsim.observe.views.steps import picture_of
-
-        return picture_of(self)
+        return views().picture_of(self)
 
     def save_html(self, path: str | Path) -> Path:
         """Write one HTML file, complete in itself, in which the walk can be stepped through, headers beside the picture.
 
         Raises `OSError` as any write, `InvalidParameter` for a trace of no lab.
         """
-        from cnmsim.observe.views import save_walk
-
-        return save_walk(self, path)
+        return Path(views().save_walk(self, path))
 
     def widget(self) -> Any:
         """Give the same as a notebook widget. Raises `ImportError` without the extra `cnmsim[notebook]`."""
-        from cnmsim.observe.views import walk_widget
-
-        return walk_widget(self)
+        return views().walk_widget(self)
 
     def to_mermaid(self) -> str:
         """Draw the walk as a mermaid sequence diagram: one column a place, one arrow a crossing."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.events import Step
 from cnmsim.observe.diagnosis.diagnose import diagnose
-from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, destination_of, port_of
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.trace.probe import Ending, Outcome
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.location import Directory, Location
     from cnmsim.observe.trace.hops import Hop
 
-_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "ICM": "icmp", "DNS": "udp"}
+_PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}
 
 
 @contextmanager
@@ -44,31 +44,31 @@ def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trac
         "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,
         "address": target.host,
     }  # fmt: skip
-    walk.outcome = Outcome(_ending(walk, source), address_at(first), elapsed_ns=clock.now_ns - walk.start_ns)
+    walk.outcome = Outcome(_ending(walk, source), first.destination, elapsed_ns=clock.now_ns - walk.start_ns)
     walk.finding = diagnose(DiagnosisContext(source, target, walk.outcome, walk.hops, directory, first.time_ns))
 
 
 def _is_sent_by(hop: Hop, source: Location) -> bool:
     if hop.step is not Step.SENT or hop.place != source.namespace.name:
         return False
-    return hop.packet[:3] in _PROTOCOLS and not hop.packet.startswith("DNS ")
+    return hop.layer4.protocol in _PROTOCOLS and not hop.layer4.is_dns
 
 
 def _target(hop: Hop) -> Target | None:
     try:
-        return Target(destination_of(hop), port_of(hop), _PROTOCOLS[hop.packet[:3]])
+        return Target(hop.destination_text, hop.destination_port, _PROTOCOLS[hop.layer4.protocol])
     except InvalidParameter:
         return None
 
 
 def _ending(walk: Trace, source: Location) -> Ending:
-    heard = [
+    deliveries = [
         hop
         for hop in walk.hops
-        if hop.step is Step.DELIVERED and hop.place == source.namespace.name and not hop.packet.startswith("DNS ")
+        if hop.step is Step.DELIVERED and hop.place == source.namespace.name and not hop.layer4.is_dns
     ]
-    if any(hop.packet.startswith("TCP RST") for hop in heard):
+    if any(hop.layer4.is_rst for hop in deliveries):
         return Ending.REFUSED
-    if not heard:
+    if not deliveries:
         return Ending.SILENCE
-    return Ending.ERROR if "unreachable" in heard[-1].packet else Ending.ANSWERED
+    return Ending.ERROR if deliveries[-1].layer4.is_unreachable else Ending.ANSWERED

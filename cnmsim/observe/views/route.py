@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cnmsim.observe.trace.trace import Trace
 
 #: What only finds a neighbour is no part of the way.
-_LINK = ("ARP ", "neighbour ", "router ")
 #: What the host's own stack decides, though the events name the device: routes, packet filter rules, translations.
 _IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
 #: What is lost before or after the stack, at the device itself.
@@ -153,7 +152,7 @@ def track_of(layout: Layout, trace: Trace) -> Track:
             # A bridge is wherever a frame comes onto it.
             key = walker.onto(before, key)
         leg: tuple[Point, ...] = ()
-        if key is not None and not hop.packet.startswith(_LINK):
+        if key is not None and not hop.layer4.is_link:
             leg = walker.way(before, key) if before is not None and before != key else ()
             last[hop.message] = key
         at = layout.places[key] if key is not None else None
@@ -184,11 +183,11 @@ def _badges(waypoints: tuple[Waypoint, ...], lost: Waypoint | None, layout: Layo
 
 
 def _is_taken(way: Waypoint) -> bool:
-    return way.hop.step is Step.DELIVERED and not way.is_reply and not way.hop.packet.startswith("DNS ")
+    return way.hop.step is Step.DELIVERED and not way.is_reply and not way.hop.layer4.is_dns
 
 
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
     """Give the loss that decided or, of several, the last one that the table shows."""
-    losses = [each for each in waypoints if each.hop.is_loss and each.number and each.at is not None]
+    losses = [each for each in waypoints if each.hop.is_drop and each.number and each.at is not None]
     decided = trace.finding.hop if trace.finding is not None else None
     return next((each for each in losses if each.hop == decided), losses[-1] if losses else None)

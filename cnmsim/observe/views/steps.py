@@ -49,7 +49,7 @@ def walk_data(trace: Trace) -> dict[str, Any]:
                 "number": way.number, "plain": hop.is_plain, "time": format_time(hop.time_ns), "place": hop.place,
                 "device": hop.device, "step": hop.step.value, "what": what_of(hop), "decided": decided_by(hop),
                 "decision": hop.decision, "addresses": hop.addresses, "message": hop.message, "packet": hop.packet,
-                "loss": hop.is_loss, "answer": way.is_reply, "at": list(way.at) if way.at else None,
+                "loss": hop.is_drop, "answer": way.is_reply, "at": list(way.at) if way.at else None,
                 "leg": [[round(x, 1), round(y, 1)] for x, y in lane(way.leg)],
                 "headers": [
                     {"protocol": each.protocol, "depth": each.depth, "fields": [list(pair) for pair in each.fields]}

@@ -55,8 +55,8 @@ def finding_banner(trace: Trace) -> str:
     finding = trace.finding
     if finding is None:
         return ""
-    more = [("fix", finding.fix), *(("note", remark) for remark in finding.remarks)]
-    return banner(finding.verdict.value, finding.cause, GOOD if trace.is_reachable else BAD, *more)
+    more = [("fix", finding.fix), *(("note", remark) for remark in finding.remark_texts)]
+    return banner(finding.verdict.value, finding.cause_text, GOOD if trace.is_reachable else BAD, *more)
 
 
 def walk_table(trace: Trace) -> str:

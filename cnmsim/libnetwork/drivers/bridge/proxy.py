@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.clock import Timer
-from cnmsim.kernel.events import Step
+from cnmsim.kernel.events import Reporter, Step
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
@@ -95,6 +95,7 @@ def _note(process: Process, address: Address, port: int) -> None:
             Step.NOTE,
             f"docker-proxy: a new connection starts here, to {format_ip(address)} port {port}",
             b"",
+            detail=Reporter.PROXY,
         )
 
 

@@ -1,0 +1,241 @@
+"""Changes applied to a lab, or to a fork of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import singledispatch
+from typing import Any
+
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.observe.fixes.changes import (
+    ActivateNode,
+    AskOther,
+    Change,
+    ConnectNetwork,
+    ContainerOption,
+    CreateNetwork,
+    NetworkSetting,
+    PublishPort,
+    RebindProgram,
+    RecreateContainer,
+    RecreateNetwork,
+    RepairLinks,
+    RestartContainer,
+    ScaleService,
+    StartContainer,
+    Steps,
+    UpdateService,
+)
+from cnmsim.observe.fixes.commands import commands_of
+
+#: The body of a create call of the Engine API.
+Body = dict[str, Any]
+
+
+@singledispatch
+def apply_change(change: Change, lab: Any) -> None:
+    """Apply a change to a lab (an object with `hosts`): a host's commands are run there.
+
+    Raises `NotFound` for a host or object that is not there, `InvalidParameter` with the output of a command that fails or for a change that
+    only people can make, and what an engine refuses a change with.
+    """
+    commands = commands_of(change)
+    if not commands:
+        raise InvalidParameter(f"{type(change).__name__} cannot be applied")
+    for command in commands:
+        if command.place not in lab.hosts:
+            raise NotFound(f"no host is called {command.place}")
+        done = lab.hosts[command.place].exec(command.line)
+        if not done.succeeded:
+            raise InvalidParameter(f"{command.place}: {command.line}: {done.output.strip()}")
+
+
+@apply_change.register(Steps)
+def _(change: Steps, lab: Any) -> None:
+    for step in change.changes:
+        apply_change(step, lab)
+
+
+@apply_change.register(AskOther)
+def _(change: AskOther, lab: Any) -> None:
+    del change, lab
+
+
+@apply_change.register(RepairLinks)
+def _(change: RepairLinks, lab: Any) -> None:
+    del change
+    lab.heal()
+
+
+# ---- engines
+
+
+def _engine(lab: Any, host: str) -> Any:
+    engine = lab.hosts[host].docker if host in lab.hosts else None
+    if engine is None:
+        raise NotFound(f"{host} runs no engine")
+    return engine
+
+
+def _engine_of(lab: Any, container: str, host: str) -> Any:
+    """Return the engine that has a container: that of `host` if it has, else the first."""
+    hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
+    for each in hosts:
+        if each.docker is not None and each.docker.store.find(container) is not None:
+            return each.docker
+    raise NotFound(f"No such container: {container}")
+
+
+def _manager(lab: Any) -> Any:
+    for host in lab.hosts.values():
+        if host.docker is not None and getattr(host.docker.cluster, "manager_node", None) is not None:
+            return host.docker
+    raise NotFound("no host of the lab is a swarm manager")
+
+
+@apply_change.register(CreateNetwork)
+def _(change: CreateNetwork, lab: Any) -> None:
+    _engine(lab, change.host).networks.create(change.network)
+
+
+@apply_change.register(ConnectNetwork)
+def _(change: ConnectNetwork, lab: Any) -> None:
+    _engine_of(lab, change.container, change.host).networks.get(change.network).connect(change.container)
+
+
+@apply_change.register(StartContainer)
+def _(change: StartContainer, lab: Any) -> None:
+    _engine_of(lab, change.container, change.host).containers.get(change.container).start()
+
+
+@apply_change.register(RestartContainer)
+def _(change: RestartContainer, lab: Any) -> None:
+    _engine_of(lab, change.container, change.host).containers.get(change.container).restart()
+
+
+@apply_change.register(ScaleService)
+def _(change: ScaleService, lab: Any) -> None:
+    _manager(lab).services.get(change.service).scale(change.replicas)
+
+
+@apply_change.register(UpdateService)
+def _(change: UpdateService, lab: Any) -> None:
+    manager = _manager(lab)
+    service = manager.services.get(change.service)
+    if change.option == "--network-add":
+        networks = service.attrs["Spec"]["TaskTemplate"].get("Networks") or []
+        service.update(networks=[*networks, {"Target": manager.networks.get(change.value).id}])
+    elif change.option == "--endpoint-mode":
+        service.update(endpoint_mode=change.value)
+    else:
+        raise InvalidParameter(f"docker service update {change.option} cannot be applied")
+
+
+@apply_change.register(ActivateNode)
+def _(change: ActivateNode, lab: Any) -> None:
+    node = _manager(lab).nodes.get(change.node)
+    node.update({**node.attrs["Spec"], "Availability": "active"})
+
+
+# ---- containers and networks that are created again
+
+
+def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
+    """Remove a container, and create and start it again under its name with an edited create body."""
+    engine = _engine(lab, host)
+    old = engine.containers.get(name)
+    body = create_body_of(old)
+    edit(body)
+    old.remove(force=True)
+    created = engine.rest.containers.create(body, {"name": name})
+    engine.containers.get(created["Id"]).start()
+
+
+def create_body_of(container: Any) -> Body:
+    """Return the body of the create call that would make a container like this one."""
+    record = container.record
+    body: Body = deepcopy(record.config)
+    if body.get("Hostname") == record.id[:12]:
+        body["Hostname"] = ""
+    body["HostConfig"] = deepcopy(record.host_config)
+    endpoints = {}
+    for name, own in record.networks.items():
+        settings = {
+            "Aliases": [alias for alias in own.aliases or () if alias != record.id[:12]] or None,
+            "Links": own.links, "DriverOpts": own.driver_opts, "GwPriority": own.gw_priority,
+            "MacAddress": own.wanted_mac, "IPAMConfig": None if own.ipam_is_operational else own.ipam_config,
+        }  # fmt: skip
+        endpoints[name] = {key: value for key, value in settings.items() if value}
+    body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+    return body
+
+
+@apply_change.register(PublishPort)
+def _(change: PublishPort, lab: Any) -> None:
+    def edit(body: Body) -> None:
+        bindings = dict(body["HostConfig"].get("PortBindings") or {})
+        host_port = str(change.host_port)
+        kept = {key: [each for each in many or () if each["HostPort"] != host_port] for key, many in bindings.items()}
+        key = f"{change.port}/{change.protocol}"
+        kept[key] = [*kept.get(key, ()), {"HostIp": "", "HostPort": host_port}]
+        body["HostConfig"]["PortBindings"] = {name: many for name, many in kept.items() if many}
+        body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), key: {}}
+
+    _recreate_container(lab, change.host, change.container, edit)
+
+
+@apply_change.register(RebindProgram)
+def _(change: RebindProgram, lab: Any) -> None:
+    def edit(body: Body) -> None:
+        for key in ("Cmd", "Entrypoint"):
+            if body.get(key):
+                body[key] = [word.replace(change.address, "0.0.0.0") for word in body[key]]  # noqa: S104 - the wildcard is the fix
+
+    _recreate_container(lab, change.host, change.container, edit)
+
+
+@apply_change.register(RecreateContainer)
+def _(change: RecreateContainer, lab: Any) -> None:
+    def edit(body: Body) -> None:
+        if change.option is ContainerOption.BRIDGE_NETWORK:
+            body["HostConfig"]["NetworkMode"] = "bridge"
+            body["NetworkingConfig"] = {"EndpointsConfig": {"bridge": {}}}
+            return
+        key = {ContainerOption.NO_DNS: "Dns", ContainerOption.NO_EXTRA_HOSTS: "ExtraHosts"}[change.option]
+        if not body["HostConfig"].get(key):
+            raise InvalidParameter(f"{change.container} was created without {key}")
+        body["HostConfig"][key] = None
+
+    _recreate_container(lab, change.host, change.container, edit)
+
+
+@apply_change.register(RecreateNetwork)
+def _(change: RecreateNetwork, lab: Any) -> None:
+    engine = _engine(lab, change.host)
+    old = engine.networks.get(change.network)
+    attrs = old.attrs
+    options: Body = {
+        "driver": attrs["Driver"], "options": dict(attrs["Options"] or {}), "ipam": attrs["IPAM"],
+        "internal": attrs["Internal"], "labels": attrs["Labels"], "enable_ipv6": attrs["EnableIPv6"],
+        "attachable": attrs["Attachable"],
+    }  # fmt: skip
+    match change.setting:
+        case NetworkSetting.OPTION:
+            key, _, value = change.value.partition("=")
+            options["options"][key] = value
+        case NetworkSetting.IPV6:
+            options["enable_ipv6"] = True
+        case NetworkSetting.SUBNET:
+            options["ipam"] = None
+        case _:
+            raise InvalidParameter(f"{change.setting.value} cannot be applied")
+    members = old.containers
+    known = {each.name: each.record.networks.get(change.network) for each in members}
+    for each in members:
+        old.disconnect(each)
+    old.remove()
+    created = engine.networks.create(change.network, **options)
+    for each in members:
+        settings = known[each.name]
+        created.connect(each, aliases=(settings.aliases or None) if settings is not None else None)

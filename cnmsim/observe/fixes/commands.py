@@ -1,0 +1,225 @@
+"""Changes as the commands that an operator types."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from attrs import frozen
+
+from cnmsim.observe.fixes.changes import (
+    AcceptByPolicy,
+    ActivateNode,
+    AddAddress,
+    AddRoute,
+    AddRule,
+    AddShimDevice,
+    Change,
+    ConnectNetwork,
+    CreateNetwork,
+    DeleteLink,
+    DeleteNftRule,
+    DeleteRoute,
+    DeleteRoutingRule,
+    DeleteRule,
+    NetworkSetting,
+    PublishPort,
+    RebindProgram,
+    RecreateContainer,
+    RecreateNetwork,
+    RepairLinks,
+    ReplaceRoute,
+    RestartContainer,
+    ScaleService,
+    SetLinkUp,
+    SetSysctl,
+    StartContainer,
+    Steps,
+    UpdateService,
+)
+
+
+@frozen
+class Command:
+    """A command line, and the host on which it is typed ("" for the lab itself)."""
+
+    place: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.place}$ {self.line}" if self.place else self.line
+
+
+@singledispatch
+def commands_of(change: Change) -> tuple[Command, ...]:
+    """Return the command lines for a change, empty for one that needs none or has none."""
+    del change
+    return ()
+
+
+@commands_of.register(Steps)
+def _(change: Steps) -> tuple[Command, ...]:
+    return tuple(command for step in change.changes for command in commands_of(step))
+
+
+# ---- docker
+
+
+def _recreated(host: str, container: str, option: str) -> tuple[Command, ...]:
+    return (Command(host, f"docker rm -f {container}; docker run … --name {container} {option} …"),)
+
+
+@commands_of.register(PublishPort)
+def _(change: PublishPort) -> tuple[Command, ...]:
+    return _recreated(change.host, change.container, publish_option(change))
+
+
+def publish_option(change: PublishPort) -> str:
+    """Return the option of docker run: `-p 8080:80`, with `/udp` for another protocol than TCP."""
+    if not change.port:
+        return "-p HOSTPORT:PORT"
+    return f"-p {change.host_port}:{change.port}" + ("" if change.protocol == "tcp" else f"/{change.protocol}")
+
+
+@commands_of.register(StartContainer)
+def _(change: StartContainer) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker start {change.container}"),)
+
+
+@commands_of.register(RestartContainer)
+def _(change: RestartContainer) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker restart {change.container}"),)
+
+
+@commands_of.register(RebindProgram)
+def _(change: RebindProgram) -> tuple[Command, ...]:
+    return _recreated(change.host, change.container, "(its program told to listen on 0.0.0.0)")
+
+
+@commands_of.register(RecreateContainer)
+def _(change: RecreateContainer) -> tuple[Command, ...]:
+    return _recreated(change.host, change.container, change.option.value)
+
+
+@commands_of.register(CreateNetwork)
+def _(change: CreateNetwork) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker network create {change.network}"),)
+
+
+@commands_of.register(ConnectNetwork)
+def _(change: ConnectNetwork) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker network connect {change.network or 'NETWORK'} {change.container}"),)
+
+
+@commands_of.register(RecreateNetwork)
+def _(change: RecreateNetwork) -> tuple[Command, ...]:
+    option = network_option(change)
+    line = f"docker network rm {change.network}; docker network create … {option} {change.network}"
+    return (Command(change.host, line),)
+
+
+def network_option(change: RecreateNetwork) -> str:
+    """Return the option of docker network create: `-o com.docker.network.driver.mtu=1450`, `--gateway 10.0.0.1`."""
+    if change.setting is NetworkSetting.SUBNET and not change.value:
+        return "(another --subnet)"
+    return f"{change.setting.value} {change.value}".strip()
+
+
+@commands_of.register(ScaleService)
+def _(change: ScaleService) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker service scale {change.service}={change.replicas}"),)
+
+
+@commands_of.register(UpdateService)
+def _(change: UpdateService) -> tuple[Command, ...]:
+    return (
+        Command(change.host, f"docker service update {change.option} {change.value or 'NETWORK'} {change.service}"),
+    )
+
+
+@commands_of.register(ActivateNode)
+def _(change: ActivateNode) -> tuple[Command, ...]:
+    return (Command(change.host, f"docker node update --availability active {change.node}"),)
+
+
+# ---- hosts
+
+
+@commands_of.register(SetSysctl)
+def _(change: SetSysctl) -> tuple[Command, ...]:
+    return (Command(change.host, f"sysctl -w {change.key}={change.value}"),)
+
+
+@commands_of.register(AddRule)
+def _(change: AddRule) -> tuple[Command, ...]:
+    return (Command(change.host, f"{change.program} -I {change.chain} {change.match} -j ACCEPT".replace("  ", " ")),)
+
+
+@commands_of.register(DeleteRule)
+def _(change: DeleteRule) -> tuple[Command, ...]:
+    line = f"{change.program} -t {change.table} {change.rule.replace('-A', '-D', 1)}"
+    return (Command(change.host, f"nsenter --net={change.namespace} {line}" if change.namespace else line),)
+
+
+@commands_of.register(DeleteNftRule)
+def _(change: DeleteNftRule) -> tuple[Command, ...]:
+    return (Command(change.host, f"nft delete rule {change.table} {change.chain} handle {change.handle}"),)
+
+
+@commands_of.register(AcceptByPolicy)
+def _(change: AcceptByPolicy) -> tuple[Command, ...]:
+    if change.program == "nft":
+        return (Command(change.host, f"nft add chain {change.table} {change.chain} '{{ policy accept; }}'"),)
+    table = "" if change.table == "filter" and change.program == "iptables" else f"-t {change.table} "
+    return (Command(change.host, f"{change.program} {table}-P {change.chain} ACCEPT"),)
+
+
+@commands_of.register(AddRoute)
+def _(change: AddRoute) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip route add {change.prefix or 'PREFIX'} via {change.via or 'GATEWAY'}"),)
+
+
+@commands_of.register(ReplaceRoute)
+def _(change: ReplaceRoute) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip route replace {change.prefix} {change.path}"),)
+
+
+@commands_of.register(DeleteRoute)
+def _(change: DeleteRoute) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip route del {change.route}"),)
+
+
+@commands_of.register(DeleteRoutingRule)
+def _(change: DeleteRoutingRule) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip rule del pref {change.priority}"),)
+
+
+@commands_of.register(AddAddress)
+def _(change: AddAddress) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip address add {change.address} dev {change.device}"),)
+
+
+@commands_of.register(SetLinkUp)
+def _(change: SetLinkUp) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip link set {change.device} up"),)
+
+
+@commands_of.register(DeleteLink)
+def _(change: DeleteLink) -> tuple[Command, ...]:
+    return (Command(change.host, f"ip link del {change.device}"),)
+
+
+@commands_of.register(AddShimDevice)
+def _(change: AddShimDevice) -> tuple[Command, ...]:
+    lines = (
+        f"ip link add link {change.parent} name shim0 type {change.kind} mode {change.mode}",
+        f"ip address add {change.address}/32 dev shim0",
+        "ip link set shim0 up",
+        f"ip route add {change.guest}/32 dev shim0",
+    )
+    return tuple(Command(change.host, line) for line in lines)
+
+
+@commands_of.register(RepairLinks)
+def _(change: RepairLinks) -> tuple[Command, ...]:
+    del change
+    return (Command("", "lab.heal()"),)

@@ -1,0 +1,30 @@
+"""The HTML of every kind of answer, by its type."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from cnmsim.observe.capture.capture import Capture
+from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
+from cnmsim.observe.doctor.fault import Checkup
+from cnmsim.observe.explain import Explanation
+from cnmsim.observe.reachability.matrix import Difference, Reachability
+from cnmsim.observe.trace.trace import Trace
+from cnmsim.observe.views.answers import capture_card, checkup_card, error_card, explanation_card
+from cnmsim.observe.views.matrix import difference_card, matrix_card
+from cnmsim.observe.views.walks import walk_card
+
+
+@singledispatch
+def html_of(answer: object) -> str:
+    """Return the HTML of an answer. Raises `TypeError` for a type that has none."""
+    raise TypeError(f"{type(answer).__name__} has no HTML")
+
+
+html_of.register(Capture, capture_card)
+html_of.register(Checkup, checkup_card)
+html_of.register(Difference, difference_card)
+html_of.register(ErrorExplanation, error_card)
+html_of.register(Explanation, explanation_card)
+html_of.register(Reachability, matrix_card)
+html_of.register(Trace, walk_card)
