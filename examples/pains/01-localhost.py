@@ -18,5 +18,5 @@ def ask(lab):
     return lab.explain("app", "web", "tcp/8000")
 
 
-SAYS = ("no, refused", "only 127.0.0.1:8000 is listened on")
+SAYS = ("no, refused", "a program listens on 127.0.0.1:8000 only")
 THEN = ("yes, answered",)

@@ -17,5 +17,5 @@ def ask(lab):
     return lab.explain("app", "203.0.113.10", "tcp/80")
 
 
-SAYS = ("no, timeout", "IP forwarding is disabled there", "before any chain is asked")
+SAYS = ("no, timeout", "IP forwarding is disabled there", "before any chain is traversed")
 THEN = ("yes, answered",)

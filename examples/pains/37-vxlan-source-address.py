@@ -29,7 +29,7 @@ def ask(lab):
 
 SAYS = (
     "no, timeout",
-    "it comes from 10.2.0.12, and node1 takes frames of that MAC from 10.3.0.12 only",
+    "it comes from 10.2.0.12, and node1 accepts frames of that MAC from 10.3.0.12 only",
     "src 10.3.0.12",
 )
 THEN = ("yes, answered",)
