@@ -1,1 +1,1 @@
-"""The simulated Linux kernel's network stack. It knows nothing of Docker."""
+"""The simulated Linux kernel's network stack. It contains nothing specific to Docker."""

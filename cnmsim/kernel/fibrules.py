@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Numbers of the tables that every kernel has.
 DEFAULT, MAIN, LOCAL = 253, 254, 255
 TABLE_NAMES = {DEFAULT: "default", MAIN: "main", LOCAL: "local"}
-_LAST = 32766
-_WHOLE_MARK = 0xFFFFFFFF
+_MAIN_PRIORITY = 32766
+_FULL_MASK = 0xFFFFFFFF
 
 
 @frozen
@@ -65,7 +65,7 @@ class FibRule:
         words = [f"{self.priority}:\t{'not ' if self.is_inverted else ''}from", _target(self.source) or "all"]
         words += ["to", _target(self.destination)] if self.destination is not None else []
         if self.mask:
-            mask = "" if self.mask == _WHOLE_MARK else f"/{self.mask:#x}"
+            mask = "" if self.mask == _FULL_MASK else f"/{self.mask:#x}"
             words += ["fwmark", f"{self.mark:#x}{mask}"]
         words += ["iif", self.indev] if self.indev else []
         words += ["oif", self.outdev] if self.outdev else []
@@ -93,9 +93,9 @@ class FibRules:
         self.family = main.family
         self._on_change = on_change
         self.tables = {MAIN: main}
-        self.rules = [FibRule(_LAST, MAIN)]
+        self.rules = [FibRule(_MAIN_PRIORITY, MAIN)]
         if self.family == 4:
-            self.rules.append(FibRule(_LAST + 1, DEFAULT))
+            self.rules.append(FibRule(_MAIN_PRIORITY + 1, DEFAULT))
         #: The rules that every namespace starts with.
         self.default_rules = tuple(self.rules)
 
@@ -161,7 +161,7 @@ class FibRules:
             if number != MAIN:
                 table.invalidate()
 
-    def numbers(self) -> list[int]:
+    def table_numbers(self) -> list[int]:
         """Return the numbers of the tables with routes, in the order of the kernel's dump (by hash)."""
         return sorted(
             (number for number in self.tables if len(self.tables[number])), key=lambda number: (number & 255, number)
@@ -178,4 +178,4 @@ def decision_text(route: Route | None, rule: FibRule | None) -> str:
 
 def default_mask(mark: int) -> int:
     """Return the mask of a mark that was given without one."""
-    return _WHOLE_MARK if mark else 0
+    return _FULL_MASK if mark else 0

@@ -28,11 +28,11 @@ class File:
 
 
 _FIRST_DIRECTORIES = frozenset({"/", "/etc", "/tmp"})  # noqa: S108
-_FEW_DIRECTORIES = 64
+_MAX_SHARED_DIRECTORIES = 64
 
 
 @lru_cache(maxsize=1024)
-def _shared(directories: frozenset[str]) -> frozenset[str]:
+def _intern(directories: frozenset[str]) -> frozenset[str]:
     """Return one shared instance of equal directory sets."""
     return directories
 
@@ -60,7 +60,7 @@ class FileSystem:
             return file
         if self.is_dir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if self._file_above(path):
+        if self._has_file_parent(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
@@ -88,7 +88,7 @@ class FileSystem:
         path = _resolve(path)
         if path in self._directories:
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if self._file_above(path):
+        if self._has_file_parent(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         self.mkdir(posixpath.dirname(path))
         self._files[path] = file
@@ -138,7 +138,7 @@ class FileSystem:
             raise FileExistsError(errno.EEXIST, "File exists", path)
         if self._is_mounted(path):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
-        if self._file_above(path):
+        if self._has_file_parent(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         missing = set()
         while path not in self._directories:
@@ -150,7 +150,7 @@ class FileSystem:
         # Most trees have few directories, and the containers of one image have the same, so small sets are shared.
         if isinstance(self._directories, frozenset):
             changed = (self._directories | added) - removed
-            self._directories = _shared(changed) if len(changed) <= _FEW_DIRECTORIES else set(changed)
+            self._directories = _intern(changed) if len(changed) <= _MAX_SHARED_DIRECTORIES else set(changed)
         else:
             self._directories |= added
             self._directories -= removed
@@ -191,7 +191,7 @@ class FileSystem:
             self.bind(path, file)
         return file
 
-    def _file_above(self, path: str) -> bool:
+    def _has_file_parent(self, path: str) -> bool:
         parent = posixpath.dirname(path)
         while parent != "/":
             if parent in self._files:

@@ -31,17 +31,17 @@ from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.route import Route, link_route, local_route
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.source import first_link_local_device
+from cnmsim.kernel.source_address import first_link_local_device
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.fibrules import FibRule
     from cnmsim.kernel.namespace import NetworkNamespace
 
-_INPUT_CACHE = 65536
+_MAX_CACHED_INPUTS = 65536
 #: IPV6_FRAG_TIMEOUT in include/net/ipv6.h (RFC 8200 §4.5).
 _IPV6_FRAGMENT_TIMEOUT_S = 60
-_FEW_DECISIONS = 8
+_MAX_RECENT_DECISIONS = 8
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = Hook
 _ROUTE_ERRORS = {
     "unreachable": (errno.EHOSTUNREACH, "No route to host"),
@@ -76,20 +76,27 @@ class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
     __slots__ = (
-        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_latest", "_namespace",
-        "icmp", "reassembly",
+        "_decisions",
+        "_decisions_generation",
+        "_identification",
+        "_inputs",
+        "_inputs_generation",
+        "_namespace",
+        "_recent_decisions",
+        "icmp",
+        "reassembly",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._identification: int | None = None
         self._decisions: dict[tuple[Address, Address | None, Device | None, int], RoutingDecision] = {}
-        self._decisions_at = -1
-        self._latest: tuple[RoutingDecision, ...] = ()
+        self._decisions_generation = -1
+        self._recent_decisions: tuple[RoutingDecision, ...] = ()
         # Whether a packet is for local delivery (else forwarding), by source, destination and input device; only for
         # packets that are no martians.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
-        self._inputs_at = -1
+        self._inputs_generation = -1
         self.icmp = Icmp(namespace)
         self.reassembly = Reassembly(namespace.clock, self._fragment_timeout_ns, self._reassembly_timed_out)
 
@@ -112,16 +119,16 @@ class IpLayer:
                 packet = whole
             if not netfilter.run(_PREROUTING, packet):
                 return
-        if namespace.generation != self._inputs_at:
+        if namespace.generation != self._inputs_generation:
             self._inputs.clear()
-            self._inputs_at = namespace.generation
+            self._inputs_generation = namespace.generation
         key = (packet.src, packet.dst, device)
         # With policy routing the packet's mark may also decide whether the source passes the reverse path filter.
         is_ours = self._inputs.get(key) if namespace.rules4 is None else None
         if is_ours is None:
             if self._is_martian(packet, device):
                 return
-            if len(self._inputs) > _INPUT_CACHE:
+            if len(self._inputs) > _MAX_CACHED_INPUTS:
                 self._inputs.clear()
             is_ours = self._inputs[key] = self._is_local_destination(packet.dst)
         if is_ours:
@@ -319,19 +326,19 @@ class IpLayer:
         """
         namespace = self._namespace
         generation = namespace.generation
-        if generation != self._decisions_at:
+        if generation != self._decisions_generation:
             self._decisions.clear()
-            self._latest = ()
-            self._decisions_at = generation
+            self._recent_decisions = ()
+            self._decisions_generation = generation
         key = (dst, src, outdev, mark)
         decision = self._decisions.get(key)
         if decision is None:
-            decision = self._decide(dst, src, outdev, mark)
+            decision = self._route_output(dst, src, outdev, mark)
             if namespace.path_mtu.to(dst) == UNKNOWN:  # a learnt path MTU expires, so such a decision is not cached
                 self._decisions[key] = decision
         return decision
 
-    def _decide(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> RoutingDecision:
+    def _route_output(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> RoutingDecision:
         namespace = self._namespace
         family = 6 if len(dst) == 16 else 4
         if src is not None and not namespace.has_address(src) and not is_loopback(src):
@@ -366,17 +373,15 @@ class IpLayer:
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
         mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
         rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
-        return self._interned(device, route, source, mtu, rule)
+        return self._intern(device, route, source, mtu, rule)
 
-    def _interned(
-        self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None
-    ) -> RoutingDecision:
+    def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
         """Return a recent equal decision if there is one, so that a sender to a thousand hosts stores few objects."""
-        for recent in self._latest:
+        for recent in self._recent_decisions:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:
                 return recent
         decision = RoutingDecision(device, route.gateway, src, route, mtu, rule)
-        self._latest = (decision, *self._latest[: _FEW_DECISIONS - 1])
+        self._recent_decisions = (decision, *self._recent_decisions[: _MAX_RECENT_DECISIONS - 1])
         return decision
 
     def send(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
 
 #: A continuing conflict is logged again after this long.
-_AGAIN_NS = 60 * NS_PER_S
-_KEPT = 1000
+_REPEAT_INTERVAL_NS = 60 * NS_PER_S
+_MAX_EVENTS = 1000
 
 
 class LinkEventKind(Enum):
@@ -59,12 +59,12 @@ class LinkEventLog:
     def add(self, notice: LinkEvent) -> bool:
         """Append an event. Return False, and drop it, if the same conflict was logged within the last minute."""
         for logged in reversed(self.events):
-            if notice.time_ns - logged.time_ns > _AGAIN_NS:
+            if notice.time_ns - logged.time_ns > _REPEAT_INTERVAL_NS:
                 break
             if (logged.place, logged.address, set(logged.macs)) == (notice.place, notice.address, set(notice.macs)):
                 return False
         self.events.append(notice)
-        del self.events[:-_KEPT]
+        del self.events[:-_MAX_EVENTS]
         return True
 
 

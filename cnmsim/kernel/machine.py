@@ -19,7 +19,7 @@ from cnmsim.kernel.sysctl import INITIAL_NAMESPACE_ONLY
 
 # On a real machine kernel threads have the lower process ids.
 _FIRST_PID = 1000
-_KEPT_LINES = 4096
+_KERNEL_LOG_LINES = 4096
 _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.default.")
 
 
@@ -39,7 +39,9 @@ class Machine:
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
-    kernel_log: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=_KEPT_LINES), init=False, repr=False)
+    kernel_log: deque[tuple[int, str]] = field(
+        factory=lambda: deque(maxlen=_KERNEL_LOG_LINES), init=False, repr=False
+    )
     random: Random = field(init=False, repr=False)
     #: The interval in seconds at which files of unpinned namespaces are deleted; 0 deletes them at once.
     namespace_sweep_s: float = field(default=0.0, init=False)

@@ -28,7 +28,7 @@ from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
 from cnmsim.kernel.route import Route, RoutingTable
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import SocketTable
-from cnmsim.kernel.source import select_source
+from cnmsim.kernel.source_address import select_source
 from cnmsim.kernel.sysctl import Sysctl
 
 if TYPE_CHECKING:

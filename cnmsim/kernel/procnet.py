@@ -34,10 +34,10 @@ _SCOPES = {"global": 0x00, "host": 0x10, "link": 0x20}
 _COMPLETE, _PERMANENT = 0x2, 0x4  # ATF_COM, ATF_PERM
 _PERMANENT_ADDRESS, _NO_DAD = 0x80, 0x02  # IFA_F_PERMANENT, IFA_F_NODAD
 _UP, _GATEWAY, _HOST, _REJECT = 0x1, 0x2, 0x4, 0x200  # RTF_*
-_SILENT = frozenset({"INCOMPLETE", "FAILED", "NONE"})
+_UNRESOLVED_STATES = frozenset({"INCOMPLETE", "FAILED", "NONE"})
 
 
-def _words(address: Address) -> str:
+def _hex_words(address: Address) -> str:
     """Format an address as hexadecimal 32-bit words in the byte order of a little-endian machine."""
     return "".join(f"{int.from_bytes(address[at : at + 4], 'little'):08X}" for at in range(0, len(address), 4))
 
@@ -50,7 +50,7 @@ def _arp(namespace: NetworkNamespace) -> Iterable[str]:
 
 
 def _neighbour(entry: Neighbour) -> str:
-    is_known = entry.mac is not None and entry.state.value not in _SILENT
+    is_known = entry.mac is not None and entry.state.value not in _UNRESOLVED_STATES
     flags = (_COMPLETE if is_known else 0) | (_PERMANENT if entry.state.value == "PERMANENT" else 0)
     mac = format_mac(entry.mac if entry.mac is not None and is_known else bytes(6))
     address = ".".join(map(str, entry.address))
@@ -82,8 +82,8 @@ def _route_line(route: Route) -> str:
     flags |= _REJECT if route.kind in ("unreachable", "prohibit") else 0
     mask = ((0xFFFFFFFF << (32 - route.prefix.length)) & 0xFFFFFFFF).to_bytes(4, "big")
     fields = (
-        route.device.name if route.device is not None else "*", _words(route.prefix.network),
-        _words(route.gateway or bytes(4)), f"{flags:04X}", "0", "0", str(route.metric), _words(mask), "0", "0", "0",
+        route.device.name if route.device is not None else "*", _hex_words(route.prefix.network),
+        _hex_words(route.gateway or bytes(4)), f"{flags:04X}", "0", "0", str(route.metric), _hex_words(mask), "0", "0", "0",
     )  # fmt: skip
     return "\t".join(fields)
 
@@ -132,7 +132,7 @@ def _sockets(protocol: str, family: int) -> Callable[[NetworkNamespace], Iterabl
 
 
 def _socket_line(info: SocketInfo) -> str:
-    local, remote = _wide(info.local, info.family), _wide(info.remote, info.family)
+    local, remote = _socket_address(info.local, info.family), _socket_address(info.remote, info.family)
     is_listening = info.state == "LISTEN"
     waiting, sending = info.recv_queue, 0 if is_listening else info.send_queue
     tail = "1 0000000000000000 100 0 0 10 0" if info.protocol == "tcp" else "2 0000000000000000 0"
@@ -142,11 +142,11 @@ def _socket_line(info: SocketInfo) -> str:
     )
 
 
-def _wide(address: Address | None, family: int) -> str:
+def _socket_address(address: Address | None, family: int) -> str:
     size = 16 if family == 6 else 4
     if address is None or not any(address):
-        return _words(bytes(size))
-    return _words(address if len(address) == size else bytes(10) + b"\xff\xff" + address)
+        return _hex_words(bytes(size))
+    return _hex_words(address if len(address) == size else bytes(10) + b"\xff\xff" + address)
 
 
 def _ip_vs(namespace: NetworkNamespace) -> Iterable[str]:
@@ -157,17 +157,17 @@ def _ip_vs(namespace: NetworkNamespace) -> Iterable[str]:
     for service in sorted(namespace.ipvs.services, key=lambda entry: bool(entry.fwmark)):
         yield f"{_service_name(service)} {service.scheduler.name} "
         for real in service.destinations:
-            name = f"  -> {_numbered(real.address)}:{real.port:04X}     "
+            name = f"  -> {_hex_address(real.address)}:{real.port:04X}     "
             yield f"{name} {real.method.title:<7} {real.weight:<6} {real.active:<10} {real.inactive:<10}"
 
 
 def _service_name(service: Service) -> str:
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
-    return f"{PROTOCOL_NAMES[service.protocol]}  {_numbered(service.address)}:{service.port:04X}"
+    return f"{PROTOCOL_NAMES[service.protocol]}  {_hex_address(service.address)}:{service.port:04X}"
 
 
-def _numbered(address: Address) -> str:
+def _hex_address(address: Address) -> str:
     """Format an address in hexadecimal network order, IPv6 in groups."""
     if len(address) == 4:
         return address.hex().upper()
@@ -183,7 +183,7 @@ def _ip_vs_conn(namespace: NetworkNamespace) -> Iterable[str]:
             (connection.virtual, connection.virtual_port),
             (connection.real, connection.real_port),
         )
-        endpoints = " ".join(f"{_numbered(address).strip('[]')} {port:04X}" for address, port in ends)
+        endpoints = " ".join(f"{_hex_address(address).strip('[]')} {port:04X}" for address, port in ends)
         state, seconds = connection.state.name, ipvs.remaining_s(connection)
         yield f"{PROTOCOL_NAMES[connection.protocol]:<3} {endpoints} {state:<11} {seconds:7}"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 TIMESTAMP_LENGTH = 12
 _STAMP_HEAD = b"\x01\x01\x08\x0a"
 _STAMP = Struct("!II")
-_MOST_SCALE = 14
+_MAX_SCALE = 14
 
 
 class TcpOptions(NamedTuple):
@@ -55,7 +55,7 @@ def read_options(data: bytes) -> TcpOptions:
         if kind == 2 and size == 4:
             mss = int.from_bytes(value)
         elif kind == 3 and size == 3:
-            scale = min(value[0], _MOST_SCALE)
+            scale = min(value[0], _MAX_SCALE)
         elif kind == 4 and size == 2:
             is_permitted = True
         elif kind == 5 and size % 8 == 2:

@@ -18,7 +18,7 @@ _HEAD = struct.Struct("!4B4s2H4s4s4s4s16s192x")
 _COOKIE = b"\x63\x82\x53\x63"
 _PAD, _END = 0, 255
 #: The minimum length of a BOOTP message in bytes (RFC 1542 §2.1).
-_SHORTEST = 300
+_MIN_LENGTH = 300
 
 
 class MessageType(IntEnum):
@@ -89,7 +89,7 @@ class DhcpMessage:
             self.client, self.yours, self.next_server, self.relay, self.mac,
         )  # fmt: skip
         options = b"".join(bytes((code, len(value))) + value for code, value in self.options.items())
-        return (head + _COOKIE + options + bytes((_END,))).ljust(_SHORTEST, b"\0")
+        return (head + _COOKIE + options + bytes((_END,))).ljust(_MIN_LENGTH, b"\0")
 
     @property
     def type(self) -> MessageType | None:

@@ -53,7 +53,7 @@ class DhcpRange:
     def __str__(self) -> str:
         return f"{format_ip(self.first)}-{format_ip(self.last)}"
 
-    def from_place_of(self, mac: Mac) -> Iterator[Address]:
+    def from_hash_of(self, mac: Mac) -> Iterator[Address]:
         """Yield each address once, starting at a hash of the MAC and omitting those that end in 0 or 255."""
         hashed = 0
         for octet in mac:
@@ -101,16 +101,18 @@ class _Server:
             await self._offer(request)
         elif kind is MessageType.REQUEST:
             self._request(request)
-        elif kind is MessageType.DECLINE and self._is_for_me(request):
+        elif kind is MessageType.DECLINE and self._is_addressed_here(request):
             address = request.address(Option.REQUESTED_ADDRESS)
             if address is not None and self._lease_of(request.mac) == address:
                 self.leases[address] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
         elif (
-            kind is MessageType.RELEASE and self._is_for_me(request) and self._lease_of(request.mac) == request.client
+            kind is MessageType.RELEASE
+            and self._is_addressed_here(request)
+            and self._lease_of(request.mac) == request.client
         ):
             self.leases[request.client].expires_ns = self._now_ns
 
-    def _is_for_me(self, request: DhcpMessage) -> bool:
+    def _is_addressed_here(self, request: DhcpMessage) -> bool:
         return request.address(Option.SERVER_ID) in (None, self.own)
 
     def _lease_of(self, mac: Mac) -> Address | None:
@@ -125,7 +127,7 @@ class _Server:
         if address is None:
             self.process.error("udhcpd: no free IP addresses. OFFER abandoned\n")
             return
-        self._forget(request.mac)
+        self._remove_lease(request.mac)
         self.leases[address] = _Lease(request.mac, self._now_ns + _OFFER_NS)
         self.process.error(f"udhcpd: sending OFFER to {format_ip(address)}\n")
         self._reply(request, MessageType.OFFER, address)
@@ -135,7 +137,7 @@ class _Server:
         if current is not None:
             return current
         requested = request.address(Option.REQUESTED_ADDRESS)
-        candidates = [*self.addresses.from_place_of(request.mac)]
+        candidates = [*self.addresses.from_hash_of(request.mac)]
         if requested in candidates:
             candidates.insert(0, requested)
         for address in candidates:
@@ -170,13 +172,13 @@ class _Server:
         finally:
             self.device.taps = tuple(tap for tap in self.device.taps if tap is not listen)
 
-    def _forget(self, mac: Mac) -> None:
+    def _remove_lease(self, mac: Mac) -> None:
         for address in [address for address, lease in self.leases.items() if lease.mac == mac]:
             del self.leases[address]
 
     def _request(self, request: DhcpMessage) -> None:
         """Confirm an offered address or renew a lease (RFC 2131 §4.3.2)."""
-        if not self._is_for_me(request):
+        if not self._is_addressed_here(request):
             return  # the client chose another server
         address = request.address(Option.REQUESTED_ADDRESS) or request.client
         if address != IPV4_ANY and self._lease_of(request.mac) == address:

@@ -73,7 +73,7 @@ class Zone:
         if len(query.question) != 1:
             response.set_rcode(dns.rcode.FORMERR)
         else:
-            self._fill(response)
+            self._add_answer(response)
         try:
             return response.to_wire(max_size=limit or max(512, query.payload), prepend_length=False)
         except dns.exception.TooBig:
@@ -81,7 +81,7 @@ class Zone:
             response.flags |= dns.flags.TC
             return response.to_wire()
 
-    def _fill(self, response: dns.message.Message) -> None:
+    def _add_answer(self, response: dns.message.Message) -> None:
         import dns.flags
         import dns.rcode
         import dns.rdataclass
@@ -97,7 +97,7 @@ class Zone:
         if addresses is not None:
             length = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 16}.get(kind)
             records = [format_ip(address) for address in addresses if len(address) == length]
-        elif kind == dns.rdatatype.PTR and (pointed := self._pointed_at(question.name)) is not None:
+        elif kind == dns.rdatatype.PTR and (pointed := self._ptr_target(question.name)) is not None:
             records = [pointed + "."]
         else:
             response.set_rcode(dns.rcode.NXDOMAIN)
@@ -105,7 +105,7 @@ class Zone:
             response.flags |= dns.flags.AA
             response.answer.append(dns.rrset.from_text(question.name, 0, "IN", kind, *records))
 
-    def _pointed_at(self, name: Any) -> str | None:
+    def _ptr_target(self, name: Any) -> str | None:
         import dns.exception
         import dns.reversename
 
@@ -148,10 +148,10 @@ def _send(process: Process, socket: UdpSocket, answer: bytes, peer: Any) -> None
 
 async def _accept(zone: Zone, process: Process, listener: TcpSocket) -> None:
     while True:
-        process.task(_converse(zone, await listener.accept()))
+        process.task(_serve_connection(zone, await listener.accept()))
 
 
-async def _converse(zone: Zone, connection: TcpSocket) -> None:
+async def _serve_connection(zone: Zone, connection: TcpSocket) -> None:
     """Answer the length-prefixed queries of one TCP connection (RFC 1035 §4.2.2)."""
     waiting = b""
     try:

@@ -21,7 +21,7 @@ from cnmsim.underlay.vlans import PortVlans
 AGEING_S = 300
 _AGEING_NS = AGEING_S * NS_PER_S
 _HEADER = 14
-_LONGEST_S = 86_400
+_MAX_DURATION_S = 86_400
 _VLAN_TAG = b"\x81\x00"
 
 Tap = Callable[[int, str, bytes], None]
@@ -52,7 +52,7 @@ class Station(Protocol):
 
 
 def _duration(_owner: object, attribute: object, value: float) -> None:
-    if not 0 <= value < _LONGEST_S:
+    if not 0 <= value < _MAX_DURATION_S:
         raise ValueError(f"{getattr(attribute, 'name', 'value')} must be between 0 and a day: {value}")
 
 

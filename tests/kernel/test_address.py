@@ -1,4 +1,4 @@
-"""Addresses as bytes, prefixes, and the text at the edges."""
+"""Addresses and prefixes as bytes, and their conversion from and to text."""
 
 from ipaddress import ip_address, ip_network
 

@@ -87,7 +87,7 @@ def test_a_neighbour_goes_stale_and_is_asked_again_in_unicast(net):
     assert entry.state is NeighbourState.STALE
     asked = heard(c3.devices["eth0"])
     net.ping(c2, "10.1.0.3")
-    # c3's own entry went stale too and is checked at the same time: what it hears of that are replies.
+    # c3's own entry became stale as well and is probed at the same time; the frames it receives for that are replies.
     questions = [frame for frame in asked if frame[12:14] == b"\x08\x06" and frame[21] == 1]
     assert [frame[:6] for frame in questions] == [c3.devices["eth0"].mac]
     assert entry.state is NeighbourState.REACHABLE
@@ -172,7 +172,7 @@ def test_who_knew_a_bridge_by_a_port_s_address_loses_it_when_a_lower_one_comes(n
     for namespace in (behind_it, elsewhere):
         assert net.ping(namespace, "10.2.0.1")
     plug(net, bridge, 4, "02:44:00:00:00:04")
-    assert net.ping(behind_it, "10.2.0.1")  # it still sends to the address of the port it comes in by
+    assert net.ping(behind_it, "10.2.0.1")  # the destination MAC is still that of the receiving port
     assert not net.ping(elsewhere, "10.2.0.1")
     net.clock.run_for(60)
     net.ping(elsewhere, "10.2.0.1")

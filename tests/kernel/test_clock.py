@@ -1,4 +1,4 @@
-"""Virtual time: order, contexts, and standing still."""
+"""Virtual time: order of work, observer contexts, running up to a time."""
 
 from hypothesis import given
 from hypothesis import strategies as st

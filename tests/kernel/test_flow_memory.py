@@ -1,4 +1,4 @@
-"""Which flows a namespace remembers: those that last."""
+"""Which flows a namespace caches: only those that last."""
 
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip

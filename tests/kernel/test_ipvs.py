@@ -57,7 +57,7 @@ class Balancer(Net):
         return socket
 
     def ask(self, socket, watched=False):
-        """Send one datagram; give which server answered and whom it saw."""
+        """Send one datagram. Return the address of the server that answered and the client address that it saw."""
         self.clock.context = self.witness if watched else None
         socket.send(b"?")
         self.clock.context = None
@@ -243,7 +243,7 @@ def test_direct_routing_leaves_the_packet_alone(lab):
         namespace.add_address(namespace.loopback, f"{VIP}/32")
         namespace.sysctl_set("net.ipv4.conf.all.arp_ignore", "1")
         namespace.sysctl_set("net.ipv4.conf.all.arp_announce", "2")
-    lab.client = lab.container(50)  # the answers go past the balancer
+    lab.client = lab.container(50)  # the replies bypass the load balancer
     assert [lab.connect()[1] for _ in range(3)] == ["10.1.0.4", "10.1.0.3", "10.1.0.2"]
     assert not any(connection.sees_replies for connection in lab.ipvs.connections.entries())
 

@@ -1,4 +1,4 @@
-"""Packets are the bytes scapy makes, before and after a change; broken ones are refused."""
+"""Packets have the same bytes as scapy's, before and after a change; malformed ones are rejected."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ pairs = st.one_of(st.tuples(addresses4, addresses4), st.tuples(addresses6, addre
 
 
 def recomputed(data: bytes) -> bytes:
-    """Let scapy compute every checksum anew."""
+    """Return the packet with every checksum recomputed by scapy."""
     packet = IP(data) if data[0] >> 4 == 4 else IPv6(data)
     for layer in (IP, TCP, UDP):
         if packet.haslayer(layer):

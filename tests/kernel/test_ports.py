@@ -1,4 +1,4 @@
-"""Which local ports a namespace gives out, and which it refuses."""
+"""Allocation of local ports: ephemeral ports, conflicts, errors."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def test_every_try_at_a_dead_host_beyond_a_router_takes_as_long(address: str, pa
             connect(outside, address)
         took.append((net.clock.now_ns - begun) / 1e9)
         net.clock.run_for(pause)
-    # The SYN of the third second is among those that wait in vain: it starts no new search that the next try would find half over.
+    # The SYN of the third second is among the packets that wait for the neighbour in vain, so it starts no further
+    # resolution.
     assert took == [3.072] * 4
 
 
@@ -233,7 +234,7 @@ def test_a_neighbour_through_which_tcp_gets_is_not_asked_again(*, is_watched: bo
             socket.send(data)
 
     Task(net.clock, echo())
-    if is_watched:  # the full walk, without flows that are remembered
+    if is_watched:  # the full packet path, without cached flows
         net.clock.context = net.witness
     client = connect(one, "10.1.0.3")
     asked = []
@@ -248,7 +249,7 @@ def test_a_neighbour_through_which_tcp_gets_is_not_asked_again(*, is_watched: bo
         net.clock.run_for(2.0)
     assert states == {"REACHABLE"}
     assert not [frame for frame in asked if frame[22:28] == one.devices["eth0"].mac]
-    # A conversation that stood still: the entry is doubted, and what is acknowledged then dispels the doubt.
+    # After a pause the neighbour entry is in DELAY; an acknowledgement then confirms it.
     net.clock.run_for(60)
     entry = one.neighbours.get(one.devices["eth0"], neighbour)
     assert entry is not None

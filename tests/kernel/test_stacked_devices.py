@@ -1,4 +1,4 @@
-"""What stands on a device: VLANs, macvlan and ipvlan children; the bytes on the wire and the reasons for drops."""
+"""Upper devices: VLANs, macvlan and ipvlan children; the bytes on the wire and the drop reasons."""
 
 from __future__ import annotations
 

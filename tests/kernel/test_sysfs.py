@@ -1,4 +1,4 @@
-"""/sys/class/net: what it tells of a device is what the device is."""
+"""/sys/class/net: every attribute has the current value of the device."""
 
 from __future__ import annotations
 

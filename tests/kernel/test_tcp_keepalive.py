@@ -1,4 +1,4 @@
-"""Keepalives: whom they keep, when they give up, and what they look like on the wire."""
+"""Keepalives: which connections they keep open, when they end one, and their segments on the wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnmsim.kernel.task import run_until
 
 
 def ends(*, is_server_silent=False, **settings):
-    """Give a connection's two ends; only the first sends keepalives, or only the second."""
+    """Return the two ends of a connection; by default only the first sends keepalives."""
     network = FakeNetwork()
     a, b = network.add("a", "10.0.0.1"), network.add("b", "10.0.0.2")
     listener, client = TcpSocket(b, 4), TcpSocket(a, 4)
@@ -101,7 +101,7 @@ def test_data_that_waits_for_an_acknowledgement_is_no_silence():
     lose_all(network)
     client.send(b"x")
     network.clock.run_for(60)
-    # The retransmission timer looks after it, with other patience.
+    # Unacknowledged data is covered by the retransmission timer, which gives up later.
     assert client.state == "ESTAB"
 
 
@@ -134,7 +134,7 @@ def test_what_linux_refuses(settings):
     talks=st.lists(st.integers(0, 1500), max_size=5),
 )
 def test_the_end_comes_idle_time_and_all_probes_after_the_last_acknowledgement(more_s, interval_s, probes, talks):
-    # With a longer interval than idle time, the timer of the last probe is what comes next.
+    # If the interval exceeds the idle time, the timer of the last probe expires next.
     idle_s = interval_s + more_s
     network, client, server = ends(idle_s=idle_s, interval_s=interval_s, probes=probes)
     # The handshake is over on both sides when the client has its answer; the ACK of the accepting end came last.

@@ -1,4 +1,4 @@
-"""What must hold of TCP over any link: streams arrive intact, connections end, states follow the table."""
+"""Properties of TCP over any link: streams arrive intact, connections end, states follow the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = st.integers(0, 100_000) | st.sampled_from([0, 1, 1460, 1461, 65535, 6553
 
 
 async def exchange(socket: TcpSocket, data: bytes, chunk: int) -> bytes:
-    """Send all, say so, and read to the end."""
+    """Send all data, close the sending direction, and read to the end."""
     for at in range(0, len(data), chunk):
         socket.send(data[at : at + chunk])
     socket.shutdown_write()
@@ -59,7 +59,7 @@ def test_streams_arrive_intact_over_a_bad_link_and_both_ends_vanish(
     network = FakeNetwork(fate=bad_link(seed, loss, duplication, jitter_s))
     a, b = network.add("a", "10.0.0.1"), network.add("b", "10.0.0.2")
     for namespace in (a, b):
-        # Linux gives up a handshake so early that bad luck alone would do it.
+        # A handshake has so few retries that bad luck alone could make it fail.
         namespace.sysctl.update({"net.ipv4.tcp_syn_retries": "20", "net.ipv4.tcp_synack_retries": "20"})
     listener, socket = TcpSocket(b), TcpSocket(a)
     listener.bind(("0.0.0.0", 80))
@@ -79,7 +79,7 @@ def test_streams_arrive_intact_over_a_bad_link_and_both_ends_vanish(
     network.clock.run(stop=lambda: server.is_done and client.is_done)
     assert server.result() == forth
     assert client.result() == back
-    # Both streams have arrived; what is left of the connections ends by itself.
+    # Both streams have arrived; the connections then end by themselves.
     for end in (socket, *accepted):
         end.close()
     network.clock.run()
@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_packets(seed: int) -> None:
     st.booleans(),
 )  # fmt: skip
 def test_no_segment_and_no_call_leads_out_of_the_table(steps: list[object], is_client: bool) -> None:
-    """Forged segments near the expected numbers, mixed with calls: every move is one of the table."""
+    """Forged segments with nearby sequence numbers, mixed with calls: every transition is in the table."""
     network = FakeNetwork()
     a, b = network.add("a", "10.0.0.1"), network.add("b", "10.0.0.2")
     listener = TcpSocket(b)
@@ -182,7 +182,7 @@ def call(socket: TcpSocket, name: str, network: FakeNetwork) -> None:
         else:
             {"close": socket.close, "shutdown": socket.shutdown_write, "abort": socket.abort}[name]()
     except OSError:
-        # What the socket API refuses is no business of this law.
+        # Errors of the socket API are outside this property.
         return
 
 

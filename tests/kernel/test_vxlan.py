@@ -1,4 +1,4 @@
-"""VXLAN devices: what crosses the tunnel and how it looks there, what is answered or dropped at its mouth."""
+"""VXLAN devices: encapsulation on the wire, replies of the neighbour proxy, drops."""
 
 import builtins
 import errno
@@ -191,7 +191,7 @@ def test_outer_packets_that_are_too_long_are_fragmented_and_made_whole(net):
         net.hosts[host].devices[device].set_mtu(1400)
     first, second = net.pair()
     wire = net.wire("b")
-    # Without DF inside the tunnel tells nobody: the outer packet goes in two.
+    # Without DF on the inner packet no error is sent: the outer packet is fragmented.
     assert net.send(first, second, "10.0.1.3", b"x" * 1422, dont_fragment=False) == [b"x" * 1422]
     pieces = [Ether(frame)[IP] for frame in wire if frame[12:14] == b"\x08\x00"]
     assert [(int(piece.flags), piece.frag > 0) for piece in pieces] == [(1, False), (0, True)]

@@ -1,4 +1,4 @@
-"""IPsec: what a policy makes of packets, ESP as scapy and Wireshark read it, and why packets are dropped."""
+"""IPsec: the effect of policies on packets, ESP as scapy and Wireshark parse it, and drop reasons."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ def association(spi, **options):
 
 
 def opened(net, outer):
-    """Give what scapy finds in an ESP packet; its AES-GCM knows only the full check value."""
+    """Return scapy's decryption of an ESP packet; its AES-GCM supports only the full check value."""
     return association(outer[ESP].spi).decrypt(outer[IP if net.family == 4 else IPv6].copy())
 
 
@@ -185,7 +185,7 @@ def test_a_replayed_packet_is_dropped_and_a_late_one_is_not():
     for frame in frames:
         net.hosts["b"].devices["eth0"].receive(frame)
     net.clock.run_for(1)
-    # Number 35 comes late but in time, number 9 is out of the window.
+    # Number 35 is late but inside the window, number 9 is outside it.
     assert [frame for frame in heard if frame.endswith(b"hello") and frame[23] == 17] == [frames_inside[34]]
 
 
@@ -371,7 +371,7 @@ def test_only_the_encrypted_network_is_sealed_and_only_it_refuses_clear_packets(
             wire.clear()
             assert net.send(first, second, "10.0.1.3", traced=traced) == [b"hello"], vni
             assert bool(esp_packets(wire)) is (vni == 42)
-    # A sender that forgets to encrypt is not heard; the other network is.
+    # Unencrypted packets of the network are dropped; those of the other network are not.
     net.hosts["a"].netfilter.iptables(net.family).flush_chain("mangle", "OUTPUT")
     for vni, (first, second) in pairs.items():
         assert net.send(first, second, "10.0.1.3", traced=vni == 42) == ([] if vni == 42 else [b"hello"])

@@ -95,13 +95,13 @@ def test_source_ports_are_in_the_range_and_the_same_each_time(frame, low, size):
 @settings(deadline=None)
 def test_what_is_sealed_is_opened_and_any_changed_byte_is_noticed(payload, protocol, key, icv_bits, at):
     state = XfrmState(bytes(4), bytes(4), 7, key, icv_bits)
-    sealed = state.seal(payload, protocol)
-    assert state.open(sealed) == (payload, protocol)
+    sealed = state.encrypt(payload, protocol)
+    assert state.decrypt(sealed) == (payload, protocol)
     assert len(sealed) % 4 == 0
     assert len(sealed) - len(payload) in range(18 + icv_bits // 8, 22 + icv_bits // 8)
     at %= len(sealed)
     with pytest.raises(IntegrityError):
-        state.open(sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :])
+        state.decrypt(sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :])
 
 
 @given(st.lists(st.integers(0, 80), max_size=60), st.integers(1, 32))

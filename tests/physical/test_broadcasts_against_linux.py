@@ -1,4 +1,6 @@
-"""Who hears a broadcast or a multicast of whom, and how often: macvlan children, parents and outsiders in both kernels."""
+"""Which stations receive a broadcast or multicast frame, and how often: macvlan children, parents and outsiders in
+both kernels.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ from support.child_devices import FLAGS, HOSTS, Linux, Parent, Station, Topology
 from cnmsim.kernel.device import Device
 from cnmsim.lab import Lab
 
-#: Everybody listens to these: broadcast, and all hosts (RFC 1112).
+#: Groups that every station receives: broadcast, and all hosts (RFC 1112).
 GROUPS = (b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01")
-#: An EtherType for experiments (IEEE 802), and so many frames are sent to each group.
+#: An EtherType for experiments (IEEE 802), and the number of frames sent to each group.
 ETHERTYPE = b"\x88\xb5"
 
 LISTEN = """
@@ -49,7 +51,7 @@ def device_of(topology: Topology, station: Station) -> str:
 
 
 def on_linux(topology: Topology) -> Heard:
-    """Let every station send, one after the other, and take down what each heard."""
+    """Make every station send in turn, and record the frames that each receives."""
     with Linux(topology) as linux:
         listeners = {}
         for station in topology.stations:

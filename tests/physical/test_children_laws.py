@@ -1,4 +1,4 @@
-"""Who reaches whom over macvlan, ipvlan and VLANs is what their modes say, and no frame leaves its VLAN."""
+"""Stations on macvlan, ipvlan and VLANs reach each other exactly as their modes say, and no frame leaves its VLAN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A macvlan network of the whole swarm: every node gives out addresses of its own configuration network."""
+"""A macvlan network of the whole swarm: every node assigns addresses of its own configuration network."""
 
 from __future__ import annotations
 

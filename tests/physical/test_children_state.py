@@ -1,4 +1,4 @@
-"""Networks on parent interfaces outlive their engine, as state files and configuration networks have it."""
+"""Networks on parent interfaces survive a restart of their engine, with state files and configuration networks."""
 
 from __future__ import annotations
 

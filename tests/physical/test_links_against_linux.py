@@ -23,7 +23,7 @@ NAMESPACES = ("h", "o", "c1", "c2")
 
 
 def session(name: str) -> Iterator[tuple[str, str, str]]:
-    """Give the namespace, the command and the output of each step."""
+    """Return namespace, command and output of each step."""
     for step in re.split(r"(?m)^\$ ", (RECORDED / f"{name}.txt").read_text())[1:]:
         line, _, output = step.partition("\n")
         namespace, _, command = line.partition(" ")
@@ -31,7 +31,7 @@ def session(name: str) -> Iterator[tuple[str, str, str]]:
 
 
 def comparable(text: str) -> str:
-    """Leave out what depends on the machine: indexes, ids of namespaces, how many queues and how large segments are."""
+    """Remove what depends on the machine: indexes, ids of namespaces, numbers of queues and segment sizes."""
     text = re.sub(r" (link-netnsid|link-netns|numtxqueues|numrxqueues|tso_max_size) \S+", "", text)
     return re.sub(r"(?m)^\d+: |@if\d+|[ \t]+$", "", re.sub(r" +", " ", text))
 

@@ -68,13 +68,13 @@ def test_what_is_no_message_is_refused(wire: bytes) -> None:
 
 def test_the_place_in_the_range_is_the_one_that_udhcpd_chose() -> None:
     mac = bytes.fromhex(RECORDED[0].src.replace(":", ""))
-    assert next(DhcpRange.of("10.0.0.100-10.0.0.101").from_place_of(mac)) == bytes((10, 0, 0, 101))
+    assert next(DhcpRange.of("10.0.0.100-10.0.0.101").from_hash_of(mac)) == bytes((10, 0, 0, 101))
 
 
 @given(st.integers(0, 600), st.binary(min_size=6, max_size=6))
 def test_every_address_of_a_range_has_its_turn_but_the_ends_of_networks(count: int, mac: bytes) -> None:
     first = int.from_bytes(bytes((10, 0, 0, 7)))
-    found = list(DhcpRange(first.to_bytes(4), (first + count).to_bytes(4)).from_place_of(mac))
+    found = list(DhcpRange(first.to_bytes(4), (first + count).to_bytes(4)).from_hash_of(mac))
     assert len(found) == len(set(found))
     assert {int.from_bytes(each) for each in found} == {
         n for n in range(first, first + count + 1) if n & 0xFF not in (0, 0xFF)
@@ -179,7 +179,7 @@ def test_a_client_that_asks_first_declines_what_somebody_has() -> None:
 
     def come() -> None:
         """Take the address that is about to be offered, after the server asked for it and before the client does."""
-        lease = DhcpRange.of("10.0.0.100-10.0.0.101").from_place_of(host.interfaces[0].mac)
+        lease = DhcpRange.of("10.0.0.100-10.0.0.101").from_hash_of(host.interfaces[0].mac)
         taken.append(".".join(map(str, next(lease))))
         lab.add_host("printer", f"{taken[0]}/24")
 

@@ -1,4 +1,4 @@
-"""Plain hosts and routers on segments: packets between them, and the services they give."""
+"""Plain hosts and routers on segments: packets between them, and their services."""
 
 from __future__ import annotations
 

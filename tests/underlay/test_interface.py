@@ -1,4 +1,4 @@
-"""Addresses of hosts: what is possible, and which interface each belongs to."""
+"""Addresses of hosts: valid ones, and their distribution over interfaces."""
 
 from __future__ import annotations
 

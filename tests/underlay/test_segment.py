@@ -1,4 +1,4 @@
-"""Segments: who hears what, when, and what gets lost on the way."""
+"""Segments: who receives which frame, when, and which frames are lost."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_no_frame_comes_back_or_arrives_twice(talk: list[tuple[int, int]], loss:
 
 
 def test_a_known_way_is_left_when_anything_on_it_changes() -> None:
-    """Frames between two stations go a remembered way; a change of the cables, the options or the stations ends it."""
+    """Frames between two stations use a cached path until the cables, the options or the stations change."""
     segment = Segment("lan", Clock(), latency_s=0.001)
     clock = segment.clock
     a, b, c = plug_in(segment, 3)

@@ -1,4 +1,4 @@
-"""The name server's answers, message by message."""
+"""The responses of the name server to single messages."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class ConnectionTable:
 
     def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
         """Return the live connection of a client's packet, or `None`."""
-        return self._live(self._requests.get(key))
+        return self._unexpired(self._requests.get(key))
 
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
         """Return the live connection of a destination's packet, or `None`."""
@@ -100,11 +100,11 @@ class ConnectionTable:
             candidates = self._replies.get(key)
             if not candidates:
                 return None
-            connection = self._live(candidates[-1])
+            connection = self._unexpired(candidates[-1])
             if connection is not None:
                 return connection
 
-    def _live(self, connection: IpvsConnection | None) -> IpvsConnection | None:
+    def _unexpired(self, connection: IpvsConnection | None) -> IpvsConnection | None:
         if connection is not None and connection.expires_ns <= self._clock.now_ns:
             self.expire(connection)
             return None

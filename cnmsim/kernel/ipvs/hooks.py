@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BALANCED = frozenset({6, 17})
 _ICMP = frozenset({1, 58})
 #: States after both ends have closed the connection.
-_OVER = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
+_CLOSED_STATES = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
 
 
 class Hooks:
@@ -174,13 +174,13 @@ class Hooks:
             return True
         mode = self._ipvs.sysctl("conn_reuse_mode")
         return bool(mode) and (
-            connection.state in _OVER
+            connection.state in _CLOSED_STATES
             or (mode & 2 != 0 and connection.state is IpvsState.FIN_WAIT and not connection.sees_replies)
         )
 
     def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
         """Report that a new connection from a client port goes to the destination of the previous one."""
-        if self._namespace.clock.context is not None and connection.state in _OVER:
+        if self._namespace.clock.context is not None and connection.state in _CLOSED_STATES:
             endpoint = endpoint_text(connection.real, connection.real_port)
             self._namespace.report(
                 Step.NOTE, f"IPVS reuses {endpoint}, the destination of the previous connection from this port",

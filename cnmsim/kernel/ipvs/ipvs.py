@@ -115,7 +115,7 @@ class Ipvs:
 
         Raises `OSError`: ESRCH without the service, ENOENT for the scheduler.
         """
-        self._known(service)
+        self._require_service(service)
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
@@ -127,11 +127,11 @@ class Ipvs:
 
     def remove_service(self, service: Service) -> None:
         """Remove a service and its destinations. Raises `OSError(ESRCH)` if it does not exist."""
-        self._known(service)
+        self._require_service(service)
         del self._services[service.key]
         for destination in service.clear():
             self._unlink(destination)
-        self._forget_flows()
+        self._expire_orphans()
         self._changed()
 
     def clear(self) -> None:
@@ -167,7 +167,7 @@ class Ipvs:
         `OSError`: ESRCH without the service, EEXIST if the destination exists, EINVAL for another address family,
         ERANGE for a negative weight.
         """
-        self._known(service)
+        self._require_service(service)
         raw, terms = _address(address), destination_parameters(weight, method)
         forward = terms[1]
         if family_of(raw) != service.family and forward is not Method.TUNNELING:
@@ -177,7 +177,7 @@ class Ipvs:
         if service.port and (forward is not Method.MASQUERADING or not port):
             port = service.port
         # An existing destination is never in the trash.
-        destination = self._from_trash(service, raw, port)
+        destination = self._restore_from_trash(service, raw, port)
         if destination is None:
             if not service.add_entry(raw, port, terms):
                 raise OSError(errno.EEXIST, "File exists")
@@ -195,7 +195,7 @@ class Ipvs:
 
         Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a negative weight.
         """
-        self._known(service)
+        self._require_service(service)
         raw, port = _address(address), port or service.port
         if not service.has(raw, port):
             raise OSError(errno.ENOENT, "No such file or directory")
@@ -210,14 +210,14 @@ class Ipvs:
         With `expire_nodest_conn` its connections end at once; otherwise their packets are dropped until they time
         out. Raises `OSError`: ESRCH without the service, ENOENT without the destination.
         """
-        self._known(service)
+        self._require_service(service)
         raw, port = _address(address), port or service.port
         if not service.has(raw, port):
             raise OSError(errno.ENOENT, "No such file or directory")
         destination = service.remove(raw, port)
         if destination is not None:
             self._unlink(destination)
-        self._forget_flows()
+        self._expire_orphans()
         self.generation += 1
 
     def set_timeouts(self, tcp_s: int, tcp_fin_s: int, udp_s: int) -> None:
@@ -247,7 +247,7 @@ class Ipvs:
         """Whether there are neither services nor connections."""
         return not self._services and not len(self.connections)
 
-    def _known(self, service: Service) -> None:
+    def _require_service(self, service: Service) -> None:
         if self._services.get(service.key) is not service:
             raise OSError(errno.ESRCH, "No such process")
 
@@ -256,7 +256,7 @@ class Ipvs:
         if destination.active or destination.inactive:
             self._trash.append(destination)
 
-    def _from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
+    def _restore_from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
         """Restore a destination that was removed while it had connections, which then continue."""
         if len(self.connections):
             self.connections.purge()
@@ -269,7 +269,7 @@ class Ipvs:
                 return removed
         return None
 
-    def _forget_flows(self) -> None:
+    def _expire_orphans(self) -> None:
         if self.sysctl("expire_nodest_conn"):
             for connection in self.connections.entries():
                 if not connection.destination.is_available:

@@ -62,13 +62,13 @@ class WeightedRoundRobin(Scheduler):
     A step is the greatest common divisor of the weights.
     """
 
-    __slots__ = ("_bar", "_highest", "_last", "_step")
+    __slots__ = ("_highest", "_last", "_step", "_threshold")
     name = "wrr"
     tracks_changes = True
 
     def __init__(self) -> None:
         self._last: Destination | None = None
-        self._bar = self._highest = 0
+        self._threshold = self._highest = 0
         self._step = 1
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
@@ -78,13 +78,13 @@ class WeightedRoundRobin(Scheduler):
         start = 0 if self._last is None else destinations.index(self._last) + 1
         while True:
             for destination in destinations[start:]:
-                if destination.weight >= self._bar:
+                if destination.weight >= self._threshold:
                     self._last = destination
                     return destination
             start = 0
-            self._bar -= self._step
-            if self._bar <= 0:
-                self._bar = self._highest
+            self._threshold -= self._step
+            if self._threshold <= 0:
+                self._threshold = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
         """Start a new round, keeping the threshold if the weights allow it."""
@@ -99,10 +99,10 @@ class WeightedRoundRobin(Scheduler):
         weights = [destination.weight for destination in destinations if destination.weight > 0]
         self._step = math.gcd(*weights) if weights else 1
         self._highest = max(weights) - (self._step - 1) if weights else 0
-        if self._bar > self._highest or not self._bar:
-            self._bar = self._highest
+        if self._threshold > self._highest or not self._threshold:
+            self._threshold = self._highest
         elif self._step > 1:
-            self._bar = self._bar // self._step * self._step + 1
+            self._threshold = self._threshold // self._step * self._step + 1
 
 
 class LeastConnection(Scheduler):

@@ -144,7 +144,7 @@ def echo_ident(packet: Packet) -> int | None:
     return int.from_bytes(quoted[at + 4 : at + 6]) if is_echo else None
 
 
-def packet_of(error: IcmpErrorInfo) -> Packet:
+def build_error_packet(error: IcmpErrorInfo) -> Packet:
     """Build a packet that could have carried an ICMP error whose packet is not available.
 
     Its TTL is invented.

@@ -17,7 +17,7 @@ from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPa
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo
-from cnmsim.kernel.sockets.icmp import IcmpSocket, packet_of
+from cnmsim.kernel.sockets.icmp import IcmpSocket, build_error_packet
 from cnmsim.kernel.sockets.ports import PortSpace
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.tcp_connection import TcpConnection
@@ -31,7 +31,7 @@ _LENGTH_AND_SUM = Struct("!HH")
 _Binding = tuple[Address, int]
 _FourTuple = tuple[Address, int, Address, int]
 #: Up to this many draws are repeated with a new generator, so that no generator has to be kept.
-_FEW_DRAWS = 6
+_MAX_REPEATED_DRAWS = 6
 
 
 @frozen
@@ -61,7 +61,7 @@ class SocketTable:
     """All sockets of a namespace. `udp_generation` changes whenever a datagram's receiver may change."""
 
     __slots__ = (
-        "_connections", "_draws", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random",
+        "_connections", "_draws", "_features", "_features_generation", "_icmp", "_listeners", "_namespace", "_random",
         "_secret", "_timestamp_offsets", "_udp", "_udp_connected", "tcp_ports", "udp_generation", "udp_ports",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ class SocketTable:
         self._secret = b""
         self._timestamp_offsets: dict[tuple[Address, Address], int] = {}
         self._features = (True, True, True)
-        self._features_at = -1
+        self._features_generation = -1
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
         self.udp_generation = 0
@@ -91,7 +91,7 @@ class SocketTable:
             random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
             for before in self._draws:
                 random.randrange(before)
-            if len(self._draws) < _FEW_DRAWS:
+            if len(self._draws) < _MAX_REPEATED_DRAWS:
                 self._draws = (*self._draws, count)
             else:
                 self._random, self._draws = random, ()
@@ -104,7 +104,7 @@ class SocketTable:
         new connection between the same ports from an old segment.
         """
         ends = local + remote + local_port.to_bytes(2) + remote_port.to_bytes(2)
-        offset = int.from_bytes(blake2s(ends, key=self._own_secret(), digest_size=4).digest())
+        offset = int.from_bytes(blake2s(ends, key=self._hash_secret(), digest_size=4).digest())
         return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     def timestamp_offset(self, local: Address, remote: Address) -> int:
@@ -112,15 +112,15 @@ class SocketTable:
         key = (local, remote)
         offset = self._timestamp_offsets.get(key)
         if offset is None:
-            digest = blake2s(local + remote, key=self._own_secret(), digest_size=4).digest()
+            digest = blake2s(local + remote, key=self._hash_secret(), digest_size=4).digest()
             offset = self._timestamp_offsets[key] = int.from_bytes(digest)
         return offset
 
     def tcp_features(self) -> tuple[bool, bool, bool]:
         """Return whether connections offer selective acknowledgements, timestamps and window scaling."""
         namespace = self._namespace
-        if self._features_at != namespace.generation:
-            self._features_at = namespace.generation
+        if self._features_generation != namespace.generation:
+            self._features_generation = namespace.generation
             self._features = (
                 namespace.sysctl_get("net.ipv4.tcp_sack") == "1",
                 namespace.sysctl_get("net.ipv4.tcp_timestamps") != "0",
@@ -128,7 +128,7 @@ class SocketTable:
             )
         return self._features
 
-    def _own_secret(self) -> bytes:
+    def _hash_secret(self) -> bytes:
         if not self._secret:
             self._secret = self._namespace.clock.stream(f"{self._namespace.name}/sequence").randbytes(16)
         return self._secret
@@ -265,7 +265,7 @@ class SocketTable:
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Pass an ICMP error to the socket that sent the quoted packet."""
         if self._icmp and error.protocol in (1, 58):
-            message = error.packet or packet_of(error)
+            message = error.packet or build_error_packet(error)
             for icmp in tuple(self._icmp):
                 icmp.deliver(message)
         pair = (error.src, error.sport, error.dst, error.dport)

@@ -45,7 +45,7 @@ class TcpConnection(TcpSender):
 
     def open(self) -> None:
         """Send the SYN (active open)."""
-        self._move(TcpEvent.ACTIVE_OPEN)
+        self._transition(TcpEvent.ACTIVE_OPEN)
         self._choose_receive_window()
         self._send_syn(TCP_SYN)
 
@@ -87,11 +87,11 @@ class TcpConnection(TcpSender):
     def close(self) -> None:
         """Close the sending direction: FIN follows the queued data."""
         if self.state is _SYN_SENT:
-            self._move(TcpEvent.CLOSE)
+            self._transition(TcpEvent.CLOSE)
             self._unregister()
         elif not self._fin_queued and self.state not in SEND_CLOSED:
             self._fin_queued = True
-            self._move(TcpEvent.CLOSE)
+            self._transition(TcpEvent.CLOSE)
             self._output()
 
     def orphan(self) -> None:
@@ -140,10 +140,10 @@ class TcpConnection(TcpSender):
             return
         self._process_syn(segment)
         if not has_ack:
-            self._move(TcpEvent.SYN)
+            self._transition(TcpEvent.SYN)
             self._send_syn(TCP_SYN | TCP_ACK)
             return
-        self._move(TcpEvent.SYN_ACK)
+        self._transition(TcpEvent.SYN_ACK)
         self._is_ack_pending = self._confirms_neighbour = True
         self._acknowledge(1)
         self._update_send_window(segment, 0, 1)
@@ -256,7 +256,7 @@ class TcpConnection(TcpSender):
             # Linux drops the ACK while the accept queue is full; the SYN/ACK is retransmitted later.
             self._drop(packet, DropReason.SOCKET_BUFFER_FULL, "the accept queue is full")
             return False
-        self._move(TcpEvent.ACK_OF_SYN)
+        self._transition(TcpEvent.ACK_OF_SYN)
         listener, self.listener = self.listener, None
         if (user := listener or self.socket) is not None:
             self.set_keepalive(user.keepalive)
@@ -287,7 +287,7 @@ class TcpConnection(TcpSender):
         self._soft_error = 0
         if ack < self._cwnd.recovery_end:
             # A partial acknowledgement: the next segment was lost as well (RFC 6582).
-            self._resend_first()
+            self._retransmit_first()
         else:
             self._cwnd.acknowledged(acknowledged)
         self._restart_retransmit_timer()
@@ -298,7 +298,7 @@ class TcpConnection(TcpSender):
     def _fin_acknowledged(self) -> None:
         if self.state not in (TcpState.FIN_WAIT_1, TcpState.CLOSING, TcpState.LAST_ACK):
             return
-        state = self._move(TcpEvent.ACK_OF_FIN)
+        state = self._transition(TcpEvent.ACK_OF_FIN)
         if state is TcpState.TIME_WAIT:
             self._start_wait_timer(TIME_WAIT_NS)
         elif state is _CLOSED:
@@ -322,7 +322,7 @@ class TcpConnection(TcpSender):
         self._confirms_neighbour = True
         if self._duplicate_acks == _DUPLICATE_ACKS and self._snd_una > self._cwnd.recovery_end:
             self._cwnd.lost(self._snd_max - self._snd_una, self._snd_max)
-            self._resend_first()
+            self._retransmit_first()
 
     def _update_send_window(self, segment: TcpSegment, sequence: int, ack: int) -> None:
         if ack < self._snd_una:
@@ -392,7 +392,7 @@ class TcpConnection(TcpSender):
         self._notify_readable()
 
     def _process_fin(self) -> None:
-        if self._move(TcpEvent.FIN) is TcpState.TIME_WAIT:
+        if self._transition(TcpEvent.FIN) is TcpState.TIME_WAIT:
             self._start_wait_timer(TIME_WAIT_NS)
 
     # --- ICMP errors (RFC 9293 §3.9.2.2, RFC 5927) ---

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # The value of net.ipv4.tcp_orphan_retries 0 in Linux (tcp_orphan_retries in net/ipv4/tcp_timer.c).
 _ORPHAN_RETRIES = 8
 MINIMUM_MSS = 88
-_HEADERS = {4: 40, 6: 60}
+_HEADER_LENGTHS = {4: 40, 6: 60}
 #: The window scale that Linux derives from the default of net.ipv4.tcp_rmem (tcp_select_initial_window).
 _WINDOW_SCALE = 7
 
@@ -77,7 +77,7 @@ class TcpSender(ABC):
         self.state = TcpState.CLOSED
         self.error: OSError | None = None
         self.on_change: Callable[[], None] = _noop
-        self.mss = min(mtu, 65535) - _HEADERS[self.family]
+        self.mss = min(mtu, 65535) - _HEADER_LENGTHS[self.family]
         self._iss = namespace.sockets.initial_sequence(local, local_port, remote, remote_port)
         self._irs = 0
         self._snd_una = self._snd_nxt = self._snd_max = 0
@@ -222,7 +222,7 @@ class TcpSender(ABC):
         if self._retransmit_timer is None:
             self._restart_retransmit_timer()
 
-    def _resend_first(self) -> None:
+    def _retransmit_first(self) -> None:
         """Retransmit the first unacknowledged segment (fast retransmit, RFC 5681 §3.2)."""
         self._timed_segment = None
         ahead, self._snd_nxt = self._snd_nxt, self._snd_una
@@ -265,7 +265,7 @@ class TcpSender(ABC):
 
     def _interface_mss(self) -> int:
         try:
-            return min(self._route().outdev.mtu, 65535) - _HEADERS[self.family]
+            return min(self._route().outdev.mtu, 65535) - _HEADER_LENGTHS[self.family]
         except OSError:
             return self.mss
 
@@ -312,7 +312,7 @@ class TcpSender(ABC):
 
     def _reduce_mss(self, mtu: int) -> None:
         """Reduce the segment size to the path MTU `mtu`, and retransmit the segments that were too large."""
-        mss = max(mtu - _HEADERS[self.family] - self._has_timestamps * TIMESTAMP_LENGTH, MINIMUM_MSS)
+        mss = max(mtu - _HEADER_LENGTHS[self.family] - self._has_timestamps * TIMESTAMP_LENGTH, MINIMUM_MSS)
         if mss >= self.mss or self.state not in SENDING:
             self.mss = min(self.mss, mss)
             return
@@ -402,12 +402,12 @@ class TcpSender(ABC):
         self._wait_timer = self._start_timer(duration_ns, self._expire)
 
     def _expire(self) -> None:
-        self._move(TcpEvent.EXPIRY)
+        self._transition(TcpEvent.EXPIRY)
         self._unregister()
 
     # --- end of the connection ---
 
-    def _move(self, event: TcpEvent) -> TcpState:
+    def _transition(self, event: TcpEvent) -> TcpState:
         self.state = next_state(self.state, event)
         return self.state
 
@@ -415,7 +415,7 @@ class TcpSender(ABC):
         """Move to CLOSED at once. The user's next call raises error `number`, unless it is `None`."""
         if self.state is TcpState.CLOSED:
             return
-        self._move(TcpEvent.ABORT)
+        self._transition(TcpEvent.ABORT)
         self._send_data.clear()
         if number is not None:
             self.error = os_error(number)

@@ -65,7 +65,7 @@ class Cipher:
         self._salt = salt
         self.icv_length = icv_length
 
-    def seal(self, spi: int, sequence: int, iv: bytes, payload: bytes, next_header: int) -> bytes:
+    def encrypt(self, spi: int, sequence: int, iv: bytes, payload: bytes, next_header: int) -> bytes:
         """Encrypt `payload`, padded to whole words, and return the payload of the ESP packet (RFC 4303 §2.4)."""
         pad = -(len(payload) + 2) % 4
         plain = payload + bytes(range(1, pad + 1)) + bytes((pad, next_header))
@@ -73,7 +73,7 @@ class Cipher:
         sealed = self._aead.encrypt(self._salt + iv, plain, header)
         return header + iv + sealed[: len(plain) + self.icv_length]
 
-    def open(self, message: bytes) -> tuple[bytes, int]:
+    def decrypt(self, message: bytes) -> tuple[bytes, int]:
         """Decrypt the payload of an ESP packet. Return the inner payload and its protocol number.
 
         Raises `IntegrityError` if the check value is wrong, `ValueError` if the message is too short or its padding

@@ -214,7 +214,7 @@ class Xfrm:
         if policy is None:
             return False
         if policy.action == "block":
-            self._drop(packet, "XfrmOutPolBlock", DropReason.POLICY_BLOCK, decision=_line(policy))
+            self._drop(packet, "XfrmOutPolBlock", DropReason.POLICY_BLOCK, decision=_policy_text(policy))
             raise OSError(errno.EPERM, "Operation not permitted")
         if not policy.templates:
             return False
@@ -224,16 +224,16 @@ class Xfrm:
         for template in policy.templates:
             state = self._state_for(template, packet)
             if state is None:
-                self._drop(packet, "XfrmOutNoStates", DropReason.NO_STATE, decision=_line(policy))
+                self._drop(packet, "XfrmOutNoStates", DropReason.NO_STATE, decision=_policy_text(policy))
                 raise OSError(errno.EREMOTE, "Object is remote")
             states.append(state)
         if namespace.netfilter.is_active and not namespace.netfilter.run(Hook.POSTROUTING, packet):
             return True
         for state in states:
-            sealed = self._sealed(packet, state)
-            if sealed is None:
+            encrypted = self._encrypt(packet, state)
+            if encrypted is None:
                 return True
-            packet = sealed
+            packet = encrypted
         netfilter = namespace.netfilter
         if not netfilter.is_active or (
             netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)
@@ -241,30 +241,30 @@ class Xfrm:
             namespace.ip.finish_output(packet)
         return True
 
-    def _sealed(self, packet: Packet, state: XfrmState) -> Packet | None:
+    def _encrypt(self, packet: Packet, state: XfrmState) -> Packet | None:
         namespace = self._namespace
         if state.is_expired(namespace.clock.now_ns):
             self._remove_state(state)
-            self._drop(packet, "XfrmOutStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
+            self._drop(packet, "XfrmOutStateExpired", DropReason.STATE_EXPIRED, decision=_state_text(state))
             return None
         try:
-            payload = state.seal(packet.payload, packet.protocol)
+            payload = state.encrypt(packet.payload, packet.protocol)
             state.last_used_s = int(namespace.clock.wall_s)
         except OverflowError as error:
-            self._drop(packet, "XfrmOutStateSeqError", DropReason.SEQUENCE, str(error), decision=_name(state))
+            self._drop(packet, "XfrmOutStateSeqError", DropReason.SEQUENCE, str(error), decision=_state_text(state))
             return None
         data = _with_payload(packet, payload, Protocol.ESP)
-        sealed = Packet.outgoing(data, Protocol.ESP, packet.src, packet.dst, packet.ttl)
-        sealed.outdev, sealed.nexthop, sealed.mark = packet.outdev, packet.nexthop, packet.mark
-        sealed.frag_max_size = packet.frag_max_size
-        if not sealed.frag_max_size:
+        encrypted = Packet.outgoing(data, Protocol.ESP, packet.src, packet.dst, packet.ttl)
+        encrypted.outdev, encrypted.nexthop, encrypted.mark = packet.outdev, packet.nexthop, packet.mark
+        encrypted.frag_max_size = packet.frag_max_size
+        if not encrypted.frag_max_size:
             longest = namespace.path_mtu.to(packet.dst)
             if len(data) > longest:
-                sealed.frag_max_size = longest
+                encrypted.frag_max_size = longest
         if namespace.clock.context is not None:
             what = f"encrypted as ESP 0x{state.spi:08x}, number {state.sequence_out}"
-            namespace.report(Step.ENCAPSULATED, what, sealed, decision=_name(state))
-        return sealed
+            namespace.report(Step.ENCAPSULATED, what, encrypted, decision=_state_text(state))
+        return encrypted
 
     # --- in ------------------------------------------------------------------------------------------------------
 
@@ -289,35 +289,35 @@ class Xfrm:
             return
         if state.is_expired(self._namespace.clock.now_ns):
             self._remove_state(state)
-            self._drop(packet, "XfrmInStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
+            self._drop(packet, "XfrmInStateExpired", DropReason.STATE_EXPIRED, decision=_state_text(state))
             return
         if state.is_replay(sequence):
             state.replay_failures += 1
             what = f"sequence number {sequence} was received before, or is too old"
-            self._drop(packet, "XfrmInStateSeqError", DropReason.SEQUENCE, what, decision=_name(state))
+            self._drop(packet, "XfrmInStateSeqError", DropReason.SEQUENCE, what, decision=_state_text(state))
             return
         try:
-            payload, protocol = state.open(message)
+            payload, protocol = state.decrypt(message)
         except IntegrityError:
             state.integrity_failures += 1
-            self._drop(packet, "XfrmInStateProtoError", DropReason.INTEGRITY, decision=_name(state))
+            self._drop(packet, "XfrmInStateProtoError", DropReason.INTEGRITY, decision=_state_text(state))
             return
         except ValueError as error:
-            self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_name(state))
+            self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_state_text(state))
             return
         state.record_sequence(sequence)
         state.last_used_s = int(self._namespace.clock.wall_s)
-        self._resume(packet, payload, protocol, state, sequence)
+        self._receive_inner(packet, payload, protocol, state, sequence)
 
-    def _resume(self, packet: Packet, payload: bytes, protocol: int, state: XfrmState, sequence: int) -> None:
+    def _receive_inner(self, packet: Packet, payload: bytes, protocol: int, state: XfrmState, sequence: int) -> None:
         namespace = self._namespace
-        opened = Packet(_with_payload(packet, payload, protocol), packet.indev)
-        opened.mark = packet.mark
-        opened.secpath = (*packet.secpath, state)
+        decrypted = Packet(_with_payload(packet, payload, protocol), packet.indev)
+        decrypted.mark = packet.mark
+        decrypted.secpath = (*packet.secpath, state)
         if namespace.clock.context is not None:
             what = f"decrypted ESP 0x{state.spi:08x}, number {sequence}"
-            namespace.report(Step.DECAPSULATED, what, opened, decision=_name(state))
-        namespace.ip.input(opened)
+            namespace.report(Step.DECAPSULATED, what, decrypted, decision=_state_text(state))
+        namespace.ip.input(decrypted)
 
     def check_input_policy(self, packet: Packet) -> bool:
         """Return True if the policies admit a local packet; otherwise it is dropped."""
@@ -327,12 +327,12 @@ class Xfrm:
         if policy is None:
             return True
         if policy.action == "block":
-            self._drop(packet, "XfrmInPolBlock", DropReason.POLICY_BLOCK, decision=_line(policy))
+            self._drop(packet, "XfrmInPolBlock", DropReason.POLICY_BLOCK, decision=_policy_text(policy))
             return False
         if len(packet.secpath) < len(policy.templates) or not all(
             _satisfies(state, template) for state, template in zip(packet.secpath, policy.templates, strict=False)
         ):
-            self._drop(packet, "XfrmInTmplMismatch", DropReason.POLICY_MISMATCH, decision=_line(policy))
+            self._drop(packet, "XfrmInTmplMismatch", DropReason.POLICY_MISMATCH, decision=_policy_text(policy))
             return False
         return True
 
@@ -363,10 +363,10 @@ def _with_payload(packet: Packet, payload: bytes, protocol: int) -> bytes:
     return data[:2] + total + data[4:8] + after[2:] + sum_.to_bytes(2) + data[12 : packet.l4] + payload
 
 
-def _name(state: XfrmState) -> str:
+def _state_text(state: XfrmState) -> str:
     return f"state {format_ip(state.src)} > {format_ip(state.dst)} esp spi 0x{state.spi:08x} reqid {state.reqid}"
 
 
-def _line(policy: XfrmPolicy) -> str:
+def _policy_text(policy: XfrmPolicy) -> str:
     """Format a policy on one line."""
     return " ".join(str(policy).split())

@@ -47,7 +47,7 @@ class Selector:
     dport: int = 0
 
     @classmethod
-    def anything(cls, family: int = 4) -> Selector:
+    def match_all(cls, family: int = 4) -> Selector:
         """Return the selector that matches every packet of a family."""
         everywhere = Prefix(IPV4_ANY if family == 4 else IPV6_ANY, 0)
         return cls(everywhere, everywhere)

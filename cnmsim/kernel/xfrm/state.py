@@ -12,8 +12,8 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.xfrm.esp import Cipher
 from cnmsim.kernel.xfrm.policy import Mark, Selector
 
-_LAST_SEQUENCE = 0xFFFFFFFF
-_WIDEST_WINDOW = 32
+_MAX_SEQUENCE = 0xFFFFFFFF
+_MAX_REPLAY_WINDOW = 32
 ALGORITHM = "rfc4106(gcm(aes))"
 
 
@@ -63,7 +63,7 @@ class XfrmState:
     def __attrs_post_init__(self) -> None:
         if self.algorithm != ALGORITHM:
             raise OSError(errno.ENOSYS, "Requested AEAD algorithm not found")
-        if not 0 <= self.replay_window <= _WIDEST_WINDOW or self.icv_bits % 8 or len(self.src) != len(self.dst):
+        if not 0 <= self.replay_window <= _MAX_REPLAY_WINDOW or self.icv_bits % 8 or len(self.src) != len(self.dst):
             raise OSError(errno.EINVAL, "Invalid argument")
         self.cipher = Cipher(self.key, self.icv_bits // 8)
 
@@ -78,22 +78,22 @@ class XfrmState:
         return bool(
             (limits.size and self.used_bytes >= limits.size)
             or (limits.packets and self.used_packets >= limits.packets)
-            or (limits.seconds and now_ns - self.added_ns >= limits.seconds * NS_PER_S)
+            or (limits.seconds and now_ns - self.added_ns >= round(limits.seconds * NS_PER_S))
         )
 
-    def seal(self, payload: bytes, next_header: int) -> bytes:
+    def encrypt(self, payload: bytes, next_header: int) -> bytes:
         """Encrypt a payload into an ESP payload. Raises `OverflowError` when the sequence numbers are exhausted."""
-        if self.sequence_out >= _LAST_SEQUENCE:
+        if self.sequence_out >= _MAX_SEQUENCE:
             raise OverflowError("the sequence numbers are used up")
         self.sequence_out += 1
         self._count(len(payload))
         # The kernel's IV generator: the sequence number combined with a secret of the state (crypto/seqiv.c).
         iv = bytes(a ^ b for a, b in zip(self.sequence_out.to_bytes(8), self.salt, strict=True))
-        return self.cipher.seal(self.spi, self.sequence_out, iv, payload, next_header)
+        return self.cipher.encrypt(self.spi, self.sequence_out, iv, payload, next_header)
 
-    def open(self, message: bytes) -> tuple[bytes, int]:
-        """Decrypt an ESP payload. Return payload and protocol number. Raises as `Cipher.open`."""
-        payload, next_header = self.cipher.open(message)
+    def decrypt(self, message: bytes) -> tuple[bytes, int]:
+        """Decrypt an ESP payload. Return payload and protocol number. Raises as `Cipher.decrypt`."""
+        payload, next_header = self.cipher.decrypt(message)
         self._count(len(payload))
         return payload, next_header
 
@@ -116,7 +116,7 @@ class XfrmState:
             return
         ahead = sequence - self.sequence_in
         if ahead > 0:
-            self.bitmap = (self.bitmap << ahead | 1) & _LAST_SEQUENCE if ahead < _WIDEST_WINDOW else 1
+            self.bitmap = (self.bitmap << ahead | 1) & _MAX_SEQUENCE if ahead < _MAX_REPLAY_WINDOW else 1
             self.sequence_in = sequence
         else:
             self.bitmap |= 1 << -ahead
@@ -133,5 +133,5 @@ class XfrmState:
             f"\treplay-window {self.replay_window} \n{mark}"
             f"\taead {self.algorithm} 0x{self.key.hex()} {self.icv_bits}\n{last_used}"
             f"\tanti-replay context: seq 0x{self.sequence_in:x}, oseq 0x{self.sequence_out:x}, bitmap 0x{self.bitmap:08x}\n"
-            f"\tsel {self.selector or Selector.anything(family)}\n"
+            f"\tsel {self.selector or Selector.match_all(family)}\n"
         )

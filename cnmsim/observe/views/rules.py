@@ -262,7 +262,7 @@ def _in_table(decision: str) -> str:
 def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
     yield from map(str, space.routes(family).routes)
     rules = space.rules4 if family == 4 else space.rules6
-    for number in rules.numbers() if rules is not None else ():
+    for number in rules.table_numbers() if rules is not None else ():
         if rules is not None and number != MAIN:
             yield from (f"{route} table {TABLE_NAMES.get(number, number)}" for route in rules.tables[number].routes)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import IPV4_ANY, MAC_BROADCAST, MAC_ZERO, format_ip, format_mac, parse_ip
 from cnmsim.kernel.packet import MalformedPacketError
-from cnmsim.kernel.source import select_source
+from cnmsim.kernel.source_address import select_source
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 from cnmsim.userland.busybox.applet import complain, show_usage

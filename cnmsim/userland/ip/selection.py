@@ -235,7 +235,7 @@ def _tables(
 ) -> Iterator[tuple[int, list[Route]]]:
     if chosen.table in ("all", "0"):
         known = namespace.rules4 if family == 4 else namespace.rules6
-        for number in known.numbers() if known is not None else ():
+        for number in known.table_numbers() if known is not None else ():
             if number != MAIN:
                 yield number, rules.table(str(number), family).routes
         yield MAIN, namespace.routes(family).routes

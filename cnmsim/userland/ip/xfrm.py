@@ -239,7 +239,7 @@ def _selector(words: Words) -> Selector:
         else:
             words.take()
     family = next((family_of(prefix.network) for prefix in prefixes.values()), 4)
-    anything = Selector.anything(family)
+    anything = Selector.match_all(family)
     return Selector(prefixes.get("src", anything.src), prefixes.get("dst", anything.dst), protocol, **numbers)
 
 
@@ -249,7 +249,7 @@ class _Policies:
         self.xfrm = xfrm
 
     def _read(self, words: Words) -> XfrmPolicy:
-        selector, direction, mark, action, priority = Selector.anything(), "", Mark(), "allow", 0
+        selector, direction, mark, action, priority = Selector.match_all(), "", Mark(), "allow", 0
         templates: list[Template] = []
         while words:
             word = words.first
