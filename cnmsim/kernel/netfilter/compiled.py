@@ -43,11 +43,11 @@ def _host_test(match: HostMatch, is_source: bool) -> Test:
 def _header_tests(rule: Rule) -> list[Test]:
     tests: list[Test] = []
     if rule.in_interface is not None:
-        found = interface_test(rule.in_interface.name, lambda packet: packet.indev)
-        tests.append(invert_if(rule.in_interface.is_inverted, found))
+        test = interface_test(rule.in_interface.name, lambda packet: packet.indev)
+        tests.append(invert_if(rule.in_interface.is_inverted, test))
     if rule.out_interface is not None:
-        found = interface_test(rule.out_interface.name, lambda packet: packet.outdev)
-        tests.append(invert_if(rule.out_interface.is_inverted, found))
+        test = interface_test(rule.out_interface.name, lambda packet: packet.outdev)
+        tests.append(invert_if(rule.out_interface.is_inverted, test))
     if rule.source is not None:
         tests.append(_host_test(rule.source, True))
     if rule.destination is not None:

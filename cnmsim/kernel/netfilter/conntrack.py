@@ -103,10 +103,10 @@ class Conntrack:
         if key is None:
             packet.ct_state = self._count_invalid()
             return True
-        found = self._lookup(key, packet)
-        if found is None:
+        entry = self._lookup(key, packet)
+        if entry is None:
             return self._create(packet, key)
-        connection, is_reply = found
+        connection, is_reply = entry
         return self._update(packet, key, connection, is_reply)
 
     def _lookup(self, key: ConntrackTuple, packet: Packet) -> tuple[Connection, bool] | None:
@@ -114,9 +114,9 @@ class Conntrack:
         if indev is not None and indev.kind == "loopback":
             # On its way out by lo the packet was tracked and translated. Linux keeps the connection attached to it;
             # here only the bytes arrive, and they match the inverted tuple.
-            found = self._lookup_live(invert(key)) or self._lookup_just_refused(invert(key))
-            if found is not None:
-                return found[0], not found[1]
+            entry = self._lookup_live(invert(key)) or self._lookup_just_refused(invert(key))
+            if entry is not None:
+                return entry[0], not entry[1]
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
@@ -124,8 +124,8 @@ class Conntrack:
 
         In Linux it is still attached to that RST.
         """
-        at_ns, found = self._refused
-        return found.get(key) if found and at_ns == self._namespace.clock.now_ns else None
+        at_ns, entries = self._refused
+        return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
 
     def _remember_refused(self, connection: Connection) -> None:
         now = self._namespace.clock.now_ns
@@ -134,14 +134,14 @@ class Conntrack:
         self._refused[1].update({connection.original: (connection, False), connection.reply: (connection, True)})
 
     def _lookup_live(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        found = self._table.get(key)
-        if found is None:
+        entry = self._table.get(key)
+        if entry is None:
             return None
-        connection = found[0]
+        connection = entry[0]
         if connection.expires_ns <= self._namespace.clock.now_ns or self._is_masquerade_lost(connection):
             self.destroy(connection)
             return None
-        return found
+        return entry
 
     def _count_invalid(self) -> CtState:
         self.invalid += 1
@@ -258,15 +258,15 @@ class Conntrack:
         if inner is None:
             packet.ct_state = self._count_invalid()
             return True
-        found = None
+        entry = None
         if packet.indev is not None and packet.indev.kind == "loopback":
             crossed = self._lookup_live(inner)
-            found = None if crossed is None else (crossed[0], not crossed[1])
-        found = found or self._lookup_live(invert(inner))
-        if found is None:
+            entry = None if crossed is None else (crossed[0], not crossed[1])
+        entry = entry or self._lookup_live(invert(inner))
+        if entry is None:
             packet.ct_state = self._count_invalid()
             return True
-        packet.connection, packet.ct_reply = found
+        packet.connection, packet.ct_reply = entry
         packet.ct_state = _RELATED
         return True
 
@@ -316,8 +316,8 @@ class Conntrack:
             return
         self._count -= 1
         for key in (connection.original, connection.reply):
-            found = self._table.get(key)
-            if found is not None and found[0] is connection:
+            entry = self._table.get(key)
+            if entry is not None and entry[0] is connection:
                 del self._table[key]
         if connection.has_source_nat:
             protocol, src, _, sport, _ = connection.original
@@ -342,13 +342,13 @@ class Conntrack:
 
     def find(self, key: ConntrackTuple) -> Connection | None:
         """Return the unexpired connection that has `key` as the tuple of either direction, or None."""
-        found = self._lookup_live(key)
-        return None if found is None else found[0]
+        entry = self._lookup_live(key)
+        return None if entry is None else entry[0]
 
     def is_taken(self, key: ConntrackTuple, ignoring: Connection) -> bool:
         """Return True if an unexpired connection other than `ignoring` has that tuple (nf_nat_used_tuple)."""
-        found = self._lookup_live(key)
-        return found is not None and found[0] is not ignoring
+        entry = self._lookup_live(key)
+        return entry is not None and entry[0] is not ignoring
 
     def same_source(self, key: ConntrackTuple) -> Iterator[Connection]:
         """Yield the unexpired connections with source NAT whose source address and port are those of `key`."""
@@ -435,13 +435,13 @@ class Conntrack:
 
         def fits(connection: Connection) -> bool:
             original, reply = connection.original, connection.reply
-            wanted = (
+            filters = (
                 (protocol, original[0]), (orig_src, original[1]), (orig_dst, original[2]), (orig_sport, original[3]),
                 (orig_dport, original[4]), (reply_src, reply[1]), (reply_dst, reply[2]),
             )  # fmt: skip
             if address is not None and address not in (*original[1:3], *reply[1:3]):
                 return False
-            return all(value is None or value == found for value, found in wanted)
+            return all(value is None or value == actual for value, actual in filters)
 
         return self.flush(fits)
 

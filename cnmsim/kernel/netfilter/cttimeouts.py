@@ -48,15 +48,15 @@ class Timeouts:
             self._refresh()
         if protocol == 6:
             if not self._tcp:
-                self._tcp = [self._seconds(*_TCP_TIMEOUTS[each]) for each in TcpState]
+                self._tcp = [self._seconds(*_TCP_TIMEOUTS[tcp_state]) for tcp_state in TcpState]
             return self._tcp[state]
         if protocol == 17:
             return self._udp[0]
         name, default = _OTHER_TIMEOUTS.get(protocol, _GENERIC)
-        found = self._known.get(name)
-        if found is None:
-            found = self._known[name] = self._seconds(name, default)
-        return found
+        timeout = self._known.get(name)
+        if timeout is None:
+            timeout = self._known[name] = self._seconds(name, default)
+        return timeout
 
     def udp(self) -> tuple[int, int]:
         """Return the timeouts of an unreplied UDP flow and of a UDP stream, in nanoseconds."""
@@ -66,10 +66,10 @@ class Timeouts:
     def maximum(self) -> int:
         """Return the maximum number of connections (nf_conntrack_max)."""
         self._refresh()
-        found = self._known.get("max")
-        if found is None:
-            found = self._known["max"] = self._seconds("max", 262144) // NS_PER_S
-        return found
+        maximum = self._known.get("max")
+        if maximum is None:
+            maximum = self._known["max"] = self._seconds("max", 262144) // NS_PER_S
+        return maximum
 
     def _refresh(self) -> None:
         generation = self._namespace.generation

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.option_values import quoted
+from cnmsim.kernel.netfilter.option_values import parse_number, quoted
 
 
 @frozen
@@ -52,7 +52,9 @@ class Extension:
         """Return a copy with another canonical value of the setting with that name; unchanged if there is none."""
         if self.get(name) is None:
             return self
-        settings = [evolve(each, values=(value,)) if each.name == name else each for each in self.settings]
+        settings = [
+            evolve(setting, values=(value,)) if setting.name == name else setting for setting in self.settings
+        ]
         return Extension(self.name, tuple(settings))
 
     def options_text(self) -> str:
@@ -114,6 +116,18 @@ def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
     """Accept all settings."""
 
 
+def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
+    """Return the canonical form of an option with an integer argument from 0 to `limit`; `message` is the error."""
+
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+        value = parse_number(words[0], limit)
+        if value is None:
+            raise ParameterProblemError(message)
+        return (form.format(value),)
+
+    return canonicalise
+
+
 @define
 class ExtensionBuilder:
     """An extension whose options are being parsed."""
@@ -144,5 +158,5 @@ def find_option(options: Mapping[str, Option], text: str) -> Option | None:
     exact = options.get(text)
     if exact is not None:
         return exact
-    found = {option.name: option for name, option in options.items() if name.startswith(text)}
-    return next(iter(found.values())) if len(found) == 1 else None
+    matches = {option.name: option for name, option in options.items() if name.startswith(text)}
+    return next(iter(matches.values())) if len(matches) == 1 else None

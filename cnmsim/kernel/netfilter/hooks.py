@@ -116,6 +116,14 @@ def nat_priority(hook: Hook) -> Priority:
     return Priority.DESTINATION_NAT if hook in {Hook.PREROUTING, Hook.OUTPUT} else Priority.SOURCE_NAT
 
 
+def built_in_chain_spec(table: str, hook: Hook) -> tuple[ChainType, Priority]:
+    """Return type and priority of the built-in chain of a table of iptables on a hook."""
+    if table == "nat":
+        return ChainType.NAT, nat_priority(hook)
+    is_rerouting = table == "mangle" and hook is Hook.OUTPUT
+    return ChainType.ROUTE if is_rerouting else ChainType.FILTER, TABLE_PRIORITIES[table]
+
+
 @frozen
 class Variant:
     """One of the two iptables programs, each with tables of its own in the kernel.

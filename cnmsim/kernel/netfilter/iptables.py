@@ -23,13 +23,11 @@ from cnmsim.kernel.netfilter.errors import (
 from cnmsim.kernel.netfilter.hooks import (
     BUILT_IN_CHAINS,
     NFT,
-    TABLE_PRIORITIES,
-    ChainType,
     Dependency,
     Hook,
     Registration,
     Variant,
-    nat_priority,
+    built_in_chain_spec,
     program_name,
 )
 from cnmsim.kernel.netfilter.option_values import split_words
@@ -107,12 +105,9 @@ class IpTables:
                 continue
             for chain in table.built_in_chains():
                 hook = Hook(chain.name)
-                kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
-                if table.name == "mangle" and hook is Hook.OUTPUT:
-                    kind = ChainType.ROUTE
-                priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
+                chain_type, priority = built_in_chain_spec(table.name, hook)
                 walk = (ChainTraversal if chain.rules else PolicyTraversal)(table, chain, hook, self._netfilter)
-                yield Registration(hook, priority, table.order, kind, walk, Dependency.FLOW)
+                yield Registration(hook, priority, table.order, chain_type, walk, Dependency.FLOW)
 
     # --- commands as methods --------------------------------------------------------------------------------------
 
@@ -137,12 +132,12 @@ class IpTables:
 
     def exists(self, table: str, chain: str, rule_text: str) -> bool:
         """Return True if the chain exists and contains the rule (`-C`)."""
-        found = self._table(table).chains.get(chain)
+        chain_object = self._table(table).chains.get(chain)
         try:
             rules = self._parsed(table, rule_text)
         except IptablesError:
             return False
-        return found is not None and all(rule in found for rule in rules)
+        return chain_object is not None and all(rule in chain_object for rule in rules)
 
     def has_chain(self, table: str, chain: str) -> bool:
         """Return True if the table has that chain."""
@@ -150,39 +145,43 @@ class IpTables:
 
     def new_chain(self, table: str, chain: str) -> None:
         """Create a user-defined chain (`-N`). Raises `IptablesError` if it exists."""
-        found = self._table(table)
-        if chain in found.chains:
+        table_object = self._table(table)
+        if chain in table_object.chains:
             raise plain_failure(self.family, "Chain already exists.")
-        found.chains[chain] = Chain(chain, order=self._netfilter.next_order())
-        self._notify_change(found)
+        table_object.chains[chain] = Chain(chain, order=self._netfilter.next_order())
+        self._notify_change(table_object)
 
     def flush_chain(self, table: str, chain: str = "") -> None:
         """Remove the rules of a chain, or of all chains (`-F`)."""
-        found = self._table(table)
-        for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
-            each.clear()
-        self._notify_change(found, is_new=False)
+        table_object = self._table(table)
+        for chain_object in [self._chain(table_object, chain)] if chain else list(table_object.chains.values()):
+            chain_object.clear()
+        self._notify_change(table_object, is_new=False)
 
     def delete_chain(self, table: str, chain: str = "") -> None:
         """Delete an empty user-defined chain, or all of them (`-X`)."""
-        found = self._table(table)
-        names = [chain] if chain else [each.name for each in found.user_defined_chains()]
+        table_object = self._table(table)
+        names = [chain] if chain else [chain_object.name for chain_object in table_object.user_defined_chains()]
         for name in names:
-            each = self._chain(found, name)
-            if each.policy is not None or each.rules or (chain and found.count_references(name)):
+            chain_object = self._chain(table_object, name)
+            if (
+                chain_object.policy is not None
+                or chain_object.rules
+                or (chain and table_object.count_references(name))
+            ):
                 raise self._busy(
                     name,
                     ""
-                    if each.policy
+                    if chain_object.policy
                     else "Too many links."
-                    if found.count_references(name)
+                    if table_object.count_references(name)
                     else "Directory not empty.",
                 )
-            if not chain and found.count_references(name):
+            if not chain and table_object.count_references(name):
                 raise self._busy(name, "Too many links.")
         for name in names:
-            del found.chains[name]
-        self._notify_change(found, is_new=False)
+            del table_object.chains[name]
+        self._notify_change(table_object, is_new=False)
 
     def _busy(self, chain: str, legacy_text: str) -> IptablesError:
         what = f"chain {chain}"
@@ -192,49 +191,49 @@ class IpTables:
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
         """Rename a user-defined chain and the jumps to it (`-E`)."""
-        found = self._table(table)
-        if new in found.chains:
+        table_object = self._table(table)
+        if new in table_object.chains:
             raise plain_failure(self.family, "File exists.")
-        if self._chain(found, old).policy is not None:
+        if self._chain(table_object, old).policy is not None:
             raise kernel_refusal(
                 self.family, "CHAIN_RENAME", "Operation not supported", f"chain {old}", self.variant, _NO_CHAIN
             )
-        chain = found.chains.pop(old)
+        chain = table_object.chains.pop(old)
         chain.name = new
-        found.chains[new] = chain
-        for each in found.chains.values():
-            for at, entry in enumerate(list(each.rules)):
+        table_object.chains[new] = chain
+        for other in table_object.chains.values():
+            for at, entry in enumerate(list(other.rules)):
                 if entry.chain_name == old:
-                    each.remove(at)
-                    each.insert(at, _redirected(entry, new))
-        self._notify_change(found)
+                    other.remove(at)
+                    other.insert(at, _redirected(entry, new))
+        self._notify_change(table_object)
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
         """Set the policy of a built-in chain to ACCEPT or DROP (`-P`)."""
-        found = self._table(table)
-        each = found.chains.get(chain)
-        if each is None or each.policy is None:
+        table_object = self._table(table)
+        built_in = table_object.chains.get(chain)
+        if built_in is None or built_in.policy is None:
             raise plain_failure(self.family, "Bad built-in chain name.")
         if policy not in {"ACCEPT", "DROP"}:
             raise plain_failure(self.family, "Bad policy name. Run `dmesg' for more information.")
         if table == "nat" and policy == "DROP":
             message = '\nThe "nat" table is not intended for filtering, the use of DROP is therefore inhibited.\n\n'
             raise ParameterProblemError(message).to_error(self.family, self.variant)
-        each.policy = policy
-        self.register_chain(each)
-        self._notify_change(found)
+        built_in.policy = policy
+        self.register_chain(built_in)
+        self._notify_change(table_object)
 
     def zero(self, table: str, chain: str = "", number: int = 0) -> None:
         """Reset the counters of one rule, of one chain or of all chains (`-Z`)."""
-        found = self._table(table)
-        for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
-            entries = each.rules
+        table_object = self._table(table)
+        for chain_object in [self._chain(table_object, chain)] if chain else list(table_object.chains.values()):
+            entries = chain_object.rules
             if number:
                 if number > len(entries):
                     raise plain_failure(self.family, "Index of zeroing too big.")
                 entries = [entries[number - 1]]
             else:
-                each.packets = each.bytes = 0
+                chain_object.packets = chain_object.bytes = 0
             for entry in entries:
                 entry.packets = entry.bytes = 0
 
@@ -242,8 +241,8 @@ class IpTables:
         self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0
     ) -> str:
         """Return the output of `iptables -S [chain]`."""
-        found = self._table(table)
-        chains = [self._chain(found, chain)] if chain else found.chains_in_order()
+        table_object = self._table(table)
+        chains = [self._chain(table_object, chain)] if chain else table_object.chains_in_order()
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
@@ -370,8 +369,7 @@ class IpTables:
         return chain
 
     def _jump_exists(self, table: str, chain: str) -> bool:
-        found = self._table(table).chains.get(chain)
-        return found is not None
+        return chain in self._table(table).chains
 
     def _parsed(self, table: str, rule_text: str) -> tuple[Rule, ...]:
         try:

@@ -189,30 +189,30 @@ class Netfilter:
             self.tracked_families = _FAMILIES[self.tracked_families | {family}]
         on_hook: dict[Hook, list[Registration]] = {hook: [] for hook in Hook}
         for rule_set in rule_sets:
-            for each in rule_set.registrations():
-                on_hook[each.hook].append(each)
+            for entry in rule_set.registrations():
+                on_hook[entry.hook].append(entry)
         steps: dict[Hook, list[HookStep]] = {}
         for hook, registered in on_hook.items():
-            registered.sort(key=lambda each: (each.priority, -each.order))
-            found: list[tuple[int, HookStep, Dependency]] = [
-                (each.priority, self._step_of(each), each.depends)
-                for each in registered
-                if each.type is not ChainType.NAT
+            registered.sort(key=lambda entry: (entry.priority, -entry.order))
+            ordered: list[tuple[int, HookStep, Dependency]] = [
+                (entry.priority, self._step_of(entry), entry.depends)
+                for entry in registered
+                if entry.type is not ChainType.NAT
             ]
             if has_nat and hook is not Hook.FORWARD:
                 is_source = hook in (Hook.INPUT, Hook.POSTROUTING)
-                walks = [each.step for each in registered if each.type is ChainType.NAT]
+                walks = [entry.step for entry in registered if entry.type is ChainType.NAT]
                 place = Priority.SOURCE_NAT if is_source else Priority.DESTINATION_NAT
-                found.append((place, self._nat_step(walks, hook, is_source=is_source), Dependency.FLOW))
+                ordered.append((place, self._nat_step(walks, hook, is_source=is_source), Dependency.FLOW))
             if tracks and hook in (Hook.PREROUTING, Hook.OUTPUT):
-                found.append((Priority.CONNTRACK, self._attach_and_track, Dependency.FLOW))
+                ordered.append((Priority.CONNTRACK, self._attach_and_track, Dependency.FLOW))
             if tracks and hook in (Hook.INPUT, Hook.POSTROUTING):
-                found.append((Priority.CONFIRM, self._confirm, Dependency.FLOW))
+                ordered.append((Priority.CONFIRM, self._confirm, Dependency.FLOW))
             if self.ipvs is not None:
                 place = Priority.IPVS_OUTPUT if hook is Hook.OUTPUT else Priority.IPVS_INPUT
-                found += [(place, step, Dependency.ANYTHING) for step in self._balancing(self.ipvs.hooks, hook)]
-            found.sort(key=lambda each: each[0])
-            steps[hook] = [step if depends is Dependency.FLOW else _uncached(step) for _, step, depends in found]
+                ordered += [(place, step, Dependency.ANYTHING) for step in self._balancing(self.ipvs.hooks, hook)]
+            ordered.sort(key=lambda entry: entry[0])
+            steps[hook] = [step if depends is Dependency.FLOW else _uncached(step) for _, step, depends in ordered]
         return steps
 
     def _step_of(self, registered: Registration) -> HookStep:
@@ -356,10 +356,10 @@ class Netfilter:
         """Return the tables of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
         if variant is NFT:
             return self._tables4 if family == 4 else self._tables6
-        found = self._legacy.get(family)
-        if found is None:
-            found = self._legacy[family] = IpTables(family, self, LEGACY)
-        return found
+        legacy = self._legacy.get(family)
+        if legacy is None:
+            legacy = self._legacy[family] = IpTables(family, self, LEGACY)
+        return legacy
 
     @property
     def rule_set_sources(self) -> tuple[RuleSetSource, ...]:
@@ -374,8 +374,8 @@ class Netfilter:
     def has_rules_outside_iptables_nft(self) -> bool:
         """Whether any rule takes effect that `iptables` (nf_tables) and `ip6tables` do not list."""
         own = (self._tables4, self._tables6)
-        others = [each for family in (4, 6) for each in self._rule_sets(family) if each not in own]
-        return any(each.has_effect for each in others)
+        others = [rule_set for family in (4, 6) for rule_set in self._rule_sets(family) if rule_set not in own]
+        return any(rule_set.has_effect for rule_set in others)
 
     def rules_outside_iptables_nft(self) -> str:
         """Return those rules as their own programs list them, without counters."""

@@ -127,10 +127,10 @@ class _Parser:
         if (option is None or is_shadowed) and self._extension(name, given, inverted):
             return
         if option is None:
-            found = {o.letter: o for n, o in _BY_NAME.items() if n.startswith(name)}
-            if len(found) != 1:
+            candidates = {o.letter: o for n, o in _BY_NAME.items() if n.startswith(name)}
+            if len(candidates) != 1:
                 raise ParameterProblemError(f'unknown option "--{name}"')
-            option = next(iter(found.values()))
+            option = next(iter(candidates.values()))
         self._global(option, f"--{name}", given, inverted)
 
     def _short(self, letters: str, inverted: bool) -> None:
@@ -233,10 +233,10 @@ class _Parser:
         parts = value.split(",")
         if inverted and len(parts) > 1:
             raise ParameterProblemError("! not allowed with multiple source or destination IP addresses")
-        found = self.hosts.setdefault(name, [])
+        matches = self.hosts.setdefault(name, [])
         for part in parts:
             address, mask = parse_host_mask(part.strip(), self.context.family)
-            found.append(HostMatch(address, mask, inverted))
+            matches.append(HostMatch(address, mask, inverted))
 
     def _protocol(self, value: str, inverted: bool) -> None:
         number = parse_protocol(value)
@@ -356,9 +356,9 @@ class _Parser:
         ]
 
     def _name(self, option: str) -> NameMatch | None:
-        found = self.names.get(option)
+        match = self.names.get(option)
         # `-i +` matches any device and is dropped; `! -i +` is kept.
-        return None if found is not None and found.name == "+" and not found.is_inverted else found
+        return None if match is not None and match.name == "+" and not match.is_inverted else match
 
 
 def _unless_any(host: HostMatch | None) -> HostMatch | None:

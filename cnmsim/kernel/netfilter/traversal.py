@@ -194,7 +194,9 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         self._table = table
         self._chain = chain
         extras = self._find_extras()
-        is_short = len(chain.rules) <= _FEW_RULES and not extras and not any(each.chain_name for each in chain.rules)
+        is_short = (
+            len(chain.rules) <= _FEW_RULES and not extras and not any(entry.chain_name for entry in chain.rules)
+        )
         super().__init__(hook, netfilter, (table.family, table.label, hook.value), extras, is_short=is_short)
 
     def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
@@ -345,13 +347,13 @@ _EXTRAS: dict[Dependency, Callable[[Packet], int]] = {
 
 def rule_dependencies(rule: Rule) -> set[Dependency]:
     """Return what the outcome of a rule depends on."""
-    found: set[Dependency] = set()
+    dependencies: set[Dependency] = set()
     for match in rule.matches:
-        found |= MATCHES[match.name].dependencies(match)
+        dependencies |= MATCHES[match.name].dependencies(match)
     target = _extension_target(rule)
     if target is not None:
-        found.add(TARGETS[target.name].depends)
-    return found
+        dependencies.add(TARGETS[target.name].depends)
+    return dependencies
 
 
 def rule_needs_conntrack(rule: Rule) -> bool:

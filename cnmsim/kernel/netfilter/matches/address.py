@@ -45,27 +45,27 @@ def _compile_addrtype(match: Extension, family: int, netfilter: PacketFilter) ->
     limit_in, limit_out = match.get("limit-iface-in"), match.get("limit-iface-out")
 
     def type_of(address: bytes, packet: Packet) -> str:
-        found = address_type(address)
-        if found == "LOCAL" and (limit_in or limit_out):
+        address_kind = address_type(address)
+        if address_kind == "LOCAL" and (limit_in or limit_out):
             device = packet.indev if limit_in else packet.outdev
             if device is not None and not _is_on(device, address):
                 return "UNICAST"
-        return found
+        return address_kind
 
     tests: list[Test] = []
     for name in ("src-type", "dst-type"):
         setting = match.get(name)
         if setting is None:
             continue
-        wanted = frozenset(setting.value.split(","))
-        tests.append(invert_if(setting.is_inverted, _type_test(type_of, wanted, name == "src-type")))
+        types = frozenset(setting.value.split(","))
+        tests.append(invert_if(setting.is_inverted, _type_test(type_of, types, name == "src-type")))
     return all_of(tests)
 
 
-def _type_test(type_of: Callable[[bytes, Packet], str], wanted: frozenset[str], is_source: bool) -> Test:
+def _type_test(type_of: Callable[[bytes, Packet], str], types: frozenset[str], is_source: bool) -> Test:
     if is_source:
-        return lambda packet: type_of(packet.src, packet) in wanted
-    return lambda packet: type_of(packet.dst, packet) in wanted
+        return lambda packet: type_of(packet.src, packet) in types
+    return lambda packet: type_of(packet.dst, packet) in types
 
 
 def _is_on(device: Device, address: bytes) -> bool:
@@ -136,11 +136,11 @@ def _mac(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
 
 def _compile_mac(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
-    wanted = parse_mac(setting.value)
+    mac = parse_mac(setting.value)
 
     def test(packet: Packet) -> bool:
         # Only received packets have a source hardware address (xt_mac).
-        return packet.indev is not None and netfilter.source_mac(packet) == wanted
+        return packet.indev is not None and netfilter.source_mac(packet) == mac
 
     return invert_if(setting.is_inverted, test)
 
@@ -162,14 +162,14 @@ def _packet_type(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
 
 def _compile_packet_type(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
-    wanted = setting.value
+    packet_type = setting.value
     address_type = netfilter.namespace.address_type
 
     def test(packet: Packet) -> bool:
         if is_multicast(packet.dst):
-            return wanted == "multicast"
+            return packet_type == "multicast"
         is_broadcast = len(packet.dst) == 4 and address_type(packet.dst) == "BROADCAST"
-        return wanted == ("broadcast" if is_broadcast else "unicast")
+        return packet_type == ("broadcast" if is_broadcast else "unicast")
 
     return invert_if(setting.is_inverted, test)
 

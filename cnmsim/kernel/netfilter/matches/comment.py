@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import (
-    MatchKind,
-    Test,
-    always,
-)
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, always
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter

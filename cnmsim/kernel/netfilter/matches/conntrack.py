@@ -12,17 +12,12 @@ from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
     all_of,
+    canonical_host,
+    canonical_protocol,
     invert_if,
     settings_listing,
 )
-from cnmsim.kernel.netfilter.option_values import (
-    host_mask_text,
-    parse_host_mask,
-    parse_number,
-    parse_port_range,
-    parse_protocol,
-    port_range_text,
-)
+from cnmsim.kernel.netfilter.option_values import parse_host_mask, parse_number, parse_port_range, port_range_text
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
@@ -56,15 +51,6 @@ def _direction(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if name not in {"ORIGINAL", "REPLY"}:
         raise ParameterProblemError(f'conntrack: bad value "{words[0]}" for option "--ctdir"')
     return (name,)
-
-
-def _host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    address, mask = parse_host_mask(words[0], context.family)
-    return (host_mask_text(address, mask, always_length=False),)
-
-
-def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    return (str(parse_protocol(words[0])),)
 
 
 def _ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -109,7 +95,7 @@ def _of_connection(reads: Callable[[Connection], bool]) -> Test:
 
 
 def _status_test(names: str) -> Test:
-    wanted = names.split(",")
+    statuses = names.split(",")
 
     def reads(connection: Connection) -> bool:
         has = {
@@ -118,9 +104,9 @@ def _status_test(names: str) -> Test:
             "ASSURED": connection.is_assured,
             "CONFIRMED": connection.is_confirmed,
         }
-        if wanted == ["NONE"]:
+        if statuses == ["NONE"]:
             return not any(has.values())
-        return any(has[name] for name in wanted)
+        return any(has[name] for name in statuses)
 
     return _of_connection(reads)
 
@@ -193,11 +179,11 @@ KINDS = (
         "conntrack",
         (
             Option("ctstate", _word_list(_CT_STATES, 'Bad ctstate "{}"')),
-            Option("ctproto", _protocol),
-            Option("ctorigsrc", _host),
-            Option("ctorigdst", _host),
-            Option("ctreplsrc", _host),
-            Option("ctrepldst", _host),
+            Option("ctproto", canonical_protocol),
+            Option("ctorigsrc", canonical_host),
+            Option("ctorigdst", canonical_host),
+            Option("ctreplsrc", canonical_host),
+            Option("ctrepldst", canonical_host),
             Option("ctorigsrcport", _ports),
             Option("ctorigdstport", _ports),
             Option("ctreplsrcport", _ports),

@@ -45,12 +45,12 @@ _ICMPV6: dict[str, tuple[int, int | None]] = {
 def _parse(text: str, names: dict[str, tuple[int, int | None]], label: str) -> tuple[int, int | None]:
     if text.lower() == "any" and label == "ICMP":
         return 255, None
-    found = [name for name in names if name.lower().startswith(text.lower())]
-    exact = [name for name in found if name.lower() == text.lower()]
-    if exact or len(found) == 1:
-        return names[(exact or found)[0]]
-    if found and not text[:1].isdigit():
-        raise ParameterProblemError(f"Ambiguous {label} type `{text}': `{found[0]}' or `{found[1]}'?")
+    candidates = [name for name in names if name.lower().startswith(text.lower())]
+    exact = [name for name in candidates if name.lower() == text.lower()]
+    if exact or len(candidates) == 1:
+        return names[(exact or candidates)[0]]
+    if candidates and not text[:1].isdigit():
+        raise ParameterProblemError(f"Ambiguous {label} type `{text}': `{candidates[0]}' or `{candidates[1]}'?")
     type_text, slash, code_text = text.partition("/")
     if not (type_text.isascii() and type_text.isdigit()):
         raise ParameterProblemError(f"Unknown {label} type `{text}'")

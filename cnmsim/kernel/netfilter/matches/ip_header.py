@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, require_option
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import (
-    MatchKind,
-    Test,
-    all_of,
-    invert_if,
-)
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_number
 
 if TYPE_CHECKING:
@@ -41,11 +36,7 @@ def _describe_length(match: Extension, is_numeric: bool) -> str:
     return f"length {'!' if setting.is_inverted else ''}{setting.value}"
 
 
-def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    value = parse_number(words[0], 255)
-    if value is None:
-        raise ParameterProblemError("ttl: bad integer value for the option, or out of range.\n")
-    return (str(value),)
+_HOPS = integer(255, "ttl: bad integer value for the option, or out of range.\n")
 
 
 def _check_hops(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -75,9 +66,9 @@ def _describe_hops(match: Extension, is_numeric: bool) -> str:
 
 def _hops_kind(name: str, family: int) -> MatchKind:
     options = (
-        Option(f"{name}-eq", _hops),
-        Option(f"{name}-lt", _hops, can_invert=False),
-        Option(f"{name}-gt", _hops, can_invert=False),
+        Option(f"{name}-eq", _HOPS),
+        Option(f"{name}-lt", _HOPS, can_invert=False),
+        Option(f"{name}-gt", _HOPS, can_invert=False),
     )
     return MatchKind(
         name, options, _compile_hops, _describe_hops, _check_hops, depends=Dependency.TTL, families=(family,)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
-from cnmsim.kernel.netfilter.option_values import parse_number, parse_protocol
+from cnmsim.kernel.netfilter.option_values import parse_protocol
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     for number, part in enumerate(parts):
         if number == count:
             raise ParameterProblemError("bpf: real program length exceeds the encoded length parameter")
-        found = _NUMBER.fullmatch(part)
-        if found is None:
+        fields = _NUMBER.fullmatch(part)
+        if fields is None:
             raise ParameterProblemError(f"bpf: error at instr {number}")
-        code, if_true, if_false, k = (int(text) for text in found.groups())
+        code, if_true, if_false, k = (int(text) for text in fields.groups())
         program.append(bpf.Instruction(code & 0xFFFF, if_true & 0xFF, if_false & 0xFF, k & 0xFFFFFFFF))
     if len(program) < count:
         raise ParameterProblemError("bpf: parsed program length is less than the encoded length parameter")
@@ -108,15 +108,7 @@ def _one_of(complaint: str, *names: str) -> Canonicalise:
 
 
 def _number(option: str, form: str) -> Canonicalise:
-    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        value = parse_number(words[0], 0xFFFFFFFF)
-        if value is None:
-            raise ParameterProblemError(
-                f'policy: bad value for option "--{option}", or out of range (0-4294967295).\n'
-            )
-        return (form.format(value),)
-
-    return canonicalise
+    return integer(0xFFFFFFFF, f'policy: bad value for option "--{option}", or out of range (0-4294967295).\n', form)
 
 
 def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -151,10 +143,10 @@ def _compile_policy(match: Extension, family: int, netfilter: PacketFilter) -> T
     is_strict = "strict" in settings
 
     def fits(state: XfrmState) -> bool:
-        found = {"reqid": str(state.reqid), "spi": f"0x{state.spi:x}", "proto": "esp", "mode": "transport"}
+        values = {"reqid": str(state.reqid), "spi": f"0x{state.spi:x}", "proto": "esp", "mode": "transport"}
         return all(
-            (found[name] == settings[name].value) is not settings[name].is_inverted
-            for name in found
+            (values[name] == settings[name].value) is not settings[name].is_inverted
+            for name in values
             if name in settings
         )
 

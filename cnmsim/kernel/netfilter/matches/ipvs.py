@@ -11,24 +11,17 @@ from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
+    canonical_host,
+    canonical_protocol,
     invert_if,
     settings_listing,
 )
-from cnmsim.kernel.netfilter.option_values import host_mask_text, parse_host_mask, parse_port, parse_protocol
+from cnmsim.kernel.netfilter.option_values import parse_host_mask, parse_port
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import IpvsConnection
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
-
-
-def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    return (str(parse_protocol(words[0])),)
-
-
-def _address(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    address, mask = parse_host_mask(words[0], context.family)
-    return (host_mask_text(address, mask, always_length=False),)
 
 
 def _port(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -58,8 +51,8 @@ def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bo
         return lambda connection: connection.protocol == protocol
     if name == "vaddr":
         address, mask = parse_host_mask(value, family)
-        wanted = int.from_bytes(address)
-        return lambda connection: int.from_bytes(connection.virtual) & mask == wanted
+        network = int.from_bytes(address)
+        return lambda connection: int.from_bytes(connection.virtual) & mask == network
     if name == "vport":
         port = int(value)
         return lambda connection: connection.virtual_port == port
@@ -100,8 +93,8 @@ KINDS = (
         "ipvs",
         (
             Option("ipvs", words=0),
-            Option("vproto", _protocol),
-            Option("vaddr", _address),
+            Option("vproto", canonical_protocol),
+            Option("vaddr", canonical_host),
             Option("vport", _port),
             Option("vdir", _one_of("vdir", "ORIGINAL", "REPLY"), can_invert=False),
             Option("vmethod", _one_of("vmethod", "GATE", "IPIP", "MASQ")),

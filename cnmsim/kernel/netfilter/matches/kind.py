@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, accept_any
+from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, ParseContext, accept_any
 from cnmsim.kernel.netfilter.hooks import Dependency
+from cnmsim.kernel.netfilter.option_values import host_mask_text, parse_host_mask, parse_protocol
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -81,3 +82,14 @@ def always(packet: Packet) -> bool:
 def settings_listing(match: Extension, is_numeric: bool) -> str:
     """Return the settings as `iptables -L` prints those of most matches: names and values, inverted ones after `! `."""
     return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)
+
+
+def canonical_protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    """Return the canonical form of an option with a protocol: its number."""
+    return (str(parse_protocol(words[0])),)
+
+
+def canonical_host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    """Return the canonical form of an option with an address and an optional mask."""
+    address, mask = parse_host_mask(words[0], context.family)
+    return (host_mask_text(address, mask, always_length=False),)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.matches.kind import (
-    MatchKind,
-    Test,
-    invert_if,
-)
-from cnmsim.kernel.netfilter.option_values import parse_number
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -35,10 +30,10 @@ def _parse_rate(text: str) -> int:
     count_text, slash, unit = text.partition("/")
     seconds = 1
     if slash:
-        found = [value for name, value in _UNITS.items() if unit and name.startswith(unit.lower())]
-        if not found:
+        periods = [value for name, value in _UNITS.items() if unit and name.startswith(unit.lower())]
+        if not periods:
             raise ParameterProblemError(f'bad rate "{text}"\'')
-        seconds = found[0]
+        seconds = periods[0]
     if not (count_text.isascii() and count_text.isdigit()) or int(count_text) == 0:
         raise ParameterProblemError(f'bad rate "{text}"\'')
     cost = _LIMIT_SCALE * seconds // int(count_text)
@@ -68,11 +63,7 @@ def _rate(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (_rate_text(_parse_rate(words[0])),)
 
 
-def _burst(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    burst = parse_number(words[0], 10000)
-    if burst is None:
-        raise ParameterProblemError('limit: bad integer value for option "--limit-burst", or out of range.\n')
-    return (str(burst),)
+_BURST = integer(10000, 'limit: bad integer value for option "--limit-burst", or out of range.\n')
 
 
 def _check_limit(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -128,14 +119,8 @@ def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
     return (f"{round(value * 0x80000000) / 0x80000000:.11f}",)
 
 
-def _count(option: str) -> Callable[[Sequence[str], ParseContext], tuple[str, ...]]:
-    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        value = parse_number(words[0], 0xFFFFFFFF)
-        if value is None:
-            raise ParameterProblemError(f'statistic: bad integer value for option "--{option}", or out of range.\n')
-        return (str(value),)
-
-    return canonicalise
+def _count(option: str) -> Canonicalise:
+    return integer(0xFFFFFFFF, f'statistic: bad integer value for option "--{option}", or out of range.\n')
 
 
 def _check_statistic(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -185,7 +170,7 @@ def _describe_statistic(match: Extension, is_numeric: bool) -> str:
 KINDS = (
     MatchKind(
         "limit",
-        (Option("limit", _rate, can_invert=False), Option("limit-burst", _burst, can_invert=False)),
+        (Option("limit", _rate, can_invert=False), Option("limit-burst", _BURST, can_invert=False)),
         _compile_limit,
         _describe_limit,
         _check_limit,

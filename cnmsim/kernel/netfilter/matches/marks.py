@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import (
-    MatchKind,
-    Test,
-    invert_if,
-)
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_mark
 
 if TYPE_CHECKING:

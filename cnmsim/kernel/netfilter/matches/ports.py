@@ -61,8 +61,8 @@ def _requires(name: str, label: str, number: int) -> FinalCheck:
             raise ParameterProblemError(f"{label} match requires '-p {name}'")
         for port in ("sport", "dport"):
             # A range of all ports matches everything and is dropped.
-            found = settings.get(port)
-            if found is not None and found.value == "0:65535" and not found.is_inverted:
+            setting = settings.get(port)
+            if setting is not None and setting.value == "0:65535" and not setting.is_inverted:
                 del settings[port]
 
     return final_check
@@ -76,8 +76,8 @@ def _compile_ports(match: Extension, family: int, netfilter: PacketFilter) -> Te
             tests.append(invert_if(setting.is_inverted, reads(*parse_port_range(setting.value))))
     flags = match.get("tcp-flags")
     if flags is not None:
-        mask, wanted = _parse_flags(flags.values[0]), _parse_flags(flags.values[1])
-        tests.append(invert_if(flags.is_inverted, lambda packet: packet.tcp_flags & mask == wanted))
+        mask, bits = _parse_flags(flags.values[0]), _parse_flags(flags.values[1])
+        tests.append(invert_if(flags.is_inverted, lambda packet: packet.tcp_flags & mask == bits))
     return all_of(tests)
 
 
@@ -110,10 +110,10 @@ def _describe_ports(match: Extension, is_numeric: bool) -> str:
             words.append(f"{single if low == high else several}:{'!' if setting.is_inverted else ''}{ports}")
     flags = match.get("tcp-flags")
     if flags is not None:
-        mask, wanted = flags.values
+        mask, bits = flags.values
         if is_numeric:
-            mask, wanted = f"0x{_parse_flags(mask):02X}", f"0x{_parse_flags(wanted):02X}"
-        words.append(f"flags:{'!' if flags.is_inverted else ''}{mask}/{wanted}")
+            mask, bits = f"0x{_parse_flags(mask):02X}", f"0x{_parse_flags(bits):02X}"
+        words.append(f"flags:{'!' if flags.is_inverted else ''}{mask}/{bits}")
     return " ".join(words)
 
 
@@ -139,14 +139,14 @@ def _compile_multiport(match: Extension, family: int, netfilter: PacketFilter) -
     for word in setting.value.split(","):
         low, high = parse_port_range(word)
         ports.update(range(low, high + 1))
-    wanted = frozenset(ports)
+    matching_ports = frozenset(ports)
     test: Test
     if setting.name == "sports":
-        test = lambda packet: packet.sport in wanted  # noqa: E731
+        test = lambda packet: packet.sport in matching_ports  # noqa: E731
     elif setting.name == "dports":
-        test = lambda packet: packet.dport in wanted  # noqa: E731
+        test = lambda packet: packet.dport in matching_ports  # noqa: E731
     else:
-        test = lambda packet: packet.sport in wanted or packet.dport in wanted  # noqa: E731
+        test = lambda packet: packet.sport in matching_ports or packet.dport in matching_ports  # noqa: E731
     return all_of([_has_ports, invert_if(setting.is_inverted, test)])
 
 

@@ -14,7 +14,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.nftables import datatypes as types
-from cnmsim.kernel.netfilter.nftables.datatypes import IPV4, IPV6, MARK, Span
+from cnmsim.kernel.netfilter.nftables.datatypes import MARK, Span
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Value
 from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.statements import (
@@ -262,19 +262,8 @@ class Nat(Statement):
         if self.keys:
             words.append(f"to {keys_text(self.keys)} map {operand_text(self.lookup, self.keys[0])}")
         elif self.address is not None or self.ports is not None:
-            words.append(f"to {self._range_text(self.address, self.ports)}")
+            words.append(f"to {_range_text(self.family, self.address, self.ports)}")
         return " ".join([*words, *([",".join(self.flags)] if self.flags else [])])
-
-    def _range_text(self, address: Span | None, ports: Span | None) -> str:
-        text = ""
-        if address is not None:
-            kind = IPV6 if self.family == 6 else IPV4
-            text = kind.write(address.low)
-            text += f"-{kind.write(address.high)}" if not address.is_single else ""
-            text = f"[{text}]" if self.family == 6 and ports is not None else text
-        if ports is not None:
-            text += f":{ports.low}" + (f"-{ports.high}" if not ports.is_single else "")
-        return text
 
     def compile(self, context: CompileContext) -> Evaluate:
         """Return the evaluator, which runs the corresponding target of iptables."""
@@ -289,7 +278,7 @@ class Nat(Statement):
                 if ports is not None:
                     settings = (Setting(option, (types.PORT.text(ports),)),)
             elif address is not None or ports is not None:
-                settings = (Setting(option, (_to_text(family, address, ports),)),)
+                settings = (Setting(option, (_range_text(family, address, ports),)),)
             return kind.compile(Extension(target, settings + flags), family, context.netfilter)
 
         if not self.keys:
@@ -316,8 +305,8 @@ class Nat(Statement):
         return run_by_map
 
 
-def _to_text(family: int, address: Span | None, ports: Span | None) -> str:
-    """Return a range as DNAT and SNAT of iptables parse it."""
+def _range_text(family: int, address: Span | None, ports: Span | None) -> str:
+    """Return the new addresses and ports, as nft lists them and as DNAT and SNAT of iptables parse them."""
     size = 16 if family == 6 else 4
     text = ""
     if address is not None:

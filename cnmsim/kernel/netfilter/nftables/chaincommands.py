@@ -77,7 +77,7 @@ class ChainCommands:
         cursor = self.session.cursor
         first = cursor.take().location
         kind = cursor.word()
-        if kind.text not in {each.value for each in ChainType}:
+        if kind.text not in {member.value for member in ChainType}:
             raise NftError("unknown chain type", kind.location)
         cursor.expect("hook")
         hook_token = cursor.word()
@@ -144,7 +144,7 @@ class ChainCommands:
         old = chain.name
         before = table.chains
         chain.name = new.text
-        table.chains = {each.name: each for each in before.values()}
+        table.chains = {other.name: other for other in before.values()}
 
         def undo() -> None:
             chain.name = old

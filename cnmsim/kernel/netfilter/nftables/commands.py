@@ -49,9 +49,9 @@ class Transaction:
 
         def work() -> None:
             self._commands()
-            found = self.session.ruleset.tables[table]
+            owner = self.session.ruleset.tables[table]
             for name, lines in chains.items():
-                self.rules.append(found, found.chains[name], lines)
+                self.rules.append(owner, owner.chains[name], lines)
             self.session.cursor = Cursor.over(after)
             self._commands()
 

@@ -30,15 +30,15 @@ class Cursor:
     @property
     def token(self) -> Token:
         """The next token; a variable is replaced by its value."""
-        found = self._tokens[self.at]
-        while found.kind == "word" and found.text.startswith("$"):
-            value = self.defines.get(found.text[1:])
+        token = self._tokens[self.at]
+        while token.kind == "word" and token.text.startswith("$"):
+            value = self.defines.get(token.text[1:])
             if value is None:
-                at = Location(found.location.line, found.location.begin + 1, found.location.end)
-                raise NftError(f"unknown identifier '{found.text[1:]}'", at)
-            self._tokens[self.at : self.at + 1] = [Token(each.text, each.kind, found.location) for each in value]
-            found = self._tokens[self.at]
-        return found
+                at = Location(token.location.line, token.location.begin + 1, token.location.end)
+                raise NftError(f"unknown identifier '{token.text[1:]}'", at)
+            self._tokens[self.at : self.at + 1] = [Token(part.text, part.kind, token.location) for part in value]
+            token = self._tokens[self.at]
+        return token
 
     @property
     def text(self) -> str:
@@ -144,8 +144,8 @@ class Cursor:
         name = _SYMBOL_NAMES.get(token.text) if token.kind == "symbol" else None
         if name is None:
             name = f"'{token.text}'" if token.kind == "symbol" else _kind_of(token)
-        wanted = f", expecting {' or '.join(expected)}" if expected else ""
-        raise NftError(f"syntax error, unexpected {name}{wanted}", token.location)
+        expectation = f", expecting {' or '.join(expected)}" if expected else ""
+        raise NftError(f"syntax error, unexpected {name}{expectation}", token.location)
 
 
 _SYMBOL_NAMES: Mapping[str, str] = {"\n": "newline", "": "newline", ";": "semicolon", ",": "comma"}

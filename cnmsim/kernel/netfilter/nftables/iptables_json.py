@@ -28,12 +28,12 @@ def table_json(table: IptablesTable) -> Json:
 
 def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
     """Return a chain without its rules."""
-    found: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
+    fields: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
     if chain.policy is not None:
         base = iptables_listing.base_chain_spec(table, chain)
-        found |= {"type": base.type.value, "hook": base.hook.value.lower(), "prio": base.priority}
-        found["policy"] = chain.policy.lower()
-    return {"chain": found}
+        fields |= {"type": base.type.value, "hook": base.hook.value.lower(), "prio": base.priority}
+        fields["policy"] = chain.policy.lower()
+    return {"chain": fields}
 
 
 def rules_json(

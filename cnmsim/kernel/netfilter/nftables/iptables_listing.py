@@ -13,7 +13,7 @@ from attrs import frozen
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.extension import Extension, Setting
-from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
+from cnmsim.kernel.netfilter.hooks import Hook, built_in_chain_spec
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec
@@ -62,11 +62,11 @@ def _ports(match: Extension, family: int) -> str | None:
             side = "sport" if setting.name.startswith("s") else "dport"
             words.append(f"{match.name} {side} {_not(setting.is_inverted)}{setting.value.replace(':', '-')}")
         elif setting.name == "tcp-flags":
-            mask, wanted = (_flags(value) for value in setting.values)
+            mask, bits_set = (_flags(value) for value in setting.values)
             bits = types.FLAGS.write(mask).replace(",", " | ")
             bits = f"({bits})" if "|" in bits else bits
             sign = "!=" if setting.is_inverted else "=="
-            words.append(f"tcp flags & {bits} {sign} {types.FLAGS.write(wanted).replace(',', ' | ')}")
+            words.append(f"tcp flags & {bits} {sign} {types.FLAGS.write(bits_set).replace(',', ' | ')}")
         else:
             return None
     return " ".join(words)
@@ -203,7 +203,7 @@ def _translation(word: str, option: str) -> Callable[[Extension, int], str | Non
         words = [word]
         if setting is not None:
             words.append(f"to {':' if option == 'to-ports' else ''}{setting.value}")
-        flags = [each.name.replace("random-fully", "fully-random") for each in target.settings if each.name != option]
+        flags = [flag.name.replace("random-fully", "fully-random") for flag in target.settings if flag.name != option]
         return " ".join([*words, *([",".join(flags)] if flags else [])])
 
     return translate
@@ -288,11 +288,8 @@ def _is_compat(rule: Rule, is_extension: bool) -> bool:
 def base_chain_spec(table: Table, chain: Chain) -> BaseChainSpec:
     """Return type, hook and priority of a built-in chain."""
     hook = Hook(chain.name)
-    kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
-    if table.name == "mangle" and hook is Hook.OUTPUT:
-        kind = ChainType.ROUTE
-    priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
-    return BaseChainSpec(kind, hook, priority)
+    chain_type, priority = built_in_chain_spec(table.name, hook)
+    return BaseChainSpec(chain_type, hook, priority)
 
 
 def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:

@@ -59,8 +59,8 @@ def _failed(what: str, at: int) -> tuple[str, ...]:
 
 
 def _command(command: Mapping[str, Json]) -> str:
-    verb, found = next(((word, command[word]) for word in _VERBS if word in command), ("add", command))
-    kind, what = next(iter(found.items()))
+    verb, arguments = next(((word, command[word]) for word in _VERBS if word in command), ("add", command))
+    kind, what = next(iter(arguments.items()))
     if kind in _PLURALS:
         family = what.get("family", "") if isinstance(what, dict) else ""
         return f"{verb} {kind} {family}"
@@ -110,24 +110,24 @@ def _rule(verb: str, kind: str, rule: Mapping[str, Json]) -> str:
     return " ".join(words)
 
 
-def _set(verb: str, kind: str, found: Mapping[str, Json]) -> str:
-    text = f"{verb} {kind} {found['family']} {found['table']} {found['name']}"
+def _set(verb: str, kind: str, set_: Mapping[str, Json]) -> str:
+    text = f"{verb} {kind} {set_['family']} {set_['table']} {set_['name']}"
     if verb not in {"add", "create"}:
         return text
-    of, types = ("typeof", found["type"]["typeof"]) if isinstance(found["type"], dict) else ("type", found["type"])
+    of, types = ("typeof", set_["type"]["typeof"]) if isinstance(set_["type"], dict) else ("type", set_["type"])
     typed = _value(types) if of == "typeof" else _type(types)
-    gives = f" : {_value_type(of, found['map'])}" if "map" in found else ""
+    gives = f" : {_value_type(of, set_['map'])}" if "map" in set_ else ""
     parts = [f"{of} {typed}{gives};"]
     for name in ("policy", "size"):
-        parts += [f"{name} {found[name]};"] if name in found else []
-    if "flags" in found:
-        flags = found["flags"]
+        parts += [f"{name} {set_[name]};"] if name in set_ else []
+    if "flags" in set_:
+        flags = set_["flags"]
         parts.append(f"flags {','.join(flags) if isinstance(flags, list) else flags};")
     for name in ("timeout", "gc-interval"):
-        parts += [f"{name} {found[name]}s;"] if name in found else []
-    parts += ["auto-merge;"] if found.get("auto-merge") else []
+        parts += [f"{name} {set_[name]}s;"] if name in set_ else []
+    parts += ["auto-merge;"] if set_.get("auto-merge") else []
     # nft 1.1.3 lists the comment of a set in JSON but does not parse it.
-    parts += [f"elements = {_elements(found['elem'])};"] if found.get("elem") else []
+    parts += [f"elements = {_elements(set_['elem'])};"] if set_.get("elem") else []
     return f"{text} {{ {' '.join(parts)} }}"
 
 
@@ -145,8 +145,8 @@ def _value_type(of: str, types: Json) -> str:
     return " . ".join(next(key.text for key in KEYS.values() if key.type.name == name) for name in names)
 
 
-def _element(verb: str, kind: str, found: Mapping[str, Json]) -> str:
-    return f"{verb} {kind} {found['family']} {found['table']} {found['name']} {_elements(found['elem'])}"
+def _element(verb: str, kind: str, set_: Mapping[str, Json]) -> str:
+    return f"{verb} {kind} {set_['family']} {set_['table']} {set_['name']} {_elements(set_['elem'])}"
 
 
 # --- expressions -------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def _element(verb: str, kind: str, found: Mapping[str, Json]) -> str:
 
 def _elements(elements: Json) -> str:
     listed = elements if isinstance(elements, list) else [elements]
-    return f"{{ {', '.join(_set_element(each) for each in listed)} }}"
+    return f"{{ {', '.join(_set_element(element) for element in listed)} }}"
 
 
 def _set_element(element: Json) -> str:
@@ -175,7 +175,7 @@ def _value(value: Json) -> str:
     if isinstance(value, bool):
         return "exists" if value else "missing"
     if isinstance(value, list):
-        return ",".join(_value(each) for each in value)
+        return ",".join(_value(part) for part in value)
     if not isinstance(value, dict):
         return str(value)
     kind, what = next(iter(value.items()))
@@ -205,7 +205,7 @@ def _fib(what: Mapping[str, Json]) -> str:
 
 
 def _bits(what: list[Json]) -> str:
-    return f"({' | '.join(_value(each) for each in what)})"
+    return f"({' | '.join(_value(bit) for bit in what)})"
 
 
 _EXPRESSIONS: dict[str, Callable[[Any], str]] = {

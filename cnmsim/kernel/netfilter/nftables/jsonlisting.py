@@ -28,20 +28,20 @@ def table_json(table: Table) -> Json:
 
 def chain_json(table: Table, chain: Chain) -> Json:
     """Return a chain without its rules."""
-    found: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "family": table.family, "table": table.name, "name": chain.name, "handle": chain.handle,
     }  # fmt: skip
     if chain.comment:
-        found["comment"] = chain.comment
+        fields["comment"] = chain.comment
     if chain.base is not None:
         base = chain.base
-        found |= {
+        fields |= {
             "type": base.type.value,
             "hook": base.hook.value.lower(),
             "prio": base.priority,
             "policy": chain.policy,
         }
-    return {"chain": found}
+    return {"chain": fields}
 
 
 def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Json]:
@@ -56,30 +56,30 @@ def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Jso
         }  # fmt: skip
 
 
-def set_json(table: Table, found: Set, options: ListOptions) -> Json:
+def set_json(table: Table, set_: Set, options: ListOptions) -> Json:
     """Return a set or map with its elements."""
-    words: dict[str, Json] = {
-        "family": table.family, "name": found.name, "table": table.name, "type": _type_json(found), "handle": found.handle,
+    fields: dict[str, Json] = {
+        "family": table.family, "name": set_.name, "table": table.name, "type": _type_json(set_), "handle": set_.handle,
     }  # fmt: skip
-    if found.comment:
-        words["comment"] = found.comment
-    if found.values is not None:
-        words["map"] = _names(found.values) if found.values else "verdict"
-    if found.policy == "memory":
-        words["policy"] = found.policy
-    if found.size:
-        words["size"] = found.size
-    if found.flags:
-        words["flags"] = list(found.flags)
-    if found.timeout:
-        words["timeout"] = seconds_of(found.timeout)
-    if found.gc_interval:
-        words["gc-interval"] = seconds_of(found.gc_interval)
-    if found.auto_merge:
-        words["auto-merge"] = True
-    if options.show_elements and len(found.elements):
-        words["elem"] = elements_json(found.elements)
-    return {"map" if found.is_map else "set": words}
+    if set_.comment:
+        fields["comment"] = set_.comment
+    if set_.values is not None:
+        fields["map"] = _names(set_.values) if set_.values else "verdict"
+    if set_.policy == "memory":
+        fields["policy"] = set_.policy
+    if set_.size:
+        fields["size"] = set_.size
+    if set_.flags:
+        fields["flags"] = list(set_.flags)
+    if set_.timeout:
+        fields["timeout"] = seconds_of(set_.timeout)
+    if set_.gc_interval:
+        fields["gc-interval"] = seconds_of(set_.gc_interval)
+    if set_.auto_merge:
+        fields["auto-merge"] = True
+    if options.show_elements and len(set_.elements):
+        fields["elem"] = elements_json(set_.elements)
+    return {"map" if set_.is_map else "set": fields}
 
 
 def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> Iterator[Json]:
@@ -107,11 +107,11 @@ def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]
             yield from rules_json(table, chain, options)
 
 
-def _type_json(found: Set) -> Json:
-    of, _, text = found.key_text.partition(" ")
+def _type_json(set_: Set) -> Json:
+    of, _, text = set_.key_text.partition(" ")
     if of == "typeof":
-        return {"typeof": keys_json(key_of(each) for each in text.split(" . "))}
-    return _names(found.elements.types)
+        return {"typeof": keys_json(key_of(key) for key in text.split(" . "))}
+    return _names(set_.elements.types)
 
 
 def _names(types: tuple[Datatype, ...]) -> Json:

@@ -50,8 +50,8 @@ def key_json(key: Key) -> Json:
 
 def keys_json(keys: Iterable[Key]) -> Json:
     """Return the expression of a field or of a concatenation."""
-    found = [key_json(key) for key in keys]
-    return found[0] if len(found) == 1 else {"concat": found}
+    expressions = [key_json(key) for key in keys]
+    return expressions[0] if len(expressions) == 1 else {"concat": expressions}
 
 
 def _value_json(kind: Datatype, value: int) -> Json:
@@ -94,11 +94,11 @@ def _data_json(data: Data) -> Json:
 
 def elements_json(elements: Elements) -> list[Json]:
     """Return the elements of a set, or the pairs of a map, in nft's order."""
-    found = []
+    result = []
     for key, data in elements.in_order():
         one = _element_key_json(elements.types, key)
-        found.append(one if data is None else [one, _data_json(data)])
-    return found
+        result.append(one if data is None else [one, _data_json(data)])
+    return result
 
 
 def _operand_json(operand: Span | Elements | str, key: Key, names: Mapping[int, str]) -> Json:
@@ -222,6 +222,8 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
 def rule_json(rule: Rule, *, show_counters: bool = True) -> list[Json]:
     """Return the statements of a rule."""
     return [
-        _STATEMENTS[type(each)](each) if show_counters or not isinstance(each, Counter) else {"counter": None}
-        for each in rule.statements
+        _STATEMENTS[type(statement)](statement)
+        if show_counters or not isinstance(statement, Counter)
+        else {"counter": None}
+        for statement in rule.statements
     ]

@@ -89,10 +89,10 @@ def _device_name(device_of: Callable[[Packet], Device | None]) -> Read:
         device = device_of(packet)
         if device is None:
             return 0
-        found = cache.get(device.name)
-        if found is None:
-            found = cache[device.name] = types.name_value(device.name)
-        return found
+        value = cache.get(device.name)
+        if value is None:
+            value = cache[device.name] = types.name_value(device.name)
+        return value
 
     return read
 
@@ -136,8 +136,8 @@ def _status(connection: Connection) -> int:
 
 def _tuple_part(direction: str, at: int) -> Read:
     def read(connection: Connection) -> int:
-        found = (connection.original if direction == "original" else connection.reply)[at]
-        return found if isinstance(found, int) else int.from_bytes(found)
+        part = (connection.original if direction == "original" else connection.reply)[at]
+        return part if isinstance(part, int) else int.from_bytes(part)
 
     return _of_connection(read)
 
@@ -147,8 +147,8 @@ def _address_type(which: str) -> Callable[[NetworkNamespace], Read]:
         lookup = namespace.address_type
 
         def read(packet: Packet) -> int:
-            found = lookup(packet.src if which == "saddr" else packet.dst)
-            return types.ADDRESS_TYPES.get(found.lower(), 0)
+            address_type = lookup(packet.src if which == "saddr" else packet.dst)
+            return types.ADDRESS_TYPES.get(address_type.lower(), 0)
 
         return read
 
@@ -160,12 +160,14 @@ def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -
         general = _address_type(which)(namespace)
 
         def read(packet: Packet) -> int | None:
-            found, device = general(packet), device_of(packet)
+            address_type, device = general(packet), device_of(packet)
             address = packet.src if which == "saddr" else packet.dst
-            is_elsewhere = device is not None and not any(each.address == address for each in device.addresses)
-            if found == types.ADDRESS_TYPES["local"] and is_elsewhere:
+            is_elsewhere = device is not None and not any(
+                assigned.address == address for assigned in device.addresses
+            )
+            if address_type == types.ADDRESS_TYPES["local"] and is_elsewhere:
                 return types.ADDRESS_TYPES["unicast"]
-            return found
+            return address_type
 
         return read
 

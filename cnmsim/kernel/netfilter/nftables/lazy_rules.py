@@ -29,7 +29,7 @@ class ParsedRule:
     @classmethod
     def of(cls, rule: Rule) -> ParsedRule:
         """Return the parsed form of a rule."""
-        counters = tuple(at for at, each in enumerate(rule.statements) if isinstance(each, Counter))
+        counters = tuple(at for at, statement in enumerate(rule.statements) if isinstance(statement, Counter))
         return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
     def copy(self) -> Rule:

@@ -26,7 +26,7 @@ class Token:
 
 def tokens(source: str) -> list[Token]:
     """Return the tokens of an input. Raises `NftError` for an unclosed quote."""
-    found: list[Token] = []
+    result: list[Token] = []
     at, line, line_start = 0, 1, 0
     while at < len(source):
         match = _TOKEN.match(source, at)
@@ -37,16 +37,16 @@ def tokens(source: str) -> list[Token]:
         text = match[kind]
         at = match.end()
         if kind == "newline":
-            found.append(Token("\n", "symbol", location))
+            result.append(Token("\n", "symbol", location))
         elif kind == "word":
-            found += _words(text, location)
+            result += _words(text, location)
         elif kind in {"string", "symbol"}:
-            found.append(Token(text, kind, location))
+            result.append(Token(text, kind, location))
         if "\n" in match[0]:
             line += match[0].count("\n")
             line_start = at
-    found.append(Token("", "symbol", Location(line, at - line_start, at - line_start + 1)))
-    return found
+    result.append(Token("", "symbol", Location(line, at - line_start, at - line_start + 1)))
+    return result
 
 
 def _words(text: str, location: Location) -> list[Token]:

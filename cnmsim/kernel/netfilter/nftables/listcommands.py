@@ -29,25 +29,29 @@ class ListCommands:
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()
         kind = cursor.word()
-        wanted = (
+        family = (
             self.session.cursor.text if self.session.cursor.text in FAMILIES and kind.text[-1] in {"s", "t"} else ""
         )
         plural = {"ruleset", "tables", "chains", "sets", "maps", "counters"}
         if kind.text in plural:
-            theirs: list[IptablesTable] = []
-            if wanted and kind.text != "set":
+            iptables_tables: list[IptablesTable] = []
+            if family and kind.text != "set":
                 cursor.take()
             if kind.text in {"sets", "maps", "chains"} and cursor.text == "table":
                 cursor.take()
                 tables = [self.session.table(self.session.family())]
             else:
-                tables = [each for each in self.session.ruleset.tables.values() if wanted in {"", each.family}]
-                theirs = [
+                tables = [
+                    candidate
+                    for candidate in self.session.ruleset.tables.values()
+                    if family in {"", candidate.family}
+                ]
+                iptables_tables = [
                     t
                     for t in self.session.ruleset.iptables_tables()
-                    if wanted in {"", iptables_listing.family_name(t)}
+                    if family in {"", iptables_listing.family_name(t)}
                 ]
-            self._list_all(kind.text, theirs, tables)
+            self._list_all(kind.text, iptables_tables, tables)
             return
         if kind.text not in {"table", "chain", "set", "map"}:
             raise NftError("syntax error, unexpected string", kind.location)
@@ -71,23 +75,29 @@ class ListCommands:
     def _print_json(self, objects: Iterable[Json]) -> None:
         self.session.output.append(jsonlisting.document(objects))
 
-    def _list_all(self, kind: str, theirs: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
+    def _list_all(self, kind: str, iptables_tables: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
         options = self.session.options
         if kind == "ruleset":
             self.session.warnings += [
-                iptables_listing.warning(each) for each in theirs if not self.session.options.as_json
+                iptables_listing.warning(each) for each in iptables_tables if not self.session.options.as_json
             ]
         if self.session.options.as_json:
             namespace = self.session.ruleset.namespace
-            found = [each for table in theirs for each in iptables_json.listed_json(table, kind, namespace, options)]
+            objects = [
+                each
+                for table in iptables_tables
+                for each in iptables_json.listed_json(table, kind, namespace, options)
+            ]
             self._print_json(
-                found + [each for table in tables for each in jsonlisting.listed_json(table, kind, options)]
+                objects + [each for table in tables for each in jsonlisting.listed_json(table, kind, options)]
             )
             return
         if kind == "ruleset":
-            self.session.output += [iptables_listing.table_text(each, options) for each in theirs]
+            self.session.output += [iptables_listing.table_text(each, options) for each in iptables_tables]
         elif kind == "tables":
-            self.session.output += [f"table {iptables_listing.family_name(each)} {each.name}\n" for each in theirs]
+            self.session.output += [
+                f"table {iptables_listing.family_name(each)} {each.name}\n" for each in iptables_tables
+            ]
         self.session.output += [self._listed(each, kind) for each in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
@@ -102,7 +112,9 @@ class ListCommands:
                 self.session.output.append(iptables_listing.table_text(table, options))
             return
         token = self.session.cursor.word()
-        chain = next((each for each in iptables_listing.shown_chains(table) if each.name == token.text), None)
+        chain = next(
+            (candidate for candidate in iptables_listing.shown_chains(table) if candidate.name == token.text), None
+        )
         if chain is None or kind != "chain":
             raise NftError(ENOENT, token.location)
         if as_json:
@@ -120,10 +132,10 @@ class ListCommands:
     def _table_to_list(self) -> Table:
         family = self.session.family()
         token = self.session.cursor.word()
-        found = self.session.ruleset.tables.get((family, token.text))
-        if found is None:
+        table = self.session.ruleset.tables.get((family, token.text))
+        if table is None:
             raise NftError(ENOENT, token.location)
-        return found
+        return table
 
     def _listed(self, table: Table, kind: str) -> str:
         if kind == "ruleset":

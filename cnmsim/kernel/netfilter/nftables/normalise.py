@@ -26,9 +26,9 @@ def _without_implied(statements: list[Statement], family: str) -> list[Statement
             continue
         key = _first_key(statement)
         if pending is not None and key is not None:
-            told = kept[pending]
-            assert isinstance(told, Match)
-            if _implies(key, told):
+            comparison = kept[pending]
+            assert isinstance(comparison, Match)
+            if _implies(key, comparison):
                 del kept[pending]
                 pending = None
             elif not key.is_payload:
@@ -48,22 +48,22 @@ def _tells_protocol(match: Match, family: str) -> bool:
     return match.keys[0].text in implied
 
 
-def _implies(key: Key, told: Match) -> bool:
-    assert isinstance(told.operand, Span)
-    if told.keys[0].text == "meta nfproto":
-        return key.is_payload and key.family == (4 if told.operand.low == 2 else 6)
-    return bool(key.protocol) and key.protocol == told.operand.low
+def _implies(key: Key, comparison: Match) -> bool:
+    assert isinstance(comparison.operand, Span)
+    if comparison.keys[0].text == "meta nfproto":
+        return key.is_payload and key.family == (4 if comparison.operand.low == 2 else 6)
+    return bool(key.protocol) and key.protocol == comparison.operand.low
 
 
 def _in_header_order(statements: list[Statement]) -> list[Statement]:
     """Order comparisons of adjacent fields of one header, which nft merges, by their offset."""
-    found = list(statements)
-    for at in range(len(found) - 1):
-        one, two = found[at], found[at + 1]
+    ordered = list(statements)
+    for at in range(len(ordered) - 1):
+        one, two = ordered[at], ordered[at + 1]
         if not (isinstance(one, Match) and isinstance(two, Match) and one.is_equality and two.is_equality):
             continue
         first, second = one.keys[0], two.keys[0]
         is_one_header = first.is_payload and second.is_payload and first.header == second.header
         if is_one_header and first.offset - second.offset == second.type.bits // 8:
-            found[at], found[at + 1] = two, one
-    return found
+            ordered[at], ordered[at + 1] = two, one
+    return ordered

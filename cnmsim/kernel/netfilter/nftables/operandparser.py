@@ -103,15 +103,17 @@ class OperandParser:
     def _set_name(self, kinds: tuple[Datatype, ...], *, is_map: bool) -> str:
         token = self.cursor.take()
         name = token.text[1:]
-        found = self.sets.types_of(name)
-        if found is None:
+        set_types = self.sets.types_of(name)
+        if set_types is None:
             raise NftError(f"No such file or directory{self.sets.suggestion(name)}", token.location)
-        if (found[1] is not None) is not is_map:
+        if (set_types[1] is not None) is not is_map:
             raise NftError("Expression is not a map" if is_map else "Expression is not a set", token.location)
-        if [kind.bits for kind in found[0]] != [kind.bits for kind in kinds]:
-            wanted, given = (" . ".join(kind.title or kind.name for kind in each) for each in (kinds, found[0]))
+        if [kind.bits for kind in set_types[0]] != [kind.bits for kind in kinds]:
+            expected, given = (
+                " . ".join(kind.title or kind.name for kind in types) for types in (kinds, set_types[0])
+            )
             raise NftError(
-                f"datatype mismatch, expected {wanted}, expression has type {given}",
+                f"datatype mismatch, expected {expected}, expression has type {given}",
                 token.location,
                 self.keys_location,
             )

@@ -49,11 +49,11 @@ class RuleCommands:
         at = 0 if verb == "insert" else len(chain.rules)
         if where is not None:
             word, number = where
-            found = number if word == "index" else chain.find(number)
-            if found is None or found >= len(chain.rules):
+            index = number if word == "index" else chain.find(number)
+            if index is None or index >= len(chain.rules):
                 table.next_handle()
                 raise kernel_refusal(ENOENT, whole)
-            at = found if verb == "insert" else found + 1
+            at = index if verb == "insert" else index + 1
         self._insert(table, chain, rule, at, whole, parser.jumps)
 
     def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
@@ -167,7 +167,7 @@ def _is_nat_allowed(base: BaseChainSpec, rule: Rule) -> bool:
     """Return True if the kernel allows a rule's translations in a base chain (nft_nat_validate and others)."""
     if base.type is not ChainType.NAT:
         return False
-    kinds = {getattr(each, "kind", "") for each in rule.statements if each.translates}
+    kinds = {getattr(statement, "kind", "") for statement in rule.statements if statement.translates}
     places = {
         "dnat": {Hook.PREROUTING, Hook.OUTPUT}, "redirect": {Hook.PREROUTING, Hook.OUTPUT},
         "snat": {Hook.POSTROUTING, Hook.INPUT}, "masquerade": {Hook.POSTROUTING},

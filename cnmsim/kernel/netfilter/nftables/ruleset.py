@@ -32,10 +32,10 @@ class Ruleset:
 
     def iptables_tables(self) -> list[IptablesTable]:
         """Return the tables of iptables and ip6tables (nf_tables) in order of creation."""
-        found = [
+        tables = [
             table for family in (4, 6) for table in self._netfilter.iptables(family).tables.values() if table.exists
         ]
-        return sorted(found, key=lambda table: table.order)
+        return sorted(tables, key=lambda table: table.order)
 
     def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
         """Delete tables of iptables (all of the family, if none is named). Return a function that restores them."""

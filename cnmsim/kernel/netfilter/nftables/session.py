@@ -63,22 +63,22 @@ class Session:
     def table(self, family: str) -> Table:
         """Consume the name of a table and return the table. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
-        found = self.ruleset.tables.get((family, token.text))
-        if found is None:
-            nearest = nearest_name(token.text, [each.name for each in self.ruleset.tables.values()])
+        table = self.ruleset.tables.get((family, token.text))
+        if table is None:
+            nearest = nearest_name(token.text, [other_table.name for other_table in self.ruleset.tables.values()])
             if not nearest:
                 raise NoTableError(f"Could not process rule: {ENOENT}", token.location)
-            other = next(each for each in self.ruleset.tables.values() if each.name == nearest)
+            other = next(other_table for other_table in self.ruleset.tables.values() if other_table.name == nearest)
             raise NoTableError(f"{ENOENT}; did you mean table '{nearest}' in family {other.family}?", token.location)
-        return found
+        return table
 
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
         """Consume the name of a chain and return the chain. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
-        found = table.chains.get(token.text)
-        if found is None:
+        chain = table.chains.get(token.text)
+        if chain is None:
             raise NftError(ENOENT, token.location) if lookup else kernel_refusal(ENOENT, token.location)
-        return found
+        return chain
 
     def parser(self, table: Table) -> RuleParser:
         """Return a parser for the rule at the cursor."""
@@ -97,7 +97,7 @@ class Session:
 
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
         """Raise `NftError` if a new rule (None: a new element) closes a loop of chains (nft_chain_validate)."""
-        leads = rule is None or any(each for part in rule.statements for each in (*part.chains(), *part.set_names()))
+        leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
             raise kernel_refusal("Too many links", location)
 
@@ -112,10 +112,10 @@ class Session:
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
         """Consume the name of a set or map and return it. Raises `NftError` if it does not exist."""
         token = self.cursor.word()
-        found = table.sets.get(token.text)
-        if found is None or (kind == "map" and not found.is_map):
+        set_ = table.sets.get(token.text)
+        if set_ is None or (kind == "map" and not set_.is_map):
             raise NftError(ENOENT, token.location) if lookup else kernel_refusal(ENOENT, token.location)
-        return found
+        return set_
 
     def iptables_table(self) -> IptablesTable | None:
         """Consume the name of a table of iptables and return the table; consume nothing and return None if it is none."""

@@ -137,10 +137,10 @@ class SetCommands:
     def add_elements(self, verb: str) -> None:
         """Run `add element` or `create element`. Raises `NftError`."""
         table = self.session.table(self.session.family())
-        found = self.session.find_set(table, lookup=True)
-        self._elements_into(table, found, verb)
+        set_ = self.session.find_set(table, lookup=True)
+        self._elements_into(table, set_, verb)
 
-    def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Location]]:
+    def _element_list(self, table: Table, set_: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Location]]:
         cursor = self.session.cursor
         parser = OperandParser(cursor, table, self.session.ruleset.namespace)
         cursor.expect("{")
@@ -150,12 +150,12 @@ class SetCommands:
             if cursor.accept("}"):
                 return listed
             begin = cursor.location
-            key = parser.element_key(found.elements.types)
+            key = parser.element_key(set_.elements.types)
             location = begin.to(cursor.last_location)
             data: Data = None
-            if found.values is not None and (with_data or cursor.text == ":"):
+            if set_.values is not None and (with_data or cursor.text == ":"):
                 cursor.expect(":")
-                data = parser.data(found.values)
+                data = parser.data(set_.values)
             if cursor.text == "comment":
                 cursor.take()
                 cursor.word()
@@ -165,15 +165,15 @@ class SetCommands:
                 cursor.expect("}")
                 return listed
 
-    def _elements_into(self, table: Table, found: Set, verb: str) -> None:
-        elements = found.elements
+    def _elements_into(self, table: Table, set_: Set, verb: str) -> None:
+        elements = set_.elements
         before = elements.copy()
         cursor_location = self.session.cursor.location
-        listed = self._element_list(table, found, with_data=True)
+        listed = self._element_list(table, set_, with_data=True)
         self.session.record_undo(lambda: restore(elements, before))
         for key, data, location in listed:
-            if not found.is_interval and any(not span.is_single for span in key):
-                what = "prefix" if "/" in found.elements.key_text(key) else "range"
+            if not set_.is_interval and any(not span.is_single for span in key):
+                what = "prefix" if "/" in set_.elements.key_text(key) else "range"
                 raise NftError(
                     f"You must add 'flags interval' to your set declaration if you want to add {what} elements",
                     location,
@@ -182,30 +182,30 @@ class SetCommands:
                 self.session.check_jump(table, data.chain, location)
             if key in elements and (verb == "create" or elements.get(key) != data):
                 raise kernel_refusal(EEXIST, location)
-            if found.is_interval and not found.auto_merge and key and elements.overlapping(key):
+            if set_.is_interval and not set_.auto_merge and key and elements.overlapping(key):
                 raise NftError("interval overlaps with an existing one", location)
             elements.add(key, data)
-        if found.auto_merge:
+        if set_.auto_merge:
             elements.merge_overlaps()
-        if found.values == ():
+        if set_.values == ():
             self.session.check_loops(table, None, listed[0][2] if listed else cursor_location)
 
     def delete(self) -> None:
         """Run `delete set` or `delete map`. Raises `NftError`."""
         table = self.session.table(self.session.family())
         location = self.session.cursor.location
-        found = self.session.find_set(table)
-        if table.uses(found.name):
+        set_ = self.session.find_set(table)
+        if table.uses(set_.name):
             raise kernel_refusal(EBUSY, location)
-        self.session.remove_keys(table.sets, found.name)
+        self.session.remove_keys(table.sets, set_.name)
 
     def delete_elements(self) -> None:
         """Run `delete element`. Raises `NftError`."""
         table = self.session.table(self.session.family())
-        found = self.session.find_set(table, lookup=True)
-        elements = found.elements
+        set_ = self.session.find_set(table, lookup=True)
+        elements = set_.elements
         before = elements.copy()
-        listed = self._element_list(table, found, with_data=False)
+        listed = self._element_list(table, set_, with_data=False)
         self.session.record_undo(lambda: restore(elements, before))
         for key, _, location in listed:
             if key not in elements:

@@ -106,8 +106,8 @@ def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[P
 
     def several(packet: Packet) -> tuple[int, ...] | None:
         values = []
-        for each in reads:
-            value = each(packet)
+        for read_field in reads:
+            value = read_field(packet)
             if value is None:
                 return None
             values.append(value)
@@ -323,7 +323,7 @@ class Rule:
 
     def text(self, *, show_counters: bool = False) -> str:
         """Return the rule as nft lists it; `show_counters`: with packets and bytes."""
-        words = [each.text(show_counters=show_counters) for each in self.statements]
+        words = [statement.text(show_counters=show_counters) for statement in self.statements]
         if self.comment:
             words.append(f'comment "{self.comment}"')
         return " ".join(word for word in words if word)
@@ -331,26 +331,27 @@ class Rule:
     @property
     def is_context_free(self) -> bool:
         """Whether its text means the same in every table of a family: it names no chain, set or interface."""
-        for each in self.statements:
-            if any(each.chains()) or any(each.set_names()):
+        for statement in self.statements:
+            if any(statement.chains()) or any(statement.set_names()):
                 return False
-            if any(key.type is INDEX for key in getattr(each, "keys", ())):
+            if any(key.type is INDEX for key in getattr(statement, "keys", ())):
                 return False
         return True
 
     def copy(self) -> Rule:
         """Return the rule with counters of its own, at the same values."""
         statements = (
-            Counter(each.packets, each.bytes) if isinstance(each, Counter) else each for each in self.statements
+            Counter(statement.packets, statement.bytes) if isinstance(statement, Counter) else statement
+            for statement in self.statements
         )
         return evolve(self, statements=tuple(statements))
 
     @property
     def needs_conntrack(self) -> bool:
         """Whether it needs connections to be tracked."""
-        return any(each.needs_conntrack for each in self.statements)
+        return any(statement.needs_conntrack for statement in self.statements)
 
     @property
     def translates(self) -> bool:
         """Whether it translates addresses."""
-        return any(each.translates for each in self.statements)
+        return any(statement.translates for statement in self.statements)

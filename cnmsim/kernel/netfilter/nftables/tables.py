@@ -111,10 +111,10 @@ class Chain:
         self._lazy_rules = LazyRules(
             lines,
             table.last_handle,
-            any(each.translates for each in lines),
-            any(each.needs_conntrack for each in lines),
+            any(line.translates for line in lines),
+            any(line.needs_conntrack for line in lines),
         )
-        table.last_handle += sum(1 + each.rule.anonymous_sets for each in lines)
+        table.last_handle += sum(1 + line.rule.anonymous_sets for line in lines)
         return undo
 
     def flush(self) -> Callable[[], None]:
@@ -244,8 +244,8 @@ class Table:
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
         """Return the types of a set's fields and of its data, None if there is no such set."""
-        found = self.sets.get(name)
-        return None if found is None else (found.elements.types, found.values)
+        set_ = self.sets.get(name)
+        return None if set_ is None else (set_.elements.types, set_.values)
 
     def suggestion(self, name: str) -> str:
         """Return the "did you mean" part of an error, "" if the table has no sets."""
@@ -261,7 +261,12 @@ class Table:
 
     def uses(self, name: str) -> bool:
         """Return True if a rule looks up a set."""
-        return any(found == name for rule in self.rules() for each in rule.statements for found in each.set_names())
+        return any(
+            set_name == name
+            for rule in self.rules()
+            for statement in rule.statements
+            for set_name in statement.set_names()
+        )
 
     def leads_to(self, chain: str) -> Iterator[str]:
         """Yield the chains that a chain's rules jump to, by verdicts and maps."""
@@ -282,16 +287,16 @@ class Table:
         on_path = {start}
         while path:
             name, following = path[-1]
-            found = next(following, None)
-            if found is None:
+            target = next(following, None)
+            if target is None:
                 path.pop()
                 on_path.discard(name)
                 finished.add(name)
-            elif found in on_path:
+            elif target in on_path:
                 return True
-            elif found not in finished and found in self.chains:
-                on_path.add(found)
-                path.append((found, self.leads_to(found)))
+            elif target not in finished and target in self.chains:
+                on_path.add(target)
+                path.append((target, self.leads_to(target)))
         return False
 
     def text(self, options: ListOptions = PLAIN) -> str:
@@ -311,18 +316,18 @@ class Table:
     def part(self, *parts: Chain | Set, options: ListOptions = PLAIN) -> str:
         """Return the table with only some of its parts, as `nft list chain` and others print it."""
         lines = [f"table {self.family} {self.name} {{"]
-        for each in parts:
-            lines += each.lines(options)
+        for part in parts:
+            lines += part.lines(options)
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
     """Return the most similar of `names`, "" if there are none (string_misspell of nft)."""
     best, least = "", -1
-    for each in names:
-        distance = _distance(name, each)
+    for candidate in names:
+        distance = _distance(name, candidate)
         if least < 0 or distance < least:
-            best, least = each, distance
+            best, least = candidate, distance
     return best
 
 

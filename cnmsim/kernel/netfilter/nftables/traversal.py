@@ -69,7 +69,7 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         """
         compiled = entry.compiled
         if compiled is None:
-            compiled = entry.compiled = tuple((each.compile(self._env), each) for each in entry.rule.statements)
+            compiled = entry.compiled = tuple((part.compile(self._env), part) for part in entry.rule.statements)
         hook = self._hook
         is_cacheable = True
         for run, statement in compiled:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer
 from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
@@ -111,11 +111,7 @@ def _describe_checksum(target: Extension, is_numeric: bool) -> str:
     return "CHECKSUM fill"
 
 
-def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    value = parse_number(words[0], 255)
-    if value is None:
-        raise ParameterProblemError("bad integer value for the option, or out of range.\n")
-    return (str(value),)
+_HOPS = integer(255, "bad integer value for the option, or out of range.\n")
 
 
 def _hops_kind(name: str, family: int) -> TargetKind:
@@ -130,8 +126,8 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         value, mode = int(setting.value), setting.name[-3:]
 
         def action(packet: Packet, hook: Hook) -> None:
-            wanted = {"set": value, "dec": packet.ttl - value, "inc": packet.ttl + value}[mode]
-            packet.set_ttl(min(255, max(0, wanted)))
+            hops = {"set": value, "dec": packet.ttl - value, "inc": packet.ttl + value}[mode]
+            packet.set_ttl(min(255, max(0, hops)))
 
         return action
 
@@ -140,7 +136,7 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         words = {"set": "set to", "dec": "decrement by", "inc": "increment by"}
         return f"{name} {words[setting.name[-3:]]} {setting.value}"
 
-    options = tuple(Option(f"{option}-{mode}", _hops, can_invert=False) for mode in ("set", "dec", "inc"))
+    options = tuple(Option(f"{option}-{mode}", _HOPS, can_invert=False) for mode in ("set", "dec", "inc"))
     return TargetKind(
         name,
         options,

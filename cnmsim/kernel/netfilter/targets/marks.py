@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
 from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
@@ -89,14 +89,9 @@ def _describe_set(target: Extension, is_numeric: bool) -> str:
     return f"{target.name} xset 0x{value:x}/0x{mask:x}"
 
 
-def _mask(option: str) -> Canonicalise:
-    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        bits = parse_number(words[0], _ALL)
-        if bits is None:
-            raise ParameterProblemError(f'CONNMARK: bad integer value for option "--{option}", or out of range.\n')
-        return (f"0x{bits:x}",)
-
-    return canonicalise
+def _mask(option: str) -> Option:
+    message = f'CONNMARK: bad integer value for option "--{option}", or out of range.\n'
+    return Option(option, integer(_ALL, message, "0x{:x}"), can_invert=False)
 
 
 def _check_connmark(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -160,9 +155,9 @@ KINDS = (
             *_mark_options("CONNMARK"),
             Option("save-mark", words=0, can_invert=False),
             Option("restore-mark", words=0, can_invert=False),
-            Option("mask", _mask("mask"), can_invert=False),
-            Option("nfmask", _mask("nfmask"), can_invert=False),
-            Option("ctmask", _mask("ctmask"), can_invert=False),
+            _mask("mask"),
+            _mask("nfmask"),
+            _mask("ctmask"),
         ),
         _compile_connmark,
         _describe_connmark,

@@ -158,8 +158,8 @@ def _compile_redirect(target: Extension, family: int, netfilter: PacketFilter) -
             # The first address of the input device (nf_nat_redirect).
             device = packet.indev
             assert device is not None
-            found = [a for a in device.addresses if a.family == family and (family == 4 or a.scope != "link")]
-            address = found[0].address if found else None
+            addresses = [a for a in device.addresses if a.family == family and (family == 4 or a.scope != "link")]
+            address = addresses[0].address if addresses else None
         if address is None:
             return Verdict.DROP
         setup = netfilter.nat.setup
