@@ -34,10 +34,7 @@ def absolute_path(process: Process, path: str) -> str:
 
 
 def find_program(process: Process, name: str) -> Program | None:
-    """Return the program of that name, or of that path below a folder for programs.
-
-    Return `None` if there is none.
-    """
+    """Return the program of that name, or of that path in a folder for programs; `None` if there is none."""
     folder, _, base = name.rpartition("/")
     if folder and folder not in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
         return None

@@ -1,7 +1,4 @@
-"""`service NAME PORT[/udp]…`: a placeholder for the database, cache or queue of an image.
-
-It listens and gives simple replies.
-"""
+"""`service NAME PORT[/udp]…`: a placeholder for an image's database, cache or queue, which gives simple replies."""
 
 from __future__ import annotations
 

@@ -45,10 +45,7 @@ class Client:
     async def query_servers(
         self, servers: list[Address], query: dns.message.Message
     ) -> tuple[dns.message.Message, int] | None:
-        """Return the first answer and its length in bytes, or `None` if no server answers.
-
-        Failures are appended to `problems`.
-        """
+        """Return the first answer and its length in bytes, or `None`. Failures are appended to `problems`."""
         for _ in range(self.tries):
             for server in servers:
                 response = await (self._try_stream if self.uses_tcp else self._try)(server, query)

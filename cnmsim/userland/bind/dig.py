@@ -298,10 +298,7 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
 
 
 def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
-    """Align the fields of a record with tabs at columns 24, 32, 40 and 48.
-
-    In the question section the leading `;` counts.
-    """
+    """Align fields with tabs at columns 24, 32, 40 and 48. A leading `;` of the question section counts."""
     text = name
     width = len(name) + (0 if ttl else 1)
     for stop, entry in ((24, ttl), (32, klass), (40, kind), (48, data)):

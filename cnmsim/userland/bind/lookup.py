@@ -104,10 +104,7 @@ def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def record_line(name: str, kind: str, value: str) -> str:
-    """Return a record as nslookup prints it, bind's or busybox's.
-
-    `value` is its data; bind keeps the final dot of names.
-    """
+    """Format a record as both nslookups do. `value` is its data, in which bind keeps the final dot of names."""
     if kind in ("A", "AAAA"):
         return f"Name:\t{name}\nAddress: {value}\n"
     return f"{name}\t{TITLES.get(kind, kind.lower())} = {value}\n"

@@ -123,10 +123,7 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
 
 
 def _groups(device: Device) -> list[str]:
-    """Return the multicast MAC addresses of the groups a device has joined.
-
-    A bridge has also joined those of multicast snooping.
-    """
+    """Return the multicast MAC addresses of a device's groups; a bridge adds all-snoopers (RFC 4286)."""
     groups = ["33:33:00:00:00:01"]
     if device.is_up:
         groups += ["01:00:5e:00:00:6a", "33:33:00:00:00:6a"] if isinstance(device, Bridge) else []

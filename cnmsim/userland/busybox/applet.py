@@ -35,10 +35,7 @@ def show_usage(process: Process, synopsis: str, message: str = "") -> int:
 
 
 def read_options(process: Process, short: str, synopsis: str, *, needs_operand: bool = False) -> Options | None:
-    """Parse the command line with getopt.
-
-    Print the usage and return `None` if it is invalid or lacks a required operand.
-    """
+    """Parse the command line with getopt. If it is invalid, print the usage and return `None`."""
     try:
         options = getopt(process.argv[1:], short)
     except UsageError as error:

@@ -31,10 +31,7 @@ class _TestError(Exception):
 
 
 def evaluate_test(arguments: list[str], locate: Locate) -> tuple[int, str]:
-    """Return the exit status of `test ARGUMENT…` and an error text.
-
-    The text is empty unless the expression is invalid (status 2).
-    """
+    """Return the exit status of `test ARGUMENT…` and, for an invalid expression (status 2), an error text."""
     try:
         value, rest = _or(arguments, locate)
         if rest:
@@ -190,10 +187,7 @@ def _size_text(size: int, options: Options) -> str:
 
 
 def _for_each_operand(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
-    """Call `action` with the absolute path of every operand.
-
-    Print `message` for each one that fails; return the exit status.
-    """
+    """Call `action` with every operand's path. Print `message` for those that fail; return the exit status."""
     status = 0
     for operand in operands:
         try:

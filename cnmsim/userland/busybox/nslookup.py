@@ -1,7 +1,4 @@
-"""busybox nslookup: queries one name server after the other, without a search list.
-
-It asks for A and AAAA records unless a type is given.
-"""
+"""busybox nslookup: queries one name server after the other, for A and AAAA by default, without a search list."""
 
 from __future__ import annotations
 

@@ -52,10 +52,7 @@ class _Tracer:
     names: dict[Address, str] = field(factory=dict)
 
     async def probe(self, ttl: int) -> _Answer | None:
-        """Send one probe and return the response, or `None` after the timeout.
-
-        Raises `OSError` if it cannot be sent.
-        """
+        """Send a probe and return the response, `None` after the timeout. Raises `OSError` if it cannot be sent."""
         self.sequence += 1
         if self.pause_s and self.sequence > 1:
             await self.process.sleep(self.pause_s)

@@ -209,10 +209,7 @@ class _Client:
     # --- renewal ---------------------------------------------------------------------------------------------------
 
     async def keep(self) -> int:
-        """Renew the lease after half of its time, then after half of the rest, and so on.
-
-        Once it has expired, start over (RFC 2131 §4.4.5).
-        """
+        """Renew the lease at half of its remaining time; once it has expired, obtain a new one (RFC 2131 §4.4.5)."""
         while self.lease is not None:
             left = float(self.lease.lease_s or _LEASE_S)
             while left > 60:
@@ -244,10 +241,7 @@ class _Client:
 
 
 async def main(process: Process) -> int:
-    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`.
-
-    Without `-q` it keeps running and renews the lease.
-    """
+    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`. -q exits with the lease."""
     try:
         options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
         requested = parse_ip(options.get("r") or "") if options.get("r") else None

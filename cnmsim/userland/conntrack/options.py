@@ -1,7 +1,4 @@
-"""conntrack's command line: the options each command allows, and the entries they select.
-
-Source: conntrack-tools 1.4.8, src/conntrack.c.
-"""
+"""conntrack's command line: options of each command, and entries they select (conntrack-tools 1.4.8 conntrack.c)."""
 
 from __future__ import annotations
 

@@ -134,10 +134,7 @@ class Stream:
         return data
 
     async def head(self) -> Message | None:
-        """Read the first line and the headers. Return `None` if the connection ends before the first byte.
-
-        Raises `HttpError`.
-        """
+        """Read first line and headers; `None` if the connection ends before the first byte. Raises `HttpError`."""
         while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
             if len(self.buffer) > _MAX_HEAD:
                 raise HttpError("header too long")
@@ -156,10 +153,7 @@ class Stream:
         return Message(lines[0], headers)
 
     async def body(self, message: Message, *, has_none: bool = False) -> bytes:
-        """Read a body by Content-Length, by chunks, or to the end of the connection.
-
-        Raises `HttpError` if it ends too early.
-        """
+        """Read a body by Content-Length, by chunks, or to the end. Raises `HttpError` if it ends too early."""
         if has_none:
             return b""
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):

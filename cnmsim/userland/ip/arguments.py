@@ -59,10 +59,7 @@ class Words:
         return self.rest.pop(0)
 
     def match_keyword(self, names: Iterable[str]) -> str | None:
-        """Return the one of `names` that the next word is, or abbreviates; `None` for no match.
-
-        The word is not removed.
-        """
+        """Return the one of `names` that the next word equals or abbreviates, or `None`. The word stays."""
         word = self.first
         if not word:
             return None
@@ -129,10 +126,7 @@ def parse_mac_argument(text: str) -> Mac:
 
 
 def find_namespace(process: Process, name: str) -> NetworkNamespace:
-    """Return a namespace by path, or by name below the folders of `ip netns` and Docker.
-
-    Raises `IpCommandError`.
-    """
+    """Return a namespace by its path, or by its name in `ip netns` or Docker. Raises `IpCommandError`."""
     known = process.machine.namespaces
     if name in ("1", str(process.machine.name)):
         return process.machine.root

@@ -54,10 +54,7 @@ def _name(service: Service, style: Format) -> str:
 
 
 def _number(value: int, style: Format) -> str:
-    """Format a counter in nine columns.
-
-    Unless it is exact, a longer one is divided by thousands, millions and so on.
-    """
+    """Format a counter in nine columns, a longer one in thousands, millions and so on unless it is exact."""
     if style.is_exact:
         return f"{value:>{max(9, len(str(value)) + 2)}}"
     if value < 100_000_000:

@@ -13,10 +13,7 @@ class UsageError(Exception):
 
 @define
 class Options:
-    """A parsed command line.
-
-    `values` maps each given option to its arguments in order, "" for an option without one.
-    """
+    """A parsed command line. `values` maps each option to its arguments in order, "" for one without."""
 
     operands: list[str] = field(factory=list)
     values: dict[str, list[str]] = field(factory=dict)

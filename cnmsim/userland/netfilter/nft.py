@@ -19,10 +19,7 @@ _LONG = {
 
 
 async def main(process: Process) -> int:
-    """Run `nft [-a] COMMAND…` or `nft -f FILE`.
-
-    If one command is wrong, nothing is changed and the exit status is 1.
-    """
+    """Run `nft [-a] COMMAND…` or `nft -f FILE`. If one command is wrong, nothing is changed."""
     try:
         options = getopt(process.argv[1:], "af:vnstj", _LONG)
     except UsageError as error:

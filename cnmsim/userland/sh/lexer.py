@@ -40,10 +40,7 @@ class Lexer:
         self._heredocs: list[tuple[str, bool, bool, list[Word]]] = []
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
-        """Return every token with a list.
-
-        The text of a here-document is appended to the list of its `<<` operator.
-        """
+        """Return every token with a list, which receives the text of the here-document if it is a `<<` operator."""
         tokens: list[tuple[Token, list[Word]]] = []
         while True:
             token = self._next()

@@ -60,10 +60,7 @@ Word: TypeAlias = tuple[Part, ...]
 
 @frozen
 class Redirection:
-    """A redirection, `[fd]op target`.
-
-    `op` is `<`, `>`, `>>`, `>&`, `<&` or `<<`, whose target is the text of the here-document.
-    """
+    """A redirection `[fd]op target`: `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document."""
 
     fd: int
     op: str

@@ -194,10 +194,7 @@ _TO_THE_RIGHT = (4, 6)
 
 
 def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[int]:
-    """Return the column widths: the widest cell of each column.
-
-    On a terminal the rest of a line is divided among its columns.
-    """
+    """Return the column widths, of the widest cell each. On a terminal the rest of a line is distributed."""
     widths: list[int] = []
     for column, length in zip(shown, longest, strict=True):
         margin = len(_MARGINS[column]) if any(widths) and length else 0
