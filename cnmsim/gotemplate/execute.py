@@ -115,14 +115,14 @@ class _Run:
 
     def _range(self, branch: Branch, dot: Value) -> None:
         count = len(self.variables)
-        over = self._pipe(branch.pipe, dot)
+        iterable = self._pipe(branch.pipe, dot)
         items: list[tuple[Value, Value]] = []
-        if isinstance(over, Mapping):
-            items = [(key, over[key]) for key in sorted(over)]
-        elif isinstance(over, int) and not isinstance(over, bool):
-            items = [(number, number) for number in range(over)]
-        elif over is not None:
-            self._fail(f"range can't iterate over {format_value(over)}")
+        if isinstance(iterable, Mapping):
+            items = [(key, iterable[key]) for key in sorted(iterable)]
+        elif isinstance(iterable, int) and not isinstance(iterable, bool):
+            items = [(number, number) for number in range(iterable)]
+        elif iterable is not None:
+            self._fail(f"range can't iterate over {format_value(iterable)}")
         inside = len(self.variables)
         for key, value in items:
             names = branch.pipe.variables

@@ -56,17 +56,17 @@ def tokenize(text: str) -> Iterator[Token]:
         return token_
 
     while True:
-        left = _LEFT.search(text, pos)
-        end = left.start() if left else len(text)
+        opening = _LEFT.search(text, pos)
+        end = opening.start() if opening else len(text)
         if end > pos:
             yield token("text", pos, end)
-        if left is None:
+        if opening is None:
             yield token("EOF", end, end)
             return
-        line += text.count("\n", end, left.end())
-        pos = left.end()
+        line += text.count("\n", end, opening.end())
+        pos = opening.end()
         comment = _COMMENT.match(text, pos)
-        if comment is not None and (len(left[0]) > 2 or comment[0] == "/*"):
+        if comment is not None and (len(opening[0]) > 2 or comment[0] == "/*"):
             close = text.find("*/", comment.end())
             right = _RIGHT.match(text, close + 2) if close >= 0 else None
             if right is None:

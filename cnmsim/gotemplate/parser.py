@@ -78,11 +78,11 @@ class _Parser:
 
     def _unexpected(self, token: Token, context: str) -> NoReturn:
         if token.kind == "error":
-            where = ""
+            location = ""
             if self._action_line and self._action_line != token.line:
-                where = f" in action started at {self._name}:{self._action_line}"
-                where = where.removeprefix(" in action") if token.text.endswith(" action") else where
-            self._fail(f"{token}{where}")
+                location = f" in action started at {self._name}:{self._action_line}"
+                location = location.removeprefix(" in action") if token.text.endswith(" action") else location
+            self._fail(f"{token}{location}")
         self._fail(f"unexpected {token} in {context}")
 
     def _expect(self, kind: str, context: str) -> Token:

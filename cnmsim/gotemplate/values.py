@@ -105,8 +105,8 @@ def sprintf(pattern: str, values: list[Value]) -> str:
 def _format_argument(value: Value, verb: str, flags: str, width: str | None, precision: str | None) -> str:
     text = _verb(value, verb, flags, precision)
     if text is None:
-        bad = f"{type_name(value)}={format_value(value)}" if value is not None else "<nil>"
-        return f"%!{verb}({bad})"
+        mismatch = f"{type_name(value)}={format_value(value)}" if value is not None else "<nil>"
+        return f"%!{verb}({mismatch})"
     size = int(width or 0)
     if "-" in flags:
         return text.ljust(size)

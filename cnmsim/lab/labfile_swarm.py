@@ -101,9 +101,7 @@ class SwarmBuilder:
         if "swarm" not in self.document:
             for key in SWARM_KEYS:
                 if key in self.document:
-                    raise self.wrong(
-                        (key,), ValueError("there is no swarm to put it in: say swarm: {managers: [HOST]}")
-                    )
+                    raise self.wrong((key,), ValueError("the file declares no swarm: add swarm: {managers: [HOST]}"))
             return
         engine = self._nodes()
         for name, declaration in self.document.get("networks", {}).items():
@@ -134,7 +132,7 @@ class SwarmBuilder:
         engines = {name: self._engine(name, keys) for name, keys in places}
         for name in swarm.get("nodes", {}):
             if name not in engines:
-                raise self.wrong(("swarm", "nodes", name), ValueError(f"{name} is no node of the swarm"))
+                raise self.wrong(("swarm", "nodes", name), ValueError(f"{name} is not a node of the swarm"))
         if len(places) != len(engines):
             names = [name for name, _ in places]
             repeated = next(place for place in reversed(places) if names.count(place[0]) > 1)

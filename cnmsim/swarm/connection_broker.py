@@ -40,9 +40,9 @@ class ConnectionBroker:
 
     async def connect(self) -> Client:
         """Return a client for the node's own manager, or connect to a known one. Raises `RpcError`."""
-        own = self.local()
-        if own is not None:
-            return own
+        local_client = self.local()
+        if local_client is not None:
+            return local_client
         if not self.weights:
             raise RpcError("rpc error: code = Unavailable desc = no suitable remote")
         address = self._choose()

@@ -35,8 +35,8 @@ def base36(number: int, width: int) -> str:
 def new_id(random: Random) -> str:
     """Draw an object id: 25 digits of base 36."""
     # As the top bit is set, the number always has 27 digits; the first is dropped because it is nearly constant.
-    drawn = random.getrandbits(8 * _ID_ENTROPY_BYTES) | 1 << (8 * _ID_ENTROPY_BYTES - 1)
-    return base36(drawn, ID_LENGTH)[1 : ID_LENGTH + 1]
+    number = random.getrandbits(8 * _ID_ENTROPY_BYTES) | 1 << (8 * _ID_ENTROPY_BYTES - 1)
+    return base36(number, ID_LENGTH)[1 : ID_LENGTH + 1]
 
 
 def join_token(random: Random, root_digest: str) -> str:

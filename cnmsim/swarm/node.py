@@ -60,10 +60,10 @@ class NodeConfig:
 def cannot_listen(address: str, error: OSError | ValueError) -> SystemFault:
     """Return the error of a node that cannot listen at `address` (host and port)."""
     if isinstance(error, OSError):
-        why = f" {address}: bind: {(error.strerror or str(error)).lower()}"
+        detail = f" {address}: bind: {(error.strerror or str(error)).lower()}"
     else:
-        why = f": {error}"
-    return SystemFault(f"manager stopped: failed to listen on remote API address: listen tcp{why}")
+        detail = f": {error}"
+    return SystemFault(f"manager stopped: failed to listen on remote API address: listen tcp{detail}")
 
 
 @define(eq=False)
@@ -304,8 +304,8 @@ class SwarmNode:
         member = Member(random.getrandbits(63), node_id, config.advertise)
         self._start_manager(store, member, None)
 
-    def _start_manager(self, store: Store, member: Member, joined: JoinResponse | None) -> None:
-        self._make_manager(store, member).start(self.config.listen, joined)
+    def _start_manager(self, store: Store, member: Member, response: JoinResponse | None) -> None:
+        self._make_manager(store, member).start(self.config.listen, response)
         self.on_change()
 
     def _make_manager(self, store: Store, member: Member) -> ManagerNode:
@@ -345,11 +345,11 @@ class SwarmNode:
         client: Client = await (self._broker.dial(remote) if remote else self._broker.connect())
         try:
             advertise = self.config.advertise or f"0.0.0.0:{self.config.listen.rpartition(':')[2]}"
-            joined = await client.call("raft.join", JoinRequest(advertise), timeout_s=20.0)
+            response = await client.call("raft.join", JoinRequest(advertise), timeout_s=20.0)
         finally:
             client.close()
-        assert isinstance(joined, JoinResponse)
-        self._start_manager(joined.store, joined.member, joined)
+        assert isinstance(response, JoinResponse)
+        self._start_manager(response.store, response.member, response)
 
     # --- session messages ----------------------------------------------------------------------------------------
 
@@ -409,8 +409,8 @@ class SwarmNode:
         manager_node, self.manager_node = self.manager_node, None
         if manager_node is None:
             return
-        own = manager_node.member.raft_id
-        others = [member.address for member in manager_node.members() if member.raft_id != own]
+        own_id = manager_node.member.raft_id
+        others = [member.address for member in manager_node.members() if member.raft_id != own_id]
         if others:
             self._broker.set_managers(others)
         manager_node.stop()

@@ -27,22 +27,22 @@ _JOIN = Function(
 def template_context(task: Task, node: NodeDescription | None) -> Struct:
     """Return the data that a task's templates can refer to."""
     platform = node.platform if node is not None else None
-    service: dict[str, Value] = {
+    service_fields: dict[str, Value] = {
         "ID": task.service_id,
         "Name": task.service_annotations.name,
         "Labels": dict(task.service_annotations.labels),
     }
-    machine: dict[str, Value] = {
+    platform_fields: dict[str, Value] = {
         "Architecture": platform.architecture if platform is not None else "",
         "OS": platform.os if platform is not None else "",
     }
-    where: dict[str, Value] = {
+    node_fields: dict[str, Value] = {
         "ID": task.node_id,
         "Hostname": node.hostname if node is not None else "",
-        "Platform": Struct("template.Platform", machine),
+        "Platform": Struct("template.Platform", platform_fields),
     }
     # Tasks of a global service have no slot; their node id takes its place.
-    itself: dict[str, Value] = {
+    task_fields: dict[str, Value] = {
         "ID": task.id,
         "Name": task.name,
         "Slot": str(task.slot) if task.slot else task.node_id,
@@ -50,9 +50,9 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
     return Struct(
         "*template.Context",
         {
-            "Service": Struct("struct { ID string; Name string; Labels map[string]string }", service),
-            "Node": Struct("struct { ID string; Hostname string; Platform template.Platform }", where),
-            "Task": Struct("struct { ID string; Name string; Slot string }", itself),
+            "Service": Struct("struct { ID string; Name string; Labels map[string]string }", service_fields),
+            "Node": Struct("struct { ID string; Hostname string; Platform template.Platform }", node_fields),
+            "Task": Struct("struct { ID string; Name string; Slot string }", task_fields),
         },
     )
 
@@ -93,8 +93,8 @@ def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
     filled = dict(mount)
     for key in ("Source", "Target"):
         if filled.get(key):
-            what = f"mount {key.lower()} {quote(filled[key])}"
-            filled[key] = _with_error_prefix(what, expand, filled[key], context)
+            subject = f"mount {key.lower()} {quote(filled[key])}"
+            filled[key] = _with_error_prefix(subject, expand, filled[key], context)
     options = filled.get("VolumeOptions")
     if options is not None:
         labels = _with_error_prefix("volume labels", _expand_map, options.get("Labels") or {}, context)
@@ -113,12 +113,12 @@ def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
     }
 
 
-def _with_error_prefix(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
+def _with_error_prefix(subject: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
     """Expand a value; on failure say which one in the error."""
     try:
         return fill_in(value, context)
     except SystemFault as error:
-        raise SystemFault(f"expanding {what}: {error.message}") from None
+        raise SystemFault(f"expanding {subject}: {error.message}") from None
 
 
 def expand_payload(

@@ -23,20 +23,20 @@ class Managers:
         for raft in self.rafts.values():
             raft.start()
 
-    def _make(self, me: Member, membership: Membership) -> Raft:
+    def _make(self, member: Member, membership: Membership) -> Raft:
         def become_leader() -> None:
-            self.leads.setdefault(raft.term, set()).add(me.raft_id)
+            self.leads.setdefault(raft.term, set()).add(member.raft_id)
 
         raft = Raft(
-            self.clock, self.clock.stream(me.node_id), me, membership, self._sender(me), lambda: self.index,
+            self.clock, self.clock.stream(member.node_id), member, membership, self._sender(member), lambda: self.index,
             become_leader, lambda: None, lambda: None,
         )  # fmt: skip
         return raft
 
-    def _sender(self, me: Member) -> Callable[[Member, object], object]:
+    def _sender(self, member: Member) -> Callable[[Member, object], object]:
         async def send(other: Member, message: object) -> Reply:
             await sleep(self.clock, 0.01)
-            if frozenset({me.raft_id, other.raft_id}) in self.cut or not self.rafts[other.raft_id].is_running:
+            if frozenset({member.raft_id, other.raft_id}) in self.cut or not self.rafts[other.raft_id].is_running:
                 await sleep(self.clock, 2)
                 raise RpcError("no answer")
             target = self.rafts[other.raft_id]

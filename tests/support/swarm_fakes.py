@@ -1,4 +1,4 @@
-"""A cluster without hosts: a manager, and agents that speak with its dispatcher and run nothing."""
+"""A cluster without hosts: a manager, and agents that use its dispatcher but run no containers."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ _PLUGINS = (
 
 @define(eq=False)
 class FakeAgent:
-    """An agent whose tasks get as far as they are asked to, `latency_s` after it hears of them.
+    """An agent whose tasks reach their desired state `latency_s` after it receives them.
 
-    `outcome(task)` gives the state in which a task ends up that is asked to run: RUNNING unless told otherwise.
+    `outcome(task)` returns the final state of a task whose desired state is RUNNING; the default is RUNNING.
     """
 
     clock: Clock
@@ -78,12 +78,12 @@ class FakeAgent:
     _timer: Timer | None = None
 
     def up(self) -> None:
-        """Register and take orders."""
+        """Register with the dispatcher and receive assignments."""
         self.is_up = True
         self._register()
 
     def down(self) -> None:
-        """Be silent from here on, as if the cable were pulled; tasks go on."""
+        """Stop sending, as if the cable were pulled. The tasks go on."""
         self.is_up = False
         if self._timer is not None:
             self._timer.cancel()
@@ -133,7 +133,7 @@ class FakeAgent:
                 known.pop(each.id, None)
                 self.states.pop(each.id, None)
         if message.kind == "complete":
-            # What the manager has not heard of yet, because the session was gone, it hears now.
+            # Report what the manager missed while there was no session.
             self._report_all()
         wanted = [(task.id, state) for task in self.tasks.values() if (state := self._wanted(task)) is not None]
         if wanted:
@@ -150,7 +150,7 @@ class FakeAgent:
         return TaskState.READY if state < TaskState.READY else None
 
     def report(self, states: list[tuple[str, TaskState]]) -> None:
-        """Tell that tasks have come to states."""
+        """Report that tasks have reached states."""
         now = self.clock.epoch_s * NS_PER_S + self.clock.now_ns
         news = [
             (task_id, state)
@@ -208,7 +208,7 @@ class FakeCluster:
         resources: Resources | None = None,
         **options: object,
     ) -> list[FakeAgent]:
-        """Let nodes join: node1, node2 and so on, at 192.0.2.1 and up. The first of all is a manager."""
+        """Add nodes: node1, node2 and so on, at 192.0.2.1 and up. The very first is a manager."""
         return [self._add_node(labels or {}, resources or Resources(), options) for _ in range(count)]
 
     def _add_node(self, labels: dict[str, str], resources: Resources, options: dict[str, object]) -> FakeAgent:
@@ -226,11 +226,11 @@ class FakeCluster:
         return agent
 
     def run(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.clock.run_for(seconds)
 
     def network(self, name: str, subnet: str = "", **options: object) -> Network:
-        """Make an overlay network, and let it be allocated."""
+        """Create an overlay network and wait until it is allocated."""
         ipam = IpamOptions(Driver("default"), (IpamConfig(subnet),)) if subnet else None
         spec = NetworkSpec(Annotations(name), Driver("overlay"), ipam=ipam, **options)
         made = self.manager.control.create_network(spec)
@@ -238,7 +238,7 @@ class FakeCluster:
         return self.manager.control.get_network(made.id)
 
     def service(self, name: str, replicas: int = 1, **options: object) -> Service:
-        """Make a replicated service; options are as of `service_spec`."""
+        """Create a replicated service. Options are those of `service_spec`."""
         return self.manager.control.create_service(service_spec(name, replicas, **options))
 
     def update(self, service_id: str, **changes: object) -> Service:
@@ -247,7 +247,7 @@ class FakeCluster:
         return self.manager.control.update_service(service_id, current.meta.version, evolve(current.spec, **changes))
 
     def scale(self, service_id: str, replicas: int) -> None:
-        """Change how many tasks a service has."""
+        """Change the number of a service's replicas."""
         self.update(service_id, mode=Replicated(replicas))
 
     def set_node(self, agent: FakeAgent, **changes: object) -> None:
@@ -256,7 +256,7 @@ class FakeCluster:
         self.manager.control.update_node(agent.node_id, node.meta.version, evolve(node.spec, **changes))
 
     def tasks(self, service_id: str, state: TaskState = TaskState.RUNNING) -> list[Task]:
-        """Give the tasks of a service that are in a state, and wanted to run."""
+        """Return the tasks of a service that are in a state and are to run."""
         return [
             task
             for task in self.store.tasks.by_service(service_id)
@@ -264,7 +264,7 @@ class FakeCluster:
         ]
 
     def placed(self, service_id: str) -> dict[str, int]:
-        """Count a service's running tasks by host name, hosts in order."""
+        """Return the number of a service's running tasks by host name, sorted."""
         counts: dict[str, int] = {}
         for task in self.tasks(service_id):
             node = self.store.nodes.get(task.node_id)
@@ -273,7 +273,7 @@ class FakeCluster:
         return dict(sorted(counts.items()))
 
     def node_state(self, agent: FakeAgent) -> NodeState:
-        """Give what the dispatcher thinks of a node."""
+        """Return a node's state as the dispatcher sees it."""
         node = self.store.nodes.get(agent.node_id)
         assert node is not None
         return node.status.state
@@ -292,7 +292,7 @@ def service_spec(
     endpoint: EndpointSpec | None = None,
     **options: object,
 ) -> ServiceSpec:
-    """Make a spec as the command line sends it."""
+    """Return a spec as the command line sends it."""
     task_spec = TaskSpec(
         container=container or ContainerSpec("alpine:latest", args=("sleep", "1d")),
         placement=placement,

@@ -20,7 +20,7 @@ def test_several_elect_one(count: int) -> None:
     managers.clock.run_for(60)
     assert len(managers.leaders) == 1
     leader = managers.rafts[managers.leaders[0]]
-    assert {raft.leader_id for raft in managers.rafts.values()} == {leader.me.raft_id}
+    assert {raft.leader_id for raft in managers.rafts.values()} == {leader.member.raft_id}
     assert leader.has_quorum()
 
 

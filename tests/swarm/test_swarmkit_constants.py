@@ -137,7 +137,7 @@ def test_a_follower_stands_for_election_when_its_timeout_has_passed() -> None:
     managers.clock.run_for(40)
     (leader,) = managers.leaders
     follower = managers.rafts[next(number for number in managers.rafts if number != leader)]
-    managers.isolate(follower.me.raft_id)
+    managers.isolate(follower.member.raft_id)
     term, timeout_s = follower.term, follower._election_timeout - follower._election_elapsed
     managers.clock.run_for(timeout_s - 1.1)
     assert follower.term == term

@@ -144,14 +144,14 @@ def _load(file: File) -> tuple[Map, str]:
 
 
 def _version(document: Map, latest: str) -> str:
-    stated = document.get("version", "")
-    return latest if str(stated) in {"", "3"} else str(stated)
+    version = document.get("version", "")
+    return latest if str(version) in {"", "3"} else str(version)
 
 
 def _validated(document: Map, name: str, variables: Variables, version: str, latest: str) -> Map:
-    own = _version(document, latest)
-    if own != version:
-        text = f"version mismatched between two composefiles : {version} and {own}"
+    own_version = _version(document, latest)
+    if own_version != version:
+        text = f"version mismatched between two composefiles : {version} and {own_version}"
         raise wrong(document, ("version",), text, name)
     _refuse_forbidden(document, name)
     try:
@@ -250,7 +250,7 @@ def _cast_value(value: str, kind: str, root: Any, keys: tuple[Key, ...], path: s
             return _BOOLEANS[value.lower()]
         return atoi(value) if kind == _INTEGER else parse_float(value)
     except (NumError, KeyError) as error:
-        why = f"invalid boolean: {value}" if kind == _BOOLEAN else str(error)
+        reason = f"invalid boolean: {value}" if kind == _BOOLEAN else str(error)
         dotted = ".".join("[]" if isinstance(key, int) else key for key in keys)
-        text = f"error while interpolating {dotted}: failed to cast to expected type: {why}"
+        text = f"error while interpolating {dotted}: failed to cast to expected type: {reason}"
         raise wrong(root, keys, text, path) from None

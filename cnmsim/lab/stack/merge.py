@@ -246,10 +246,10 @@ def _merge_healthcheck(base: Map, over: Map) -> Map:
 def _test_command(test: Any, place: Place) -> Seq:
     if isinstance(test, Seq):
         return test
-    words = Seq(place)
-    words.put("CMD-SHELL", place)
-    words.put(test, place)
-    return words
+    command = Seq(place)
+    command.put("CMD-SHELL", place)
+    command.put(test, place)
+    return command
 
 
 _SERVICE: dict[str, _Rule] = {

@@ -55,10 +55,10 @@ def read_stack(
     """
     paths = project_files(files)
     first = paths[0]
-    home = (first.parent if isinstance(first, Path) else folder or Path()).absolute()
+    folder_path = (first.parent if isinstance(first, Path) else folder or Path()).absolute()
     variables = StackVariables(env or {})
     document = read_document(paths, variables, latest)
-    objects = StackObjects(name, document, home)
+    objects = StackObjects(name, document, folder_path)
     objects.check()
     services = document.section("services")
     specs = {
@@ -152,7 +152,7 @@ class ErrorLocator:
         if section == "networks":
             lowered = refusal.lower()
             pools = (declaration.get("ipam") or {}).get("config", ())
-            if pools and "subnet" in pools[0] and any(word in lowered for word in ("pool", "subnet", "overlap")):
+            if pools and "subnet" in pools[0] and any(noun in lowered for noun in ("pool", "subnet", "overlap")):
                 return (*at, "ipam", "config", 0, "subnet")
         location = holding({field: value for field, value in declaration.items() if field != "image"}, refusal, at)
         if location is not None:
@@ -164,8 +164,8 @@ class ErrorLocator:
         for phrase, keys in _KEYS_BY_PHRASE.items():
             if phrase in refusal and keys[0] in declaration:
                 return (*at, *keys)
-        for word in ("secret", "config", "network", "image", "port"):
-            for candidate in (f"{word}s", word):
-                if word in refusal and candidate in declaration:
+        for noun in ("secret", "config", "network", "image", "port"):
+            for candidate in (f"{noun}s", noun):
+                if noun in refusal and candidate in declaration:
                     return (*at, candidate)
         return at

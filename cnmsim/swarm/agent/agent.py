@@ -145,31 +145,31 @@ class Agent:
         self._client = client
         messages: Queue[SessionMessage] = Queue(self.clock)
         session = client.stream("dispatcher.session", self._describe(), messages.put)
-        first = await _first_message(self.clock, messages, session)
-        self._session_id, self.error = first.session_id, ""
+        first_message = await _first_message(self.clock, messages, session)
+        self._session_id, self.error = first_message.session_id, ""
         self._registered.notify()
-        await self._handle_session_message(first)
+        await self._handle_session_message(first_message)
         assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
         subscriptions = client.stream(
             "logs.listen", None, lambda message: self._handle_log_subscription(client, message)
         )
-        heart = Task(self.clock, self._heartbeats(client))
+        heartbeats = Task(self.clock, self._heartbeats(client))
         listener = Task(self.clock, self._listen(messages))
-        over: Future[BaseException | None] = Future(self.clock)
+        session_end: Future[BaseException | None] = Future(self.clock)
 
         def end(error: BaseException | None) -> None:
-            if not over.is_done:
-                over.set_result(error)
+            if not session_end.is_done:
+                session_end.set_result(error)
 
         session.ended.add_done_callback(lambda future: end(future.result()))
         assignments.ended.add_done_callback(lambda future: end(future.result()))
-        heart.add_done_callback(lambda future: end(future.error))
+        heartbeats.add_done_callback(lambda future: end(future.error))
         self._unreported = {**dict(self.worker.statuses()), **self._unreported}
         self._report_soon()
         try:
-            error = await over
+            error = await session_end
         finally:
-            heart.cancel()
+            heartbeats.cancel()
             listener.cancel()
             session.close()
             assignments.close()
@@ -208,9 +208,9 @@ class Agent:
             return
         options = subscription.request.options
         tasks = [task for task in self.worker.tasks() if subscription.selects(task)]
-        past = tuple(line for task in tasks for line in self.executor.logs(task, options))
+        written_lines = tuple(line for task in tasks for line in self.executor.logs(task, options))
         is_followed = options.is_followed
-        self._publish(client, Publication(subscription.id, past, is_last=not is_followed))
+        self._publish(client, Publication(subscription.id, written_lines, is_last=not is_followed))
         if is_followed:
 
             def publish(message: LogMessage) -> None:
@@ -262,20 +262,20 @@ async def _first_message(clock: Clock, messages: Queue[SessionMessage], session:
 
     Raises the error that ended the session, or `RpcError` after a timeout.
     """
-    got = Task(clock, messages.get(_SESSION_TIMEOUT_S))
-    either: Future[None] = Future(clock)
+    message = Task(clock, messages.get(_SESSION_TIMEOUT_S))
+    first_of_both: Future[None] = Future(clock)
 
     def wake(_: object) -> None:
-        if not either.is_done:
-            either.set_result(None)
+        if not first_of_both.is_done:
+            first_of_both.set_result(None)
 
-    got.add_done_callback(wake)
+    message.add_done_callback(wake)
     session.ended.add_done_callback(wake)
-    await wait_for(clock, either, None)
-    if got.is_done and got.error is None:
-        return got.result()
-    if not got.is_done:
-        got.cancel()
+    await wait_for(clock, first_of_both, None)
+    if message.is_done and message.error is None:
+        return message.result()
+    if not message.is_done:
+        message.cancel()
         error = session.ended.result()
         raise error if error is not None else RpcError("session closed")
     session.close()

@@ -197,7 +197,7 @@ class NetworkAllocator:
 
     # ---- addresses
 
-    def _request_address(self, network_id: str, requested: str, what: str) -> str:
+    def _request_address(self, network_id: str, requested: str, kind: str) -> str:
         """Allocate an address and return it in prefix form, "" for a node-local network. Raises `AllocationError`."""
         local = self._networks.get(network_id)
         if local is None:
@@ -214,11 +214,11 @@ class NetworkAllocator:
             except (NoAvailableAddresses, AddressOutOfRange):
                 continue
             except CnmsimError as error:
-                raise AllocationError(f"could not allocate {what} from IPAM: {error.message}") from None
+                raise AllocationError(f"could not allocate {kind} from IPAM: {error.message}") from None
             text = f"{format_ip(allocated)}/{length}"
             local.endpoints[text] = pool
             return text
-        raise AllocationError("could not find an available IP" + (" while allocating VIP" if what == "VIP" else ""))
+        raise AllocationError("could not find an available IP" + (" while allocating VIP" if kind == "VIP" else ""))
 
     def _release_address(self, network_id: str, address: str) -> None:
         """Release an address, if its network still exists and the address is allocated."""

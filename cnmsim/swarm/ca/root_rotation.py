@@ -49,16 +49,17 @@ class RootRotationReconciler(StoreLoop):
         target = self._target_digest()
         if not target:
             return
-        behind = [node for node in self._store.nodes if _issuer(node) != target]
-        if not behind:
+        outdated = [node for node in self._store.nodes if _issuer(node) != target]
+        if not outdated:
             self._finish()
             return
-        due = [node for node in behind if node.certificate.state == "issued"]
+        to_rotate = [node for node in outdated if node.certificate.state == "issued"]
         self._timer = self._store.call_later(_INTERVAL_S, self._reconcile)
-        if due:
+        if to_rotate:
             self._store.update(
                 lambda tx: [
-                    tx.replace(evolve(node, certificate=evolve(node.certificate, state="rotate"))) for node in due
+                    tx.replace(evolve(node, certificate=evolve(node.certificate, state="rotate")))
+                    for node in to_rotate
                 ]
             )
 

@@ -56,7 +56,7 @@ class ClusterOperations(Operations):
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
         """Return the root authority, with a rotation started if the settings ask for one."""
         if spec.signing_ca_cert or spec.signing_ca_key:
-            raise NotSimulated("root certificates that are brought along are not simulated")
+            raise NotSimulated("user-supplied root certificates are not simulated")
         if spec.force_rotate == root.last_forced_rotation:
             return root
         new_root = Authority.create(self.random, self.store.clock.wall_s)

@@ -117,12 +117,12 @@ def _check_container(spec: TaskSpec) -> None:
     except SystemFault as error:
         raise RpcInvalidArgument(error.message) from None
     _check_image(container.image)
-    seen: set[str] = set()
+    targets: set[str] = set()
     for mount in container.mounts:
         target = str(mount.get("Target", ""))
-        if target in seen:
+        if target in targets:
             raise RpcInvalidArgument(f"ContainerSpec: duplicate mount point: {target}")
-        seen.add(target)
+        targets.add(target)
     if container.healthcheck is not None:
         for name in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
             value = container.healthcheck.get(name) or 0
@@ -211,12 +211,12 @@ def _check_update(config: UpdateConfig | None) -> None:
 def _check_endpoint(spec: EndpointSpec | None) -> None:
     if spec is None:
         return
-    seen: set[tuple[int, str]] = set()
+    published: set[tuple[int, str]] = set()
     for port in spec.ports:
         if spec.mode is ResolutionMode.DNSRR and port.publish_mode is PublishMode.INGRESS:
             raise RpcInvalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
         if not port.published_port:
             continue
-        if (port.published_port, port.protocol) in seen:
+        if (port.published_port, port.protocol) in published:
             raise RpcInvalidArgument("EndpointSpec: duplicate published ports provided")
-        seen.add((port.published_port, port.protocol))
+        published.add((port.published_port, port.protocol))

@@ -61,8 +61,8 @@ class AssignmentSet:
     def take_changes(self) -> tuple[AssignmentChange, ...]:
         """Return and clear the recorded changes, secrets and configs before the tasks that use them."""
         changes, self._changes = self._changes, {}
-        first = [change for key, change in changes.items() if key[0] != "task"]
-        return (*first, *(change for key, change in changes.items() if key[0] == "task"))
+        dependencies = [change for key, change in changes.items() if key[0] != "task"]
+        return (*dependencies, *(change for key, change in changes.items() if key[0] == "task"))
 
     @staticmethod
     def _dependencies(task: Task) -> list[_Key]:
@@ -92,7 +92,7 @@ class AssignmentSet:
             users.discard(task.id)
             if not users:
                 del self._users[key]
-                gone = Secret(key[1]) if key[0] == "secret" else Config(key[1])
-                self._changes[key] = ("remove", gone)
+                removed = Secret(key[1]) if key[0] == "secret" else Config(key[1])
+                self._changes[key] = ("remove", removed)
                 is_changed = True
         return is_changed

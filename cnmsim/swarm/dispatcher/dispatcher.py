@@ -179,13 +179,13 @@ class Dispatcher:
         """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
-        opened = _SessionStream(
+        entry = _SessionStream(
             session, Stream(on_message, on_closed), on_message, is_waiting=self._status_updates.has_node(node_id)
         )
-        self._attach_stream(session, opened.stream, self._session_streams, opened)
-        if not opened.is_waiting:
-            self._send_session_message(opened)
-        return opened.stream
+        self._attach_stream(session, entry.stream, self._session_streams, entry)
+        if not entry.is_waiting:
+            self._send_session_message(entry)
+        return entry.stream
 
     def open_assignments(
         self,
@@ -197,12 +197,12 @@ class Dispatcher:
         """Open the assignment stream: all assignments at once, then every change. Raises as `heartbeat`."""
         self._check_running()
         session = self._sessions.get(node_id, session_id)
-        opened = _AssignmentStream(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
+        assignments = _AssignmentStream(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
         for task in self.store.tasks.by_node(node_id):
-            opened.set.put(task)
-        self._attach_stream(session, opened.stream, self._assignment_streams, opened)
-        self._send_assignments(opened, is_complete=True)
-        return opened.stream
+            assignments.set.put(task)
+        self._attach_stream(session, assignments.stream, self._assignment_streams, assignments)
+        self._send_assignments(assignments, is_complete=True)
+        return assignments.stream
 
     def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
         """Record task reports, pairs of a task's id and its status.
@@ -228,19 +228,19 @@ class Dispatcher:
                 stream.close()
 
     @staticmethod
-    def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], opened: _Opened) -> None:
+    def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], entry: _Opened) -> None:
         """Register an open stream with its session. It replaces an earlier one of the same kind."""
 
         def end() -> None:
             if stream in session.streams:
                 session.streams.remove(stream)
-            if streams.get(session.node_id) is opened:
+            if streams.get(session.node_id) is entry:
                 del streams[session.node_id]
-            opened.cancel()
+            entry.cancel()
 
         stream.on_end = end
         session.streams.append(stream)
-        streams[session.node_id] = opened
+        streams[session.node_id] = entry
 
     # ---- nodes that are down
 
@@ -297,9 +297,9 @@ class Dispatcher:
             if timer is not None:
                 timer.cancel()
         elif event.kind is EventKind.UPDATE:
-            opened = self._session_streams.get(node.id)
-            if opened is not None and not opened.is_waiting:
-                self._send_session_message(opened)
+            session = self._session_streams.get(node.id)
+            if session is not None and not session.is_waiting:
+                self._send_session_message(session)
         if self._managers is not None:
             return False
         old_addr = event.old.manager_status.addr if event.old is not None and event.old.manager_status else ""
@@ -308,53 +308,53 @@ class Dispatcher:
 
     def _on_task(self, event: Event) -> None:
         task: Task = event.object
-        opened = self._assignment_streams.get(task.node_id)
-        if opened is None or event.kind is EventKind.CREATE:
+        assignments = self._assignment_streams.get(task.node_id)
+        if assignments is None or event.kind is EventKind.CREATE:
             return
-        is_modified = opened.set.remove(task) if event.kind is EventKind.DELETE else opened.set.put(task)
+        is_modified = assignments.set.remove(task) if event.kind is EventKind.DELETE else assignments.set.put(task)
         if not is_modified:
             return
-        opened.modifications += 1
-        if opened.timer is not None:
-            opened.timer.cancel()
-        if opened.modifications >= _BATCH_LIMIT:
-            self._send_assignments(opened)
+        assignments.modifications += 1
+        if assignments.timer is not None:
+            assignments.timer.cancel()
+        if assignments.modifications >= _BATCH_LIMIT:
+            self._send_assignments(assignments)
         else:
-            opened.timer = self.store.call_later(_BATCH_S, self._send_assignments, opened)
+            assignments.timer = self.store.call_later(_BATCH_S, self._send_assignments, assignments)
 
-    def _send_assignments(self, opened: _AssignmentStream, *, is_complete: bool = False) -> None:
-        opened.modifications = 0
-        opened.timer = None
-        applies_to = str(opened.sequence) if opened.sequence else ""
-        opened.sequence += 1
-        opened.send(
+    def _send_assignments(self, assignments: _AssignmentStream, *, is_complete: bool = False) -> None:
+        assignments.modifications = 0
+        assignments.timer = None
+        applies_to = str(assignments.sequence) if assignments.sequence else ""
+        assignments.sequence += 1
+        assignments.send(
             AssignmentsMessage(
                 "complete" if is_complete else "incremental",
                 applies_to,
-                str(opened.sequence),
-                opened.set.take_changes(),
+                str(assignments.sequence),
+                assignments.set.take_changes(),
             )
         )
 
     def _on_node_written(self, node_id: str) -> None:
-        opened = self._session_streams.get(node_id)
-        if opened is not None and opened.is_waiting:
-            opened.is_waiting = False
-            self._send_session_message(opened)
+        session = self._session_streams.get(node_id)
+        if session is not None and session.is_waiting:
+            session.is_waiting = False
+            self._send_session_message(session)
 
     def _notify_all_sessions(self) -> None:
-        for opened in list(self._session_streams.values()):
-            if not opened.is_waiting:
-                self._send_session_message(opened)
+        for session in list(self._session_streams.values()):
+            if not session.is_waiting:
+                self._send_session_message(session)
 
-    def _send_session_message(self, opened: _SessionStream) -> None:
-        node = self.store.nodes.get(opened.session.node_id)
+    def _send_session_message(self, stream: _SessionStream) -> None:
+        node = self.store.nodes.get(stream.session.node_id)
         if node is None:
-            opened.stream.fail(NodeNotRegistered())
+            stream.stream.fail(NodeNotRegistered())
             return
         cluster = self.store.cluster
-        opened.send(
-            SessionMessage(opened.session.id, node, self.managers, cluster.network_bootstrap_keys, cluster.root_ca)
+        stream.send(
+            SessionMessage(stream.session.id, node, self.managers, cluster.network_bootstrap_keys, cluster.root_ca)
         )
 
 

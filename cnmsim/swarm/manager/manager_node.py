@@ -130,14 +130,14 @@ class ManagerNode:
 
     # --- life cycle ----------------------------------------------------------------------------------------------
 
-    def start(self, listen_address: str, joined: JoinResponse | None = None) -> None:
+    def start(self, listen_address: str, response: JoinResponse | None = None) -> None:
         """Listen at `listen_address` and start Raft. Raises `OSError` if the port is in use."""
         self._server.listen(listen_address)
-        if joined is not None:
-            self.raft.membership = joined.membership
-            self.raft.term = joined.term
+        if response is not None:
+            self.raft.membership = response.membership
+            self.raft.term = response.term
             self.raft.applied = self.store.index
-            self._removed_ids = joined.removed_ids
+            self._removed_ids = response.removed_ids
         self.raft.start()
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
@@ -189,13 +189,13 @@ class ManagerNode:
         self.manager.become_follower()
         streams, self._leader_streams = self._leader_streams, []
         for stream in streams:
-            stream.end(RpcError("rpc error: code = Unavailable desc = the manager does not lead any more"))
+            stream.end(RpcError("rpc error: code = Unavailable desc = the manager is no longer the leader"))
 
     # --- RPC service ---------------------------------------------------------------------------------------------
 
     def _make_service(self) -> RpcService:
         dispatcher = self.manager.dispatcher
-        led: dict[str, Callable[[Peer, Any], Any]] = {
+        leader_methods: dict[str, Callable[[Peer, Any], Any]] = {
             "ca.issue": self.ca.issue,
             "dispatcher.heartbeat": lambda peer, session: dispatcher.heartbeat(_node_id(peer), session),
             "dispatcher.update_task_status": lambda peer, argument: dispatcher.update_task_status(
@@ -208,9 +208,9 @@ class ManagerNode:
             "control": self._handle_control,
             "raft.join": self._handle_join,
         }
-        led["logs.publish"] = self.logs.publish
+        leader_methods["logs.publish"] = self.logs.publish
         service = RpcService()
-        for method, handler in led.items():
+        for method, handler in leader_methods.items():
             service.unary[method] = self._leader_method(method, handler)
             service.roles[method] = _ANY_NODE
         for method, stream in (

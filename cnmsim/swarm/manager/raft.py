@@ -107,7 +107,7 @@ class Raft:
 
     clock: Clock
     random: Random
-    me: Member
+    member: Member
     membership: Membership
     send: Send = field(repr=False)
     store_index: Callable[[], int] = field(repr=False)
@@ -171,20 +171,20 @@ class Raft:
 
     def is_reachable(self, raft_id: int) -> bool:
         """Return True if a member has recently replied to this leader."""
-        return raft_id == self.me.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
+        return raft_id == self.member.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
 
     def can_remove(self, raft_id: int) -> bool:
         """Return True if the group keeps a quorum without a member (swarmkit `raft.CanRemoveMember`)."""
-        rest = [member for member in self.membership.members if member.raft_id != raft_id]
-        reachable = sum(self.is_reachable(member.raft_id) for member in rest)
-        return bool(rest) and reachable >= len(rest) // 2 + 1
+        remaining = [member for member in self.membership.members if member.raft_id != raft_id]
+        reachable = sum(self.is_reachable(member.raft_id) for member in remaining)
+        return bool(remaining) and reachable >= len(remaining) // 2 + 1
 
     def _replied_within(self, raft_id: int, ticks: int) -> bool:
         answered = self._last_reply_ns.get(raft_id)
         return answered is not None and self.clock.now_ns - answered <= ticks * TICK_S * 1e9
 
     def _count_active(self, ticks: int) -> int:
-        others = (member.raft_id for member in self.membership.members if member.raft_id != self.me.raft_id)
+        others = (member.raft_id for member in self.membership.members if member.raft_id != self.member.raft_id)
         return 1 + sum(self._replied_within(raft_id, ticks) for raft_id in others)
 
     # --- ticks ---------------------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ class Raft:
     def send_heartbeats(self) -> None:
         """Send a heartbeat to every follower at once."""
         self.applied = self.store_index()
-        message = Heartbeat(self.term, self.me.raft_id, self.applied, self.membership)
+        message = Heartbeat(self.term, self.member.raft_id, self.applied, self.membership)
         for member in self.membership.members:
-            if member.raft_id != self.me.raft_id:
+            if member.raft_id != self.member.raft_id:
                 Task(self.clock, self._exchange(member, message), self.gate())
 
     async def _exchange(self, member: Member, message: Heartbeat | VoteRequest | TimeoutNow) -> None:
@@ -242,7 +242,7 @@ class Raft:
             isinstance(message, VoteRequest)
             and reply.is_granted
             and not self._is_leading
-            and self._voted_for == self.me.raft_id
+            and self._voted_for == self.member.raft_id
         ):
             self._votes.add(member.raft_id)
             self._count_votes()
@@ -252,26 +252,26 @@ class Raft:
     def _campaign(self, is_transfer: bool = False) -> None:
         self.term += 1
         self.leader_id = None
-        self._voted_for = self.me.raft_id
-        self._votes = {self.me.raft_id}
+        self._voted_for = self.member.raft_id
+        self._votes = {self.member.raft_id}
         self._election_elapsed = 0
         self._draw_election_timeout()
         self._count_votes()
         if self._is_leading:
             return
-        message = VoteRequest(self.term, self.me.raft_id, self.applied, is_transfer)
+        message = VoteRequest(self.term, self.member.raft_id, self.applied, is_transfer)
         for member in self.membership.members:
-            if member.raft_id != self.me.raft_id:
+            if member.raft_id != self.member.raft_id:
                 Task(self.clock, self._exchange(member, message), self.gate())
 
     def _count_votes(self) -> None:
         if len(self._votes) < self.membership.quorum:
             return
         self._is_leading = self._has_had_leader = True
-        self.leader_id = self.me.raft_id
+        self.leader_id = self.member.raft_id
         self._election_elapsed = 0
         now = self.clock.now_ns
-        self._last_reply_ns = {raft_id: now for raft_id in self._votes if raft_id != self.me.raft_id}
+        self._last_reply_ns = {raft_id: now for raft_id in self._votes if raft_id != self.member.raft_id}
         self.send_heartbeats()
         self.on_elected()
 
@@ -280,8 +280,8 @@ class Raft:
         others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
         if not self._is_leading or not others:
             return
-        heir = max(others, key=lambda member: self._last_reply_ns[member.raft_id])
-        Task(self.clock, self._exchange(heir, TimeoutNow(self.term)), self.gate())
+        successor = max(others, key=lambda member: self._last_reply_ns[member.raft_id])
+        Task(self.clock, self._exchange(successor, TimeoutNow(self.term)), self.gate())
         self._step_down(self.term)
 
     def on_timeout_now(self, message: TimeoutNow) -> Reply:
@@ -297,7 +297,7 @@ class Raft:
             # Draw a new timeout, so that a member that cannot win does not time out before the others again and again
             # (etcd raft `reset`).
             self._draw_election_timeout()
-        if self._is_leading or self.leader_id == self.me.raft_id:
+        if self._is_leading or self.leader_id == self.member.raft_id:
             self.leader_id = None
         self._election_elapsed = 0
         if self._is_leading:
@@ -347,7 +347,7 @@ class Raft:
 
     def set_membership(self, membership: Membership) -> None:
         """Adopt a changed membership. A leader sends it to the others with its next heartbeat."""
-        was_member = any(member.raft_id == self.me.raft_id for member in self.membership.members)
+        was_member = any(member.raft_id == self.member.raft_id for member in self.membership.members)
         if self._is_leading:
             # A new member counts as active until it has had time to reply (etcd raft `confchange`, RecentActive).
             new = {member.raft_id for member in membership.members} - {
@@ -355,5 +355,5 @@ class Raft:
             }
             self._last_reply_ns |= dict.fromkeys(new, self.clock.now_ns)
         self.membership = membership
-        if was_member and all(member.raft_id != self.me.raft_id for member in membership.members):
+        if was_member and all(member.raft_id != self.member.raft_id for member in membership.members):
             self.on_removed()

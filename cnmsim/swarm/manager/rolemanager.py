@@ -48,7 +48,7 @@ class RoleManager(StoreLoop):
 
     def _reconcile(self, node: Node) -> None:
         if node.spec.desired_role is NodeRole.WORKER:
-            if node.id == self._raft.me.node_id and len(self._raft.membership.members) > 1:
+            if node.id == self._raft.member.node_id and len(self._raft.membership.members) > 1:
                 # The leader itself is to be demoted: it transfers leadership, and the new leader demotes it.
                 self._raft.transfer_leadership()
                 return

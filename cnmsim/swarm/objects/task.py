@@ -64,5 +64,5 @@ class Task:
         """The name of its container: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` for a global service."""
         if self.annotations.name:
             return self.annotations.name
-        which = str(self.slot) if self.slot else self.node_id
-        return f"{self.service_annotations.name}.{which}.{self.id}"
+        instance = str(self.slot) if self.slot else self.node_id
+        return f"{self.service_annotations.name}.{instance}.{self.id}"

@@ -22,14 +22,14 @@ def check_tasks(
     Tasks of removed services are deleted. `owns` selects the services.
     """
     instances: dict[tuple[str, int | str], list[Task]] = {}
-    gone: list[Task] = []
-    start: list[str] = []
+    without_service: list[Task] = []
+    to_start: list[str] = []
     for task in store.tasks:
         if not task.service_id:
             continue
         service = store.services.get(task.service_id)
         if service is None:
-            gone.append(task)
+            without_service.append(task)
             continue
         if not owns(service):
             continue
@@ -44,11 +44,11 @@ def check_tasks(
         if delay_ns and left_ns > 0:
             restarts.delay_start(None, task.id, left_ns, wait_stop=True)
         else:
-            start.append(task.id)
-    if gone:
-        store.update(lambda tx: tx.delete_all(Task, [task.id for task in gone]))
-    if start:
-        store.update(lambda _: restarts.start_all(start))
+            to_start.append(task.id)
+    if without_service:
+        store.update(lambda tx: tx.delete_all(Task, [task.id for task in without_service]))
+    if to_start:
+        store.update(lambda _: restarts.start_all(to_start))
     for tasks in instances.values():
         version = max(task.spec_version or 0 for task in tasks)
         current = [task for task in tasks if task.spec_version is not None and task.spec_version == version]

@@ -88,12 +88,12 @@ class RaftLogs:
     """The stores of all nodes of a lab, which are the logs of their managers: one a cluster.
 
     `joining` are ids of nodes that Raft counts as members but that have no log yet: they are left out, and ask to join again.
-    `abreast` are the Raft ids of the members whose log is as long as the leader's.
+    `up_to_date` are the Raft ids of the members whose log is as long as the leader's.
     """
 
     stores: tuple[Store, ...]
     joining: frozenset[str]
-    abreast: frozenset[int]
+    up_to_date: frozenset[int]
 
     def number(self, store: Store) -> int:
         """Return the number of a store."""
@@ -117,7 +117,7 @@ def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
     )
 
 
-def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
+def save_node(node: SwarmNode, logs: RaftLogs) -> SavedNode:
     """Return the persistent state of a node."""
     manager_node, worker = node.manager_node, node.agent.worker
     if node.certificate is None:
@@ -132,22 +132,22 @@ def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
         managers=node.managers,
         data_path_port=node.data_path_port,
         lock_key=manager_node.store.cluster.unlock_key if manager_node is not None and is_running else node._lock_key,
-        managing=None if manager_node is None else _save_manager(manager_node, stock),
+        managing=None if manager_node is None else _save_manager(manager_node, logs),
         tasks=tuple(worker.tasks_with_status()),
         secrets=tuple(worker._secrets.values()),
         configs=tuple(worker._configs.values()),
     )
 
 
-def _save_manager(manager_node: ManagerNode, stock: RaftLogs) -> SavedManager:
+def _save_manager(manager_node: ManagerNode, logs: RaftLogs) -> SavedManager:
     raft, store = manager_node.raft, manager_node.store
-    members = tuple(member for member in raft.membership.members if member.node_id not in stock.joining)
+    members = tuple(member for member in raft.membership.members if member.node_id not in logs.joining)
     return SavedManager(
-        stock.number(store),
+        logs.number(store),
         manager_node.member,
         evolve(raft.membership, members=members),
         raft.term,
-        store.index if raft.me.raft_id in stock.abreast else raft.applied,
+        store.index if raft.member.raft_id in logs.up_to_date else raft.applied,
         raft._voted_for,
         tuple(sorted(manager_node._removed_ids)),
     )
@@ -160,14 +160,14 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
     """Create a store from its saved state. Raises `MalformedData`."""
     validate(disk)
     if len(disk.clusters) != 1:
-        raise MalformedData(f"a store of {len(disk.clusters)} clusters")
+        raise MalformedData(f"the store has {len(disk.clusters)} clusters instead of 1")
     store = Store(clock)
     store.index = disk.index
     for name in _TABLES:
         table: Any = getattr(store, name)
         for item in getattr(disk, name):
             if item.id in table:
-                raise MalformedData(f"{name}: {item.id} is there twice")
+                raise MalformedData(f"{name}: duplicate id {item.id}")
             try:
                 table.replace(item.id, item)
             except CnmsimError as error:
@@ -181,7 +181,7 @@ def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
     if disk.certificate is None:
         return
     if disk.root is None:
-        raise MalformedData("a node that trusts no authority")
+        raise MalformedData("the node has a certificate but no root certificate")
     node.credentials.certificate, node.credentials.root = disk.certificate, disk.root
     node._broker.set_managers(list(disk.remotes))
     node.managers, node.data_path_port, node._lock_key = disk.managers, disk.data_path_port, disk.lock_key
@@ -194,7 +194,7 @@ def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
 
 def _restore_manager(node: SwarmNode, disk: SavedManager, stores: list[Store]) -> None:
     if not 0 <= disk.store < len(stores):
-        raise MalformedData(f"there is no store {disk.store}")
+        raise MalformedData(f"store {disk.store} does not exist")
     node._role = NodeRole.MANAGER
     manager_node = node._make_manager(stores[disk.store], disk.member)
     raft = manager_node.raft

@@ -79,7 +79,7 @@ def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
 
     def read_it(data: Any, annotation: Any) -> Any:
         if type(data) is not kind:
-            raise MalformedData(f"{kind.__name__} expected, not {type(data).__name__}")
+            raise MalformedData(f"expected {kind.__name__}, not {type(data).__name__}")
         return read(data, annotation)
 
     return read_it
@@ -92,7 +92,7 @@ def _read_scalar(data: Any, kind: type) -> Any:
 
 def _read_float(data: Any, _: Any) -> float:
     if type(data) not in {int, float} or not math.isfinite(data):
-        raise MalformedData("a number expected")
+        raise MalformedData("expected a number")
     return data  # type: ignore[no-any-return]
 
 
@@ -100,13 +100,13 @@ def _read_bytes(data: Any, _: Any) -> bytes:
     try:
         return b64decode(_require_type(str)(data, str), validate=True)
     except ValueError:
-        raise MalformedData("base64 expected") from None
+        raise MalformedData("expected base64") from None
 
 
 def _read_enum(data: Any, kind: type[Enum]) -> Enum:
     known = {member.value: member for member in kind}
     if type(data) not in {int, str} or data not in known:
-        raise MalformedData(f"{data!r} is no {kind.__name__}")
+        raise MalformedData(f"{data!r} is not a {kind.__name__}")
     return known[data]
 
 
@@ -124,13 +124,13 @@ def _union_reader(kind: Any, converter: Converter) -> Read:
 
     def read_class(data: Any, _: Any) -> Any:
         if len(_require_type(dict)(data, kind)) != 1 or next(iter(data)) not in by_name:
-            raise MalformedData(f"one of {', '.join(by_name)} expected")
+            raise MalformedData(f"expected one of {', '.join(by_name)}")
         ((name, inner),) = data.items()
         return converter.structure(inner, by_name[name])
 
     def read_value(data: Any, _: Any) -> Any:
         if type(data) not in by_name.values():
-            raise MalformedData(f"{' or '.join(by_name)} expected")
+            raise MalformedData(f"expected {' or '.join(by_name)}")
         return data
 
     return read_class if all(map(attrs.has, by_name.values())) else read_value

@@ -81,7 +81,7 @@ def _network(network: Network) -> None:
 def _remote(text: str) -> None:
     host, port = split_host_port(text)
     if len(host) not in {4, 16} or port not in _PORTS:
-        raise ValueError(f"{text} is no address with a port")
+        raise ValueError(f"{text} is not an address with a port")
 
 
 def _node_config(config: NodeConfig) -> None:
@@ -93,12 +93,12 @@ def _node_config(config: NodeConfig) -> None:
 
 def _port(config: PortConfig) -> None:
     if config.target_port not in _SERVICE_PORTS or config.published_port not in _SERVICE_PORTS:
-        raise ValueError(f"there is no port {config.target_port} or {config.published_port}")
+        raise ValueError(f"port {config.target_port} or {config.published_port} is out of range")
 
 
 def _key(key: EncryptionKey) -> None:
     if len(key.key) != _KEY_BYTES:
-        raise ValueError(f"a key of {len(key.key)} bytes")
+        raise ValueError(f"the key has {len(key.key)} bytes instead of {_KEY_BYTES}")
 
 
 _VALIDATORS: dict[type, Callable[[Any], None]] = {

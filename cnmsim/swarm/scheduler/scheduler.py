@@ -274,8 +274,8 @@ class Scheduler(StoreLoop):
             info.remove(decision.old)
 
 
-def _is_same(one: TaskStatus, other: TaskStatus) -> bool:
-    return one.state is other.state and one.message == other.message and one.err == other.err
+def _is_same(old: TaskStatus, new: TaskStatus) -> bool:
+    return old.state is new.state and old.message == new.message and old.err == new.err
 
 
 def _replace_all(tasks: Iterable[Task]) -> Callable[[Store], list[Task]]:

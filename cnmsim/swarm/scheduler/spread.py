@@ -103,10 +103,10 @@ class Spreader:
                     at += 1
             else:
                 at += 1
-            began = at
+            first_tried = at
             while at % len(nodes) in unfit or not self.pipeline.fits(nodes[at % len(nodes)]):
                 unfit.add(at % len(nodes))
                 at += 1
-                if at - began == len(nodes):
+                if at - first_tried == len(nodes):
                     return placed
         return placed

@@ -186,9 +186,9 @@ def service_table() -> Table[Service]:
 
 
 def _has_ports(service: Service) -> tuple[object, ...]:
-    wants = service.spec.endpoint is not None and service.spec.endpoint.ports
-    has = service.endpoint is not None and service.endpoint.ports
-    return (True,) if wants or has else ()
+    requested = service.spec.endpoint is not None and service.spec.endpoint.ports
+    allocated = service.endpoint is not None and service.endpoint.ports
+    return (True,) if requested or allocated else ()
 
 
 def _references(service: Service, attribute: str, key: str) -> tuple[object, ...]:

@@ -121,11 +121,11 @@ def test_ls_shows_nodes_services_and_tasks(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (HOSTS + "stacks:\n  shop: stack.yml\n", 7, "there is no swarm to put it in"),
+        (HOSTS + "stacks:\n  shop: stack.yml\n", 7, "the file declares no swarm"),
         (HOSTS + "swarm:\n  managers:\n    - nobody\n", 9, "no host named nobody"),
         (HOSTS + "swarm:\n  managers:\n    - client\n", 9, "client runs no engine: set docker: true"),
         (HOSTS + "swarm:\n  managers: [node1]\n  workers:\n    - node1\n", 10, "node1 is listed twice"),
-        (HOSTS + "swarm:\n  managers: [node1]\n  nodes:\n    node2: {}\n", 10, "node2 is no node of the swarm"),
+        (HOSTS + "swarm:\n  managers: [node1]\n  nodes:\n    node2: {}\n", 10, "node2 is not a node of the swarm"),
         (HOSTS + "swarm:\n  workers: [node1]\n", 7, "managers is missing"),
         (HOSTS + "swarm:\n  managers: [node1]\n  default-addr-pool: 10.0.0.0/40\n", 8, "10.0.0.0/40"),
         (HOSTS + "swarm:\n  managers: [node1]\nsecrets:\n  pw:\n    file: none\n", 11, "No such file or directory"),
