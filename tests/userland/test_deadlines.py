@@ -88,3 +88,9 @@ def test_waiting_program_ends_at_its_deadline(flavour, command, seconds):
             clock.step()
         assert ended_ns, f"started at {started_ns} ns, and still running at {clock.now_ns} ns"
         assert ended_ns[0] - started_ns == round(seconds * NS_PER_S), f"started at {started_ns} ns"
+
+
+def test_seconds_of_the_day_do_not_round_up():
+    world = World()
+    advance(world.clock, 12_999_999_999 - world.clock.now_ns)
+    assert world.run("date +%s.%N").out == "1767225612.999999999\n"

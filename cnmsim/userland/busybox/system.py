@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.process import Process
 from cnmsim.userland.busybox.applet import complain, read_options
+from cnmsim.userland.invocation import time_of_day_s
 
 if TYPE_CHECKING:
     pass
@@ -72,13 +74,13 @@ async def date(process: Process) -> int:
     options = read_options(process, "uRId:", "[OPTIONS] [+FMT] [[-s] TIME]")
     if options is None:
         return 1
-    now = time.gmtime(process.clock.wall_s)
+    now = time.gmtime(time_of_day_s(process))
     form = "%a %b %e %H:%M:%S UTC %Y"
     if "R" in options:
         form = "%a, %d %b %Y %H:%M:%S +0000"
     if options.operands and options.operands[0].startswith("+"):
         form = options.operands[0][1:]
-    form = form.replace("%s", str(int(process.clock.wall_s))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
+    form = form.replace("%s", str(time_of_day_s(process))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
     process.write(f"{time.strftime(form.replace('%e', f'{now.tm_mday:2d}'), now)}\n")
     return 0
 
@@ -100,7 +102,7 @@ async def uname(process: Process) -> int:
 
 async def uptime(process: Process) -> int:
     """Run `uptime`."""
-    now = time.gmtime(process.clock.wall_s)
-    minutes = int(process.clock.now // 60)
+    now = time.gmtime(time_of_day_s(process))
+    minutes = process.clock.now_ns // (60 * NS_PER_S)
     process.write(f" {time.strftime('%H:%M:%S', now)} up {minutes} min,  0 users,  load average: 0.00, 0.00, 0.00\n")
     return 0

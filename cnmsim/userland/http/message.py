@@ -188,7 +188,7 @@ class Stream:
                 return b"".join(chunks)
 
 
-def http_date(seconds: float) -> str:
+def http_date(seconds: int) -> str:
     """Format seconds since 1970 as an HTTP date (RFC 9110 §5.6.7)."""
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
 
