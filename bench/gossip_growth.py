@@ -13,7 +13,7 @@ from resource import getpagesize
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, converge
-from cnmsim.libnetwork.networkdb.store import Space, View
+from cnmsim.libnetwork.networkdb.store import EntryPool, EntryView
 from cnmsim.libnetwork.profile import PROFILES
 
 RACK, PER_NETWORK, SPREAD = 25, 250, 25
@@ -102,20 +102,20 @@ def measure(count, endpoints):
 
 def views(endpoints=100_000, nodes=20):
     """Let some nodes know all endpoints of one network, without the gossip that would bring them there."""
-    space = Space()
+    space = EntryPool()
     before = memory()
     versions = [
         space.version((table, f"{number:064x}"), number, "owner", VALUE)
         for number in range(endpoints)
         for table in TABLES
     ]
-    known = [View(space) for _ in range(nodes + 1)]
+    known = [EntryView(space) for _ in range(nodes + 1)]
     for version in versions:
-        known[0].put(version)
+        known[0].set(version)
     shared = memory()
     for view in known[1:]:
         for version in versions:
-            view.put(version)
+            view.set(version)
     each = (memory() - shared) / nodes / endpoints
     print(
         f"one network of {endpoints:,} endpoints: {(shared - before) / endpoints:,.0f} bytes an endpoint for all nodes,"

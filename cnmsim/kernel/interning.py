@@ -1,15 +1,22 @@
-"""Entries that the tables of many nodes have alike, told once: a table keeps a number for each.
+"""Interning: table entries that many nodes have alike are one object in the whole lab, and a node keeps a small number for each.
 
-On a real cluster every node has its own copy of every peer, name and forwarding entry of a network. Here an entry is one
-object in the whole lab, and what a node has of it is a small number: zero, or when it came in. What a table holds, and in
-which order, is its own all the same, so that two nodes that heard the same in another order list it in that order.
+On a real cluster every node has its own copy of every peer, name, forwarding entry and NetworkDB entry. A thousand nodes
+with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
+
+- `InternedMultiMap`: one node's map from a key to values, over an `InternPool` of (key, value) entries. Per entry the node
+  stores its insertion order, so two nodes that learned the same entries in another order list them in that order.
+- `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. Per entry the node stores the
+  code of the version it has, so two views are compared as fast as memory is.
+
+Law tests: tests/laws/test_shared_entries.py, tests/libnetwork/networkdb/test_known_views.py. Cost: bench/endpoint_growth.py.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from itertools import count, zip_longest
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
@@ -18,59 +25,60 @@ if TYPE_CHECKING:
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V", bound=Hashable)
 
-_COMMONS = "entries"
-#: What fits in two bytes, as most tables' numbers do.
-_LONGEST = 0xFFFF
-#: So many values of a key are looked through; more have an index.
-_FEW = 4
+_REGISTRY_KEY = "intern pools"
+_MAX_UINT16 = 0xFFFF
+#: Up to this many values of a key are searched one by one; more are indexed by value.
+_MAX_UNINDEXED = 4
+#: Views are compared in slices of this many codes.
+_CHUNK = 256
 
 
 class InternPool(Generic[_K, _V]):
-    """The entries, each a key and a value, that some table has. `entries_of` gives those of a lab by name.
+    """The (key, value) entries that the maps of all nodes have, each stored once. `intern_pool` returns a lab's pool by name.
 
-    Which tables share them is of no consequence but for the room they take.
+    An entry is identified by its index in `entries`; the index is reused once no map refers to the entry.
     """
 
-    __slots__ = ("__weakref__", "_free", "entries", "holders", "numbers")
+    __slots__ = ("__weakref__", "_free", "entries", "numbers", "refcounts")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
-        #: The number of a key's entry; where it has several those of all, by value if they are many.
+        #: The entry's index by key; for a key with several values, all indices, and the index by value if they are many.
         self.numbers: dict[_K, int | tuple[int, ...] | dict[_V, int]] = {}
-        #: How many tables have each entry.
-        self.holders = array("I")
+        #: The number of maps that have each entry, by index.
+        self.refcounts = array("I")
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
-        """Give the number of an entry, or `None`."""
-        found = self.numbers.get(key)
-        if found is None:
+        """Return the index of an entry, or `None`."""
+        known = self.numbers.get(key)
+        if known is None:
             return None
         entries = self.entries
-        # Most often it is the very object: many values are not so fast to compare.
-        if isinstance(found, int):
-            entry = entries[found]
+        # Identity first: comparing values can be slow, and most often it is the same object.
+        if isinstance(known, int):
+            entry = entries[known]
             assert entry is not None
-            return found if entry[1] is value or entry[1] == value else None
-        if isinstance(found, dict):
-            return found.get(value)
-        for number in found:
+            return known if entry[1] is value or entry[1] == value else None
+        if isinstance(known, dict):
+            return known.get(value)
+        for number in known:
             entry = entries[number]
             if entry is not None and entry[1] is value:
                 return number
-        return next((number for number in found if entries[number] == (key, value)), None)
+        return next((number for number in known if entries[number] == (key, value)), None)
 
     def numbers_of(self, key: _K) -> Collection[int]:
-        """Give the numbers of the entries with that key."""
-        found = self.numbers.get(key)
-        if found is None:
+        """Return the indices of the entries with that key."""
+        known = self.numbers.get(key)
+        if known is None:
             return ()
-        if isinstance(found, int):
-            return (found,)
-        return found.values() if isinstance(found, dict) else found
+        if isinstance(known, int):
+            return (known,)
+        return known.values() if isinstance(known, dict) else known
 
-    def number(self, key: _K, value: _V) -> int:
-        """Give the number of an entry, made if there is none."""
+    def intern(self, key: _K, value: _V) -> int:
+        """Return the index of an entry, creating the entry if there is none. The caller counts the reference."""
         number = self.find(key, value)
         if number is not None:
             return number
@@ -80,15 +88,15 @@ class InternPool(Generic[_K, _V]):
         else:
             number = len(self.entries)
             self.entries.append((key, value))
-            self.holders.append(0)
-        found = self.numbers.get(key)
-        if isinstance(found, dict):
-            found[value] = number
-        elif found is None:
+            self.refcounts.append(0)
+        known = self.numbers.get(key)
+        if isinstance(known, dict):
+            known[value] = number
+        elif known is None:
             self.numbers[key] = number
         else:
-            several = (found, number) if isinstance(found, int) else (*found, number)
-            self.numbers[key] = several if len(several) <= _FEW else self._by_value(several)
+            several = (known, number) if isinstance(known, int) else (*known, number)
+            self.numbers[key] = several if len(several) <= _MAX_UNINDEXED else self._by_value(several)
         return number
 
     def _by_value(self, numbers: Iterable[int]) -> dict[_V, int]:
@@ -96,193 +104,369 @@ class InternPool(Generic[_K, _V]):
         return {entry[1]: number for number, entry in entries if entry is not None}
 
     def release(self, number: int) -> None:
-        """Take note that a table has an entry no more; with the last one it is forgotten."""
-        self.holders[number] -= 1
+        """Drop one map's reference to an entry. The entry goes with the last reference."""
+        self.refcounts[number] -= 1
         entry = self.entries[number]
-        if self.holders[number] or entry is None:
+        if self.refcounts[number] or entry is None:
             return
         self.entries[number] = None
         self._free.append(number)
         key, value = entry
-        found = self.numbers[key]
-        if isinstance(found, dict):
-            del found[value]
-            if found:
+        known = self.numbers[key]
+        if isinstance(known, dict):
+            del known[value]
+            if known:
                 return
-        elif isinstance(found, tuple):
-            left = tuple(each for each in found if each != number)
-            self.numbers[key] = left if len(left) > 1 else left[0]
+        elif isinstance(known, tuple):
+            rest = tuple(other for other in known if other != number)
+            self.numbers[key] = rest if len(rest) > 1 else rest[0]
             return
         del self.numbers[key]
 
 
-def entries_of(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
-    """Give the entries of that name in the lab a clock belongs to: one object as long as some table is made of it."""
-    known: WeakValueDictionary[Hashable, InternPool[_K, _V]] | None = clock.registry.get(_COMMONS)
-    if known is None:
-        known = clock.registry[_COMMONS] = WeakValueDictionary()
-    found = known.get(name)
-    if found is None:
-        found = known[name] = InternPool()
-    return found
+def intern_pool(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
+    """Return the pool of that name in the clock's lab. The lab drops a pool when the last map over it goes."""
+    pools: WeakValueDictionary[Hashable, InternPool[_K, _V]] | None = clock.registry.get(_REGISTRY_KEY)
+    if pools is None:
+        pools = clock.registry[_REGISTRY_KEY] = WeakValueDictionary()
+    pool = pools.get(name)
+    if pool is None:
+        pool = pools[name] = InternPool()
+    return pool
 
 
 class InternedMultiMap(Generic[_K, _V]):
-    """What one node has of some entries: keys in the order they came in, and the values of each key likewise.
+    """One node's map from keys to values, in insertion order like a `dict`; a key may have several values.
 
-    As in a `dict` a key keeps its place until its last value goes. Whoever throws a table away clears it first.
+    A key keeps its place until its last value is removed. Call `clear` before dropping a map, else its entries stay in
+    the pool. Without a `pool` the map has one of its own.
     """
 
-    __slots__ = ("_last", "_shared", "_stamps")
+    __slots__ = ("_last", "_orders", "_pool")
 
-    def __init__(self, shared: InternPool[_K, _V] | None = None) -> None:
-        self._shared: InternPool[_K, _V] = InternPool() if shared is None else shared
-        self._stamps = array("H")
+    def __init__(self, pool: InternPool[_K, _V] | None = None) -> None:
+        self._pool: InternPool[_K, _V] = InternPool() if pool is None else pool
+        #: The insertion order of each entry, by its index in the pool; 0 for entries that this map does not have.
+        self._orders = array("H")
         self._last = 0
 
-    def add(self, key: _K, value: _V, stamp: int = 0) -> bool:
-        """Add a value to a key's; `False` if it is there. `stamp` tells its place, greater than all there are, where that matters."""
-        shared, stamps = self._shared, self._stamps
-        number = shared.find(key, value)
+    def add(self, key: _K, value: _V, order: int = 0) -> bool:
+        """Add a value to a key. Return `False` if the key has it already.
+
+        `order` overrides the insertion order. It must be greater than the order of every present entry.
+        """
+        pool, orders = self._pool, self._orders
+        number = pool.find(key, value)
         if number is None:
-            number = shared.number(key, value)
-        if number >= len(stamps):
-            stamps.frombytes(bytes((len(shared.entries) - len(stamps)) * stamps.itemsize))
-        elif stamps[number]:
+            number = pool.intern(key, value)
+        if number >= len(orders):
+            orders.frombytes(bytes((len(pool.entries) - len(orders)) * orders.itemsize))
+        elif orders[number]:
             return False
-        self._last = stamp = stamp or self._last + 1
-        if stamp > _LONGEST and stamps.typecode == "H":
-            stamps = self._stamps = array("I", stamps)
-        stamps[number] = stamp
-        shared.holders[number] += 1
+        self._last = order = order or self._last + 1
+        if order > _MAX_UINT16 and orders.typecode == "H":
+            orders = self._orders = array("I", orders)
+        orders[number] = order
+        pool.refcounts[number] += 1
         return True
 
-    def add_key(self, key: _K, value: _V, stamp: int = 0) -> bool:
-        """Add a key with its value; `False` if the key is there, whatever its values."""
-        return key not in self and self.add(key, value, stamp)
+    def add_key(self, key: _K, value: _V, order: int = 0) -> bool:
+        """Add a key with one value. Return `False` if the key is present, whatever its values."""
+        return key not in self and self.add(key, value, order)
 
-    def set(self, key: _K, value: _V, stamp: int = 0) -> None:
-        """Let a key have this value alone, in the place the key has, if it has one."""
+    def set(self, key: _K, value: _V, order: int = 0) -> None:
+        """Replace all values of a key by this one. A key that is present keeps its place."""
         old = self._present(key)
-        self.add(key, value, stamp)
+        self.add(key, value, order)
         if old:
-            kept = self._shared.find(key, value)
+            kept = self._pool.find(key, value)
             for number in old:
                 if number != kept:
-                    self._drop(number)
+                    self._remove(number)
 
     def discard(self, key: _K, value: _V) -> bool:
-        """Remove a value of a key; `False` if it is not there."""
-        number = self._shared.find(key, value)
-        if number is None or not self._stamp(number):
+        """Remove a value of a key. Return `False` if it is not present."""
+        number = self._pool.find(key, value)
+        if number is None or not self._order(number):
             return False
-        self._drop(number)
+        self._remove(number)
         return True
 
     def pop(self, key: _K) -> tuple[int, _V] | None:
-        """Remove a key that has one value at most: gives its place and that value, or `None` if there is none."""
+        """Remove a key that has at most one value. Return its order and value, or `None` if the key is not present."""
         for number in self._present(key):
-            entry, stamp = self._shared.entries[number], self._stamps[number]
+            entry, order = self._pool.entries[number], self._orders[number]
             assert entry is not None
-            self._drop(number)
-            return stamp, entry[1]
+            self._remove(number)
+            return order, entry[1]
         return None
 
     def clear(self) -> None:
         """Remove everything."""
-        release = self._shared.release
-        for number, stamp in enumerate(self._stamps):
-            if stamp:
+        release = self._pool.release
+        for number, order in enumerate(self._orders):
+            if order:
                 release(number)
-        self._stamps = self._stamps[:0]
+        self._orders = self._orders[:0]
         self._last = 0
 
     def has(self, key: _K, value: _V) -> bool:
-        """Tell whether a key has a value."""
-        number = self._shared.find(key, value)
-        return number is not None and self._stamp(number) != 0
+        """Return whether a key has a value."""
+        number = self._pool.find(key, value)
+        return number is not None and self._order(number) != 0
 
     def first(self, key: _K) -> _V | None:
-        """Give the first value of a key, or `None`."""
+        """Return the first value of a key, or `None`."""
         present = self._present(key)
-        entry = self._shared.entries[present[0]] if present else None
+        entry = self._pool.entries[present[0]] if present else None
         return None if entry is None else entry[1]
 
     def all(self, key: _K) -> list[_V]:
-        """Give the values of a key."""
-        entries = self._shared.entries
+        """Return the values of a key."""
+        entries = self._pool.entries
         return [entry[1] for number in self._present(key) if (entry := entries[number]) is not None]
 
-    def stamped(self) -> Iterator[tuple[int, _K, _V]]:
-        """Give the place of each entry, its key and its value, in order."""
-        entries, stamps = self._shared.entries, self._stamps
-        for number in sorted([number for number, stamp in enumerate(stamps) if stamp], key=stamps.__getitem__):
+    def ordered(self) -> Iterator[tuple[int, _K, _V]]:
+        """Iterate over (order, key, value) in insertion order."""
+        entries, orders = self._pool.entries, self._orders
+        for number in sorted([number for number, order in enumerate(orders) if order], key=orders.__getitem__):
             entry = entries[number]
             assert entry is not None
-            yield stamps[number], *entry
+            yield orders[number], *entry
 
     def items(self) -> list[tuple[_K, _V]]:
-        """Give each key with each of its values."""
+        """Return each key with each of its values, keys in insertion order."""
         values_of: dict[_K, list[_V]] = {}
-        for _, key, value in self.stamped():
+        for _, key, value in self.ordered():
             values_of.setdefault(key, []).append(value)
         return [(key, value) for key, values in values_of.items() for value in values]
 
     def values(self) -> list[_V]:
-        """Give the values, key by key."""
+        """Return the values, key by key."""
         return [value for _, value in self.items()]
 
     def keys(self) -> list[_K]:
-        """Give the keys, each once."""
-        return list(dict.fromkeys(key for _, key, _ in self.stamped()))
+        """Return the keys, each once."""
+        return list(dict.fromkeys(key for _, key, _ in self.ordered()))
 
     def is_same_as(self, other: InternedMultiMap[_K, _V]) -> bool:
-        """Tell whether it has the same entries as another table of the same, in whatever order."""
-        return bytes(map(bool, self._stamps)).rstrip(b"\0") == bytes(map(bool, other._stamps)).rstrip(b"\0")
+        """Return whether another map over the same pool has the same entries, in whatever order."""
+        return bytes(map(bool, self._orders)).rstrip(b"\0") == bytes(map(bool, other._orders)).rstrip(b"\0")
 
     def __iter__(self) -> Iterator[_K]:
         return iter(self.keys())
 
     def __contains__(self, key: _K) -> bool:
-        found = self._shared.numbers.get(key)
-        if found is None:
+        known = self._pool.numbers.get(key)
+        if known is None:
             return False
-        if isinstance(found, int):
-            return self._stamp(found) != 0
-        return any(map(self._stamp, found.values() if isinstance(found, dict) else found))
+        if isinstance(known, int):
+            return self._order(known) != 0
+        return any(map(self._order, known.values() if isinstance(known, dict) else known))
 
     def __len__(self) -> int:
-        """Tell how many keys there are."""
+        """Return the number of keys."""
         return len(self.keys())
 
     def __bool__(self) -> bool:
-        return any(self._stamps)
+        return any(self._orders)
 
-    def _stamp(self, number: int) -> int:
-        stamps = self._stamps
-        return stamps[number] if number < len(stamps) else 0
+    def _order(self, number: int) -> int:
+        orders = self._orders
+        return orders[number] if number < len(orders) else 0
 
     def _present(self, key: _K) -> list[int]:
-        stamps = self._stamps
-        count = len(stamps)
-        present = [number for number in self._shared.numbers_of(key) if number < count and stamps[number]]
+        """Return the indices of this map's entries of a key, in insertion order."""
+        orders = self._orders
+        size = len(orders)
+        present = [number for number in self._pool.numbers_of(key) if number < size and orders[number]]
         if len(present) > 1:
-            present.sort(key=stamps.__getitem__)
+            present.sort(key=orders.__getitem__)
         return present
 
-    def _drop(self, number: int) -> None:
-        stamps, shared = self._stamps, self._shared
-        stamp, stamps[number] = stamps[number], 0
-        entry = shared.entries[number]
+    def _remove(self, number: int) -> None:
+        """Remove an entry. If it was the first of its key, the next one inherits its order, so that the key keeps its place."""
+        orders, pool = self._orders, self._pool
+        order, orders[number] = orders[number], 0
+        entry = pool.entries[number]
         assert entry is not None
-        following, least = number, 0
-        for other in shared.numbers_of(entry[0]):
-            if other != number and (place := self._stamp(other)):
-                if place < stamp:
+        heir, least = number, 0
+        for other in pool.numbers_of(entry[0]):
+            if other != number and (place := self._order(other)):
+                if place < order:
                     break
                 if not least or place < least:
-                    following, least = other, place
-        else:  # it was the first of its key, whose place stays
+                    heir, least = other, place
+        else:
             if least:
-                stamps[following] = stamp
-        shared.release(number)
+                orders[heir] = order
+        pool.release(number)
+
+
+class Version:
+    """One state of an entry in a `VersionPool`. `code` identifies it within its slot while `refcount` views have it."""
+
+    __slots__ = ("code", "refcount", "slot")
+
+    def __init__(self, slot: EntrySlot[Any]) -> None:
+        self.slot = slot
+        self.code = 0
+        self.refcount = 0
+
+    def released(self) -> None:
+        """Forget the code: no view has this version any more."""
+        self.code = 0
+
+
+_Version = TypeVar("_Version", bound=Version)
+
+
+class EntrySlot(Generic[_Version]):
+    """The place of one entry in all views, and those of its versions that some view has, by code."""
+
+    __slots__ = ("_last_code", "key", "number", "versions")
+
+    def __init__(self, key: tuple[str, str], number: int) -> None:
+        self.key = key
+        self.number = number
+        self.versions: dict[int, _Version] = {}
+        self._last_code = 0
+
+    def code_of(self, version: _Version) -> int:
+        """Return the code by which views refer to a version, assigning one if it has none."""
+        if not version.code:
+            # Codes go round: one that was released is not soon reused, and a snapshot that holds it does not mislead.
+            code = self._last_code % _MAX_UINT16 + 1
+            while code in self.versions:
+                code = code % _MAX_UINT16 + 1
+            self._last_code = version.code = code
+            self.versions[code] = version
+        return version.code
+
+    def release(self, code: int) -> None:
+        """Drop one view's reference to a version. The version goes with the last reference."""
+        version = self.versions[code]
+        version.refcount -= 1
+        if not version.refcount:
+            del self.versions[code]
+            version.released()
+
+
+class VersionPool(Generic[_Version]):
+    """The slots of a set of entries. A key keeps its slot for ever.
+
+    `views` are the views that have or had a version; `change_count` grows with each change of any of them.
+    """
+
+    __slots__ = ("_by_key", "change_count", "slots", "views")
+
+    def __init__(self) -> None:
+        self.slots: list[EntrySlot[_Version]] = []
+        self._by_key: dict[tuple[str, str], EntrySlot[_Version]] = {}
+        self.views: set[NodeView[_Version]] = set()
+        self.change_count = 0
+
+    def slot(self, key: tuple[str, str]) -> EntrySlot[_Version]:
+        """Return the slot of a key, creating it if there is none."""
+        slot = self._by_key.get(key)
+        if slot is None:
+            slot = self._by_key[key] = EntrySlot(key, len(self.slots))
+            self.slots.append(slot)
+        return slot
+
+    def find(self, key: tuple[str, str]) -> EntrySlot[_Version] | None:
+        """Return the slot of a key, or `None`."""
+        return self._by_key.get(key)
+
+
+class NodeView(Generic[_Version]):
+    """The versions that one node has of the entries of a pool: `codes` holds one code for each slot, 0 for none."""
+
+    __slots__ = ("codes", "pool")
+
+    def __init__(self, pool: VersionPool[_Version]) -> None:
+        self.pool = pool
+        self.codes = array("H")
+
+    def at(self, number: int) -> _Version | None:
+        """Return this node's version of a slot, by the slot's number, or `None`."""
+        code = self.codes[number] if number < len(self.codes) else 0
+        return self.pool.slots[number].versions[code] if code else None
+
+    def get(self, key: tuple[str, str]) -> _Version | None:
+        """Return this node's version of the entry with that key, or `None`."""
+        slot = self.pool.find(key)
+        return None if slot is None else self.at(slot.number)
+
+    def has(self, version: _Version) -> bool:
+        """Return whether this node has exactly this version of the entry."""
+        codes, number = self.codes, version.slot.number
+        return version.code != 0 and number < len(codes) and codes[number] == version.code
+
+    def set(self, version: _Version) -> None:
+        """Store a version in place of the one this node has of the entry."""
+        slot, codes, pool = version.slot, self.codes, self.pool
+        number = slot.number
+        pool.change_count += 1
+        if number >= len(codes):
+            pool.views.add(self)
+            codes.frombytes(bytes((len(pool.slots) - len(codes)) * codes.itemsize))
+        old = codes[number]
+        version.refcount += 1
+        codes[number] = version.code or slot.code_of(version)
+        if old:
+            slot.release(old)
+
+    def discard(self, number: int) -> None:
+        """Remove this node's version of a slot, by the slot's number, if it has one."""
+        if number < len(self.codes) and self.codes[number]:
+            old, self.codes[number] = self.codes[number], 0
+            self.pool.change_count += 1
+            self.pool.slots[number].release(old)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        for version in list(self):
+            self.discard(version.slot.number)
+        self.codes = array("H")
+        self.pool.views.discard(self)
+
+    def __iter__(self) -> Iterator[_Version]:
+        slots = self.pool.slots
+        for number, code in enumerate(self.codes):
+            if code:
+                yield slots[number].versions[code]
+
+    def __len__(self) -> int:
+        return len(self.codes) - self.codes.count(0)
+
+    def snapshot(self) -> array[int]:
+        """Return a copy of the codes, for `unseen_in` of another view of the same pool."""
+        return self.codes[:]
+
+    def unseen_in(self, snapshot: array[int]) -> list[_Version]:
+        """Return the versions in a snapshot that differ from this node's, in the order of their slots."""
+        unseen: list[_Version] = []
+        own, slots = self.codes, self.pool.slots
+        for start in range(0, len(snapshot), _CHUNK):
+            theirs, ours = snapshot[start : start + _CHUNK], own[start : start + _CHUNK]
+            if theirs == ours:
+                continue
+            ours.frombytes(bytes(max(0, len(theirs) - len(ours)) * ours.itemsize))
+            for number, code, own_code in zip(count(start), theirs, ours, strict=False):
+                if code != own_code and code:
+                    version = slots[number].versions.get(code)
+                    if version is not None:
+                        unseen.append(version)
+        return unseen
+
+    def differences(self, other: NodeView[_Version]) -> Iterator[tuple[_Version | None, _Version | None]]:
+        """Iterate over the slots in which two views of one pool differ: this node's version and the other's."""
+        own, others = self.codes, other.codes
+        for start in range(0, max(len(own), len(others)), _CHUNK):
+            ours, theirs = own[start : start + _CHUNK], others[start : start + _CHUNK]
+            if ours == theirs:
+                continue
+            for number, (our_code, their_code) in enumerate(zip_longest(ours, theirs, fillvalue=0), start):
+                if our_code != their_code:
+                    yield self.at(number), other.at(number)

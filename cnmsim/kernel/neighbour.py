@@ -121,7 +121,7 @@ class NeighbourTable:
         """All entries, oldest first."""
         entries = list(self._entries.values())
         for device, fixed in (self._fixed or {}).items():
-            entries += [_permanent(device, address, mac, order) for order, address, mac in fixed.stamped()]
+            entries += [_permanent(device, address, mac, order) for order, address, mac in fixed.ordered()]
         return sorted(entries, key=lambda entry: entry.order)
 
     def get(self, device: Device, address: Address) -> Neighbour | None:

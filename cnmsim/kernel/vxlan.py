@@ -17,7 +17,7 @@ from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Addres
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.ecn import decapsulated, outer_ecn
 from cnmsim.kernel.events import DropReason, Event, MtuLimit, Step
-from cnmsim.kernel.interning import InternPool, entries_of
+from cnmsim.kernel.interning import InternPool, intern_pool
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.sockets import UdpSocket
@@ -136,7 +136,7 @@ class Vxlan(Device):
         self.underlay = underlay
         self.ttl = ttl
         self.udp_checksum = True
-        self.fdb = VxlanFdb(clock, self.underlay_family, entries_of(clock, "fdb", vni))
+        self.fdb = VxlanFdb(clock, self.underlay_family, intern_pool(clock, "fdb", vni))
         if remote is not None:
             self.fdb.add(MAC_ZERO, remote)
         self._socket: VxlanSocket | None = None
@@ -240,7 +240,7 @@ class Vxlan(Device):
 
     def shared_neighbours(self) -> InternPool[Address, Mac]:
         """Give the permanent neighbours that devices of this VNI have anywhere."""
-        return entries_of(self.clock, "neighbours", self.vni)
+        return intern_pool(self.clock, "neighbours", self.vni)
 
     # --- out -----------------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class VxlanFdb:
     def __iter__(self) -> Iterator[VxlanEntry]:
         """Go through the entries that have not aged, oldest first."""
         entries = [entry for entry in self._entries.values() if not self._is_over(entry)]
-        entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._fixed.stamped()]
+        entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._fixed.ordered()]
         return iter(sorted(entries, key=lambda entry: entry.order))
 
     def _is_over(self, entry: VxlanEntry) -> bool:

@@ -6,7 +6,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.interning import InternedMultiMap, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 
 
 @define(eq=False)
@@ -23,8 +23,8 @@ class NameRecords:
     def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
         """Create the records of a network. Nodes of one lab share the records that they have in common."""
         return cls(
-            InternedMultiMap(entries_of(clock, "names", network_id)),
-            InternedMultiMap(entries_of(clock, "reverse names", network_id)),
+            InternedMultiMap(intern_pool(clock, "names", network_id)),
+            InternedMultiMap(intern_pool(clock, "reverse names", network_id)),
         )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:

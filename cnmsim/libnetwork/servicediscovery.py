@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.interning import InternedMultiMap, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.libnetwork.loadbalancer import LoadBalancer, LoadBalancerSandbox
 from cnmsim.libnetwork.options import PortConfig
 from cnmsim.libnetwork.servicerecords import EndpointRecord
@@ -124,7 +124,7 @@ class ServiceDiscovery:
         service = self.services.get((record.service_id, record.ports))
         if service is None:
             endpoints_by_address = InternedMultiMap[Address, str](
-                entries_of(self._clock, "endpoints at", record.service_id)
+                intern_pool(self._clock, "endpoints at", record.service_id)
             )
             service = Service(record.service_id, record.service_name, record.ports, endpoints_by_address)
             self.services[record.service_id, record.ports] = service
@@ -132,7 +132,7 @@ class ServiceDiscovery:
         is_new = binding is None
         if binding is None:
             backends = InternedMultiMap[str, EndpointRecord](
-                entries_of(self._clock, "backends", service.id, network.id)
+                intern_pool(self._clock, "backends", service.id, network.id)
             )
             binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark, backends)
             self._next_mark += 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip, parse_mac
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.interning import InternedMultiMap, InternPool, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, InternPool, intern_pool
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.name_records import NameRecords
@@ -79,13 +79,13 @@ def test_a_table_with_a_long_history_keeps_its_order():
 
 def test_entries_of_a_name_are_one_object_as_long_as_a_table_has_them():
     clock = Clock()
-    table = InternedMultiMap(entries_of(clock, "names", "n1"))
-    assert entries_of(clock, "names", "n1") is entries_of(clock, "names", "n1")
-    assert entries_of(clock, "names", "n1") is not entries_of(clock, "names", "n2")
-    assert entries_of(clock, "names", "n1") is not entries_of(Clock(), "names", "n1")
+    table = InternedMultiMap(intern_pool(clock, "names", "n1"))
+    assert intern_pool(clock, "names", "n1") is intern_pool(clock, "names", "n1")
+    assert intern_pool(clock, "names", "n1") is not intern_pool(clock, "names", "n2")
+    assert intern_pool(clock, "names", "n1") is not intern_pool(Clock(), "names", "n1")
     del table
     gc.collect()
-    assert not clock.registry["entries"]
+    assert not clock.registry["intern pools"]
 
 
 def test_records_of_one_network_on_two_nodes_take_no_room_twice_and_stay_apart():
@@ -96,7 +96,7 @@ def test_records_of_one_network_on_two_nodes_take_no_room_twice_and_stay_apart()
     for number in reversed(range(50)):
         two.add(f"web.{number}", parse_ip(f"10.0.1.{number}"), f"id{number}", reverse=True)
         two.add("web", parse_ip(f"10.0.1.{number}"), "service")
-    assert len(entries_of(clock, "names", "n").entries) == 100
+    assert len(intern_pool(clock, "names", "n").entries) == 100
     assert one.names() == [f"web.{number}" for number in range(50)]
     assert two.lookup("WEB") == [parse_ip(f"10.0.1.{number}") for number in reversed(range(50))]
     assert one.lookup("web") is None
@@ -175,4 +175,4 @@ def test_permanent_entries_stand_in_the_order_they_came_in_with_the_others_looke
     ]
     two.namespace.remove_device(two.device)
     gc.collect()
-    assert all(not any(shared.entries) for shared in clock.registry["entries"].values())
+    assert all(not any(shared.entries) for shared in clock.registry["intern pools"].values())

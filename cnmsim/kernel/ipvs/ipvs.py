@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, family_of, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.interning import InternedMultiMap, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.kernel.ipvs.connection import ConnectionTable, IpvsConnection
 from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
@@ -91,7 +91,7 @@ class Ipvs:
         if kind is None:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
         entries = InternedMultiMap[DestinationKey, DestinationParameters](
-            None if intern_key is None else entries_of(self._namespace.clock, _SHARED, intern_key)
+            None if intern_key is None else intern_pool(self._namespace.clock, _SHARED, intern_key)
         )
         if fwmark:
             created = Service(family, kind(), fwmark=fwmark, entries=entries)

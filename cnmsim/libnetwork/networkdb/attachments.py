@@ -13,13 +13,13 @@ from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.networkdb.messages import NetworkEvent
-from cnmsim.libnetwork.networkdb.store import Version, View
+from cnmsim.libnetwork.networkdb.store import EntryVersion, EntryView
 from cnmsim.libnetwork.networkdb.tables import REAP_NETWORK_S
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
     from cnmsim.libnetwork.networkdb.context import NodeContext
-    from cnmsim.libnetwork.networkdb.store import Space
+    from cnmsim.libnetwork.networkdb.store import EntryPool
 
 
 @define(eq=False)
@@ -30,18 +30,18 @@ class Attachments:
     """
 
     context: NodeContext
-    space: Space
+    pool: EntryPool
     queue: BroadcastQueue
     arm_reaper: Callable[[], None]
-    view: View = field(init=False)
+    view: EntryView = field(init=False)
     _reaps: dict[int, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.view = View(self.space)
+        self.view = EntryView(self.pool)
 
     def other_nodes_on(self, network: str) -> Iterator[str]:
         """Yield the other nodes that are attached to a network."""
-        for number in self.view.space.group(network):
+        for number in self.view.pool.of_network(network):
             version = self.view.at(number)
             if version is not None and not version.is_deleted and version.owner != self.context.name:
                 yield version.owner
@@ -52,31 +52,25 @@ class Attachments:
         version = self._own(network, is_leaving=is_leaving)
         self.queue.queue(NetworkEvent(version))
 
-    def renew(self) -> tuple[Version, ...]:
+    def renew(self) -> tuple[EntryVersion, ...]:
         """Give this node's own attachments a new Lamport time, to supersede older events. Returns them."""
         self.context.network_clock.increment()
         own = self.context.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
 
-    def _own(self, network: str, *, is_leaving: bool) -> Version:
+    def _own(self, network: str, *, is_leaving: bool) -> EntryVersion:
         context = self.context
-        version = self.view.space.version(
+        version = self.view.pool.version(
             (context.name, network), context.network_clock.time, context.name, None, is_deleted=is_leaving
         )
-        self.view.put(version)
+        self.view.set(version)
         return version
 
-    def is_current(self, version: Version) -> bool:
+    def is_current(self, version: EntryVersion) -> bool:
         """Return True if an event is redundant: its version is the current one, and its time advances no clock."""
-        codes, number = self.view.codes, version.slot.number
-        return (
-            version.ltime < self.context.network_clock.time
-            and version.code != 0
-            and number < len(codes)
-            and codes[number] == version.code
-        )
+        return version.ltime < self.context.network_clock.time and self.view.has(version)
 
-    def handle_event(self, version: Version) -> bool:
+    def handle_event(self, version: EntryVersion) -> bool:
         """Apply the event that a node attached or detached itself. Returns whether to relay it."""
         context = self.context
         context.network_clock.witness(version.ltime)
@@ -88,7 +82,7 @@ class Attachments:
             return False
         if known is None and (version.is_deleted or node not in context.nodes.active):
             return False
-        self.view.put(version)
+        self.view.set(version)
         tables = context.networks.get(network)
         if version.is_deleted:
             self._reaps[version.slot.number] = context.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
@@ -109,20 +103,20 @@ class Attachments:
 
     def forget_node(self, name: str) -> None:
         """Remove the attachments of a node that is gone."""
-        for number in self.view.space.owned_by(name):
-            self.view.drop(number)
+        for number in self.view.pool.owned_by(name):
+            self.view.discard(number)
             self._reaps.pop(number, None)
 
     def forget_own(self, network: str) -> None:
         """Remove this node's own attachment to a network."""
-        slot = self.view.space.find((self.context.name, network))
+        slot = self.view.pool.find((self.context.name, network))
         if slot is not None:
-            self.view.drop(slot.number)
+            self.view.discard(slot.number)
 
     def reap(self) -> bool:
         """Remove attachments that ended long enough ago. Returns whether more are to be removed later."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.context.clock.now_ns:
                 del self._reaps[number]
-                self.view.drop(number)
+                self.view.discard(number)
         return bool(self._reaps)

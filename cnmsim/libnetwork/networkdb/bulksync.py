@@ -145,7 +145,7 @@ class BulkSynchronizer:
             if tables is None:
                 continue
             residuals = message.residuals[network]
-            for version in tables.view.newer_in(snapshot):
+            for version in tables.view.unseen_in(snapshot):
                 event = bulk_event(network, version, residuals.get(version.slot.number, 0))
                 self.apply_event(event)
         self._acknowledge(message)

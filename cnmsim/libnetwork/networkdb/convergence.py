@@ -163,7 +163,7 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
 
 def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
     """Yield the Lamport times of each entry in which two nodes differ. A deleted one has none."""
-    for versions in one.view.unlike(other.view):
+    for versions in one.view.differences(other.view):
         times = [version.ltime for version in versions if version is not None and not version.is_deleted]
         if times and times != times[:1] * 2:
             yield set(times)

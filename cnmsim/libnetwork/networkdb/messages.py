@@ -25,7 +25,7 @@ from cnmsim.libnetwork.networkdb.encoding import (
     packed_text,
     text_field,
 )
-from cnmsim.libnetwork.networkdb.store import Space, Version, View
+from cnmsim.libnetwork.networkdb.store import EntryPool, EntryVersion, EntryView
 
 #: The overhead of a compound message, and of each part, in bytes (memberlist `compoundHeaderOverhead`).
 COMPOUND_HEADER = 2
@@ -215,7 +215,7 @@ class NetworkEvent:
     The key is (node, network).
     """
 
-    version: Version
+    version: EntryVersion
     #: Length in bytes.
     size: int = field(init=False)
 
@@ -243,7 +243,7 @@ class TableEvent:
 
     operation: TableOperation
     network: str
-    version: Version
+    version: EntryVersion
     residual_s: int = 0
     #: Length in bytes.
     size: int = field(
@@ -252,7 +252,7 @@ class TableEvent:
     )
 
 
-def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
+def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEvent:
     """Return the event of a version in a bulk sync. All receivers share one object."""
     operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
     event: TableEvent | None = version.event
@@ -261,7 +261,7 @@ def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
     return event
 
 
-def table_event_size(network: str, version: Version, residual_s: int = 0) -> int:
+def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -> int:
     """Return the size of a version's event."""
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
@@ -321,17 +321,17 @@ class TableEventBatch:
 
     __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
 
-    def __init__(self, network: str, parts: list[TableEvent], space: Space) -> None:
+    def __init__(self, network: str, parts: list[TableEvent], pool: EntryPool) -> None:
         self.network = network
         self.parts = parts
         self.size = table_compound_size(parts)
         self._pick: Callable[[array[int]], object] | None = None
         self._codes: object = None
-        count = len(space.views)
+        count = len(pool.views)
         #: While the space is unchanged, every view already has these versions.
-        self._changes = space.changes
+        self._changes = pool.change_count
         for part in parts:
-            if part.version.holders != count:
+            if part.version.refcount != count:
                 self._changes = -1
                 break
 
@@ -340,10 +340,10 @@ class TableEventBatch:
         """The highest Lamport time of the events."""
         return max([part.version.ltime for part in self.parts])
 
-    def is_redundant_for(self, view: View) -> bool:
+    def is_redundant_for(self, view: EntryView) -> bool:
         """Return True if a view already has every version, as it usually has."""
         codes = view.codes
-        if self._changes == view.space.changes and codes:
+        if self._changes == view.pool.change_count and codes:
             return True
         if self._pick is None:
             self._prepare()
@@ -373,7 +373,7 @@ class NetworkState:
     name: str
     attachments: array[int]
     count: int
-    renewed: tuple[Version, ...] = ()
+    renewed: tuple[EntryVersion, ...] = ()
 
     @property
     def size(self) -> int:

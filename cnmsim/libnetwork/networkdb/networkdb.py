@@ -19,7 +19,7 @@ from attrs import define, field
 from cnmsim.errors import NotFound, SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.kernel.interning import InternedMultiMap, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
@@ -42,7 +42,7 @@ from cnmsim.libnetwork.networkdb.messages import (
 )
 from cnmsim.libnetwork.networkdb.nodes import Nodes, random_nodes
 from cnmsim.libnetwork.networkdb.rejoin import Rejoiner, complete
-from cnmsim.libnetwork.networkdb.store import SharedStore, Version, View, store_of
+from cnmsim.libnetwork.networkdb.store import EntryVersion, EntryView, SharedStore, store_of
 from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REAP_PERIOD_S, NetworkTables, WatchEvent
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import Keyring
@@ -199,7 +199,7 @@ class NetworkDB:
                 values[key] = version.value
         return values
 
-    def _entry(self, table: str, network: str, key: str) -> Version | None:
+    def _entry(self, table: str, network: str, key: str) -> EntryVersion | None:
         tables = self.networks.get(network)
         return None if tables is None else tables.view.get((table, key))
 
@@ -234,7 +234,7 @@ class NetworkDB:
         tables = self.networks.get(network) or self._tables(network)
         ltime = self.context.table_clock.increment()
         is_deleted = operation is TableOperation.DELETE
-        version = tables.view.space.version((table, key), ltime, self.name, value, is_deleted=is_deleted)
+        version = tables.view.pool.version((table, key), ltime, self.name, value, is_deleted=is_deleted)
         tables.put(version)
         if is_deleted:
             self._reap.arm()
@@ -248,8 +248,8 @@ class NetworkDB:
         own = relayed = BroadcastQueue(lambda: tables.node_count, self._schedule_table_gossip, SlotIndex())
         if profile.networkdb_relays_last:
             relayed = BroadcastQueue(lambda: tables.node_count, self._schedule_table_gossip, SlotIndex())
-        view = View(self.store.network(network))
-        nodes = InternedMultiMap[str, None](entries_of(self.clock, "attached", network))
+        view = EntryView(self.store.network(network))
+        nodes = InternedMultiMap[str, None](intern_pool(self.clock, "attached", network))
         tables = NetworkTables(
             network, self.name, self.clock, profile, view, own, relayed, self._watchers.notify, nodes
         )
@@ -338,7 +338,7 @@ class NetworkDB:
                 is_pending = True
             if not messages:
                 continue
-            news = TableEventBatch(tables.id, messages, tables.view.space)
+            news = TableEventBatch(tables.id, messages, tables.view.pool)
             for name in random_nodes(self.random, tables.others(), GOSSIP_NODES):
                 member = active.get(name)
                 if member is None:
@@ -435,7 +435,7 @@ class NetworkDB:
     def merge_remote_state(self, state: NetworkState) -> None:
         """Merge the other side's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
-        for version in (*self.attachments.view.newer_in(state.attachments), *state.renewed):
+        for version in (*self.attachments.view.unseen_in(state.attachments), *state.renewed):
             self.attachments.handle_event(version)
 
     def notify_join(self, member: Member) -> None:

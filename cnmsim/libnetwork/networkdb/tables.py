@@ -15,7 +15,7 @@ from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.interning import InternedMultiMap
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
 from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
-from cnmsim.libnetwork.networkdb.store import Version, View
+from cnmsim.libnetwork.networkdb.store import EntryVersion, EntryView
 from cnmsim.libnetwork.profile import Profile
 
 #: For so many seconds a deleted entry is remembered.
@@ -53,7 +53,7 @@ class NetworkTables:
     node: str
     clock: Clock
     profile: Profile
-    view: View
+    view: EntryView
     own: BroadcastQueue
     relayed: BroadcastQueue
     notify: Callable[[WatchEvent], None]
@@ -93,24 +93,23 @@ class NetworkTables:
             self._others = [name for name in self.nodes if name != self.node]
         return self._others
 
-    def put(self, version: Version, residual_s: float = REAP_ENTRY_S) -> None:
+    def put(self, version: EntryVersion, residual_s: float = REAP_ENTRY_S) -> None:
         """Store a version. A deleted one is remembered for `residual_s` seconds."""
         number = version.slot.number
         if version.is_deleted:
             self._tombstones[number] = self.clock.now_ns + round(residual_s * NS_PER_S)
         elif self._tombstones:
             self._tombstones.pop(number, None)
-        self.view.put(version)
+        self.view.set(version)
 
-    def is_current(self, version: Version) -> bool:
+    def is_current(self, version: EntryVersion) -> bool:
         """Return True if this is the stored version: most gossip is redundant."""
-        codes, number = self.view.codes, version.slot.number
-        return version.code != 0 and number < len(codes) and codes[number] == version.code
+        return self.view.has(version)
 
     def drop(self, number: int) -> None:
         """Remove an entry."""
         self._tombstones.pop(number, None)
-        self.view.drop(number)
+        self.view.discard(number)
 
     def residual_s(self, number: int) -> int:
         """Return for how many more whole seconds a deleted entry is to be remembered."""
@@ -137,7 +136,9 @@ class NetworkTables:
         self._notify_watchers(version, previous, event.operation)
         return self.is_in_sync
 
-    def _notify_watchers(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
+    def _notify_watchers(
+        self, version: EntryVersion, previous: EntryVersion | None, operation: TableOperation
+    ) -> None:
         message_value = version.value
         before = previous.value if previous is not None and not previous.is_deleted else None
         value = None if operation is TableOperation.DELETE else message_value
@@ -146,15 +147,15 @@ class NetworkTables:
         table, key = version.slot.key
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
-    def notify_deleted(self, version: Version) -> None:
+    def notify_deleted(self, version: EntryVersion) -> None:
         """Notify the watchers of an entry that is gone without a message that deleted it."""
         if not version.is_deleted:
             table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
 
-    def owned_by(self, owner: str) -> list[Version]:
+    def owned_by(self, owner: str) -> list[EntryVersion]:
         """Return the entries of one node."""
-        versions = (self.view.at(number) for number in self.view.space.owned_by(owner))
+        versions = (self.view.at(number) for number in self.view.pool.owned_by(owner))
         return [version for version in versions if version is not None and version.owner == owner]
 
     def delete_entries_of(self, owner: str) -> None:
@@ -170,12 +171,12 @@ class NetworkTables:
                 self.put(self.tombstone_of(version, version.ltime))
             self.notify_deleted(version)
 
-    def tombstone_of(self, version: Version, ltime: int) -> Version:
+    def tombstone_of(self, version: EntryVersion, ltime: int) -> EntryVersion:
         """Return the deleted version of an entry, reusing the object of another node if there is one."""
         for made in version.slot.versions.values():
             if made.is_deleted and made.ltime == ltime and made.owner == version.owner:
                 return made
-        return self.view.space.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
+        return self.view.pool.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:
         """Return when the first deleted entry, or this attachment itself, may be removed."""

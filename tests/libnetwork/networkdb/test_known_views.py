@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnmsim.libnetwork.networkdb.messages import TableEvent, TableEventBatch, TableOperation
-from cnmsim.libnetwork.networkdb.store import Space, Version, View
+from cnmsim.libnetwork.networkdb.store import EntryPool, EntryVersion, EntryView
 
 #: More slots than are compared at once.
 SLOTS = 600
@@ -15,16 +15,16 @@ PUTS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, SLOTS - 1), st.integ
 
 @given(PUTS, st.integers(0, SLOTS))
 def test_what_two_views_have_otherwise_is_found(puts: list[tuple[int, int, int]], alike: int) -> None:
-    space = Space()
+    space = EntryPool()
     versions = [[space.version((str(slot), ""), ltime, "", None) for ltime in range(3)] for slot in range(SLOTS)]
-    views = View(space), View(space)
-    models: list[list[Version | None]] = [[None] * SLOTS, [None] * SLOTS]
+    views = EntryView(space), EntryView(space)
+    models: list[list[EntryVersion | None]] = [[None] * SLOTS, [None] * SLOTS]
 
-    def put(number: int, slot: int, version: Version | None) -> None:
+    def put(number: int, slot: int, version: EntryVersion | None) -> None:
         if version is None:
-            views[number].drop(slot)
+            views[number].discard(slot)
         else:
-            views[number].put(version)
+            views[number].set(version)
         models[number][slot] = version
 
     for slot in range(alike):
@@ -34,9 +34,9 @@ def test_what_two_views_have_otherwise_is_found(puts: list[tuple[int, int, int]]
         put(number, slot, versions[slot][ltime] if ltime < 3 else None)
     one, other = views
     pairs = list(zip(*models, strict=True))
-    assert list(one.unlike(other)) == [pair for pair in pairs if pair[0] is not pair[1]]
+    assert list(one.differences(other)) == [pair for pair in pairs if pair[0] is not pair[1]]
     snapshot = other.snapshot()
-    assert one.newer_in(snapshot) == [theirs for ours, theirs in pairs if theirs is not None and theirs is not ours]
+    assert one.unseen_in(snapshot) == [theirs for ours, theirs in pairs if theirs is not None and theirs is not ours]
 
 
 #: Which of three views changes, at which of three slots, and which version it has from then on: none, or with all others it is cleared.
@@ -59,19 +59,19 @@ def test_news_is_redundant_for_to_those_who_have_all_of_it(
     looks: bool,
     after: list[tuple[int, int, int | str]],
 ) -> None:
-    space = Space()
+    space = EntryPool()
     versions = [[space.version((str(slot), ""), ltime, "", None) for ltime in range(2)] for slot in range(3)]
-    views = [View(space) for _ in range(3)]
+    views = [EntryView(space) for _ in range(3)]
 
-    def change(view: View, slot: int, to: int | str) -> None:
+    def change(view: EntryView, slot: int, to: int | str) -> None:
         if to == "cleared":
             view.clear()
         elif to == "none":
-            view.drop(slot)
+            view.discard(slot)
         else:
-            view.put(versions[slot][int(to)])
+            view.set(versions[slot][int(to)])
 
-    def has_all(view: View) -> bool:
+    def has_all(view: EntryView) -> bool:
         return all(view.at(slot) is versions[slot][ltime] for slot, ltime in told)
 
     for view in views:

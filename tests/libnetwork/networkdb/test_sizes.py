@@ -28,7 +28,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     TableEventBatch,
     bulk_sync_size,
 )
-from cnmsim.libnetwork.networkdb.store import Space
+from cnmsim.libnetwork.networkdb.store import EntryPool
 
 CHECKSUM, STREAM_HEADER = 5, 5
 NODE, NETWORK, ENDPOINT = "a" * 12, "n" * 25, "e" * 64
@@ -37,11 +37,11 @@ PEER = Peer(ENDPOINT, parse_ip("10.0.0.2"), 24, parse_mac("02:42:0a:00:00:02"), 
 
 
 def attachment() -> NetworkEvent:
-    return NetworkEvent(Space().version((NODE, NETWORK), 1, NODE, None))
+    return NetworkEvent(EntryPool().version((NODE, NETWORK), 1, NODE, None))
 
 
 def news_of_a_peer() -> TableEventBatch:
-    space = Space()
+    space = EntryPool()
     version = space.version((PEER_TABLE, ENDPOINT), 1, NODE, PEER)
     return TableEventBatch(NETWORK, [TableEvent(TableOperation.CREATE, NETWORK, version)], space)
 

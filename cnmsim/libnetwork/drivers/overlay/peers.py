@@ -17,7 +17,7 @@ from attrs import define, field
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.interning import InternedMultiMap, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.drivers.overlay.peer_record import Peer
 
@@ -60,8 +60,8 @@ class PeerDatabase(ABC):
         return cls(
             tunnels,
             log,
-            InternedMultiMap(entries_of(clock, peers, network_id)),
-            InternedMultiMap(entries_of(clock, programmed, network_id)),
+            InternedMultiMap(intern_pool(clock, peers, network_id)),
+            InternedMultiMap(intern_pool(clock, programmed, network_id)),
         )
 
     @abstractmethod
