@@ -7,7 +7,7 @@ from cnmsim import Lab
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.sockets import UdpSocket
-from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 
 VNI = 4097
 MACS = bytes((2, 0x42, 10, 0, 1, 2)), bytes((2, 0x42, 10, 0, 1, 3))
@@ -23,7 +23,7 @@ def attach(host, number, peer, vtep):
     bridge = Bridge("br0", mac(1, number), host.machine.clock)
     overlay.add_device(bridge)
     overlay.add_address(bridge, "10.0.1.1/24")
-    vxlan = Vxlan.create(host.namespace, "vx", mac(2, number), VNI, proxy=True, l2miss=True, l3miss=True)
+    vxlan = Vxlan.create(host.namespace, "vx", mac(2, number), VxlanConfig(VNI, proxy=True, l2miss=True, l3miss=True))
     host.namespace.move_device(vxlan, overlay, "vxlan0")
     inside, eth0 = Veth.pair(host.machine.clock, "veth0", "eth0", mac(3, number), MACS[number])
     overlay.add_device(inside)

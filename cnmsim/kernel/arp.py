@@ -1,11 +1,10 @@
-"""ARP: who has an IPv4 address on the link (RFC 826; Linux: net/ipv4/arp.c), with the sysctls that bear on it."""
+"""ARP: resolution of IPv4 addresses on the link (RFC 826; Linux: net/ipv4/arp.c), and the arp_* sysctls."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_BROADCAST, MAC_ZERO, Address, Mac, format_ip, format_mac
-from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.link_events import report_duplicate_address
 from cnmsim.kernel.packet import MalformedPacketError
@@ -16,24 +15,24 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _TYPE = b"\x08\x06"
-#: Linux holds on to the first of two answers for this long.
-_LOCKTIME_NS = 1 * NS_PER_S
+#: The sysctl locktime counts in USER_HZ, hundredths of a second.
+_NS_PER_TICK = 10_000_000
 
 
-def ask(device: Device, target: Address, src: Address | None, to: Mac | None) -> None:
-    """Ask who has an address, all on the link or only the station `to`."""
+def send_request(device: Device, target: Address, src: Address | None, to: Mac | None) -> None:
+    """Broadcast a request for the MAC of an address, or send it to one MAC address only."""
     message = ArpMessage(ARP_REQUEST, device.mac, src or bytes(4), MAC_ZERO, target)
     device.transmit((to or MAC_BROADCAST) + device.mac + _TYPE + message.to_wire())
 
 
 def announce(device: Device, address: Address) -> None:
-    """Tell all on the link, unasked, who has an address (RFC 5227 §2.3)."""
+    """Broadcast a gratuitous ARP request for an address (RFC 5227 §2.3)."""
     message = ArpMessage(ARP_REQUEST, device.mac, address, MAC_ZERO, address)
     device.transmit(MAC_BROADCAST + device.mac + _TYPE + message.to_wire())
 
 
 def must_not_announce(namespace: NetworkNamespace, hint: Address, target: Address, device: Device) -> bool:
-    """Tell whether arp_announce forbids asking in the name of `hint`: 1, unless it shares the target's subnet; 2."""
+    """Return whether arp_announce forbids `hint` as a request's source: 1 outside the target's subnet, 2 always."""
     if len(target) != 4:
         return False
     mode = _mode(namespace, "arp_announce", device)
@@ -43,7 +42,7 @@ def must_not_announce(namespace: NetworkNamespace, hint: Address, target: Addres
 
 
 def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
-    """Take an ARP frame (Linux: arp_process)."""
+    """Process a received ARP frame (arp_process)."""
     table = namespace.neighbours
     try:
         message = ArpMessage.parse(frame[14:])
@@ -54,9 +53,9 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
         return
     sender, mac = message.sender_ip, message.sender_mac
-    if _is_claimed(namespace, sender, mac, device, frame):
+    if _is_duplicate(namespace, sender, mac, device, frame):
         return
-    if message.operation == ARP_REQUEST and _answers(namespace, message.target_ip, sender, device):
+    if message.operation == ARP_REQUEST and _should_answer(namespace, message.target_ip, sender, device):
         if any(sender):
             table.update_stale(table.get_or_create(device, sender), mac)
         reply = ArpMessage(ARP_REPLY, device.mac, message.target_ip, mac, sender)
@@ -79,11 +78,11 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         table.update_stale(known, mac)
 
 
-def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
-    """Take note of a second station with an address: our own, or one that was answered for just now.
+def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
+    """Log a second owner of an address: of one of ours, or of one that another MAC answered for just now.
 
-    `True` if the message is to be ignored: Linux holds on to the first of two answers for a second (arp_process,
-    locktime), unless the other announces itself.
+    Return `True` if the message must be ignored: Linux keeps the first of two answers for `locktime` (arp_process),
+    unless the second is a gratuitous ARP.
     """
     if namespace.has_address(sender):  # RFC 5227 §2.4
         if not any(own.mac == mac for own in namespace.devices.values()):
@@ -92,25 +91,25 @@ def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: 
     known = namespace.neighbours.get(device, sender)
     if known is None or known.mac in (None, mac) or known.is_permanent:
         return False
-    is_announcement = frame[28:32] == frame[38:42]  # it may well be the address's next owner
-    if is_announcement or namespace.clock.now_ns - known.updated_ns > _LOCKTIME_NS:
+    is_announcement = frame[28:32] == frame[38:42]  # the address may have moved
+    if is_announcement or namespace.clock.now_ns - known.updated_ns > known.parameter("locktime") * _NS_PER_TICK:
         return False
     assert known.mac is not None
     report_duplicate_address(device, sender, known.mac, mac, frame)
     return True
 
 
-def _answers(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
+def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
     if namespace.is_local(target):
-        return target[0] != 127 and not _ignores(namespace, target, sender, device)
+        return target[0] != 127 and not _is_ignored(namespace, target, sender, device)
     if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
         route = namespace.find_route(target, src=sender, indev=device)
         return route is not None and route.device not in (None, device) and sender != target
     return False
 
 
-def _ignores(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
-    """Tell whether arp_ignore forbids the answer: 1, unless the device has the address; 2, and the sender's subnet."""
+def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
+    """Return whether arp_ignore forbids the answer: 1 unless the device has the address, 2 also outside its subnet."""
     mode = _mode(namespace, "arp_ignore", device)
     if not mode:
         return False

@@ -18,7 +18,7 @@ from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
 if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge
     from cnmsim.kernel.clock import Clock
-    from cnmsim.kernel.interning import InternPool
+    from cnmsim.kernel.interning import InternedMultiMap
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.upper_devices import UpperDevices
 
@@ -77,7 +77,7 @@ class Device:
     """
 
     __slots__ = (
-        "_mtu", "addresses", "clock", "has_qdisc", "index", "is_all_multicast", "is_promiscuous", "is_up", "mac", "master",
+        "_mtu", "addresses", "clock", "has_qdisc", "index", "interned_neighbours", "is_all_multicast", "is_promiscuous", "is_up", "mac", "master",
         "name", "namespace", "rx_bytes", "rx_dropped", "rx_packets", "taps", "tx_bytes", "tx_dropped", "tx_packets",
         "txqueuelen", "upper_devices",
     )  # fmt: skip
@@ -103,6 +103,8 @@ class Device:
         self.master: Bridge | None = None
         self.upper_devices: UpperDevices | None = None
         self.addresses: list[InterfaceAddress] = []
+        #: The permanent neighbours that a device shares with devices on many other nodes: see `NeighbourTable`.
+        self.interned_neighbours: InternedMultiMap[Address, Mac] | None = None
         self.taps: tuple[Tap, ...] = ()
         self.txqueuelen = 1000
         self.rx_packets = self.rx_bytes = self.rx_dropped = 0
@@ -147,10 +149,6 @@ class Device:
     def link_local_address(self) -> Address:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
-
-    def shared_neighbours(self) -> InternPool[Address, Mac] | None:
-        """Give where permanent neighbours are kept that are the same on many nodes, if the device is of a kind that has such."""
-        return None
 
     def refuse_address(self, address: Address) -> None:
         """Raise `OSError` if the device's driver does not let it have this IP address."""

@@ -103,9 +103,9 @@ class Icmp:
         if kind == 128:
             self._echo(packet, 129)
         elif kind == 135:
-            ndisc.solicited(self._namespace, packet, device)
+            ndisc.receive_solicitation(self._namespace, packet, device)
         elif kind == 136:
-            ndisc.advertised(self._namespace, packet, device)
+            ndisc.receive_advertisement(self._namespace, packet, device)
         elif kind in _ERRORS[6]:
             self._error(packet, packet.payload)
         elif kind not in (133, 134, 137, 143):

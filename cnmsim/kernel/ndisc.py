@@ -1,4 +1,4 @@
-"""Neighbour discovery: who has an IPv6 address on the link (RFC 4861; Linux: net/ipv6/ndisc.c)."""
+"""Neighbour discovery: resolution of IPv6 addresses on the link (RFC 4861; Linux: net/ipv6/ndisc.c)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TYPE = b"\x86\xdd"
 _ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
 
 
-def solicit(
+def send_solicitation(
     namespace: NetworkNamespace, device: Device, target: Address, src: Address | None, to: Mac | None
 ) -> None:
-    """Ask who has an address, those it may belong to or only the station `to`."""
+    """Send a solicitation to the target's solicited-node group, or to one MAC address only (ndisc_send_ns)."""
     src = src or bytes(16)
     group = target if to else solicited_node(target)
     option = b"\x01\x01" + device.mac if any(src) else b""
@@ -33,15 +33,15 @@ def solicit(
 
 
 def announce(device: Device, address: Address) -> None:
-    """Tell all on the link, unasked, who has an address (RFC 4861 §7.2.6)."""
+    """Multicast an unsolicited advertisement for an address (RFC 4861 §7.2.6)."""
     flags, option = b"\x20\0\0\0", b"\x02\x01" + device.mac
     body = icmpv6_message(address, _ALL_NODES, NEIGHBOUR_ADVERTISEMENT, 0, flags, address + option)
     ethernet = multicast_mac(_ALL_NODES) + device.mac + _TYPE
     device.transmit(ethernet + build_ip(58, address, _ALL_NODES, body, ttl=255))
 
 
-def solicited(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
-    """Take a neighbour solicitation (RFC 4861 §7.2.3)."""
+def receive_solicitation(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
+    """Process a received solicitation (RFC 4861 §7.2.3; ndisc_recv_ns)."""
     table, message = namespace.neighbours, packet.payload
     if len(message) < 24 or packet.ttl != 255:
         namespace.drop(packet, DropReason.MALFORMED, "neighbour solicitation", device=device.name)
@@ -63,8 +63,8 @@ def solicited(namespace: NetworkNamespace, packet: Packet, device: Device) -> No
     _send(namespace, device, to_mac, target, dst, body)
 
 
-def advertised(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
-    """Take a neighbour advertisement (RFC 4861 §7.2.5)."""
+def receive_advertisement(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
+    """Process a received advertisement (RFC 4861 §7.2.5; ndisc_recv_na)."""
     table, message = namespace.neighbours, packet.payload
     if len(message) < 24 or packet.ttl != 255:
         namespace.drop(packet, DropReason.MALFORMED, "neighbour advertisement", device=device.name)
@@ -90,7 +90,7 @@ def advertised(namespace: NetworkNamespace, packet: Packet, device: Device) -> N
 def _send(
     namespace: NetworkNamespace, device: Device, to_mac: Mac, src: Address, dst: Address, message: bytes
 ) -> None:
-    """Send a neighbour message, past the packet filter like every packet of ours (ndisc_send_skb)."""
+    """Send a neighbour message through the OUTPUT and POSTROUTING hooks (ndisc_send_skb)."""
     data = build_ip(58, src, dst, message, ttl=255)
     netfilter = namespace.netfilter
     if netfilter.is_active:
@@ -101,13 +101,13 @@ def _send(
     device.transmit(to_mac + device.mac + _TYPE + data)
 
 
-def _link_layer_option(options: bytes, wanted: int) -> Mac | None:
+def _link_layer_option(options: bytes, option_type: int) -> Mac | None:
     at = 0
     while at + 8 <= len(options):
         kind, size = options[at], options[at + 1] * 8
         if not size:
             return None
-        if kind == wanted:
+        if kind == option_type:
             return options[at + 2 : at + 8]
         at += size
     return None

@@ -1,8 +1,10 @@
-"""Neighbours: which MAC address answers for an address on the link, as `arp` (RFC 826) and `ndisc` (RFC 4861) found out.
+"""The neighbour table: the MAC address of each address on the link (Linux: net/core/neighbour.c).
 
-States and times are Linux's (net/core/neighbour.c): an entry is REACHABLE for 30 s after it was confirmed, then
-STALE; a STALE one is used at once and checked after 5 s, unless TCP made progress by way of it meanwhile; three unanswered
-questions, a second of the timer wheel apart, make it FAILED.
+`arp` (RFC 826) and `ndisc` (RFC 4861) resolve addresses. States and times are Linux's: an entry is REACHABLE for
+base_reachable_time_ms after it was confirmed, then STALE. A STALE entry is used at once and probed after 5 s, unless TCP
+confirms it meanwhile. Three unanswered probes make it FAILED.
+
+Linux draws the reachable time between half and one and a half times base_reachable_time_ms; here it is that value itself.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from cnmsim.kernel import arp, ndisc
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.events import DropReason, NextHop, Step
-from cnmsim.kernel.interning import InternedMultiMap
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -24,15 +25,13 @@ if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
     from cnmsim.kernel.namespace import NetworkNamespace
 
-_REACHABLE_NS = 30 * NS_PER_S
-_DELAY_S = 5.0
-_DELAY_NS = 5 * NS_PER_S
-#: A second as neighbours' timers count it: the timer wheel (kernel/time/timer.c) rounds up, to 1.024 s from one expiry to the
-#: next both at HZ 250 and at HZ 1000. Three of them thus end after what others time for the same three seconds.
-_RETRANS_S = 1.024
-_PROBES = 3
-_QUEUE = 100
-_IPV6 = b"\x86\xdd"
+_NS_PER_MS = 1_000_000
+#: How much longer than asked for a neighbour timer takes: the timer wheel (kernel/time/timer.c) rounds 1 s up to 1.024 s,
+#: at HZ 250 and at HZ 1000 alike.
+_TIMER_WHEEL_FACTOR = 1.024
+#: Packets that wait for one resolution; Linux limits them by unres_qlen_bytes.
+_MAX_QUEUE = 100
+_ETHERTYPE_IPV4, _ETHERTYPE_IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
 class NeighbourState(Enum):
@@ -47,16 +46,18 @@ class NeighbourState(Enum):
     PERMANENT = "PERMANENT"
 
 
-#: Python looks a member of an enumeration up ten times as slowly as a name of its own module.
+#: Looking up an enumeration member takes Python ten times as long as a module-level name.
 _INCOMPLETE, _REACHABLE, _STALE, _DELAY, _PROBE, _FAILED, _PERMANENT = NeighbourState
-_USED_AS_IT_IS = (_DELAY, _PROBE, _PERMANENT)
+#: States in which sending neither changes the state nor starts a timer.
+_USABLE_AS_IS = (_DELAY, _PROBE, _PERMANENT)
 
 
 @define(eq=False)
 class Neighbour:
-    """One entry: `mac` is `None` until the first answer; `queue` holds packets that wait for it.
+    """One entry (Linux: struct neighbour).
 
-    `order` tells which of a namespace came before.
+    `mac` is `None` until resolved; `queue` holds packets that wait for the resolution. The entry is REACHABLE until
+    `reachable_until_ns`. `order` is its place in the listing of its table.
     """
 
     device: Device
@@ -64,6 +65,7 @@ class Neighbour:
     mac: Mac | None = None
     _state: NeighbourState = _INCOMPLETE
     confirmed_ns: int = 0
+    reachable_until_ns: int = 0
     updated_ns: int = 0
     probes: int = 0
     timer: Timer | None = None
@@ -73,119 +75,122 @@ class Neighbour:
     @property
     def state(self) -> NeighbourState:
         """The state at this moment of virtual time."""
-        if self._state is _REACHABLE and self.device.clock.now_ns - self.confirmed_ns > _REACHABLE_NS:
-            self._state = _STALE
+        if self._state is _REACHABLE and self.device.clock.now_ns > self.reachable_until_ns:
+            self._expire_reachable()
         return self._state
 
+    def _expire_reachable(self) -> None:
+        """Do what the timer of a REACHABLE entry does: extend the state if the entry was confirmed meanwhile, else end it."""
+        self.reachable_until_ns = self.confirmed_ns + self.parameter("base_reachable_time_ms") * _NS_PER_MS
+        if self.device.clock.now_ns > self.reachable_until_ns:
+            self._state = _STALE
+
     def usable_mac(self, now_ns: int) -> Mac | None:
-        """Give the MAC if it can be sent to at that time with nothing else to do; never that of an entry that was deleted."""
+        """Return the MAC if a packet can be sent to it with no other effect, else `None`; `None` for a deleted entry, too."""
         state = self._state
         if state is _REACHABLE:
-            return self.mac if now_ns - self.confirmed_ns <= _REACHABLE_NS else None
-        return self.mac if state in _USED_AS_IT_IS else None
+            return self.mac if now_ns <= self.reachable_until_ns else None
+        return self.mac if state in _USABLE_AS_IS else None
 
     def confirm(self, now_ns: int) -> None:
-        """Note that an upper layer gets through by way of it at that time (Linux: sock_confirm_neigh); its state waits for its timer."""
-        if self._state is _REACHABLE and now_ns - self.confirmed_ns > _REACHABLE_NS:
-            self._state = _STALE
+        """Record that an upper layer makes progress through this hop (neigh_confirm). The timer evaluates it."""
+        if self._state is _REACHABLE and now_ns > self.reachable_until_ns:
+            self._expire_reachable()
         self.confirmed_ns = now_ns
+
+    def parameter(self, name: str) -> int:
+        """Return a neighbour sysctl of this entry's device and family (Linux: neigh->parms)."""
+        namespace = self.device.namespace
+        assert namespace is not None
+        family = "ipv4" if len(self.address) == 4 else "ipv6"
+        return int(namespace.sysctl_get(f"net.{family}.neigh.{self.device.name}.{name}"))
 
     @property
     def is_permanent(self) -> bool:
-        """Whether it was put there by hand, and nothing that comes in changes it."""
+        """Whether the entry was added by hand; received messages do not change it."""
         return self._state is _PERMANENT
 
     def __str__(self) -> str:
-        """Write the entry as `ip neigh` does."""
+        """Format the entry as `ip neigh` does."""
         lladdr = f" lladdr {format_mac(self.mac)}" if self.mac is not None else ""
         return f"{format_ip(self.address)} dev {self.device.name}{lladdr} {self.state.value}"
 
 
 class NeighbourTable:
-    """The neighbour entries of one namespace, both families.
+    """The neighbour entries of one namespace, for both families.
 
-    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at. `pending_confirm` tells that
-    the packet that goes out next shows, by what it answers, that its next hop gets packets through (Linux: dst_pending_confirm).
+    The permanent entries of a device that has `interned_neighbours` stay in that map until they are looked up: an overlay
+    node has one for each endpoint of a network, and sends to few of them.
+
+    `pending_confirm` is set while a packet is sent that acknowledges progress: its next hop is confirmed (Linux:
+    dst_pending_confirm).
     """
 
-    __slots__ = ("_entries", "_fixed", "_last", "_namespace", "pending_confirm")
+    __slots__ = ("_entries", "_last_order", "_namespace", "pending_confirm")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
-        self._fixed: dict[Device, InternedMultiMap[Address, Mac]] | None = None  # few namespaces have any
-        self._last = 0
+        self._last_order = 0
         self.pending_confirm = False
 
     def entries(self) -> list[Neighbour]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         entries = list(self._entries.values())
-        for device, fixed in (self._fixed or {}).items():
-            entries += [_permanent(device, address, mac, order) for order, address, mac in fixed.ordered()]
+        for device in self._namespace.devices.values():
+            interned = device.interned_neighbours
+            if interned is not None:
+                entries += [_permanent(device, address, mac, order) for order, address, mac in interned.ordered()]
         return sorted(entries, key=lambda entry: entry.order)
 
     def get(self, device: Device, address: Address) -> Neighbour | None:
-        """Give the entry of an address behind a device, if there is one."""
+        """Return the entry of an address on a device, or `None`."""
         entry = self._entries.get((device, address))
-        return self._take_up(device, address) if entry is None and self._fixed is not None else entry
-
-    def _take_up(self, device: Device, address: Address) -> Neighbour | None:
-        """Make an entry of its own of one that was only noted."""
-        fixed = self._fixed.get(device) if self._fixed is not None else None
-        found = fixed.pop(address) if fixed is not None else None
-        if found is None:
-            return None
-        order, mac = found
-        entry = self._entries[device, address] = _permanent(device, address, mac, order)
+        if entry is None and device.interned_neighbours is not None:
+            popped = device.interned_neighbours.pop(address)
+            if popped is not None:
+                order, mac = popped
+                entry = self._entries[device, address] = _permanent(device, address, mac, order)
         return entry
 
     def get_or_create(self, device: Device, address: Address) -> Neighbour:
-        """Give the entry of an address behind a device, made if there is none."""
+        """Return the entry of an address on a device, creating an INCOMPLETE one if there is none (neigh_create)."""
         entry = self.get(device, address)
         if entry is None:
-            self._last += 1
-            entry = self._entries[device, address] = Neighbour(device, address, order=self._last)
+            self._last_order += 1
+            entry = self._entries[device, address] = Neighbour(device, address, order=self._last_order)
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Give the MAC known for an address, without asking for it."""
+        """Return the MAC of an address if it is in the table; send no request."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
     def add_permanent(self, device: Device, address: Address, mac: Mac) -> bool:
-        """Put a fixed entry, as `ip neigh add … nud permanent`; `False` if there is an entry, whatever its state."""
+        """Do as `ip neigh add … nud permanent`. Return `False` if there is an entry, whatever its state."""
         if (device, address) in self._entries:
             return False
-        fixed = self._fixed_of(device)
-        if fixed is None:
+        interned = device.interned_neighbours
+        if interned is None:
             self.set_permanent(device, address, mac)
-        elif fixed.add_key(address, mac, self._last + 1):
-            self._last += 1
+        elif interned.add_key(address, mac, self._last_order + 1):
+            self._last_order += 1
         else:
             return False
         return True
 
     def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
-        """Put a fixed entry, as `ip neigh replace … nud permanent`."""
-        fixed = self._fixed_of(device) if (device, address) not in self._entries else None
-        if fixed is not None:
-            self._last += 1
-            fixed.set(address, mac, self._last)
+        """Do as `ip neigh replace … nud permanent`."""
+        interned = device.interned_neighbours
+        if interned is not None and (device, address) not in self._entries:
+            self._last_order += 1
+            interned.set(address, mac, self._last_order)
             return
         entry = self.get_or_create(device, address)
-        self._stop(entry)
+        self._cancel_timer(entry)
         entry._state = _PERMANENT
         entry.mac = mac
-        self._flush_queue(entry)
-
-    def _fixed_of(self, device: Device) -> InternedMultiMap[Address, Mac] | None:
-        """Give where a device's permanent entries are noted, if they are."""
-        fixed = self._fixed.get(device) if self._fixed is not None else None
-        if fixed is None and (shared := device.shared_neighbours()) is not None:
-            if self._fixed is None:
-                self._fixed = {}
-            fixed = self._fixed[device] = InternedMultiMap(shared)
-        return fixed
+        self._send_queued(entry)
 
     def remove(self, device: Device, address: Address) -> None:
         """Delete an entry. Raises `OSError(ENOENT)` if there is none."""
@@ -196,18 +201,17 @@ class NeighbourTable:
     def _delete(self, key: tuple[Device, Address]) -> None:
         entry = self._entries.pop(key)
         entry._state = _FAILED
-        self._stop(entry)
+        self._cancel_timer(entry)
 
     def remove_device(self, device: Device) -> None:
-        """Forget every neighbour behind a device."""
+        """Delete every entry on a device (neigh_ifdown)."""
         for key in [key for key in self._entries if key[0] is device]:
             self._delete(key)
-        fixed = self._fixed.pop(device, None) if self._fixed is not None else None
-        if fixed is not None:
-            fixed.clear()
+        if device.interned_neighbours is not None:
+            device.interned_neighbours.clear()
 
     def output(self, packet: Packet) -> None:
-        """Send a packet to its next hop, when that one's MAC is known."""
+        """Send a packet to its next hop, resolving the hop's MAC first if need be (neigh_output)."""
         device = packet.outdev
         nexthop = packet.nexthop or packet.dst
         assert device is not None
@@ -217,21 +221,19 @@ class NeighbourTable:
             if entry is not None:
                 entry.confirm(device.clock.now_ns)
         if entry is not None and entry.mac is not None:
-            state = entry._state
-            if state is _REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
-                state = entry._state = _STALE
+            state = entry.state
             if state is _STALE:
-                self._delay(entry)
+                self._enter_delay(entry)
             if state is not _FAILED:
-                ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
+                ethertype = _ETHERTYPE_IPV4 if packet.family == 4 else _ETHERTYPE_IPV6
                 device.transmit(entry.mac + device.mac + ethertype + packet.data)
                 return
         self._resolve(device, nexthop, packet)
 
     def _resolve(self, device: Device, nexthop: Address, packet: Packet) -> None:
         namespace = self._namespace
-        if device.no_arp:  # such neighbours have the device's own address (arp_constructor)
-            ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
+        if device.no_arp:  # the neighbour gets the device's own address (arp_constructor)
+            ethertype = _ETHERTYPE_IPV4 if packet.family == 4 else _ETHERTYPE_IPV6
             device.transmit(device.mac + device.mac + ethertype + packet.data)
             return
         entry = self.get(device, nexthop)
@@ -240,30 +242,32 @@ class NeighbourTable:
             entry._state = _INCOMPLETE
             entry.mac = None
             entry.probes = 0
-        if len(entry.queue) >= _QUEUE:
+        if len(entry.queue) >= _MAX_QUEUE:
             namespace.drop(packet, DropReason.NEIGHBOUR_QUEUE_FULL, device=device.name)
             return
         if namespace.clock.context is not None:
-            question = "who has" if len(nexthop) == 4 else "solicits"
+            verb = "who has" if len(nexthop) == 4 else "solicits"
             namespace.report(
-                Step.NEIGHBOUR, f"{question} {format_ip(nexthop)}?", packet, device=device.name, decision=str(entry)
+                Step.NEIGHBOUR, f"{verb} {format_ip(nexthop)}?", packet, device=device.name, decision=str(entry)
             )
         entry.queue += ((packet, namespace.clock.context),)
         if entry.timer is None:
             self._probe(entry, packet.src)
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
+        """Send a request, or give up after ucast_solicit unicast or mcast_solicit multicast ones (neigh_max_probes)."""
         entry.timer = None
-        limit = _PROBES
-        if entry.probes >= limit:
-            self._failed(entry)
+        is_unicast = entry._state is _PROBE
+        if entry.probes >= entry.parameter("ucast_solicit" if is_unicast else "mcast_solicit"):
+            self._fail(entry)
             return
         entry.probes += 1
-        unicast = entry.mac if entry._state is _PROBE else None
-        self._ask(entry, hint, unicast)
-        entry.timer = self._namespace.clock.call_later(_RETRANS_S, self._probe, entry, hint)
+        self._solicit(entry, hint, entry.mac if is_unicast else None)
+        delay_s = entry.parameter("retrans_time_ms") / 1000 * _TIMER_WHEEL_FACTOR
+        entry.timer = self._namespace.clock.call_later(delay_s, self._probe, entry, hint)
 
-    def _ask(self, entry: Neighbour, hint: Address | None, unicast: Mac | None) -> None:
+    def _solicit(self, entry: Neighbour, hint: Address | None, to: Mac | None) -> None:
+        """Send a request, with `hint` as its source if that address may be announced, to one MAC or to all."""
         device, target = entry.device, entry.address
         namespace = self._namespace
         if hint is not None and (
@@ -272,21 +276,21 @@ class NeighbourTable:
             hint = None
         src = namespace.select_source(target, device) if hint is None else hint
         if len(target) == 4:
-            arp.ask(device, target, src, unicast)
+            arp.send_request(device, target, src, to)
         else:
-            ndisc.solicit(namespace, device, target, src, unicast)
+            ndisc.send_solicitation(namespace, device, target, src, to)
 
     def announce(self, device: Device, address: Address) -> None:
-        """Tell all on the link, unasked, who has `address` (RFC 5227 §2.3, RFC 4861 §7.2.6)."""
+        """Send a gratuitous ARP request (RFC 5227 §2.3) or an unsolicited advertisement (RFC 4861 §7.2.6)."""
         (arp.announce if len(address) == 4 else ndisc.announce)(device, address)
 
-    def _failed(self, entry: Neighbour) -> None:
+    def _fail(self, entry: Neighbour) -> None:
         entry._state = _FAILED
-        waiting, entry.queue = entry.queue, ()
+        queue, entry.queue = entry.queue, ()
         namespace = self._namespace
         clock = namespace.clock
-        before = clock.context
-        for packet, context in waiting:
+        context_before = clock.context
+        for packet, context in queue:
             clock.context = context
             namespace.drop(
                 packet,
@@ -297,58 +301,64 @@ class NeighbourTable:
                 detail=NextHop(entry.address),
             )
             namespace.send_host_unreachable(packet)
-        clock.context = before
+        clock.context = context_before
 
-    def _delay(self, entry: Neighbour) -> None:
+    def _enter_delay(self, entry: Neighbour) -> None:
         entry._state = _DELAY
         if entry.timer is None:
-            entry.timer = self._namespace.clock.call_later(_DELAY_S, self._delay_over, entry)
+            delay_s = entry.parameter("delay_first_probe_time")
+            entry.timer = self._namespace.clock.call_later(delay_s, self._end_delay, entry)
 
-    def _delay_over(self, entry: Neighbour) -> None:
+    def _end_delay(self, entry: Neighbour) -> None:
+        """Return the entry to REACHABLE if it was confirmed during the delay, else probe it."""
         entry.timer = None
         if entry._state is not _DELAY:
             return
-        if self._namespace.clock.now_ns - entry.confirmed_ns <= _DELAY_NS:
-            entry._state = _REACHABLE
+        if self._namespace.clock.now_ns - entry.confirmed_ns <= entry.parameter("delay_first_probe_time") * NS_PER_S:
+            self._set_reachable(entry)
             return
         entry._state = _PROBE
         entry.probes = 0
         self._probe(entry)
 
+    def _set_reachable(self, entry: Neighbour) -> None:
+        entry._state = _REACHABLE
+        entry.reachable_until_ns = entry.confirmed_ns + entry.parameter("base_reachable_time_ms") * _NS_PER_MS
+
     def update_reachable(self, entry: Neighbour, mac: Mac) -> None:
-        """Note a MAC from an answer."""
-        self._stop(entry)
+        """Store the MAC of a solicited answer: the entry is REACHABLE (neigh_update with NUD_REACHABLE)."""
+        self._cancel_timer(entry)
         if entry.mac != mac:
             entry.updated_ns = self._namespace.clock.now_ns
         entry.mac = mac
-        entry._state = _REACHABLE
         entry.confirmed_ns = self._namespace.clock.now_ns
-        self._flush_queue(entry)
+        self._set_reachable(entry)
+        self._send_queued(entry)
 
     def update_stale(self, entry: Neighbour, mac: Mac) -> None:
-        """Note a MAC from a question, not an answer: usable, but STALE (RFC 4861 §7.2.3)."""
+        """Store the MAC of a request's sender: usable, but STALE if new (RFC 4861 §7.2.3; neigh_update with NUD_STALE)."""
         if entry._state is _PERMANENT:
             return
         if entry.mac != mac or entry.state in (_INCOMPLETE, _FAILED):
-            self._stop(entry)
+            self._cancel_timer(entry)
             entry.mac = mac
             entry.updated_ns = self._namespace.clock.now_ns
             entry._state = _STALE
-            self._flush_queue(entry)
+            self._send_queued(entry)
 
-    def _stop(self, entry: Neighbour) -> None:
+    def _cancel_timer(self, entry: Neighbour) -> None:
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
 
-    def _flush_queue(self, entry: Neighbour) -> None:
-        waiting, entry.queue = entry.queue, ()
+    def _send_queued(self, entry: Neighbour) -> None:
+        queue, entry.queue = entry.queue, ()
         clock = self._namespace.clock
-        before = clock.context
-        for packet, context in waiting:
+        context_before = clock.context
+        for packet, context in queue:
             clock.context = context
             self.output(packet)
-        clock.context = before
+        clock.context = context_before
 
 
 def _permanent(device: Device, address: Address, mac: Mac, order: int) -> Neighbour:

@@ -1,8 +1,7 @@
-"""VXLAN devices (RFC 7348): Ethernet frames in UDP, between hosts that know each other's addresses.
+"""VXLAN devices (RFC 7348): Ethernet frames in UDP between tunnel endpoints (VTEPs).
 
-Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1. The device may be moved to another namespace; its outer packets
-are sent and received where it was made. Groups as destinations, several VNIs per device and the extensions (GBP, GPE) are
-not modelled.
+Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1. Multicast destinations, several VNIs per device and the extensions
+(GBP, GPE) are not modelled.
 """
 
 from __future__ import annotations
@@ -17,43 +16,42 @@ from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Addres
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.ecn import decapsulated, outer_ecn
 from cnmsim.kernel.events import DropReason, Event, MtuLimit, Step
-from cnmsim.kernel.interning import InternPool, intern_pool
+from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.sockets import UdpSocket
-from cnmsim.kernel.vxlan_fdb import VxlanFdb
+from cnmsim.kernel.vxlan_fdb import DEFAULT_AGEING_S, VxlanFdb
 from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, source_port, vxlan_header
-from cnmsim.kernel.vxlan_replies import is_question, proxy_answer, too_big
+from cnmsim.kernel.vxlan_replies import is_proxied, proxy_answer, too_big
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.vxlan_fdb import VxlanEntry
 
-#: The port IANA gave to VXLAN; Linux's own default is 8472.
+#: The port that IANA assigned to VXLAN; Linux's own default is 8472.
 VXLAN_PORT = 4789
 _OVERHEAD = {4: 50, 6: 70}
-_LARGEST_VNI = (1 << 24) - 1
+_MAX_VNI = (1 << 24) - 1
 _UDP_HEADER = Struct("!HHHH")
 _IPV4 = b"\x08\x00"
-# How deep a tunnel may lead through itself before the packet is dropped (Linux: XMIT_RECURSION_LIMIT).
-_DEPTH = 8
+# How often a packet may be encapsulated by the same device before it is dropped (XMIT_RECURSION_LIMIT).
+_MAX_DEPTH = 8
 
 
 @frozen
 class _Path:
-    """The way to one VTEP, right while the namespace's `generation` lasts.
+    """The cached route to one VTEP, valid while the namespace's `generation` is the same.
 
-    `longest` is the longest frame that needs no fragments; `sum` what addresses, protocol, port and VXLAN header add to the
-    UDP checksum; `low` and `high` bound the local ports; `header` is the VXLAN header.
+    `max_frame` is the longest frame that needs no fragmentation, in bytes; `sum` what addresses, protocol, port and VXLAN
+    header add to the UDP checksum; `low` and `high` bound the source port; `header` is the VXLAN header.
     """
 
     generation: int
     vtep: Address
     decision: RoutingDecision
-    longest: int
+    max_frame: int
     sum: int
     low: int
     high: int
@@ -61,7 +59,7 @@ class _Path:
 
 
 class VxlanSocket(UdpSocket):
-    """The kernel's own socket that receives for all VXLAN devices of one namespace, family and port."""
+    """The kernel's socket that receives for all VXLAN devices of one namespace, family and port."""
 
     __slots__ = ("devices",)
 
@@ -73,10 +71,10 @@ class VxlanSocket(UdpSocket):
         self.devices: dict[int, Vxlan] = {}
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Take a datagram off the tunnel and give its frame to the device of its VNI (vxlan_rcv)."""
+        """Decapsulate a datagram and pass its frame to the device of its VNI (vxlan_rcv)."""
         namespace = self.namespace
         if len(data) < VXLAN_LENGTH + ETHERNET_HEADER or data[:4] != b"\x08\0\0\0" or data[7]:
-            namespace.drop(packet, DropReason.MALFORMED, "no VXLAN header that is understood")
+            namespace.drop(packet, DropReason.MALFORMED, "no valid VXLAN header")
             return False
         vni = int.from_bytes(data[4:7])
         device = self.devices.get(vni)
@@ -86,96 +84,77 @@ class VxlanSocket(UdpSocket):
         return device.decapsulate(packet, data[VXLAN_LENGTH:])
 
 
-class Vxlan(Device):
-    """A tunnel device. Make one with `Vxlan.create`.
+@frozen
+class VxlanConfig:
+    """The parameters of a VXLAN device, as `ip link add … type vxlan` sets them.
 
-    `link_namespace` is where it was made, `local` the fixed outer source (`None`: what routing selects), `underlay` the
-    device outer packets leave by (`None`: what routing selects), `ttl` 0 the system's default. With `proxy` ARP and
-    neighbour solicitations are answered from the device's permanent neighbours and never cross the tunnel;
-    `l2miss` and `l3miss` only ask the kernel to tell userland of misses, to which nobody listens here.
+    `local` is the outer source and `underlay` the outgoing device; `None` leaves either to routing. `remote` becomes the
+    default FDB entry. `ttl` 0 is the system default. With `proxy` the device answers ARP requests and neighbour
+    solicitations from its permanent neighbours, and they never cross the tunnel. `l2miss` and `l3miss` ask the kernel to
+    notify userland of FDB and neighbour misses; no program here listens for them. `family` (4 or 6) is that of the tunnel
+    endpoints where neither `local` nor `remote` determines it.
     """
 
-    __slots__ = (
-        "_depth", "_paths", "_socket", "fdb", "l2miss", "l3miss", "learning",
-        "link_namespace", "local", "port", "proxy", "ttl", "udp_checksum", "underlay", "underlay_family", "vni",
-    )  # fmt: skip
+    vni: int
+    port: int = VXLAN_PORT
+    learning: bool = True
+    proxy: bool = False
+    l2miss: bool = False
+    l3miss: bool = False
+    local: Address | None = None
+    remote: Address | None = None
+    underlay: Device | None = None
+    ttl: int = 0
+    family: int = 4
+    udp_checksum: bool = True
+    ageing_s: float = DEFAULT_AGEING_S
+
+    @property
+    def underlay_family(self) -> int:
+        """The family of the outer packets, 4 or 6."""
+        outer = self.local or self.remote
+        return self.family if outer is None else 6 if len(outer) == 16 else 4
+
+
+class Vxlan(Device):
+    """A tunnel device. Create one with `Vxlan.create`.
+
+    `link_namespace` is the namespace it was created in: the outer packets are sent and received there even after the
+    device moved to another namespace.
+    """
+
+    __slots__ = ("_depth", "_paths", "_socket", "config", "fdb", "link_namespace", "port", "underlay_family", "vni")
 
     kind = "vxlan"
 
-    def __init__(
-        self,
-        name: str,
-        mac: Mac,
-        clock: Clock,
-        link_namespace: NetworkNamespace,
-        vni: int,
-        *,
-        port: int = VXLAN_PORT,
-        learning: bool = True,
-        proxy: bool = False,
-        l2miss: bool = False,
-        l3miss: bool = False,
-        local: Address | None = None,
-        remote: Address | None = None,
-        underlay: Device | None = None,
-        ttl: int = 0,
-        family: int = 4,
-    ) -> None:
-        outer = local or remote
-        self.underlay_family = family if outer is None else 6 if len(outer) == 16 else 4
-        mtu = 1500 if underlay is None else underlay.mtu - _OVERHEAD[self.underlay_family]
+    def __init__(self, link_namespace: NetworkNamespace, name: str, mac: Mac, config: VxlanConfig) -> None:
+        clock = link_namespace.clock
+        family = config.underlay_family
+        mtu = 1500 if config.underlay is None else config.underlay.mtu - _OVERHEAD[family]
         super().__init__(name, mac, clock, mtu)
         self.link_namespace = link_namespace
-        self.vni = vni
-        self.port = port
-        self.learning = learning
-        self.proxy = proxy
-        self.l2miss = l2miss
-        self.l3miss = l3miss
-        self.local = local
-        self.underlay = underlay
-        self.ttl = ttl
-        self.udp_checksum = True
-        self.fdb = VxlanFdb(clock, self.underlay_family, intern_pool(clock, "fdb", vni))
-        if remote is not None:
-            self.fdb.add(MAC_ZERO, remote)
+        self.config = config
+        self.vni, self.port, self.underlay_family = config.vni, config.port, family
+        self.interned_neighbours = InternedMultiMap(intern_pool(clock, "neighbours", config.vni))
+        self.fdb = VxlanFdb(clock, family, intern_pool(clock, "fdb", config.vni), ageing_s=config.ageing_s)
+        if config.remote is not None:
+            self.fdb.add(MAC_ZERO, config.remote)
         self._socket: VxlanSocket | None = None
         self._paths: dict[Address, _Path] = {}
         self._depth = 0
 
     @classmethod
-    def create(
-        cls,
-        namespace: NetworkNamespace,
-        name: str,
-        mac: Mac,
-        vni: int,
-        *,
-        port: int = VXLAN_PORT,
-        learning: bool = True,
-        proxy: bool = False,
-        l2miss: bool = False,
-        l3miss: bool = False,
-        local: Address | None = None,
-        remote: Address | None = None,
-        underlay: Device | None = None,
-        ttl: int = 0,
-        family: int = 4,
-    ) -> Vxlan:
-        """Make a device in `namespace`, which stays the namespace of its outer packets.
+    def create(cls, namespace: NetworkNamespace, name: str, mac: Mac, config: VxlanConfig) -> Vxlan:
+        """Create a device in `namespace`, which stays the namespace of its outer packets.
 
-        `family` (4 or 6) is that of the tunnel endpoints where neither `local` nor `remote` tells it.
-        Raises `OSError`: EEXIST if the name is taken or another device made there has the same VNI, port and family,
+        Raises `OSError`: EEXIST if the name is taken or another device created there has the same VNI, port and family,
         ERANGE for a VNI over 24 bits or a bad name, EINVAL if `local` and `remote` are of two families.
         """
-        if not 0 <= vni <= _LARGEST_VNI:
+        if not 0 <= config.vni <= _MAX_VNI:
             raise OSError(errno.ERANGE, "Numerical result out of range")
-        if local is not None and remote is not None and len(local) != len(remote):
+        if config.local is not None and config.remote is not None and len(config.local) != len(config.remote):
             raise OSError(errno.EINVAL, "Invalid argument")
-        device = cls(
-            name, mac, namespace.clock, namespace, vni, port=port, learning=learning, proxy=proxy, l2miss=l2miss,
-            l3miss=l3miss, local=local, remote=remote, underlay=underlay, ttl=ttl, family=family,
-        )  # fmt: skip
+        device = cls(namespace, name, mac, config)
         for other in namespace.tunnels:
             if isinstance(other, Vxlan) and other.identity == device.identity:
                 raise OSError(errno.EEXIST, "A VXLAN device with the specified VNI already exists")
@@ -185,34 +164,34 @@ class Vxlan(Device):
 
     @property
     def identity(self) -> tuple[int, int, int]:
-        """What must be unique in the namespace of the outer packets: VNI, port and family."""
+        """VNI, port and family: unique among the devices of one `link_namespace`."""
         return self.vni, self.port, self.underlay_family
 
     @property
     def remotes(self) -> dict[Mac, Address]:
-        """The VTEP of each MAC address (the first, where the default entry has several)."""
+        """The VTEP of each MAC address in the FDB; the first one, if an entry has several."""
         return {entry.mac: entry.remotes[0] for entry in self.fdb}
 
     @property
     def peer_index(self) -> int | None:
-        """Its own index, which Linux shows behind `@if` once it is away from where it was made."""
+        """Its own index, which Linux shows behind `@if` once the device is not in its `link_namespace`."""
         return self.index if self.namespace is not self.link_namespace else None
 
     # --- up and down ---------------------------------------------------------------------------------------------
 
     def set_up(self) -> None:
-        """Open the tunnel's UDP port, then go up. Raises `OSError(EADDRINUSE)` if another program holds the port."""
+        """Open the UDP port, then set the device up. Raises `OSError(EADDRINUSE)` if another program has bound the port."""
         if self.is_up:
             return
         self._open()
         super().set_up()
 
     def set_down(self) -> None:
-        """Go down, forget what was learnt and give up the UDP port if no other device needs it."""
+        """Set the device down, flush learnt entries, and close the UDP port if no other device uses it."""
         if not self.is_up:
             return
         super().set_down()
-        self.fdb.flush_learnt()
+        self.fdb.flush_learned()
         socket, self._socket = self._socket, None
         if socket is not None:
             del socket.devices[self.vni]
@@ -232,20 +211,16 @@ class Vxlan(Device):
         self._socket.devices[self.vni] = self
 
     def detach(self) -> None:
-        """Leave the bridge, and the namespace of the outer packets."""
+        """Detach from the bridge and from the `link_namespace`."""
         super().detach()
         if self in self.link_namespace.tunnels:
             self.link_namespace.tunnels.remove(self)
         self.fdb.clear()
 
-    def shared_neighbours(self) -> InternPool[Address, Mac]:
-        """Give the permanent neighbours that devices of this VNI have anywhere."""
-        return intern_pool(self.clock, "neighbours", self.vni)
-
     # --- out -----------------------------------------------------------------------------------------------------
 
     def _put_on_wire(self, frame: bytes) -> None:
-        if self.proxy and frame[12:14] != _IPV4 and is_question(frame):
+        if self.config.proxy and frame[12:14] != _IPV4 and is_proxied(frame):
             self._answer(frame)
             return
         entry = self.fdb.find(frame[:6]) or self.fdb.find(MAC_ZERO)
@@ -260,7 +235,7 @@ class Vxlan(Device):
                 path = self._find_path(frame, vtep)
                 if path is None:
                     continue
-            if len(frame) > path.longest and self._tells_mtu(frame, path):
+            if len(frame) > path.max_frame and self._reply_too_big(frame, path):
                 continue
             self._send(frame, path, entry)
 
@@ -270,7 +245,7 @@ class Vxlan(Device):
         answer = proxy_answer(frame, lambda address: namespace.neighbours.get(self, address))
         if answer.reply is None:
             if self.clock.context is not None:
-                # Not counted among the dropped: the kernel consumes it.
+                # Not counted as dropped: the kernel consumes it.
                 self._report(Step.DROPPED, frame, f"{self.name} keeps it: {answer.what}", DropReason.PROXY_UNANSWERED)
             return
         if self.clock.context is not None:
@@ -282,13 +257,13 @@ class Vxlan(Device):
         self.clock.call_soon(self.receive, answer.reply)
 
     def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
-        """Route to a VTEP; `None` if the frame goes no further, or has been taken in again (vxlan_xmit_one)."""
+        """Route to a VTEP (vxlan_xmit_one). Return `None` if the frame was dropped, or delivered locally."""
         namespace = self.link_namespace
         if not any(vtep):
             self.drop(frame, DropReason.NO_TUNNEL_ENDPOINT, f"no outer packet can go to {format_ip(vtep)}")
             return None
         try:
-            decision = namespace.ip.route_output(vtep, self.local, self.underlay)
+            decision = namespace.ip.route_output(vtep, self.config.local, self.config.underlay)
         except OSError as error:
             what = f"no way to the tunnel endpoint {format_ip(vtep)}: {(error.strerror or str(error)).lower()}"
             self.drop(frame, DropReason.NO_ROUTE, what)
@@ -305,59 +280,59 @@ class Vxlan(Device):
             namespace.generation, vtep, decision, ETHERNET_HEADER + decision.mtu - _OVERHEAD[self.underlay_family],
             int.from_bytes(decision.src + vtep + header) % 0xFFFF + 17 + self.port, int(low), int(high), header,
         )  # fmt: skip
-        if namespace.path_mtu.to(vtep) == UNKNOWN:  # what was learnt expires without a change of generation
+        if namespace.path_mtu.to(vtep) == UNKNOWN:  # a learned path MTU expires without a change of generation
             self._paths[vtep] = path
         return path
 
     def _send(self, frame: bytes, path: _Path, entry: VxlanEntry) -> None:
-        if self._depth >= _DEPTH:
+        if self._depth >= _MAX_DEPTH:
             self.drop(frame, DropReason.TUNNEL_LOOP)
             return
         length = len(frame)
         size = 16 + length
         port = source_port(frame, path.low, path.high)
         sum_ = 0
-        if self.udp_checksum:
-            # As transport_checksum has it; what is the same for every frame of the path is summed already.
+        if self.config.udp_checksum:
+            # As transport_checksum does it; path.sum is the part that all frames of the path share.
             body = int.from_bytes(frame) << 8 if length & 1 else int.from_bytes(frame)
             sum_ = 0xFFFF - ((path.sum + port + 2 * size + body) % 0xFFFF or 0xFFFF) or 0xFFFF
         message = _UDP_HEADER.pack(port, self.port, size, sum_) + path.header + frame
         ecn = outer_ecn(frame)
-        decision, vtep, ttl = path.decision, path.vtep, self.ttl or 64
+        decision, vtep, ttl = path.decision, path.vtep, self.config.ttl or 64
         if self.clock.context is not None:
             what = f"into VNI {self.vni}, to {format_ip(vtep)}"
             outer = build_ip(17, decision.src, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
-            self._tell(Step.ENCAPSULATED, what, str(entry), outer, is_frame=False)
+            self._report_inner(Step.ENCAPSULATED, what, str(entry), outer, is_frame=False)
         self._depth += 1
         try:
-            # Of IPv6 the kernel fragments only what a socket sent, not what a tunnel did.
+            # Over IPv6 the kernel fragments what a socket sent, not what a tunnel sent.
             self.link_namespace.ip.send(
                 17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False, may_fragment=len(vtep) == 4
             )
         except OSError as error:
-            if error.errno == errno.EPERM:  # a packet filter tells of its drops itself
+            if error.errno == errno.EPERM:  # the packet filter has reported the drop
                 self.tx_dropped += 1
             else:
-                what = f"{len(frame) - 14} bytes, the tunnel's path takes {path.longest - 14}"
-                self.drop(frame, DropReason.MTU_EXCEEDED, what, MtuLimit(path.longest - 14))
+                what = f"{len(frame) - 14} bytes, the tunnel's path takes {path.max_frame - 14}"
+                self.drop(frame, DropReason.MTU_EXCEEDED, what, MtuLimit(path.max_frame - 14))
         finally:
             self._depth -= 1
 
     def _bypass(self, frame: bytes) -> None:
-        """Take a frame whose VTEP is this host straight in, without a header (encap_bypass_if_local)."""
+        """Receive a frame whose VTEP is this host without encapsulating it (encap_bypass_if_local)."""
         mine = IPV4_LOOPBACK if self.underlay_family == 4 else IPV6_LOOPBACK
-        if self.learning:
+        if self.config.learning:
             self.fdb.learn(frame[6:12], mine)
         self.clock.call_soon(self.receive, frame)
 
-    def _tells_mtu(self, frame: bytes, path: _Path) -> bool:
-        """Tell a sender behind the bridge that the outer packet would not fit; `False` if it is to be sent all the same.
+    def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
+        """Answer a bridged frame whose outer packet exceeds the path MTU (skb_tunnel_check_pmtu).
 
-        What the namespace itself sends or routes is not answered: the kernel only does so for bridged frames.
+        Return `False` if the frame must be sent all the same: Linux answers no frame that the namespace itself sent or routed.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False
-        mtu = path.longest - ETHERNET_HEADER
+        mtu = path.max_frame - ETHERNET_HEADER
         error = too_big(frame, mtu)
         if error is None:
             return False
@@ -373,13 +348,13 @@ class Vxlan(Device):
     # --- in ------------------------------------------------------------------------------------------------------
 
     def decapsulate(self, packet: Packet, frame: bytes) -> bool:
-        """Take an inner frame that came in `packet`; `False` if it is dropped (vxlan_set_mac, vxlan_snoop)."""
+        """Receive the inner frame of `packet` (vxlan_set_mac, vxlan_snoop). Return `False` if it was dropped."""
         source = frame[6:12]
         if source == self.mac:
             return self._drop_inner(frame, DropReason.TUNNEL_LOOP, "the frame has this device's own source MAC")
         if source[0] & 1 or source == MAC_ZERO:
-            return self._drop_inner(frame, DropReason.MALFORMED, "a group's or no source MAC")
-        if self.learning and not self.fdb.learn(source, packet.src):
+            return self._drop_inner(frame, DropReason.MALFORMED, "a multicast or zero source MAC")
+        if self.config.learning and not self.fdb.learn(source, packet.src):
             known = self.fdb.peek(source)
             what = f"{format_mac(source)} came from {format_ip(packet.src)}"
             return self._drop_inner(frame, DropReason.TUNNEL_ENDPOINT_MISMATCH, what, str(known))
@@ -390,17 +365,17 @@ class Vxlan(Device):
             frame = marked
         if self.clock.context is not None:
             what = f"out of VNI {self.vni}, from {format_ip(packet.src)}"
-            self._tell(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
+            self._report_inner(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
         self.receive(frame)
         return True
 
     def _drop_inner(self, frame: bytes, reason: DropReason, what: str, decision: str = "") -> bool:
         self.rx_dropped += 1
         if self.clock.context is not None:
-            self._tell(Step.DROPPED, what, decision, frame, is_frame=True, reason=reason)
+            self._report_inner(Step.DROPPED, what, decision, frame, is_frame=True, reason=reason)
         return False
 
-    def _tell(
+    def _report_inner(
         self, step: Step, what: str, decision: str, data: bytes, *, is_frame: bool, reason: DropReason | None = None
     ) -> None:
         observer = self.clock.context

@@ -1,4 +1,4 @@
-"""The forwarding table of a VXLAN device: behind which tunnel endpoint (VTEP) a MAC address is.
+"""The forwarding database of a VXLAN device: the tunnel endpoint (VTEP) of each MAC address.
 
 Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1 (vxlan_fdb_update, vxlan_fdb_delete, vxlan_snoop, vxlan_cleanup).
 """
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
 PERMANENT = "permanent"
-#: How an entry is put: only if there is none, instead of what is there, or beside it.
+#: Seconds that a learned entry outlives its last use (FDB_AGE_DEFAULT).
+DEFAULT_AGEING_S = 300.0
+#: Add an entry only if there is none, replace the existing one, or append a VTEP to it.
 FdbMode = Literal["exclusive", "replace", "append"]
 
 
 @define(eq=False)
 class VxlanEntry:
-    """A MAC address and its VTEPs (several only for the default entry, 00:00:00:00:00:00, and groups).
+    """A MAC address and its VTEPs; only the default entry, 00:00:00:00:00:00, and multicast addresses may have several.
 
-    `state` is as `bridge fdb` prints it: `permanent` or `static` for entries that stay, "" for one that ages. `order` tells
-    which came before.
+    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which ages. `order` is its place
+    in the listing.
     """
 
     mac: Mac
@@ -38,13 +40,8 @@ class VxlanEntry:
     used_ns: int
     order: int = 0
 
-    @property
-    def is_fixed(self) -> bool:
-        """Whether it neither ages nor moves."""
-        return bool(self.state)
-
     def __str__(self) -> str:
-        """Write the entry as `bridge fdb` does."""
+        """Format the entry as `bridge fdb` does."""
         tail = f" {self.state}" if self.state else " "
         return "\n".join(f"{format_mac(self.mac)} dst {format_ip(one)} self{tail}" for one in self.remotes)
 
@@ -58,77 +55,88 @@ def _may_have_many(mac: Mac) -> bool:
 
 
 class VxlanFdb:
-    """The table of one device, whose VTEPs are all of one `family` (4 or 6).
+    """The table of one device. Its VTEPs are all of one `family` (4 or 6).
 
-    `ageing_s` is how long a learnt entry outlives its last use, in seconds. Permanent entries are among `fixed` until they are
-    looked at: a node has one for each endpoint of a network, and sends to few of them.
+    `ageing_s` is how long a learned entry outlives its last use, in seconds. Permanent unicast entries stay interned until
+    they are looked up: a node has one for each endpoint of a network, and sends to few of them.
     """
 
-    __slots__ = ("_clock", "_entries", "_fixed", "_last", "_length", "ageing_s", "family")
+    __slots__ = ("_clock", "_entries", "_interned", "_last_order", "_vtep_length", "ageing_s", "family")
 
-    def __init__(self, clock: Clock, family: int = 4, fixed: InternPool[Mac, Address] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        family: int = 4,
+        pool: InternPool[Mac, Address] | None = None,
+        *,
+        ageing_s: float = DEFAULT_AGEING_S,
+    ) -> None:
         self._clock = clock
         self.family = family
-        self._length = 16 if family == 6 else 4
+        self._vtep_length = 16 if family == 6 else 4
         self._entries: dict[Mac, VxlanEntry] = {}
-        self._fixed: InternedMultiMap[Mac, Address] = InternedMultiMap(fixed)
-        self._last = 0
-        self.ageing_s = 300.0
+        self._interned: InternedMultiMap[Mac, Address] = InternedMultiMap(pool)
+        self._last_order = 0
+        self.ageing_s = ageing_s
 
     def __iter__(self) -> Iterator[VxlanEntry]:
-        """Go through the entries that have not aged, oldest first."""
-        entries = [entry for entry in self._entries.values() if not self._is_over(entry)]
-        entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._fixed.ordered()]
+        """Iterate over the entries that have not aged out, oldest first."""
+        entries = [entry for entry in self._entries.values() if not self._has_aged_out(entry)]
+        entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._interned.ordered()]
         return iter(sorted(entries, key=lambda entry: entry.order))
 
-    def _is_over(self, entry: VxlanEntry) -> bool:
+    def _has_aged_out(self, entry: VxlanEntry) -> bool:
         return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS_PER_S
 
     def find(self, mac: Mac) -> VxlanEntry | None:
-        """Give the entry of a MAC address and note that it was used."""
-        entry = self._entries.get(mac) or self._take_up(mac)
+        """Return the entry of a MAC address, or `None`, and restart its ageing."""
+        entry = self._entries.get(mac) or self._materialise(mac)
         if entry is None:
             return None
         if not entry.state:
-            if self._is_over(entry):
+            if self._has_aged_out(entry):
                 del self._entries[mac]
                 return None
             entry.used_ns = self._clock.now_ns
         return entry
 
     def peek(self, mac: Mac) -> VxlanEntry | None:
-        """Give the entry of a MAC address without using it."""
-        entry = self._entries.get(mac) or self._take_up(mac)
-        return None if entry is None or self._is_over(entry) else entry
+        """Return the entry of a MAC address, or `None`, without restarting its ageing."""
+        entry = self._entries.get(mac) or self._materialise(mac)
+        return None if entry is None or self._has_aged_out(entry) else entry
 
-    def _take_up(self, mac: Mac) -> VxlanEntry | None:
-        """Make an entry of its own of one that was only noted."""
-        found = self._fixed.pop(mac)
-        if found is None:
+    def _materialise(self, mac: Mac) -> VxlanEntry | None:
+        """Turn an interned entry into one of this table's own. Return `None` if there is none."""
+        popped = self._interned.pop(mac)
+        if popped is None:
             return None
-        order, vtep = found
+        order, vtep = popped
         entry = self._entries[mac] = _permanent(mac, vtep, order)
         return entry
 
     def _put(self, mac: Mac, vtep: Address, state: str) -> None:
-        before = self._entries.get(mac)  # one that has aged
-        self._last += 1
-        order = self._last if before is None else before.order
+        old = self._entries.get(mac)  # one that has aged out keeps its place
+        self._last_order += 1
+        order = self._last_order if old is None else old.order
         self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns, order)
 
     def add(self, mac: Mac, vtep: Address, *, mode: FdbMode = "exclusive", state: str = PERMANENT) -> None:
-        """Put a MAC address behind a VTEP.
+        """Map a MAC address to a VTEP.
 
-        Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learnt one counts), EOPNOTSUPP for
-        `replace` of a group's or the default entry, EAFNOSUPPORT for a VTEP of the other family.
+        Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learned one counts), EOPNOTSUPP for
+        `replace` of a multicast or the default entry, EAFNOSUPPORT for a VTEP of the other family.
         """
-        if len(vtep) != self._length:
+        if len(vtep) != self._vtep_length:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         if _may_have_many(mac):
             if mode == "replace":
                 raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
-        elif state == PERMANENT and mac not in self._entries and self._fixed.add_key(mac, vtep, self._last + 1):
-            self._last += 1
+        elif (
+            state == PERMANENT
+            and mac not in self._entries
+            and self._interned.add_key(mac, vtep, self._last_order + 1)
+        ):
+            self._last_order += 1
             return
         entry = self.peek(mac)
         if entry is None:
@@ -143,9 +151,9 @@ class VxlanFdb:
             entry.remotes.append(vtep)
 
     def remove(self, mac: Mac, vtep: Address | None = None) -> None:
-        """Delete an entry, or one VTEP of several. Raises `OSError(ENOENT)` if there is none.
+        """Delete an entry, or one of its VTEPs. Raises `OSError(ENOENT)` if there is none.
 
-        As in Linux it is no error that the entry has another VTEP: nothing happens then.
+        As in Linux, nothing happens if the entry does not have that VTEP.
         """
         entry = self.peek(mac)
         if entry is None:
@@ -156,16 +164,16 @@ class VxlanFdb:
             del self._entries[mac]
 
     def clear(self) -> None:
-        """Forget everything: the device is removed."""
+        """Delete everything: the device is being removed."""
         self._entries.clear()
-        self._fixed.clear()
+        self._interned.clear()
 
-    def flush_learnt(self) -> None:
-        """Forget what does not stay: the device went down."""
+    def flush_learned(self) -> None:
+        """Delete the learned entries: the device went down (vxlan_flush)."""
         self._entries = {mac: entry for mac, entry in self._entries.items() if entry.state}
 
     def learn(self, mac: Mac, vtep: Address) -> bool:
-        """Note behind which VTEP a source MAC was seen; `False` if a fixed entry says another one (vxlan_snoop)."""
+        """Learn the VTEP of a source MAC (vxlan_snoop). Return `False` if a static entry maps it to another VTEP."""
         entry = self.find(mac)
         if entry is None:
             self._put(mac, vtep, "")

@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from cnmsim.kernel.neighbour import Neighbour
 
 _ARP, _IPV6 = b"\x08\x06", b"\x86\xdd"
-#: Neighbour states that vouch for an address (Linux: NUD_CONNECTED).
+#: Neighbour states in which the MAC address is valid (Linux: NUD_CONNECTED).
 _CONNECTED = (NeighbourState.PERMANENT, NeighbourState.REACHABLE)
-_LEAST_MTU = {4: 576, 6: 1280}
-_LONGEST_ERROR = {4: 576, 6: 1280}
+_MIN_MTU = {4: 576, 6: 1280}
+_MAX_ERROR_LENGTH = {4: 576, 6: 1280}
 _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 
 
 @frozen
 class ProxyAnswer:
-    """What becomes of a question: the `reply` frame (`None`: the question ends here), in words, and the entry used."""
+    """The outcome of a proxied request: the `reply` frame (`None`: the request is dropped), an explanation, the entry used."""
 
     reply: bytes | None
     what: str
     entry: Neighbour | None = None
 
 
-def is_question(frame: bytes) -> bool:
-    """Tell whether the proxy takes the frame: any ARP, and neighbour solicitations."""
+def is_proxied(frame: bytes) -> bool:
+    """Return whether the proxy handles the frame: any ARP message, and neighbour solicitations."""
     kind = frame[12:14]
     if kind == _ARP:
         return True
@@ -61,7 +61,7 @@ def is_question(frame: bytes) -> bool:
 
 
 def proxy_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
-    """Answer a frame that `is_question`; `find` gives the neighbour entry of an address behind the device."""
+    """Answer a frame that `is_proxied`; `find` returns the neighbour entry of an address on the device."""
     return _arp_answer(frame, find) if frame[12:14] == _ARP else _nd_answer(frame, find)
 
 
@@ -85,9 +85,9 @@ def _arp_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> Pr
     entry, what = _known(target, find)
     if entry is None or entry.mac is None:
         return ProxyAnswer(None, what)
-    asker = message.sender_mac
-    reply = ArpMessage(ARP_REPLY, entry.mac, target, asker, message.sender_ip)
-    return ProxyAnswer(asker + entry.mac + _ARP + reply.to_wire(), what, entry)
+    requester = message.sender_mac
+    reply = ArpMessage(ARP_REPLY, entry.mac, target, requester, message.sender_ip)
+    return ProxyAnswer(requester + entry.mac + _ARP + reply.to_wire(), what, entry)
 
 
 def _nd_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
@@ -97,10 +97,10 @@ def _nd_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> Pro
     entry, what = _known(target, find)
     if entry is None or entry.mac is None:
         return ProxyAnswer(None, what)
-    asker = _source_mac(frame[78:]) or frame[6:12]
+    requester = _source_mac(frame[78:]) or frame[6:12]
     # Override and solicited (RFC 4861 section 4.4).
     body = icmpv6_message(target, source, NEIGHBOUR_ADVERTISEMENT, 0, b"\x60\0\0\0", target + b"\x02\x01" + entry.mac)
-    return ProxyAnswer(asker + entry.mac + _IPV6 + build_ip(58, target, source, body, ttl=255), what, entry)
+    return ProxyAnswer(requester + entry.mac + _IPV6 + build_ip(58, target, source, body, ttl=255), what, entry)
 
 
 def _source_mac(options: bytes) -> Mac | None:
@@ -112,20 +112,20 @@ def _source_mac(options: bytes) -> Mac | None:
 
 
 def too_big(frame: bytes, mtu: int) -> bytes | None:
-    """Make the frame that tells a sender behind the bridge the MTU of the tunnel, `mtu` bytes.
+    """Return the ICMP error that reports the tunnel's MTU, `mtu` bytes, to the sender of a bridged frame.
 
-    `None` where Linux sends none: IPv4 without DF, errors, groups, an MTU below what the family guarantees.
+    `None` where Linux sends none: IPv4 without DF, ICMP errors, multicast, an MTU below the family's minimum.
     """
     try:
         packet = Packet(frame[14:])
     except MalformedPacketError:
         return None
     family, src, dst = packet.family, packet.src, packet.dst
-    if mtu < _LEAST_MTU[family] or src in (IPV4_ANY, IPV6_ANY) or is_loopback(src) or is_multicast(src):
+    if mtu < _MIN_MTU[family] or src in (IPV4_ANY, IPV6_ANY) or is_loopback(src) or is_multicast(src):
         return None
     if is_multicast(dst) or IPV4_BROADCAST in (src, dst):
         return None
-    room = _LONGEST_ERROR[family]
+    room = _MAX_ERROR_LENGTH[family]
     if family == 4:
         if frame[20:22] != b"\x40\x00" or (packet.protocol == 1 and packet.icmp_type in _ICMP4_ERRORS):
             return None

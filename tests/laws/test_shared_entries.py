@@ -10,7 +10,7 @@ from cnmsim.kernel.address import parse_ip, parse_mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.interning import InternedMultiMap, InternPool, intern_pool
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 from cnmsim.libnetwork.name_records import NameRecords
 
 KEYS, VALUES = "abc", range(7)
@@ -136,7 +136,7 @@ class Tunnel:
 
     def __init__(self, clock):
         self.namespace = NetworkNamespace("n", clock)
-        self.device = Vxlan.create(self.namespace, "vxlan0", parse_mac("02:00:00:00:00:01"), 4097)
+        self.device = Vxlan.create(self.namespace, "vxlan0", parse_mac("02:00:00:00:00:01"), VxlanConfig(4097))
 
 
 def test_permanent_entries_stand_in_the_order_they_came_in_with_the_others_looked_at_or_not():

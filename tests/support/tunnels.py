@@ -9,7 +9,7 @@ from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import UdpSocket
-from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
 
 KEY = bytes(range(16)) + bytes.fromhex("00001000")
@@ -69,7 +69,7 @@ class Tunnels:
         namespace.add_address(bridge, f"10.0.{subnet}.1/24")
         mac = parse_mac(f"02:00:00:a0:0{'ab'.index(host)}:{vni % 256:02x}")
         options = {"proxy": True, "l2miss": True, "l3miss": True, "family": self.family} | options
-        vxlan = Vxlan.create(self.hosts[host], f"vx{vni}", mac, vni, **options)
+        vxlan = Vxlan.create(self.hosts[host], f"vx{vni}", mac, VxlanConfig(vni, **options))
         self.hosts[host].move_device(vxlan, namespace, "vxlan0")
         vxlan.set_mtu(mtu)
         bridge.add_port(vxlan)

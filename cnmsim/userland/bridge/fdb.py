@@ -137,9 +137,9 @@ def _vxlan_lines(device: Vxlan) -> list[str]:
     for entry in device.fdb:
         texts = str(entry).split("\n")
         if (
-            entry.mac == MAC_ZERO and device.underlay is not None
+            entry.mac == MAC_ZERO and device.config.underlay is not None
         ):  # the default remote given by `remote` and `dev` of the device
-            texts[0] = texts[0].replace(" self", f" via {device.underlay.name} self")
+            texts[0] = texts[0].replace(" self", f" via {device.config.underlay.name} self")
         lines += [f"{text}\n".replace(" dst ", f" dev {device.name} dst ", 1) for text in texts]
     return lines
 

@@ -46,7 +46,7 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
             continue
         # A VXLAN device shows no `@` link here if the device it was created on is in another namespace, as in `ip
         # link`.
-        name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
+        name = device.name if isinstance(device, Vxlan) and device.config.underlay is None else link_name(device)
         process.write(
             f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
             f"state {port_state(device)} priority 32 cost {path_cost(device)} \n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_ZERO, Address, family_of, format_ip, is_multicast, parse_ip
-from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 from cnmsim.userland.ip.arguments import IpCommandError, find_device, wrong_argument
 
 if TYPE_CHECKING:
@@ -72,28 +72,26 @@ def make_vxlan(request: LinkRequest) -> Device:
             raise IpCommandError(f'vxlan: unknown command "{word}"?')
     if vni is None:
         raise IpCommandError("vxlan: missing virtual network identifier")
-    device = Vxlan.create(
-        request.namespace, request.name_or("vxlan"), request.mac, vni, port=port,
-        learning=switches["learning"], proxy=switches["proxy"], l2miss=switches["l2miss"], l3miss=switches["l3miss"],
-        local=ends["local"], remote=ends["remote"], underlay=underlay, ttl=ttl,
+    config = VxlanConfig(
+        vni, port, switches["learning"], switches["proxy"], switches["l2miss"], switches["l3miss"], ends["local"],
+        ends["remote"], underlay, ttl, udp_checksum=switches["udpcsum"], ageing_s=float(ageing),
     )  # fmt: skip
-    device.fdb.ageing_s = float(ageing)
-    device.udp_checksum = switches["udpcsum"]
-    return device
+    return Vxlan.create(request.namespace, request.name_or("vxlan"), request.mac, config)
 
 
 def vxlan_text(device: Vxlan) -> str:
     """Format the VXLAN settings of a device for `ip -d link`."""
-    words = [f"vxlan id {device.vni}"]
+    config = device.config
+    words = [f"vxlan id {config.vni}"]
     default = device.fdb.peek(MAC_ZERO)
     if default is not None:
         words.append(f"remote {format_ip(default.remotes[0])}")
-    if device.local is not None:
-        words.append(f"local {format_ip(device.local)}")
-    if device.underlay is not None:
-        words.append(f"dev {device.underlay.name}")
-    words.append(f"srcport 0 0 dstport {device.port} ttl {device.ttl or 'auto'} ageing {device.fdb.ageing_s:.0f}")
-    words += [] if device.learning else ["nolearning"]
-    words += [name for name in ("proxy", "l2miss", "l3miss") if getattr(device, name)]
-    words += [] if device.udp_checksum else ["noudp_csum"]
+    if config.local is not None:
+        words.append(f"local {format_ip(config.local)}")
+    if config.underlay is not None:
+        words.append(f"dev {config.underlay.name}")
+    words.append(f"srcport 0 0 dstport {config.port} ttl {config.ttl or 'auto'} ageing {device.fdb.ageing_s:.0f}")
+    words += [] if config.learning else ["nolearning"]
+    words += [name for name in ("proxy", "l2miss", "l3miss") if getattr(config, name)]
+    words += [] if config.udp_checksum else ["noudp_csum"]
     return " ".join(words)

@@ -18,7 +18,7 @@ from cnmsim.kernel.device import Device, Veth
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 from cnmsim.libnetwork.drivers.bridge.device import random_mac, veth_name
 
 NETNS_FOLDER = "/var/run/docker/netns"
@@ -159,10 +159,8 @@ class OverlayNetwork:
         assert namespace is not None
         name = f"vx-{subnet.vni:06x}-{self.id[:_ID_IN_NAME]}"
         try:
-            vxlan = Vxlan.create(
-                root, name, random_mac(self.random), subnet.vni,
-                port=port, proxy=True, l2miss=True, l3miss=True, family=family,
-            )  # fmt: skip
+            config = VxlanConfig(subnet.vni, port=port, proxy=True, l2miss=True, l3miss=True, family=family)
+            vxlan = Vxlan.create(root, name, random_mac(self.random), config)
         except OSError as error:
             raise SystemFault(f"error creating vxlan interface: {go_strerror(error)}") from None
         vxlan.txqueuelen = 0
