@@ -15,15 +15,15 @@ from typing import Any
 
 import yaml
 
-from cnmsim.api import handlers
-from cnmsim.api.router import OPERATIONS, Operation
+from cnmsim.api.route import Route
+from cnmsim.api.routes import ROUTES
 
 PAGE = Path(__file__).with_name("api-coverage.md")
 HEAD = """\
 # Coverage of the Engine API
 
 Counted by `docs/api_coverage.py` from Docker's description of its API, version {version}, against the table of operations
-in `cnmsim/api/handlers/`. *Simulated* operations do what the engine does. *Not simulated* ones answer 501 with a
+in `cnmsim/api/routes.py`. *Simulated* operations do what the engine does. *Not simulated* ones answer 501 with a
 sentence that says so.
 *Missing* ones would answer 404.
 
@@ -37,10 +37,9 @@ def normal(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
 
 
-def served() -> dict[tuple[str, str], Operation]:
+def served() -> dict[tuple[str, str], Route]:
     """Give what is registered, by method and path. HEAD is served where GET is."""
-    assert handlers.OPERATIONS is OPERATIONS
-    found = {(row.method, normal(row.path)): row for row in OPERATIONS}
+    found = {(row.method, normal(row.path)): row for row in ROUTES}
     heads = {("HEAD", path): row for (method, path), row in found.items() if method == "GET"}
     return {**heads, **found}
 
@@ -55,7 +54,7 @@ def described(document: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def verdict(row: Operation | None) -> str:
+def verdict(row: Route | None) -> str:
     """Tell how an operation is answered."""
     if row is None:
         return "missing"

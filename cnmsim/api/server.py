@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Self
 from cnmsim.api.clock_driver import ClockDriver
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
-from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
 from cnmsim.api.plugin_control import PluginControlSocket
 from cnmsim.api.port_forwarding import ForwardedPorts
+from cnmsim.api.router import dispatch
 from cnmsim.api.tls import Reader, TlsConnection, Writer
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import EPOCH_S

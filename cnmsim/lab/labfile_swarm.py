@@ -204,7 +204,7 @@ class SwarmBuilder:
 
 
 def _make_network(engine: Engine, body: dict[str, Any]) -> None:
-    engine.complete(engine.rest.networks.create_anywhere(body))
+    engine.complete(engine.rest.networks.create(body))
 
 
 def _update_node(leader: Engine, engine: Engine, settings: Map) -> None:

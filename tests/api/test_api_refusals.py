@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.api_client import everything
 
-from cnmsim.api.handlers import OPERATIONS
+from cnmsim.api.routes import ROUTES
 
 SERVING = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 VALUES = st.recursive(
@@ -20,7 +20,7 @@ KEYS = st.sampled_from(
      "Container", "EndpointConfig", "Tty", "Env", "Healthcheck", "Hostname", "StopTimeout", "Unknown"]
 )  # fmt: skip
 BODIES = st.dictionaries(KEYS, VALUES, max_size=5)
-POSTS = sorted({row.path for row in OPERATIONS if row.method == "POST" and row.is_simulated})
+POSTS = sorted({row.path for row in ROUTES if row.method == "POST" and row.is_simulated})
 
 
 def state(api):

@@ -231,7 +231,7 @@ def test_a_port_taken_on_this_machine_is_taken_there():
         body = {"Image": "nginx", "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}}
         made = sockets.call(docker.rest.containers.create, body, {"name": "web"})
         with pytest.raises(Exception, match=f"failed to bind host port 0.0.0.0:{port}/tcp: address already in use"):
-            sockets.call(docker.rest.containers.start, made["Id"])
+            sockets.call(docker.complete, docker.rest.containers.start(made["Id"]))
         sockets.call(docker.rest.containers.remove, made["Id"], {})
         assert before.difference(sockets.call(Snapshot.of, lab.host("node1"))) == []
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from support.api_client import Api, UnixHTTP, everything, new_lab
 
-from cnmsim.api.handlers import OPERATIONS
+from cnmsim.api.routes import ROUTES
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.gojson.unmarshal import Struct
@@ -112,7 +112,7 @@ PARAMETERS = st.dictionaries(
     | st.dictionaries(st.sampled_from(["id", "name", "label", "status", "network", "ancestor", "driver", "dangling", "until", "health", "publish", "before", "type", "event"]), st.lists(TEXTS, max_size=2) | VALUES, max_size=2).map(json.dumps),
     max_size=3,
 )  # fmt: skip
-ALL_ROWS = [(row.method, row.path) for row in OPERATIONS if row.is_simulated]
+ALL_ROWS = [(row.method, row.path) for row in ROUTES if row.is_simulated]
 WITH_BODY = [("POST", path) for path in (
     "/containers/create", "/networks/create", "/networks/{id}/connect", "/networks/{id}/disconnect",
     "/containers/{id}/exec", "/containers/{id}/update", "/volumes/create",

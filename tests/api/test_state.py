@@ -29,7 +29,7 @@ def fill(lab):
     docker = lab.host("node1").docker
     rest = docker.rest
     docker.networks.create("auto", labels={"a": "b"})
-    rest.networks.create(
+    docker.complete(rest.networks.create(
         {
             "Name": "own",
             "EnableIPv6": True,
@@ -40,14 +40,13 @@ def fill(lab):
                 {"Subnet": "fd00:1::/64"},
             ]},
         }
-    )  # fmt: skip
+    ))  # fmt: skip
     docker.volumes.create("data")
     docker.images.pull("redis", tag="7")
     rest.images.tag("nginx", {"repo": "my/web", "tag": "1"})
     web = docker.containers.run("my/web:1", name="web", network="auto", ports={"80/tcp": 8080}, detach=True)
-    rest.networks.connect(
-        "own", {"Container": web.id, "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.11.3.3"}}}
-    )
+    settings = {"IPAMConfig": {"IPv4Address": "10.11.3.3"}}
+    docker.complete(rest.networks.connect("own", {"Container": web.id, "EndpointConfig": settings}))
     body = {
         "Image": "redis:7",
         "Env": ["A=b"],
@@ -58,7 +57,7 @@ def fill(lab):
     docker.containers.run("alpine", "sleep 1d", name="rm", remove=True, detach=True)
     shares = {"Image": "alpine", "Cmd": ["sleep", "1d"], "HostConfig": {"NetworkMode": "container:web"}}
     rest.containers.create(shares, {"name": "beside"})
-    rest.containers.start("beside")
+    docker.complete(rest.containers.start("beside"))
     lab.run(2)
     return lab
 

@@ -36,7 +36,7 @@ def terminal(engine, request):
         made = engine.rest.containers.create(body, {"name": "c1"})
         container = engine.store.get(made["Id"])
         found = Terminal(engine, engine.lifecycle.open_streams(container), lambda: container.is_running)
-        engine.rest.containers.start("c1")
+        engine.complete(engine.rest.containers.start("c1"))
     else:
         engine.containers.run("alpine", "sleep 1d", name="c1", detach=True)
         made = engine.rest.execs.create(

@@ -291,7 +291,7 @@ def test_port_without_a_binding_gets_an_ephemeral_one(version, bindings):
     engine = new_engine(version)
     body = {"Image": "nginx", "HostConfig": {"PortBindings": {"80/tcp": bindings}}}
     identity = engine.rest.containers.create(body)["Id"]
-    engine.rest.containers.start(identity)
+    engine.complete(engine.rest.containers.start(identity))
     assert engine.containers.get(identity).ports["80/tcp"][0] == {"HostIp": "0.0.0.0", "HostPort": "32768"}
 
 

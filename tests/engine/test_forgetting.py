@@ -30,7 +30,7 @@ def run_exec(lab, rest, container):
 
 def start(lab, rest):
     id_ = rest.containers.create({"Image": "alpine", "Cmd": ["sleep", "1d"]})["Id"]
-    rest.containers.start(id_)
+    lab.host("node1").docker.complete(rest.containers.start(id_))
     lab.clock.run_ready()
     return id_
 

@@ -83,7 +83,8 @@ def test_ipam_of_a_network_prints_what_was_asked_for(version):
         "Gateway": "10.20.0.254",
         "AuxiliaryAddresses": {"printer": "10.20.5.2", "scanner": "10.20.5.3"},
     }
-    engine.rest.networks.create({"Name": "plan", "IPAM": {"Driver": "default", "Options": {}, "Config": [config]}})
+    body = {"Name": "plan", "IPAM": {"Driver": "default", "Options": {}, "Config": [config]}}
+    engine.complete(engine.rest.networks.create(body))
     assert compact(engine.rest.networks.inspect("plan", api=API)["IPAM"]) == PLAN_IPAM
 
 
@@ -117,7 +118,7 @@ def test_endpoint_settings_print_in_the_order_of_the_release(version):
     engine.networks.create("red")
     blue = engine.networks.create("blue")
     container = engine.containers.run("alpine", "sleep 1d", name="both", network="red", detach=True)
-    engine.rest.networks.connect("blue", {"Container": "both", "EndpointConfig": CLI_SETTINGS})
+    engine.complete(engine.rest.networks.connect("blue", {"Container": "both", "EndpointConfig": CLI_SETTINGS}))
     view = engine.rest.containers.inspect("both", api=API)["NetworkSettings"]["Networks"]["blue"]
     expected = BLUE[version].replace("<net>", blue.id).replace("<ep>", view["EndpointID"])
     expected = expected.replace("<mac>", view["MacAddress"]).replace("<id12>", container.id[:12])

@@ -41,7 +41,7 @@ def test_stop_waits_ten_seconds_unless_told_otherwise():
 def test_starting_twice_and_stopping_twice_tell_that_nothing_was_to_be_done():
     engine = new_engine()
     container = run(engine)
-    assert engine.rest.containers.start(container.id) is False
+    assert engine.complete(engine.rest.containers.start(container.id)) is False
     container.stop(timeout=0)
     assert engine.complete(engine.rest.containers.stop(container.id)) is False
 

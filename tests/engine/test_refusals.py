@@ -28,11 +28,11 @@ def create(body, **query):
 
 def connect(network, container, **settings):
     body = {"Container": container, "EndpointConfig": settings}
-    return lambda engine: engine.rest.networks.connect(network, body, API)
+    return lambda engine: engine.complete(engine.rest.networks.connect(network, body, API))
 
 
 def new_network(name, **body):
-    return lambda engine: engine.rest.networks.create({"Name": name, **body}, API)
+    return lambda engine: engine.complete(engine.rest.networks.create({"Name": name, **body}, API))
 
 
 def host(**host_config):
@@ -41,10 +41,10 @@ def host(**host_config):
 
 #: What is tried, in which releases, the status and the text.
 CASES = [
-    (lambda e: e.rest.networks.remove("nosuch"), VERSIONS, 404, "network nosuch not found"),
+    (lambda e: e.complete(e.rest.networks.remove("nosuch")), VERSIONS, 404, "network nosuch not found"),
     (lambda e: e.rest.networks.inspect("nosuch"), VERSIONS, 404, "network nosuch not found"),
     (new_network("net1"), VERSIONS, 409, "network with name net1 already exists"),
-    (lambda e: e.rest.networks.remove("host"), VERSIONS, 403, "host is a pre-defined network and cannot be removed"),
+    (lambda e: e.complete(e.rest.networks.remove("host")), VERSIONS, 403, "host is a pre-defined network and cannot be removed"),
     (new_network("bridge"), VERSIONS, 403, "operation is not permitted on predefined bridge network "),
     (new_network("default"), VERSIONS, 403, "operation is not permitted on predefined default network "),
     (connect("net1", "c1"), VERSIONS, 403, "endpoint with name c1 already exists in network net1"),
@@ -200,7 +200,7 @@ CASES = [
     (create({"MacAddress": "zz"}), (V26,), 400, "invalid config for network bridge: invalid MAC address zz"),
     (host(Links=["nope:a"]), VERSIONS, 400, "could not get container for nope: No such container: nope"),
     (host(Links=["c1:a:b"]), VERSIONS, 500, "bad format for links: c1:a:b"),
-    (lambda e: e.rest.containers.start("nope"), VERSIONS, 404, "No such container: nope"),
+    (lambda e: e.complete(e.rest.containers.start("nope")), VERSIONS, 404, "No such container: nope"),
     (lambda e: e.rest.containers.kill("idle"), VERSIONS, 409, "cannot kill container: idle: container <idle> is not running"),
     (lambda e: e.rest.containers.kill("c1", {"signal": "FOO"}), VERSIONS, 400, "cannot kill container: c1: invalid signal: FOO"),
     (lambda e: e.rest.containers.pause("idle"), VERSIONS, 409, "container <idle> is not running"),

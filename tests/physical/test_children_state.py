@@ -22,7 +22,7 @@ def create(lab: Lab, name: str, driver: str, subnet: str, **options: str) -> Non
     body = {"Name": name, "Driver": driver, "Options": options, "IPAM": {"Config": [{"Subnet": subnet}]}}
     docker = lab.host("node1").docker
     assert docker is not None
-    docker.rest.networks.create(body)
+    docker.complete(docker.rest.networks.create(body))
 
 
 @pytest.mark.parametrize("release", ["26.1.5", "28.5.2", "29.7.2"])
@@ -62,8 +62,10 @@ def test_a_configuration_is_used_again_after_a_restart(tmp_path: Path, release: 
     assert docker is not None
     pool = {"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28", "Gateway": "10.0.0.1"}
     configuration = {"Name": "conf", "ConfigOnly": True, "Options": {"parent": "eth0"}, "IPAM": {"Config": [pool]}}
-    docker.rest.networks.create(configuration)
-    docker.rest.networks.create({"Name": "lan", "Driver": "macvlan", "ConfigFrom": {"Network": "conf"}})
+    docker.complete(docker.rest.networks.create(configuration))
+    docker.complete(
+        docker.rest.networks.create({"Name": "lan", "Driver": "macvlan", "ConfigFrom": {"Network": "conf"}})
+    )
     docker.containers.run("nginx", name="w1", network="lan", detach=True)
     save_state(lab, tmp_path / "state")
     again = office(release)

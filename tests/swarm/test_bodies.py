@@ -109,7 +109,7 @@ def test_a_body_is_taken_or_refused_and_nothing_breaks(engine: Any, change: tupl
         elif kind == "init":
             engine.complete(rest.swarm.init(body))
         elif kind == "networks":
-            engine.complete(rest.networks.create_anywhere(body))
+            engine.complete(rest.networks.create(body))
         else:
             engine.complete(getattr(rest, kind).create(body))
     except CnmsimError as error:

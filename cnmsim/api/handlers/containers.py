@@ -1,4 +1,4 @@
-"""`/containers/...`, save execs."""
+"""Operations on containers that stream, take the connection over, or depend on the clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM, StdinForwar
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
-from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.rest.containers import LogReading
@@ -28,110 +27,33 @@ _START_S = 0.1
 _HEALTH_STEP_S = 0.5
 
 
-@operation("GET", "/containers/json")
-async def list_containers(api: HostApi, request: Request) -> Answer:
-    """List containers."""
-    return Response.json(api.rest.containers.list(request.parameters, api.version(request)))
-
-
-@operation("POST", "/containers/create")
-async def create(api: HostApi, request: Request) -> Answer:
-    """Make a container."""
-    made = api.rest.containers.create(request.json(required=True), request.parameters, api.version(request))
-    return Response.json(made, 201)
-
-
-@operation("POST", "/containers/prune")
-async def prune(api: HostApi, request: Request) -> Answer:
-    """Remove those that do not run."""
-    return Response.json(api.rest.containers.prune(request.parameters))
-
-
-@operation("GET", "/containers/{id}/json")
-async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
+async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
     """Describe a container."""
-    health = api.rest.containers.find(id).health
+    health = api.rest.containers.find(id_).health
     if api.clock_driver.fast and health is not None and health.status == "starting":
         # Who asks again and again until it is healthy must see time pass.
         await api.complete(sleep(api.engine.clock, _HEALTH_STEP_S))
-    return Response.json(api.rest.containers.inspect(id, request.parameters, api.version(request)))
+    return Response.json(api.rest.containers.inspect(id_, request.parameters, api.version(request)))
 
 
-@operation("POST", "/containers/{id}/start")
-async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def start(api: HostApi, request: Request, id_: str) -> Answer:
     """Start a container; 304 if it runs."""
-    container = api.rest.containers.find(id)  # a short one with --rm is gone by the time the call is over
+    container = api.rest.containers.find(id_)  # a short one with --rm is gone by the time the call is over
     if container.streams is not None and container.streams.is_watched and not container.is_running:
         # Who attached first also opens its stream of events meanwhile: Compose waits for ever for an end it did not see.
         await asyncio.sleep(_START_S)
-    has_started = await api.complete(api.rest.containers.start_attached(id))
+    has_started = await api.complete(api.rest.containers.start(id_))
     if has_started:
         request.client.started = (container.id, api.engine.clock.now_ns)
     return Response.empty(204 if has_started else 304)
 
 
-@operation("POST", "/containers/{id}/stop")
-async def stop(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Stop a container; 304 if it does not run."""
-    did = await api.complete(api.rest.containers.stop(id, request.parameters))
-    return Response.empty(204 if did else 304)
-
-
-@operation("POST", "/containers/{id}/restart")
-async def restart(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Stop a container and start it again."""
-    await api.complete(api.rest.containers.restart(id, request.parameters))
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/kill")
-async def kill(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Send a signal."""
-    api.rest.containers.kill(id, request.parameters)
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/pause")
-async def pause(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
-    """Let no process of it run."""
-    api.rest.containers.pause(id)
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/unpause")
-async def unpause(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
-    """Let its processes go on."""
-    api.rest.containers.unpause(id)
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/rename")
-async def rename(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Give it another name."""
-    api.rest.containers.rename(id, request.parameters)
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/update")
-async def update(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Change its restart policy."""
-    return Response.json(api.rest.containers.update(id, request.json()))
-
-
-@operation("DELETE", "/containers/{id}")
-async def remove(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Remove a container."""
-    api.rest.containers.remove(id, request.parameters)
-    return Response.empty()
-
-
-@operation("POST", "/containers/{id}/wait")
-async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def wait(api: HostApi, request: Request, id_: str) -> Answer:
     """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
-    end = api.rest.containers.wait(id, request.parameters)
+    end = api.rest.containers.wait(id_, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")
     patience_s = _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S
-    return Stream(_waited(api, api.rest.containers.find(id), end, patience_s), end=end.give_up)
+    return Stream(_waited(api, api.rest.containers.find(id_), end, patience_s), end=end.give_up)
 
 
 async def _waited(
@@ -163,10 +85,9 @@ async def _waited(
     yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
-@operation("GET", "/containers/{id}/logs")
-async def logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def logs(api: HostApi, request: Request, id_: str) -> Answer:
     """Give what it printed, and with `follow` what it goes on to print."""
-    reading = api.rest.containers.logs(id, request.parameters)
+    reading = api.rest.containers.logs(id_, request.parameters)
     outbox = Outbox(is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)
@@ -217,11 +138,10 @@ class Follower:
         return self._waits_for_end and self._outbox.wants_more and due_ns <= self._heard_ns + _SILENCE_S * NS_PER_S
 
 
-@operation("POST", "/containers/{id}/attach")
-async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def attach(api: HostApi, request: Request, id_: str) -> Answer:
     """Take the connection over for the streams of its first process."""
     keys = detach_keys(request.text("detachKeys"))
-    attachment = api.rest.containers.attach(id, request.parameters)
+    attachment = api.rest.containers.attach(id_, request.parameters)
     outbox = Outbox(is_raw=attachment.is_raw)
     for stream, data in attachment.past:
         outbox.put(stream, data)
@@ -234,7 +154,7 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
     stop_listening = attachment.streams.listen(take) if is_live else outbox.close
     if not is_live:
         outbox.close()
-    container = api.rest.containers.find(id)
+    container = api.rest.containers.find(id_)
 
     async def talk(duplex: Duplex) -> None:
         with api.attached_clients.attached(container, lambda: outbox.wants_more):
@@ -254,26 +174,12 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
     return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM, end=stop_listening)
 
 
-@operation("POST", "/containers/{id}/resize")
-async def resize(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """Note the size of its terminal."""
-    api.rest.containers.resize(id, request.parameters)
-    return Response.empty(200)
-
-
-@operation("GET", "/containers/{id}/top")
-async def top(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
-    """List its processes."""
-    return Response.json(api.rest.containers.top(id, request.parameters))
-
-
-@operation("GET", "/containers/{id}/stats")
-async def stats(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def stats(api: HostApi, request: Request, id_: str) -> Answer:
     """Count its packets: once, or once a second."""
-    first = api.rest.containers.stats(id)
+    first = api.rest.containers.stats(id_)
     if not request.flag("stream", default=True) or request.flag("one-shot"):
         return Response.json(first)
-    return Stream(_stats(api, id, first))
+    return Stream(_stats(api, id_, first))
 
 
 async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -287,48 +193,24 @@ async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterat
             reading = api.rest.containers.stats(container.id)
 
 
-@operation("GET", "/containers/{id}/changes")
-async def changes(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
-    """List the files it changed."""
-    return Response.json(api.rest.containers.changes(id))
-
-
 def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
     stat = json.dumps(api.rest.containers.archive_stat(id_, path), separators=(",", ":"))
     return {"X-Docker-Container-Path-Stat": base64.b64encode(stat.encode()).decode()}
 
 
-@operation("HEAD", "/containers/{id}/archive")
-async def archive_stat(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def archive_stat(api: HostApi, request: Request, id_: str) -> Answer:
     """Describe one of its files in a header."""
-    return Response(200, b"", _stat_header(api, id, request.text("path")))
+    return Response(200, b"", _stat_header(api, id_, request.text("path")))
 
 
-@operation("GET", "/containers/{id}/archive")
-async def archive_get(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def archive_get(api: HostApi, request: Request, id_: str) -> Answer:
     """Give a file or folder as a tar archive."""
     path = request.text("path")
-    headers = _stat_header(api, id, path)
-    return Response(200, api.rest.containers.archive_get(id, path), {**headers, "Content-Type": "application/x-tar"})
+    headers = _stat_header(api, id_, path)
+    return Response(200, api.rest.containers.archive_get(id_, path), {**headers, "Content-Type": "application/x-tar"})
 
 
-@operation("PUT", "/containers/{id}/archive")
-async def archive_put(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+async def archive_put(api: HostApi, request: Request, id_: str) -> Answer:
     """Put the files of a tar archive into a folder."""
-    api.rest.containers.archive_put(id, request.text("path"), request.body)
+    api.rest.containers.archive_put(id_, request.text("path"), request.body)
     return Response.empty(200)
-
-
-not_simulated(
-    "GET",
-    "/containers/{id}/export",
-    "containers have no file system to export",
-    lambda api, _request, parameters: api.rest.containers.find(parameters["id"]),
-)
-not_simulated("GET", "/containers/{id}/attach/ws", "attaching by WebSocket is not simulated; attach by upgrade")
-for _method, _path in (
-    ("GET", "/containers/{id}/checkpoints"),
-    ("POST", "/containers/{id}/checkpoints"),
-    ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
-):
-    not_simulated(_method, _path, "checkpoints are not simulated")

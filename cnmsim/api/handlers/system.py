@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
-from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
 from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
@@ -20,31 +19,11 @@ from cnmsim.kernel.clock import NS_PER_S
 _NOW_NS = 2 * NS_PER_S
 
 
-@operation("GET", "/_ping")
 async def ping(api: HostApi, _request: Request) -> Answer:
     """Tell that the engine is there."""
     return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 
-@operation("GET", "/version")
-async def version(api: HostApi, _request: Request) -> Answer:
-    """Tell what `docker version` tells of the server."""
-    return Response.json(api.rest.system.version())
-
-
-@operation("GET", "/info")
-async def info(api: HostApi, request: Request) -> Answer:
-    """Tell what `docker info` tells."""
-    return Response.json(api.rest.system.info(api.version(request)))
-
-
-@operation("GET", "/system/df")
-async def disk_usage(api: HostApi, request: Request) -> Answer:
-    """Tell what `docker system df` tells."""
-    return Response.json(api.rest.system.disk_usage(api.version(request)))
-
-
-@operation("GET", "/events")
 async def events(api: HostApi, request: Request) -> Answer:
     """Send events as they happen, until `until` or for ever."""
     reading = api.rest.system.events(_to_the_clock(api, request.parameters), api.version(request))
@@ -87,36 +66,11 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
             timer.cancel()
 
 
-@operation("GET", "/plugins")
 async def plugins(_api: HostApi, _request: Request) -> Answer:
     """List managed plugins, of which there are none."""
     return Response.json([])
 
 
-async def _no_plugin(_api: HostApi, _request: Request, name: str) -> Answer:
+async def no_plugin(_api: HostApi, _request: Request, name: str) -> Answer:
+    """Refuse: there are no managed plugins."""
     raise NotFound(f'plugin "{name}" not found')
-
-
-for _method, _path in (
-    ("GET", "/plugins/{name}/json"),
-    ("DELETE", "/plugins/{name}"),
-    ("POST", "/plugins/{name}/enable"),
-    ("POST", "/plugins/{name}/disable"),
-    ("POST", "/plugins/{name}/upgrade"),
-    ("POST", "/plugins/{name}/push"),
-    ("POST", "/plugins/{name}/set"),
-):
-    operation(_method, _path)(_no_plugin)
-
-
-_REGISTRY = "registries are not simulated: any image can be pulled without a login, and none pushed"
-not_simulated("POST", "/auth", _REGISTRY)
-not_simulated("GET", "/distribution/{name}/json", _REGISTRY)
-not_simulated("POST", "/session", "building images is not simulated")
-not_simulated("POST", "/grpc", "building images is not simulated")
-for _method, _path in (
-    ("GET", "/plugins/privileges"),
-    ("POST", "/plugins/pull"),
-    ("POST", "/plugins/create"),
-):
-    not_simulated(_method, _path, "managed plugins are not simulated; drivers are Python classes")

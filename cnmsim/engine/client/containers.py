@@ -171,11 +171,10 @@ class Container(Model):
     def start(self) -> None:
         """Start it; its first process has then done what it does at once. Raises an `EngineError`."""
         engine = self._engine
-        if engine.networking.unattached(self.record):
-            engine.complete(engine.rest.containers.start_attached(self.id))
+        needs_attachment = bool(engine.networking.unattached(self.record))
+        engine.complete(engine.rest.containers.start(self.id))
+        if needs_attachment:
             engine.clock.run_for(_ATTACHED_START_S)
-        else:
-            engine.rest.containers.start(self.id)
         engine.clock.run_ready()
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:

@@ -62,11 +62,7 @@ class Network(Model):
             "GwPriority": gw_priority,
         }
         body = {"Container": _id_of(container), "EndpointConfig": settings}
-        rest = self._engine.rest.networks
-        if self._engine.controller.cluster is not None:
-            self._engine.complete(rest.connect_attached(self.id, body))
-        else:
-            rest.connect(self.id, body)
+        self._engine.complete(self._engine.rest.networks.connect(self.id, body))
 
     def disconnect(self, container: str | Container, *, force: bool = False) -> None:
         """Disconnect a container. Raises an `EngineError`."""
@@ -74,11 +70,7 @@ class Network(Model):
 
     def remove(self) -> None:
         """Remove it. Raises an `EngineError`."""
-        rest = self._engine.rest.networks
-        if self._engine.controller.cluster is not None:
-            self._engine.complete(rest.remove_anywhere(self.id))
-        else:
-            rest.remove(self.id)
+        self._engine.complete(self._engine.rest.networks.remove(self.id))
 
 
 @define
@@ -129,10 +121,7 @@ class NetworkCollection:
             "ConfigOnly": config_only,
             "ConfigFrom": {"Network": config_from} if config_from else None,
         }
-        rest = self._engine.rest.networks
-        if self._engine.controller.cluster is not None:
-            return Network(self._engine, self._engine.complete(rest.create_anywhere(body))["Id"])
-        return Network(self._engine, rest.create(body)["Id"])
+        return Network(self._engine, self._engine.complete(self._engine.rest.networks.create(body))["Id"])
 
     def get(self, network_id: str) -> Network:
         """Find a network by name, id or the beginning of its id. Raises `NotFound`."""
@@ -156,7 +145,7 @@ class NetworkCollection:
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove those without containers."""
-        return self._engine.complete(self._engine.rest.networks.prune_anywhere(query_of(filters=filters_of(filters))))
+        return self._engine.complete(self._engine.rest.networks.prune(query_of(filters=filters_of(filters))))
 
     def __getitem__(self, name: str) -> Network:
         return self.get(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Generator, Mapping
+from functools import partial
+from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnmsim.engine.backend import Backend
@@ -64,5 +66,37 @@ class Session:
         return self.backend.context.api_version
 
     def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Let virtual time pass until `awaitable` is done, and return its result. Raises what it raised, or `TimeoutError`."""
-        return run_until(self.clock, awaitable, timeout_s)
+        """Let virtual time pass until `awaitable` is done, and return its result. Raises what it raised, or `TimeoutError`.
+
+        Outside of a swarm a coroutine begins at once: one that waits for nothing completes without the clock. In a swarm it begins
+        after the work that is scheduled for this instant, which may be the reaction to an earlier operation.
+        """
+        if isinstance(awaitable, Future) or self.controller.cluster is not None:
+            return run_until(self.clock, awaitable, timeout_s)
+        try:
+            awaited = awaitable.send(None)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        return run_until(self.clock, _resume(awaitable, awaited), timeout_s)
+
+
+async def _resume(begun: Coroutine[Any, Any, T], awaited: Future[Any]) -> T:
+    """Run the rest of a coroutine that has begun, and waits for `awaited`."""
+    return await _rest(begun, awaited)
+
+
+@coroutine
+def _rest(begun: Coroutine[Any, Any, T], awaited: Future[Any]) -> Generator[Future[Any], None, T]:
+    while True:
+        try:
+            yield awaited
+        except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as `await` does
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, None)
+        try:
+            awaited = step()
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

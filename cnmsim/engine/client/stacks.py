@@ -233,7 +233,7 @@ class _Deployment:
 
     def _create_network(self, name: str, body: Body) -> None:
         try:
-            self.engine.complete(self.engine.rest.networks.create_anywhere(body))
+            self.engine.complete(self.engine.rest.networks.create(body))
         except EngineError as error:
             raise self._refused("network", name, f"failed to create network {name}", error) from error
 

@@ -73,7 +73,7 @@ class Lifecycle:
         self._start(container)
         return True
 
-    async def start_attached(self, container: Container) -> bool:
+    async def attach_and_start(self, container: Container) -> bool:
         """As `start`, once a swarm's manager has given the container its addresses on networks of the cluster."""
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:
@@ -412,7 +412,7 @@ class Lifecycle:
         container.is_restarted_by_hand = True
         try:
             await self.stop(container, signal=signal, timeout_s=timeout_s)
-            await self.start_attached(container)
+            await self.attach_and_start(container)
         finally:
             container.is_restarted_by_hand = False
         self.context.log_container(container, "restart")

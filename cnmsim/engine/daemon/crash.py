@@ -116,5 +116,5 @@ async def _start_attached(engine: Engine, containers: dict[str, Container]) -> N
         # It is no longer waited for if the power was lost meanwhile.
         if identity in cluster.waiting and engine.store.find(identity) is not None:
             with suppress(EngineError):
-                await engine.lifecycle.start_attached(container)
+                await engine.lifecycle.attach_and_start(container)
         cluster.waiting.pop(identity, None)

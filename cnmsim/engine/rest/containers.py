@@ -111,13 +111,9 @@ class ContainerApi:
             self.context, self.find(id_), api or self.context.api_version, size=truth(query, "size")
         )
 
-    def start(self, id_: str) -> bool:
-        """POST /containers/{id}/start; `False` (304) if it runs already."""
-        return self.lifecycle.start(self.find(id_))
-
-    async def start_attached(self, id_: str) -> bool:
-        """POST /containers/{id}/start where a swarm's manager has to give the container an address first."""
-        return await self.lifecycle.start_attached(self.find(id_))
+    async def start(self, id_: str) -> bool:
+        """POST /containers/{id}/start. Return False if the container runs already."""
+        return await self.lifecycle.attach_and_start(self.find(id_))
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop; `False` (304) if it does not run."""

@@ -45,23 +45,16 @@ class NetworkApi:
         ]
         return [*of_cluster, *local]
 
-    def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
-        """POST /networks/create. Raises `ManagerRedirect` for a network that has to be the whole cluster's."""
-        return self._create(bodies.read_network_create(self.context.profile, body), api)
-
-    def _create(self, asked: dict[str, Any], api: ApiVersion | None) -> dict[str, Any]:
-        if self._cluster.has(asked["Name"]):
-            raise Conflict(f"network with name {asked['Name']} already exists")
-        network = self.networks.create(asked, api or self.context.api_version)
-        return {"Id": network.id, "Warning": ""}
-
-    async def create_anywhere(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
-        """POST /networks/create, by way of a manager where the network is to be the whole cluster's."""
-        asked = bodies.read_network_create(self.context.profile, body)
+    async def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
+        """POST /networks/create. A manager creates a network of the swarm."""
+        options = bodies.read_network_create(self.context.profile, body)
+        if self._cluster.has(options["Name"]):
+            raise Conflict(f"network with name {options['Name']} already exists")
         try:
-            return self._create(asked, api)
+            id_ = self.networks.create(options, api or self.context.api_version).id
         except ManagerRedirect:
-            return {"Id": await self._cluster.create(asked), "Warning": ""}
+            id_ = await self._cluster.create(options)
+        return {"Id": id_, "Warning": ""}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
@@ -108,28 +101,20 @@ class NetworkApi:
                 raise InvalidParameter(f"{len(found)} matches found based on {kind}: network {term} is ambiguous")
         raise NotFound(f"network {term} not found")
 
-    def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
-        """POST /networks/{id}/connect."""
+    async def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
+        """POST /networks/{id}/connect. On a network of the swarm a manager allocates the container's addresses first."""
         context = self.context
-        asked = bodies.read_network_connect(self.context.profile, body)
+        options = bodies.read_network_connect(context.profile, body)
         settings = EndpointSettings()
-        if asked["EndpointConfig"] is not None:
-            settings = EndpointSettings.from_body(asked["EndpointConfig"])
+        if options["EndpointConfig"] is not None:
+            settings = EndpointSettings.from_body(options["EndpointConfig"])
             check_mac_address(context.profile, id_, settings.wanted_mac)
-        honoured_from = context.profile.connect_mac_api_version
-        if not (honoured_from and (api or self.context.api_version).at_least(honoured_from)):
+        mac_address_since = context.profile.connect_mac_api_version
+        if not (mac_address_since and (api or context.api_version).at_least(mac_address_since)):
             settings.wanted_mac = settings.mac_address = ""
-        container = context.containers.get(asked["Container"])
+        container = context.containers.get(options["Container"])
+        await self.networking.attach_to(container, id_, settings)
         self.networking.connect(container, id_, settings)
-
-    async def connect_attached(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
-        """POST /networks/{id}/connect where a swarm's manager has to give the container an address first."""
-        asked = bodies.read_network_connect(self.context.profile, body)
-        settings = EndpointSettings()
-        if asked["EndpointConfig"] is not None:
-            settings = EndpointSettings.from_body(asked["EndpointConfig"])
-        await self.networking.attach_to(self.context.containers.get(asked["Container"]), id_, settings)
-        self.connect(id_, body, api)
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """POST /networks/{id}/disconnect."""
@@ -149,29 +134,21 @@ class NetworkApi:
             raise NotFound(f"endpoint {name} not found")
         endpoint.delete(force=True)
 
-    def remove(self, id_: str) -> None:
-        """DELETE /networks/{id}, of this engine's own networks."""
-        store = self.networks
-        store.remove(store.find(id_, for_removal=True))
-
-    async def remove_anywhere(self, id_: str) -> None:
-        """DELETE /networks/{id}, by way of a manager where the network is the whole cluster's."""
-        found = self._find(id_, for_removal=True)
-        if isinstance(found, Network) and found.scope != "swarm":
-            self.networks.remove(found)
+    async def remove(self, id_: str) -> None:
+        """DELETE /networks/{id}. A manager removes a network of the swarm."""
+        network = self._find(id_, for_removal=True)
+        if isinstance(network, Network) and network.scope != "swarm":
+            self.networks.remove(network)
             return
-        await self._cluster.remove(found.id)
-        if isinstance(found, Network) and not found.endpoints:
-            self.networks.remove(found)
+        await self._cluster.remove(network.id)
+        if isinstance(network, Network) and not network.endpoints:
+            self.networks.remove(network)
 
-    def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /networks/prune, of this engine's own networks."""
-        return self.networks.prune(Filters.parse(query.get("filters")))
-
-    async def prune_anywhere(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /networks/prune, with those of the cluster on a manager."""
-        answer = self.prune(query)
-        removed = await self._cluster.prune(Filters.parse(query.get("filters")))
+    async def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
+        """POST /networks/prune. A manager prunes the networks of the swarm too."""
+        filters = Filters.parse(query.get("filters"))
+        answer = self.networks.prune(filters)
+        removed = await self._cluster.prune(filters)
         if removed:
             answer["NetworksDeleted"] = [*removed, *(answer["NetworksDeleted"] or ())]
         return answer

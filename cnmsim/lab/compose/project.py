@@ -130,7 +130,7 @@ class Project:
                 raise self.model.error(text, "networks", network.key)
             return
         try:
-            making = self.engine.rest.networks.create_anywhere(network_body(self.model, network))
+            making = self.engine.rest.networks.create(network_body(self.model, network))
             identity = self.engine.complete(making)["Id"]
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"

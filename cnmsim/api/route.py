@@ -1,0 +1,117 @@
+"""Routes of the Engine API: what a request calls.
+
+A route is a row: method, path as Docker's OpenAPI description writes it, and the operation. Most operations are methods of
+`cnmsim.engine.rest`, called as they are (`json_route`, `empty_route`); those that stream or take the connection over are handlers,
+`async def handler(api, request, …path parameters…) -> Answer`. What is in Docker's API but not simulated answers 501 with a sentence
+that says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnmsim.api.message import Answer, Request, Response
+from cnmsim.errors import NotSimulated
+
+if TYPE_CHECKING:
+    from cnmsim.api.host import HostApi
+
+Handler = Callable[..., Awaitable[Answer]]
+Check = Callable[["HostApi", Request, dict[str, str]], object]
+
+#: The attribute of `Rest` that holds an instance of a class.
+_PARTS = {
+    "ConfigApi": "configs", "ContainerApi": "containers", "ExecApi": "execs", "ImageApi": "images",
+    "NetworkApi": "networks", "NodeApi": "nodes", "SecretApi": "secrets", "ServiceApi": "services",
+    "SwarmApi": "swarm", "SystemApi": "system", "TaskApi": "tasks", "VolumeApi": "volumes",
+}  # fmt: skip
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the expression that a path matches. The names of images and plugins may contain slashes."""
+    may_have_slashes = path.startswith(("/images/", "/plugins/", "/distribution/"))
+    inner = ".+" if may_have_slashes else "[^/]+"
+    return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{inner})", path) + r"\Z")
+
+
+@frozen
+class Route:
+    """One row of the table. `sentence` says why an operation is not simulated, "" for one that is."""
+
+    method: str
+    path: str
+    handler: Handler
+    sentence: str = ""
+    pattern: re.Pattern[str] = field(init=False, repr=False, eq=False)
+
+    @pattern.default
+    def _compile(self) -> re.Pattern[str]:
+        return _pattern(self.path)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the operation does what the engine does."""
+        return not self.sentence
+
+
+def json_route(
+    method: str, path: str, operation: Callable[..., Any], status: int = 200, *, requires_body: bool = False
+) -> Route:
+    """Return a route that answers what `operation`, a method of a class of `Rest`, returns, as JSON."""
+    call = _caller(operation, requires_body=requires_body)
+
+    async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
+        return Response.json(await call(api, request, path_parameters), status)
+
+    return Route(method, path, handler)
+
+
+def empty_route(method: str, path: str, operation: Callable[..., Any], status: int = 200) -> Route:
+    """Return a route that answers without a body. An operation that returns False changed nothing: that is status 304."""
+    call = _caller(operation)
+
+    async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
+        has_changed = await call(api, request, path_parameters) is not False
+        return Response.empty(status if has_changed else 304)
+
+    return Route(method, path, handler)
+
+
+def _caller(
+    operation: Callable[..., Any], *, requires_body: bool = False
+) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
+    """Return a function that calls `operation` with those of query, body, API version and path that it has parameters for."""
+    part = _PARTS[operation.__qualname__.partition(".")[0]]
+    names = [name for name in inspect.signature(operation).parameters if name != "self"]
+
+    async def call(api: HostApi, request: Request, path_parameters: dict[str, str]) -> Any:
+        arguments: dict[str, Any] = dict(path_parameters)
+        if "body" in names:
+            arguments["body"] = request.json(required=requires_body)
+        if "query" in names:
+            arguments["query"] = request.parameters
+        if "api" in names:
+            arguments["api"] = api.version(request)
+        result = getattr(getattr(api.rest, part), operation.__name__)(**arguments)
+        return await api.complete(result) if inspect.iscoroutine(result) else result
+
+    return call
+
+
+def not_simulated(method: str, path: str, sentence: str, check: Check | None = None) -> Route:
+    """Return a route that answers 501 and says why.
+
+    `check` raises what the engine would refuse before: a container or image that does not exist.
+    """
+
+    async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
+        if check is not None:
+            check(api, request, path_parameters)
+        raise NotSimulated(sentence)
+
+    return Route(method, path, handler, sentence)
