@@ -143,9 +143,9 @@ class Connection:
         path, _, query = target.partition("?")
         path = unquote(path)
         version = ""
-        if found := _VERSION.match(path):
-            version = found[1]
-            path = path[found.end() :] or "/"
+        if match := _VERSION.match(path):
+            version = match[1]
+            path = path[match.end() :] or "/"
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
         method = event.method.decode("latin-1")
         return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp, self._client)

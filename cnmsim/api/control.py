@@ -83,10 +83,10 @@ class ControlSocket:
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
         service = request.get("service")
-        found = self._lab.explain(
+        explanation = self._lab.explain(
             str(request["source"]), str(request["destination"]), None if service is None else str(service)
         )
-        return {"explanation": found.to_json(), "text": str(found)}
+        return {"explanation": explanation.to_json(), "text": str(explanation)}
 
     async def _capture(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

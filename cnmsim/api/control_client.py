@@ -30,7 +30,9 @@ def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, byt
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {
-            number: signal.signal(number, lambda taken, _: channel.sendall(pack(Frame.SIGNAL, taken.to_bytes(1))))
+            number: signal.signal(
+                number, lambda signal_number, _: channel.sendall(pack(Frame.SIGNAL, signal_number.to_bytes(1)))
+            )
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:

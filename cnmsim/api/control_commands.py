@@ -66,9 +66,9 @@ def trace_served(
 def explain_served(directory: Path, source: str, destination: str, as_json: bool) -> None:
     """Tell whether SRC reaches DST in a lab that is being served, as it is now, and what decides it."""
     answer = _ask(directory, {"verb": "explain", "source": source, "destination": destination})
-    found = answer["explanation"]
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else answer["text"])
-    raise SystemExit(0 if found["reachable"] else 1)
+    explanation = answer["explanation"]
+    click.echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
+    raise SystemExit(0 if explanation["reachable"] else 1)
 
 
 @click.command()

@@ -96,30 +96,30 @@ class ExternalClientHost:
 
     def _host_addresses(self) -> dict[int, Address]:
         """Give the host's address of each family on the segment it shares with the machine."""
-        found: dict[int, Address] = {}
+        addresses: dict[int, Address] = {}
         for interface, spec in zip(self.host.interfaces, self.host.plain.spec.interfaces, strict=True):
             if isinstance(interface.link, Segment):
                 for address in spec.addresses:
-                    found.setdefault(address.family, address.address)
+                    addresses.setdefault(address.family, address.address)
                 break
-        return found
+        return addresses
 
     def _free_addresses(self) -> dict[int, str]:
-        taken = {address for host in self.lab.hosts.values() for address in _own_addresses(host)}
-        wanted = set(self._host_addresses().values())
+        used = {address for host in self.lab.hosts.values() for address in _own_addresses(host)}
+        shared = set(self._host_addresses().values())
         free: dict[int, str] = {}
         for spec in self.host.plain.spec.interfaces:
             for address in spec.addresses:
-                if address.address in wanted and (own := _highest_free(address.prefix, taken)) is not None:
+                if address.address in shared and (own := _highest_free(address.prefix, used)) is not None:
                     free[address.family] = f"{format_ip(own)}/{address.prefix.length}"
         return free
 
 
-def _highest_free(prefix: Prefix, taken: set[Address]) -> Address | None:
+def _highest_free(prefix: Prefix, used: set[Address]) -> Address | None:
     """Give the highest address of a subnet that no host has: those that are given out start at the other end."""
     for number in range(prefix.last_int - 1, prefix.first_int, -1):
         address = from_int(number, prefix.family)
-        if address not in taken:
+        if address not in used:
             return address
     return None
 

@@ -33,7 +33,7 @@ _PART_OF_TRIAL = re.compile(r"POST /exec/[^/]+/(start|resize)\Z")
 class Polling:
     """The questions one engine was asked since something was last changed."""
 
-    _asked: set[str] = field(factory=set, init=False)
+    _questions: set[str] = field(factory=set, init=False)
 
     def is_repeated(self, request: Request) -> bool:
         """Take note of a request, and tell whether it repeats a question.
@@ -47,10 +47,10 @@ class Polling:
             key = f"{name} {sorted(request.query.items())}"
         else:
             if request.method not in ("GET", "HEAD") and not _PART_OF_TRIAL.match(name):
-                self._asked.clear()
+                self._questions.clear()
             return False
-        is_repeated = key in self._asked
-        if is_repeated or len(self._asked) >= _REMEMBERED:
-            self._asked.clear()
-        self._asked.add(key)
+        is_repeated = key in self._questions
+        if is_repeated or len(self._questions) >= _REMEMBERED:
+            self._questions.clear()
+        self._questions.add(key)
         return is_repeated

@@ -37,7 +37,9 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
         # In one piece: a program that has ended may have closed the connection before the next.
         channel.sendall(request if reads_input else request + pack(Frame.STDIN, b""))
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda taken, _: _send(channel, pack(Frame.SIGNAL, taken.to_bytes(1))))
+            signal.signal(
+                number, lambda signal_number, _: _send(channel, pack(Frame.SIGNAL, signal_number.to_bytes(1)))
+            )
         return _Relay(channel, reads_input).run()
 
 

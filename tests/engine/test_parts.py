@@ -15,7 +15,7 @@ from cnmsim.engine.containers.names import check_name
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Reference
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.ports import asked_ports, parse_host_range, parse_port
+from cnmsim.engine.wire.ports import parse_host_range, parse_port, requested_ports
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
@@ -150,7 +150,9 @@ def test_signals_go_by_name_and_number(text, number):
 def test_ports_are_read_and_published():
     assert parse_port("53/UDP") == TransportPort("udp", 53)
     assert parse_host_range("8000-8010") == (8000, 8010)
-    exposed, published = asked_ports({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, ["81/tcp"], publish_all=True)
+    exposed, published = requested_ports(
+        {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, ["81/tcp"], publish_all=True
+    )
     assert exposed == [TransportPort("tcp", 80), TransportPort("tcp", 81)]
     assert published == [PortBinding("tcp", 80, None, 8080, 8080), PortBinding("tcp", 81)]
 

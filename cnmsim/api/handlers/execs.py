@@ -11,19 +11,19 @@ from cnmsim.engine.containers.exec import Exec
 
 async def start(api: HostApi, request: Request, id_: str) -> Answer:
     """Run an exec, and unless it is detached take the connection over for its streams."""
-    asked = api.rest.execs.asked_start(request.json())
-    if asked["Detach"]:
-        api.rest.execs.start(id_, asked)
+    options = api.rest.execs.read_start(request.json())
+    if options["Detach"]:
+        api.rest.execs.start(id_, options)
         return Response.empty(200)
-    is_raw = asked["Tty"]
+    is_raw = options["Tty"]
     outbox = Outbox(is_raw=is_raw)
-    wanted: set[str] = set()
+    streams: set[str] = set()
     execution = api.rest.execs.start(
-        id_, asked, lambda stream, data: outbox.put(stream, data) if stream in wanted or not wanted else None
+        id_, options, lambda stream, data: outbox.put(stream, data) if stream in streams or not streams else None
     )
     config = execution.config
-    wanted |= {name for name, key in (("stdout", "AttachStdout"), ("stderr", "AttachStderr")) if config[key]}
-    wanted.add("")
+    streams |= {name for name, key in (("stdout", "AttachStdout"), ("stderr", "AttachStderr")) if config[key]}
+    streams.add("")
 
     async def talk(duplex: Duplex) -> None:
         await _talk(api, execution, outbox, duplex)

@@ -158,8 +158,8 @@ class Container(Model):
             if name not in networks:
                 raise NotFound(f"container {self.name} is not connected to network {name}")
             return str(getattr(networks[name], key))
-        found = [str(getattr(each, key)) for _, each in sorted(networks.items())]
-        return next((address for address in found if address), "")
+        addresses = [str(getattr(settings, key)) for _, settings in sorted(networks.items())]
+        return next((address for address in addresses if address), "")
 
     def exec(self, command: str | list[str], **options: Any) -> CommandOutput:
         """Run a command in it and give what a terminal would show; options as of `exec_run`."""
@@ -272,11 +272,11 @@ class Container(Model):
             execution.streams.type(stdin if isinstance(stdin, bytes) else b"")
             execution.streams.end_input()
         exit_code = self._engine.complete(execution.streams.ended)
-        wanted = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
+        streams = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
         if demux:
-            parts = [b"".join(data for each, data in printed if each == name) for name in ("stdout", "stderr")]
+            parts = [b"".join(data for stream, data in printed if stream == name) for name in ("stdout", "stderr")]
             return ExecResult(exit_code, (parts[0] or None, parts[1] or None))
-        return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in wanted))
+        return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in streams))
 
     def top(self, ps_args: str = "-ef") -> dict[str, Any]:
         """List its processes."""
@@ -364,7 +364,7 @@ class ContainerCollection:
     ) -> list[Container]:
         """List the running containers, or all."""
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
-        return [Container(self._engine, each["Id"]) for each in self._engine.rest.containers.list(query)]
+        return [Container(self._engine, summary["Id"]) for summary in self._engine.rest.containers.list(query)]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove those that do not run."""

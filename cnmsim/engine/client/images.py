@@ -63,11 +63,11 @@ class ImageCollection:
 
     def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
         """List the images."""
-        wanted = dict(filters_of(filters) or {})
+        query_filters = dict(filters_of(filters) or {})
         if name:
-            wanted["reference"] = [name]
-        found = self._engine.rest.images.list(query_of(filters=wanted or None))
-        return [Image(self._engine, each["Id"]) for each in found]
+            query_filters["reference"] = [name]
+        summaries = self._engine.rest.images.list(query_of(filters=query_filters or None))
+        return [Image(self._engine, summary["Id"]) for summary in summaries]
 
     def pull(self, repository: str, tag: str = "") -> Image:
         """Pull an image. Raises `SystemFault` on an engine without a registry."""

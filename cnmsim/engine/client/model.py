@@ -63,5 +63,5 @@ def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None
     shown: dict[str, list[str]] = {}
     for key, value in filters.items():
         values = value if isinstance(value, (list, tuple, set)) else [value]
-        shown[key] = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
+        shown[key] = [str(item).lower() if isinstance(item, bool) else str(item) for item in values]
     return shown

@@ -34,8 +34,8 @@ class Network(Model):
     @property
     def containers(self) -> list[Container]:
         """The containers on it."""
-        found = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
-        return [Container(self._engine, each.id) for each in found if each is not None]
+        records = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
+        return [Container(self._engine, container.id) for container in records if container is not None]
 
     def connect(
         self,
@@ -55,7 +55,7 @@ class Network(Model):
         addresses = {"IPv4Address": ipv4_address, "IPv6Address": ipv6_address, "LinkLocalIPs": link_local_ips}
         settings: dict[str, Any] = {
             "Aliases": list(aliases) if aliases is not None else None,
-            "Links": [each if isinstance(each, str) else f"{each[0]}:{each[1]}" for each in pairs] or None,
+            "Links": [link if isinstance(link, str) else f"{link[0]}:{link[1]}" for link in pairs] or None,
             "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
             "DriverOpts": dict(driver_opt) if driver_opt else None,
             "MacAddress": mac_address or "",
@@ -103,7 +103,7 @@ class NetworkCollection:
         """Make a network. `subnet`, `gateway` and `ip_range` spare writing an `ipam`. Raises an `EngineError`."""
         if subnet is not None and ipam is None:
             subnets = [subnet] if isinstance(subnet, str) else list(subnet)
-            first, *further = [{"Subnet": each} for each in subnets]
+            first, *further = [{"Subnet": prefix} for prefix in subnets]
             ipam = {"Config": [{**first, "Gateway": gateway, "IPRange": ip_range}, *further]}
         is_default_ipam = ipam is None and not config_from
         body = {
@@ -135,13 +135,13 @@ class NetworkCollection:
         filters: Mapping[str, Any] | None = None,
     ) -> list[Network]:
         """List the networks."""
-        wanted = dict(filters_of(filters) or {})
+        query_filters = dict(filters_of(filters) or {})
         if names:
-            wanted["name"] = list(names)
+            query_filters["name"] = list(names)
         if ids:
-            wanted["id"] = list(ids)
-        found = self._engine.rest.networks.list(query_of(filters=wanted or None))
-        return [Network(self._engine, each["Id"]) for each in found]
+            query_filters["id"] = list(ids)
+        summaries = self._engine.rest.networks.list(query_of(filters=query_filters or None))
+        return [Network(self._engine, summary["Id"]) for summary in summaries]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove those without containers."""

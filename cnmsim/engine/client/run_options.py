@@ -64,13 +64,13 @@ def _networks(body: dict[str, Any], host: dict[str, Any], options: Mapping[str, 
     if network:
         host["NetworkMode"] = network
     name = network or host.get("NetworkMode")
-    asked = {_ENDPOINT[key]: options[key] for key in _ENDPOINT if options.get(key)}
+    endpoint_settings = {_ENDPOINT[key]: options[key] for key in _ENDPOINT if options.get(key)}
     addresses = {"IPv4Address": options.get("ip"), "IPv6Address": options.get("ip6")}
     fixed = {key: value for key, value in addresses.items() if value}
     if fixed:
-        asked["IPAMConfig"] = fixed
-    if name and (asked or network):
-        endpoints[name] = {**endpoints.get(name, {}), **asked}
+        endpoint_settings["IPAMConfig"] = fixed
+    if name and (endpoint_settings or network):
+        endpoints[name] = {**endpoints.get(name, {}), **endpoint_settings}
     if body.get("MacAddress") and name:
         endpoints.setdefault(name, {})["MacAddress"] = body.pop("MacAddress")
     elif body.get("MacAddress"):
@@ -85,7 +85,7 @@ def _entrypoint(body: dict[str, Any], _host: dict[str, Any], value: str | list[s
 
 def _environment(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any] | Iterable[str]) -> None:
     if isinstance(value, Mapping):
-        body["Env"] = [key if each is None else f"{key}={each}" for key, each in value.items()]
+        body["Env"] = [key if content is None else f"{key}={content}" for key, content in value.items()]
     else:
         body["Env"] = list(value)
 
@@ -98,19 +98,19 @@ def _ports(body: dict[str, Any], host: dict[str, Any], value: Mapping[Any, Any] 
     published = value if isinstance(value, Mapping) else dict.fromkeys(value)
     bindings: dict[str, list[dict[str, str]]] = {}
     exposed = body.setdefault("ExposedPorts", {})
-    for port, wanted in published.items():
+    for port, targets in published.items():
         key = str(port) if "/" in str(port) else f"{port}/tcp"
         exposed[key] = {}
-        entries = wanted if isinstance(wanted, list) else [wanted]
-        bindings[key] = [_binding(each) for each in entries]
+        entries = targets if isinstance(targets, list) else [targets]
+        bindings[key] = [_binding(entry) for entry in entries]
     host["PortBindings"] = bindings
 
 
-def _binding(wanted: Any) -> dict[str, str]:
-    if isinstance(wanted, tuple):
-        address, port = (*wanted, "")[:2]
+def _binding(target: Any) -> dict[str, str]:
+    if isinstance(target, tuple):
+        address, port = (*target, "")[:2]
         return {"HostIp": str(address), "HostPort": str(port or "")}
-    return {"HostIp": "", "HostPort": "" if wanted is None else str(wanted)}
+    return {"HostIp": "", "HostPort": "" if target is None else str(target)}
 
 
 def _expose(body: dict[str, Any], _host: dict[str, Any], value: Iterable[Any]) -> None:
@@ -133,7 +133,7 @@ def _restart_policy(_body: dict[str, Any], host: dict[str, Any], value: Mapping[
 
 
 def _sysctls(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, Any]) -> None:
-    host["Sysctls"] = {key: str(each) for key, each in value.items()}
+    host["Sysctls"] = {key: str(setting) for key, setting in value.items()}
 
 
 def _volumes(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, Any] | Iterable[str]) -> None:
@@ -150,7 +150,7 @@ def _volumes(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, An
 
 def _healthcheck(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any]) -> None:
     names = {"start_period": "StartPeriod"}
-    check = {names.get(key.lower(), key[:1].upper() + key[1:]): each for key, each in value.items()}
+    check = {names.get(key.lower(), key[:1].upper() + key[1:]): setting for key, setting in value.items()}
     if isinstance(check.get("Test"), str):
         check["Test"] = ["CMD-SHELL", check["Test"]]
     body["Healthcheck"] = check

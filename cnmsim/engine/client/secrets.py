@@ -102,8 +102,8 @@ class SecretOrConfigCollection(ABC, Generic[K]):
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[K]:
         """List them."""
-        found = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
-        return [self._named(each["ID"]) for each in found]
+        views = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
+        return [self._named(view["ID"]) for view in views]
 
 
 class SecretCollection(SecretOrConfigCollection[Secret]):

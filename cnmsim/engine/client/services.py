@@ -62,19 +62,19 @@ class Service(Model):
 
     def tasks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """List its tasks as `docker service ps` knows them, dead ones too."""
-        wanted = {**(filters_of(filters) or {}), "service": [self.id]}
-        return self._engine.complete(self._engine.rest.tasks.list(query_of(filters=wanted)))
+        query_filters = {**(filters_of(filters) or {}), "service": [self.id]}
+        return self._engine.complete(self._engine.rest.tasks.list(query_of(filters=query_filters)))
 
     def scale(self, replicas: int) -> bool:
         """Want so many tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
         mode = self.attrs["Spec"]["Mode"]
         if "Replicated" in mode:
-            wanted: dict[str, Any] = {"Replicated": {"Replicas": replicas}}
+            new_mode: dict[str, Any] = {"Replicated": {"Replicas": replicas}}
         elif "ReplicatedJob" in mode:
-            wanted = {"ReplicatedJob": {**mode["ReplicatedJob"], "TotalCompletions": replicas}}
+            new_mode = {"ReplicatedJob": {**mode["ReplicatedJob"], "TotalCompletions": replicas}}
         else:
             raise ValueError("Cannot scale a container that is not a replicated service")
-        return self._update({"Mode": wanted})
+        return self._update({"Mode": new_mode})
 
     def update(self, **options: Any) -> bool:
         """Change what is named, as of `create`; the rest stays. Raises an `EngineError`."""
@@ -126,115 +126,115 @@ class ServiceCollection:
         if command is not None:
             options["command"] = command
         if "secrets" in options:
-            options["secrets"] = [self._reference(each, "secret") for each in options["secrets"]]
+            options["secrets"] = [self._reference(reference, "secret") for reference in options["secrets"]]
         if "configs" in options:
-            options["configs"] = [self._reference(each, "config") for each in options["configs"]]
+            options["configs"] = [self._reference(reference, "config") for reference in options["configs"]]
         body = _spec({}, options)
         answer = self._engine.complete(self._engine.rest.services.create(body))
         return Service(self._engine, answer["ID"])
 
-    def _reference(self, wanted: Any, kind: str) -> dict[str, Any]:
-        if isinstance(wanted, Mapping):
-            return dict(wanted)
+    def _reference(self, source: Any, kind: str) -> dict[str, Any]:
+        if isinstance(source, Mapping):
+            return dict(source)
         rest = self._engine.rest.secrets if kind == "secret" else self._engine.rest.configs
-        name = wanted if isinstance(wanted, str) else wanted.name
-        found = self._engine.complete(rest.inspect(name))
+        name = source if isinstance(source, str) else source.name
+        view = self._engine.complete(rest.inspect(name))
         target = name if kind == "secret" else f"/{name}"
         title = kind.capitalize()
         return {
-            f"{title}ID": found["ID"],
-            f"{title}Name": found["Spec"]["Name"],
+            f"{title}ID": view["ID"],
+            f"{title}Name": view["Spec"]["Name"],
             "File": {"Name": target, "UID": "0", "GID": "0", "Mode": 0o444},
         }
 
     def get(self, service_id: str) -> Service:
         """Find a service by its name or id. Raises `NotFound`."""
-        found = self._engine.complete(self._engine.rest.services.inspect(service_id))
-        return Service(self._engine, found["ID"])
+        view = self._engine.complete(self._engine.rest.services.inspect(service_id))
+        return Service(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Service]:
         """List the services."""
-        found = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
-        return [Service(self._engine, each["ID"]) for each in found]
+        views = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
+        return [Service(self._engine, view["ID"]) for view in views]
 
 
 def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the API's spec with what `options` name changed."""
-    asked = dict(options)
+    unused = dict(options)
     template = dict(present.get("TaskTemplate") or {})
     container = dict(template.get("ContainerSpec") or {})
     placement = dict(template.get("Placement") or {})
     spec = dict(present)
-    if "image" in asked:
-        container["Image"] = asked.pop("image")
+    if "image" in unused:
+        container["Image"] = unused.pop("image")
     for name, key in (("command", "Command"), ("args", "Args")):
-        if name in asked:
-            words = asked.pop(name)
+        if name in unused:
+            words = unused.pop(name)
             container[key] = shlex.split(words) if isinstance(words, str) else list(words or ())
     # What docker-py calls the command is what follows the image on a command line.
     if "command" in options and "args" not in options and "Command" in container:
         container["Args"] = container.pop("Command")
-    if isinstance(asked.get("env"), Mapping):
-        asked["env"] = [f"{key}={value}" for key, value in asked["env"].items()]
-    if "hosts" in asked:
-        hosts = asked.pop("hosts")
-        pairs = hosts.items() if isinstance(hosts, Mapping) else (each.split(":", 1) for each in hosts)
+    if isinstance(unused.get("env"), Mapping):
+        unused["env"] = [f"{key}={value}" for key, value in unused["env"].items()]
+    if "hosts" in unused:
+        hosts = unused.pop("hosts")
+        pairs = hosts.items() if isinstance(hosts, Mapping) else (entry.split(":", 1) for entry in hosts)
         container["Hosts"] = [f"{address} {name}" for name, address in pairs]
-    if "container_labels" in asked:
-        container["Labels"] = dict(asked.pop("container_labels"))
+    if "container_labels" in unused:
+        container["Labels"] = dict(unused.pop("container_labels"))
     for name, key in _CONTAINER_KEYS.items():
-        if name in asked:
-            container[key] = asked.pop(name)
-    if isinstance(asked.get("log_driver"), str):
-        asked["log_driver"] = {
-            "Name": asked["log_driver"],
-            "Options": dict(asked.pop("log_driver_options", None) or {}),
+        if name in unused:
+            container[key] = unused.pop(name)
+    if isinstance(unused.get("log_driver"), str):
+        unused["log_driver"] = {
+            "Name": unused["log_driver"],
+            "Options": dict(unused.pop("log_driver_options", None) or {}),
         }
     for name, key in _TASK_KEYS.items():
-        if name in asked:
-            template[key] = asked.pop(name)
-    if "constraints" in asked:
-        placement["Constraints"] = list(asked.pop("constraints"))
-    if "preferences" in asked:
+        if name in unused:
+            template[key] = unused.pop(name)
+    if "constraints" in unused:
+        placement["Constraints"] = list(unused.pop("constraints"))
+    if "preferences" in unused:
         placement["Preferences"] = [
-            {"Spread": {"SpreadDescriptor": each[1] if isinstance(each, tuple) else each}}
-            for each in asked.pop("preferences")
+            {"Spread": {"SpreadDescriptor": preference[1] if isinstance(preference, tuple) else preference}}
+            for preference in unused.pop("preferences")
         ]
-    if "maxreplicas" in asked:
-        placement["MaxReplicas"] = asked.pop("maxreplicas")
-    if "networks" in asked:
-        template["Networks"] = [_network(each) for each in asked.pop("networks")]
-    if "force_update" in asked:
-        template["ForceUpdate"] = asked.pop("force_update")
+    if "maxreplicas" in unused:
+        placement["MaxReplicas"] = unused.pop("maxreplicas")
+    if "networks" in unused:
+        template["Networks"] = [_network(network) for network in unused.pop("networks")]
+    if "force_update" in unused:
+        template["ForceUpdate"] = unused.pop("force_update")
     if placement:
         template["Placement"] = placement
     spec["TaskTemplate"] = {**template, "ContainerSpec": container}
-    if "name" in asked:
-        spec["Name"] = asked.pop("name")
-    if "labels" in asked:
-        spec["Labels"] = dict(asked.pop("labels"))
-    mode = _mode(asked)
+    if "name" in unused:
+        spec["Name"] = unused.pop("name")
+    if "labels" in unused:
+        spec["Labels"] = dict(unused.pop("labels"))
+    mode = _mode(unused)
     if mode is not None:
         spec["Mode"] = mode
-    endpoint = _endpoint(asked)
+    endpoint = _endpoint(unused)
     if endpoint is not None:
         spec["EndpointSpec"] = {**(spec.get("EndpointSpec") or {}), **endpoint}
     for name, key in (("update_config", "UpdateConfig"), ("rollback_config", "RollbackConfig")):
-        if name in asked:
-            spec[key] = asked.pop(name)
-    if asked:
-        raise TypeError(f"services have no option {next(iter(asked))!r}")
+        if name in unused:
+            spec[key] = unused.pop(name)
+    if unused:
+        raise TypeError(f"services have no option {next(iter(unused))!r}")
     return spec
 
 
-def _network(wanted: Any) -> dict[str, Any]:
-    if isinstance(wanted, Mapping):
-        return dict(wanted)
-    return {"Target": wanted if isinstance(wanted, str) else wanted.id}
+def _network(network: Any) -> dict[str, Any]:
+    if isinstance(network, Mapping):
+        return dict(network)
+    return {"Target": network if isinstance(network, str) else network.id}
 
 
-def _mode(asked: dict[str, Any]) -> dict[str, Any] | None:
-    mode, replicas = asked.pop("mode", None), asked.pop("replicas", None)
+def _mode(options: dict[str, Any]) -> dict[str, Any] | None:
+    mode, replicas = options.pop("mode", None), options.pop("replicas", None)
     if mode is None and replicas is None:
         return None
     if isinstance(mode, Mapping):
@@ -251,9 +251,9 @@ def _mode(asked: dict[str, Any]) -> dict[str, Any] | None:
     raise TypeError(f"a service's mode is global, replicated, global-job or replicated-job, not {mode!r}")
 
 
-def _endpoint(asked: dict[str, Any]) -> dict[str, Any] | None:
-    spec = dict(asked.pop("endpoint_spec", None) or {})
-    mode, ports = asked.pop("endpoint_mode", None), asked.pop("ports", None)
+def _endpoint(options: dict[str, Any]) -> dict[str, Any] | None:
+    spec = dict(options.pop("endpoint_spec", None) or {})
+    mode, ports = options.pop("endpoint_mode", None), options.pop("ports", None)
     if mode is not None:
         spec["Mode"] = mode
     if ports is not None:

@@ -69,13 +69,13 @@ class Stack:
 
     def services(self) -> list[Service]:
         """List its services by name, as `docker stack services`."""
-        return [Service(self._engine, each["ID"]) for each in self._services()]
+        return [Service(self._engine, view["ID"]) for view in self._services()]
 
     def service(self, name: str) -> Service:
         """Give one service, by its name in the file or in the swarm. Raises `NotFound`."""
-        for each in self._services():
-            if each["Spec"]["Name"] in {name, f"{self.name}_{name}"}:
-                return Service(self._engine, each["ID"])
+        for view in self._services():
+            if view["Spec"]["Name"] in {name, f"{self.name}_{name}"}:
+                return Service(self._engine, view["ID"])
         raise NotFound(f"no such service: {self.name}_{name}")
 
     def tasks(self) -> list[dict[str, Any]]:
@@ -95,8 +95,8 @@ class Stack:
         return ConfigCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def _services(self) -> list[dict[str, Any]]:
-        found = self._engine.complete(self._engine.rest.services.list(self._filter))
-        return sorted(found, key=lambda each: _natural(each["Spec"]["Name"]))
+        views = self._engine.complete(self._engine.rest.services.list(self._filter))
+        return sorted(views, key=lambda view: _natural(view["Spec"]["Name"]))
 
     def remove(self) -> None:
         """Remove its services, secrets, configs and networks, in this order, as `docker stack rm`; volumes stay.
@@ -107,15 +107,15 @@ class Stack:
         kinds: list[tuple[str, Iterable[Any]]] = [
             ("service", services), ("secret", self.secrets()), ("config", self.configs()), ("network", networks),
         ]  # fmt: skip
-        if not any(found for _, found in kinds):
+        if not any(resources for _, resources in kinds):
             raise NotFound(f"nothing found in stack: {self.name}")
         failures = []
-        for kind, found in kinds:
-            for each in found:
+        for kind, resources in kinds:
+            for resource in resources:
                 try:
-                    each.remove()
+                    resource.remove()
                 except EngineError as error:
-                    failures.append(f"Failed to remove {kind} {each.id}: {error.message}")
+                    failures.append(f"Failed to remove {kind} {resource.id}: {error.message}")
         if failures:
             failures.append(f"failed to remove some resources from stack: {self.name}")
             raise Conflict("\n".join(failures))
@@ -173,7 +173,7 @@ class StackCollection:
     def list(self) -> list[Stack]:
         """List the stacks that have services, by name."""
         services = self._engine.complete(self._engine.rest.services.list({"filters": {"label": [LABEL]}}))
-        names = {each["Spec"]["Labels"][LABEL] for each in services}
+        names = {view["Spec"]["Labels"][LABEL] for view in services}
         return [Stack(self._engine, name) for name in sorted(names, key=_natural)]
 
     def get(self, name: str) -> Stack:
@@ -190,31 +190,31 @@ class _Deployment:
 
     engine: Session
     stack: Stack
-    wanted: StackDescription
+    description: StackDescription
     resolve_image: str
 
     def run(self, *, prune: bool) -> None:
         if prune:
             for service in self.stack.services():
-                if service.name not in self.wanted.services:
+                if service.name not in self.description.services:
                     service.remove()
-        for name in self.wanted.external_networks:
+        for name in self.description.external_networks:
             self._require_network(name)
-        present = {each.name for each in self.stack.networks()}
-        for name, body in self.wanted.networks.items():
+        present = {network.name for network in self.stack.networks()}
+        for name, body in self.description.networks.items():
             if name not in present:
                 self._create_network(name, body)
-        for body in self.wanted.secrets:
+        for body in self.description.secrets:
             self._ensure_content("secret", body)
-        for body in self.wanted.configs:
+        for body in self.description.configs:
             self._ensure_content("config", body)
-        specs = {name: self._with_ids(name, spec) for name, spec in self.wanted.services.items()}
-        there = {each["Spec"]["Name"]: each for each in self.stack._services()}
+        specs = {name: self._with_ids(name, spec) for name, spec in self.description.services.items()}
+        there = {view["Spec"]["Name"]: view for view in self.stack._services()}
         for name, spec in specs.items():
             self._ensure_service(name, spec, there.get(name))
 
     def _refused(self, kind: str, name: str, text: str, error: EngineError) -> Exception:
-        return self.wanted.located_error(kind, name, f"{text}: {error.message}", error.message)
+        return self.description.located_error(kind, name, f"{text}: {error.message}", error.message)
 
     # ---- networks
 
@@ -226,10 +226,10 @@ class _Deployment:
             scope = self.engine.rest.networks.inspect(name)["Scope"]
         except NotFound:
             text += "could not be found. You need to create a swarm-scoped network before the stack is deployed"
-            raise self.wanted.located_error("network", name, text, "") from None
+            raise self.description.located_error("network", name, text, "") from None
         if scope != "swarm":
             text += f'it is not in the right scope: "{scope}" instead of "swarm"'
-            raise self.wanted.located_error("network", name, text, "")
+            raise self.description.located_error("network", name, text, "")
 
     def _create_network(self, name: str, body: Body) -> None:
         try:
@@ -244,12 +244,12 @@ class _Deployment:
         name, doing = body["Name"], "create"
         try:
             try:
-                found = self.engine.complete(rest.inspect(name))
+                view = self.engine.complete(rest.inspect(name))
             except NotFound:
                 self.engine.complete(rest.create(body))
             else:
                 doing = "update"
-                self.engine.complete(rest.update(found["ID"], body, {"version": str(found["Version"]["Index"])}))
+                self.engine.complete(rest.update(view["ID"], body, {"version": str(view["Version"]["Index"])}))
         except EngineError as error:
             raise self._refused(kind, name, f"failed to {doing} {kind} {name}", error) from error
 
@@ -260,28 +260,28 @@ class _Deployment:
         for kind in ("secret", "config"):
             title = kind.capitalize()
             if container.get(f"{title}s"):
-                known = {each["Spec"]["Name"]: each["ID"] for each in self._all(kind)}
+                known = {view["Spec"]["Name"]: view["ID"] for view in self._all(kind)}
                 container[f"{title}s"] = [
-                    {**each, f"{title}ID": self._id_in(known, kind, each[f"{title}Name"], name)}
-                    for each in container[f"{title}s"]
+                    {**reference, f"{title}ID": self._id_in(known, kind, reference[f"{title}Name"], name)}
+                    for reference in container[f"{title}s"]
                 ]
         credential = container.get("Privileges", {}).get("CredentialSpec")
         if credential and credential.get("Config"):
-            runtime = next(each for each in container["Configs"] if "Runtime" in each)
+            runtime = next(reference for reference in container["Configs"] if "Runtime" in reference)
             container["Privileges"] = {**container["Privileges"], "CredentialSpec": {"Config": runtime["ConfigID"]}}
         return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         rest: Any = getattr(self.engine.rest, f"{kind}s")
-        found: list[dict[str, Any]] = self.engine.complete(rest.list())
-        return found
+        views: list[dict[str, Any]] = self.engine.complete(rest.list())
+        return views
 
-    def _id_in(self, known: Mapping[str, str], kind: str, wanted: str, service: str) -> str:
-        if wanted not in known:
+    def _id_in(self, known: Mapping[str, str], kind: str, reference: str, service: str) -> str:
+        if reference not in known:
             short = service.removeprefix(f"{self.stack.name}_")
-            text = f"{kind} not found: {wanted}"
-            raise self.wanted.located_error("service", service, f"service {short}: {text}", text)
-        return known[wanted]
+            text = f"{kind} not found: {reference}"
+            raise self.description.located_error("service", service, f"service {short}: {text}", text)
+        return known[reference]
 
     # ---- services
 

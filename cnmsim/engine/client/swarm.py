@@ -57,8 +57,8 @@ class Swarm:
     @property
     def tokens(self) -> JoinTokens:
         """The join tokens."""
-        found = self.attrs["JoinTokens"]
-        return JoinTokens(found["Worker"], found["Manager"])
+        tokens = self.attrs["JoinTokens"]
+        return JoinTokens(tokens["Worker"], tokens["Manager"])
 
     def init(
         self,
@@ -209,10 +209,10 @@ class NodeCollection:
 
     def get(self, node_id: str) -> Node:
         """Find a node by its name or id; `self` is this one. Raises `NotFound`."""
-        found = self._engine.complete(self._engine.rest.nodes.inspect(node_id))
-        return Node(self._engine, found["ID"])
+        view = self._engine.complete(self._engine.rest.nodes.inspect(node_id))
+        return Node(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Node]:
         """List the nodes."""
-        found = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
-        return [Node(self._engine, each["ID"]) for each in found]
+        views = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
+        return [Node(self._engine, view["ID"]) for view in views]

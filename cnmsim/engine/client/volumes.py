@@ -59,8 +59,8 @@ class VolumeCollection:
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
         """List the volumes."""
-        found = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
-        return [Volume(self._engine, each["Name"]) for each in found["Volumes"]]
+        answer = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
+        return [Volume(self._engine, view["Name"]) for view in answer["Volumes"]]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove unused volumes."""

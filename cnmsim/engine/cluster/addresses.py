@@ -51,11 +51,11 @@ def _split(text: str) -> HostPort | None:
 
 def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
     """Give where to listen. Raises `InvalidParameter`."""
-    asked = _split(text)
-    if asked is None:
+    host_port = _split(text)
+    if host_port is None:
         raise InvalidParameter(f"could not parse listen address {text}")
     try:
-        return HostPort(format_ip(_identified(namespace, asked.host, zero_is_valid=True)), asked.port)
+        return HostPort(format_ip(_identified(namespace, host_port.host, zero_is_valid=True)), host_port.port)
     except _BadIdentifierError:
         raise InvalidParameter(
             "listen address must be an IP address or network interface (with optional port number)"
@@ -70,9 +70,9 @@ def advertise_address(
     Raises `InvalidParameter`.
     """
     if text:
-        asked = _split(text) or HostPort(text, port)
+        host_port = _split(text) or HostPort(text, port)
         try:
-            return HostPort(format_ip(_identified(namespace, asked.host)), asked.port)
+            return HostPort(format_ip(_identified(namespace, host_port.host)), host_port.port)
         except _BadIdentifierError:
             raise InvalidParameter(_WHICH) from None
     if default:
@@ -101,8 +101,8 @@ def local_address(
     """Give the address gossip is bound to. Raises `InvalidParameter` if it has to be told."""
     if any(parse_ip(listen.host)):
         return listen.host
-    wanted = parse_ip(advertise.host)
-    if any(a.address == wanted for device in namespace.devices.values() for a in device.addresses):
+    advertised = parse_ip(advertise.host)
+    if any(a.address == advertised for device in namespace.devices.values() for a in device.addresses):
         return advertise.host
     try:
         return format_ip(system_address(namespace, docker_subnets))
@@ -118,13 +118,13 @@ def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]
 
     Raises `InvalidParameter` if there is not exactly one.
     """
-    devices = [each for each in namespace.devices.values() if each.is_up and each is not namespace.loopback]
-    cards = [each for each in devices if isinstance(each, Nic)]
+    devices = [device for device in namespace.devices.values() if device.is_up and device is not namespace.loopback]
+    cards = [device for device in devices if isinstance(device, Nic)]
     subnets = list(docker_subnets)
     others = [
-        each
-        for each in devices
-        if not any(a.address in subnet for a in each.addresses for subnet in subnets if a.family == 4)
+        device
+        for device in devices
+        if not any(a.address in subnet for a in device.addresses for subnet in subnets if a.family == 4)
     ]
     address = _only_address(cards) or _only_address(others)
     if address is None:
@@ -133,7 +133,7 @@ def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]
 
 
 def _only_address(devices: Iterable[Device]) -> Address | None:
-    found: tuple[str, Address] | None = None
+    addresses: tuple[str, Address] | None = None
     for device in devices:
         usable = [a.address for a in device.addresses if _is_global(a.address)]
         for family in (4, 16):
@@ -143,10 +143,10 @@ def _only_address(devices: Iterable[Device]) -> Address | None:
         first = next(iter(sorted(usable, key=len)), None)
         if first is None:
             continue
-        if found is not None:
-            raise _several(found[0], found[1], device.name, first)
-        found = device.name, first
-    return found[1] if found is not None else None
+        if addresses is not None:
+            raise _several(addresses[0], addresses[1], device.name, first)
+        addresses = device.name, first
+    return addresses[1] if addresses is not None else None
 
 
 def _several(left: str, one: Address, right: str, other: Address) -> InvalidParameter:
@@ -181,11 +181,11 @@ def _of_interface(device: Device | None, name: str) -> Address:
         raise _NoSuchInterfaceError
     by_family = {family: [a.address for a in device.addresses if a.family == family] for family in (4, 6)}
     for family in (4, 6):
-        found = by_family[family]
-        if len(found) > 1:
+        addresses = by_family[family]
+        if len(addresses) > 1:
             raise InvalidParameter(
                 f"interface {name} has more than one IPv{family} address"
-                f" ({format_ip(found[0])} and {format_ip(found[1])})"
+                f" ({format_ip(addresses[0])} and {format_ip(addresses[1])})"
             )
     for family in (4, 6):
         if by_family[family]:

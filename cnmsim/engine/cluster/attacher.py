@@ -91,7 +91,7 @@ class Attachers:
     async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
         """Wait until a container leaves a network, then tell the manager."""
         known = next(
-            (self._known[(each, container_id)] for each in names if (each, container_id) in self._known), None
+            (self._known[(name, container_id)] for name in names if (name, container_id) in self._known), None
         )
         if known is not None and known.task_id in {"", task_id}:
             await known.detached

@@ -267,7 +267,9 @@ class Cluster:
             return _RESTORE
         members = manager_node.members()
         reachable = (
-            sum(manager_node.is_reachable(each) for each in members) if manager_node.raft.is_leading else len(members)
+            sum(manager_node.is_reachable(member) for member in members)
+            if manager_node.raft.is_leading
+            else len(members)
         )
         unreachable = len(members) - reachable
         if reachable - 2 > unreachable:
@@ -341,7 +343,7 @@ class Cluster:
     # --- the gossip agent ----------------------------------------------------------------------------------------
 
     def _take_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        self._keys = tuple(AgentKey(each.subsystem, each.algorithm, each.key, each.lamport_time) for each in keys)
+        self._keys = tuple(AgentKey(key.subsystem, key.algorithm, key.key, key.lamport_time) for key in keys)
         if self.backend.context.controller.agent is not None:
             self.backend.context.controller.set_keys(self._keys)
 
@@ -367,8 +369,8 @@ class Cluster:
 
     def _remote_addresses(self) -> list[Address]:
         assert self.node is not None
-        others = [each.addr for each in self.node.managers if each.node_id != self.node.id]
-        return [parse_ip(each.rpartition(":")[0].strip("[]")) for each in others]
+        others = [manager.addr for manager in self.node.managers if manager.node_id != self.node.id]
+        return [parse_ip(address.rpartition(":")[0].strip("[]")) for address in others]
 
     # --- the way to the managers ---------------------------------------------------------------------------------
 

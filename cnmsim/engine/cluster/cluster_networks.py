@@ -34,7 +34,7 @@ class ClusterNetworks:
 
     def all(self) -> list[Network]:
         """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
-        return [each for each in self._every() if not is_predefined(each)]
+        return [network for network in self._every() if not is_predefined(network)]
 
     def _every(self) -> list[Network]:
         if self.context.controller.cluster is None:
@@ -48,18 +48,18 @@ class ClusterNetworks:
         """Give what passes the filters of `docker network ls`, as its entries."""
         is_found = _is_found_by_store if self.context.profile.swarmkit_filters_networks else _is_found
         return [
-            self.view(each, is_summary=True)
-            for each in self.all()
-            if is_found(each, filters) and _matches(each, filters)
+            self.view(network, is_summary=True)
+            for network in self.all()
+            if is_found(network, filters) and _matches(network, filters)
         ]
 
     def find(self, term: str) -> Network | None:
         """Find one network by its id, its name or the beginning of its id; those that stand for a node's own count too."""
         every = self._every()
         for matches in (
-            [each for each in every if each.id == term],
-            [each for each in every if each.name == term],
-            [each for each in every if each.id.startswith(term)],
+            [network for network in every if network.id == term],
+            [network for network in every if network.name == term],
+            [network for network in every if network.id.startswith(term)],
         ):
             if matches:
                 return matches[0] if len(matches) == 1 else None
@@ -77,14 +77,14 @@ class ClusterNetworks:
 
     def has(self, name: str) -> bool:
         """Tell whether a network of the cluster has that name, also one that stands for each node's own."""
-        return any(each.name == name for each in self._every())
+        return any(network.name == name for network in self._every())
 
-    async def create(self, asked: Mapping[str, Any]) -> str:
+    async def create(self, options: Mapping[str, Any]) -> str:
         """Make a network of the cluster of a decoded body; gives its id. Raises an `EngineError`."""
-        name = asked["Name"]
+        name = options["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
-        network = await self.get_cluster().control("create_network", network_spec_from_api(asked))
+        network = await self.get_cluster().control("create_network", network_spec_from_api(options))
         return str(network.id)
 
     async def remove(self, network_id: str) -> None:

@@ -69,15 +69,22 @@ class EngineExecutor:
 
     async def configure(self, node: Node) -> None:
         """Take this node's addresses on the cluster's networks, and take part in the routing mesh."""
-        addresses = {each.network.id: each.addresses[0] for each in node.attachments if each.addresses}
+        addresses = {
+            attachment.network.id: attachment.addresses[0] for attachment in node.attachments if attachment.addresses
+        }
         before = self._node.attachments if self._node is not None else ()
         gone = [
-            each.network.id
-            for each in before
-            if each.addresses and addresses.get(each.network.id) != each.addresses[0] and not each.network.is_ingress
+            attachment.network.id
+            for attachment in before
+            if attachment.addresses
+            and addresses.get(attachment.network.id) != attachment.addresses[0]
+            and not attachment.network.is_ingress
         ]
         self._node = node
-        ingress = next((each for each in node.attachments if each.network.is_ingress and each.addresses), None)
+        ingress = next(
+            (attachment for attachment in node.attachments if attachment.network.is_ingress and attachment.addresses),
+            None,
+        )
         if ingress is None:
             self.networks.release_ingress()
         else:

@@ -47,7 +47,7 @@ def swarm_info(cluster: Cluster) -> dict[str, Any]:
         "RemoteManagers": None,
     }
     if node is not None and node.managers:
-        info["RemoteManagers"] = [{"NodeID": each.node_id, "Addr": each.addr} for each in node.managers]
+        info["RemoteManagers"] = [{"NodeID": manager.node_id, "Addr": manager.addr} for manager in node.managers]
     elif node is not None and node.config.join_address:
         info["RemoteManagers"] = [{"NodeID": "", "Addr": node.config.join_address}]
     if manager_node is None:

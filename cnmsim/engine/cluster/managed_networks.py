@@ -45,10 +45,10 @@ class ManagedNetworks:
 
     async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
         """Wait until this node has an address on each of these networks that needs one. Raises `SystemFault`."""
-        needed = [each.id for each in networks if driver_name(each) == _OVERLAY]
+        needed = [network.id for network in networks if driver_name(network) == _OVERLAY]
         try:
             await self._changed.wait_until(
-                lambda: all(each in self.addresses for each in needed), _ATTACHMENTS_TIMEOUT_S
+                lambda: all(id_ in self.addresses for id_ in needed), _ATTACHMENTS_TIMEOUT_S
             )
         except TimeoutError:
             raise SystemFault("node is missing network attachments, ip addresses may be exhausted") from None
@@ -73,7 +73,10 @@ class ManagedNetworks:
         """Make this node's copy of a network, if there is none. Raises an `EngineError`."""
         if is_predefined(network) or self.local(network.id) is not None:
             return
-        stale = next((each for each in self.backend.context.controller.networks if each.name == network.name), None)
+        stale = next(
+            (candidate for candidate in self.backend.context.controller.networks if candidate.name == network.name),
+            None,
+        )
         if stale is not None and stale.is_dynamic:
             self.delete(stale.id)
         options = network_options(network)
@@ -119,10 +122,12 @@ class ManagedNetworks:
         Containers of this host's own leave their attachable networks by it (clearAttachableNetworks). Ingress follows when the
         agent has stopped: what its ports are bound to is unbound while it is there.
         """
-        for network in [each for each in self.backend.context.controller.networks if each.attachable]:
+        for network in [candidate for candidate in self.backend.context.controller.networks if candidate.attachable]:
             self._disconnect_all(network)
         for network in [
-            each for each in self.backend.context.controller.networks if each.is_dynamic and not each.ingress
+            candidate
+            for candidate in self.backend.context.controller.networks
+            if candidate.is_dynamic and not candidate.ingress
         ]:
             try:
                 network.delete(force=True)
@@ -170,7 +175,9 @@ def network_options(network: SwarmNetwork) -> NetworkOptions:
         labels=dict(spec.annotations.labels),
         ipam_driver=(ipam_driver.name if ipam_driver is not None else "") or "default",
         ipam_options=dict((ipam_driver.options if ipam_driver is not None else None) or {}),
-        ipam_config=[IpamConfig(each.subnet, each.range, each.gateway, dict(each.reserved)) for each in configs],
+        ipam_config=[
+            IpamConfig(config.subnet, config.range, config.gateway, dict(config.reserved)) for config in configs
+        ],
         enable_ipv6=spec.ipv6_enabled,
         internal=spec.internal,
         attachable=spec.attachable,

@@ -21,7 +21,7 @@ _PERMISSIONS = 0o777
 
 
 @frozen
-class _Wanted:
+class _Grant:
     """A file that the spec asks for; `kind` is `secret` or `config`."""
 
     kind: str
@@ -35,44 +35,46 @@ def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Depen
 
     Raises `SystemFault` for what the node was not given, what cannot be filled in, and owners that are no numbers.
     """
-    wanted = list(_wanted(spec))
-    secrets = _by_target(wanted, "secret", given.secrets)
-    configs = _by_target(wanted, "config", given.configs)
-    for each in wanted:
-        found = (given.secrets if each.kind == "secret" else given.configs).get(each.id)
+    grants = list(_grants(spec))
+    secrets = _by_target(grants, "secret", given.secrets)
+    configs = _by_target(grants, "config", given.configs)
+    for grant in grants:
+        source = (given.secrets if grant.kind == "secret" else given.configs).get(grant.id)
         try:
-            if found is None:
-                raise SystemFault(f"{each.kind} {each.id} not found")
-            data = _expanded(each, found, task, secrets, configs)
+            if source is None:
+                raise SystemFault(f"{grant.kind} {grant.id} not found")
+            data = _expanded(grant, source, task, secrets, configs)
         except SystemFault as error:
-            raise SystemFault(f"unable to get {each.kind} from {each.kind} store: {error.message}") from None
-        uid, gid = (_number(text) for text in (each.file.uid, each.file.gid))
-        name = each.file.name
-        path = name if name.startswith("/") else f"{each.folder}/{name}"
-        files.bind(path, File(data, each.file.mode & _PERMISSIONS, uid, gid))
+            raise SystemFault(f"unable to get {grant.kind} from {grant.kind} store: {error.message}") from None
+        uid, gid = (_number(text) for text in (grant.file.uid, grant.file.gid))
+        name = grant.file.name
+        path = name if name.startswith("/") else f"{grant.folder}/{name}"
+        files.bind(path, File(data, grant.file.mode & _PERMISSIONS, uid, gid))
 
 
-def _wanted(spec: ContainerSpec) -> Iterator[_Wanted]:
+def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
     for secret in spec.secrets:
         if secret.file is not None:
-            yield _Wanted("secret", _SECRETS, secret.secret_id, secret.file)
+            yield _Grant("secret", _SECRETS, secret.secret_id, secret.file)
     for config in spec.configs:
         if config.file is not None:
-            yield _Wanted("config", "", config.config_id, config.file)
+            yield _Grant("config", "", config.config_id, config.file)
 
 
-def _by_target(wanted: list[_Wanted], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
+def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
     """Give what templates may ask for, by the names of the files."""
-    return {each.file.name: given[each.id].spec.data for each in wanted if each.kind == kind and each.id in given}
+    return {
+        grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given
+    }
 
 
 def _expanded(
-    wanted: _Wanted, found: Secret | Config, task: Task, secrets: Mapping[str, bytes], configs: Mapping[str, bytes]
+    grant: _Grant, source: Secret | Config, task: Task, secrets: Mapping[str, bytes], configs: Mapping[str, bytes]
 ) -> bytes:
     try:
-        return expand_payload(found.spec.data, found.spec.templating, task, None, secrets, configs)
+        return expand_payload(source.spec.data, source.spec.templating, task, None, secrets, configs)
     except SystemFault as error:
-        raise SystemFault(f"failed to expand templated {wanted.kind} {wanted.id}: {error.message}") from None
+        raise SystemFault(f"failed to expand templated {grant.kind} {grant.id}: {error.message}") from None
 
 
 def _number(text: str) -> int:

@@ -31,7 +31,7 @@ class MemberDisk:
 def stock_of(engines: Iterable[Engine]) -> RaftLogs:
     """See what the nodes of daemons have together."""
     nodes = [engine.cluster.node for engine in engines]
-    return collect_raft_logs(each for each in nodes if each is not None)
+    return collect_raft_logs(node for node in nodes if node is not None)
 
 
 def save_member(engine: Engine, stock: RaftLogs) -> MemberDisk | None:

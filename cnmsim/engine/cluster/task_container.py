@@ -24,7 +24,9 @@ def create_body(task: Task, spec: ContainerSpec) -> dict[str, Any]:
         **_config(task, spec),
         "HostConfig": _host_config(task, spec),
         "NetworkingConfig": {
-            "EndpointsConfig": {each.network.name: endpoint_settings(each) for each in task.networks}
+            "EndpointsConfig": {
+                attachment.network.name: endpoint_settings(attachment) for attachment in task.networks
+            }
         },
     }
 
@@ -106,7 +108,7 @@ def _host_config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
     dns = spec.dns_config or {}
     host_config: dict[str, Any] = {
         "PortBindings": bindings,
-        "Mounts": [dict(each) for each in spec.mounts],
+        "Mounts": [dict(mount) for mount in spec.mounts],
         "ReadonlyRootfs": spec.read_only,
         "CapAdd": list(spec.capability_add) or None,
         "CapDrop": list(spec.capability_drop) or None,
@@ -128,7 +130,7 @@ def _host_config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
     if task.log_driver is not None:
         host_config["LogConfig"] = {"Type": task.log_driver.name, "Config": dict(task.log_driver.options or {})}
     host_config["Isolation"] = spec.isolation.lower()
-    host_config["Ulimits"] = [dict(each) for each in spec.ulimits]
+    host_config["Ulimits"] = [dict(ulimit) for ulimit in spec.ulimits]
     host_config["SecurityOpt"] = _security_options(spec.privileges or {}) or None
     if spec.oom_score_adj:
         host_config["OomScoreAdj"] = spec.oom_score_adj
@@ -140,38 +142,38 @@ def _limits(task: Task) -> dict[str, Any]:
     if resources is None or resources.limits is None:
         return {}
     memory, swap = resources.limits.memory_bytes, resources.swap_bytes
-    found: dict[str, Any] = {"Memory": memory, "NanoCpus": resources.limits.nano_cpus}
+    limits: dict[str, Any] = {"Memory": memory, "NanoCpus": resources.limits.nano_cpus}
     if memory and swap is not None and swap >= -1:
-        found["MemorySwap"] = -1 if swap == -1 else memory + swap
+        limits["MemorySwap"] = -1 if swap == -1 else memory + swap
     if resources.memory_swappiness is not None:
-        found["MemorySwappiness"] = resources.memory_swappiness
-    return found
+        limits["MemorySwappiness"] = resources.memory_swappiness
+    return limits
 
 
 def _security_options(privileges: Mapping[str, Any]) -> list[str]:
     """Give `applyPrivileges`: what a service's privileges are as options of `docker run --security-opt`."""
     credentials = privileges.get("CredentialSpec") or {}
-    found = [
+    options = [
         f"credentialspec={kind.lower()}://{credentials[kind]}"
         for kind in ("File", "Registry", "Config")
         if credentials.get(kind)
     ]
     selinux = privileges.get("SELinuxContext") or {}
     if selinux.get("Disable"):
-        found.append("label=disable")
-    found += [
+        options.append("label=disable")
+    options += [
         f"label={kind.lower()}:{selinux[kind]}" for kind in ("User", "Role", "Level", "Type") if selinux.get(kind)
     ]
     seccomp = privileges.get("Seccomp") or {}
     if seccomp.get("Mode") == "unconfined":
-        found.append("seccomp=unconfined")
+        options.append("seccomp=unconfined")
     elif seccomp.get("Mode") == "custom":
-        found.append(f"seccomp={b64decode(seccomp.get('Profile') or '').decode(errors='replace')}")
+        options.append(f"seccomp={b64decode(seccomp.get('Profile') or '').decode(errors='replace')}")
     if (privileges.get("AppArmor") or {}).get("Mode") == "disabled":
-        found.append("apparmor=unconfined")
+        options.append("apparmor=unconfined")
     if privileges.get("NoNewPrivileges"):
-        found.append("no-new-privileges=true")
-    return found
+        options.append("no-new-privileges=true")
+    return options
 
 
 def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
@@ -190,11 +192,15 @@ def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
 def service_bindings(task: Task) -> dict[str, ServiceBinding]:
     """Give what the endpoints of a task tell of its service, by the network's id."""
     endpoint = task.endpoint
-    virtual_ips = {each.network_id: each.addr for each in endpoint.virtual_ips} if endpoint is not None else {}
+    virtual_ips = (
+        {virtual_ip.network_id: virtual_ip.addr for virtual_ip in endpoint.virtual_ips}
+        if endpoint is not None
+        else {}
+    )
     ports = tuple(
-        PortConfig(each.name, each.protocol, each.target_port, each.published_port)
-        for each in (endpoint.ports if endpoint is not None else ())
-        if each.publish_mode is PublishMode.INGRESS
+        PortConfig(port.name, port.protocol, port.target_port, port.published_port)
+        for port in (endpoint.ports if endpoint is not None else ())
+        if port.publish_mode is PublishMode.INGRESS
     )
     bindings: dict[str, ServiceBinding] = {}
     for attachment in task.networks:

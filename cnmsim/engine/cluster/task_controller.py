@@ -44,7 +44,7 @@ class ContainerController:
 
     async def prepare(self) -> None:
         """Wait for this node's addresses, make networks and the container. Raises an `EngineError`."""
-        context, networks = self.backend.context, tuple(each.network for each in self.task.networks)
+        context, networks = self.backend.context, tuple(attachment.network for attachment in self.task.networks)
         await self.networks.wait_for_addresses(networks)
         await self._make_networks()
         self._create_volumes()
@@ -208,7 +208,10 @@ class ContainerController:
                 self.networks.delete(attachment.network.id)
 
     def _has_service_binding(self) -> bool:
-        return any(not (is_predefined(each.network) and each.network.name == "bridge") for each in self.task.networks)
+        return any(
+            not (is_predefined(attachment.network) and attachment.network.name == "bridge")
+            for attachment in self.task.networks
+        )
 
     # --- what it is ----------------------------------------------------------------------------------------------
 
@@ -234,21 +237,21 @@ class ContainerController:
         container = self._container()
         if container is None or not container.is_running:
             return None
-        found: list[PortConfig] = []
+        ports: list[PortConfig] = []
         for target, bindings in container.ports.items():
             number, _, protocol = target.partition("/")
             # One for each address it is bound to, so as a rule one for IPv4 and one for IPv6.
-            found += [
+            ports += [
                 PortConfig(
                     protocol=protocol,
                     target_port=int(number),
-                    published_port=int(each["HostPort"]),
+                    published_port=int(binding["HostPort"]),
                     publish_mode=PublishMode.HOST,
                 )
-                for each in bindings or ()
-                if each["HostPort"]
+                for binding in bindings or ()
+                if binding["HostPort"]
             ]
-        return tuple(found)
+        return tuple(ports)
 
 
 def _has_healthcheck(container: Container) -> bool:

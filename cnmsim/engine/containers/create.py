@@ -123,8 +123,8 @@ def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersio
             settings.gw_priority = 0
     if context.profile.create_fills_maps:
         bindings = request.host_config["PortBindings"]
-        for port, wanted in bindings.items():
-            bindings[port] = wanted or [{"HostIp": "", "HostPort": ""}]
+        for port, port_bindings in bindings.items():
+            bindings[port] = port_bindings or [{"HostIp": "", "HostPort": ""}]
     links = request.host_config["Links"]
     if links and is_user_defined(request.host_config["NetworkMode"]):
         settings = _main_endpoint(request)
@@ -246,8 +246,8 @@ def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) ->
 def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -> None:
     items = list(mapping.items())
     mapping.clear()
-    for name, each in items:
-        mapping[name] = each
+    for name, content in items:
+        mapping[name] = content
         if name == key:
             mapping[new_key] = value
 
@@ -319,14 +319,14 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
 
 def file_paths(container: Container) -> list[str]:
     """Give the path of every file in a container's tree."""
-    found: list[str] = []
+    paths: list[str] = []
     folders = ["/"]
     while folders:
         folder = folders.pop()
         for entry in container.files.listdir(folder):
             path = posixpath.join(folder, entry)
-            (folders if container.files.is_dir(path) else found).append(path)
-    return sorted(found)
+            (folders if container.files.is_dir(path) else paths).append(path)
+    return sorted(paths)
 
 
 def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[str, str]:

@@ -17,14 +17,16 @@ from cnmsim.kernel.files import FileSystem
 _LAST_ID = 2**31 - 1
 
 
-def find_user(wanted: str, files: FileSystem) -> Credentials:
+def find_user(spec: str, files: FileSystem) -> Credentials:
     """Give the credentials `wanted` stands for; without a word, root's.
 
     A number needs no entry. Raises `SystemFault` for a name without one, and for a number that is too great.
     """
-    user_name, _, group_name = wanted.partition(":")
+    user_name, _, group_name = spec.partition(":")
     uid = _number(user_name) if user_name else 0
-    user = next((each for each in users(files) if (each.name == user_name if uid is None else each.uid == uid)), None)
+    user = next(
+        (entry for entry in users(files) if (entry.name == user_name if uid is None else entry.uid == uid)), None
+    )
     if user is not None:
         uid = user.uid
     elif uid is None:
@@ -54,14 +56,16 @@ def _capability(name: str) -> str:
 
 def home_of(user: Credentials, files: FileSystem) -> str:
     """Give a user's home as /etc/passwd tells it; without an entry runc takes the root directory."""
-    return next((each.home for each in users(files) if each.uid == user.uid and each.home), "/")
+    return next((entry.home for entry in users(files) if entry.uid == user.uid and entry.home), "/")
 
 
 def _group(name: str, files: FileSystem) -> int:
     gid = _number(name)
-    found = next((each for each in groups(files) if (each.name == name if gid is None else each.gid == gid)), None)
-    if found is not None:
-        return found.gid
+    group = next(
+        (entry for entry in groups(files) if (entry.name == name if gid is None else entry.gid == gid)), None
+    )
+    if group is not None:
+        return group.gid
     if gid is None:
         raise SystemFault(f"unable to find group {name}: no matching entries in group file")
     return gid

@@ -53,9 +53,9 @@ def _forget_ended(context: EngineContext) -> None:
     if len(context.execs) % _SWEEP:
         return
     limit_ns = context.clock.now_ns - _REMEMBERED_S * NS_PER_S
-    for each in tuple(context.execs.values()):
-        if each.ended_ns is not None and each.ended_ns <= limit_ns:
-            del context.execs[each.id]
+    for execution in tuple(context.execs.values()):
+        if execution.ended_ns is not None and execution.ended_ns <= limit_ns:
+            del context.execs[execution.id]
 
 
 def check_active(container: Container) -> None:
@@ -68,10 +68,10 @@ def check_active(container: Container) -> None:
 
 def find_exec(context: EngineContext, identity: str) -> Exec:
     """Give an exec by its id. Raises `NotFound`."""
-    found = context.execs.get(identity)
-    if found is None:
+    execution = context.execs.get(identity)
+    if execution is None:
         raise NotFound(f"No such exec instance: {identity}")
-    return found
+    return execution
 
 
 def start_exec(context: EngineContext, execution: Exec) -> None:

@@ -49,7 +49,7 @@ def inspect_container(
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "docker-default" if has_started else "",
-        "ExecIDs": [each.id for each in container.execs.values() if each.is_running] or None,
+        "ExecIDs": [execution.id for execution in container.execs.values() if execution.is_running] or None,
         "HostConfig": _host_config(context, container),
         "GraphDriver": _graph_driver(container),
     }
@@ -195,11 +195,11 @@ def container_summary(
 ) -> dict[str, Any]:
     """Give a container as an entry of `GET /containers/json`."""
     reference = container.config["Image"]
-    found = context.images.find(reference)
+    referenced_image = context.images.find(reference)
     view: dict[str, Any] = {
         "Id": container.id,
         "Names": context.containers.names_of(container),
-        "Image": reference if found is container.image else container.image.id,
+        "Image": reference if referenced_image is container.image else container.image.id,
         "ImageID": container.image.id,
         "Command": _command_line(container),
         "Created": container.created_ns // NS_PER_S,
@@ -301,5 +301,5 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list):
-        return [_sorted(each) for each in value]
+        return [_sorted(item) for item in value]
     return value

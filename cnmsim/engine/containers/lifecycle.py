@@ -314,7 +314,7 @@ class Lifecycle:
     def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
         """Destroy a namespace whose sandbox is gone and in which no process is left."""
         machine = self.context.machine
-        if namespace is machine.root or any(each is namespace for each in machine.namespaces.values()):
+        if namespace is machine.root or any(other is namespace for other in machine.namespaces.values()):
             return
         if not any(process.namespace is namespace for process in machine.processes.values()):
             namespace.destroy()
@@ -461,7 +461,7 @@ class Lifecycle:
             self.send_signal(container, SIGKILL)
         container.change(Change.REMOVE)
         context = self.context
-        for identity in [each.id for each in context.execs.values() if each.container is container]:
+        for identity in [execution.id for execution in context.execs.values() if execution.container is container]:
             del context.execs[identity]
         context.containers.remove(container)
         self._drop_volumes(container, anonymous=volumes)

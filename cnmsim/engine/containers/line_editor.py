@@ -22,7 +22,7 @@ _MAX_HISTORY = 256
 
 def _width(text: bytes) -> int:
     """Count characters of UTF-8."""
-    return sum(each & 0xC0 != 0x80 for each in text)
+    return sum(byte & 0xC0 != 0x80 for byte in text)
 
 
 @define
@@ -118,18 +118,23 @@ class LineEditor:
         return at
 
     def _recall(self, step: int) -> bytes:
-        wanted = self._recalled + step
-        if not 0 <= wanted <= len(self._history):
+        position = self._recalled + step
+        if not 0 <= position <= len(self._history):
             return b""
-        self._recalled = wanted
-        return self._show(self._history[wanted] if wanted < len(self._history) else b"", b"")
+        self._recalled = position
+        return self._show(self._history[position] if position < len(self._history) else b"", b"")
 
     def _show(self, before: bytes, after: bytes) -> bytes:
         """Make this the line, with the cursor between the two. Gives what brings the terminal there."""
         old, new = self.line, before + after
         # What both have left of the cursor is on the screen already.
         kept = next(
-            (each for each in (self._before, before) if new.startswith(each) and self._before.startswith(each)), b""
+            (
+                prefix
+                for prefix in (self._before, before)
+                if new.startswith(prefix) and self._before.startswith(prefix)
+            ),
+            b"",
         )
         shown = b"\b" * (_width(self._before) - _width(kept)) + new[len(kept) :]
         surplus = max(_width(old) - _width(new), 0)

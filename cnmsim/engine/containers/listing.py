@@ -30,8 +30,12 @@ def list_containers(context: EngineContext, filters: Filters, *, everything: boo
     _check_values(context, filters)
     containers = _between(context, filters)
     shows_stopped = everything or "status" in filters or limit > 0
-    found = [each for each in containers if (shows_stopped or each.is_running) and _matches(context, each, filters)]
-    return found[:limit] if limit > 0 else found
+    matches = [
+        container
+        for container in containers
+        if (shows_stopped or container.is_running) and _matches(context, container, filters)
+    ]
+    return matches[:limit] if limit > 0 else matches
 
 
 def _check_values(context: EngineContext, filters: Filters) -> None:
@@ -103,7 +107,8 @@ def _matches_network(container: Container, filters: Filters) -> bool:
     if "network" not in filters:
         return True
     return any(
-        value in container.networks or any(each.network_id.startswith(value) for each in container.networks.values())
+        value in container.networks
+        or any(settings.network_id.startswith(value) for settings in container.networks.values())
         for value in filters.get("network")
     )
 

@@ -85,5 +85,5 @@ class LogBook:
         ]
         if tail is not None:
             lines = lines[len(lines) - tail :] if 0 < tail < len(lines) else lines if tail else []
-        wanted = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
-        return [line for line in lines if line.stream in wanted]
+        streams = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
+        return [line for line in lines if line.stream in streams]

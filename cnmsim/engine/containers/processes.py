@@ -9,14 +9,14 @@ from cnmsim.kernel.process import SIGKILL, Process
 def processes_of(container: Container) -> list[Process]:
     """Give every process of a container: the first one, its descendants, and those of execs."""
     roots = [container.process, *(execution.process for execution in container.execs.values())]
-    found: list[Process] = []
+    processes: list[Process] = []
     waiting = [process for process in roots if process is not None and process.is_running]
     while waiting:
         process = waiting.pop(0)
-        if process not in found:
-            found.append(process)
+        if process not in processes:
+            processes.append(process)
             waiting += process.children
-    return found
+    return processes
 
 
 def kill_descendants(process: Process) -> None:

@@ -19,8 +19,8 @@ def shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, A
     """
     known: dict[str, dict[str, Any]] = clock.registry.setdefault(_COMMONS, {})
     text = json.dumps(host_config)
-    found = known.pop(text, host_config)
-    known[text] = found  # the latest last
+    shared = known.pop(text, host_config)
+    known[text] = shared  # the latest last
     if len(known) > _REMEMBERED:
         del known[next(iter(known))]
-    return found
+    return shared

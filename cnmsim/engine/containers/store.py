@@ -37,15 +37,15 @@ class ContainerStore:
         """Draw the id of a new container."""
         return hex_id(self.random)
 
-    def free_name(self, wanted: str = "") -> str:
+    def free_name(self, requested: str = "") -> str:
         """Give the name a new container may have: the wanted one, or a random one.
 
         Raises `InvalidParameter` for a name no container may have, `Conflict` for one that is taken.
         """
-        if not wanted:
+        if not requested:
             return random_name(self.random, self._ids_by_name.__contains__)
-        check_name(wanted)
-        name = wanted.removeprefix("/")
+        check_name(requested)
+        name = requested.removeprefix("/")
         if name in self._ids_by_name:
             raise Conflict(
                 f'Conflict. The container name "/{name}" is already in use by container '
@@ -86,12 +86,12 @@ class ContainerStore:
         named = self._ids_by_name.get(term.removeprefix("/"))
         if named is not None:
             return self._containers[named]
-        found = [container for container in self._containers.values() if container.id.startswith(term)]
-        if len(found) > 1:
+        matches = [container for container in self._containers.values() if container.id.startswith(term)]
+        if len(matches) > 1:
             raise InvalidParameter(f"Multiple IDs found with provided prefix: {term}")
-        if not found:
+        if not matches:
             raise NotFound(f"No such container: {term}")
-        return found[0]
+        return matches[0]
 
     def children(self, parent: Container) -> dict[str, Container]:
         """Give the containers that `parent` has legacy links to, by alias."""

@@ -69,10 +69,10 @@ class TerminalInput(Pipe):
             self._ends.pop(0)
             return b""
         length = min(n, self._ends[0] if self._ends else n, len(self._buffer))
-        taken = bytes(self._buffer[:length])
+        data = bytes(self._buffer[:length])
         del self._buffer[:length]
-        self._ends = [each - length for each in self._ends]
-        return taken
+        self._ends = [end - length for end in self._ends]
+        return data
 
     @property
     def is_awaited(self) -> bool:

@@ -44,8 +44,8 @@ def _columns(arguments: str) -> tuple[str, ...]:
     words = arguments.split()
     for number, word in enumerate(words):
         if word.startswith("-o"):
-            wanted = word[2:] or "".join(words[number + 1 : number + 2])
-            columns = tuple(name.partition("=")[0].lower() for name in wanted.split(",") if name)
+            names = word[2:] or "".join(words[number + 1 : number + 2])
+            columns = tuple(name.partition("=")[0].lower() for name in names.split(",") if name)
             unknown = next((name for name in columns if name not in _TITLES), None)
             if unknown is not None:
                 raise SystemFault(f'ps: error: unknown user-defined format specifier "{unknown}"')

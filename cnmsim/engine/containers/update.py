@@ -25,21 +25,21 @@ _CONFLICTS = (
 )
 
 
-def update_container(container: Container, asked: Mapping[str, Any]) -> None:
+def update_container(container: Container, changes: Mapping[str, Any]) -> None:
     """Set what an update's decoded body asks for; what is empty in it stays.
 
     Raises `InvalidParameter` for a restart policy, `Conflict` for what the container does not allow; nothing is changed then.
     """
-    policy = asked["RestartPolicy"]
+    policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
     host = dict(container.host_config)
-    cause = _conflict(host, asked)
+    cause = _conflict(host, changes)
     if cause:
         raise Conflict(f"Cannot update container {container.id}: {cause}")
-    host.update((name, asked[name]) for name in _LIMITS if asked[name])
-    if asked["PidsLimit"] is not None:
-        host["PidsLimit"] = asked["PidsLimit"]
+    host.update((name, changes[name]) for name in _LIMITS if changes[name])
+    if changes["PidsLimit"] is not None:
+        host["PidsLimit"] = changes["PidsLimit"]
     if policy["Name"]:
         host["RestartPolicy"] = policy
         container.restarts.policy = policy["Name"]
@@ -47,14 +47,14 @@ def update_container(container: Container, asked: Mapping[str, Any]) -> None:
     container.host_config = host
 
 
-def _conflict(host: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    for wanted, present, wanted_name, present_name in _CONFLICTS:
-        if asked[wanted] > 0 and host[present] > 0:
+def _conflict(host: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    for new, present, wanted_name, present_name in _CONFLICTS:
+        if changes[new] > 0 and host[present] > 0:
             return f"Conflicting options: {wanted_name} cannot be updated as {present_name} has already been set"
-    if asked["Memory"] and asked["Memory"] > host["MemorySwap"] and not asked["MemorySwap"]:
+    if changes["Memory"] and changes["Memory"] > host["MemorySwap"] and not changes["MemorySwap"]:
         return (
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
         )
-    if asked["RestartPolicy"]["Name"] not in {"", "no"} and host["AutoRemove"]:
+    if changes["RestartPolicy"]["Name"] not in {"", "no"} and host["AutoRemove"]:
         return "Restart policy cannot be updated because AutoRemove is enabled for the container"
     return ""

@@ -44,7 +44,9 @@ def lose_power(engine: Engine) -> CrashState:
     if cluster is not None and cluster.node is not None:
         cluster.node.halt()
     waiting = engine.cluster.waiting
-    starting = tuple(each for each in engine.store if _is_to_start(each, was_to=each.id in waiting))
+    starting = tuple(
+        container for container in engine.store if _is_to_start(container, was_to=container.id in waiting)
+    )
     waiting.clear()
     for container in list(engine.store):
         _die(engine, container)
@@ -82,7 +84,9 @@ def regain_power(engine: Engine, crash_state: CrashState) -> None:
     if cluster is not None and cluster.node is not None:
         engine.controller.cluster = cluster
         cluster.node.resume()
-    start_again(engine, [each for each in crash_state.starting if engine.store.find(each.id) is not None])
+    start_again(
+        engine, [container for container in crash_state.starting if engine.store.find(container.id) is not None]
+    )
 
 
 def start_again(engine: Engine, containers: Iterable[Container]) -> None:
@@ -99,7 +103,7 @@ def start_again(engine: Engine, containers: Iterable[Container]) -> None:
             with suppress(EngineError):
                 engine.lifecycle.start(container)
     if later:
-        engine.cluster.waiting |= {identity: each.name for identity, each in later.items()}
+        engine.cluster.waiting |= {identity: container.name for identity, container in later.items()}
         Task(engine.clock, _start_attached(engine, later))
 
 

@@ -72,10 +72,10 @@ class EventLog:
 
         As with the daemon, a filter that events do not have changes nothing.
         """
-        wanted = filters or Filters()
+        accepted = filters or Filters()
 
         def tell(event: LoggedEvent) -> None:
-            if passes(event, wanted):
+            if passes(event, accepted):
                 listener(event)
 
         self._listeners.append(tell)
@@ -90,13 +90,13 @@ class EventLog:
         self, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None
     ) -> list[LoggedEvent]:
         """Give the remembered events between two moments (nanoseconds since 1970) that pass the filters."""
-        wanted = filters or Filters()
+        accepted = filters or Filters()
         return [
             event
             for event in self.past
             if (since_ns is None or event.time_ns >= since_ns)
             and (until_ns is None or event.time_ns <= until_ns)
-            and passes(event, wanted)
+            and passes(event, accepted)
         ]
 
 
@@ -130,4 +130,4 @@ def _passes_image(event: LoggedEvent, filters: Filters) -> bool:
     key = "name" if event.type == "image" else "image"
     name = event.attributes.get(key, "")
     bare = name.rpartition(":")[0] or name
-    return any(filters.exact_match("image", each) for each in (event.actor, name, bare))
+    return any(filters.exact_match("image", reference) for reference in (event.actor, name, bare))

@@ -50,7 +50,9 @@ _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
     """Give what the daemon keeps, as JSON can hold it. `starting` are containers that do not run, and are to be started."""
-    kept = [each for each in engine.store if not (each.is_running and each.host_config["AutoRemove"])]
+    kept = [
+        container for container in engine.store if not (container.is_running and container.host_config["AutoRemove"])
+    ]
     ids = {container.id for container in kept}
     images = {image.id: image for image in engine.image_store.list()}
     return {
@@ -58,22 +60,26 @@ def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
         "images": [_image_data(image, is_present=True) for image in images.values()]
         + [_image_data(image, is_present=False) for image in _orphans(kept, images)],
         "volumes": [
-            {"name": each.name, "created_ns": each.created_ns, "labels": each.labels, "options": each.options}
-            for each in engine.volume_store.list()
-            if not each.is_anonymous or not each.users or each.users & ids
+            {"name": volume.name, "created_ns": volume.created_ns, "labels": volume.labels, "options": volume.options}
+            for volume in engine.volume_store.list()
+            if not volume.is_anonymous or not volume.users or volume.users & ids
         ],
         "networks": [
             _network_data(engine, network)
             for network in engine.controller.networks
             if network.name not in PREDEFINED and not network.is_dynamic
         ],
-        "containers": [_container_data(each, ran=each.is_running or each in starting) for each in kept],
+        "containers": [
+            _container_data(container, ran=container.is_running or container in starting) for container in kept
+        ],
     }
 
 
 def _orphans(containers: list[Container], images: dict[str, Image]) -> list[Image]:
     """Give the images that were deleted while containers of them remain."""
-    return list({each.image.id: each.image for each in containers if each.image.id not in images}.values())
+    return list(
+        {container.image.id: container.image for container in containers if container.image.id not in images}.values()
+    )
 
 
 def _image_data(image: Image, *, is_present: bool) -> Data:
@@ -141,16 +147,16 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")
     engine.machine.random.seed(f"{seed}/{engine.machine.name}")
-    images = {each["id"]: _restore_image(engine, each) for each in data["images"]}
-    for each in data["volumes"]:
-        engine.volume_store._volumes[each["name"]] = Volume(**each)
-    for each in data["networks"]:
-        _restore_network(engine, each)
-    for each in data["containers"]:
-        _restore_container(engine, each, images[each["image"]])
+    images = {item["id"]: _restore_image(engine, item) for item in data["images"]}
+    for item in data["volumes"]:
+        engine.volume_store._volumes[item["name"]] = Volume(**item)
+    for item in data["networks"]:
+        _restore_network(engine, item)
+    for item in data["containers"]:
+        _restore_container(engine, item, images[item["image"]])
     engine.events.past.clear()
-    ran = {each["id"] for each in data["containers"] if each["ran"]}
-    return _in_order([each for each in engine.store if each.id in ran and not each.is_managed])
+    ran = {item["id"] for item in data["containers"] if item["ran"]}
+    return _in_order([container for container in engine.store if container.id in ran and not container.is_managed])
 
 
 def _clear(engine: Engine) -> None:
@@ -176,12 +182,14 @@ def _restore_image(engine: Engine, data: Data) -> Image:
 
 
 def _restore_network(engine: Engine, data: Data) -> None:
-    asked = data["options"]
-    options = NetworkOptions(**{**asked, "ipam_config": [IpamConfig(**each) for each in asked["ipam_config"]]})
+    saved_options = data["options"]
+    options = NetworkOptions(
+        **{**saved_options, "ipam_config": [IpamConfig(**config) for config in saved_options["ipam_config"]]}
+    )
     # The pools it had, not those that would be chosen now; the configuration of another network is in it already.
-    pool_ids = {each["pool_id"]: Prefix.parse(each["subnet"]) for each in data["pools"] if each.get("pool_id")}
-    kept = [{key: value for key, value in each.items() if key != "pool_id"} for each in data["pools"]]
-    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**each) for each in kept]
+    pool_ids = {pool["pool_id"]: Prefix.parse(pool["subnet"]) for pool in data["pools"] if pool.get("pool_id")}
+    kept = [{key: value for key, value in pool.items() if key != "pool_id"} for pool in data["pools"]]
+    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**pool) for pool in kept]
     ipam = engine.controller.ipam_driver(options.ipam_driver)
     with ipam.restoring(pool_ids) if isinstance(ipam, RemoteIpam) else nullcontext():
         network = engine.controller.new_network(
@@ -205,11 +213,11 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     for path, (text, mode) in data["files"].items():
         container.files.bind(path, File(text.encode("latin-1"), mode))
     container.log.lines = [LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]]
-    container.networks = {name: EndpointSettings(**each) for name, each in data["networks"].items()}
+    container.networks = {name: EndpointSettings(**item) for name, item in data["networks"].items()}
     for name, settings in container.networks.items():
         if name in PREDEFINED and settings.network_id:
             settings.network_id = engine.controller.find_network(name).id
-    container.mounts = [Mount(**each) for each in data["mounts"]]
+    container.mounts = [Mount(**item) for item in data["mounts"]]
     for mount in container.mounts:
         if mount.type == "volume":
             engine.volume_store.get(mount.name).users.add(container.id)
@@ -227,12 +235,12 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
 
 
 def _in_order(containers: list[Container]) -> list[Container]:
-    waiting = sorted(containers, key=lambda each: (bool(each.joined_container), each.started_ns or 0))
+    waiting = sorted(containers, key=lambda container: (bool(container.joined_container), container.started_ns or 0))
     ordered = []
     while waiting:
-        names = {each.id for each in waiting}
+        names = {container.id for container in waiting}
         # One that shares another's network waits for it; of a ring, somebody goes first and fails.
-        first = next((each for each in waiting if each.joined_container not in names), waiting[0])
+        first = next((container for container in waiting if container.joined_container not in names), waiting[0])
         waiting.remove(first)
         ordered.append(first)
     return ordered

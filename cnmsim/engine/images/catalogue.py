@@ -46,19 +46,19 @@ class ImageMeaning:
     @property
     def passwd(self) -> str:
         """The text of its /etc/passwd."""
-        own = "".join(f"{name}:x:{each}:{each}::/home/{name}:/bin/sh\n" for name, each in self.accounts.items())
+        own = "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n" for name, number in self.accounts.items())
         return f"root:x:0:0:root:/root:/bin/sh\n{own}nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 
     @property
     def group(self) -> str:
         """The text of its /etc/group."""
-        own = "".join(f"{name}:x:{each}:\n" for name, each in self.accounts.items())
+        own = "".join(f"{name}:x:{number}:\n" for name, number in self.accounts.items())
         return f"root:x:0:\n{own}nobody:x:65534:\n"
 
 
 def _service(name: str, *ports: int | str, volume: str = "", **accounts: int) -> ImageMeaning:
-    exposed = tuple(each if isinstance(each, str) else f"{each}/tcp" for each in ports)
-    tcp = [each.removesuffix("/tcp") for each in exposed if each.endswith("/tcp")]
+    exposed = tuple(port if isinstance(port, str) else f"{port}/tcp" for port in ports)
+    tcp = [port.removesuffix("/tcp") for port in exposed if port.endswith("/tcp")]
     volumes = (volume,) if volume else ()
     return ImageMeaning(("service", name, *tcp), exposed=exposed, volumes=volumes, accounts=accounts)
 

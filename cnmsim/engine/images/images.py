@@ -62,14 +62,14 @@ class Reference:
         short = short.removeprefix("library/") or short
         if re.fullmatch(r"[0-9a-f]{64}", short):
             raise InvalidParameter(f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings")
-        found = _REFERENCE.fullmatch(short)
-        if found is None:
+        match = _REFERENCE.fullmatch(short)
+        if match is None:
             if name != name.lower() and _REFERENCE.fullmatch(short.lower()):
                 path = short.partition(":")[0]
                 shown = path if "/" in path else f"library/{path}"
                 raise InvalidParameter(f"invalid reference format: repository name ({shown}) must be lowercase")
             raise InvalidParameter("invalid reference format")
-        return cls(found["path"], found["tag"] or ("" if found["digest"] else "latest"), found["digest"] or "")
+        return cls(match["path"], match["tag"] or ("" if match["digest"] else "latest"), match["digest"] or "")
 
 
 def _is_domain(component: str) -> bool:
@@ -185,9 +185,9 @@ class ImageStore:
                 return image
         prefix = name.removeprefix("sha256:")
         if re.fullmatch(r"[0-9a-f]{2,64}", prefix):
-            found = [image for image in self._images.values() if image.id[7:].startswith(prefix)]
-            if len(found) == 1:
-                return found[0]
+            matches = [image for image in self._images.values() if image.id[7:].startswith(prefix)]
+            if len(matches) == 1:
+                return matches[0]
         return None
 
     def get(self, name: str) -> Image:
@@ -201,15 +201,15 @@ class ImageStore:
 
     def list(self, filters: Filters | None = None) -> list[Image]:
         """Give the images that pass the filters of `docker images`, the latest first. Raises `InvalidParameter`."""
-        wanted = filters or Filters()
-        wanted.validate(("dangling", "label", "before", "since", "reference", "until"))
+        accepted = filters or Filters()
+        accepted.validate(("dangling", "label", "before", "since", "reference", "until"))
         images = sorted(self._images.values(), key=lambda image: -image.created_ns)
-        if "dangling" in wanted:
-            is_dangling = wanted.boolean("dangling", default=False)
+        if "dangling" in accepted:
+            is_dangling = accepted.boolean("dangling", default=False)
             images = [image for image in images if bool(image.tags) != is_dangling]
-        if "reference" in wanted:
-            images = [image for image in images if _matches_reference(image, wanted.get("reference"))]
-        return [image for image in images if wanted.match_labels(image.meaning.labels)]
+        if "reference" in accepted:
+            images = [image for image in images if _matches_reference(image, accepted.get("reference"))]
+        return [image for image in images if accepted.match_labels(image.meaning.labels)]
 
     def pull(self, name: str, tag: str = "") -> Iterator[dict[str, Any]]:
         """Pull an image; gives the progress messages. Raises `SystemFault` offline, `InvalidParameter` for bad names."""
@@ -247,7 +247,7 @@ class ImageStore:
         if reference and len(names) > 1:
             return [self._untag(image, reference)]
         self._refuse_use(image, reference or image.id[7:19], users, force=force, is_by_id=bool(is_by_id))
-        report += [self._untag(image, each) for each in names]
+        report += [self._untag(image, name) for name in names]
         del self._images[image.id]
         self.events.log("image", "delete", image.id, {"name": image.id})
         return [*report, {"Deleted": image.id}, {"Deleted": image.layer}]
@@ -285,15 +285,15 @@ class ImageStore:
 
     def prune(self, used: set[str], filters: Filters | None = None) -> dict[str, Any]:
         """Delete images no container was made of: untagged ones, or with `dangling=false` every one."""
-        wanted = filters or Filters()
-        wanted.validate(("dangling", "label", "label!", "until"))
-        only_dangling = wanted.boolean("dangling", default=True)
+        accepted = filters or Filters()
+        accepted.validate(("dangling", "label", "label!", "until"))
+        only_dangling = accepted.boolean("dangling", default=True)
         unused = [
             image
             for image in self._images.values()
             if image.id not in used
             and not (only_dangling and image.tags)
-            and wanted.match_labels(image.meaning.labels)
+            and accepted.match_labels(image.meaning.labels)
         ]
         report: list[dict[str, str]] = []
         for image in unused:

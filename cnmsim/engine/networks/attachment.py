@@ -16,7 +16,7 @@ from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.endpoint_info import dns_names, port_map, subnets_of
 from cnmsim.engine.networks.extra_hosts import extra_hosts
 from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, hosts_entries, sandbox_links, update_parents
-from cnmsim.engine.wire.ports import asked_ports
+from cnmsim.engine.wire.ports import requested_ports
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -174,11 +174,11 @@ class Networking:
         await self._attach(container, term, settings)
 
     async def _attach(self, container: Container, term: str, settings: EndpointSettings) -> None:
-        wanted = [address for address in (settings.static_address(4), settings.static_address(6)) if address]
+        addresses = [address for address in (settings.static_address(4), settings.static_address(6)) if address]
         cluster = self.context.controller.cluster
         if cluster is None:
             raise SystemFault("invalid cluster node while attaching to network")
-        answer = await cluster.attach_network(term, container.id, wanted)
+        answer = await cluster.attach_network(term, container.id, addresses)
         network = self._find_or_none(term)
         if network is None:
             cluster.detach_network(term, container.id)
@@ -223,7 +223,7 @@ class Networking:
 
     def _sandbox_options(self, container: Container) -> SandboxOptions:
         host, config = container.host_config, self.context.config
-        exposed, published = asked_ports(
+        exposed, published = requested_ports(
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
         links = hosts_entries(self.context.containers, container)
@@ -351,13 +351,13 @@ class Networking:
         ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
         link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
         host = container.host_config
-        exposed, published = asked_ports(
+        exposed, published = requested_ports(
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
         return EndpointOptions(
             ipv4=parse_ip(ipv4) if ipv4 else None,
             ipv6=parse_ip(ipv6) if ipv6 else None,
-            link_local=[parse_ip(each) for each in link_local],
+            link_local=[parse_ip(address) for address in link_local],
             mac=parse_mac(settings.wanted_mac) if settings.wanted_mac else None,
             dns_names=list(settings.dns_names or ()),
             driver_opts=dict(settings.driver_opts or {}),

@@ -15,7 +15,7 @@ from cnmsim.libnetwork.sandbox import Sandbox
 
 def subnets_of(network: Network) -> NetworkSubnets:
     """Give the subnets of a network, as asked for and as allocated."""
-    configured = [Prefix.parse(each.subnet, strict=False) for each in network.ipam_config if each.subnet]
+    configured = [Prefix.parse(config.subnet, strict=False) for config in network.ipam_config if config.subnet]
     return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
 
 
@@ -27,19 +27,19 @@ def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
 
 def port_map(sandbox: Sandbox) -> PortMap:
     """Give what is exposed and published on all endpoints of a sandbox, as inspect prints it."""
-    found: PortMap = {}
+    ports: PortMap = {}
     for endpoint in sandbox.endpoints:
         try:
             info = endpoint.driver_info()
         except EngineError:
             continue  # a plugin that does not say has published nothing
         for port in info.get("exposed_ports", ()):
-            found.setdefault(format_port(port), None)
+            ports.setdefault(format_port(port), None)
         for binding in info.get("port_map", ()):
             key = f"{binding.container_port}/{binding.protocol}"
             host = {
                 "HostIp": format_ip(binding.host_ip) if binding.host_ip is not None else "",
                 "HostPort": str(binding.host_port) if binding.host_port else "",
             }
-            found[key] = [*(found.get(key) or ()), host]
-    return dict(sorted(found.items()))
+            ports[key] = [*(ports.get(key) or ()), host]
+    return dict(sorted(ports.items()))

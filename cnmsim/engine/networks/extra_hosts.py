@@ -36,8 +36,8 @@ def _of_entry(context: EngineContext, entry: str, bridge: Network | None) -> lis
 
 def _host_gateways(context: EngineContext, bridge: Network | None) -> list[str]:
     if context.config.host_gateway_ip:
-        return [each.strip() for each in context.config.host_gateway_ip.split(",")]
+        return [address.strip() for address in context.config.host_gateway_ip.split(",")]
     if bridge is None:
         return []
-    found = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
-    return found if context.profile.host_gateway_both_families else found[:1]
+    gateways = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
+    return gateways if context.profile.host_gateway_both_families else gateways[:1]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.ports import asked_ports
+from cnmsim.engine.wire.ports import requested_ports
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.etchosts import update_address
@@ -43,7 +43,7 @@ def hosts_entries(store: ContainerStore, container: Container) -> list[tuple[str
         if settings is None:
             raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
         names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
-        entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
+        entries += [(names, address) for address in (settings.ip_address, settings.global_ipv6_address) if address]
     return entries
 
 
@@ -53,7 +53,7 @@ def sandbox_links(store: ContainerStore, container: Container) -> list[LegacyLin
     for child in store.children(container).values():
         settings = child.networks.get(DEFAULT_NETWORK)
         if settings is not None and settings.ip_address:
-            exposed, _ = asked_ports(
+            exposed, _ = requested_ports(
                 child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
             )
             links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
@@ -69,7 +69,7 @@ def link_environment(context: EngineContext, container: Container) -> list[str]:
         settings = child.networks.get(DEFAULT_NETWORK)
         if settings is None:
             continue
-        exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
+        exposed, _ = requested_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
         env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
     return env
 

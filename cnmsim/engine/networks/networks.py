@@ -65,16 +65,16 @@ class Networks:
         driver_opts = dict(body["Options"] or {})
         if not body["ConfigFrom"]:
             driver_opts = {**context.config.default_network_opts.get(driver, {}), **driver_opts}
-        asked4 = body["EnableIPv4"] if api.at_least("1.48") else None
+        requested4 = body["EnableIPv4"] if api.at_least("1.48") else None
         enable_ipv4 = enable_ipv6 = None
         if profile.validates_enable_driver_options:
-            enable_ipv4 = _asked(asked4, driver_opts, _ENABLE_IPV4)
-            enable_ipv6 = _asked(body["EnableIPv6"], driver_opts, _ENABLE_IPV6)
+            enable_ipv4 = _family_option(requested4, driver_opts, _ENABLE_IPV4)
+            enable_ipv6 = _family_option(body["EnableIPv6"], driver_opts, _ENABLE_IPV6)
         else:
             enable_ipv6 = bool(body["EnableIPv6"])
         is_ipv4 = True if enable_ipv4 is None or not profile.can_disable_ipv4 else enable_ipv4
         ipam = body["IPAM"]
-        configs = [_ipam_config(each) for each in (ipam or {}).get("Config", ())]
+        configs = [_ipam_config(config) for config in (ipam or {}).get("Config", ())]
         validate_ipam_config(profile, configs, enable_ipv6=bool(enable_ipv6))
         return NetworkOptions(
             driver_opts=driver_opts,
@@ -97,24 +97,24 @@ class Networks:
     def find(self, term: str, *, for_removal: bool = False) -> Network:
         """Find a network by id, name or unique id prefix, with the errors of the REST layer."""
         networks = self.context.controller.networks
-        for kind, found in (
+        for kind, matches in (
             ("", [network for network in networks if network.id == term]),
             ("name", [network for network in networks if network.name == term]),
             ("ID prefix", [network for network in networks if term and network.id.startswith(term)]),
         ):
-            if len(found) == 1:
-                return found[0]
-            if found and for_removal:
-                raise InvalidParameter(f"network {term} is ambiguous ({len(found)} matches found based on {kind})")
-            if found:
-                raise InvalidParameter(f"{len(found)} matches found based on {kind}: network {term} is ambiguous")
+            if len(matches) == 1:
+                return matches[0]
+            if matches and for_removal:
+                raise InvalidParameter(f"network {term} is ambiguous ({len(matches)} matches found based on {kind})")
+            if matches:
+                raise InvalidParameter(f"{len(matches)} matches found based on {kind}: network {term} is ambiguous")
         raise NotFound(f"network {term} not found")
 
     def list(self, filters: Filters | None = None) -> list[Network]:
         """Give the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
-        wanted = filters or Filters()
-        wanted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
-        return [network for network in self.context.controller.networks if self._matches(network, wanted)]
+        accepted = filters or Filters()
+        accepted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
+        return [network for network in self.context.controller.networks if self._matches(network, accepted)]
 
     def _matches(self, network: Network, filters: Filters) -> bool:
         is_predefined = network.name in PREDEFINED
@@ -151,16 +151,16 @@ class Networks:
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
         """Remove every network of the user's that has no endpoint."""
-        wanted = filters or Filters()
-        wanted.validate(("label", "label!", "until"))
-        until = _until(wanted, unix_ns(self.context.clock))
+        accepted = filters or Filters()
+        accepted.validate(("label", "label!", "until"))
+        until = _until(accepted, unix_ns(self.context.clock))
         deleted: list[str] = []
         for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
                 continue
-            if not wanted.match_labels(network.labels):
+            if not accepted.match_labels(network.labels):
                 continue
-            if "label!" in wanted and wanted.match_labels(network.labels, "label!"):
+            if "label!" in accepted and accepted.match_labels(network.labels, "label!"):
                 continue
             if until is not None and created_ns(network, self.context.clock) > until:
                 continue
@@ -195,41 +195,46 @@ class Networks:
             "ConfigFrom": {"Network": network.config_from},
             "ConfigOnly": network.config_only,
         }
-        asked = {"Options": dict(sorted(network.driver_opts.items())), "Labels": dict(sorted(network.labels.items()))}
+        configured = {
+            "Options": dict(sorted(network.driver_opts.items())),
+            "Labels": dict(sorted(network.labels.items())),
+        }
         containers = {"Containers": {} if is_summary else self._containers(network)}
         if network.is_dynamic and not is_summary:
-            asked |= _peers_view(network)
+            configured |= _peers_view(network)
             services = _services_view(network) if is_verbose else {}
             containers |= {"Services": services} if services else {}
         if profile.network_containers_first:
             last = {"Services": containers.pop("Services")} if "Services" in containers else {}
-            return {**head, **containers, **asked, **last}
+            return {**head, **containers, **configured, **last}
         if is_summary:
-            return {**head, **asked}
+            return {**head, **configured}
         status = {}
         if profile.inspect_has_ipam_status and api.at_least("1.52"):
             status = {"Status": {"IPAM": self._status(network)}}
-        return {**head, **asked, **containers, **status}
+        return {**head, **configured, **containers, **status}
 
     def _containers(self, network: Network) -> dict[str, Any]:
-        found = {}
+        containers = {}
         for endpoint in network.endpoints.values():
             sandbox = endpoint.sandbox
             key = sandbox.container_id if sandbox is not None else f"ep-{endpoint.id}"
-            found[key] = _endpoint_resource(endpoint)
-        return dict(sorted(found.items()))
+            containers[key] = _endpoint_resource(endpoint)
+        return dict(sorted(containers.items()))
 
     def _ipam_view(self, network: Network) -> dict[str, Any]:
         configs: list[dict[str, Any]] = []
         missing: list[IpamInfo] = []
         for family in (4, 6):
             pools = network.ipam_pools(family)
-            asked = [each for each in network.ipam_config if (":" in each.subnet) == (family == 6) and each.subnet]
-            if pools and asked:
-                shown = zip(asked, [*pools, *[None] * len(asked)], strict=False)
-                configs += [self._asked_view(config, pool) for config, pool in shown]
-            elif asked and (network.config_only or self.context.profile.echoes_unused_ipv6_config):
-                configs += [self._asked_view(config, None) for config in asked]
+            configured = [
+                config for config in network.ipam_config if (":" in config.subnet) == (family == 6) and config.subnet
+            ]
+            if pools and configured:
+                shown = zip(configured, [*pools, *[None] * len(configured)], strict=False)
+                configs += [self._configured_view(config, pool) for config, pool in shown]
+            elif configured and (network.config_only or self.context.profile.echoes_unused_ipv6_config):
+                configs += [self._configured_view(config, None) for config in configured]
             else:
                 missing += pools
         configs += [_allocated_view(pool, self.context.profile.inspect_gateway6_has_length) for pool in missing]
@@ -240,7 +245,7 @@ class Networks:
             "Config": configs or None,
         }
 
-    def _asked_view(self, config: IpamConfig, pool: IpamInfo | None) -> dict[str, Any]:
+    def _configured_view(self, config: IpamConfig, pool: IpamInfo | None) -> dict[str, Any]:
         gateway = config.gateway
         if not gateway and pool and pool.gateway and self.context.profile.inspect_shows_allocated_gateway:
             gateway = format_ip(pool.gateway)
@@ -268,7 +273,7 @@ class Networks:
 
 
 def _peers_view(network: Network) -> dict[str, Any]:
-    peers = [{"Name": each.name, "IP": format_ip(each.ip)} for each in network.peers()]
+    peers = [{"Name": peer.name, "IP": format_ip(peer.ip)} for peer in network.peers()]
     return {"Peers": peers} if peers else {}
 
 
@@ -305,7 +310,7 @@ def _until(filters: Filters, now_ns: int) -> int | None:
     return parse_timestamp(values[0], now_ns) if values else None
 
 
-def _asked(value: object, driver_opts: dict[str, str], option: str) -> bool | None:
+def _family_option(value: object, driver_opts: dict[str, str], option: str) -> bool | None:
     if value is not None:
         driver_opts.pop(option, None)
         return bool(value)

@@ -93,7 +93,8 @@ class ContainerApi:
         )
         size = truth(query, "size")
         return [
-            container_summary(self.context, each, api or self.context.api_version, size=size) for each in containers
+            container_summary(self.context, container, api or self.context.api_version, size=size)
+            for container in containers
         ]
 
     def create(
@@ -143,14 +144,14 @@ class ContainerApi:
 
     def rename(self, id_: str, query: Query) -> None:
         """POST /containers/{id}/rename."""
-        wanted = query.get("name", "").strip()
-        if not wanted.removeprefix("/"):
+        requested = query.get("name", "").strip()
+        if not requested.removeprefix("/"):
             raise InvalidParameter("Neither old nor new names may be empty")
         container = self.find(id_)
-        if container.name == wanted.removeprefix("/"):
+        if container.name == requested.removeprefix("/"):
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            name = self.context.containers.free_name(wanted)
+            name = self.context.containers.free_name(requested)
         except (InvalidParameter, Conflict) as error:
             raise type(error)(f"Error when allocating new name: {error.message}") from None
         before = container.name
@@ -166,9 +167,9 @@ class ContainerApi:
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/update."""
-        asked = bodies.read(bodies.CONTAINER_UPDATE, body)
+        changes = bodies.read(bodies.CONTAINER_UPDATE, body)
         container = self.find(id_)
-        update_container(container, asked)
+        update_container(container, changes)
         self.context.log_container(container, "update")
         return {"Warnings": None}
 

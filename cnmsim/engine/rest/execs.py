@@ -27,7 +27,7 @@ class ExecApi:
         config = bodies.read_exec_create(self.context.profile, body)
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
-    def asked_start(self, body: Any) -> dict[str, Any]:
+    def read_start(self, body: Any) -> dict[str, Any]:
         """Read the body of a start. Raises `InvalidParameter`."""
         return bodies.read_exec_start(self.context.profile, body)
 
@@ -37,10 +37,10 @@ class ExecApi:
         Unless detached, what goes wrong once the connection is a stream is printed on the stream, as Docker has it.
         `Exec.streams` takes input, and `Exec.streams.ended` is done at the end.
         """
-        asked = self.asked_start(body)
+        options = self.read_start(body)
         execution = find_exec(self.context, id_)
         check_active(execution.container)
-        if asked["Detach"]:
+        if options["Detach"]:
             start_exec(self.context, execution)
             return execution
         if on_output is not None:

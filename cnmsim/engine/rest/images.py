@@ -51,7 +51,9 @@ class ImageApi:
         """DELETE /images/{name}."""
         store = self.context.images
         image = store.get(name)
-        users = [(each.id, each.is_running) for each in self.context.containers if each.image is image]
+        users = [
+            (container.id, container.is_running) for container in self.context.containers if container.image is image
+        ]
         return store.remove(name, users, force=truth(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:

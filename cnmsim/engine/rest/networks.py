@@ -37,11 +37,11 @@ class NetworkApi:
         store, filters = self.networks, Filters.parse(query.get("filters"))
         networks = store.list(filters)
         of_cluster = self._cluster.views(filters)
-        known = {each["Id"] for each in of_cluster}
+        known = {view["Id"] for view in of_cluster}
         local = [
-            store.view(each, api or self.context.api_version, is_summary=True)
-            for each in networks
-            if each.id not in known
+            store.view(network, api or self.context.api_version, is_summary=True)
+            for network in networks
+            if network.id not in known
         ]
         return [*of_cluster, *local]
 
@@ -60,10 +60,10 @@ class NetworkApi:
         """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
         is_verbose = boolean(query, "verbose", tells_why=True)
         scope = query.get("scope") or ""
-        found = self._find(id_, scope, prefers_cluster=True)
-        if isinstance(found, Network):
-            return self.networks.view(found, api or self.context.api_version, is_verbose=is_verbose)
-        return self._cluster.view(found)
+        network = self._find(id_, scope, prefers_cluster=True)
+        if isinstance(network, Network):
+            return self.networks.view(network, api or self.context.api_version, is_verbose=is_verbose)
+        return self._cluster.view(network)
 
     def _find(
         self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
@@ -82,23 +82,23 @@ class NetworkApi:
             if scope and scope != local.scope:
                 raise NotFound(f"network {term} not found")
             return local
-        every: dict[str, Network | ClusterNetwork] = {each.id: each for each in of_cluster}
-        every.update((each.id, each) for each in self.context.controller.networks)
+        every: dict[str, Network | ClusterNetwork] = {network.id: network for network in of_cluster}
+        every.update((network.id, network) for network in self.context.controller.networks)
         if scope:
             every = {
-                key: each
-                for key, each in every.items()
-                if scope == (each.scope if isinstance(each, Network) else "swarm")
+                key: network
+                for key, network in every.items()
+                if scope == (network.scope if isinstance(network, Network) else "swarm")
             }
         if term in every:
             return every[term]
-        prefixed = [each for key, each in every.items() if term and key.startswith(term)]
-        named = [each for each in every.values() if each.name == term]
-        for kind, found in (("name", named), ("ID prefix", prefixed)):
-            if len(found) == 1:
-                return found[0]
-            if found:
-                raise InvalidParameter(f"{len(found)} matches found based on {kind}: network {term} is ambiguous")
+        prefixed = [network for key, network in every.items() if term and key.startswith(term)]
+        named = [network for network in every.values() if network.name == term]
+        for kind, matches in (("name", named), ("ID prefix", prefixed)):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise InvalidParameter(f"{len(matches)} matches found based on {kind}: network {term} is ambiguous")
         raise NotFound(f"network {term} not found")
 
     async def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
@@ -118,15 +118,15 @@ class NetworkApi:
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """POST /networks/{id}/disconnect."""
-        asked = bodies.read_network_disconnect(self.context.profile, body)
+        options = bodies.read_network_disconnect(self.context.profile, body)
         try:
-            container = self.context.containers.get(asked["Container"])
+            container = self.context.containers.get(options["Container"])
         except NotFound:
-            if not asked["Force"]:
+            if not options["Force"]:
                 raise
-            self._force_endpoint_delete(asked["Container"], id_)
+            self._force_endpoint_delete(options["Container"], id_)
             return
-        self.networking.disconnect(container, id_, force=asked["Force"])
+        self.networking.disconnect(container, id_, force=options["Force"])
 
     def _force_endpoint_delete(self, name: str, id_: str) -> None:
         endpoint = self.context.controller.find_network(id_).endpoint_by_name(name)

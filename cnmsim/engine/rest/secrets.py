@@ -28,7 +28,7 @@ class SecretApi:
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /secrets."""
         filters = secret_filters(Filters.parse(query.get("filters")))
-        return [secret_to_api(each) for each in await self.cluster.control("list_secrets", filters)]
+        return [secret_to_api(secret) for secret in await self.cluster.control("list_secrets", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /secrets/{id}."""
@@ -62,7 +62,7 @@ class ConfigApi:
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /configs."""
         filters = config_filters(Filters.parse(query.get("filters")))
-        return [config_to_api(each) for each in await self.cluster.control("list_configs", filters)]
+        return [config_to_api(config) for config in await self.cluster.control("list_configs", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /configs/{id}."""

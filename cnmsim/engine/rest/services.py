@@ -37,11 +37,11 @@ class ServiceApi:
         """GET /services."""
         filters = Filters.parse(query.get("filters"))
         chosen = service_filters(filters)
-        found = await self.cluster.control("list_services", chosen)
-        services = [each for each in found if filters.exact_match("mode", _MODES[type(each.spec.mode)])]
-        views = [self._view(each) for each in services]
+        matches = await self.cluster.control("list_services", chosen)
+        services = [service for service in matches if filters.exact_match("mode", _MODES[type(service.spec.mode)])]
+        views = [self._view(service) for service in services]
         if boolean(query, "status", tells_why=True) and (api or self.context.api_version).at_least("1.41"):
-            statuses = await self.cluster.control("service_statuses", [each.id for each in services])
+            statuses = await self.cluster.control("service_statuses", [service.id for service in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {
                     "RunningTasks": status.running,
@@ -63,18 +63,18 @@ class ServiceApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /services/create."""
-        asked = read(SERVICE_SPEC, body)
+        fields = read(SERVICE_SPEC, body)
         self.cluster.manager()
-        service = await self.cluster.control("create_service", await self._spec(asked))
+        service = await self.cluster.control("create_service", await self._spec(fields))
         return {"ID": service.id, "Warnings": None}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
         """POST /services/{id}/update."""
         cluster = self.cluster
-        asked = read(SERVICE_SPEC, body)
+        fields = read(SERVICE_SPEC, body)
         version = version_of(query, "service")
         cluster.manager()
-        spec = await self._spec(asked)
+        spec = await self._spec(fields)
         service = await cluster.control("find_service", id_)
         rollback = str(query.get("rollback", "")) or "none"
         if rollback not in {"none", "previous"}:
@@ -87,10 +87,11 @@ class ServiceApi:
         service = await self.cluster.control("find_service", id_)
         await self.cluster.control("remove_service", service.id)
 
-    async def _spec(self, asked: Mapping[str, Any]) -> ServiceSpec:
-        spec = service_spec_from_api(asked, self._random_name())
+    async def _spec(self, fields: Mapping[str, Any]) -> ServiceSpec:
+        spec = service_spec_from_api(fields, self._random_name())
         networks = [
-            evolve(each, target=await self._network_id(each.target)) for each in spec.task.networks or spec.networks
+            evolve(attachment, target=await self._network_id(attachment.target))
+            for attachment in spec.task.networks or spec.networks
         ]
         return evolve(spec, networks=(), task=evolve(spec.task, networks=tuple(networks)))
 
@@ -101,13 +102,16 @@ class ServiceApi:
         """Give the id of a network a service may use, by its name or id (populateNetworkID)."""
         cluster = self.cluster
         try:
-            found = await cluster.control("find_network", target)
+            match = await cluster.control("find_network", target)
         except NotFound:
-            local = next((each for each in self.context.controller.networks if target in {each.name, each.id}), None)
+            local = next(
+                (network for network in self.context.controller.networks if target in {network.name, network.id}),
+                None,
+            )
             if local is None:
                 raise
             if local.name in {"bridge", "host", "none"}:
-                found = await cluster.control("find_network", local.name)
+                match = await cluster.control("find_network", local.name)
             elif not local.is_dynamic:
                 raise Forbidden(
                     f"The network {local.name} cannot be used with services. Only networks scoped to the swarm can be"
@@ -115,7 +119,7 @@ class ServiceApi:
                 ) from None
             else:
                 raise
-        return str(found.id)
+        return str(match.id)
 
 
 @define
@@ -130,10 +134,10 @@ class TaskApi:
         cluster.manager()
         filters = Filters.parse(query.get("filters"))
         filters.validate(TASK_FILTERS)
-        services = [(await cluster.control("find_service", each)).id for each in filters.get("service")]
-        nodes = [(await cluster.control("find_node", each)).id for each in filters.get("node")]
+        services = [(await cluster.control("find_service", term)).id for term in filters.get("service")]
+        nodes = [(await cluster.control("find_node", term)).id for term in filters.get("node")]
         tasks = await cluster.control("list_tasks", task_filters(filters, services, nodes))
-        return [self._view(each) for each in tasks if each.spec.container is not None]
+        return [self._view(task) for task in tasks if task.spec.container is not None]
 
     def _view(self, task: Task) -> dict[str, Any]:
         return task_to_api(task)

@@ -32,41 +32,41 @@ class SwarmApi:
 
     async def init(self, body: Mapping[str, Any]) -> str:
         """POST /swarm/init; gives the node's id."""
-        asked = read(SWARM_INIT, body)
-        spec = cluster_spec_from_api(asked["Spec"], ClusterSpec())
-        listen = _listen_address(asked)
-        availability = availability_of(asked["Availability"])
-        _check_name(asked["Spec"])
-        pools = asked["DefaultAddrPool"]
+        fields = read(SWARM_INIT, body)
+        spec = cluster_spec_from_api(fields["Spec"], ClusterSpec())
+        listen = _listen_address(fields)
+        availability = availability_of(fields["Availability"])
+        _check_name(fields["Spec"])
+        pools = fields["DefaultAddrPool"]
         return await self.cluster.init(
             listen=listen,
-            advertise=asked["AdvertiseAddr"],
-            data_path=asked["DataPathAddr"],
-            data_path_port=asked["DataPathPort"],
+            advertise=fields["AdvertiseAddr"],
+            data_path=fields["DataPathAddr"],
+            data_path_port=fields["DataPathPort"],
             pools=None if pools is None else tuple(pools),
-            subnet_size=asked["SubnetSize"],
+            subnet_size=fields["SubnetSize"],
             spec=spec,
             availability=availability,
-            force_new_cluster=asked["ForceNewCluster"],
+            force_new_cluster=fields["ForceNewCluster"],
         )
 
     async def join(self, body: Mapping[str, Any]) -> None:
         """POST /swarm/join."""
-        asked = read(SWARM_JOIN, body)
-        listen = _listen_address(asked)
-        remotes = asked["RemoteAddrs"] or ()
-        availability = availability_of(asked["Availability"])
+        fields = read(SWARM_JOIN, body)
+        listen = _listen_address(fields)
+        remotes = fields["RemoteAddrs"] or ()
+        availability = availability_of(fields["Availability"])
         self.cluster.refuse_second()
         if not remotes:
             raise InvalidParameter("at least 1 RemoteAddr is required to join")
         if "" in remotes:
             raise InvalidParameter('invalid remoteAddr "": invalid empty address')
         await self.cluster.join(
-            remotes=[_with_port(each) for each in remotes],
-            token=asked["JoinToken"],
+            remotes=[_with_port(address) for address in remotes],
+            token=fields["JoinToken"],
             listen=listen,
-            advertise=asked["AdvertiseAddr"],
-            data_path=asked["DataPathAddr"],
+            advertise=fields["AdvertiseAddr"],
+            data_path=fields["DataPathAddr"],
             availability=availability,
         )
 
@@ -80,9 +80,9 @@ class SwarmApi:
 
     async def update(self, body: Mapping[str, Any], query: Query) -> None:
         """POST /swarm/update."""
-        asked = read(CLUSTER_SPEC, body)
-        spec = cluster_spec_from_api(asked)
-        _check_name(asked)
+        fields = read(CLUSTER_SPEC, body)
+        spec = cluster_spec_from_api(fields)
+        _check_name(fields)
         await self.cluster.control(
             "update_cluster",
             version_of(query, "swarm"),
@@ -106,10 +106,10 @@ def _check_name(spec: Mapping[str, Any]) -> None:
         raise InvalidParameter('swarm spec must be named "default"')
 
 
-def _listen_address(asked: Mapping[str, Any]) -> str:
-    if not asked["ListenAddr"]:
+def _listen_address(fields: Mapping[str, Any]) -> str:
+    if not fields["ListenAddr"]:
         raise InvalidParameter('invalid ListenAddr "": invalid empty address')
-    return _with_port(asked["ListenAddr"])
+    return _with_port(fields["ListenAddr"])
 
 
 def _with_port(address: str) -> str:
@@ -130,7 +130,7 @@ class NodeApi:
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /nodes."""
         filters = node_filters(Filters.parse(query.get("filters")))
-        return [node_to_api(each) for each in await self.cluster.control("list_nodes", filters)]
+        return [node_to_api(node) for node in await self.cluster.control("list_nodes", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /nodes/{id}."""
@@ -138,11 +138,11 @@ class NodeApi:
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /nodes/{id}/update."""
-        asked = read(NODE_SPEC, body)
+        fields = read(NODE_SPEC, body)
         version = version_of(query, "node")
         cluster = self.cluster
         cluster.manager()
-        spec = node_spec_from_api(asked)
+        spec = node_spec_from_api(fields)
         node = await cluster.control("find_node", id_)
         await cluster.control("update_node", node.id, version, spec)
 

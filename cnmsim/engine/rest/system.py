@@ -51,17 +51,17 @@ class SystemApi:
         profile = self.context.profile
         if not text:
             return self.context.api_version
-        wanted = ApiVersion.parse(text)
-        if wanted < ApiVersion.parse(profile.min_api_version):
+        requested = ApiVersion.parse(text)
+        if requested < ApiVersion.parse(profile.min_api_version):
             raise InvalidParameter(
-                f"client version {wanted} is too old. Minimum supported API version is {profile.min_api_version},"
+                f"client version {requested} is too old. Minimum supported API version is {profile.min_api_version},"
                 " please upgrade your client to a newer version"
             )
-        if wanted > self.context.api_version:
+        if requested > self.context.api_version:
             raise InvalidParameter(
-                f"client version {wanted} is too new. Maximum supported API version is {profile.api_version}"
+                f"client version {requested} is too new. Maximum supported API version is {profile.api_version}"
             )
-        return wanted
+        return requested
 
     def ping_headers(self) -> dict[str, str]:
         """Give the headers of `/_ping`, whose body is `OK`; all answers carry them save the caching ones."""

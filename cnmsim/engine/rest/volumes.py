@@ -36,12 +36,12 @@ class VolumeApi:
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /volumes/create."""
-        asked = bodies.read(bodies.VOLUME_CREATE, body)
-        if asked["ClusterVolumeSpec"] is not None:
+        fields = bodies.read(bodies.VOLUME_CREATE, body)
+        if fields["ClusterVolumeSpec"] is not None:
             self._get_cluster().manager()
             raise NotSimulated(_CLUSTER_VOLUMES)
         volume = self.context.volumes.create(
-            asked["Name"], driver=asked["Driver"], labels=asked["Labels"], options=asked["DriverOpts"]
+            fields["Name"], driver=fields["Driver"], labels=fields["Labels"], options=fields["DriverOpts"]
         )
         return volume.view()
 

@@ -26,8 +26,8 @@ def mounts_of(context: EngineContext, config: dict[str, Any], host_config: dict[
     for text in host_config["Binds"] or ():
         mount = _bind(context, text)
         mounts[mount.destination] = mount
-    for asked in host_config.get("Mounts") or ():
-        mount = _asked_mount(context, asked)
+    for spec in host_config.get("Mounts") or ():
+        mount = _mount_from_spec(context, spec)
         mounts[mount.destination] = mount
     for path in config["Volumes"] or {}:
         if path not in mounts:
@@ -48,14 +48,14 @@ def _bind(context: EngineContext, text: str) -> Mount:
     return Mount("volume", volume.mountpoint, destination, volume.name, mode or "z", "ro" not in mode.split(","))
 
 
-def _asked_mount(context: EngineContext, asked: dict[str, Any]) -> Mount:
-    kind, target = asked.get("Type") or "", asked.get("Target") or ""
-    if fault := _fault(kind, target, asked):
+def _mount_from_spec(context: EngineContext, spec: dict[str, Any]) -> Mount:
+    kind, target = spec.get("Type") or "", spec.get("Target") or ""
+    if fault := _fault(kind, target, spec):
         raise InvalidParameter(f'invalid mount config for type "{kind}": {fault}')
-    source, is_writable = asked.get("Source") or "", not asked.get("ReadOnly")
+    source, is_writable = spec.get("Source") or "", not spec.get("ReadOnly")
     if kind != "volume":
         return Mount(kind, source, target, is_writable=is_writable)
-    options = asked.get("VolumeOptions") or {}
+    options = spec.get("VolumeOptions") or {}
     driver = options.get("DriverConfig") or {}
     volume = context.volumes.create(
         source, driver=driver.get("Name") or "", labels=options.get("Labels"), options=driver.get("Options")
@@ -63,7 +63,7 @@ def _asked_mount(context: EngineContext, asked: dict[str, Any]) -> Mount:
     return Mount("volume", volume.mountpoint, target, volume.name, "z", is_writable)
 
 
-def _fault(kind: str, target: str, asked: dict[str, Any]) -> str:
+def _fault(kind: str, target: str, spec: dict[str, Any]) -> str:
     """Tell what is wrong with a mount, if anything is (`validateMountConfigImpl`)."""
     if not target:
         return "field Target must not be empty"
@@ -72,30 +72,30 @@ def _fault(kind: str, target: str, asked: dict[str, Any]) -> str:
     if not target.startswith("/"):
         return f"invalid mount path: '{target}' mount path must be absolute"
     check = _FAULTS.get(kind)
-    return check(asked) if check is not None else "mount type unknown"
+    return check(spec) if check is not None else "mount type unknown"
 
 
-def _bind_fault(asked: dict[str, Any]) -> str:
-    source, propagation = asked.get("Source") or "", (asked.get("BindOptions") or {}).get("Propagation") or ""
+def _bind_fault(spec: dict[str, Any]) -> str:
+    source, propagation = spec.get("Source") or "", (spec.get("BindOptions") or {}).get("Propagation") or ""
     if not source:
         return "field Source must not be empty"
     if propagation and propagation not in _PROPAGATIONS:
         return f"invalid propagation mode: {propagation}"
-    if asked.get("VolumeOptions") is not None:
+    if spec.get("VolumeOptions") is not None:
         return "field VolumeOptions must not be specified"
     return "" if source.startswith("/") else f"invalid mount path: '{source}' mount path must be absolute"
 
 
-def _volume_fault(asked: dict[str, Any]) -> str:
-    if asked.get("BindOptions") is not None:
+def _volume_fault(spec: dict[str, Any]) -> str:
+    if spec.get("BindOptions") is not None:
         return "field BindOptions must not be specified"
-    if asked.get("ReadOnly") and not asked.get("Source"):
+    if spec.get("ReadOnly") and not spec.get("Source"):
         return "must not set ReadOnly mode when using anonymous volumes"
     return ""
 
 
-def _tmpfs_fault(asked: dict[str, Any]) -> str:
-    extra = next((field for field in ("BindOptions", "Source") if asked.get(field)), "")
+def _tmpfs_fault(spec: dict[str, Any]) -> str:
+    extra = next((field for field in ("BindOptions", "Source") if spec.get(field)), "")
     return f"field {extra} must not be specified" if extra else ""
 
 

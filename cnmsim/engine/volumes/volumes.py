@@ -83,17 +83,17 @@ class VolumeStore:
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only'
                 ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             )
-        found = self._volumes.get(name)
-        if found is None:
-            found = Volume(
+        volume = self._volumes.get(name)
+        if volume is None:
+            volume = Volume(
                 name,
                 unix_ns(self.events.clock),
                 None if labels is None else dict(labels),
                 None if options is None else dict(options),
             )
-            self._volumes[name] = found
+            self._volumes[name] = volume
             self.events.log("volume", "create", name, {"driver": "local"})
-        return found
+        return volume
 
     def get(self, name: str) -> Volume:
         """Find a volume. Raises `NotFound`."""
@@ -103,17 +103,17 @@ class VolumeStore:
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
         """Give the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
-        wanted = filters or Filters()
-        wanted.validate(("dangling", "name", "driver", "label"))
+        accepted = filters or Filters()
+        accepted.validate(("dangling", "name", "driver", "label"))
         volumes = [
             volume
             for volume in self._volumes.values()
-            if wanted.match("name", volume.name)
-            and wanted.exact_match("driver", "local")
-            and wanted.match_labels(volume.labels)
+            if accepted.match("name", volume.name)
+            and accepted.exact_match("driver", "local")
+            and accepted.match_labels(volume.labels)
         ]
-        if "dangling" in wanted:
-            is_dangling = wanted.boolean("dangling", default=False)
+        if "dangling" in accepted:
+            is_dangling = accepted.boolean("dangling", default=False)
             volumes = [volume for volume in volumes if bool(volume.users) != is_dangling]
         return volumes
 
@@ -130,16 +130,16 @@ class VolumeStore:
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
         """Remove unused volumes: the anonymous ones, or with the filter `all` every one."""
-        wanted = filters or Filters()
-        wanted.validate(("label", "label!", "all"))
-        includes_named = wanted.boolean("all", default=False)
+        accepted = filters or Filters()
+        accepted.validate(("label", "label!", "all"))
+        includes_named = accepted.boolean("all", default=False)
         deleted = [
             volume.name
             for volume in self._volumes.values()
             if not volume.users
             and (includes_named or volume.is_anonymous)
-            and wanted.match_labels(volume.labels)
-            and not ("label!" in wanted and wanted.match_labels(volume.labels, "label!"))
+            and accepted.match_labels(volume.labels)
+            and not ("label!" in accepted and accepted.match_labels(volume.labels, "label!"))
         ]
         for name in deleted:
             self.remove(name)

@@ -56,11 +56,11 @@ class Filters:
 
     def match(self, key: str, text: str) -> bool:
         """Tell whether one of the values equals `text` or is found in it as a regular expression."""
-        return self._any(key, lambda wanted: wanted == text or _search(wanted, text))
+        return self._any(key, lambda pattern: pattern == text or _search(pattern, text))
 
     def exact_match(self, key: str, text: str) -> bool:
         """Tell whether one of the values equals `text`."""
-        return self._any(key, lambda wanted: wanted == text)
+        return self._any(key, lambda value: value == text)
 
     def fuzzy_match(self, key: str, text: str) -> bool:
         """Tell whether `text` begins with one of the values."""
@@ -68,7 +68,7 @@ class Filters:
 
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
         """Tell whether every value, `name` or `name=value`, is among the labels."""
-        return all(_has_label(labels or {}, wanted) for wanted in self.get(key))
+        return all(_has_label(labels or {}, label) for label in self.get(key))
 
     def boolean(self, key: str, default: bool) -> bool:
         """Read a key that takes one truth value. Raises `InvalidParameter`."""
@@ -83,13 +83,13 @@ class Filters:
 
     def _any(self, key: str, holds: Callable[[str], bool]) -> bool:
         values = self.get(key)
-        return not values or any(holds(wanted) for wanted in values)
+        return not values or any(holds(value) for value in values)
 
 
 def _values(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [str(each) for each, is_wanted in value.items() if is_wanted]
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return [str(item) for item, is_wanted in value.items() if is_wanted]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return list(value)
     raise InvalidParameter(_INVALID)
 
@@ -101,6 +101,6 @@ def _search(pattern: str, text: str) -> bool:
         return False
 
 
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    name, has_value, value = wanted.partition("=")
+def _has_label(labels: Mapping[str, str], label: str) -> bool:
+    name, has_value, value = label.partition("=")
     return name in labels and (not has_value or labels[name] == value)

@@ -69,7 +69,7 @@ def check_address(text: str) -> None:
         raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
 
 
-def asked_ports(
+def requested_ports(
     bindings: Mapping[str, Any] | None, exposed: Iterable[str], *, publish_all: bool
 ) -> tuple[list[TransportPort], list[PortBinding]]:
     """Give the ports a container exposes, and the bindings it asks for.
@@ -79,16 +79,16 @@ def asked_ports(
     """
     entries = {**dict.fromkeys(exposed), **(bindings or {})}
     ports: list[TransportPort] = []
-    asked: list[PortBinding] = []
-    for key, wanted in sorted(entries.items()):
+    requested: list[PortBinding] = []
+    for key, port_bindings in sorted(entries.items()):
         port = parse_port(key)
         if port.protocol not in _PROTOCOLS:
             continue
         ports.append(port)
-        asked += [_binding(port, each) for each in wanted or ()]
-        if not wanted and (publish_all or key in (bindings or {})):
-            asked.append(PortBinding(port.protocol, port.port))
-    return ports, asked
+        requested += [_binding(port, entry) for entry in port_bindings or ()]
+        if not port_bindings and (publish_all or key in (bindings or {})):
+            requested.append(PortBinding(port.protocol, port.port))
+    return ports, requested
 
 
 def _binding(port: TransportPort, entry: Mapping[str, str]) -> PortBinding:

@@ -312,11 +312,11 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
     Config is `None` for a body without any of its fields. Raises `InvalidParameter`.
     """
     is_slim = profile.inspect_is_slim
-    asked = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
-    host_config, networking = asked.pop("HostConfig"), asked.pop("NetworkingConfig")
+    fields = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
+    host_config, networking = fields.pop("HostConfig"), fields.pop("NetworkingConfig")
     given = {str(key).lower() for key in body or ()}
     has_config = any(one.name.lower() in given for one in container_config(is_slim=is_slim))
-    return asked if has_config else None, host_config, networking["EndpointsConfig"] or {}
+    return fields if has_config else None, host_config, networking["EndpointsConfig"] or {}
 
 
 def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def parse_signal(text: str) -> int:
         if 0 < number <= 64:
             return number
     else:
-        found = SIGNALS.get(text.upper().removeprefix("SIG"))
-        if found is not None:
-            return found
+        named = SIGNALS.get(text.upper().removeprefix("SIG"))
+        if named is not None:
+            return named
     raise InvalidParameter(f"invalid signal: {text}")

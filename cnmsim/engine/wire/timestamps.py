@@ -75,15 +75,15 @@ def parse_timestamp(text: str, now_ns: int) -> int:
 
 
 def _parse_date(text: str) -> int:
-    found = re.fullmatch(r"([^.Z+]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
-    if found:
+    match = re.fullmatch(r"([^.Z+]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
+    if match:
         for layout in _LAYOUTS:
             try:
-                moment = datetime.strptime(found[1], layout).replace(tzinfo=UTC)
+                moment = datetime.strptime(match[1], layout).replace(tzinfo=UTC)
             except ValueError:
                 continue
-            offset = _offset_s(found[3])
-            return (int(moment.timestamp()) - offset) * NS_PER_S + int((found[2] or "0")[:9].ljust(9, "0"))
+            offset = _offset_s(match[3])
+            return (int(moment.timestamp()) - offset) * NS_PER_S + int((match[2] or "0")[:9].ljust(9, "0"))
     raise InvalidParameter(f'parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"')
 
 
