@@ -1,4 +1,4 @@
-"""`docker cp` and `docker diff`: files of a container in and out as tar archives, and what it changed.
+"""`docker cp` and `docker diff`: copy files of a container as tar archives, and list the files it changed.
 
 Source: moby `daemon/{archive_unix,changes}.go`.
 """
@@ -18,12 +18,12 @@ from cnmsim.kernel.files import File
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 _DIRECTORY_BIT = 1 << 31  # of Go's os.FileMode
-#: Files that the engine mounts over those of the image: never part of the container's own layer.
+#: Files that the engine mounts over those of the image. They never belong to the container's own layer.
 _MOUNTED = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 
 def path_stat(container: Container, path: str) -> dict[str, Any]:
-    """Tell of one file what the header of `HEAD …/archive` says. Raises `NotFound`."""
+    """Return the description of a file that `HEAD /containers/{id}/archive` has in a header. Raises `NotFound`."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
     files = container.files
     if not files.exists(clean):
@@ -39,7 +39,7 @@ def path_stat(container: Container, path: str) -> dict[str, Any]:
 
 
 def read_archive(container: Container, path: str) -> bytes:
-    """Give a file, or a folder with all in it, as a tar archive. Raises `NotFound`."""
+    """Return a file, or a folder with everything in it, as a tar archive. Raises `NotFound`."""
     stat = path_stat(container, path)
     clean = posixpath.normpath("/" + path.lstrip("/"))
     buffer = io.BytesIO()
@@ -90,7 +90,7 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:
 
 
 def changed_files(container: Container) -> list[tuple[str, int]]:
-    """Give path and kind (`MODIFIED`, `ADDED`, `DELETED`) of every file that is not as the image has it."""
+    """Return path and kind (`MODIFIED`, `ADDED`, `DELETED`) of every file that differs from the image's."""
     from cnmsim.engine.containers.create import file_paths
 
     present = set(file_paths(container)) - _MOUNTED
@@ -107,7 +107,7 @@ Changes = list[dict[str, Any]] | None
 
 
 def changes_view(container: Container) -> Changes:
-    """Give the changes as the API prints them: with the folders they are in; `None` if there are none."""
+    """Return the changes as the API prints them, with the folders that contain them; `None` if there are none."""
     kinds: dict[str, int] = {}
     for path, kind in changed_files(container):
         parent = posixpath.dirname(path)

@@ -1,4 +1,4 @@
-"""One container: what it was asked to be, what it is now, and where it stands in its life.
+"""The record of one container: its configuration, its state, and its settings on each network.
 
 Source: moby `daemon/container/{container,state}.go`, `daemon/network/settings.go`.
 """
@@ -27,15 +27,15 @@ from cnmsim.libnetwork.options import ServiceBinding
 if TYPE_CHECKING:
     from cnmsim.engine.containers.exec import Exec
 
-#: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}`
+#: Port bindings as the API prints them: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}`
 PortMap = dict[str, "list[dict[str, str]] | None"]
 
 
 @define
 class EndpointSettings:
-    """What a container wants of one network, and what it has there while it runs.
+    """A container's configuration on one network, and its operational settings there while it runs.
 
-    `mac_address` is operational, `wanted_mac` what the user asked for. Empty texts and zeros stand for "none".
+    `mac_address` is operational, `wanted_mac` the configured one. Empty strings and zeros mean "none".
     """
 
     ipam_config: dict[str, Any] | None = None
@@ -54,12 +54,12 @@ class EndpointSettings:
     global_ipv6_address: str = ""
     global_ipv6_prefix_len: int = 0
     dns_names: list[str] | None = None
-    #: Whether `ipam_config` is what a swarm's manager allocated, for as long as the container runs.
+    #: Whether `ipam_config` was allocated by a swarm's manager. It is dropped then when the container stops.
     ipam_is_operational: bool = False
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> EndpointSettings:
-        """Make it of an entry of EndpointsConfig as `bodies.ENDPOINT_SETTINGS` reads it."""
+        """Return the settings of an entry of EndpointsConfig, as decoded by `schemas.ENDPOINT_SETTINGS`."""
         return cls(
             ipam_config=body["IPAMConfig"],
             links=body["Links"],
@@ -71,7 +71,7 @@ class EndpointSettings:
         )
 
     def clean(self) -> None:
-        """Forget what is true only while the container runs."""
+        """Reset the operational settings, which hold only while the container runs."""
         self.endpoint_id = self.gateway = self.ip_address = self.ipv6_gateway = self.global_ipv6_address = ""
         self.mac_address = ""
         self.ip_prefix_len = self.global_ipv6_prefix_len = 0
@@ -79,13 +79,13 @@ class EndpointSettings:
             self.ipam_config, self.ipam_is_operational = None, False
 
     def static_address(self, family: int) -> str:
-        """Give the address asked for in family 4 or 6, or ""."""
+        """Return the configured address of family 4 or 6, or ""."""
         return str((self.ipam_config or {}).get(f"IPv{family}Address") or "")
 
 
 @define
 class Mount:
-    """Something mounted into a container: a named or anonymous volume, a host path or a tmpfs."""
+    """A mount of a container: a named or anonymous volume, a host path or a tmpfs."""
 
     type: str
     source: str
@@ -95,7 +95,7 @@ class Mount:
     is_writable: bool = True
 
     def view(self) -> dict[str, Any]:
-        """Give it as the API prints it."""
+        """Return the mount as the API prints it."""
         volume = {"Name": self.name} if self.name else {}
         driver = {"Driver": "local"} if self.type == "volume" else {}
         return {
@@ -144,11 +144,11 @@ class Container:
     restarts: RestartManager = field(init=False)
     health: Health | None = None
     is_managed: bool = False
-    #: What its endpoints tell of the service it is a task of, by the network's id.
+    #: For a task of a service: the service's load-balancing records for each endpoint, by network id.
     service_bindings: dict[str, ServiceBinding] = field(factory=dict)
-    #: Writes the files a swarm gives it, whenever it is to start; raises an `EngineError`.
+    #: For a task of a service: writes the task's secrets and configs. Called at every start; raises an `EngineError`.
     write_files: Callable[[], None] | None = None
-    #: What a swarm's manager allocated for it, by the network's name: settings of an endpoint as the API has them.
+    #: Endpoint settings that a swarm's manager allocated, as the API has them, by network name.
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
     baseline: dict[str, bytes] = field(factory=dict)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
@@ -166,38 +166,38 @@ class Container:
 
     @property
     def command(self) -> list[str]:
-        """The words of its first process: entrypoint, then command."""
+        """The first process's arguments: entrypoint, then command."""
         return [*(self.config["Entrypoint"] or ()), *(self.config["Cmd"] or ())]
 
     @property
     def hostname(self) -> str:
-        """Its host name, without the domain."""
+        """The host name, without the domain."""
         return str(self.config["Hostname"])
 
     @property
     def network_mode(self) -> str:
-        """What it was asked for: `bridge`, `host`, `none`, `container:ID` or a network's name or id."""
+        """The configured network mode: `bridge`, `host`, `none`, `container:ID`, or a network's name or id."""
         return str(self.host_config["NetworkMode"])
 
     @property
     def joined_container(self) -> str:
-        """The container whose network it shares, or ""."""
+        """The id or name of the container whose network namespace this one shares, or ""."""
         mode = self.network_mode
         return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
     @property
     def is_host_network(self) -> bool:
-        """Whether it lives in the host's network namespace."""
+        """Whether the container uses the host's network namespace."""
         return self.network_mode == "host"
 
     @property
     def has_user_defined_network(self) -> bool:
-        """Whether its network mode names a network of the user's own."""
+        """Whether the network mode names a user-defined network."""
         return is_user_defined(self.network_mode)
 
     @property
     def is_running(self) -> bool:
-        """What Docker's `State.Running` says: running, paused or about to be restarted."""
+        """Docker's `State.Running`: running, paused, or waiting to be restarted."""
         return self.state in RUNNING_STATES
 
     def require_running(self) -> None:
@@ -212,15 +212,15 @@ class Container:
 
     @property
     def has_terminal(self) -> bool:
-        """Whether its first process has a terminal."""
+        """Whether the first process has a terminal."""
         return bool(self.config["Tty"])
 
     def change(self, change: Change) -> None:
-        """Step to the next state of its life. Raises `SystemFault` if that is no step from here."""
+        """Go to the next state of the life cycle. Raises `SystemFault` if the transition is not allowed."""
         self.state = after(self.state, change)
 
     def when(self, condition: str) -> Future[int]:
-        """Give a future of its exit code: "not-running" (done at once if it is not), "next-exit" or "removed"."""
+        """Return a future of the exit code, done on "not-running" (at once if so already), "next-exit" or "removed"."""
         future: Future[int] = Future(self.clock)
         if condition == "not-running" and not self.is_running:
             future.set_result(self.exit_code)
@@ -234,19 +234,19 @@ class Container:
         return future
 
     def forget(self, future: Future[int]) -> None:
-        """Take back a future that `when` gave, for one who waits no longer."""
+        """Drop a future that `when` returned, for a client that stopped waiting."""
         for waiting in (self._when_exited, self._when_stopped, self._when_removed):
             if future in waiting:
                 waiting.remove(future)
 
     def announce_exit(self, *, is_final: bool) -> None:
-        """Tell those who wait that the process ended, and if `is_final` that it is not to be restarted."""
+        """Complete the futures of "next-exit", and with `is_final` those of "not-running"."""
         _complete(self._when_exited, self.exit_code)
         if is_final:
             _complete(self._when_stopped, self.exit_code)
 
     def announce_removal(self) -> None:
-        """Tell those who wait that the container is gone."""
+        """Complete all futures: the container is removed."""
         for waiting in (self._when_exited, self._when_stopped, self._when_removed):
             _complete(waiting, self.exit_code)
 

@@ -1,4 +1,4 @@
-"""Making a container out of a create body: defaults, checks, the image's share, links, networks, mounts.
+"""Creation of a container from a request body: validation, defaults, image configuration, links, mounts.
 
 Source: moby `daemon/{create,create_unix,container,links}.go`, `daemon/server/router/container/container_routes.go`
 (v26.1.5, v28.5.2, docker-v29.7.2).
@@ -44,7 +44,7 @@ _MAC_DEPRECATED = (
 
 @define
 class CreateRequest:
-    """What a client asks for: the parts of a create body as `bodies.read_container_create` reads them."""
+    """The decoded parts of a request body, as `schemas.read_container_create` returns them."""
 
     name: str
     config: dict[str, Any]
@@ -111,7 +111,7 @@ def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]
     return {name: EndpointSettings.from_body(body) for name, body in endpoints.items()}
 
 
-# --- what older API versions mean --------------------------------------------------------------------------------
+# --- requests of older API versions ------------------------------------------------------------------------------
 
 
 def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
@@ -133,7 +133,7 @@ def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersio
 
 
 def _main_endpoint(request: CreateRequest) -> EndpointSettings:
-    """Give the settings for the network of the container's network mode, made if there are none."""
+    """Return the settings of the network that the network mode names; they are created if missing."""
     return request.endpoints.setdefault(request.host_config["NetworkMode"], EndpointSettings())
 
 
@@ -171,7 +171,7 @@ def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiV
 
 
 def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
-    """Move sysctls of eth0 to the endpoint they mean: interfaces have no number before they are there."""
+    """Move interface sysctls of eth0 to the endpoint they apply to: interfaces get their numbers only at the start."""
     mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
     if mode in {"host", "none"} or mode.startswith("container:"):
         return []
@@ -203,7 +203,7 @@ def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
     return [f'Migrated sysctl "{",".join(moved)}" to DriverOpts{{"{_SYSCTLS_OPTION}":"{option}"}}.']
 
 
-# --- checks and defaults -----------------------------------------------------------------------------------------
+# --- validation and defaults -------------------------------------------------------------------------------------
 
 
 def _check_endpoints(context: EngineContext, networking: Networking, endpoints: dict[str, EndpointSettings]) -> None:
@@ -213,7 +213,7 @@ def _check_endpoints(context: EngineContext, networking: Networking, endpoints: 
         try:
             network = context.controller.find_network(name)
         except EngineError:
-            network = None  # a network that does not exist is noticed at the start
+            network = None  # a network that does not exist is reported at the start
         try:
             networking.validate(network, name, settings)
         except InvalidParameter as error:
@@ -253,7 +253,7 @@ def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -
 
 
 def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
-    """Fill a container's Config with what its image says and the user does not."""
+    """Complete a container's Config with the image's configuration."""
     of_image = image.config(is_slim=False)
     if config["Entrypoint"] is None:
         if not config["Cmd"]:
@@ -279,7 +279,7 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
         config["StopSignal"] = of_image["StopSignal"]
 
 
-# --- making it ---------------------------------------------------------------------------------------------------
+# --- creation ----------------------------------------------------------------------------------------------------
 
 
 def _make(context: EngineContext, networking: Networking, request: CreateRequest, image: Image) -> Container:
@@ -318,7 +318,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
 
 
 def file_paths(container: Container) -> list[str]:
-    """Give the path of every file in a container's tree."""
+    """Return the path of every file in a container's file system, sorted."""
     paths: list[str] = []
     folders = ["/"]
     while folders:

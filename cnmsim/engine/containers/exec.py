@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Exec:
-    """One exec of a container: asked for, then perhaps started, then ended with `exit_code`."""
+    """One exec of a container: created, then started at most once. `exit_code` is set when it has ended."""
 
     id: str
     container: Container
@@ -31,7 +31,7 @@ class Exec:
     ended_ns: int | None = field(default=None, init=False)
 
     def container_ended(self) -> None:
-        """End with the container's first process."""
+        """Kill the exec's processes, because the container's first process has ended."""
         if self.process is not None:
             for child in tuple(self.process.children):
                 child.kill(SIGKILL)
@@ -39,11 +39,11 @@ class Exec:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process runs."""
+        """Whether the exec's process is running."""
         return self.process is not None and self.process.is_running
 
     def view(self) -> dict[str, Any]:
-        """Give it as the API prints it."""
+        """Return the exec as `GET /exec/{id}/json` prints it."""
         process_config: dict[str, Any] = {
             "tty": self.config["Tty"],
             "entrypoint": self.command[0],

@@ -1,4 +1,4 @@
-"""The user a container's process runs as: `USER`, `USER:GROUP`, by name or by number, as the container's files have them.
+"""The user of a container's process: `USER` or `USER:GROUP`, by name or number, looked up in the container's files.
 
 Source: moby/sys `user/user.go` (GetExecUser), moby `daemon/oci_linux.go` (getUser).
 """
@@ -18,9 +18,10 @@ _LAST_ID = 2**31 - 1
 
 
 def find_user(spec: str, files: FileSystem) -> Credentials:
-    """Give the credentials `wanted` stands for; without a word, root's.
+    """Return the credentials of a user specification; root's for "".
 
-    A number needs no entry. Raises `SystemFault` for a name without one, and for a number that is too great.
+    A number needs no entry in /etc/passwd. Raises `SystemFault` for a name without an entry, and for a number out of
+    range.
     """
     user_name, _, group_name = spec.partition(":")
     uid = _number(user_name) if user_name else 0
@@ -33,16 +34,16 @@ def find_user(spec: str, files: FileSystem) -> Credentials:
         raise SystemFault(f"unable to find user {user_name}: no matching entries in passwd file")
     gid = _group(group_name, files) if group_name else user.gid if user is not None else 0
     others = () if group_name or user is None else (g.gid for g in groups(files) if user.name in g.members)
-    # The group itself is among the supplementary ones (moby since v20.10.18), once.
+    # The primary group is also a supplementary group (moby since v20.10.18), once.
     return Credentials(uid, gid, tuple(dict.fromkeys((gid, *others))))
 
 
 def with_capabilities(
     user: Credentials, host_config: Mapping[str, Any], *, is_privileged: bool = False
 ) -> Credentials:
-    """Give a user the capabilities that a container has by `HostConfig`, or all with `is_privileged`.
+    """Return a user's credentials with the capabilities that the HostConfig grants, or all with `is_privileged`.
 
-    Only root's are effective. Source: moby `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
+    Only root's capabilities are effective. Source: moby `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
     """
     added, dropped = ({_capability(name) for name in host_config.get(key) or ()} for key in ("CapAdd", "CapDrop"))
     has = "NET_ADMIN" in added or ("ALL" in added and "NET_ADMIN" not in dropped)
@@ -55,7 +56,7 @@ def _capability(name: str) -> str:
 
 
 def home_of(user: Credentials, files: FileSystem) -> str:
-    """Give a user's home as /etc/passwd tells it; without an entry runc takes the root directory."""
+    """Return a user's home directory from /etc/passwd; the root directory if there is no entry, as runc does."""
     return next((entry.home for entry in users(files) if entry.uid == user.uid and entry.home), "/")
 
 

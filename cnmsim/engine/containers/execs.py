@@ -1,4 +1,4 @@
-"""`docker exec`: further processes in a running container.
+"""Create and start execs (`docker exec`): further processes in a running container.
 
 Source: moby `daemon/exec.go`, `api/types/container/exec.go`.
 """
@@ -28,14 +28,14 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import Process
 
 _REMEMBERED_S = 300
-#: Execs from one sweep of those that ended to the next.
+#: Ended execs are dropped whenever this many more have been created.
 _SWEEP = 64
-#: The exit code of what could not be started.
+#: Exit code of an exec that could not be started.
 _NOT_STARTED = 126
 
 
 def create_exec(context: EngineContext, container: Container, config: dict[str, Any]) -> Exec:
-    """Prepare an exec of `config`, an exec's create body as read. Raises `Conflict` or `InvalidParameter`."""
+    """Create an exec. `config` is a decoded create body. Raises `Conflict` or `InvalidParameter`."""
     if not config["Cmd"]:
         raise InvalidParameter("No exec command specified")
     check_active(container)
@@ -49,7 +49,7 @@ def create_exec(context: EngineContext, container: Container, config: dict[str, 
 
 
 def _forget_ended(context: EngineContext) -> None:
-    """Forget the execs that ended a while ago (moby `execCommandGC`), above all those of health checks."""
+    """Drop the execs that ended more than five minutes ago (moby `execCommandGC`), most of them health checks."""
     if len(context.execs) % _SWEEP:
         return
     limit_ns = context.clock.now_ns - _REMEMBERED_S * NS_PER_S
@@ -59,7 +59,7 @@ def _forget_ended(context: EngineContext) -> None:
 
 
 def check_active(container: Container) -> None:
-    """Refuse a container that does not run, or is paused or restarting. Raises `Conflict`."""
+    """Raise `Conflict` unless the container runs and is neither paused nor waiting to be restarted."""
     container.require_running()
     if container.state is ContainerState.PAUSED:
         raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
@@ -67,7 +67,7 @@ def check_active(container: Container) -> None:
 
 
 def find_exec(context: EngineContext, identity: str) -> Exec:
-    """Give an exec by its id. Raises `NotFound`."""
+    """Return an exec by its id. Raises `NotFound`."""
     execution = context.execs.get(identity)
     if execution is None:
         raise NotFound(f"No such exec instance: {identity}")
@@ -75,10 +75,11 @@ def find_exec(context: EngineContext, identity: str) -> Exec:
 
 
 def start_exec(context: EngineContext, execution: Exec) -> None:
-    """Run an exec; its output goes to whoever listens to its streams.
+    """Start an exec. Its output goes to the listeners of its streams.
 
-    Raises `Conflict` if it ran before or its container does not run, `InvalidParameter` for a command and `SystemFault`
-    for a user that does not exist; the exec then has an exit code.
+    Raises `Conflict` if it was started before or its container does not run, `InvalidParameter` for a command that
+    cannot be executed, and
+    `SystemFault` for an unknown user; in the latter two cases the exec gets an exit code.
     """
     container = execution.container
     if execution.has_run:
@@ -147,7 +148,7 @@ def _ended(context: EngineContext, execution: Exec, process: Process) -> None:
 
 
 def _words(execution: Exec) -> str:
-    # Docker joins command and arguments with one blank, even if there are none.
+    # Docker joins command and arguments with one blank, also if there are no arguments.
     return f"{execution.command[0]} {' '.join(execution.command[1:])}"
 
 

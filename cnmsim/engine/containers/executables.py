@@ -1,4 +1,4 @@
-"""From the words of a command to a program of the simulated userland, the way runc looks for a file to execute."""
+"""Look up the program of a command in a container, as runc looks for an executable file."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandNotFoundError(Exception):
-    """No program of that name; the text is the cause in Go's words."""
+    """The command does not exist. The message is Go's cause."""
 
 
 class CommandNotExecutableError(Exception):
-    """A file that is no program; the text is the cause in Go's words."""
+    """The file is not executable. The message is Go's cause."""
 
 
 class CommandIsDirectoryError(CommandNotExecutableError):
-    """A directory. The daemon adds `permission denied` at the very end, by which the client knows exit status 126."""
+    """The command is a directory.
+
+    The daemon appends `permission denied`, from which the client derives exit status 126.
+    """
 
 
 def runtime_text(cause: Exception, suffix: str) -> str:
-    """Give a cause as the daemon tells it; `suffix` is what containerd puts after it."""
+    """Return the daemon's text for a cause; `suffix` is what containerd appends to it."""
     return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
 
 
 def find_program(
     argv: list[str], env: Mapping[str, str], files: FileSystem, programs: Mapping[str, Program]
 ) -> tuple[Program, list[str]]:
-    """Give the program of a command, and the words it is started with.
+    """Return the program of a command, and the arguments it is started with.
 
-    A script with `#!` is run by its interpreter. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
+    A script is run by the interpreter of its `#!` line. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
     """
     name = argv[0]
     folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
@@ -71,7 +74,7 @@ def _script(
     return programs[interpreter], [interpreter, *words[1:], path, *argv[1:]]
 
 
-#: What every image has, whether or not there is a file in it.
+#: Every image has these, whether or not its files include them.
 _STANDARD_FOLDERS = frozenset(
     [
         "bin",
@@ -96,7 +99,7 @@ _STANDARD_FOLDERS = frozenset(
 
 
 def check_directory(directory: str, files: FileSystem) -> None:
-    """Refuse a working directory that is not there. Raises `CommandNotExecutableError`."""
+    """Check that a working directory exists. Raises `CommandNotExecutableError`."""
     is_standard = posixpath.normpath(directory).strip("/").split("/")[0] in _STANDARD_FOLDERS
     if directory and not is_standard and not files.is_dir(directory):
         raise CommandNotExecutableError(
@@ -105,5 +108,5 @@ def check_directory(directory: str, files: FileSystem) -> None:
 
 
 def in_directory(env: dict[str, str], directory: str) -> dict[str, str]:
-    """Let a process begin in a directory other than the root: programs take theirs from PWD."""
+    """Return `env` with PWD, the working directory of simulated programs; unchanged for ""."""
     return {**env, "PWD": directory} if directory else env

@@ -17,7 +17,7 @@ from cnmsim.engine.wire.timestamps import human_duration, rfc3339, unix_ns
 from cnmsim.kernel.clock import NS_PER_S
 
 _ROOT = "/var/lib/docker"
-#: The top-level addresses of old API versions: those of the default bridge.
+#: The top-level address fields of old API versions, which describe the endpoint on the default bridge.
 _TOP_LEVEL = (
     "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway",
     "MacAddress",
@@ -27,7 +27,7 @@ _TOP_LEVEL = (
 def inspect_container(
     context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
 ) -> dict[str, Any]:
-    """Give a container as `GET /containers/{id}/json` does."""
+    """Return a container as `GET /containers/{id}/json` prints it."""
     profile = context.profile
     folder = f"{_ROOT}/containers/{container.id}"
     has_started = container.has_been_started or bool(container.error)
@@ -62,7 +62,7 @@ def inspect_container(
     }
     if profile.inspect_is_slim and not api.at_least("1.52") and _has_extra_fields(container):
         sorted_view: dict[str, Any] = _sorted(view)
-        return sorted_view  # fields for old clients are merged in by name, which sorts every object
+        return sorted_view  # the engine merges fields for old clients by name, which sorts every object
     return view
 
 
@@ -162,14 +162,14 @@ def _network_settings(context: EngineContext, container: Container, api: ApiVers
 
 
 def _shown_aliases(container: Container, name: str, settings: EndpointSettings, api: ApiVersion) -> list[str] | None:
-    """Give the aliases; clients before API 1.45 also find the id and the host name among them."""
+    """Return the aliases; before API 1.45 they include the short id and the host name."""
     if api.at_least("1.45") or name in {"bridge", "host", "none", "default"}:
         return settings.aliases
     return list(dict.fromkeys([*(settings.aliases or ()), container.id[:12], container.hostname]))
 
 
 def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
-    """Give an entry of NetworkSettings.Networks, its fields in the order of the engine's release."""
+    """Return an entry of NetworkSettings.Networks, with the fields of the engine's release in their order."""
     fields: dict[str, Any] = {
         "IPAMConfig": settings.ipam_config,
         "Links": settings.links,
@@ -193,7 +193,7 @@ def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: l
 def container_summary(
     context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
 ) -> dict[str, Any]:
-    """Give a container as an entry of `GET /containers/json`."""
+    """Return a container as an entry of `GET /containers/json`."""
     reference = container.config["Image"]
     referenced_image = context.images.find(reference)
     view: dict[str, Any] = {
@@ -256,7 +256,7 @@ def _command_line(container: Container) -> str:
 
 
 def summary_ports(container: Container) -> list[dict[str, Any]]:
-    """Give the ports of a container as `docker ps` is told of them."""
+    """Return a container's ports as an entry of `GET /containers/json` lists them."""
     ports: list[dict[str, Any]] = []
     for key, bindings in sorted(container.ports.items(), key=lambda item: (parse_port(item[0]).port, item[0])):
         port = parse_port(key)
@@ -269,7 +269,7 @@ def summary_ports(container: Container) -> list[dict[str, Any]]:
 
 
 def status_line(container: Container, now_ns: int) -> str:
-    """Say how long a container has been what it is: `Up 3 minutes`."""
+    """Return the `Status` that `docker ps` prints, as `Up 3 minutes`."""
     state = container.state
     since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS_PER_S)
     since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS_PER_S)
@@ -291,7 +291,7 @@ def status_line(container: Container, now_ns: int) -> str:
 
 
 def size_of_changes(container: Container) -> int:
-    """Give the bytes a container wrote into its own layer."""
+    """Return the number of bytes that a container has written into its own layer."""
     from cnmsim.engine.containers.archive import changed_files
 
     return sum(len(container.files.read(path)) for path, kind in changed_files(container) if kind != 2)

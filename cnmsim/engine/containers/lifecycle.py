@@ -1,4 +1,4 @@
-"""Starting, stopping, killing, pausing and removing containers, and what follows when one ends.
+"""Start, stop, kill, pause and remove containers, and handle the exit of their processes.
 
 Source: moby `daemon/{start,stop,kill,pause,restart,delete,monitor}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
 """
@@ -39,14 +39,14 @@ from cnmsim.libnetwork.sandbox import Sandbox
 _CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _NOT_EXECUTABLE, _NOT_FOUND, _UNKNOWN = 126, 127, 128
 _STOP_TIMEOUT_S = 10
-#: How an error begins that is the kernel's word on a sysctl.
+#: Prefixes of the kernel's errors about sysctls.
 _OF_SYSCTLS = ("open /proc/sys/", "write /proc/sys/")
 _OF_A_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\.")
 _SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 
 
 class _StartError(Exception):
-    """A start failed for a reason that has an exit code of its own."""
+    """A failed start that sets an exit code of its own."""
 
     def __init__(self, error: EngineError, exit_code: int) -> None:
         super().__init__(error.message)
@@ -55,7 +55,7 @@ class _StartError(Exception):
 
 @define
 class Lifecycle:
-    """Leads the containers of one engine through their life."""
+    """The life cycle operations of one engine's containers."""
 
     context: EngineContext
     networking: Networking
@@ -63,7 +63,10 @@ class Lifecycle:
     # --- start ---------------------------------------------------------------------------------------------------
 
     def start(self, container: Container) -> bool:
-        """Start a container; `False` if it runs already. Raises an `EngineError`, noted in the container's state."""
+        """Start a container. Return False if it runs already.
+
+        Raises an `EngineError`, which the container's state records.
+        """
         if container.state is ContainerState.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
         if container.is_running:
@@ -74,7 +77,7 @@ class Lifecycle:
         return True
 
     async def attach_and_start(self, container: Container) -> bool:
-        """As `start`, once a swarm's manager has given the container its addresses on networks of the cluster."""
+        """Start a container as `start` does, after a manager has allocated its addresses on networks of the swarm."""
         if container.state is not ContainerState.PAUSED and not container.is_running:
             try:
                 await self.networking.attach(container)
@@ -149,7 +152,7 @@ class Lifecycle:
         except EngineError as error:
             if error.message.startswith(_OF_SYSCTLS):
                 raise self._as_runtime_error(error) from None
-            # The task's pre-start hook plugs the interfaces in (26.1), and runc reports what it says.
+            # In 26.1 the interfaces are set up by a prestart hook of the task, and runc reports its error.
             raise SystemFault(
                 f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
                 f"error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
@@ -157,7 +160,7 @@ class Lifecycle:
             ) from None
 
     def _as_runtime_error(self, error: EngineError) -> EngineError:
-        """Let runc report a sysctl that the kernel does not have or does not take; other errors stay."""
+        """Return an error about a sysctl as runc reports it; other errors are returned unchanged."""
         if not error.message.startswith(_OF_SYSCTLS):
             return error
         return SystemFault(
@@ -166,7 +169,7 @@ class Lifecycle:
         )
 
     def _require_devices(self, container: Container, sandbox: Sandbox | None) -> None:
-        """Refuse sysctls of devices that the container does not have, once it has all it will have."""
+        """Check that the devices named in sysctls exist, once all interfaces are set up. Raises `SystemFault`."""
         if sandbox is None or sandbox.osl is None:
             return
         for name in container.host_config.get("Sysctls") or {}:
@@ -211,7 +214,7 @@ class Lifecycle:
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.networking.sandbox_of(container)
         if sandbox is None or sandbox.namespace is None:
-            # A container without any network has a loopback and nothing else.
+            # A container without networks has only a loopback device.
             namespace = self.context.machine.new_namespace(container.name)
             namespace.loopback.set_up()
             return namespace
@@ -248,7 +251,7 @@ class Lifecycle:
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:
-        """Give the streams of a container's next (or present) process: one may attach before it starts."""
+        """Return the streams of a container's current or next process: a client may attach before the start."""
         if container.streams is None or container.streams.ended.is_done:
             config = container.config
             streams = StandardStreams(
@@ -280,7 +283,7 @@ class Lifecycle:
                     "volume", "unmount", mount.name, {"container": container.id, "driver": "local"}
                 )
 
-    # --- the end of the process ----------------------------------------------------------------------------------
+    # --- exit --------------------------------------------------------------------------------------------------------
 
     def _ended(self, container: Container, process: Process) -> None:
         status = process.exit_status or 0
@@ -312,7 +315,7 @@ class Lifecycle:
             self.context.clock.call_soon(self._auto_remove, container)
 
     def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
-        """Destroy a namespace whose sandbox is gone and in which no process is left."""
+        """Destroy a network namespace that has neither a sandbox nor processes any more."""
         machine = self.context.machine
         if namespace is machine.root or any(other is namespace for other in machine.namespaces.values()):
             return
@@ -360,7 +363,7 @@ class Lifecycle:
     # --- signals -------------------------------------------------------------------------------------------------
 
     def kill(self, container: Container, signal: str = "") -> None:
-        """Send a signal, SIGKILL unless named. Raises `Conflict` if the container does not run."""
+        """Send a signal, SIGKILL by default. Raises `Conflict` if the container does not run."""
         prefix = f"cannot kill container: {container.name}: "
         try:
             number = parse_signal(signal) if signal else SIGKILL
@@ -371,7 +374,7 @@ class Lifecycle:
         self.send_signal(container, number)
 
     def send_signal(self, container: Container, number: int) -> None:
-        """Signal a running container, and note that it is not to be restarted if that is to end it."""
+        """Send a signal to a running container. A signal that is meant to stop it also disables its restart policy."""
         stop_signal = container.config.get("StopSignal")
         if not stop_signal or number in {SIGKILL, parse_signal(stop_signal)}:
             container.was_stopped = True
@@ -388,9 +391,9 @@ class Lifecycle:
         process.kill(number)
 
     async def stop(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> bool:
-        """Stop a container: its stop signal, then SIGKILL after the timeout. `False` if it does not run.
+        """Stop a container: send its stop signal, then SIGKILL after the timeout. Return False if it does not run.
 
-        A negative timeout waits for ever. Raises `InvalidParameter` for a signal that is none.
+        A negative timeout waits without limit. Raises `InvalidParameter` for an unknown signal.
         """
         if not container.is_running:
             return False
@@ -418,7 +421,7 @@ class Lifecycle:
         self.context.log_container(container, "restart")
 
     def pause(self, container: Container) -> None:
-        """Freeze every process of a container. Raises `Conflict`."""
+        """Freeze all processes of a container. Raises `Conflict`."""
         container.require_running()
         if container.state is ContainerState.PAUSED:
             raise Conflict(f"Container {container.id} is already paused")
@@ -428,7 +431,7 @@ class Lifecycle:
         self.context.log_container(container, "pause")
 
     def unpause(self, container: Container) -> None:
-        """Let its processes go on. Raises `SystemFault`."""
+        """Resume the processes of a paused container. Raises `SystemFault`."""
         if container.state is not ContainerState.PAUSED:
             raise SystemFault(f"Container {container.id} is not paused")
         container.change(Change.UNPAUSE)
@@ -443,9 +446,9 @@ class Lifecycle:
     # --- removal -------------------------------------------------------------------------------------------------
 
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False, term: str = "") -> None:
-        """Remove a container, killing it first if `force`. Raises `Conflict` while it runs.
+        """Remove a container; with `force` it is killed first. Raises `Conflict` while it runs.
 
-        `volumes` takes its anonymous volumes with it; `term` is how the caller named the container.
+        `volumes` removes its anonymous volumes too. `term` is the caller's name for the container, for the error text.
         """
         prefix = f'cannot remove container "{term or "/" + container.name}": '
         if container.state is ContainerState.REMOVING:

@@ -1,7 +1,7 @@
-"""The line that is typed at a terminal: edited with the usual keys, and recalled with the arrows.
+"""Line editing at a terminal: cursor keys, deletion, and a history of earlier lines.
 
-A line goes to the process when it is finished (termios(3): canonical mode); the keys beyond those of a terminal are
-those of busybox's line editing (`libbb/lineedit.c`), as a shell in a container has it.
+The process receives a line when it is finished (termios(3), canonical mode). The keys are those of busybox
+(`libbb/lineedit.c`), which a shell in a container has.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _MAX_HISTORY = 256
 
 
 def _width(text: bytes) -> int:
-    """Count characters of UTF-8."""
+    """Return the number of characters of UTF-8 text."""
     return sum(byte & 0xC0 != 0x80 for byte in text)
 
 
 @define
 class LineEditor:
-    """One line in the making, and those before it."""
+    """The line being edited, and the history."""
 
     _before: bytes = field(default=b"", init=False)
     _after: bytes = field(default=b"", init=False)
@@ -37,16 +37,16 @@ class LineEditor:
 
     @property
     def line(self) -> bytes:
-        """What has been typed so far."""
+        """The text typed so far."""
         return self._before + self._after
 
     def clear(self) -> None:
-        """Drop the line."""
+        """Empty the line."""
         self._before = self._after = b""
         self._recalled = len(self._history)
 
     def key(self, byte: int) -> tuple[bytes, bytes | None]:
-        """Take a key. Gives what the terminal shows, and the line if this finished it."""
+        """Process a key. Return what to write to the terminal, and the line if the key finished it."""
         if self._sequence is not None:
             return self._escaped(byte), None
         if byte == _ESCAPE:
@@ -61,7 +61,7 @@ class LineEditor:
         return b"\r\n", line
 
     def _escaped(self, byte: int) -> bytes:
-        """Take a key of an escape sequence; those with no meaning are passed over."""
+        """Process a key of an escape sequence; unknown sequences are ignored."""
         sequence = self._sequence or b""
         if not sequence and byte in b"[O":
             self._sequence = b"["
@@ -104,14 +104,14 @@ class LineEditor:
                 return self._show(before + bytes([byte]), after)
 
     def _previous(self) -> int:
-        """Give where the character before the cursor begins."""
+        """Return the offset of the character before the cursor."""
         at = max(len(self._before) - 1, 0)
         while at and self._before[at] & 0xC0 == 0x80:
             at -= 1
         return at
 
     def _next(self) -> int:
-        """Give where the character after the cursor ends."""
+        """Return the offset after the character at the cursor."""
         at = min(1, len(self._after))
         while at < len(self._after) and self._after[at] & 0xC0 == 0x80:
             at += 1
@@ -125,9 +125,9 @@ class LineEditor:
         return self._show(self._history[position] if position < len(self._history) else b"", b"")
 
     def _show(self, before: bytes, after: bytes) -> bytes:
-        """Make this the line, with the cursor between the two. Gives what brings the terminal there."""
+        """Replace the line by `before + after`, with the cursor in between. Return what to write to the terminal."""
         old, new = self.line, before + after
-        # What both have left of the cursor is on the screen already.
+        # The common prefix left of the cursor is on the screen already.
         kept = next(
             (
                 prefix

@@ -1,4 +1,4 @@
-"""Which containers `docker ps` lists and `docker container prune` removes.
+"""Listing (`docker ps`) and pruning (`docker container prune`) of containers, with their filters.
 
 Source: moby `daemon/{list,prune}.go`.
 """
@@ -25,7 +25,7 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 def list_containers(context: EngineContext, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
-    """Give the containers that pass, the newest first. Raises `InvalidParameter` or `NotFound`."""
+    """Return the containers that pass the filters, newest first. Raises `InvalidParameter` or `NotFound`."""
     filters.validate(_ACCEPTED)
     _check_values(context, filters)
     containers = _between(context, filters)
@@ -135,7 +135,7 @@ def _port_filter(key: str, value: str) -> set[str]:
 
 
 def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
-    """Remove every container that does not run. Raises `InvalidParameter`."""
+    """Remove every container that does not run and passes the filters. Raises `InvalidParameter`."""
     filters.validate(("label", "label!", "until"))
     untils = filters.get("until")
     if len(untils) > 1:

@@ -1,4 +1,4 @@
-"""What a container's first process printed, line by line with time and stream, as the json-file driver keeps it.
+"""The log of a container: what its first process printed, by line with time and stream (the json-file log driver).
 
 Source: moby `daemon/logger/{copier,loggerutils}`, `daemon/logs.go`.
 """
@@ -22,14 +22,14 @@ class LogLine:
     text: bytes
 
     def rendered(self, *, timestamps: bool) -> bytes:
-        """Give what `docker logs` prints."""
+        """Return the line as `docker logs` prints it."""
         stamp = rfc3339(self.time_ns, keep_zeros=True) + " " if timestamps else ""
         return stamp.encode() + self.text
 
 
 @define
 class LogBook:
-    """The log of one container, over all its starts."""
+    """The log of one container, across restarts."""
 
     clock: Clock
     lines: list[LogLine] = field(factory=list, init=False)
@@ -37,7 +37,7 @@ class LogBook:
     _followers: list[Callable[[LogLine], None]] = field(factory=list, init=False)
 
     def take(self, stream: str, data: bytes) -> None:
-        """Note output; a line is complete with its newline."""
+        """Append output. A line is logged when its newline arrives."""
         *complete, rest = (self._partial.pop(stream, b"") + data).split(b"\n")
         for text in complete:
             self._add(LogLine(unix_ns(self.clock), stream, text + b"\n"))
@@ -45,7 +45,7 @@ class LogBook:
             self._partial[stream] = rest
 
     def end(self) -> None:
-        """Take note that the process is gone: what it printed without a newline is a line too."""
+        """Log the incomplete lines, because the process has ended."""
         for stream, text in self._partial.items():
             self._add(LogLine(unix_ns(self.clock), stream, text))
         self._partial.clear()
@@ -56,7 +56,7 @@ class LogBook:
             follower(line)
 
     def follow(self, follower: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Tell `follower` every further line. Gives a call that ends it."""
+        """Call `follower` with every further line. Return a function that unsubscribes it."""
         self._followers.append(follower)
 
         def end() -> None:
@@ -74,9 +74,9 @@ class LogBook:
         since_ns: int | None = None,
         until_ns: int | None = None,
     ) -> list[LogLine]:
-        """Give the lines of the wanted streams between two moments.
+        """Return the lines of the selected streams between two times.
 
-        `tail` counts from the end, before the streams are told apart, as Docker does.
+        `tail` counts lines from the end before the streams are selected, as Docker does.
         """
         lines = [
             line

@@ -1,4 +1,4 @@
-"""Names of containers: the rule for them, and random ones for containers that were given none.
+"""Container names: their syntax, and random names for containers without one.
 
 Source: moby `daemon/names.go`, `daemon/names/names.go`; the words of random names are our own.
 """
@@ -23,13 +23,13 @@ _SURNAMES = """abramson baran berners bolt bush cailliau carr cerf clark cohen c
 
 
 def check_name(name: str) -> None:
-    """Refuse a name no container may have. Raises `InvalidParameter`."""
+    """Check the syntax of a name. Raises `InvalidParameter`."""
     if not _VALID.fullmatch(name):
         raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
-    """Make a name such as `keen_postel` that is free; a digit is added once the plain ones run out."""
+    """Return an unused name such as `keen_postel`; a digit is appended once all plain names are used."""
     for attempt in range(64):
         name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
         if attempt > 5:
@@ -40,7 +40,7 @@ def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
 
 
 def hex_id(random: Random) -> str:
-    """Draw an id of 64 hexadecimal digits whose first twelve are no number, as engines draw them."""
+    """Return a random id of 64 hexadecimal digits whose first twelve are not all decimal, as engines generate them."""
     while True:
         drawn = f"{random.getrandbits(256):064x}"
         if not drawn[:12].isdigit():

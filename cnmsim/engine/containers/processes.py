@@ -7,7 +7,7 @@ from cnmsim.kernel.process import SIGKILL, Process
 
 
 def processes_of(container: Container) -> list[Process]:
-    """Give every process of a container: the first one, its descendants, and those of execs."""
+    """Return all processes of a container: the first one, those of execs, and their descendants."""
     roots = [container.process, *(execution.process for execution in container.execs.values())]
     processes: list[Process] = []
     waiting = [process for process in roots if process is not None and process.is_running]
@@ -20,7 +20,7 @@ def processes_of(container: Container) -> list[Process]:
 
 
 def kill_descendants(process: Process) -> None:
-    """Kill what a process has started, and what that has."""
+    """Kill the descendants of a process."""
     for child in tuple(process.children):
         kill_descendants(child)
         child.kill(SIGKILL)

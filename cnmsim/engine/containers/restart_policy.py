@@ -1,4 +1,4 @@
-"""When a container that ended is started again: restart policies and their growing pause.
+"""Restart policies: whether and when a container that exited is restarted.
 
 Source: moby `daemon/internal/restartmanager/restartmanager.go`.
 """
@@ -9,13 +9,13 @@ from attrs import define
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 60.0
-#: A container that ran this long begins again with the first pause.
+#: After a run of at least this long the delay starts from its minimum again.
 _CALM_S = 10.0
 
 
 @define
 class RestartManager:
-    """The restart policy of one container, and how far its pause has grown."""
+    """The restart policy of one container, and its current restart delay."""
 
     policy: str = "no"
     maximum_retries: int = 0
@@ -23,13 +23,13 @@ class RestartManager:
     pause_s: float = 0.0
 
     def reset(self) -> None:
-        """Forget what happened before: somebody started the container by hand."""
+        """Reset the delay and the count of restarts, because the user started the container."""
         self.retries, self.pause_s = 0, 0.0
 
     def pause_before_restart(self, exit_code: int, ran_s: float, *, was_stopped: bool) -> float | None:
-        """Tell for how many seconds to wait before the next start, or `None` for no restart.
+        """Return the delay before the next start, in seconds, or `None` for no restart.
 
-        `was_stopped` says that somebody stopped or killed the container.
+        `was_stopped` is True if a user stopped or killed the container.
         """
         if self.policy in {"", "no"}:
             return None

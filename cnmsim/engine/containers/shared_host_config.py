@@ -1,4 +1,4 @@
-"""The host configurations of a lab's containers, each told once: the tasks of a service have the same on all nodes."""
+"""Interning of host configurations: the tasks of a service have equal ones on all nodes of a lab."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _REMEMBERED = 64
 
 
 def shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, Any]:
-    """Give the configuration that equals this one, if a container was made with it lately, else this one.
+    """Return an equal configuration that an earlier container has, or `host_config`.
 
-    It is not to be changed: a container whose configuration changes gets another.
+    The result must not be modified: a container whose configuration changes gets a new one.
     """
     known: dict[str, dict[str, Any]] = clock.registry.setdefault(_COMMONS, {})
     text = json.dumps(host_config)
     shared = known.pop(text, host_config)
-    known[text] = shared  # the latest last
+    known[text] = shared  # most recently used last
     if len(known) > _REMEMBERED:
         del known[next(iter(known))]
     return shared

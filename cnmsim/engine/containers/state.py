@@ -1,4 +1,4 @@
-"""The life of a container as a table: which states there are, and which change leads from one to another.
+"""The states of a container, and the table of transitions between them.
 
 Source: moby `daemon/container/state.go`. A failed start leaves the state as it was.
 """
@@ -11,7 +11,7 @@ from cnmsim.errors import SystemFault
 
 
 class ContainerState(Enum):
-    """What `docker ps` calls the state of a container."""
+    """The states that `docker ps` prints."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -23,7 +23,7 @@ class ContainerState(Enum):
 
 
 class Change(Enum):
-    """What can happen to a container."""
+    """The events that change a container's state."""
 
     START = "start"
     PAUSE = "pause"
@@ -52,12 +52,12 @@ TRANSITIONS: dict[tuple[ContainerState, Change], ContainerState] = {
     (S.REMOVING, C.FAIL_REMOVAL): S.DEAD,
     (S.DEAD, C.REMOVE): S.REMOVING,
 }
-#: The states in which Docker's `State.Running` is true: a restarting container counts.
+#: The states in which Docker's `State.Running` is true; it includes waiting to be restarted.
 RUNNING_STATES = frozenset({S.RUNNING, S.PAUSED, S.RESTARTING})
 
 
 def after(state: ContainerState, change: Change) -> ContainerState:
-    """Give the state that `change` leads to. Raises `SystemFault` if it cannot happen in `state`."""
+    """Return the state after a change. Raises `SystemFault` if the change is not allowed in `state`."""
     try:
         return TRANSITIONS[state, change]
     except KeyError:

@@ -1,4 +1,4 @@
-"""The containers of one engine, and how clients refer to them.
+"""The containers of one engine, found by id, name or unique id prefix.
 
 Source: moby `daemon/container.go` (`GetContainer`), `daemon/container/view.go`, `daemon/names.go`.
 """
@@ -17,7 +17,7 @@ from cnmsim.errors import Conflict, InvalidParameter, NotFound
 
 @define
 class ContainerStore:
-    """The containers of one engine, in the order of their creation."""
+    """The containers of one engine, in order of creation."""
 
     random: Random
     _containers: dict[str, Container] = field(factory=dict, init=False)
@@ -30,17 +30,17 @@ class ContainerStore:
         return iter(tuple(self._containers.values()))
 
     def newest_first(self) -> list[Container]:
-        """Give all of them, the last made first."""
+        """Return all containers, newest first."""
         return list(self._containers.values())[::-1]
 
     def new_id(self) -> str:
-        """Draw the id of a new container."""
+        """Return a random id for a new container."""
         return hex_id(self.random)
 
     def free_name(self, requested: str = "") -> str:
-        """Give the name a new container may have: the wanted one, or a random one.
+        """Return the requested name, or a random one for "", if a new container may have it.
 
-        Raises `InvalidParameter` for a name no container may have, `Conflict` for one that is taken.
+        Raises `InvalidParameter` for an invalid name, `Conflict` for a name in use.
         """
         if not requested:
             return random_name(self.random, self._ids_by_name.__contains__)
@@ -55,30 +55,33 @@ class ContainerStore:
         return name
 
     def add(self, container: Container) -> None:
-        """Take in a new container."""
+        """Add a new container."""
         self._containers[container.id] = container
         self._ids_by_name[container.name] = container.id
 
     def rename(self, container: Container, name: str) -> None:
-        """Give a container another name, which `free_name` gave."""
+        """Rename a container. `name` was returned by `free_name`."""
         del self._ids_by_name[container.name]
         container.name = name
         self._ids_by_name[name] = container.id
 
     def remove(self, container: Container) -> None:
-        """Forget a container."""
+        """Remove a container."""
         self._containers.pop(container.id, None)
         self._ids_by_name.pop(container.name, None)
 
     def find(self, term: str) -> Container | None:
-        """Give the container of that id, name or unique id prefix, if there is one. Raises as `get` for others."""
+        """Return the container with that id, name or unique id prefix, `None` if there is none.
+
+        Raises `InvalidParameter`.
+        """
         try:
             return self.get(term)
         except NotFound:
             return None
 
     def get(self, term: str) -> Container:
-        """Find a container by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return the container with that id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
         if not term:
             raise InvalidParameter('invalid name or ID supplied: ""')
         if term in self._containers:
@@ -94,7 +97,7 @@ class ContainerStore:
         return matches[0]
 
     def children(self, parent: Container) -> dict[str, Container]:
-        """Give the containers that `parent` has legacy links to, by alias."""
+        """Return the containers that `parent` has legacy links to, by alias."""
         return {
             alias: self._containers[child]
             for alias, child in sorted(parent.links.items())
@@ -102,7 +105,7 @@ class ContainerStore:
         }
 
     def parents(self, child: Container) -> list[tuple[str, Container]]:
-        """Give alias and container of every legacy link that leads to `child`."""
+        """Return alias and container of every legacy link to `child`."""
         return [
             (alias, container)
             for container in self._containers.values()
@@ -112,6 +115,6 @@ class ContainerStore:
         ]
 
     def names_of(self, container: Container) -> list[str]:
-        """Give the names `docker ps --no-trunc` knows: its own and those it has as a link."""
+        """Return the names that `docker ps --no-trunc` prints: the container's own, and those of legacy links to it."""
         linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
         return sorted([f"/{container.name}", *linked])

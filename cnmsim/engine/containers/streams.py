@@ -1,7 +1,7 @@
-"""The standard streams of a container's process or of an exec, and those who look on or type.
+"""The standard streams of a container's process or of an exec, with the clients that read and write them.
 
-With a terminal there is one output stream, newlines become CR LF, and what is typed is echoed and handed over line
-by line (`lineeditor`).
+A terminal has one output stream and turns newlines into CR LF. It echoes input, and passes it on by line
+(`line_editor`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INTERRUPT, _END = 0x03, 0x04
 
 
 class OutputPipe(Pipe):
-    """A pipe whose reader takes every write at once, so that nothing is kept."""
+    """A pipe that passes every write to a function and stores nothing."""
 
     __slots__ = ("_sink",)
 
@@ -30,7 +30,7 @@ class OutputPipe(Pipe):
         self._sink = sink
 
     def write(self, data: bytes) -> None:
-        """Hand `data` on. Raises `BrokenPipeError` once closed."""
+        """Pass `data` on. Raises `BrokenPipeError` once closed."""
         if self.is_closed:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         if data:
@@ -38,27 +38,27 @@ class OutputPipe(Pipe):
 
 
 class TerminalInput(Pipe):
-    """What is typed at a terminal: Ctrl-D ends one read, and the next goes on."""
+    """The input of a terminal. Ctrl-D ends one read; later reads continue."""
 
     __slots__ = ("_ends",)
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        #: Where in what is unread a read finds the end.
+        #: Offsets in the unread input at which a read returns end of file.
         self._ends: list[int] = []
 
     def end_once(self) -> None:
-        """Let a reader that has all before it find the end, once."""
+        """Return end of file to a reader once, after the input that precedes it."""
         self._ends.append(len(self._buffer))
         self._changed.notify()
 
     def flush(self) -> None:
-        """Drop what is unread, as Ctrl-C does (termios(3): NOFLSH)."""
+        """Discard unread input, as Ctrl-C does (termios(3): NOFLSH)."""
         self._buffer.clear()
         self._ends.clear()
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Take up to `n` bytes, waiting for the first; b"" at an end. Raises `TimeoutError`."""
+        """Return up to `n` bytes, waiting for the first; b"" at an end of file. Raises `TimeoutError`."""
         if not self._buffer and not self._ends:
             self._waiting += 1
             try:
@@ -76,11 +76,11 @@ class TerminalInput(Pipe):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a reader waits and there is nothing to read."""
+        """Whether a reader waits for input."""
         return super().is_awaited and not self._ends
 
     def getvalue(self) -> bytes:
-        """Give what is unread up to the first end, and leave it there."""
+        """Return the unread input up to the first end of file, without consuming it."""
         return bytes(self._buffer[: self._ends[0]] if self._ends else self._buffer)
 
 
@@ -88,8 +88,8 @@ class TerminalInput(Pipe):
 class StandardStreams:
     """Stdin, stdout and stderr of one process.
 
-    `has_stdin` opens stdin for typing; without it the process reads the end of file at once. `is_terminal` makes the
-    three a terminal. `ended` is done when the process has ended.
+    `has_stdin` keeps stdin open for input; without it the process reads end of file. `is_terminal` makes the three streams a terminal.
+    `ended` is done when the process has ended.
     """
 
     clock: Clock
@@ -112,7 +112,7 @@ class StandardStreams:
         self.ended = Future(self.clock)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell `listener(stream, data)` all further output. Gives a call that ends it."""
+        """Call `listener(stream, data)` with all further output. Return a function that unsubscribes it."""
         self._listeners.append(listener)
 
         def end() -> None:
@@ -123,11 +123,11 @@ class StandardStreams:
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody sees the output, besides the log."""
+        """Whether a client is attached, besides the log."""
         return len(self._listeners) > 1
 
     def type(self, data: bytes) -> None:
-        """Send input. Input to a process that reads none, or has ended, is lost."""
+        """Write input. Input to a process that does not read, or has ended, is lost."""
         if self.stdin.is_closed or self.ended.is_done:
             return
         if not self.is_terminal:
@@ -137,12 +137,12 @@ class StandardStreams:
             self._key(byte)
 
     def end_input(self) -> None:
-        """Say that no more input comes."""
+        """Close stdin."""
         if not self.stdin.is_closed:
             self.stdin.close()
 
     def finish(self, status: int) -> None:
-        """Note that the process has ended with `status`."""
+        """Close the streams: the process has ended with `status`."""
         if not self.ended.is_done:
             self.ended.set_result(status)
 

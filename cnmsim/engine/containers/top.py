@@ -1,6 +1,6 @@
-"""`docker top` and `docker stats`: the processes of a container, and what its interfaces have carried.
+"""`docker top` and `docker stats`: the processes of a container, and the counters of its interfaces.
 
-Source: moby `daemon/{top_unix,stats_unix}.go`. Memory, processor and disk are not simulated and read as nothing.
+Source: moby `daemon/{top_unix,stats_unix}.go`. Memory, CPU and disk are not simulated: their counters are zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnmsim.kernel.process import Process
 
 _FULL = ("uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd")
 _USERS = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args")
-# What ps(1) calls a column in -o, and what it prints above it.
+# Titles of the columns of ps(1), by their names in -o.
 _TITLES = {
     "uid": "UID", "user": "USER", "pid": "PID", "ppid": "PPID", "c": "C", "pcpu": "%CPU", "pmem": "%MEM",
     "vsz": "VSZ", "rss": "RSS", "stime": "STIME", "start": "START", "tty": "TTY", "tt": "TT", "stat": "STAT", "s": "S",
@@ -26,10 +26,10 @@ _TITLES = {
 
 
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
-    """Give the processes as `ps` lists them: in the form of `-ef` or `aux`, or with the columns of `-o`.
+    """Return the process list as `ps` prints it: in the format of `-ef` or `aux`, or with the columns of `-o`.
 
-    Raises `Conflict` if the container does not run, `SystemFault` for a column `ps` does not know or if the process
-    id is not among them.
+    Raises `Conflict` if the container does not run, `SystemFault` for an unknown column or if the process id is not
+    among the columns.
     """
     container.require_running()
     columns = _columns(arguments)
@@ -70,7 +70,7 @@ def _value(process: Process, column: str, began: str) -> str:
 
 
 def statistics(context: EngineContext, container: Container) -> dict[str, Any]:
-    """Give one reading of `docker stats`."""
+    """Return one reading of `docker stats`."""
     now_ns = unix_ns(context.clock)
     idle = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},

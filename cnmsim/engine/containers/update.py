@@ -1,4 +1,4 @@
-"""`docker update`: limits and the restart policy of a container that exists.
+"""`docker update`: change limits and the restart policy of a container.
 
 Source: moby `daemon/update.go`, `daemon/container/container_unix.go` `UpdateContainer` (docker-v29.7.2).
 """
@@ -16,7 +16,7 @@ _LIMITS = (
     "BlkioWeight", "CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
     "MemoryReservation", "CpuRealtimePeriod", "CpuRealtimeRuntime",
 )  # fmt: skip
-#: What excludes what: a limit that is asked for, one that is set, and how the daemon calls them.
+#: Conflicting options: the field to update, the field that is set, and the daemon's names for them.
 _CONFLICTS = (
     ("NanoCpus", "CpuPeriod", "Nano CPUs", "CPU Period"),
     ("NanoCpus", "CpuQuota", "Nano CPUs", "CPU Quota"),
@@ -26,9 +26,10 @@ _CONFLICTS = (
 
 
 def update_container(container: Container, changes: Mapping[str, Any]) -> None:
-    """Set what an update's decoded body asks for; what is empty in it stays.
+    """Apply a decoded update body. Fields that are empty in it stay unchanged.
 
-    Raises `InvalidParameter` for a restart policy, `Conflict` for what the container does not allow; nothing is changed then.
+    Raises `InvalidParameter` for an invalid restart policy, `Conflict` for an option that the container does not
+    allow; nothing is changed then.
     """
     policy = changes["RestartPolicy"]
     if policy["Name"]:

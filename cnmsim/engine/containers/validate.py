@@ -1,4 +1,4 @@
-"""What a container may not be asked to be: the checks before anything is made.
+"""Validation of a container's configuration, before anything is created.
 
 Source: moby `runconfig/hostconfig*.go`, `daemon/container.go` (26.1.5, 28.5.2), `daemon/internal/runconfig`,
 `daemon/{container,daemon_unix}.go` (docker-v29.7.2).
@@ -24,7 +24,7 @@ HOST_NETWORK_LINKS = (
 
 
 def check_network_mode(profile: Profile, config: dict[str, Any], host_config: dict[str, Any]) -> None:
-    """Refuse options that make no sense with the network mode. Raises `InvalidParameter`."""
+    """Check that no option conflicts with the network mode. Raises `InvalidParameter`."""
     mode = host_config["NetworkMode"]
     if mode == "container" or mode.startswith("container:"):
         _check_container_mode(profile, mode, config, host_config)
@@ -60,7 +60,7 @@ def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], h
 
 
 def check_config(config: dict[str, Any]) -> None:
-    """Refuse what a container's Config may not say. Raises `InvalidParameter`."""
+    """Validate a container's Config. Raises `InvalidParameter`."""
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
         raise InvalidParameter(
             f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
@@ -84,7 +84,7 @@ def _check_health(health: dict[str, Any] | None) -> None:
 
 
 def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str]:
-    """Refuse what a HostConfig may not say; gives warnings. Raises `InvalidParameter`."""
+    """Validate a HostConfig. Return warnings. Raises `InvalidParameter`."""
     policy = host_config["RestartPolicy"]
     if host_config["AutoRemove"] and policy["Name"] not in {"", "no"}:
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
@@ -110,7 +110,7 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
 
 
 def check_restart_policy(policy: dict[str, Any]) -> None:
-    """Refuse a restart policy that is none. Raises `InvalidParameter`."""
+    """Validate a restart policy. Raises `InvalidParameter`."""
     name, retries = policy["Name"], policy["MaximumRetryCount"]
     if name and name not in _POLICIES:
         raise InvalidParameter(
@@ -141,7 +141,7 @@ def _check_extra_host(entry: str) -> None:
 
 
 def check_mac_address(profile: Profile, network: str, address: str) -> None:
-    """Refuse a MAC address that is none, for the network called `network`. Raises `InvalidParameter`."""
+    """Validate a MAC address, "" included, for the network called `network`. Raises `InvalidParameter`."""
     if not address:
         return
     try:
@@ -156,7 +156,7 @@ def check_mac_address(profile: Profile, network: str, address: str) -> None:
 
 
 def parse_link(text: str) -> tuple[str, str]:
-    """Read `name:alias` or `name`. Raises `ValueError` with Docker's words."""
+    """Parse `name:alias` or `name`. Raises `ValueError` with Docker's text."""
     if not text:
         raise ValueError("empty string specified for links")
     parts = text.split(":")
@@ -164,10 +164,10 @@ def parse_link(text: str) -> tuple[str, str]:
         raise ValueError(f"bad format for links: {text}")
     name = parts[0]
     alias = parts[1] if len(parts) == 2 else name
-    # What inspect shows of a link, `/db:/web/alias`, is taken back as it is.
+    # Links as inspect prints them, `/db:/web/alias`, are accepted too.
     return (name.removeprefix("/"), alias.rpartition("/")[2]) if name.startswith("/") else (name, alias)
 
 
 def is_interface_sysctl(name: str) -> bool:
-    """Tell whether a sysctl is one of a particular interface of the container, as `net.ipv4.conf.eth0.forwarding`."""
+    """Return True for a sysctl of one interface of the container, as `net.ipv4.conf.eth0.forwarding`."""
     return re.fullmatch(r"net\.[^.]+\.[^.]+\.eth[^.]*\..+", name) is not None

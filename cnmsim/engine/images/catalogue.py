@@ -1,7 +1,7 @@
-"""What well-known images mean to the simulator: the command they run and what it listens on.
+"""What well-known images run: the command, the ports it listens on, and the image's configuration.
 
-A command is made of programs of the simulated userland. `service NAME PORT...` stands for a server whose protocol is
-not simulated: it accepts connections on its ports. Every image has the same small tree of files.
+Commands are programs of the simulated userland. `service NAME PORT...` stands for a server whose protocol is not
+simulated: it accepts connections on its ports. All images have the same small file system.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILES: tuple[tuple[str, str, int], ...] = (
 
 @frozen
 class ImageMeaning:
-    """What an image's configuration says: `command` (Cmd), `entrypoint`, `exposed` ports as `5432/tcp`, and so on."""
+    """An image's configuration: `command` (Cmd), `entrypoint`, `exposed` ports as `5432/tcp`, and so on."""
 
     command: tuple[str, ...] = ("sh",)
     entrypoint: tuple[str, ...] = ()
@@ -37,21 +37,21 @@ class ImageMeaning:
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
     labels: dict[str, str] = field(factory=dict, hash=False)
-    #: The users its /etc/passwd has beside root and nobody, each with a group of its own: name to number.
+    #: Users in /etc/passwd besides root and nobody, each with a group of the same name: name to number.
     accounts: dict[str, int] = field(factory=dict, hash=False)
     size: int = 8_317_312
-    #: The lines of the image's /etc/os-release, if it has another than Alpine's.
+    #: The lines of /etc/os-release, if it is not Alpine's.
     os_release: str = ""
 
     @property
     def passwd(self) -> str:
-        """The text of its /etc/passwd."""
+        """The text of /etc/passwd."""
         own = "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n" for name, number in self.accounts.items())
         return f"root:x:0:0:root:/root:/bin/sh\n{own}nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 
     @property
     def group(self) -> str:
-        """The text of its /etc/group."""
+        """The text of /etc/group."""
         own = "".join(f"{name}:x:{number}:\n" for name, number in self.accounts.items())
         return f"root:x:0:\n{own}nobody:x:65534:\n"
 
@@ -73,10 +73,10 @@ def _os(name: str, identifier: str, pretty: str, **accounts: int) -> ImageMeanin
 
 
 _SHELL = ImageMeaning()
-#: The server's account in images made on Debian.
+#: The server's account in images based on Debian.
 _DEBIAN = {"www-data": 33}
 _ON_DEBIAN = ImageMeaning(accounts=_DEBIAN)
-#: By repository, without `library/` and tag. nginx is what the recorded engines ran: it declares no port.
+#: By repository, without `library/` and tag. nginx is the image that the recorded engines ran, which exposes no port.
 WELL_KNOWN: dict[str, ImageMeaning] = {
     "adminer": _service("adminer", 8080),
     "alpine": _SHELL,
@@ -87,7 +87,7 @@ WELL_KNOWN: dict[str, ImageMeaning] = {
     "couchdb": _service("couchdb", 4369, 5984, 9100, couchdb=5984),
     "curlimages/curl": ImageMeaning(("curl",), accounts={"curl_user": 100}),
     "debian": _os("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)", **_DEBIAN),
-    # The sample shop of Docker's own stack files.
+    # The sample voting application of Docker's own stack files.
     "dockersamples/atsea_app": _service("atsea", 8080),
     "dockersamples/atsea_db": _service("postgres", 5432, volume="/var/lib/postgresql/data", postgres=999),
     "dockersamples/atseasampleshopapp_payment_gateway": _service("payment_gateway", 8443),
@@ -138,9 +138,9 @@ WELL_KNOWN: dict[str, ImageMeaning] = {
 
 @define
 class ImageCatalogue:
-    """What image names mean, and which images an engine has from the start.
+    """Maps image names to their configuration, and lists the images that an engine has initially.
 
-    An engine can pull any name; one that is not in `meanings` is like alpine. With `is_offline` it can pull none.
+    An engine can pull any name; one that is not in `meanings` runs as alpine. With `is_offline` it can pull none.
     """
 
     meanings: dict[str, ImageMeaning] = field(factory=lambda: dict(WELL_KNOWN))
@@ -148,9 +148,9 @@ class ImageCatalogue:
     is_offline: bool = False
 
     def add(self, repository: str, meaning: ImageMeaning) -> None:
-        """Teach it an image; a tag may be part of the name, and then counts for that tag alone."""
+        """Add an image. If the name has a tag, the entry holds for that tag only."""
         self.meanings[repository] = meaning
 
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
-        """Tell what an image is."""
+        """Return the configuration of an image."""
         return self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository) or _SHELL

@@ -1,4 +1,4 @@
-"""Images: references, the images an engine has, and pulling.
+"""Image references, and the image store of an engine.
 
 Source: distribution/reference `normalize.go`, moby `daemon/images`, `api/types/image`.
 """
@@ -30,13 +30,13 @@ _REFERENCE = re.compile(
 
 Objects = list[dict[str, Any]]
 Removals = list[dict[str, str]]
-#: Containers of an image: the id of each, and whether it runs.
+#: The containers of an image: id, and whether it runs.
 Users = list[tuple[str, bool]]
 
 
 @frozen
 class Reference:
-    """An image name: `repository` as people write it (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or ""."""
+    """An image reference: familiar `repository` (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or ""."""
 
     repository: str
     tag: str
@@ -47,7 +47,7 @@ class Reference:
 
     @property
     def remote_path(self) -> str:
-        """What the registry calls it: `library/nginx`."""
+        """The repository's name in its registry: `library/nginx`."""
         first, slash, rest = self.repository.partition("/")
         if not slash:
             return f"library/{first}"
@@ -55,7 +55,7 @@ class Reference:
 
     @classmethod
     def parse(cls, name: str) -> Reference:
-        """Read a name. Raises `InvalidParameter` in Docker's words."""
+        """Parse a reference. Raises `InvalidParameter` with Docker's text."""
         short = name
         for prefix in ("docker.io/", "index.docker.io/"):
             short = short.removeprefix(prefix)
@@ -78,7 +78,7 @@ def _is_domain(component: str) -> bool:
 
 @define
 class Image:
-    """An image an engine has: its content's id, the names it goes by, and what it means."""
+    """An image of an engine: its id, its tags, and its configuration."""
 
     id: str
     meaning: ImageMeaning
@@ -89,11 +89,11 @@ class Image:
 
     @property
     def layer(self) -> str:
-        """The digest of its one layer."""
+        """The digest of the image's one layer."""
         return "sha256:" + hashlib.sha256(f"layer {self.repository}".encode()).hexdigest()
 
     def config(self, *, is_slim: bool) -> dict[str, Any]:
-        """Give the configuration as the API prints it; `is_slim` leaves out what is empty."""
+        """Return the configuration as the API prints it; `is_slim` omits empty fields."""
         meaning = self.meaning
         listed: dict[str, Any] = {
             "Hostname": "",
@@ -120,7 +120,7 @@ class Image:
         return {key: value for key, value in listed.items() if value} if is_slim else listed
 
     def file_system(self) -> FileSystem:
-        """Make the tree of files a new container starts with."""
+        """Return a new file system for a container of the image."""
         files = FileSystem()
         for path, content, mode in FILES:
             files.bind(path, File(_encoded(content), mode))
@@ -135,7 +135,7 @@ class Image:
 
 @lru_cache(maxsize=256)
 def _encoded(text: str) -> bytes:
-    """Give the bytes of a file that many containers begin with."""
+    """Return a file's initial content; equal files of all containers share it."""
     return text.encode()
 
 
@@ -172,7 +172,7 @@ class ImageStore:
         return image
 
     def find(self, name: str) -> Image | None:
-        """Give the image of that reference, id or unique id prefix, if the engine has it."""
+        """Return the image with that reference, id or unique id prefix, `None` if there is none."""
         exact = self._images.get(name) or self._images.get(f"sha256:{name}")
         if exact is not None:
             return exact
@@ -191,7 +191,10 @@ class ImageStore:
         return None
 
     def get(self, name: str) -> Image:
-        """Find an image. Raises `NotFound`, or `InvalidParameter` for what is no reference."""
+        """Return the image with that reference, id or unique id prefix.
+
+        Raises `NotFound`, or `InvalidParameter` for an invalid reference.
+        """
         image = self.find(name)
         if image is not None:
             return image
@@ -200,7 +203,7 @@ class ImageStore:
         raise NotFound(f"No such image: {name}")
 
     def list(self, filters: Filters | None = None) -> list[Image]:
-        """Give the images that pass the filters of `docker images`, the latest first. Raises `InvalidParameter`."""
+        """Return the images that pass the filters of `docker images`, newest first. Raises `InvalidParameter`."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "before", "since", "reference", "until"))
         images = sorted(self._images.values(), key=lambda image: -image.created_ns)
@@ -212,7 +215,10 @@ class ImageStore:
         return [image for image in images if accepted.match_labels(image.meaning.labels)]
 
     def pull(self, name: str, tag: str = "") -> Iterator[dict[str, Any]]:
-        """Pull an image; gives the progress messages. Raises `SystemFault` offline, `InvalidParameter` for bad names."""
+        """Pull an image. Return the progress messages.
+
+        Raises `SystemFault` offline, `InvalidParameter` for an invalid reference.
+        """
         joint = "@" if ":" in tag else ":"
         reference = Reference.parse(f"{name}{joint}{tag}" if tag else name)
         if self.catalogue.is_offline:
@@ -225,7 +231,7 @@ class ImageStore:
         return iter(_progress(reference, image, is_new=present is None))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
-        """Give an image another name. Raises `NotFound` or `InvalidParameter`."""
+        """Add a tag to an image. Raises `NotFound` or `InvalidParameter`."""
         image = self.get(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         for other in self._images.values():
@@ -235,9 +241,9 @@ class ImageStore:
         self.events.log("image", "tag", image.id, {"name": str(reference)})
 
     def remove(self, name: str, users: Users, *, force: bool = False) -> Removals:
-        """Take a name off an image, and delete it with its last name.
+        """Remove a tag of an image, and the image with its last tag.
 
-        `users` are the containers of that image: id, and whether it runs. Raises `NotFound` or `Conflict`.
+        `users` are the containers of the image: id, and whether it runs. Raises `NotFound` or `Conflict`.
         """
         image = self.get(name)
         report = []
@@ -284,7 +290,7 @@ class ImageStore:
         return {"Untagged": name}
 
     def prune(self, used: set[str], filters: Filters | None = None) -> dict[str, Any]:
-        """Delete images no container was made of: untagged ones, or with `dangling=false` every one."""
+        """Remove unused images: untagged ones, or with `dangling=false` all."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
         only_dangling = accepted.boolean("dangling", default=True)
@@ -302,7 +308,7 @@ class ImageStore:
         return {"ImagesDeleted": report or None, "SpaceReclaimed": sum(image.meaning.size for image in unused)}
 
     def summary(self, image: Image, *, containers: int = -1, shared_size: int = -1) -> dict[str, Any]:
-        """Give an image as the API's list prints it."""
+        """Return an image as an entry of `GET /images/json`."""
         return {
             "Containers": containers,
             "Created": image.created_ns // NS_PER_S,
@@ -316,7 +322,7 @@ class ImageStore:
         }
 
     def inspect(self, image: Image, *, engine_version: str, is_slim: bool) -> dict[str, Any]:
-        """Give an image as `docker image inspect` prints it."""
+        """Return an image as `docker image inspect` prints it."""
         legacy: dict[str, Any] = {} if is_slim else {"Parent": ""}
         made_by: dict[str, Any] = {} if is_slim else {"DockerVersion": engine_version}
         return {
@@ -338,7 +344,7 @@ class ImageStore:
         }
 
     def history(self, image: Image) -> Objects:
-        """Give the one step an image was made in."""
+        """Return the image's history, which has one step."""
         return [
             {
                 "Comment": "",

@@ -1,7 +1,8 @@
-"""How containers come to their networks: what dockerd does between a container's settings and libnetwork.
+"""Attach containers to networks: what dockerd does between a container's settings and libnetwork.
 
 Source: moby `daemon/{container_operations,container_operations_unix,network}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
-Where an engine walks its networks in no particular order, they are taken in the order in which the container came to them.
+Where the engine iterates over networks in random order (a Go map), they are taken in the order in which they were
+added.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
 from cnmsim.libnetwork.sandbox import Sandbox
 
-#: What every container with a network namespace of its own begins with (`daemon/oci_linux.go`).
+#: Sysctls of every container with a network namespace of its own (`daemon/oci_linux.go`).
 _SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 _SHARED_TEXT = (
@@ -41,14 +42,14 @@ _NONE_TEXT = "container cannot be connected to multiple networks with one of the
 
 @define
 class Networking:
-    """Joins the containers of one engine to networks."""
+    """Attaches the containers of one engine to networks."""
 
     context: EngineContext
 
     # --- settings ------------------------------------------------------------------------------------------------
 
     def find(self, term: str) -> Network:
-        """Find a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
         return self.context.controller.find_network(term)
 
     def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
@@ -58,7 +59,7 @@ class Networking:
             return None
 
     def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
-        """Refuse settings that do not fit a network, which may not exist yet. Raises `InvalidParameter`."""
+        """Validate a container's settings on a network, which may not exist yet. Raises `InvalidParameter`."""
         ipam = settings.ipam_config or {}
         addresses = RequestedAddresses(
             ipv4=settings.static_address(4),
@@ -73,7 +74,7 @@ class Networking:
             validate_interface_sysctls(option.replace("ifname", "IFNAME"))
 
     def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
-        """Give a new container its networks: those of EndpointsConfig, or that of its network mode."""
+        """Set a new container's networks: those of EndpointsConfig, or the one of its network mode."""
         if container.config.get("NetworkDisabled") or container.joined_container:
             return
         name = container.network_mode
@@ -85,7 +86,7 @@ class Networking:
             container.networks[name] = container.networks.pop(network.id)
 
     def _accept(self, container: Container, network: Network, settings: EndpointSettings) -> None:
-        """Take up a network into a container's settings, if they allow for it (`updateNetworkConfig`)."""
+        """Add a network to a container's settings, if its other networks allow it (`updateNetworkConfig`)."""
         self._name(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":
             raise InvalidParameter(self.context.profile.host_connect_text)
@@ -111,9 +112,11 @@ class Networking:
     # --- start ---------------------------------------------------------------------------------------------------
 
     def initialise(self, container: Container) -> Sandbox | None:
-        """Make a starting container's sandbox, joined to no network yet; with another's network there is none.
+        """Create a starting container's sandbox, not joined to any network yet.
 
-        Raises an `EngineError` in the daemon's words.
+        Return `None` if it shares another container's.
+
+        Raises an `EngineError` with the daemon's text.
         """
         if container.config.get("NetworkDisabled"):
             return None
@@ -127,8 +130,8 @@ class Networking:
         return sandbox
 
     def allocate(self, container: Container, sandbox: Sandbox) -> None:
-        """Join a starting container to all its networks. Raises an `EngineError`; the caller then releases."""
-        # Where the engine goes through a Go map, in the order in which its entries came to be: so a small map gives them mostly.
+        """Join a starting container to all its networks. Raises an `EngineError`; the caller then calls `release`."""
+        # The engine iterates over a Go map here; a small map mostly yields its entries in the order of insertion.
         names = list(container.networks)
         if self.context.profile.allocates_before_task and DEFAULT_NETWORK in names:
             names.insert(0, names.pop(names.index(DEFAULT_NETWORK)))
@@ -137,10 +140,10 @@ class Networking:
             settings.clean()
             self._connect(container, sandbox, name, settings, is_starting=True)
 
-    # --- networks of a swarm -------------------------------------------------------------------------------------
+    # --- networks of a swarm -----------------------------------------------------------------------------------------
 
     def unattached(self, container: Container) -> list[str]:
-        """Name the networks for which a manager has to be asked before a container that is no task can start."""
+        """Return the networks on which a manager must allocate addresses before the start; none for a task."""
         if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []
         return [
@@ -154,12 +157,12 @@ class Networking:
         return network is None or network.is_dynamic
 
     async def attach(self, container: Container) -> None:
-        """Ask a manager for the addresses a container needs before it starts. Raises an `EngineError`."""
+        """Have a manager allocate the addresses that a container needs to start. Raises an `EngineError`."""
         for name in self.unattached(container):
             await self._attach(container, name, container.networks[name])
 
     async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
-        """Ask a manager for the address that a running container needs to be connected. Raises an `EngineError`."""
+        """Have a manager allocate the address that a running container needs on a network. Raises an `EngineError`."""
         if not container.is_running or container.is_managed or self.context.controller.cluster is None:
             return
         network = self._find_or_none(term, settings)
@@ -192,7 +195,10 @@ class Networking:
             cluster.detach_network(attachment["Target"], container.id)
 
     def networked_container(self, container: Container) -> Container:
-        """Give the container whose network `container` shares. Raises in the daemon's words if it does not run."""
+        """Return the container whose network namespace `container` shares.
+
+        Raises an `EngineError` if it does not run.
+        """
         profile = self.context.profile
         reference = container.joined_container
         try:
@@ -211,7 +217,7 @@ class Networking:
         return target
 
     def sandbox_of(self, container: Container) -> Sandbox | None:
-        """Give the sandbox a running container lives in: its own, or that of the container it joined."""
+        """Return the sandbox of a running container: its own, or that of the container whose namespace it shares."""
         seen: set[str] = set()
         while container.joined_container and container.id not in seen:
             seen.add(container.id)
@@ -247,7 +253,10 @@ class Networking:
     # --- connect and disconnect ----------------------------------------------------------------------------------
 
     def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
-        """Do `docker network connect`. Raises an `EngineError`; the container is then connected as before."""
+        """Connect a container, as `docker network connect`.
+
+        Raises an `EngineError`; the container's networks are then unchanged.
+        """
         settings = settings or EndpointSettings()
         if not container.is_running:
             self._refuse_dying(container)
@@ -316,7 +325,10 @@ class Networking:
         self._log(network, "connect", container)
 
     def _normalise_mode(self, container: Container) -> None:
-        """Have a network mode that is a part of an id be all of it. Raises `NotFound` if its network is not here any more."""
+        """Replace a network mode that is an id prefix by the whole id.
+
+        Raises `NotFound` if the network no longer exists.
+        """
         if not container.has_user_defined_network:
             return
         mode = container.network_mode
@@ -329,7 +341,10 @@ class Networking:
 
     @staticmethod
     def _let_be_found(container: Container, sandbox: Sandbox) -> None:
-        """Tell a swarm of a container that is no task; of tasks it hears once they are healthy. Raises `SystemFault`."""
+        """Publish a container's records to the swarm. Those of a task are published once it is healthy.
+
+        Raises `SystemFault`.
+        """
         try:
             sandbox.enable_service()
         except EngineError as error:
@@ -338,7 +353,7 @@ class Networking:
             ) from None
 
     def _require_info(self, endpoint: Endpoint) -> None:
-        """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""
+        """Query the driver's endpoint info, without which 26.1 fails. Raises `SystemFault`."""
         if self.context.profile.plugin_must_return_endpoint_info:
             try:
                 endpoint.driver_info()
@@ -365,7 +380,7 @@ class Networking:
             port_bindings=[] if network.internal else published,
             disable_resolution=not is_user_defined(network.name),
             service=container.service_bindings.get(network.id),
-            # A container's ports are those of its first network that takes any.
+            # Ports are published on the first network that accepts any.
             omits_ports=network.internal or bool(port_map(sandbox)),
         )
 
@@ -377,7 +392,7 @@ class Networking:
         settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
 
     def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
-        """Do `docker network disconnect`. Raises an `EngineError` in the daemon's words."""
+        """Disconnect a container, as `docker network disconnect`. Raises an `EngineError` with the daemon's text."""
         network = self._find_or_none(term)
         if not container.is_running or (network is None and force):
             self._refuse_dying(container)
@@ -420,7 +435,7 @@ class Networking:
     # --- stop and rename -----------------------------------------------------------------------------------------
 
     def release(self, container: Container) -> None:
-        """Give up a container's sandbox with all its endpoints; its settings stay, without what was operational."""
+        """Delete a container's sandbox with all its endpoints, and reset its operational settings."""
         if container.joined_container:
             return
         container.ports = {}
@@ -443,7 +458,7 @@ class Networking:
             self._detach(container, name)
 
     def rename(self, container: Container) -> None:
-        """Let the networks of a running container know its new name."""
+        """Update the DNS names of a running container's endpoints after its new name."""
         for name, settings in container.networks.items():
             if settings.dns_names is not None:
                 settings.dns_names = dns_names(container, settings.aliases or ())
@@ -453,7 +468,7 @@ class Networking:
                 endpoint.rename(container.name, settings.dns_names or [])
 
     def restore_endpoint_names(self, container: Container) -> None:
-        """Name the endpoints after the container again, when a new name failed; what others were told stays taken back."""
+        """Restore the endpoints' names after a failed rename. DNS records that were withdrawn are not restored."""
         for name, settings in container.networks.items():
             network = self._find_or_none(name, settings)
             endpoint = network and _endpoint_of(network, container)

@@ -1,4 +1,4 @@
-"""What of a container's networks is looked up or shown: subnets, an endpoint's names, the ports that inspect prints."""
+"""Views of a container's endpoints: subnets, DNS names, and the port map that inspect prints."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from cnmsim.libnetwork.sandbox import Sandbox
 
 
 def subnets_of(network: Network) -> NetworkSubnets:
-    """Give the subnets of a network, as asked for and as allocated."""
+    """Return the configured and the allocated subnets of a network."""
     configured = [Prefix.parse(config.subnet, strict=False) for config in network.ipam_config if config.subnet]
     return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
 
 
 def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
-    """Give the names of a container's endpoint, the one for reverse lookups first."""
+    """Return the DNS names of a container's endpoint. The first is the answer to reverse lookups."""
     names = [container.name, *aliases, container.id[:12], container.hostname]
     return list(dict.fromkeys(name for name in names if name))
 
 
 def port_map(sandbox: Sandbox) -> PortMap:
-    """Give what is exposed and published on all endpoints of a sandbox, as inspect prints it."""
+    """Return the exposed and published ports of all endpoints of a sandbox, as inspect prints them."""
     ports: PortMap = {}
     for endpoint in sandbox.endpoints:
         try:
             info = endpoint.driver_info()
         except EngineError:
-            continue  # a plugin that does not say has published nothing
+            continue  # a plugin without endpoint info has published nothing
         for port in info.get("exposed_ports", ()):
             ports.setdefault(format_port(port), None)
         for binding in info.get("port_map", ()):

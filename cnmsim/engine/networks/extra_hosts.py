@@ -1,4 +1,4 @@
-"""The lines that `--add-host` puts into /etc/hosts, `host-gateway` among them.
+"""The lines that `--add-host` adds to /etc/hosts, `host-gateway` among them.
 
 Source: moby `daemon/container_operations_unix.go`, buildSandboxOptions (v26.1.5, v28.5.2, docker-v29.7.2).
 """
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def extra_hosts(context: EngineContext, entries: Iterable[str], bridge: Network | None) -> list[tuple[str, str]]:
-    """Give names and addresses of entries `name:address`; `bridge` is the default network, whose gateway `host-gateway` is.
+    """Return names and addresses of entries `name:address`.
+
+    `host-gateway` is the gateway of `bridge`, the default network.
 
     Raises `SystemFault` if there is no such gateway.
     """

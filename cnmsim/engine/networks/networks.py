@@ -1,4 +1,4 @@
-"""Networks as the API makes, prints and removes them.
+"""Creation, lookup, removal and views of networks, as the Engine API has them.
 
 Source: moby `daemon/network.go`, `daemon/network/filter.go`, `daemon/prune.go`,
 `daemon/server/router/network/network_routes.go` (v26.1.5, v28.5.2, docker-v29.7.2).
@@ -33,16 +33,16 @@ _ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.netwo
 
 @define
 class Networks:
-    """The networks of one context, one level above the controller's."""
+    """Operations on the networks of one engine, on top of libnetwork's controller."""
 
     context: EngineContext
-    #: Ids of the networks whose creator gave IPAM options, were they none: the others print `null`.
+    #: Ids of the networks that were created with IPAM options, even empty ones: they print `{}` instead of `null`.
     _with_ipam_options: set[str] = field(factory=set, init=False)
 
-    # --- making --------------------------------------------------------------------------------------------------
+    # --- creation ----------------------------------------------------------------------------------------------------
 
     def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
-        """Make a network of a create body as read. Raises an `EngineError`, having made nothing."""
+        """Create a network from a decoded body. Raises an `EngineError`; nothing is created then."""
         context, name = self.context, body["Name"]
         if name in PREDEFINED:
             raise Forbidden(f"operation is not permitted on predefined {name} network ")
@@ -92,10 +92,13 @@ class Networks:
             config_from=(body["ConfigFrom"] or {}).get("Network", ""),
         )
 
-    # --- finding -------------------------------------------------------------------------------------------------
+    # --- lookup ------------------------------------------------------------------------------------------------------
 
     def find(self, term: str, *, for_removal: bool = False) -> Network:
-        """Find a network by id, name or unique id prefix, with the errors of the REST layer."""
+        """Return a network by id, name or unique id prefix.
+
+        Raises `NotFound` or `InvalidParameter`, with the API's text.
+        """
         networks = self.context.controller.networks
         for kind, matches in (
             ("", [network for network in networks if network.id == term]),
@@ -111,7 +114,7 @@ class Networks:
         raise NotFound(f"network {term} not found")
 
     def list(self, filters: Filters | None = None) -> list[Network]:
-        """Give the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
+        """Return the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
         return [network for network in self.context.controller.networks if self._matches(network, accepted)]
@@ -120,7 +123,8 @@ class Networks:
         is_predefined = network.name in PREDEFINED
         if "dangling" in filters:
             wants_dangling = filters.boolean("dangling", default=False)
-            # Before 29 the list is filtered before it holds any container: every network of a user's counts.
+            # Before 29 the list is filtered before endpoints are added to it: every user-defined network counts as
+            # dangling.
             is_used = bool(network.endpoints) and self.context.profile.dangling_filter_sees_containers
             if wants_dangling != (not is_predefined and not is_used):
                 return False
@@ -137,7 +141,7 @@ class Networks:
             and (not types or ("builtin" if is_predefined else "custom") in types)
         )
 
-    # --- removing ------------------------------------------------------------------------------------------------
+    # --- removal -----------------------------------------------------------------------------------------------------
 
     def remove(self, network: Network) -> None:
         """Remove a network. Raises `Forbidden` if it is predefined or has endpoints."""
@@ -150,7 +154,7 @@ class Networks:
         self.log(network, "destroy")
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
-        """Remove every network of the user's that has no endpoint."""
+        """Remove every user-defined network without endpoints that passes the filters."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
         until = _until(accepted, unix_ns(self.context.clock))
@@ -178,7 +182,7 @@ class Networks:
     def view(
         self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False
     ) -> dict[str, Any]:
-        """Give a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
+        """Return a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
         profile = self.context.profile
         head: dict[str, Any] = {
             "Name": network.name,
@@ -299,7 +303,7 @@ def _service_view(service: ServiceInfo) -> dict[str, Any]:
 
 
 def created_ns(network: Network, clock: Clock) -> int:
-    """Give the moment a network was made, in nanoseconds since 1970."""
+    """Return a network's creation time in nanoseconds since 1970."""
     return clock.epoch_s * NS_PER_S + network.created_ns
 
 

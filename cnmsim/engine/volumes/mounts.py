@@ -1,4 +1,4 @@
-"""The mounts of a container: what its body asks for, checked, and the volumes made for it.
+"""The mounts of a container: validation of those in its create body, and creation of their volumes.
 
 Source: moby `volume/mounts/linux_parser.go` and `daemon/volumes_unix.go` (v26.1.5 to docker-v29.7.2).
 """
@@ -15,7 +15,7 @@ from cnmsim.errors import InvalidParameter
 
 
 def mounts_of(context: EngineContext, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
-    """Make the mounts that a container's body asks for, with their volumes. Raises `InvalidParameter` or `NotFound`."""
+    """Return the mounts of a create body, and create their volumes. Raises `InvalidParameter` or `NotFound`."""
     mounts: dict[str, Mount] = {}
     for term in host_config["VolumesFrom"] or ():
         source, _, mode = term.partition(":")
@@ -64,7 +64,7 @@ def _mount_from_spec(context: EngineContext, spec: dict[str, Any]) -> Mount:
 
 
 def _fault(kind: str, target: str, spec: dict[str, Any]) -> str:
-    """Tell what is wrong with a mount, if anything is (`validateMountConfigImpl`)."""
+    """Return what is wrong with a mount, or "" (`validateMountConfigImpl`)."""
     if not target:
         return "field Target must not be empty"
     if posixpath.normpath(target) == "/":

@@ -1,4 +1,6 @@
-"""Volumes: named objects that containers mount. They hold no data here, but they are made, used and refused as Docker's.
+"""Volumes: named objects that containers mount.
+
+They hold no data here, but are created, referenced and refused as Docker's.
 
 Source: moby `daemon/volume/service`, `api/types/volume`.
 """
@@ -25,7 +27,7 @@ _VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 @define
 class Volume:
-    """One volume of the local driver. `users` holds the ids of the containers that have it mounted."""
+    """One volume of the local driver. `users` are the ids of the containers that mount it."""
 
     name: str
     created_ns: int
@@ -35,16 +37,16 @@ class Volume:
 
     @property
     def mountpoint(self) -> str:
-        """Where on its host the volume would lie."""
+        """The path of the volume's data on its host."""
         return f"{_ROOT}/{self.name}/_data"
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether nobody gave it a name."""
+        """Whether the volume was created without a name."""
         return _ANONYMOUS in (self.labels or {})
 
     def view(self) -> dict[str, Any]:
-        """Give it as the API prints it."""
+        """Return the volume as the API prints it."""
         return {
             "CreatedAt": rfc3339(self.created_ns, digits=0),
             "Driver": "local",
@@ -72,7 +74,7 @@ class VolumeStore:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume, or give the one of that name. Raises `InvalidParameter`, `NotFound` or `Conflict`."""
+        """Create a volume, or return the one of that name. Raises `InvalidParameter`, `NotFound` or `Conflict`."""
         if driver not in {"", "local"}:
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         if not name:
@@ -96,13 +98,13 @@ class VolumeStore:
         return volume
 
     def get(self, name: str) -> Volume:
-        """Find a volume. Raises `NotFound`."""
+        """Return a volume. Raises `NotFound`."""
         if name not in self._volumes:
             raise NotFound(f"get {name}: no such volume")
         return self._volumes[name]
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
-        """Give the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
+        """Return the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "name", "driver", "label"))
         volumes = [
@@ -118,7 +120,7 @@ class VolumeStore:
         return volumes
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume that nobody uses. Raises `NotFound` (unless `force`) or `Conflict`."""
+        """Remove an unused volume. Raises `NotFound` (unless `force`) or `Conflict`."""
         if force and name not in self._volumes:
             return
         volume = self.get(name)

@@ -1,4 +1,4 @@
-"""Versions of the Engine API: `1.45` and the like."""
+"""Versions of the Engine API, as `1.45`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ApiVersion:
 
     @classmethod
     def parse(cls, text: str) -> ApiVersion:
-        """Read `1.45` or `v1.45`. Raises `InvalidParameter`."""
+        """Parse `1.45` or `v1.45`. Raises `InvalidParameter`."""
         major, dot, minor = text.removeprefix("v").partition(".")
         if not (dot and major.isdigit() and minor.isdigit()):
             raise InvalidParameter(f"invalid API version: {text}")
@@ -26,5 +26,5 @@ class ApiVersion:
         return f"{self.major}.{self.minor}"
 
     def at_least(self, text: str) -> bool:
-        """Tell whether it is that version or a later one."""
+        """Return True for that version and later ones."""
         return self >= ApiVersion.parse(text)

@@ -19,15 +19,15 @@ _INVALID = "invalid filter"
 
 @define
 class Filters:
-    """What a client filters by: for each key the values, of which one must match (for labels: all)."""
+    """The filters of a request: for each key its values, of which one must match (all for labels)."""
 
     values: dict[str, list[str]] = field(factory=dict)
 
     @classmethod
     def parse(cls, raw: str | Mapping[str, Any] | None) -> Filters:
-        """Read the JSON text of a query, or the object it stands for; both of the API's spellings are known.
+        """Parse the JSON text of a query parameter, or the object it encodes, in the API's new or old format.
 
-        Raises `InvalidParameter` for anything else.
+        Raises `InvalidParameter`.
         """
         if raw is None or raw == "":
             return cls()
@@ -41,37 +41,37 @@ class Filters:
         return cls({str(key): _values(value) for key, value in raw.items()})
 
     def validate(self, accepted: Iterable[str]) -> None:
-        """Refuse keys that are not known. Raises `InvalidParameter`."""
+        """Check that all keys are accepted. Raises `InvalidParameter`."""
         known = set(accepted)
         for key in self.values:
             if key not in known:
                 raise InvalidParameter(f"invalid filter '{key}'")
 
     def get(self, key: str) -> list[str]:
-        """Give the values of a key."""
+        """Return the values of a key."""
         return self.values.get(key, [])
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
 
     def match(self, key: str, text: str) -> bool:
-        """Tell whether one of the values equals `text` or is found in it as a regular expression."""
+        """Return True if one of the values equals `text`, or matches it as a regular expression, or if there is none."""
         return self._any(key, lambda pattern: pattern == text or _search(pattern, text))
 
     def exact_match(self, key: str, text: str) -> bool:
-        """Tell whether one of the values equals `text`."""
+        """Return True if one of the values equals `text`, or if there is none."""
         return self._any(key, lambda value: value == text)
 
     def fuzzy_match(self, key: str, text: str) -> bool:
-        """Tell whether `text` begins with one of the values."""
+        """Return True if `text` starts with one of the values, or if there is none."""
         return self._any(key, text.startswith)
 
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
-        """Tell whether every value, `name` or `name=value`, is among the labels."""
+        """Return True if the labels contain every value, `name` or `name=value`."""
         return all(_has_label(labels or {}, label) for label in self.get(key))
 
     def boolean(self, key: str, default: bool) -> bool:
-        """Read a key that takes one truth value. Raises `InvalidParameter`."""
+        """Return the boolean value of a key. Raises `InvalidParameter` unless there is exactly one."""
         values = self.get(key)
         if not values:
             return default

@@ -1,4 +1,4 @@
-"""Ports as the API writes them: `80/tcp`, port sets, port bindings with ranges.
+"""Ports in the API's formats: `80/tcp`, port sets, port bindings with ranges.
 
 Source: docker/go-connections `nat`, moby `api/types/network/port.go`, `daemon/container_operations.go`.
 """
@@ -16,7 +16,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def parse_port(text: str) -> TransportPort:
-    """Read `80/tcp` or `80`. Raises `InvalidParameter`."""
+    """Parse `80/tcp` or `80`. Raises `InvalidParameter`."""
     number, _, protocol = text.partition("/")
     if not (number.isascii() and number.isdigit()) or int(number) > 65535:
         raise _invalid_port(text)
@@ -24,12 +24,12 @@ def parse_port(text: str) -> TransportPort:
 
 
 def format_port(port: TransportPort) -> str:
-    """Write `80/tcp`."""
+    """Return `80/tcp`."""
     return f"{port.port}/{port.protocol}"
 
 
 def parse_host_range(text: str) -> tuple[int, int]:
-    """Read the host side of a binding: "" (0, 0), `8080` or `8080-8090`. Raises `InvalidParameter`."""
+    """Parse the host port of a binding: "" (0, 0), `8080` or `8080-8090`. Raises `InvalidParameter`."""
     if not text:
         return 0, 0
     first, dash, last = text.partition("-")
@@ -43,7 +43,7 @@ def parse_host_range(text: str) -> tuple[int, int]:
 
 
 def check_bindings(bindings: Mapping[str, Any] | None, *, is_typed: bool) -> None:
-    """Refuse ports and host ports that are none. `is_typed` also refuses what only later releases do.
+    """Validate ports and host ports. `is_typed` adds the checks of releases whose API has typed ports.
 
     Raises `InvalidParameter`.
     """
@@ -62,7 +62,7 @@ def _invalid_port(text: str) -> InvalidParameter:
 
 
 def check_address(text: str) -> None:
-    """Refuse an address that the API's decoder cannot parse (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
+    """Check that the API's decoder can parse an address (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
     try:
         parse_ip(text)
     except ValueError:
@@ -72,10 +72,10 @@ def check_address(text: str) -> None:
 def requested_ports(
     bindings: Mapping[str, Any] | None, exposed: Iterable[str], *, publish_all: bool
 ) -> tuple[list[TransportPort], list[PortBinding]]:
-    """Give the ports a container exposes, and the bindings it asks for.
+    """Return the ports that a container exposes, and its port bindings.
 
-    A published port is an exposed one. A port with an empty list of bindings asks for one ephemeral host port, and
-    with `publish_all` so does every exposed port. Raises `InvalidParameter`.
+    Published ports are exposed, too. A port with an empty list of bindings is bound to one ephemeral host port; with
+    `publish_all` so is every exposed port. Raises `InvalidParameter`.
     """
     entries = {**dict.fromkeys(exposed), **(bindings or {})}
     ports: list[TransportPort] = []
@@ -98,5 +98,5 @@ def _binding(port: TransportPort, entry: Mapping[str, str]) -> PortBinding:
         try:
             address = parse_ip(entry["HostIp"].strip("[]"))
         except ValueError:
-            address = None  # 26.1 and 28.5 take a malformed address for none at all
+            address = None  # 26.1 and 28.5 ignore a malformed address
     return PortBinding(port.protocol, port.port, address, low, high)

@@ -1,4 +1,4 @@
-"""Query parameters, read as the engine reads them (moby `api/server/httputils/form.go`)."""
+"""Query parameters, parsed as by the engine (moby `api/server/httputils/form.go`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from cnmsim.errors import InvalidParameter
 from cnmsim.gostrconv import NumError, atoi, parse_bool
 
-#: The parameters of a request. `filters` may also be an object instead of its JSON text.
+#: The parameters of a request. `filters` may be an object instead of its JSON text.
 Query = Mapping[str, Any]
 NO_QUERY: Query = {}
 _UNTRUE = frozenset({"", "0", "no", "false", "none"})
 
 
 def truth(query: Query, key: str, default: bool = False) -> bool:
-    """Read a truth value: anything but "", 0, no, false and none is true."""
+    """Return a boolean parameter: anything but "", 0, no, false and none is True (moby `BoolValue`)."""
     return str(query[key]).strip().lower() not in _UNTRUE if key in query else default
 
 

@@ -1,7 +1,7 @@
-"""The bodies clients send, as tables: what `POST /containers/create` and its kin consist of, field by field.
+"""Schemas of request bodies: the Go structs that `POST /containers/create` and other operations are decoded into.
 
-Those of the swarm's part of the API are in `swarmbodies`.
-Source: moby `api/types/container/{config,hostconfig,create_request,exec_create_request}.go`, `api/types/mount/mount.go`,
+Those of the swarm operations are in `swarm_schemas`. Source: moby
+`api/types/container/{config,hostconfig,create_request,exec_create_request}.go`, `api/types/mount/mount.go`,
 `api/types/network/{endpoint,network_types,ipam}.go` (v26.1.5 to docker-v29.7.2).
 """
 
@@ -269,7 +269,7 @@ VOLUME_CREATE = Struct(
 
 @cache
 def container_config(*, is_slim: bool) -> tuple[Field, ...]:
-    """Give the fields of a container's Config."""
+    """Return the fields of a container's Config."""
     return embedded(
         "Config",
         S("Hostname"),
@@ -307,7 +307,7 @@ def _container_create(name: str, *, is_slim: bool) -> Struct:
 
 
 def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
-    """Read the body of a container's creation into Config, HostConfig and EndpointsConfig.
+    """Decode the body of `POST /containers/create`. Return Config, HostConfig and EndpointsConfig.
 
     Config is `None` for a body without any of its fields. Raises `InvalidParameter`.
     """
@@ -320,34 +320,34 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
 
 
 def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Read the body of a network's creation. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/create`. Raises `InvalidParameter`."""
     inner = profile.body_structs.network_create_embeds
     options = embedded(inner, *_NETWORK_OPTIONS) if inner else _NETWORK_OPTIONS
     return read(Struct(profile.body_structs.network_create, (*options, S("Name"))), body)
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Read the body of a connection to a network. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/{id}/connect`. Raises `InvalidParameter`."""
     return read(evolve(_NETWORK_CONNECT, name=profile.body_structs.network_connect), body)
 
 
 def read_network_disconnect(profile: Profile, body: Any) -> dict[str, Any]:
-    """Read the body of a disconnection from a network. Raises `InvalidParameter`."""
+    """Decode the body of `POST /networks/{id}/disconnect`. Raises `InvalidParameter`."""
     return read(evolve(_NETWORK_DISCONNECT, name=profile.body_structs.network_disconnect), body)
 
 
 def read_exec_create(profile: Profile, body: Any) -> dict[str, Any]:
-    """Read the body of an exec's creation. Raises `InvalidParameter`."""
+    """Decode the body of `POST /containers/{id}/exec`. Raises `InvalidParameter`."""
     return read(evolve(_EXEC_CREATE, name=profile.body_structs.exec_create), body)
 
 
 def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
-    """Read the body of an exec's start. Raises `InvalidParameter`."""
+    """Decode the body of `POST /exec/{id}/start`. Raises `InvalidParameter`."""
     return read(evolve(_EXEC_START, name=profile.body_structs.exec_start), body)
 
 
 def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Return a request's decoded JSON body as `struct`. Raises `InvalidParameter`."""
+    """Decode a request's JSON body as `struct`. Raises `InvalidParameter`."""
     try:
         fields: dict[str, Any] = convert(struct, body, Place())
     except GoJsonError as error:

@@ -1,4 +1,4 @@
-"""Signals by name and number, as `docker kill -s` takes them (moby sys `signal`)."""
+"""Signals by name and number, as in `docker kill -s` (moby sys `signal`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS: dict[str, int] = {
 
 
 def parse_signal(text: str) -> int:
-    """Read `SIGTERM`, `term` or `15`. Raises `InvalidParameter`."""
+    """Parse `SIGTERM`, `term` or `15`. Raises `InvalidParameter`."""
     if text.isascii() and text.isdigit():
         number = int(text)
         if 0 < number <= 64:

@@ -1,4 +1,4 @@
-"""The bodies of the swarm's part of the API, as tables: specs of clusters, nodes, services, secrets and configs.
+"""Schemas of request bodies of the swarm operations: specs of clusters, nodes, services, secrets and configs.
 
 Source: moby `api/types/swarm/{common,config,container,network,node,secret,service,swarm,task}.go` (v26.1.5 to
 docker-v29.7.2).

@@ -1,4 +1,4 @@
-"""Moments and durations as the engine prints and reads them.
+"""Timestamps and durations in the engine's formats.
 
 Source: Go `time.RFC3339Nano`, docker/go-units `duration.go`, moby `api/types/time/timestamp.go`.
 """
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import NS_PER_S, Clock
 
-#: What Go prints for a moment that never was.
+#: Go's zero time.
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -19,14 +19,15 @@ _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
 def unix_ns(clock: Clock) -> int:
-    """Give the virtual time of day in nanoseconds since 1970."""
+    """Return the virtual time in nanoseconds since 1970."""
     return clock.epoch_s * NS_PER_S + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
-    """Print nanoseconds since 1970; `None` is the zero moment.
+    """Format nanoseconds since 1970; `None` is Go's zero time.
 
-    Trailing zeros of the fraction go, as in Go's RFC3339Nano, unless `keep_zeros`; `digits=0` leaves it out.
+    Trailing zeros of the fraction are removed, as in Go's RFC3339Nano, unless `keep_zeros`; `digits=0` omits the
+    fraction.
     """
     if moment_ns is None:
         return ZERO_TIME
@@ -39,7 +40,7 @@ def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False)
 
 
 def human_duration(seconds: float) -> str:
-    """Say a duration as `docker ps` does: `3 minutes`, `About an hour`."""
+    """Format a duration as `docker ps` does: `3 minutes`, `About an hour`."""
     whole = int(seconds)
     minutes = int(seconds / 60)
     hours = int(seconds / 3600 + 0.5)
@@ -60,10 +61,10 @@ def human_duration(seconds: float) -> str:
 
 
 def parse_timestamp(text: str, now_ns: int) -> int:
-    """Read the moment of a `since`, `until` or filter value into nanoseconds since 1970.
+    """Parse the timestamp of a `since`, `until` or filter value. Return nanoseconds since 1970.
 
     It may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration before `now_ns`.
-    Raises `InvalidParameter` for anything else.
+    Raises `InvalidParameter`.
     """
     if re.fullmatch(r"-?\d+(\.\d*)?", text):
         seconds, _, fraction = text.partition(".")
