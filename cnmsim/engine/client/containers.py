@@ -1,4 +1,4 @@
-"""Containers in docker-py's words (`docker/models/containers.py`)."""
+"""Containers with docker-py's interface (`docker/models/containers.py`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ContainerError(CnmsimError):
-    """A container that was run in the foreground ended with a status other than 0."""
+    """A container that was run in the foreground exited with a status other than 0."""
 
     def __init__(self, container: Container, exit_status: int, command: Any, image: str, stderr: bytes) -> None:
         printed = f": {stderr.decode(errors='replace')}" if stderr else ""
@@ -36,7 +36,7 @@ class ContainerError(CnmsimError):
 
 
 class ExecResult(NamedTuple):
-    """What `exec_run` gives: the exit status, and what was printed."""
+    """The result of `exec_run`: exit status and output."""
 
     exit_code: int | None
     output: Any
@@ -44,19 +44,19 @@ class ExecResult(NamedTuple):
 
 @frozen
 class CommandOutput:
-    """What a command printed, as a terminal would show it, and its exit status."""
+    """The output of a command, as a terminal would show it, and its exit status."""
 
     text: str
     exit_code: int
 
     @property
     def output(self) -> str:
-        """The text, by the name it has in what a host's `exec` gives."""
+        """The text, under the name that the result of a host's `exec` has for it."""
         return self.text
 
     @property
     def status(self) -> int:
-        """The exit status, by the name it has in what a host's `exec` gives."""
+        """The exit status, under the name that the result of a host's `exec` has for it."""
         return self.exit_code
 
     def __str__(self) -> str:
@@ -72,73 +72,73 @@ class CommandOutput:
         return self.exit_code == 0
 
 
-#: What `docker run` takes on a network of a swarm, in seconds; the other nodes have heard of the container by then.
+#: Duration of `docker run` on a network of a swarm, in seconds. By then the other nodes have the container's records.
 _ATTACHED_START_S = 1.0
 
 
 @define(eq=False, repr=False)
 class Container(Model):
-    """A container, in docker-py's words."""
+    """A container."""
 
     def __repr__(self) -> str:
         return f"<Container: {self.short_id}>"
 
     @property
     def record(self) -> records.Container:
-        """The engine's own record of it. Raises `NotFound` once it is removed."""
+        """The engine's record of the container. Raises `NotFound` once it is removed."""
         return self._engine.store.get(self.id)
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker inspect` prints."""
+        """The output of `docker inspect`."""
         return self._engine.rest.containers.inspect(self.id)
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self.record.name
 
     @property
     def status(self) -> str:
-        """Its state: `created`, `running`, `paused`, `restarting`, `exited` or `dead`."""
+        """The state: `created`, `running`, `paused`, `restarting`, `exited` or `dead`."""
         return self.record.state.value
 
     @property
     def health(self) -> str:
-        """The verdict of its health check, or `unknown`."""
+        """The result of the health checks, or `unknown`."""
         monitor = self.record.health
         return monitor.status if monitor is not None else "unknown"
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
+        """The labels."""
         return dict(self.record.config["Labels"] or {})
 
     @property
     def image(self) -> Image:
-        """The image it was made of."""
+        """The image."""
         return Image(self._engine, self.record.image.id)
 
     @property
     def ports(self) -> dict[str, Any]:
-        """What is published: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`."""
+        """The published ports: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`."""
         return dict(self.record.ports)
 
-    # --- conveniences of ours ------------------------------------------------------------------------------------
+    # --- beyond docker-py --------------------------------------------------------------------------------------------
 
     @property
     def files(self) -> FileSystem:
-        """Its file system."""
+        """The file system."""
         return self.record.files
 
     @property
     def programs(self) -> Mapping[str, Program]:
-        """The programs that can be run in it, by name."""
+        """The programs that can be run in the container, by name."""
         return self._engine.programs
 
     @property
     def sandbox(self) -> Sandbox | None:
-        """The sandbox it lives in; `None` while it does not run."""
+        """The sandbox of the container; `None` while it does not run."""
         return self._engine.networking.sandbox_of(self.record)
 
     @property
@@ -150,7 +150,7 @@ class Container(Model):
         return process.namespace
 
     def ip(self, network: str | Network | None = None, *, family: int = 4) -> str:
-        """Give its address on a network, or on the first one that gave it an address; "" if there is none."""
+        """Return the address on a network, or on the first network that has assigned one; "" if there is none."""
         key = "ip_address" if family == 4 else "global_ipv6_address"
         networks = self.record.networks
         if network is not None:
@@ -162,14 +162,14 @@ class Container(Model):
         return next((address for address in addresses if address), "")
 
     def exec(self, command: str | list[str], **options: Any) -> CommandOutput:
-        """Run a command in it and give what a terminal would show; options as of `exec_run`."""
+        """Run a command, and return what a terminal would show. The options are those of `exec_run`."""
         exit_code, output = self.exec_run(command, **options)
         return CommandOutput((output or b"").decode(errors="replace"), exit_code if exit_code is not None else 0)
 
     # --- docker-py -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it; its first process has then done what it does at once. Raises an `EngineError`."""
+        """Start the container, and run its first process until it waits. Raises an `EngineError`."""
         engine = self._engine
         needs_attachment = bool(engine.networking.unattached(self.record))
         engine.complete(engine.rest.containers.start(self.id))
@@ -178,41 +178,41 @@ class Container(Model):
         engine.clock.run_ready()
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:
-        """Stop it: SIGTERM, and SIGKILL after `timeout` (10) seconds."""
+        """Stop the container: SIGTERM, and SIGKILL after `timeout` (10) seconds."""
         query = query_of(t=timeout, signal=signal)
         self._engine.complete(self._engine.rest.containers.stop(self.id, query))
 
     def restart(self, *, timeout: int | None = None) -> None:
-        """Stop and start it."""
+        """Stop and start the container."""
         self._engine.complete(self._engine.rest.containers.restart(self.id, query_of(t=timeout)))
         self._engine.clock.run_ready()
 
     def kill(self, signal: str | int | None = None) -> None:
-        """Send it a signal, SIGKILL unless named."""
+        """Send a signal, SIGKILL by default."""
         self._engine.rest.containers.kill(self.id, query_of(signal=signal))
 
     def pause(self) -> None:
-        """Freeze it."""
+        """Freeze all processes."""
         self._engine.rest.containers.pause(self.id)
 
     def unpause(self) -> None:
-        """Let it go on."""
+        """Resume all processes."""
         self._engine.rest.containers.unpause(self.id)
 
     def rename(self, name: str) -> None:
-        """Give it another name."""
+        """Rename the container."""
         self._engine.rest.containers.rename(self.id, {"name": name})
 
     def update(self, *, restart_policy: Mapping[str, Any]) -> dict[str, Any]:
-        """Change its restart policy."""
+        """Change the restart policy."""
         return self._engine.rest.containers.update(self.id, {"RestartPolicy": restart_policy})
 
     def remove(self, *, v: bool = False, link: bool = False, force: bool = False) -> None:
-        """Remove it."""
+        """Remove the container."""
         self._engine.rest.containers.remove(self.id, query_of(v=v, link=link, force=force))
 
     def wait(self, *, timeout: float | None = None, condition: str = "not-running") -> dict[str, Any]:
-        """Let time pass until it stops; gives `{"StatusCode": …}`. Raises `TimeoutError`."""
+        """Let time pass until the container stops. Return `{"StatusCode": …}`. Raises `TimeoutError`."""
         query = {"condition": condition}
         return self._engine.complete(self._engine.rest.containers.wait(self.id, query), timeout)
 
@@ -226,7 +226,7 @@ class Container(Model):
         since: float | str | None = None,
         until: float | str | None = None,
     ) -> bytes:
-        """Give what it printed."""
+        """Return the log."""
         query = query_of(stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until)
         return _joined(self._engine.rest.containers.logs(self.id, query))
 
@@ -245,10 +245,10 @@ class Container(Model):
         environment: Mapping[str, str] | list[str] | None = None,
         workdir: str = "",
     ) -> ExecResult:
-        """Run a command in it, and let time pass until it ends unless `detach`.
+        """Run a command, and let time pass until it ends unless `detach`.
 
-        `stdin` may be the bytes it is to read. With `demux` the output is a pair of stdout and stderr. Raises
-        `Conflict` if the container does not run.
+        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr. Raises `Conflict` if the
+        container does not run.
         """
         rest = self._engine.rest.execs
         env = (
@@ -279,24 +279,24 @@ class Container(Model):
         return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in streams))
 
     def top(self, ps_args: str = "-ef") -> dict[str, Any]:
-        """List its processes."""
+        """Return the process list."""
         return self._engine.rest.containers.top(self.id, {"ps_args": ps_args})
 
     def stats(self) -> dict[str, Any]:
-        """Give one reading of its counters."""
+        """Return one reading of the counters."""
         return self._engine.rest.containers.stats(self.id)
 
     def diff(self) -> list[dict[str, Any]] | None:
-        """Tell which files it changed."""
+        """Return the files that were changed."""
         return self._engine.rest.containers.changes(self.id)
 
     def get_archive(self, path: str) -> tuple[bytes, dict[str, Any]]:
-        """Give a file or folder as a tar archive, and what it is."""
+        """Return a file or folder as a tar archive, and its description."""
         rest = self._engine.rest.containers
         return rest.archive_get(self.id, path), rest.archive_stat(self.id, path)
 
     def put_archive(self, path: str, data: bytes) -> bool:
-        """Unpack a tar archive into a folder of it."""
+        """Unpack a tar archive into a folder."""
         self._engine.rest.containers.archive_put(self.id, path, data)
         return True
 
@@ -318,10 +318,10 @@ class ContainerCollection:
         detach: bool = False,
         **options: Any,
     ) -> Any:
-        """Make and start a container. Detached it gives the `Container`, else what it printed once it has ended.
+        """Create and start a container. Return the `Container` if detached, else its output once it has exited.
 
-        `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it ends with another status
-        than 0, or the `EngineError` that kept it from starting.
+        `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other than 0, or the
+        `EngineError` of a failed creation or start.
         """
         if detach and remove:
             options["auto_remove"] = True
@@ -342,7 +342,10 @@ class ContainerCollection:
         return printed
 
     def create(self, image: str | Image, command: str | list[str] | None = None, **options: Any) -> Container:
-        """Make a container; an image the engine lacks is pulled. Raises an `EngineError`, `TypeError` for options."""
+        """Create a container. A missing image is pulled.
+
+        Raises an `EngineError`, `TypeError` for an unknown option.
+        """
         reference = image if isinstance(image, str) else image.id
         body = create_body(reference, command, options)
         if self._engine.image_store.find(reference) is None:
@@ -352,22 +355,22 @@ class ContainerCollection:
         return Container(self._engine, answer["Id"])
 
     def get(self, container_id: str) -> Container:
-        """Find a container by name, id or the beginning of its id. Raises `NotFound`."""
+        """Return a container by name, id or unique id prefix. Raises `NotFound`."""
         return Container(self._engine, self._engine.store.get(container_id).id)
 
     def list(
         self,
         *,
-        all: bool = False,  # noqa: A002 - docker-py's word
+        all: bool = False,  # noqa: A002 - docker-py's name
         filters: Mapping[str, Any] | None = None,
         limit: int = -1,
     ) -> list[Container]:
-        """List the running containers, or all."""
+        """Return the running containers, or all."""
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return [Container(self._engine, summary["Id"]) for summary in self._engine.rest.containers.list(query)]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove those that do not run."""
+        """Remove the containers that do not run."""
         return self._engine.rest.containers.prune(query_of(filters=filters_of(filters)))
 
     def __getitem__(self, name: str) -> Container:

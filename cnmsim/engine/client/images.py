@@ -1,4 +1,4 @@
-"""Images in docker-py's words (`docker/models/images.py`)."""
+"""Images with docker-py's interface (`docker/models/images.py`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @define(eq=False, repr=False)
 class Image(Model):
-    """An image, in docker-py's words."""
+    """An image."""
 
     def __repr__(self) -> str:
         listed = "', '".join(self.tags)
@@ -23,30 +23,30 @@ class Image(Model):
 
     @property
     def short_id(self) -> str:
-        """The id's digest, cut to twelve digits."""
+        """The digest of the id, shortened to twelve digits."""
         return self.id[:19]
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker image inspect` prints."""
+        """The output of `docker image inspect`."""
         return self._engine.rest.images.inspect(self.id)
 
     @property
     def tags(self) -> list[str]:
-        """Its names."""
+        """The tags."""
         return list(self.attrs["RepoTags"])
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
+        """The labels."""
         return dict(self.attrs["Config"].get("Labels") or {})
 
     def history(self) -> list[dict[str, Any]]:
-        """Tell how it was made."""
+        """Return the history."""
         return self._engine.rest.images.history(self.id)
 
     def tag(self, repository: str, tag: str = "") -> bool:
-        """Give it another name."""
+        """Add a tag."""
         self._engine.rest.images.tag(self.id, {"repo": repository, "tag": tag})
         return True
 
@@ -58,11 +58,11 @@ class ImageCollection:
     _engine: Session = field(repr=False)
 
     def get(self, name: str) -> Image:
-        """Find an image. Raises `NotFound`."""
+        """Return an image. Raises `NotFound`."""
         return Image(self._engine, self._engine.image_store.get(name).id)
 
     def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
-        """List the images."""
+        """Return the images."""
         query_filters = dict(filters_of(filters) or {})
         if name:
             query_filters["reference"] = [name]
@@ -76,9 +76,9 @@ class ImageCollection:
         return self.get(f"{repository}:{tag}" if tag else repository)
 
     def remove(self, image: str, *, force: bool = False) -> None:
-        """Remove an image or one of its names."""
+        """Remove an image or one of its tags."""
         self._engine.rest.images.remove(image, query_of(force=force))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove images without a name."""
+        """Remove untagged images."""
         return self._engine.rest.images.prune(query_of(filters=filters_of(filters)))

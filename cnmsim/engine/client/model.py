@@ -1,4 +1,4 @@
-"""What the objects of docker-py's vocabulary have in common."""
+"""The base of docker-py's objects, and the conversion of their arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Model:
-    """An object of an engine that is known by its id."""
+    """An object of an engine, identified by its id."""
 
     _engine: Session = field(repr=False)
     id: str
@@ -28,7 +28,7 @@ class Model:
 
     @property
     def engine(self) -> Session:
-        """The engine that was asked for it."""
+        """The engine of the object."""
         return self._engine
 
     def _repr_html_(self) -> str | None:
@@ -40,11 +40,11 @@ class Model:
         return self.id[:12]
 
     def reload(self) -> None:
-        """Do nothing: what is shown is always the present state."""
+        """Do nothing: attributes are always up to date."""
 
 
 def query_of(**parameters: Any) -> dict[str, Any]:
-    """Make query parameters: what is `None` or "" is left out, truth values are 1 and 0."""
+    """Return query parameters: `None` and "" are left out, booleans are 1 and 0."""
     shown: dict[str, Any] = {}
     for key, value in parameters.items():
         if value is None or value == "":
@@ -57,7 +57,7 @@ def query_of(**parameters: Any) -> dict[str, Any]:
 
 
 def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
-    """Make the API's filters of docker-py's, where a value may stand without a list."""
+    """Return the API's filters for docker-py's, in which a value may stand without a list."""
     if not filters:
         return None
     shown: dict[str, list[str]] = {}

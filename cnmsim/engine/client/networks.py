@@ -1,4 +1,4 @@
-"""Networks in docker-py's words (`docker/models/networks.py`)."""
+"""Networks with docker-py's interface (`docker/models/networks.py`)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 @define(eq=False, repr=False)
 class Network(Model):
-    """A network, in docker-py's words."""
+    """A network."""
 
     def __repr__(self) -> str:
         return f"<Network: {self.short_id}>"
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker network inspect` prints."""
+        """The output of `docker network inspect`."""
         return self._engine.rest.networks.inspect(self.id)
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return str(self.attrs["Name"])
 
     @property
     def containers(self) -> list[Container]:
-        """The containers on it."""
+        """The connected containers."""
         records = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
         return [Container(self._engine, container.id) for container in records if container is not None]
 
@@ -69,7 +69,7 @@ class Network(Model):
         self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
 
     def remove(self) -> None:
-        """Remove it. Raises an `EngineError`."""
+        """Remove the network. Raises an `EngineError`."""
         self._engine.complete(self._engine.rest.networks.remove(self.id))
 
 
@@ -98,9 +98,12 @@ class NetworkCollection:
         subnet: str | Iterable[str] | None = None,
         gateway: str = "",
         ip_range: str = "",
-        check_duplicate: bool = True,  # noqa: ARG002 - engines check always
+        check_duplicate: bool = True,  # noqa: ARG002 - engines always check
     ) -> Network:
-        """Make a network. `subnet`, `gateway` and `ip_range` spare writing an `ipam`. Raises an `EngineError`."""
+        """Create a network. `subnet`, `gateway` and `ip_range` may replace an `ipam` configuration.
+
+        Raises an `EngineError`.
+        """
         if subnet is not None and ipam is None:
             subnets = [subnet] if isinstance(subnet, str) else list(subnet)
             first, *further = [{"Subnet": prefix} for prefix in subnets]
@@ -124,7 +127,7 @@ class NetworkCollection:
         return Network(self._engine, self._engine.complete(self._engine.rest.networks.create(body))["Id"])
 
     def get(self, network_id: str) -> Network:
-        """Find a network by name, id or the beginning of its id. Raises `NotFound`."""
+        """Return a network by name, id or unique id prefix. Raises `NotFound`."""
         return Network(self._engine, self._engine.rest.networks.inspect(network_id)["Id"])
 
     def list(
@@ -134,7 +137,7 @@ class NetworkCollection:
         *,
         filters: Mapping[str, Any] | None = None,
     ) -> list[Network]:
-        """List the networks."""
+        """Return the networks."""
         query_filters = dict(filters_of(filters) or {})
         if names:
             query_filters["name"] = list(names)
@@ -144,7 +147,7 @@ class NetworkCollection:
         return [Network(self._engine, summary["Id"]) for summary in summaries]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove those without containers."""
+        """Remove the networks without containers."""
         return self._engine.complete(self._engine.rest.networks.prune(query_of(filters=filters_of(filters))))
 
     def __getitem__(self, name: str) -> Network:

@@ -1,4 +1,4 @@
-"""docker-py's keyword arguments for `containers.run` and `containers.create`, turned into a create body.
+"""Convert docker-py's keyword arguments of `containers.run` and `containers.create` to a create body.
 
 Source: docker-py `docker/models/containers.py`, `docker/types/containers.py`.
 """
@@ -25,10 +25,10 @@ _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
 
 
 def create_body(image: str, command: str | list[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the create body for docker-py's `options`.
+    """Return the create body for docker-py's `options`.
 
-    Besides docker-py's own: `ip`, `ip6`, `aliases` and `gw_priority` of the container on `network`, and `expose`.
-    Raises `TypeError` for an unknown option.
+    Additional options: `ip`, `ip6`, `aliases` and `gw_priority` of the container on `network`, and `expose`. Raises
+    `TypeError` for an unknown option.
     """
     body: dict[str, Any] = {"Image": image, "HostConfig": {}, "Labels": {}}
     host: dict[str, Any] = body["HostConfig"]
@@ -50,7 +50,7 @@ def create_body(image: str, command: str | list[str] | None, options: Mapping[st
 
 
 def words(command: str | list[str] | tuple[str, ...]) -> list[str]:
-    """Split a command as docker-py does; a list is taken as it is."""
+    """Split a command as docker-py does; a list is returned unchanged."""
     return shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
 
 

@@ -1,4 +1,4 @@
-"""What a swarm keeps for its services, in docker-py's words: `docker.secrets` and `docker.configs`.
+"""Secrets and configs of a swarm with docker-py's interface: `docker.secrets` and `docker.configs`.
 
 Names and arguments are docker-py's (`docker/models/{secrets,configs}.py`).
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @define(eq=False, repr=False)
 class SecretOrConfig(Model, ABC):
-    """A secret or a config."""
+    """The common base of secrets and configs."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name!r}>"
@@ -32,16 +32,16 @@ class SecretOrConfig(Model, ABC):
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker secret inspect` or `docker config inspect` prints; of a secret never the content."""
+        """The output of `docker secret inspect` or `docker config inspect`. A secret's content is not included."""
         return self._engine.complete(self._api.inspect(self.id))
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return str(self.attrs["Spec"]["Name"])
 
     def remove(self) -> bool:
-        """Remove it. Raises an `EngineError` while a service uses it."""
+        """Remove the object. Raises an `EngineError` while a service uses it."""
         self._engine.complete(self._api.remove(self.id))
         return True
 
@@ -90,7 +90,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         *,
         templating: Mapping[str, Any] | None = None,
     ) -> K:
-        """Make one. Raises an `EngineError`."""
+        """Create a secret or config. Raises an `EngineError`."""
         content = b64encode(data.encode() if isinstance(data, str) else data).decode()
         body: dict[str, Any] = {"Name": name, "Data": content, "Labels": dict(labels or {})}
         if templating:
@@ -101,7 +101,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         return self._named(self._engine.complete(self._api.inspect(id_))["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[K]:
-        """List them."""
+        """Return the secrets or configs."""
         views = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
         return [self._named(view["ID"]) for view in views]
 
@@ -112,7 +112,7 @@ class SecretCollection(SecretOrConfigCollection[Secret]):
     __slots__ = ()
 
     def get(self, secret_id: str) -> Secret:
-        """Find one by its name or id. Raises `NotFound`."""
+        """Return a secret by name or id. Raises `NotFound`."""
         return self._find(secret_id)
 
     def _named(self, id_: str) -> Secret:
@@ -125,7 +125,7 @@ class ConfigCollection(SecretOrConfigCollection[Config]):
     __slots__ = ()
 
     def get(self, config_id: str) -> Config:
-        """Find one by its name or id. Raises `NotFound`."""
+        """Return a config by name or id. Raises `NotFound`."""
         return self._find(config_id)
 
     def _named(self, id_: str) -> Config:

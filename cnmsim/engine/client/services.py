@@ -1,4 +1,4 @@
-"""Services in docker-py's words (`docker/models/services.py`)."""
+"""Services with docker-py's interface (`docker/models/services.py`)."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ _TASK_KEYS = {"resources": "Resources", "restart_policy": "RestartPolicy", "log_
 
 @define(eq=False, repr=False)
 class Service(Model):
-    """A service of the swarm, in docker-py's words."""
+    """A service of the swarm."""
 
     def __repr__(self) -> str:
         return f"<Service: {self.short_id}>"
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker service inspect` prints."""
+        """The output of `docker service inspect`."""
         return self._engine.complete(self._engine.rest.services.inspect(self.id))
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return str(self.attrs["Spec"]["Name"])
 
     @property
     def version(self) -> int:
-        """The version that an update is made from."""
+        """The version of the object, which an update must name."""
         return int(self.attrs["Version"]["Index"])
 
     def tasks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """List its tasks as `docker service ps` knows them, dead ones too."""
+        """Return the service's tasks, dead ones included, as `docker service ps` lists them."""
         query_filters = {**(filters_of(filters) or {}), "service": [self.id]}
         return self._engine.complete(self._engine.rest.tasks.list(query_of(filters=query_filters)))
 
     def scale(self, replicas: int) -> bool:
-        """Want so many tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
+        """Set the number of tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
         mode = self.attrs["Spec"]["Mode"]
         if "Replicated" in mode:
             new_mode: dict[str, Any] = {"Replicated": {"Replicas": replicas}}
@@ -77,18 +77,18 @@ class Service(Model):
         return self._update({"Mode": new_mode})
 
     def update(self, **options: Any) -> bool:
-        """Change what is named, as of `create`; the rest stays. Raises an `EngineError`."""
+        """Change the given options, which are those of `create`. Raises an `EngineError`."""
         spec = self.attrs["Spec"]
         changes = _spec(spec, options)
         return self._update(changes)
 
     def force_update(self) -> bool:
-        """Replace its tasks though nothing changed."""
+        """Replace all tasks without a change of the spec."""
         template = self.attrs["Spec"]["TaskTemplate"]
         return self._update({"TaskTemplate": {**template, "ForceUpdate": template.get("ForceUpdate", 0) + 1}})
 
     def rollback(self) -> bool:
-        """Go back to the spec before the present one. Raises an `EngineError`."""
+        """Restore the previous spec. Raises an `EngineError`."""
         attrs = self.attrs
         query = query_of(version=attrs["Version"]["Index"], rollback="previous")
         self._engine.complete(self._engine.rest.services.update(self.id, attrs["Spec"], query))
@@ -101,7 +101,7 @@ class Service(Model):
         return True
 
     def remove(self) -> bool:
-        """Remove it."""
+        """Remove the service."""
         self._engine.complete(self._engine.rest.services.remove(self.id))
         return True
 
@@ -113,14 +113,15 @@ class ServiceCollection:
     _engine: Session = field(repr=False)
 
     def create(self, image: str, command: str | Sequence[str] | None = None, **options: Any) -> Service:
-        """Make a service.
+        """Create a service.
 
         `options` are docker-py's: `name`, `args`, `replicas` or `mode` ("global", "replicated", or the API's object),
         `networks` (names), `ports` (`{published: target}`, `{published: (target, protocol, mode)}`), `endpoint_mode`, `env`
-        (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`, `healthcheck`,
+        (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`,
+        `healthcheck`,
         `update_config`, `rollback_config`, `restart_policy`, `resources`, `mounts`, `secrets` and `configs` (names, or the API's references),
-        `stop_grace_period` in nanoseconds, and the other fields of the API's ContainerSpec by docker-py's names. Mappings
-        are the API's objects. Raises an `EngineError`, and `TypeError` for an option that is none.
+        `stop_grace_period` in nanoseconds, and the other fields of the API's ContainerSpec under docker-py's names. Mappings
+        are the API's objects. Raises an `EngineError`, and `TypeError` for an unknown option.
         """
         options = {**options, "image": image}
         if command is not None:
@@ -148,18 +149,18 @@ class ServiceCollection:
         }
 
     def get(self, service_id: str) -> Service:
-        """Find a service by its name or id. Raises `NotFound`."""
+        """Return a service by name or id. Raises `NotFound`."""
         view = self._engine.complete(self._engine.rest.services.inspect(service_id))
         return Service(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Service]:
-        """List the services."""
+        """Return the services."""
         views = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
         return [Service(self._engine, view["ID"]) for view in views]
 
 
 def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the API's spec with what `options` name changed."""
+    """Return a service spec with `options` applied to it."""
     unused = dict(options)
     template = dict(present.get("TaskTemplate") or {})
     container = dict(template.get("ContainerSpec") or {})
@@ -171,7 +172,7 @@ def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, A
         if name in unused:
             words = unused.pop(name)
             container[key] = shlex.split(words) if isinstance(words, str) else list(words or ())
-    # What docker-py calls the command is what follows the image on a command line.
+    # docker-py's `command` is what follows the image on a command line.
     if "command" in options and "args" not in options and "Command" in container:
         container["Args"] = container.pop("Command")
     if isinstance(unused.get("env"), Mapping):

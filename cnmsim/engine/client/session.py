@@ -1,4 +1,4 @@
-"""The engine as docker-py's objects use it: its API, its parts, and the clock that blocking calls advance."""
+"""What docker-py's objects use of an engine: its API, its parts, and the clock that blocking calls advance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """Access to one engine. `backend` holds its parts, which the other attributes name; `get_cluster` returns its `Cluster`."""
+    """Access to one engine. `backend` holds the engine's parts, for which the other attributes are shorthands."""
 
     def __init__(self, backend: Backend, get_cluster: GetCluster) -> None:
         context = backend.context
@@ -66,10 +66,13 @@ class Session:
         return self.backend.context.api_version
 
     def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Let virtual time pass until `awaitable` is done, and return its result. Raises what it raised, or `TimeoutError`.
+        """Let virtual time pass until `awaitable` is done, and return its result.
 
-        Outside of a swarm a coroutine begins at once: one that waits for nothing completes without the clock. In a swarm it begins
-        after the work that is scheduled for this instant, which may be the reaction to an earlier operation.
+        Raises what it raised, or `TimeoutError`.
+
+        Outside of a swarm a coroutine begins at once: one that waits for nothing completes without the clock. In a
+        swarm it begins after the work that is scheduled for this instant, which may be the reaction to an earlier
+        operation.
         """
         if isinstance(awaitable, Future) or self.controller.cluster is not None:
             return run_until(self.clock, awaitable, timeout_s)
@@ -82,7 +85,7 @@ class Session:
 
 
 async def _resume(begun: Coroutine[Any, Any, T], awaited: Future[Any]) -> T:
-    """Run the rest of a coroutine that has begun, and waits for `awaited`."""
+    """Run the rest of a coroutine that has begun and waits for `awaited`."""
     return await _rest(begun, awaited)
 
 

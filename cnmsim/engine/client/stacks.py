@@ -1,7 +1,7 @@
-"""Stacks, as `docker stack deploy`, `ls`, `ps`, `services` and `rm` handle them: `engine.stacks.deploy("shop", "stack.yml")`.
+"""Stacks: `docker stack deploy`, `ls`, `ps`, `services` and `rm`, as in `engine.stacks.deploy("shop", "stack.yml")`.
 
-docker-py has no stacks; what is here goes through `Engine.rest` as the docker command does (docker/cli
-`cli/command/stack`, v29.7.2). What a stack file says is read elsewhere and comes as a `StackDescription`.
+docker-py has no stacks. These go through `Engine.rest` as the docker command does (docker/cli `cli/command/stack`,
+v29.7.2). Stack files are parsed elsewhere, into a `StackDescription`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ StackFiles = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str,
 
 @frozen
 class StackDescription:
-    """What a stack is to be: the bodies the API takes, services, networks, secrets and configs by name.
+    """The content of a stack: the API's bodies of its services, networks, secrets and configs, by name.
 
-    Services refer to secrets and configs by name. `external_networks` have to be there already, `notices` are what was ignored,
-    `placeholders` the commands that stand in for programs that are not simulated, by service. `located_error` makes the error that the engine
-    refused what a file says: it takes "service", "network", "secret" or "config", its name, the whole message and the engine's.
+    Services refer to secrets and configs by name. `external_networks` must exist already. `notices` names what was
+    ignored. `placeholders` are the commands that replace programs that are not simulated, by service. `located_error` creates
+    the error for an object that the engine refused: its arguments are "service", "network", "secret" or "config", the
+    name, the whole message and the engine's.
     """
 
     services: Mapping[str, Body]
@@ -50,13 +51,14 @@ class StackDescription:
     placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
 
-#: Reads the files of the stack of that name, with the variables that `${…}` may stand for and the folder that content is seen from.
+#: Reads the files of a stack: its name, the files, the variables for `${…}`, and the folder that relative paths in
+#: text start from.
 StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackDescription]
 
 
 @frozen
 class Stack:
-    """A stack of the swarm. `notices` and `placeholders` are those of the deployment that gave it."""
+    """A stack of the swarm. `notices` and `placeholders` are those of the deployment that returned it."""
 
     _engine: Session = field(repr=False, eq=False)
     name: str
@@ -68,30 +70,30 @@ class Stack:
         return {"filters": {"label": [f"{LABEL}={self.name}"]}}
 
     def services(self) -> list[Service]:
-        """List its services by name, as `docker stack services`."""
+        """Return the services, sorted by name, as `docker stack services` lists them."""
         return [Service(self._engine, view["ID"]) for view in self._services()]
 
     def service(self, name: str) -> Service:
-        """Give one service, by its name in the file or in the swarm. Raises `NotFound`."""
+        """Return one service, by its name in the file or in the swarm. Raises `NotFound`."""
         for view in self._services():
             if view["Spec"]["Name"] in {name, f"{self.name}_{name}"}:
                 return Service(self._engine, view["ID"])
         raise NotFound(f"no such service: {self.name}_{name}")
 
     def tasks(self) -> list[dict[str, Any]]:
-        """List its tasks as the API has them, dead ones too, as `docker stack ps`."""
+        """Return the tasks, dead ones included, as `docker stack ps` lists them."""
         return self._engine.complete(self._engine.rest.tasks.list(self._filter))
 
     def networks(self) -> list[Network]:
-        """List its networks."""
+        """Return the networks."""
         return NetworkCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def secrets(self) -> list[Secret]:
-        """List its secrets."""
+        """Return the secrets."""
         return SecretCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def configs(self) -> list[Config]:
-        """List its configs."""
+        """Return the configs."""
         return ConfigCollection(self._engine).list(filters={"label": f"{LABEL}={self.name}"})
 
     def _services(self) -> list[dict[str, Any]]:
@@ -99,9 +101,10 @@ class Stack:
         return sorted(views, key=lambda view: _natural(view["Spec"]["Name"]))
 
     def remove(self) -> None:
-        """Remove its services, secrets, configs and networks, in this order, as `docker stack rm`; volumes stay.
+        """Remove services, secrets, configs and networks, in this order, as `docker stack rm` does. Volumes stay.
 
-        Raises `NotFound` if there is nothing of it, and `Conflict` that lists what could not be removed after all else was.
+        Raises `NotFound` if the stack has none of these, and `Conflict`, with all failures, after everything else was
+        removed.
         """
         services, networks = self.services(), self.networks()
         kinds: list[tuple[str, Iterable[Any]]] = [
@@ -123,7 +126,7 @@ class Stack:
 
 @define
 class StackCollection:
-    """The stacks of the swarm an engine manages. `reader` reads stack files."""
+    """The stacks of the swarm that an engine manages. `reader` parses stack files."""
 
     _engine: Session = field(repr=False)
     reader: StackReader | None = field(default=None, repr=False)
@@ -138,16 +141,17 @@ class StackCollection:
         env: Mapping[str, str] | None = None,
         folder: str | Path | None = None,
     ) -> Stack:
-        """Make what a stack file describes, or bring what there is of it in line with the file.
+        """Create a stack from its files, or update it to match them.
 
-        `files` are paths, or content as a text of several lines or a mapping, later ones laid on earlier; `env` is what
-        `${…}` stands for. Paths in files are seen from the first one, those in content from `folder`. Services whose spec
-        did not change are left alone; `prune` removes those the file does not have. `resolve_image` is "always",
-        "changed" or "never": with the last two a service keeps its present image while the file's image is the same.
-        Tasks start in the background: `lab.settle()` waits for them.
+        `files` are paths, or content as a multi-line text or a mapping; later ones are merged into earlier ones. `env` are the variables for
+        `${…}`. Relative paths in files start from the folder of the first file, those in content from `folder`. Services whose spec did not
+        change are not updated; `prune` removes services that the files do not have. `resolve_image` is "always",
+        "changed" or "never": with the latter two a service keeps its present image while the image in the file is
+        unchanged. Tasks start in the background:
+        `lab.settle()` waits for them.
 
-        Raises `FileError` for a wrong file, before anything is made, and for what the engine refuses; what was made until then
-        stays, as with the docker command. Raises `Unavailable` on an engine that manages no swarm.
+        Raises `FileError` for an error in a file, before anything is created, and for what the engine refuses;
+        earlier objects remain, as with the docker command. Raises `Unavailable` on an engine that is not a manager.
         """
         if not name.strip(" \t\n\r\"'"):
             raise InvalidParameter(f'invalid stack name: "{name}"')
@@ -171,13 +175,13 @@ class StackCollection:
         return self.reader(name, files, env, None if folder is None else Path(folder))
 
     def list(self) -> list[Stack]:
-        """List the stacks that have services, by name."""
+        """Return the stacks that have services, sorted by name."""
         services = self._engine.complete(self._engine.rest.services.list({"filters": {"label": [LABEL]}}))
         names = {view["Spec"]["Labels"][LABEL] for view in services}
         return [Stack(self._engine, name) for name in sorted(names, key=_natural)]
 
     def get(self, name: str) -> Stack:
-        """Give the stack of that name. Raises `NotFound` if it has no service."""
+        """Return a stack by its name. Raises `NotFound` if it has no service."""
         for stack in self.list():
             if stack.name == name:
                 return stack
@@ -254,7 +258,7 @@ class _Deployment:
             raise self._refused(kind, name, f"failed to {doing} {kind} {name}", error) from error
 
     def _with_ids(self, name: str, spec: Body) -> Body:
-        """Give a service's spec with the ids of the secrets and configs it names."""
+        """Return a service's spec with the ids of the secrets and configs that it names."""
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         for kind in ("secret", "config"):
@@ -298,7 +302,7 @@ class _Deployment:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
     def _kept(self, spec: Body, present: Body) -> Body:
-        """Give a spec with what an update is not to change: forced updates so far, and an image the file did not change."""
+        """Return a spec with what an update keeps: the count of forced updates, and an image unchanged in the file."""
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         is_same = container["Image"] == present["Labels"].get(_LABEL_IMAGE)
@@ -309,12 +313,12 @@ class _Deployment:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Give a key by which `web2` comes before `web10`, as in the docker command's lists."""
+    """Return a sort key by which `web2` precedes `web10`, as in the docker command's lists."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _tagged(spec: Body) -> Body:
-    """Give a spec whose image has its familiar name with a tag, as the API's client sends it (`imageWithTagString`)."""
+    """Return a spec whose image has a familiar name with a tag, as the docker client sends it (`imageWithTagString`)."""
     template = spec["TaskTemplate"]
     container = {**template["ContainerSpec"], "Image": image_name(template["ContainerSpec"]["Image"])}
     return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}

@@ -1,6 +1,6 @@
-"""The swarm in docker-py's words: `docker.swarm`, `docker.nodes`.
+"""The swarm with docker-py's interface: `docker.swarm`, `docker.nodes`.
 
-Names and arguments are docker-py's (`docker/models/{swarm,nodes}.py`). What blocks lets virtual time pass.
+Names and arguments are docker-py's (`docker/models/{swarm,nodes}.py`). Blocking calls let virtual time pass.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Swarm:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker swarm` knows of it. Raises `Unavailable` on a node that manages nothing."""
+        """The answer of `GET /swarm`. Raises `Unavailable` on a node that is not a manager."""
         return self._engine.complete(self._engine.rest.swarm.inspect())
 
     @property
     def version(self) -> int:
-        """The version that an update is made from."""
+        """The version of the object, which an update must name."""
         return int(self.attrs["Version"]["Index"])
 
     @property
@@ -76,7 +76,7 @@ class Swarm:
         force_new_cluster: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Swarm:
-        """Make a swarm with this node as its first manager. Raises an `EngineError`."""
+        """Create a swarm whose first manager is this node. Raises an `EngineError`."""
         spec: dict[str, Any] = {"Labels": dict(labels or {})}
         if task_history_retention_limit is not None:
             spec["Orchestration"] = {"TaskHistoryRetentionLimit": task_history_retention_limit}
@@ -121,20 +121,21 @@ class Swarm:
         return True
 
     def leave(self, *, force: bool = False) -> bool:
-        """Leave it. Raises `Unavailable`."""
+        """Leave the swarm. Raises `Unavailable`."""
         self._engine.complete(self._engine.rest.swarm.leave(query_of(force=force)))
         return True
 
     def get_unlock_key(self) -> dict[str, str]:
-        """Give `{"UnlockKey": …}`, what locked managers are unlocked with, "" where they do not lock. Raises `Unavailable`."""
+        """Return `{"UnlockKey": …}`, the key that unlocks managers, "" without autolock. Raises `Unavailable`."""
         return self._engine.complete(self._engine.rest.swarm.unlock_key())
 
     def unlock(self, key: str | Mapping[str, str], *, timeout_s: float = 60.0) -> bool:
-        """Unlock this manager with a key, or with what `get_unlock_key` gave.
+        """Unlock this manager with a key, or with the result of `get_unlock_key`.
 
-        An engine answers when the manager has found a leader, and of several that are locked no one finds one before most of them are
-        unlocked: after `timeout_s` seconds `TimeoutError` is raised, and the manager, which is unlocked, goes on looking. Raises
-        an `EngineError` for a wrong key, or where nothing is locked.
+        The engine answers when the manager has found a leader, which needs a majority of unlocked managers. After
+        `timeout_s` seconds
+        `TimeoutError` is raised; the manager is unlocked, and continues in the background. Raises an `EngineError` for a wrong key, or if the
+        manager is not locked.
         """
         body = {"UnlockKey": key} if isinstance(key, str) else dict(key)
         self._engine.complete(self._engine.rest.swarm.unlock(body), timeout_s)
@@ -148,7 +149,10 @@ class Swarm:
         rotate_manager_unlock_key: bool = False,
         **spec: Any,
     ) -> bool:
-        """Change settings (keys of the API's SwarmSpec), or make new tokens or a new unlock key. Raises an `EngineError`."""
+        """Change settings (keys of the API's SwarmSpec), or rotate tokens or the unlock key.
+
+        Raises an `EngineError`.
+        """
         attrs = self.attrs
         query = query_of(
             version=attrs["Version"]["Index"],
@@ -162,33 +166,33 @@ class Swarm:
 
 @define(eq=False, repr=False)
 class Node(Model):
-    """A node of the swarm, in docker-py's words."""
+    """A node of the swarm."""
 
     def __repr__(self) -> str:
         return f"<Node: {self.short_id}>"
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker node inspect` prints."""
+        """The output of `docker node inspect`."""
         return self._engine.complete(self._engine.rest.nodes.inspect(self.id))
 
     @property
     def version(self) -> int:
-        """The version that an update is made from."""
+        """The version of the object, which an update must name."""
         return int(self.attrs["Version"]["Index"])
 
     @property
     def hostname(self) -> str:
-        """Its host name."""
+        """The host name."""
         return str(self.attrs["Description"].get("Hostname", ""))
 
     @property
     def status(self) -> str:
-        """What the managers think of it: ready, down, unknown or disconnected."""
+        """The status that managers see: ready, down, unknown or disconnected."""
         return str(self.attrs["Status"].get("State", "unknown"))
 
     def update(self, node_spec: Mapping[str, Any] | None = None, **changes: Any) -> bool:
-        """Change its spec: `node_spec` instead of it, or single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
+        """Change the spec: replace it by `node_spec`, or set single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
         attrs = self.attrs
         spec = dict(node_spec) if node_spec is not None else {**attrs["Spec"], **changes}
         query = query_of(version=attrs["Version"]["Index"])
@@ -196,7 +200,7 @@ class Node(Model):
         return True
 
     def remove(self, *, force: bool = False) -> bool:
-        """Take it out of the swarm. Raises an `EngineError`."""
+        """Remove the node from the swarm. Raises an `EngineError`."""
         self._engine.complete(self._engine.rest.nodes.remove(self.id, query_of(force=force)))
         return True
 
@@ -208,11 +212,11 @@ class NodeCollection:
     _engine: Session = field(repr=False)
 
     def get(self, node_id: str) -> Node:
-        """Find a node by its name or id; `self` is this one. Raises `NotFound`."""
+        """Return a node by name or id; `self` is this node. Raises `NotFound`."""
         view = self._engine.complete(self._engine.rest.nodes.inspect(node_id))
         return Node(self._engine, view["ID"])
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Node]:
-        """List the nodes."""
+        """Return the nodes."""
         views = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
         return [Node(self._engine, view["ID"]) for view in views]

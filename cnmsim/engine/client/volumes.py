@@ -1,4 +1,4 @@
-"""Volumes in docker-py's words (`docker/models/volumes.py`)."""
+"""Volumes with docker-py's interface (`docker/models/volumes.py`)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @define(eq=False, repr=False)
 class Volume(Model):
-    """A volume, in docker-py's words; its id is its name."""
+    """A volume. Its id is its name."""
 
     def __repr__(self) -> str:
         return f"<Volume: {self.id}>"
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self.id
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What `docker volume inspect` prints."""
+        """The output of `docker volume inspect`."""
         return self._engine.rest.volumes.inspect(self.id)
 
     def remove(self, *, force: bool = False) -> None:
-        """Remove it."""
+        """Remove the volume."""
         self._engine.rest.volumes.remove(self.id, query_of(force=force))
 
 
@@ -49,16 +49,16 @@ class VolumeCollection:
         driver_opts: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume."""
+        """Create a volume."""
         body = {"Name": name, "Driver": driver, "DriverOpts": driver_opts, "Labels": labels}
         return Volume(self._engine, self._engine.rest.volumes.create(body)["Name"])
 
     def get(self, name: str) -> Volume:
-        """Find a volume. Raises `NotFound`."""
+        """Return a volume. Raises `NotFound`."""
         return Volume(self._engine, self._engine.volume_store.get(name).name)
 
     def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
-        """List the volumes."""
+        """Return the volumes."""
         answer = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
         return [Volume(self._engine, view["Name"]) for view in answer["Volumes"]]
 

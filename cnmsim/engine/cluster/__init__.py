@@ -1,1 +1,1 @@
-"""A daemon as a member of a swarm: joining, running tasks, and asking managers (moby `daemon/cluster`)."""
+"""A daemon as a member of a swarm: joining it, running tasks, and calling managers (moby `daemon/cluster`)."""

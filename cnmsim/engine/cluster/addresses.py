@@ -1,4 +1,4 @@
-"""Which addresses a node listens on, tells the others, and sends its tunnels from.
+"""The addresses of a swarm node: listen address, advertise address, and data path address.
 
 Source: moby `daemon/cluster/{listen_addr,listen_addr_linux,swarm}.go` (docker-v29.7.2).
 """
@@ -24,16 +24,16 @@ _WHICH_DEFAULT = (
 
 
 class _NoSuchInterfaceError(Exception):
-    """The word is no interface's name."""
+    """The text is not the name of an interface."""
 
 
 class _BadIdentifierError(Exception):
-    """The word is neither an interface nor an address."""
+    """The text is neither an interface nor an address."""
 
 
 @frozen
 class HostPort:
-    """An address and a port, both as text; `str` puts an IPv6 address in brackets."""
+    """An address and a port, both as text; `str` encloses an IPv6 address in brackets."""
 
     host: str
     port: str
@@ -50,7 +50,7 @@ def _split(text: str) -> HostPort | None:
 
 
 def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
-    """Give where to listen. Raises `InvalidParameter`."""
+    """Return the listen address. Raises `InvalidParameter`."""
     host_port = _split(text)
     if host_port is None:
         raise InvalidParameter(f"could not parse listen address {text}")
@@ -65,7 +65,7 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
 def advertise_address(
     namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix], default: str = ""
 ) -> HostPort:
-    """Give the address others are told; without `text` the daemon's `default`, or the machine's only one.
+    """Return the advertise address: `text`, or the daemon's `default`, or the machine's only address.
 
     Raises `InvalidParameter`.
     """
@@ -84,7 +84,7 @@ def advertise_address(
 
 
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:
-    """Give the address of this node's tunnels, "" for the advertised one. Raises `InvalidParameter`."""
+    """Return the address of this node's tunnels, "" for the advertise address. Raises `InvalidParameter`."""
     if not text:
         return ""
     try:
@@ -98,7 +98,7 @@ def data_path_address(namespace: NetworkNamespace, text: str) -> str:
 def local_address(
     namespace: NetworkNamespace, listen: HostPort, advertise: HostPort, docker_subnets: Iterable[Prefix]
 ) -> str:
-    """Give the address gossip is bound to. Raises `InvalidParameter` if it has to be told."""
+    """Return the address that gossip is bound to. Raises `InvalidParameter` if it cannot be determined."""
     if any(parse_ip(listen.host)):
         return listen.host
     advertised = parse_ip(advertise.host)
@@ -114,7 +114,7 @@ def local_address(
 
 
 def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]) -> Address:
-    """Give the machine's one global address: that of its network cards, or else of what is not Docker's own.
+    """Return the machine's only global address: that of its network cards, else of devices that are not Docker's.
 
     Raises `InvalidParameter` if there is not exactly one.
     """
@@ -162,7 +162,7 @@ def _is_global(address: Address) -> bool:
 
 
 def _identified(namespace: NetworkNamespace, word: str, *, zero_is_valid: bool = False) -> Address:
-    """Give the address a word stands for: that of an interface, or itself."""
+    """Return the address that a text stands for: that of an interface, or the address itself."""
     try:
         return _of_interface(namespace.devices.get(word), word)
     except _NoSuchInterfaceError:
@@ -194,7 +194,7 @@ def _of_interface(device: Device | None, name: str) -> Address:
 
 
 def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
-    """Refuse pools that cannot be cut into subnets of that size. Raises `SystemFault` as the daemon does."""
+    """Check that address pools can be divided into subnets of a size. Raises `SystemFault`."""
     if not pools:
         return
     size = subnet_size or DEFAULT_SUBNET_SIZE
@@ -210,7 +210,7 @@ def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
 
 
 def data_path_port(number: int) -> int:
-    """Give the UDP port of the tunnels; 0 asks for the usual one. Raises `SystemFault`."""
+    """Return the UDP port of the tunnels, the default for 0. Raises `SystemFault`."""
     if number == 0:
         return _DEFAULT_DATA_PATH_PORT
     if not _FIRST_PORT <= number <= _LAST_PORT:

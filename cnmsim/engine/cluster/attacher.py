@@ -1,7 +1,8 @@
-"""Attachments of containers that are no tasks to networks of the cluster.
+"""Attachment of ordinary containers (not tasks) to networks of a swarm.
 
-A container of the user's that wants such a network asks the manager for a serviceless task, whose assignment to this node brings
-the addresses; the task lasts until the container leaves the network. Source: moby `daemon/cluster/networks.go`,
+The manager creates a task without a service for the container. The assignment of that task to this node carries the
+allocated addresses, and the task lasts until the container leaves the network. Source: moby
+`daemon/cluster/networks.go`,
 `daemon/cluster/executor/container/attachment.go` (docker-v29.7.2).
 """
 
@@ -21,7 +22,7 @@ from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig,
 
 _REQUEST_TIMEOUT_S = 20.0
 
-#: Ask a manager: the method and its argument.
+#: Calls a manager, with a method and its argument.
 Ask = Callable[[str, Any], Coroutine[Any, Any, Any]]
 
 
@@ -35,16 +36,16 @@ class _Attachment:
 
 @define(eq=False)
 class Attachers:
-    """The attachments of one engine's own containers, by network (name or id) and container."""
+    """The attachments of one engine's containers, by network (name or id) and container id."""
 
     context: EngineContext = field(repr=False)
     ask: Ask = field(repr=False)
     _known: dict[tuple[str, str], _Attachment] = field(factory=dict, init=False, repr=False)
 
     async def attach(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Get a container its address on a network of the cluster; gives the endpoint's settings.
+        """Have a manager allocate a container's addresses on a network of the swarm. Return the endpoint's settings.
 
-        Raises `SystemFault` in the daemon's words.
+        Raises `SystemFault`.
         """
         key, clock = (target, container_id), self.context.clock
         known = self._known.get(key)
@@ -75,13 +76,13 @@ class Attachers:
             self.context.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
 
     def detach(self, target: str, container_id: str) -> None:
-        """Give an attachment back; nothing happens if there is none."""
+        """Release an attachment, if there is one."""
         attachment = self._known.pop((target, container_id), None)
         if attachment is not None and not attachment.detached.is_done:
             attachment.detached.set_result(None)
 
     def allocated(self, target: str, container_id: str, attachment: NetworkAttachment) -> None:
-        """Take what the manager allocated. Raises `SystemFault` if nobody waits for it."""
+        """Complete the `attach` that waits for this allocation. Raises `SystemFault` if there is none."""
         known = self._known.get((target, container_id))
         if known is None:
             raise SystemFault(f"could not find attacher for container {container_id} to network {target}")
@@ -89,7 +90,7 @@ class Attachers:
             known.attached.set_result(attachment)
 
     async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
-        """Wait until a container leaves a network, then tell the manager."""
+        """Wait until a container leaves a network, then release the attachment at the manager."""
         known = next(
             (self._known[(name, container_id)] for name in names if (name, container_id) in self._known), None
         )
@@ -100,7 +101,7 @@ class Attachers:
 
 @define(eq=False)
 class AttachmentController:
-    """Runs the task that an attachment is."""
+    """Runs the task of an attachment."""
 
     networks: ManagedNetworks = field(repr=False)
     attachers: Attachers = field(repr=False)
@@ -118,13 +119,13 @@ class AttachmentController:
         return self.task.networks[0]
 
     async def prepare(self) -> None:
-        """Make this node's copy of the network. Raises an `EngineError`."""
+        """Create this node's copy of the network. Raises an `EngineError`."""
         network = self._attachment.network
         await self.networks.wait_for_addresses((network,))
         await self.networks.make(network)
 
     async def start(self) -> None:
-        """Hand the addresses to the container that waits for them. Raises `SystemFault`."""
+        """Pass the allocated addresses to the container. Raises `SystemFault`."""
         network = self._attachment.network
         error = None
         for name in (network.name, network.id):
@@ -143,17 +144,17 @@ class AttachmentController:
         await self.attachers.left((network.name, network.id), self._container_id, self.task.id)
 
     async def shutdown(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: no process has to be stopped."""
 
     async def remove(self) -> None:
-        """Take this node's copy of the network away, if nothing uses it."""
+        """Delete this node's copy of the network if it is unused."""
         for attachment in self.task.networks:
             self.networks.delete(attachment.network.id)
 
     def container_status(self) -> ContainerStatus | None:
-        """Tell of no container: an attachment has none of its own."""
+        """Return `None`: an attachment has no container of its own."""
         return None
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Tell of no ports."""
+        """Return `None`: an attachment publishes no ports."""
         return None

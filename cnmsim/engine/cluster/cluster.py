@@ -1,4 +1,4 @@
-"""The swarm side of a daemon: making, joining and leaving a swarm, and the way to its managers.
+"""The swarm side of a daemon: initialise, join and leave a swarm, and call its managers.
 
 Source: moby `daemon/cluster/{cluster,swarm,errors,noderunner}.go` (docker-v29.7.2).
 """
@@ -69,7 +69,7 @@ def _fault_of(spec: ClusterSpec) -> str:
 
 @frozen
 class Addresses:
-    """What this node was told or found out: all hosts without ports."""
+    """Addresses of the node, configured or detected, without ports."""
 
     local: str
     advertise: str
@@ -78,12 +78,12 @@ class Addresses:
 
 @define(eq=False)
 class Cluster:
-    """One engine's part in a swarm; libnetwork asks it too. `node` is `None` outside of any."""
+    """One engine's part in a swarm, and libnetwork's cluster provider. `node` is `None` outside of a swarm."""
 
     backend: Backend = field(repr=False)
     node: SwarmNode | None = None
     executor: EngineExecutor = field(init=False, repr=False)
-    #: Containers that are to start once a manager is heard: their names, by id.
+    #: Containers that are to start once the node has a session with a manager: their names, by id.
     waiting: dict[str, str] = field(factory=dict, init=False, repr=False)
     _addresses: Addresses | None = field(default=None, init=False)
     _keys: tuple[AgentKey, ...] = field(default=(), init=False, repr=False)
@@ -94,21 +94,21 @@ class Cluster:
         self._events = ClusterEvents(self.backend.context.events)
         self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
 
-    # --- what libnetwork asks ------------------------------------------------------------------------------------
+    # --- libnetwork's cluster provider -------------------------------------------------------------------------------
 
     @property
     def is_manager(self) -> bool:
-        """Whether this host manages a swarm."""
+        """Whether this node is a manager."""
         return self.manager_node is not None
 
     @property
     def is_agent(self) -> bool:
-        """Whether this host is a member of a swarm."""
+        """Whether this node is an active member of a swarm."""
         return self.state == "active"
 
     @property
     def state(self) -> str:
-        """What `docker info` says: inactive, pending, active, locked or error."""
+        """The state that `docker info` prints: inactive, pending, active, locked or error."""
         if self.node is None:
             return "inactive"
         if self.node.obstacle:
@@ -132,9 +132,9 @@ class Cluster:
         availability: Availability = Availability.ACTIVE,
         force_new_cluster: bool = False,
     ) -> str:
-        """Make a swarm of one manager, this node; gives the node's id. Raises an `EngineError`.
+        """Create a swarm whose only manager is this node. Return the node's id. Raises an `EngineError`.
 
-        With `force_new_cluster` a manager makes it of what it knows of its present one.
+        With `force_new_cluster` a manager creates it from its copy of its present swarm's state.
         """
         if self.node is not None:
             if not force_new_cluster:
@@ -152,7 +152,7 @@ class Cluster:
         if self.node is not None:
             self._addresses = Addresses(local, advertised.host, tunnels)
             return await self._force_new_cluster(self.node, str(listening), str(advertised))
-        fault = _fault_of(spec)  # the swarm is made with what is usual, before its settings are changed to these
+        fault = _fault_of(spec)  # the swarm is created with the default spec, which is then updated
         config = NodeConfig(
             str(listening),
             str(advertised),
@@ -180,7 +180,7 @@ class Cluster:
         return await node.ready
 
     def refuse_second(self) -> None:
-        """Raise `Unavailable` on a node that is in a swarm already."""
+        """Raise `Unavailable` if this node is in a swarm already."""
         if self.node is not None:
             raise Unavailable(_SWARM_EXISTS)
 
@@ -194,7 +194,10 @@ class Cluster:
         data_path: str = "",
         availability: Availability = Availability.ACTIVE,
     ) -> None:
-        """Join the swarm of a manager at the first of `remotes`. Raises an `EngineError`; `Unavailable` after 20 seconds."""
+        """Join the swarm of the manager at the first of `remotes`.
+
+        Raises an `EngineError`; `Unavailable` after 20 seconds.
+        """
         self.refuse_second()
         root = self.backend.context.machine.root
         listening = addresses.listen_address(root, listen)
@@ -203,7 +206,7 @@ class Cluster:
             try:
                 advertised = str(addresses.advertise_address(root, advertise, listening.port, ()))
             except EngineError:
-                advertised = ""  # the manager sees from where this node calls
+                advertised = ""  # the manager uses the source address of this node's call
         tunnels = addresses.data_path_address(root, data_path)
         local = listening.host if any(parse_ip(listening.host)) else self._address_towards(remotes[0])
         host = advertised.rpartition(":")[0].strip("[]")
@@ -224,7 +227,7 @@ class Cluster:
         return node
 
     def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
-        """Make this daemon a node that has not begun yet."""
+        """Create this daemon's swarm node, without starting it."""
         context = self.backend.context
         random = context.clock.stream(f"{context.machine.name}/swarm/{context.random.random()}")
         self._addresses = known
@@ -236,7 +239,7 @@ class Cluster:
         return node
 
     def refuse_incompatible(self) -> None:
-        """Refuse swarm mode to a daemon whose options do not go with it (Config.IsSwarmCompatible). Raises `SystemFault`."""
+        """Raise `SystemFault` if the daemon's configuration does not allow swarm mode (Config.IsSwarmCompatible)."""
         config = self.backend.context.config
         if config.live_restore:
             raise SystemFault("--live-restore daemon configuration is incompatible with swarm mode")
@@ -245,7 +248,7 @@ class Cluster:
             raise SystemFault("--firewall-backend=nftables is incompatible with swarm mode")
 
     async def leave(self, *, force: bool) -> None:
-        """Leave the swarm, with every container of its services. Raises `Unavailable`."""
+        """Leave the swarm, and remove all containers of its services. Raises `Unavailable`."""
         node = self.node
         if node is None or self._is_leaving:
             raise Unavailable(_NO_SWARM)
@@ -296,7 +299,10 @@ class Cluster:
         self._forget()
 
     def abandon(self) -> None:
-        """Be in no swarm any more, at this instant and without a word to others; containers of tasks stay as they are."""
+        """Drop this node's membership at once, without a message to the swarm.
+
+        Containers of tasks are not removed.
+        """
         node, self.node = self.node, None
         if node is not None:
             node.halt()
@@ -337,7 +343,7 @@ class Cluster:
 
     @property
     def advertise_host(self) -> str:
-        """The address the others reach this node by, "" outside of a swarm."""
+        """The address by which other nodes reach this one, "" outside of a swarm."""
         return self._addresses.advertise if self._addresses is not None else ""
 
     # --- the gossip agent ----------------------------------------------------------------------------------------
@@ -348,7 +354,7 @@ class Cluster:
             self.backend.context.controller.set_keys(self._keys)
 
     def _on_change(self) -> None:
-        """Start gossip once there are keys and the node knows its managers."""
+        """Start gossip once the node has the encryption keys and the addresses of its managers."""
         manager_node = self.manager_node
         self._events.follow(manager_node.store if manager_node is not None else None)
         node, known = self.node, self._addresses
@@ -372,7 +378,7 @@ class Cluster:
         others = [manager.addr for manager in self.node.managers if manager.node_id != self.node.id]
         return [parse_ip(address.rpartition(":")[0].strip("[]")) for address in others]
 
-    # --- the way to the managers ---------------------------------------------------------------------------------
+    # --- calls to managers -------------------------------------------------------------------------------------------
 
     @property
     def manager_node(self) -> ManagerNode | None:
@@ -380,7 +386,7 @@ class Cluster:
         return self.node.manager_node if self.node is not None and not self.node.obstacle else None
 
     def manager(self) -> ManagerNode:
-        """Give the manager in this node. Raises `Unavailable` in the daemon's words if there is none."""
+        """Return the manager in this node. Raises `Unavailable` with the daemon's text if there is none."""
         if self.obstacle:
             raise Unavailable(self.obstacle)
         manager_node = self.manager_node
@@ -392,11 +398,11 @@ class Cluster:
 
     @property
     def obstacle(self) -> str:
-        """Why this node does not go on with what is on its disk, in the daemon's words, or ""."""
+        """The daemon's text for why the node's state on disk cannot be used (locked, expired certificates), or ""."""
         return _OBSTACLES.get(self.node.obstacle, "") if self.node is not None else ""
 
     async def unlock(self, key: str) -> None:
-        """Unlock a manager that was started anew. Raises `Conflict`, `InvalidParameter`, `Unauthorized` or `Unavailable`."""
+        """Unlock a restarted manager. Raises `Conflict`, `InvalidParameter`, `Unauthorized` or `Unavailable`."""
         node = self.node
         if node is None or node.obstacle != "locked":
             self.manager()
@@ -409,7 +415,7 @@ class Cluster:
         await node.ready
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Do an operation of the swarm's control API. Raises `Unavailable` on a node that manages nothing."""
+        """Call an operation of the swarm's control API. Raises `Unavailable` if this node is not a manager."""
         return await self.manager().control(name, *arguments, **options)
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
@@ -424,19 +430,19 @@ class Cluster:
         self.executor.attachers.detach(target, container_id)
 
     async def ask(self, method: str, argument: Any) -> Any:
-        """Ask some manager something, as the agent of this node does. Raises an `EngineError`."""
+        """Call a method of a manager, as the agent of this node does. Raises an `EngineError`."""
         if self.node is None:
             raise SystemFault("invalid cluster node while attaching to network")
         return await self.node.call(method, argument)
 
     def subscribe_logs(self, request: LogRequest, on_message: Callable[[LogMessage], None]) -> Stream:
-        """Have the lines of services' or tasks' logs told. Raises `Unavailable`."""
+        """Subscribe to the logs of services or tasks. Raises `Unavailable`."""
         return self.manager().client().stream("logs.subscribe", request, on_message)
 
     def store(self) -> Store:
-        """Give the cluster's objects as this manager has them. Raises `Unavailable`."""
+        """Return this manager's store of the swarm's objects. Raises `Unavailable`."""
         return self.manager().store
 
 
-#: Returns the daemon's `Cluster`, created at its first use.
+#: Returns the daemon's `Cluster`, which is created at its first use.
 GetCluster = Callable[[], Cluster]

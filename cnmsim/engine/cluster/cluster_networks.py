@@ -1,4 +1,4 @@
-"""The cluster's networks as a manager lists, makes and removes them.
+"""The networks of the swarm, as a manager lists, creates and removes them.
 
 Source: moby `daemon/cluster/networks.go`, `daemon/server/router/network/network_routes.go`, `daemon/prune.go`
 (docker-v29.7.2).
@@ -27,13 +27,13 @@ _IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
 
 @define
 class ClusterNetworks:
-    """The networks of the swarm an engine manages; there are none on any other context."""
+    """The networks of the swarm on a manager. On other engines there are none."""
 
     context: EngineContext
     get_cluster: GetCluster
 
     def all(self) -> list[Network]:
-        """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
+        """Return user-defined networks and ingress; none while there is no leader."""
         return [network for network in self._every() if not is_predefined(network)]
 
     def _every(self) -> list[Network]:
@@ -45,7 +45,7 @@ class ClusterNetworks:
         return list(manager_node.store.networks)
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
-        """Give what passes the filters of `docker network ls`, as its entries."""
+        """Return the networks that pass the filters of `docker network ls`, as its entries."""
         is_found = _is_found_by_store if self.context.profile.swarmkit_filters_networks else _is_found
         return [
             self.view(network, is_summary=True)
@@ -54,7 +54,10 @@ class ClusterNetworks:
         ]
 
     def find(self, term: str) -> Network | None:
-        """Find one network by its id, its name or the beginning of its id; those that stand for a node's own count too."""
+        """Return the network with that id, name or unique id prefix, or `None`.
+
+        Those that stand for each node's own are included.
+        """
         every = self._every()
         for matches in (
             [network for network in every if network.id == term],
@@ -66,7 +69,7 @@ class ClusterNetworks:
         return None
 
     def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
-        """Give a network as `docker network inspect` has it on a node that does not use it, or as `docker network ls`."""
+        """Return a network as `docker network inspect` prints it on a node without a copy, or as `docker network ls` does."""
         profile = self.context.profile
         view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
         if not profile.network_containers_first:
@@ -76,11 +79,11 @@ class ClusterNetworks:
         return view
 
     def has(self, name: str) -> bool:
-        """Tell whether a network of the cluster has that name, also one that stands for each node's own."""
+        """Return True if a network has that name. Those that stand for each node's own are included."""
         return any(network.name == name for network in self._every())
 
     async def create(self, options: Mapping[str, Any]) -> str:
-        """Make a network of the cluster of a decoded body; gives its id. Raises an `EngineError`."""
+        """Create a network from a decoded body. Return its id. Raises an `EngineError`."""
         name = options["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
@@ -88,11 +91,11 @@ class ClusterNetworks:
         return str(network.id)
 
     async def remove(self, network_id: str) -> None:
-        """Remove a network of the cluster. Raises an `EngineError`."""
+        """Remove a network. Raises an `EngineError`."""
         await self.get_cluster().control("remove_network", network_id)
 
     async def prune(self, filters: Filters) -> list[str]:
-        """Remove the networks of the cluster that nothing uses; gives their names."""
+        """Remove all unused networks that pass the filters. Return their names."""
         removed = []
         for network in self.all():
             labels = network.spec.annotations.labels
@@ -115,7 +118,7 @@ def _is_found(network: Network, filters: Filters) -> bool:
 
 
 def _is_found_by_store(network: Network, filters: Filters) -> bool:
-    """Tell whether a network passes as swarmkit's ListNetworks sees it: its whole name, the beginning of its id."""
+    """Return True if a network passes as in swarmkit's ListNetworks, which compares whole names and id prefixes."""
     return filters.exact_match("name", network.name) and filters.fuzzy_match("id", network.id)
 
 

@@ -1,4 +1,4 @@
-"""The events of a swarm's objects, as every manager's engine logs them (moby `daemon/events.go`, docker-v29.7.2)."""
+"""The events of a swarm's objects, which every manager's engine logs (moby `daemon/events.go`, docker-v29.7.2)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TYPES: dict[type, str] = {
 
 @define(eq=False)
 class ClusterEvents:
-    """Logs what happens to the objects of the swarm that an engine manages."""
+    """Logs the changes of a manager's store as events."""
 
     log: EventLog = field(repr=False)
     _store: Store | None = field(default=None, init=False, repr=False)
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def follow(self, store: Store | None) -> None:
-        """Log the changes of this store from now on, and of no other; `None` for no store at all."""
+        """Log the changes of `store` from now on, instead of an earlier store's; `None` for none."""
         if store is self._store:
             return
         if self._watch is not None:

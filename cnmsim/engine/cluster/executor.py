@@ -1,4 +1,4 @@
-"""What this engine does for the agent of its node: it tells of itself, and turns tasks into containers.
+"""The executor of a swarm agent: describes the node, and runs tasks as containers.
 
 Source: moby `daemon/cluster/executor/container/executor.go` (docker-v29.7.2).
 """
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class EngineExecutor:
-    """One engine as an executor. `ask` reaches a manager, `on_keys` hears of new keys of gossip and encryption."""
+    """The executor of one engine.
+
+    `ask` calls a manager; `on_keys` is called with new keys of gossip and encryption.
+    """
 
     backend: Backend = field(repr=False)
     ask: Ask = field(repr=False)
@@ -51,7 +54,7 @@ class EngineExecutor:
         self.attachers = Attachers(self.backend.context, self.ask)
 
     def describe(self) -> NodeDescription:
-        """Tell of this node what `docker node inspect` shows."""
+        """Return the description of this node that `docker node inspect` prints."""
         context = self.backend.context
         info = info_view(context, NO_SWARM, context.api_version)
         plugins = {
@@ -68,7 +71,7 @@ class EngineExecutor:
         )
 
     async def configure(self, node: Node) -> None:
-        """Take this node's addresses on the cluster's networks, and take part in the routing mesh."""
+        """Take over this node's addresses on the swarm's networks, and set up ingress."""
         addresses = {
             attachment.network.id: attachment.addresses[0] for attachment in node.attachments if attachment.addresses
         }
@@ -94,11 +97,14 @@ class EngineExecutor:
         self.networks.reset(addresses)
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        """Take the keys of gossip and of encrypted networks."""
+        """Take over the keys of gossip and of encrypted networks."""
         self.on_keys(keys)
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
-        """Give what runs a task. Raises `SystemFault` for a task that is neither a container nor an attachment."""
+        """Return the controller of a task.
+
+        Raises `SystemFault` for a task that is neither a container nor an attachment.
+        """
         if task.spec.attachment is not None:
             return AttachmentController(self.networks, self.attachers, task)
         if task.spec.container is None:
@@ -110,7 +116,7 @@ class EngineExecutor:
         return ContainerController(self.backend, self.networks, task, spec, dependencies)
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
-        """Give the lines that a task's container has printed."""
+        """Return the log lines of a task's container."""
         container = self.backend.context.containers.find(task.name)
         driver = task.spec.log_driver
         if container is None or (driver is not None and driver.name == "none"):
@@ -126,7 +132,7 @@ class EngineExecutor:
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Have every further line of a task's container published."""
+        """Call `publish` with every further log line of a task's container. Return a function that ends it."""
         container = self.backend.context.containers.find(task.name)
         if container is None:
             return lambda: None

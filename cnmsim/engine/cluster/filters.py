@@ -25,7 +25,7 @@ def _common(filters: Filters) -> ObjectFilters:
 
 
 def node_filters(filters: Filters) -> ObjectFilters:
-    """Read the filters of `docker node ls`. Raises `InvalidParameter` or `SystemFault`."""
+    """Parse the filters of `docker node ls`. Raises `InvalidParameter` or `SystemFault`."""
     filters.validate(("name", "id", "label", "role", "membership", "node.label"))
     roles, memberships = [], []
     for role in filter(None, filters.get("role")):
@@ -47,13 +47,13 @@ def node_filters(filters: Filters) -> ObjectFilters:
 
 
 def service_filters(filters: Filters) -> ObjectFilters:
-    """Read the filters of `docker service ls`, all but `mode`. Raises `InvalidParameter`."""
+    """Parse the filters of `docker service ls`, except `mode`. Raises `InvalidParameter`."""
     filters.validate(("name", "id", "label", "mode", "runtime"))
     return evolve(_common(filters), runtimes=tuple(filters.get("runtime")) or ("container",))
 
 
 def task_filters(filters: Filters, service_ids: Iterable[str], node_ids: Iterable[str]) -> ObjectFilters:
-    """Read the filters of `docker service ps` and its kin, services and nodes found already."""
+    """Parse the filters of `docker service ps` and similar commands, given the ids of services and nodes."""
     states = []
     for state in filters.get("desired-state"):
         if state.upper() in TaskState.__members__:
@@ -74,12 +74,12 @@ TASK_FILTERS = ("name", "id", "label", "service", "node", "desired-state", "_up-
 
 
 def secret_filters(filters: Filters) -> ObjectFilters:
-    """Read the filters of `docker secret ls`. Raises `InvalidParameter`."""
+    """Parse the filters of `docker secret ls`. Raises `InvalidParameter`."""
     filters.validate(("names", "name", "id", "label"))
     return evolve(_common(filters), names=tuple(filters.get("names")))
 
 
 def config_filters(filters: Filters) -> ObjectFilters:
-    """Read the filters of `docker config ls`. Raises `InvalidParameter`."""
+    """Parse the filters of `docker config ls`. Raises `InvalidParameter`."""
     filters.validate(("name", "id", "label"))
     return _common(filters)

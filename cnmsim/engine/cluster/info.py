@@ -21,13 +21,13 @@ _TWO_MANAGERS = (
 
 
 def _fault(node: SwarmNode | None) -> str:
-    """Tell why a node has come to its end; that it has lost its managers, say, is only logged."""
+    """Return the error with which a node has ended. Lost managers, for example, are only logged."""
     error = node.ready.error if node is not None and node.ready.is_done else None
     return error.message if isinstance(error, EngineError) else str(error or "")
 
 
 def swarm_info(cluster: Cluster) -> dict[str, Any]:
-    """Tell of the swarm what `GET /info` does."""
+    """Return the `Swarm` part of `GET /info`."""
     node, manager_node = cluster.node, cluster.manager_node
     if cluster.obstacle:
         return {

@@ -1,7 +1,7 @@
-"""The cluster's networks on this node: made when a task needs them, gone when the last one leaves.
+"""A node's copies of the swarm's networks: created when a task needs one, deleted with its last task.
 
-Source: moby `daemon/network.go` (CreateManagedNetwork, DeleteManagedNetwork, SetupIngress), `daemon/cluster/executor/container/
-{adapter,container}.go`, `daemon/libnetwork/attachments` (docker-v29.7.2).
+Source: moby `daemon/network.go` (CreateManagedNetwork, DeleteManagedNetwork, SetupIngress),
+`daemon/cluster/executor/container/ {adapter,container}.go`, `daemon/libnetwork/attachments` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from cnmsim.engine.backend import Backend
 
 _OVERLAY = "overlay"
-#: How long a task waits for the manager to give this node its addresses, in seconds.
+#: How long a task waits for this node's addresses from the manager, in seconds.
 _ATTACHMENTS_TIMEOUT_S = 30.0
 _PREDEFINED_LABEL = "com.docker.swarm.predefined"
 
 
 @define(eq=False)
 class ManagedNetworks:
-    """What one engine keeps of the cluster's networks. `addresses` are this node's own on each, in prefix form, by id."""
+    """One node's copies of the swarm's networks.
+
+    `addresses` are the node's own addresses, in prefix form, by network id.
+    """
 
     backend: Backend = field(repr=False)
     addresses: dict[str, str] = field(factory=dict)
@@ -39,12 +42,12 @@ class ManagedNetworks:
         self._changed = Signal(self.backend.context.clock)
 
     def reset(self, addresses: dict[str, str]) -> None:
-        """Take this node's addresses from the manager."""
+        """Set this node's addresses, as the manager allocated them."""
         self.addresses = addresses
         self._changed.notify()
 
     async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
-        """Wait until this node has an address on each of these networks that needs one. Raises `SystemFault`."""
+        """Wait until this node has an address on each network that needs one. Raises `SystemFault`."""
         needed = [network.id for network in networks if driver_name(network) == _OVERLAY]
         try:
             await self._changed.wait_until(
@@ -54,13 +57,13 @@ class ManagedNetworks:
             raise SystemFault("node is missing network attachments, ip addresses may be exhausted") from None
 
     def local(self, network_id: str) -> Network | None:
-        """Give this node's copy of a network, or `None`."""
+        """Return this node's copy of a network, or `None`."""
         return self.backend.context.controller.network_by_id(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
-        """Make this node's copy of a network and ask all others that have it for its tables. Raises an `EngineError`.
+        """Create this node's copy of a network, and fetch its tables from the other nodes. Raises an `EngineError`.
 
-        Whoever needs it next does not wait for the answers.
+        A second caller does not wait for the tables.
         """
         if is_predefined(network) or self.local(network.id) is not None:
             return
@@ -70,7 +73,7 @@ class ManagedNetworks:
             await agent.wait_until_synced(made)
 
     def create(self, network: SwarmNetwork) -> None:
-        """Make this node's copy of a network, if there is none. Raises an `EngineError`."""
+        """Create this node's copy of a network, if there is none. Raises an `EngineError`."""
         if is_predefined(network) or self.local(network.id) is not None:
             return
         stale = next(
@@ -89,20 +92,20 @@ class ManagedNetworks:
         self.backend.networks.log(created, "create")
 
     def delete(self, network_id: str) -> None:
-        """Take this node's copy of a network away, unless something here still uses it."""
+        """Delete this node's copy of a network if it is unused."""
         network = self.local(network_id)
         if network is None:
             return
         try:
             network.delete(force=network.ingress)
         except Forbidden:
-            return  # still has active endpoints
+            return  # has active endpoints
         self.backend.networks.log(network, "destroy")
 
     # --- ingress -------------------------------------------------------------------------------------------------
 
     def set_up_ingress(self, network: SwarmNetwork, address: str) -> None:
-        """Let this node take part in the routing mesh, with `address` on its network. Raises an `EngineError`."""
+        """Join this node to the routing mesh, with `address` on the ingress network. Raises an `EngineError`."""
         if self._ingress == (network.id, address) and self.local(network.id) is not None:
             return
         self.release_ingress()
@@ -111,16 +114,16 @@ class ManagedNetworks:
         self._ingress = (network.id, address)
 
     def release_ingress(self) -> None:
-        """Take no part in the routing mesh any more."""
+        """Remove this node from the routing mesh."""
         present, self._ingress = self._ingress, None
         if present is not None:
             self.delete(present[0])
 
     def forget(self) -> None:
-        """Take away every copy of a network of the cluster but that of ingress: the node has left it.
+        """Delete all copies of the swarm's networks, except ingress: the node leaves the swarm.
 
-        Containers of this host's own leave their attachable networks by it (clearAttachableNetworks). Ingress follows when the
-        agent has stopped: what its ports are bound to is unbound while it is there.
+        Ordinary containers are disconnected from attachable networks (clearAttachableNetworks). Ingress is deleted
+        after the agent has stopped, because published ports are released through it.
         """
         for network in [candidate for candidate in self.backend.context.controller.networks if candidate.attachable]:
             self._disconnect_all(network)
@@ -153,18 +156,18 @@ class ManagedNetworks:
 
 
 def driver_name(network: SwarmNetwork) -> str:
-    """Give the driver of a network as allocated."""
+    """Return the driver of a network as allocated."""
     driver = network.driver_state or network.spec.driver
     return driver.name if driver is not None and driver.name else _OVERLAY
 
 
 def is_predefined(network: SwarmNetwork) -> bool:
-    """Tell whether it stands for `bridge` or `host` of each node."""
+    """Return True for a network that stands for each node's own `bridge` or `host`."""
     return network.spec.annotations.labels.get(_PREDEFINED_LABEL) == "true"
 
 
 def network_options(network: SwarmNetwork) -> NetworkOptions:
-    """Give what this node's copy of a network is to be."""
+    """Return the options of this node's copy of a network."""
     spec = network.spec
     ipam = network.ipam
     driver = network.driver_state

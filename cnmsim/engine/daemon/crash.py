@@ -1,8 +1,9 @@
-"""What becomes of an engine when its host loses power, and when it is back.
+"""Power loss of an engine's host, and the restart of the engine when power is back.
 
-Nothing is said to anybody: containers end as in a crash (the daemon finds them dead and notes exit code 255), the node of a swarm
-falls silent. Back again, containers are started as their restart policies say, those with `--rm` are gone, and the node calls
-its managers as the node that it was; the tasks it ran have failed. Source: moby `daemon/daemon.go` (`restore`), `daemon/monitor.go`.
+Nothing is announced: containers die (the daemon later records exit code 255), and the swarm node falls silent. After
+the restart containers are started according to their restart policies, those with `--rm` are removed, and the swarm
+node reconnects to its managers under its old identity; its tasks have failed. Source: moby `daemon/daemon.go`
+(`restore`), `daemon/monitor.go`.
 """
 
 from __future__ import annotations
@@ -23,23 +24,24 @@ if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
     from cnmsim.engine.engine import Engine
 
-#: What `docker ps` shows of a container that died with its host.
+#: Exit code of a container that died with its host.
 EXIT_CODE = 255
 _SIGKILL = 9
-#: How long containers on networks of the cluster wait for a manager, and how often they look, in seconds.
+#: Timeout for a manager's session, on which containers on networks of the swarm depend, and the polling interval, in
+#: seconds.
 _SESSION_TIMEOUT_S, _SESSION_POLL_S = 120.0, 0.1
 
 
 @frozen
 class CrashState:
-    """What is on the host's disk and counts when power is back: containers to be started, the node of a swarm."""
+    """The state on the host's disk that determines the restart: containers to start, and the swarm node."""
 
     starting: tuple[Container, ...]
     cluster: Cluster | None
 
 
 def lose_power(engine: Engine) -> CrashState:
-    """Stop all that runs, at this instant. The host's cables are to be pulled before: what is said must not be heard."""
+    """Stop everything at this instant. The host's links must be down already: nothing that is sent now may arrive."""
     cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None and cluster.node is not None:
         cluster.node.halt()
@@ -65,12 +67,12 @@ def _is_to_start(container: Container, *, was_to: bool) -> bool:
 
 
 def _die(engine: Engine, container: Container) -> None:
-    before, container.was_stopped = container.was_stopped, True  # or its restart policy would act on it
+    before, container.was_stopped = container.was_stopped, True  # otherwise its restart policy would restart it
     if container.process is not None:
         container.process.kill(_SIGKILL)
         container.exit_code = EXIT_CODE
     if container.state is ContainerState.RESTARTING:
-        return  # given up when its pause is over
+        return  # the pending restart gives up, because the container is stopped
     container.was_stopped = before
     if container.host_config["AutoRemove"] and container.name:
         with suppress(EngineError):
@@ -78,7 +80,7 @@ def _die(engine: Engine, container: Container) -> None:
 
 
 def regain_power(engine: Engine, crash_state: CrashState) -> None:
-    """Go on with what is on the disk."""
+    """Restart the engine from the state on its disk."""
     engine.controller.reload_networks()
     cluster = crash_state.cluster
     if cluster is not None and cluster.node is not None:
@@ -90,10 +92,10 @@ def regain_power(engine: Engine, crash_state: CrashState) -> None:
 
 
 def start_again(engine: Engine, containers: Iterable[Container]) -> None:
-    """Start containers in this order; as in a daemon that starts, a failure is noted in the container's state and stops nothing else.
+    """Start containers in this order. A failure is recorded in the container's state, and does not stop the others.
 
-    What needs a network of the cluster, and who shares its network, is started once a manager is heard
-    (moby `cmd/dockerd`, RestartSwarmContainers).
+    Containers that need a network of the swarm, and those that share their network, start once the node has a session
+    with a manager (moby `cmd/dockerd`, RestartSwarmContainers).
     """
     later: dict[str, Container] = {}
     for container in containers:
@@ -117,7 +119,7 @@ async def _start_attached(engine: Engine, containers: dict[str, Container]) -> N
     ):
         await sleep(engine.clock, _SESSION_POLL_S)
     for identity, container in containers.items():
-        # It is no longer waited for if the power was lost meanwhile.
+        # Not if it was dropped by another power loss meanwhile.
         if identity in cluster.waiting and engine.store.find(identity) is not None:
             with suppress(EngineError):
                 await engine.lifecycle.attach_and_start(container)

@@ -1,4 +1,4 @@
-"""What `docker events` tells: the engine's log of what happened, and those who listen to it.
+"""The event log of an engine (`docker events`), and its subscribers.
 
 Source: moby `daemon/events/{events,filter}.go`, `daemon/events.go`, `api/types/events`.
 """
@@ -15,14 +15,14 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.kernel.clock import NS_PER_S, Clock
 
-#: An engine remembers this many.
+#: Number of events that an engine keeps.
 _REMEMBERED = 256
 _SUBJECTS = ("config", "daemon", "network", "node", "plugin", "secret", "service", "volume")
 
 
 @frozen
 class LoggedEvent:
-    """One event. `type` is "container", "image", "network", "volume", …; `actor` the id of what it is about."""
+    """One event. `type` is "container", "image", "network", "volume", …; `actor` is the id of the object."""
 
     type: str
     action: str
@@ -32,7 +32,7 @@ class LoggedEvent:
     scope: str = "local"
 
     def view(self, *, has_legacy_fields: bool) -> dict[str, Any]:
-        """Give it as the API prints it; API versions before 1.52 repeat parts of it at the top."""
+        """Return the event as the API prints it. Before API 1.52 some fields are repeated at the top level."""
         legacy: dict[str, Any] = {}
         if has_legacy_fields and self.type in {"container", "image"}:
             legacy = {"status": self.action, "id": self.actor}
@@ -50,7 +50,7 @@ class LoggedEvent:
 
 @define
 class EventLog:
-    """The events of one engine, the latest last."""
+    """The events of one engine, latest last."""
 
     clock: Clock
     past: deque[LoggedEvent] = field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)
@@ -59,7 +59,7 @@ class EventLog:
     def log(
         self, type_: str, action: str, actor: str, attributes: Mapping[str, str], *, scope: str = "local"
     ) -> None:
-        """Remember an event of this instant, and tell every listener."""
+        """Log an event at this instant, and notify the subscribers."""
         event = LoggedEvent(type_, action, actor, dict(attributes), unix_ns(self.clock), scope)
         self.past.append(event)
         for listener in tuple(self._listeners):
@@ -68,9 +68,9 @@ class EventLog:
     def subscribe(
         self, listener: Callable[[LoggedEvent], None], filters: Filters | None = None
     ) -> Callable[[], None]:
-        """Tell `listener` every event from now on that passes the filters. Gives a call that ends it.
+        """Call `listener` with every further event that passes the filters. Return a function that unsubscribes it.
 
-        As with the daemon, a filter that events do not have changes nothing.
+        As in the daemon, unknown filters are ignored.
         """
         accepted = filters or Filters()
 
@@ -89,7 +89,7 @@ class EventLog:
     def select(
         self, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None
     ) -> list[LoggedEvent]:
-        """Give the remembered events between two moments (nanoseconds since 1970) that pass the filters."""
+        """Return the logged events between two times (nanoseconds since 1970) that pass the filters."""
         accepted = filters or Filters()
         return [
             event
@@ -101,7 +101,7 @@ class EventLog:
 
 
 def passes(event: LoggedEvent, filters: Filters) -> bool:
-    """Tell whether an event passes the filters of `docker events`."""
+    """Return True if an event passes the filters of `docker events`."""
     return (
         filters.exact_match("type", event.type)
         and _passes_action(event, filters)
@@ -119,7 +119,8 @@ def _passes_action(event: LoggedEvent, filters: Filters) -> bool:
 
 
 def _passes_subject(event: LoggedEvent, filters: Filters, kind: str) -> bool:
-    # What the event is about is not looked at: `service=web` finds the containers web.1.… too (fuzzyMatchName).
+    # The type of the event's object is not compared: `service=web` matches the containers web.1.… too
+    # (fuzzyMatchName).
     name = event.attributes.get("name", "")
     return filters.fuzzy_match(kind, event.actor) or filters.fuzzy_match(kind, name)
 

@@ -1,20 +1,20 @@
-"""Who shows an engine's objects in a notebook. Drawing stands above the engine, so it is put in charge by `lab`."""
+"""The renderer of an engine's objects in notebooks. It is above the engine, therefore `lab` registers it here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Gives the HTML of an object, `None` for one it has no picture of.
+#: Returns the HTML of an object, `None` if it has no rendering.
 Renderer = Callable[[object], str | None]
 
 _renderer: list[Renderer] = []
 
 
 def set_renderer(renderer: Renderer) -> None:
-    """Let `renderer` show engines' objects from now on."""
+    """Register the renderer of engines' objects."""
     _renderer[:] = [renderer]
 
 
 def html_of(what: object) -> str | None:
-    """Give the HTML that a notebook shows for `what`; `None` where nobody is in charge: its `repr` is shown then."""
+    """Return the HTML of an object for a notebook, `None` if no renderer is registered: its `repr` is shown then."""
     return _renderer[0](what) if _renderer else None

@@ -1,8 +1,9 @@
-"""What a daemon keeps over a restart, as plain data: networks, volumes, images and containers.
+"""Save and restore the state that a daemon keeps on disk: networks, volumes, images and containers, as plain data.
 
-As with dockerd, processes do not live on, and what was started with `--rm` is gone; otherwise than with dockerd, every
-container of the user's that ran is started again, whatever its restart policy: the simulator has ended, not the container.
-Tasks of a swarm have ended with the daemon; their containers are found dead, and the orchestrator decides. Addresses and ephemeral ports are given out anew, in the order the containers were started in before.
+As with dockerd, processes do not survive, and containers with `--rm` are gone. Unlike with dockerd, every container
+of the user that ran is started again, whatever its restart policy: the simulator ended, not the container. Containers
+of tasks are restored as exited, and the orchestrator replaces them. Addresses and ephemeral ports are allocated anew,
+in the order of the earlier starts.
 
 Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `daemon/libnetwork/{network,store}.go`.
 """
@@ -41,7 +42,7 @@ _FIELDS = (
     "id", "name", "created_ns", "config", "host_config", "exit_code", "error", "started_ns", "finished_ns",
     "restart_count", "was_stopped", "ports", "sandbox_id", "sandbox_key", "has_been_started", "links",
 )  # fmt: skip
-#: Files that are made at each start.
+#: Files that every start writes anew.
 _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 
@@ -49,7 +50,7 @@ _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 
 def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
-    """Give what the daemon keeps, as JSON can hold it. `starting` are containers that do not run, and are to be started."""
+    """Return the daemon's state as JSON types. `starting` are containers that do not run but are to be started."""
     kept = [
         container for container in engine.store if not (container.is_running and container.host_config["AutoRemove"])
     ]
@@ -76,7 +77,7 @@ def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
 
 
 def _orphans(containers: list[Container], images: dict[str, Image]) -> list[Image]:
-    """Give the images that were deleted while containers of them remain."""
+    """Return the images that were removed although containers of them remain."""
     return list(
         {container.image.id: container.image for container in containers if container.image.id not in images}.values()
     )
@@ -139,10 +140,10 @@ def _paths(files: Any) -> list[str]:
 
 
 def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
-    """Make an engine what it was when `data` was saved; what it has is dropped, save its predefined networks.
+    """Restore an engine from saved state. What it has is dropped, except its predefined networks.
 
-    `seed` decides what is drawn from now on, so that no id is drawn twice. Gives the containers that are to be started, in
-    order. Raises an `EngineError` if the host does not allow for a network or a volume any more.
+    `seed` seeds the engine's random numbers, so that no id is generated twice. Return the containers to start, in order. Raises an
+    `EngineError` if a network or volume can no longer be created on the host.
     """
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")
@@ -186,7 +187,8 @@ def _restore_network(engine: Engine, data: Data) -> None:
     options = NetworkOptions(
         **{**saved_options, "ipam_config": [IpamConfig(**config) for config in saved_options["ipam_config"]]}
     )
-    # The pools it had, not those that would be chosen now; the configuration of another network is in it already.
+    # The saved pools are used, not newly chosen ones. They already include the configuration of a `config_from`
+    # network.
     pool_ids = {pool["pool_id"]: Prefix.parse(pool["subnet"]) for pool in data["pools"] if pool.get("pool_id")}
     kept = [{key: value for key, value in pool.items() if key != "pool_id"} for pool in data["pools"]]
     pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**pool) for pool in kept]
@@ -239,7 +241,7 @@ def _in_order(containers: list[Container]) -> list[Container]:
     ordered = []
     while waiting:
         names = {container.id for container in waiting}
-        # One that shares another's network waits for it; of a ring, somebody goes first and fails.
+        # A container that shares another's network starts after it. In a cycle one is started first, and fails.
         first = next((container for container in waiting if container.joined_container not in names), waiting[0])
         waiting.remove(first)
         ordered.append(first)

@@ -1,4 +1,4 @@
-"""What an engine says of itself: `docker version`, `docker info`, `docker system df`.
+"""Views of the daemon as a whole: `docker version`, `docker info`, `docker system df`.
 
 Source: moby `daemon/{info,info_unix,disk_usage}.go`, `daemon/server/router/system/system_routes.go`.
 """
@@ -19,7 +19,7 @@ _MEMORY, _CPUS = 8 << 30, 4
 
 
 def version_view(context: EngineContext) -> dict[str, Any]:
-    """Give what `GET /version` prints."""
+    """Return the answer of `GET /version`."""
     profile = context.profile
     details = {
         "ApiVersion": profile.api_version,
@@ -64,7 +64,7 @@ NO_SWARM: dict[str, Any] = {
 
 
 def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) -> dict[str, Any]:
-    """Return what `GET /info` prints, with `swarm` as its part of that name."""
+    """Return the answer of `GET /info`. `swarm` is its part of that name."""
     profile = context.profile
     sysctl = context.machine.root.sysctl_get
     states = [container.state for container in context.containers]
@@ -168,7 +168,7 @@ def _commit(identity: str, has_expected: bool) -> dict[str, str]:
 
 
 def disk_usage_view(context: EngineContext, api: ApiVersion) -> dict[str, Any]:
-    """Give what `GET /system/df` prints."""
+    """Return the answer of `GET /system/df`."""
     users = [container.image.id for container in context.containers]
     images = [
         context.images.summary(image, containers=users.count(image.id), shared_size=0)

@@ -33,9 +33,9 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 
 @define
 class LogReading:
-    """The answer to a request for logs: what is there already, and whether and how to follow.
+    """The answer to a request for logs: the lines so far, and whether to follow.
 
-    With a terminal (`is_raw`) there are no streams to tell apart.
+    With a terminal (`is_raw`) stdout and stderr are one stream.
     """
 
     container: Container
@@ -46,12 +46,12 @@ class LogReading:
     past: list[LogLine]
 
     def chunks(self) -> list[tuple[str, bytes]]:
-        """Give stream and bytes of every line that is there."""
+        """Return stream and bytes of every line."""
         return [(line.stream, line.rendered(timestamps=self.timestamps)) for line in self.past]
 
 
 class ExitAnswer(Future[dict[str, Any]]):
-    """What is answered when a container ends; `give_up` says that nobody waits for it any more."""
+    """The future answer of a wait. `give_up` drops it, because the client is gone."""
 
     __slots__ = ("give_up",)
 
@@ -62,7 +62,7 @@ class ExitAnswer(Future[dict[str, Any]]):
 
 @define
 class Attachment:
-    """The answer to a request to attach: the streams, which of them are wanted, and what was printed before."""
+    """The answer to a request to attach: the streams, the selected ones among them, and the earlier output."""
 
     streams: StandardStreams
     is_raw: bool
@@ -73,14 +73,14 @@ class Attachment:
 
 @define
 class ContainerApi:
-    """Containers, as the API has them. `id_` is an id, a name or the unique beginning of an id."""
+    """Operations on containers. `id_` is an id, a name or a unique id prefix."""
 
     context: EngineContext
     networking: Networking
     lifecycle: Lifecycle
 
     def find(self, id_: str) -> Container:
-        """Find a container. Raises `NotFound` or `InvalidParameter`."""
+        """Return a container. Raises `NotFound` or `InvalidParameter`."""
         return self.context.containers.get(id_)
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ class ContainerApi:
         return await self.lifecycle.attach_and_start(self.find(id_))
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
-        """POST /containers/{id}/stop; `False` (304) if it does not run."""
+        """POST /containers/{id}/stop. Return False if the container does not run."""
         container = self.find(id_)
         return await self.lifecycle.stop(container, signal=query.get("signal", ""), timeout_s=number(query, "t"))
 
@@ -186,7 +186,7 @@ class ContainerApi:
         return prune_containers(self.context, self.lifecycle, Filters.parse(query.get("filters")))
 
     def wait(self, id_: str, query: Query = NO_QUERY) -> ExitAnswer:
-        """POST /containers/{id}/wait: waiting has begun when this returns, and ends with `give_up` or the answer."""
+        """POST /containers/{id}/wait. The wait has begun on return; it ends with the answer or with `give_up`."""
         condition = query.get("condition") or "not-running"
         if condition not in _CONDITIONS:
             raise InvalidParameter(f'invalid condition: "{condition}"')
@@ -221,7 +221,7 @@ class ContainerApi:
         )
 
     def attach(self, id_: str, query: Query = NO_QUERY) -> Attachment:
-        """POST /containers/{id}/attach: to the running process, or to that of the next start."""
+        """POST /containers/{id}/attach, to the running process or to that of the next start."""
         container = self.find(id_)
         if container.state.value == "paused":
             raise Conflict(f"container {id_} is paused, unpause the container before attach")
@@ -235,7 +235,7 @@ class ContainerApi:
         return Attachment(streams, container.has_terminal, truth(query, "stdin"), outputs, past)
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
-        """POST /containers/{id}/resize: no simulated program looks at the size of its terminal."""
+        """POST /containers/{id}/resize. Only logs an event: no simulated program uses the size of its terminal."""
         container = self.find(id_)
         number(query, "h")
         number(query, "w")
@@ -250,7 +250,7 @@ class ContainerApi:
         return table
 
     def stats(self, id_: str) -> dict[str, Any]:
-        """GET /containers/{id}/stats: one reading."""
+        """GET /containers/{id}/stats. Return one reading."""
         return top.statistics(self.context, self.find(id_))
 
     def changes(self, id_: str) -> archive.Changes:
@@ -258,11 +258,14 @@ class ContainerApi:
         return archive.changes_view(self.find(id_))
 
     def archive_stat(self, id_: str, path: str) -> dict[str, Any]:
-        """HEAD /containers/{id}/archive: what the header X-Docker-Container-Path-Stat says, before base64."""
+        """HEAD /containers/{id}/archive.
+
+        Return the content of the header X-Docker-Container-Path-Stat, before base64.
+        """
         return archive.path_stat(self.find(id_), _required(path))
 
     def archive_get(self, id_: str, path: str) -> bytes:
-        """GET /containers/{id}/archive: a tar archive."""
+        """GET /containers/{id}/archive. Return a tar archive."""
         return archive.read_archive(self.find(id_), _required(path))
 
     def archive_put(self, id_: str, path: str, content: bytes) -> None:
@@ -277,5 +280,5 @@ def _required(path: str) -> str:
 
 
 def log_moment(text: str, now_ns: int) -> int | None:
-    """Read `since` or `until` of a request for logs, in nanoseconds since 1970; `None` where it is not asked for."""
+    """Parse `since` or `until` of a request for logs. Return nanoseconds since 1970, `None` if it is absent or 0."""
     return parse_timestamp(text, now_ns) if text and text != "0" else None

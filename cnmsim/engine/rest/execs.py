@@ -18,7 +18,7 @@ from cnmsim.errors import EngineError
 
 @define
 class ExecApi:
-    """Execs, as the API has them."""
+    """Operations on execs."""
 
     context: EngineContext
 
@@ -28,14 +28,14 @@ class ExecApi:
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def read_start(self, body: Any) -> dict[str, Any]:
-        """Read the body of a start. Raises `InvalidParameter`."""
+        """Decode the body of a start. Raises `InvalidParameter`."""
         return bodies.read_exec_start(self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
-        """POST /exec/{id}/start. `on_output(stream, data)` is told all output from the first byte on.
+        """POST /exec/{id}/start. `on_output(stream, data)` is called with all output.
 
-        Unless detached, what goes wrong once the connection is a stream is printed on the stream, as Docker has it.
-        `Exec.streams` takes input, and `Exec.streams.ended` is done at the end.
+        Unless detached, an error of the start is written to the stream, because the connection is a stream already,
+        as in Docker. Input is written to `Exec.streams`, and `Exec.streams.ended` is done at the end.
         """
         options = self.read_start(body)
         execution = find_exec(self.context, id_)

@@ -16,7 +16,7 @@ from cnmsim.errors import InvalidParameter, NotSimulated
 
 @define
 class ImageApi:
-    """Images, as the API has them. `name` is a reference, an id or the unique beginning of an id."""
+    """Operations on images. `name` is a reference, an id or a unique id prefix."""
 
     context: EngineContext
 
@@ -36,7 +36,7 @@ class ImageApi:
         return store.history(store.get(name))
 
     def create(self, query: Query) -> Iterator[dict[str, Any]]:
-        """POST /images/create: pulls; gives the progress messages."""
+        """POST /images/create. Pull an image, and return the progress messages."""
         if query.get("fromSrc"):
             raise NotSimulated("importing an image is not simulated; pull one, or add its meaning to the catalogue")
         if not query.get("fromImage"):

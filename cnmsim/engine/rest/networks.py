@@ -25,7 +25,7 @@ from cnmsim.swarm.objects import Network as ClusterNetwork
 
 @define
 class NetworkApi:
-    """Networks, as the API has them. `id_` is an id, a name or the unique beginning of an id."""
+    """Operations on networks. `id_` is an id, a name or a unique id prefix."""
 
     context: EngineContext
     networks: Networks
@@ -33,7 +33,7 @@ class NetworkApi:
     _cluster: ClusterNetworks
 
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
-        """GET /networks: those of the cluster first, on a manager."""
+        """GET /networks. A manager lists the networks of the swarm first."""
         store, filters = self.networks, Filters.parse(query.get("filters"))
         networks = store.list(filters)
         of_cluster = self._cluster.views(filters)
@@ -57,7 +57,7 @@ class NetworkApi:
         return {"Id": id_, "Warning": ""}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
-        """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
+        """GET /networks/{id}. `verbose` adds the services of a network of the swarm."""
         is_verbose = boolean(query, "verbose", tells_why=True)
         scope = query.get("scope") or ""
         network = self._find(id_, scope, prefers_cluster=True)
@@ -68,9 +68,10 @@ class NetworkApi:
     def _find(
         self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
     ) -> Network | ClusterNetwork:
-        """Find a network, here or of the cluster; one that is both is the one here.
+        """Return a network of this engine or of the swarm. If it is both, return this engine's.
 
-        With `prefers_cluster` the cluster's own is given at once where the id or the scope says that it is meant.
+        With `prefers_cluster` a network of the swarm takes precedence if it matches by id, or by name with the scope
+        "swarm".
         """
         store = self.networks
         of_cluster = self._cluster.all()

@@ -1,4 +1,4 @@
-"""All operations of one daemon's API, by the parts of Docker's own description."""
+"""All operations of one daemon's API, grouped as in Docker's OpenAPI description."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Rest:
-    """The API of one daemon. The parts that need the swarm code load it when they are first used."""
+    """The API of one daemon. Groups that need the swarm code import it when they are first used."""
 
     def __init__(self, backend: Backend, get_cluster: GetCluster) -> None:
         context = backend.context

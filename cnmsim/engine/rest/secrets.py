@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @define
 class SecretApi:
-    """The secrets of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+    """Operations on the secrets of a swarm. `id_` is an id, a name or a unique id prefix."""
 
     cluster: Cluster
 
@@ -55,7 +55,7 @@ class SecretApi:
 
 @define
 class ConfigApi:
-    """The configs of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+    """Operations on the configs of a swarm. `id_` is an id, a name or a unique id prefix."""
 
     cluster: Cluster
 

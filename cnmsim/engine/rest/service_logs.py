@@ -25,7 +25,7 @@ _LABEL = "com.docker.swarm"
 
 @define
 class ServiceLogReading:
-    """What is asked of the logs of a service or a task. With a terminal (`is_raw`) there are no streams to tell apart."""
+    """A request for the logs of a service or a task. With a terminal (`is_raw`) stdout and stderr are one stream."""
 
     request: LogRequest
     is_raw: bool
@@ -34,11 +34,11 @@ class ServiceLogReading:
 
     @property
     def is_followed(self) -> bool:
-        """Whether what is yet to be printed is wanted too."""
+        """Whether further lines are requested, too."""
         return self.request.options.is_followed
 
     def rendered(self, message: LogMessage) -> bytes:
-        """Give a line as it is sent: its moment and its context, if asked for, and its text."""
+        """Return a line as it is sent: with its timestamp and its task, if requested."""
         line = message.data
         if self.has_details:
             context = (("node", message.node_id), ("service", message.service_id), ("task", message.task_id))
@@ -50,7 +50,7 @@ class ServiceLogReading:
 
 @define
 class ServiceLogs:
-    """The logs of the services of a swarm."""
+    """Requests for the logs of services and tasks."""
 
     context: EngineContext
     cluster: Cluster

@@ -28,7 +28,7 @@ _MODES = {Global: "global", Replicated: "replicated", ReplicatedJob: "replicated
 
 @define
 class ServiceApi:
-    """The services of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+    """Operations on the services of a swarm. `id_` is an id, a name or a unique id prefix."""
 
     context: EngineContext
     cluster: Cluster
@@ -99,7 +99,7 @@ class ServiceApi:
         return self.context.containers.free_name("")
 
     async def _network_id(self, target: str) -> str:
-        """Give the id of a network a service may use, by its name or id (populateNetworkID)."""
+        """Return the id of a network that a service may use, by its name or id (populateNetworkID)."""
         cluster = self.cluster
         try:
             match = await cluster.control("find_network", target)
@@ -124,7 +124,7 @@ class ServiceApi:
 
 @define
 class TaskApi:
-    """The tasks of a swarm, as the API has them."""
+    """Operations on the tasks of a swarm."""
 
     cluster: Cluster
 

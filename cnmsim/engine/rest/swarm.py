@@ -26,12 +26,12 @@ _DEFAULT_PORT = "2377"
 
 @define
 class SwarmApi:
-    """The swarm an engine is in, as the API has it."""
+    """Operations on the swarm that an engine is in."""
 
     cluster: Cluster
 
     async def init(self, body: Mapping[str, Any]) -> str:
-        """POST /swarm/init; gives the node's id."""
+        """POST /swarm/init. Return the node's id."""
         fields = read(SWARM_INIT, body)
         spec = cluster_spec_from_api(fields["Spec"], ClusterSpec())
         listen = _listen_address(fields)
@@ -113,7 +113,7 @@ def _listen_address(fields: Mapping[str, Any]) -> str:
 
 
 def _with_port(address: str) -> str:
-    """Give an address with port 2377 if it has none (moby `opts.ParseTCPAddr`)."""
+    """Return an address with port 2377 unless it has one (moby `opts.ParseTCPAddr`)."""
     plain = address.removeprefix("tcp://")
     host, colon, port = plain.rpartition(":")
     if not colon or (":" in host and not host.endswith("]")):
@@ -123,7 +123,7 @@ def _with_port(address: str) -> str:
 
 @define
 class NodeApi:
-    """The nodes of a swarm, as the API has them. `id_` is an id, a name, the beginning of an id, or `self`."""
+    """Operations on the nodes of a swarm. `id_` is an id, a name, a unique id prefix, or `self`."""
 
     cluster: Cluster
 

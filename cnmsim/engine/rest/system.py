@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @define
 class EventReading:
-    """The answer to a request for events: those of the past, and until when (seconds of the day) to go on.
+    """The answer to a request for events: the past ones, and until when to send further ones (in ns since 1970).
 
-    `until_ns` `None` goes on for ever. `filters` are for `EventLog.subscribe`.
+    Without `until_ns` there is no end. `filters` are those of `EventLog.subscribe`.
     """
 
     past: list[LoggedEvent]
@@ -34,7 +34,7 @@ class EventReading:
 
 @define
 class SystemApi:
-    """The engine itself, as the API has it."""
+    """Operations on the engine as a whole."""
 
     context: EngineContext
     _get_cluster: GetCluster
@@ -47,7 +47,7 @@ class SystemApi:
         return swarm_info(self._get_cluster())
 
     def negotiate(self, text: str) -> ApiVersion:
-        """Check the version in the path of a request; "" is the latest. Raises `InvalidParameter`."""
+        """Return the API version in the path of a request; the latest for "". Raises `InvalidParameter`."""
         profile = self.context.profile
         if not text:
             return self.context.api_version
@@ -64,7 +64,7 @@ class SystemApi:
         return requested
 
     def ping_headers(self) -> dict[str, str]:
-        """Give the headers of `/_ping`, whose body is `OK`; all answers carry them save the caching ones."""
+        """Return the headers of `GET /_ping`. Those that do not concern caching are in every answer."""
         swarm = self._swarm()
         state = swarm["LocalNodeState"]
         if state == "active":

@@ -24,7 +24,7 @@ _NO_CLUSTER_VOLUME = "volume {} not found"
 
 @define
 class VolumeApi:
-    """Volumes, as the API has them."""
+    """Operations on volumes."""
 
     context: EngineContext
     _get_cluster: GetCluster
@@ -51,7 +51,7 @@ class VolumeApi:
             return self.context.volumes.get(name).view()
 
     def update(self, name: str, query: Query = NO_QUERY) -> None:
-        """PUT /volumes/{name}: only cluster volumes can be changed, and there are none."""
+        """PUT /volumes/{name}. Only cluster volumes can be changed, and there are none."""
         if not self._get_cluster().is_manager:
             raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
         version_of(query, "volume")
@@ -59,7 +59,7 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """Have a manager look among the cluster's volumes for one that the engine has not."""
+        """Convert `NotFound` to that of a cluster volume on a manager, which looks among those, too."""
         try:
             yield
         except NotFound:
