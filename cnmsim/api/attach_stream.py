@@ -1,6 +1,6 @@
-"""The hijacked connection of attach and exec: output to the client, what it types to the process.
+"""The hijacked connection of attach and exec: copies output to the client, and the client's input to the process.
 
-Source: moby `container/stream/attach.go`, `daemon/attach.go`, `moby/term` for the keys that detach.
+Source: moby `container/stream/attach.go`, `daemon/attach.go`, `moby/term` for the detach keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
 def detach_keys(text: str) -> bytes:
-    """Read `ctrl-p,ctrl-q`; "" is that. Raises `InvalidParameter`."""
+    """Parse detach keys such as `ctrl-p,ctrl-q`, which is the default for "". Raises `InvalidParameter`."""
     keys = bytearray()
     for word in (text or _DETACH_KEYS).split(","):
         if len(word) == 1 and word.isascii():
@@ -38,7 +38,7 @@ def detach_keys(text: str) -> bytes:
 
 
 class StdinForwarder:
-    """Hands what a client types to the process. On a terminal the detach keys end the conversation."""
+    """Forwards a client's input to a process. On a terminal the detach keys end the connection."""
 
     def __init__(self, streams: StandardStreams, keys: bytes) -> None:
         self._streams = streams
@@ -46,7 +46,7 @@ class StdinForwarder:
         self._held = b""
 
     def type(self, data: bytes) -> bool:
-        """Type `data`; `False` once the client has detached."""
+        """Forward `data`. Return False once the client has detached."""
         if not self._keys:
             self._streams.type(data)
             return True
@@ -72,10 +72,11 @@ async def forward_streams(
     waits_for_end: bool,
     stop_listening: Callable[[], None],
 ) -> None:
-    """Talk until the process ends, the client detaches or goes away.
+    """Copy both ways until the process ends, or the client detaches or disconnects.
 
-    Time passes for it while `is_running()`: not while an attached container has yet to start. A fast clock jumps only if the
-    client `waits_for_end`. `stdin_forwarder` takes the client's input if there is to be any; `ends_input` hands its end on as well.
+    Time passes while `is_running()`: not while an attached container has not started yet. A fast clock jumps only if
+    the client
+    `waits_for_end`. `stdin_forwarder` forwards the client's input, if it is to be forwarded; with `ends_input` its end is forwarded, too.
     """
     streams.ended.add_done_callback(outbox.close)
 

@@ -1,8 +1,9 @@
-"""Who is attached to a container, and who waits for its end: what a fast clock has to know.
+"""The clients that are attached to containers or wait for their exit. They determine whether a fast clock may jump.
 
-Waiting for an end makes time pass; looking on does not, or an idle container would be rushed through its days.
-`docker run` in the foreground attaches before the start and waits: that is waiting. `docker attach` waits too, but only to
-learn the exit status of what it looks at; nor does `docker run -it` hurry while the shell waits for what its user types.
+A client that waits for an exit lets time pass. One that only watches does not: an idle container would otherwise run
+through its days at once. `docker run` in the foreground attaches before the start, and waits. `docker attach` also
+sends a wait, but only to learn the exit status of what it watches. `docker run -it` does not let time jump while the
+shell waits for input.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Ready = Callable[[], bool]
 
 @define
 class AttachedClients:
-    """The clients of one engine that are attached to containers or wait for their end, by the containers' ids."""
+    """The clients of one engine that are attached to containers or wait for their exit, by container id."""
 
     _runners: dict[str, list[Ready]] = field(factory=dict, init=False)
     _viewers: dict[str, list[Ready]] = field(factory=dict, init=False)
@@ -30,21 +31,21 @@ class AttachedClients:
 
     @contextlib.contextmanager
     def attached(self, container: Container, is_ready: Ready) -> Iterator[None]:
-        """Count a client as attached: one that runs the container, if it has yet to start, else one that looks on.
+        """Count a client as attached: as one that runs the container if it has not started yet, else as a watcher.
 
-        `is_ready` tells whether it has read enough of what it was sent to be sent more.
+        `is_ready` returns True if the client has read enough of its output to be sent more.
         """
         with _listed(self._viewers if container.is_running else self._runners, container.id, is_ready):
             yield
 
     @contextlib.contextmanager
     def waiting(self, container: Container) -> Iterator[None]:
-        """Count a client that waits for the end."""
+        """Count a client that waits for the exit."""
         with _listed(self._waiters, container.id, bool):
             yield
 
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
-        """Tell whether time may jump for one who waits for the end of `container`; `has_lasted`: for a while already."""
+        """Return True if time may jump for a client that waits for the exit; `has_lasted` if for a while already."""
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams
         if (runners or viewers) and streams is not None and streams.stdin.is_awaited:

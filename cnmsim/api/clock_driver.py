@@ -1,6 +1,6 @@
-"""Virtual time under asyncio: it follows real time while someone is connected, or runs as fast as it can.
+"""Drives a lab's virtual clock under asyncio: in step with real time, or as fast as possible.
 
-The lab's clock is only ever run from here, in slices short enough that no client waits long for its turn.
+The clock is run only from here, in slices that are short enough for clients to be answered promptly.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _AHEAD_NS = 1_000_000
 class ClockDriver:
     """Drives one clock.
 
-    With `fast`, time stands still until somebody waits for something to happen in the lab, and then jumps from event
-    to event; while a program waits for what its user types, it keeps step with real time. Without, it keeps step with real time while `connections` is above zero.
+    With `fast`, time stands still unless an operation waits for something in the lab; then it jumps from event to
+    event. While a program waits for input it keeps step with real time. Without `fast`, it keeps step with real time
+    while `connections` is above zero.
     """
 
     def __init__(self, clock: Clock, *, fast: bool) -> None:
@@ -40,13 +41,13 @@ class ClockDriver:
         self._anchor: tuple[float, int] | None = None
 
     def run_ready(self) -> None:
-        """Do the work of this instant now, and look again whether time may pass."""
+        """Run the work of this instant, and check again whether time may pass."""
         self.clock.run_ready()
         self._wake.set()
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Count a client for as long as it is connected."""
+        """Count a client as connected."""
         self.connections += 1
         self._wake.set()
         try:
@@ -57,7 +58,7 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """Let a fast clock run while this lasts, whenever `predicate()` says so."""
+        """Let a fast clock jump whenever `predicate()` is True, for the length of a block."""
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()
@@ -68,7 +69,7 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
-        """Let a fast clock keep step with real time while `predicate()` says so and nobody pulls."""
+        """Let a fast clock that may not jump keep step with real time whenever `predicate()` is True, for a block."""
         key = object()
         self._realtime_predicates[key] = predicate
         self._wake.set()
@@ -78,7 +79,7 @@ class ClockDriver:
             del self._realtime_predicates[key]
 
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
-        """Wait, in real time, for something of the lab; give its value or raise its error."""
+        """Wait, in real time, for a future of the lab. Return its result or raise its error."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def tell(_: Future[T]) -> None:
@@ -96,7 +97,7 @@ class ClockDriver:
         while True:
             try:
                 delay_s = self._advance_fast() if self.fast else self._advance_real()
-            except Exception:  # noqa: BLE001 - one piece of the lab's work that fails must not stop the lab; it is logged
+            except Exception:  # noqa: BLE001 - a failed piece of the lab's work must not stop the lab; it is logged
                 _log.exception(
                     "work of the lab failed at %.6f s; the lab goes on without it", self.clock.now_ns / 1e9
                 )
@@ -110,7 +111,10 @@ class ClockDriver:
                     await self._wake.wait()
 
     def _advance_fast(self) -> float | None:
-        """Run events for one slice if somebody waits; tell how long to delay_s (`None`: until woken)."""
+        """Run events for one slice if an operation waits.
+
+        Return the delay until the next slice (`None`: until woken).
+        """
         deadline = time.monotonic() + _SLICE_S
         while any(predicate() for predicate in tuple(self._fast_predicates.values())):
             self._anchor = None
@@ -132,7 +136,7 @@ class ClockDriver:
             self._anchor = (now, self.clock.now_ns)
         started, started_ns = self._anchor
         if self.clock.now_ns > started_ns + int((now - started) * 1e9) + _AHEAD_NS:
-            # Somebody let time pass by other means; it does not stand still until real time has caught up.
+            # Time has been advanced by other means. It does not stand still until real time has caught up.
             self._anchor = started, started_ns = now, self.clock.now_ns
         target_ns = started_ns + int((now - started) * 1e9)
         deadline = now + _SLICE_S
@@ -153,7 +157,7 @@ class ClockDriver:
 
 
 async def first_of(*waits: Awaitable[Any]) -> None:
-    """Wait until one of several is done, and cancel the others. Raises what one of them raised."""
+    """Wait until one awaitable is done, and cancel the others. Raises what one of them raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

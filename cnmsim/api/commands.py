@@ -1,4 +1,4 @@
-"""The commands `cnmsim serve` and `cnmsim sh`; those that ask a served lab are in `questions`."""
+"""The commands `cnmsim serve` and `cnmsim sh`. Those for a lab that is already served are in `control_commands`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STATE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-#: How long the nodes of restored swarms are given to find their managers, in seconds of virtual time.
+#: Timeout for restored swarm nodes to find their managers, in seconds of virtual time.
 _START_LIMIT_S = 120.0
 Load = Callable[[Path, str | None], "Lab"]
 
@@ -67,7 +67,7 @@ def _serve_command(load: Load) -> click.Command:
             cnmsim serve lab.yml --dir /tmp/lab &
             export DOCKER_HOST=unix:///tmp/lab/node1/docker.sock
         """  # noqa: D301 - click's own mark
-        import asyncio  # here, as `cnmsim sh` is called for each program of a script, and must start fast
+        import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
         from cnmsim.errors import CnmsimError
         from cnmsim.lab.statefile import save_state
@@ -100,12 +100,12 @@ def _complain(message: str) -> int:
 
 
 def _restore(lab: Lab, state: Path) -> None:
-    """Restore from a state file; if there is none, see to it that there can be one. Raises `FileError` or `OSError`."""
+    """Restore from a state file; if there is none, check that one can be written. Raises `FileError` or `OSError`."""
     from cnmsim.lab.statefile import restore_state
 
     if state.exists():
         restore_state(lab, state, int(time.time() - lab.now))
-        # A daemon answers once its node has found the managers, or after a while without them.
+        # A daemon answers once its node has found the managers, or after a timeout.
         with suppress(TimeoutError):
             lab.settle(0, limit_s=_START_LIMIT_S)
     elif not os.access(state.parent, os.W_OK):

@@ -1,7 +1,7 @@
 """One client connection: HTTP/1.1 by h11 over an asyncio stream, with the hijack of attach and exec.
 
-Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s for a request to arrive once it has begun. A connection may be
-idle between requests for as long as it likes.
+Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s from the first to the last byte of a request. A connection may
+be idle between requests without limit.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Dispatch = Callable[[Request], Awaitable[Answer]]
 
 
 class _TooLarge(Exception):
-    """The request is over a limit; `args[0]` is the answer."""
+    """The request exceeds a limit; `args[0]` is the error text."""
 
 
 class Connection:
-    """Serves one client until either side ends. `headers` go with every response."""
+    """Serves one client until either side ends. `headers` are part of every response."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Connection:
             while await self._serve_one():
                 self._http.start_next_cycle()
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # the client went away, or never finished its request: nothing is owed to it
+            pass  # the client disconnected, or did not complete its request: there is nobody to answer
         finally:
             self._writer.close()
             with contextlib.suppress(ConnectionError, OSError):
@@ -153,7 +153,7 @@ class Connection:
     # --- answering -----------------------------------------------------------------------------------------------
 
     async def _answer_unless_gone(self, request: Request) -> Answer | None:
-        """Run the handler; cancel it if the client hangs up meanwhile."""
+        """Run the handler; cancel it if the client disconnects."""
         work = asyncio.ensure_future(self._dispatch(request))
         watch = asyncio.ensure_future(self._watch())
         try:
@@ -170,9 +170,10 @@ class Connection:
                 work.cancel()
 
     async def _watch(self) -> None:
-        """Return when the client has hung up; keep what it pipelines, or says too early, for later.
+        """Return when the client has disconnected. Data that arrives early or is pipelined is kept.
 
-        One that merely sends no more still reads the answer; over TCP the two look the same (moby takes it for the end).
+        A client that only closed its sending side still reads the answer; over TCP the two look the same (moby takes
+        both as a disconnect).
         """
         while data := await self._reader.read(_READ):
             self._http.receive_data(data)
@@ -228,7 +229,7 @@ class Connection:
     # --- hijack --------------------------------------------------------------------------------------------------
 
     async def _hijack(self, request: Request, hijack: Hijack) -> None:
-        """Leave HTTP: 101 for a client that asked to upgrade, else 200, then raw bytes both ways."""
+        """Leave HTTP: send status 101 to a client that asked to upgrade, else 200, then copy raw bytes both ways."""
         upgrades = "upgrade" in request.headers
         lines = ["HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
         if upgrades:
@@ -242,10 +243,10 @@ class Connection:
         await hijack.talk(duplex)
 
     async def _head_is_read(self) -> None:
-        """Wait a little for the client to take the head.
+        """Wait briefly until the client has read the response head.
 
-        docker-py reads the head through a buffer and the stream from the socket below it: what came along with the
-        head is lost to it. A real engine takes its time before the first output.
+        docker-py reads the head through a buffer and the stream from the socket below it: data that arrives together
+        with the head is lost. A real engine takes longer until its first output.
         """
         channel = self._writer.get_extra_info("socket")
         unread = bytearray(4)
@@ -253,14 +254,14 @@ class Connection:
             try:
                 fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, unread)
             except (OSError, ValueError):
-                return  # the socket is closed, and has no descriptor any more; the conversation will notice
+                return  # the socket is closed and has no descriptor; the copying will notice
             if not int.from_bytes(unread, sys.byteorder):
                 return
             await asyncio.sleep(_HEAD_POLL_S)
 
 
 class _RawStream:
-    """What is left of a connection once HTTP has left it."""
+    """The connection after HTTP: raw bytes."""
 
     def __init__(self, reader: Reader, writer: Writer, early: bytes, *, is_ended: bool, is_tls: bool) -> None:
         self._reader = reader
@@ -282,13 +283,13 @@ class _RawStream:
         await self._writer.drain()
 
     async def gone(self) -> None:
-        # TLS ends one direction by a message of its own, and the connection below it only as a whole.
+        # TLS closes one direction by a message, the connection below it only as a whole.
         await _hung_up(self._writer, select.POLLRDHUP if self._is_tls else 0)
 
 
 async def _hung_up(writer: Writer, mask: int) -> None:
-    """Wait until a client has closed both directions (POLLHUP), or what `mask` says."""
-    # A half-closed socket tells of the rest only when asked.
+    """Wait until a client has closed both directions (POLLHUP), or for the events in `mask`."""
+    # A half-closed socket reports the rest only when polled.
     poll = select.poll()
     descriptor = writer.get_extra_info("socket").fileno()
     if descriptor < 0:

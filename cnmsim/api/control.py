@@ -1,7 +1,7 @@
-"""The control socket of a served lab: runs a program on one of its hosts, traces, explains and captures.
+"""The control socket of a served lab: runs programs on hosts, traces, explains and captures.
 
-A client sends one line of JSON (the verb and its arguments) and then frames; the server answers with frames: one
-byte of kind, four of length, the content. Kinds are those of `Frame`.
+A client sends one line of JSON (the verb and its arguments), then frames. The server answers with frames: one byte of
+kind, four of length, the content. The kinds are those of `Frame`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None:
-    """Read a frame; `None` at the end of the connection."""
+    """Read a frame; return `None` at the end of the connection."""
     try:
         kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
         return Frame(kind), await reader.readexactly(length)
@@ -40,14 +40,14 @@ class ControlSocket:
         self._clock_driver = clock_driver
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client: one verb."""
+        """Serve one client, which sends one verb."""
         try:
             line = await reader.readline()
             if not line:
                 return
             await self._answer(json.loads(line), reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client went away; its program was ended where it ran
+            pass  # the client disconnected; its program was ended
         except (CnmsimError, ValueError, KeyError, TypeError) as error:
             text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
             writer.write(pack(Frame.ERROR, text.encode()))
@@ -91,7 +91,10 @@ class ControlSocket:
     async def _capture(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Capture until it is over or the client sends a signal; STDERR tells where, STDOUT each frame, RESULT the file."""
+        """Capture until the limit is reached or the client sends a signal.
+
+        STDERR names the devices, STDOUT has a line for each frame, RESULT the file.
+        """
         patterns = tuple(str(pattern) for pattern in request["devices"])
         count, duration_s = request.get("count"), request.get("duration_s")
         live = LiveCapture(

@@ -1,4 +1,4 @@
-"""The client side of the verbs that ask a lab that is being served: `trace`, `explain` and `capture` with `--dir`."""
+"""The client of the control socket: `trace`, `explain` and `capture` with `--dir`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cnmsim.errors import CnmsimError, Unavailable
 
 
 def ask(directory: Path, request: dict[str, Any]) -> Any:
-    """Send one request to the control socket in `directory` and give the answer.
+    """Send one request to the control socket in `directory`, and return the result.
 
-    Raises `Unavailable` if no lab is served there, `CnmsimError` with what the lab refused.
+    Raises `Unavailable` if no lab is served there, `CnmsimError` with the lab's error.
     """
     with _channel(directory, request) as channel, channel.makefile("rb") as stream:
         return json.loads(_read_to_result(directory, stream, lambda _kind, _content: None))
 
 
 def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
-    """Have a served lab capture, until it is over or SIGINT or SIGTERM arrives, and give the pcapng file if asked for.
+    """Capture on a served lab until it ends, or until SIGINT or SIGTERM. Return the pcapng file, if it was requested.
 
-    `tell` is given what there is to be shown, as STDOUT and STDERR. Raises as `ask`.
+    `tell` is called with STDOUT and STDERR frames. Raises as `ask`.
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {

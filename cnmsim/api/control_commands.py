@@ -1,4 +1,4 @@
-"""The commands that ask a lab that is being served: `trace`, `explain` and `capture` with `--dir`."""
+"""The commands for a lab that is already served: `trace`, `explain` and `capture` with `--dir`."""
 
 from __future__ import annotations
 
@@ -107,6 +107,6 @@ def capture(
     except CnmsimError as error:
         _refused(error.message)
     except BrokenPipeError:
-        raise SystemExit(141) from None  # whoever read the lines has gone, as `head` does
+        raise SystemExit(141) from None  # the reader of the lines has exited, as `head` does
     except OSError as error:
         _refused(str(error))

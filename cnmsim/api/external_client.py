@@ -1,8 +1,9 @@
-"""The simulated end of connections that real clients make: where they come from, and what they connect to.
+"""The simulated host that stands for real clients: the source of their connections, and the address they connect to.
 
-A real client of a published port is a machine beside the Docker host: it has an address of the host's first segment and
-the host as its gateway, so that its packets meet the host's rules as any other machine's do. What is published on the
-host's own loopback only, or in a family of addresses the host does not have, is reached from the host itself.
+A real client of a published port becomes a machine next to the Docker host: it has an address on the host's first
+segment and the host as its gateway, so that its packets pass the host's rules as those of any other machine do. Ports
+that are published only on the host's loopback, or in an address family that the host does not have, are connected to
+from the host itself.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
     from cnmsim.lab import Host, Lab
     from cnmsim.libnetwork.options import PortBinding
 
-#: The host that stands for the machine cnmsim runs on.
+#: Name of the host that stands for the machine cnmsim runs on.
 NAME = "this-machine"
 _LOOPBACK = {4: b"\x7f\0\0\x01", 6: bytes(15) + b"\x01"}
 
 
 @define(eq=False)
 class ExternalClientHost:
-    """The machine of the real clients of one Docker host's ports; `open` adds it to the lab, `close` takes it away.
+    """The simulated host of the real clients of one Docker host's ports.
 
-    Raises `InvalidParameter` from `open` if the host is on no segment, or on one without a free address.
+    `open` adds it to the lab, `close` removes it.
+
+    `open` raises `InvalidParameter` if the Docker host is on no segment, or on one without a free address.
     """
 
     lab: Lab
@@ -42,7 +45,7 @@ class ExternalClientHost:
     _processes: dict[str, Process] = field(factory=dict, init=False)
 
     def open(self) -> None:
-        """Add the machine to the host's first segment."""
+        """Add the host to the Docker host's first segment."""
         while self.name in self.lab.hosts or self.name in self.lab.segments:
             self.name += "-"
         addresses = self._free_addresses()
@@ -54,7 +57,7 @@ class ExternalClientHost:
         self._added = self.lab.add_host(self.name, *addresses.values(), gateway=gateways)
 
     def close(self) -> None:
-        """Take the machine away, with whatever is connected."""
+        """Remove the host with all its connections."""
         for process in self._processes.values():
             process.kill()
         self._processes.clear()
@@ -67,12 +70,12 @@ class ExternalClientHost:
         self._added = None
 
     def tcp(self, binding: PortBinding) -> tuple[TcpSocket, tuple[Address, int]]:
-        """Give a socket for a client of a published port, and what it is to connect to."""
+        """Return a socket for a client of a published port, and the address to connect to."""
         process, address = self._from_where(binding)
         return process.tcp(family_of(address)), (address, binding.host_port)
 
     def udp(self, binding: PortBinding) -> tuple[UdpSocket, tuple[Address, int]]:
-        """Give a UDP socket in the same way."""
+        """Return a UDP socket for a client of a published port, and the address to connect to."""
         process, address = self._from_where(binding)
         return process.udp(family_of(address)), (address, binding.host_port)
 
@@ -95,7 +98,7 @@ class ExternalClientHost:
         return process
 
     def _host_addresses(self) -> dict[int, Address]:
-        """Give the host's address of each family on the segment it shares with the machine."""
+        """Return the Docker host's address of each family on the shared segment."""
         addresses: dict[int, Address] = {}
         for interface, spec in zip(self.host.interfaces, self.host.plain.spec.interfaces, strict=True):
             if isinstance(interface.link, Segment):
@@ -116,7 +119,7 @@ class ExternalClientHost:
 
 
 def _highest_free(prefix: Prefix, used: set[Address]) -> Address | None:
-    """Give the highest address of a subnet that no host has: those that are given out start at the other end."""
+    """Return the highest free address of a subnet: addresses are usually assigned from the other end."""
     for number in range(prefix.last_int - 1, prefix.first_int, -1):
         address = from_int(number, prefix.family)
         if address not in used:
@@ -129,5 +132,5 @@ def _own_addresses(host: Host) -> list[Address]:
 
 
 async def _wait(process: Process) -> int:
-    """Hold sockets until killed."""
+    """Hold the sockets until killed."""
     return await Future[int](process.clock)

@@ -9,7 +9,7 @@ HEAD = struct.Struct("!BI")
 
 
 class Frame(IntEnum):
-    """What a frame carries. STDIN with no content is the end of the input."""
+    """The kind of a frame's content. An empty STDIN frame is the end of the input."""
 
     STDIN = 0
     STDOUT = 1
@@ -21,5 +21,5 @@ class Frame(IntEnum):
 
 
 def pack(kind: Frame, content: bytes) -> bytes:
-    """Make a frame."""
+    """Return an encoded frame."""
     return HEAD.pack(kind, len(content)) + content

@@ -1,4 +1,4 @@
-"""The Engine API of one Docker host: what handlers are given."""
+"""The Engine API of one Docker host, as handlers get it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class HostApi:
-    """One engine behind its socket. `name` is the host's."""
+    """One engine behind its socket. `name` is the host's name."""
 
     def __init__(self, lab: Lab, name: str, engine: Engine, clock_driver: ClockDriver) -> None:
         self.lab = lab
@@ -40,12 +40,12 @@ class HostApi:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every answer carries."""
+        """The headers of every response."""
         every = self.rest.system.ping_headers()
         return {name: every[name] for name in ("Api-Version", "Docker-Experimental", "Ostype", "Server")}
 
     def version(self, request: Request) -> ApiVersion:
-        """Give the version of the API that a request speaks. Raises `InvalidParameter`."""
+        """Return the API version of a request. Raises `InvalidParameter`."""
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:

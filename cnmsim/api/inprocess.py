@@ -1,7 +1,7 @@
-"""The Engine API of a lab inside one Python program: sockets for as long as a block lasts.
+"""Serve the Engine API of a lab within a Python program, for the length of a block.
 
-The server and the lab run in a thread of their own. Whoever wants to do more with the lab meanwhile than its sockets
-offer asks that thread to do it, with `ServedLab.call`.
+Server and lab run in a thread of their own. `ServedLab.call` runs a function in it, for access to the lab beyond its
+sockets.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ServedLab(Mapping[str, Path]):
 
     @property
     def ports(self) -> dict[str, tuple[str, int]]:
-        """Where the exposed ports are reached on this machine, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`.
+        """The real addresses of the exposed ports, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`.
 
         Empty unless the lab is served with `expose_ports`.
         """
@@ -58,7 +58,9 @@ class ServedLab(Mapping[str, Path]):
         return self.call(lambda: forwarded.table) if forwarded is not None else {}
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` in the server's thread, between two pieces of its work, and give its value or raise its error.
+        """Run `function` in the server's thread, between two pieces of its work.
+
+        Return its result or raise its error.
 
         >>> sockets.call(lab.host("client").curl, "http://10.0.0.15:8080/")  # doctest: +SKIP
         """
@@ -75,13 +77,14 @@ def serve(
 ) -> Iterator[ServedLab]:
     """Serve `lab` until the block ends, in `directory` or in a temporary one.
 
-    With `expose_ports` the ports that this Docker host publishes are open on this machine's loopback as well. Raises
-    `InvalidParameter` if there is no such Docker host, `OSError` if a socket can't be opened, and at the end of the block what ended the simulation, if something
-    did.
+    With `expose_ports` the ports that this Docker host publishes are open on this machine's loopback, too. Raises
+    `InvalidParameter` if there is no such Docker host, `OSError` if a socket cannot be opened, and at the end of the
+    block the error that ended the simulation, if there was one.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:
-            # The path of a Unix socket has some hundred characters at most: a short folder leaves room for the host's.
+            # The path of a Unix socket has about a hundred characters at most: a short folder leaves room for the
+            # host's name.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
         yield stack.enter_context(_running(lab, directory, fast=fast, expose_ports=expose_ports))
 

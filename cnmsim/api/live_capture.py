@@ -1,4 +1,4 @@
-"""The control socket's verb `capture`: frames of a served lab, as lines of text while they pass or as a pcapng file."""
+"""The control socket's verb `capture`: frames of a served lab, as lines of text or as a pcapng file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from cnmsim.observe import Capture
     from cnmsim.observe.capture.pcapng import CapturedFrame
 
-#: A capture is looked at this often, in seconds of real time.
+#: Interval at which a capture is read, in seconds of real time.
 _LOOK_S = 0.05
 
 
 @define(eq=False)
 class LiveCapture:
-    """One capture under way at the devices of `lab` that fit `patterns`, also those that come up later.
+    """A running capture on the devices of `lab` that match `patterns`, including those that are created later.
 
-    It ends with `stop`, after `count` frames or after `duration_s` seconds of virtual time, whichever comes first. Time keeps
-    step with real time meanwhile. Raises `NotFound` if no device fits.
+    It ends with `stop`, after `count` frames or after `duration_s` seconds of virtual time, whichever comes first.
+    Time keeps step with real time meanwhile. Raises `NotFound` if no device matches.
     """
 
     lab: Lab
@@ -45,21 +45,21 @@ class LiveCapture:
 
     @property
     def devices(self) -> list[str]:
-        """The devices captured at, as `node1:eth0`."""
+        """The captured devices, as `node1:eth0`."""
         return [point.name for point in self._capture.points]
 
     @property
     def size(self) -> int:
-        """How many frames it has taken, no more than asked for."""
+        """The number of captured frames, at most `count`."""
         frames = self._shown + len(self._capture.frames)
         return frames if self.count is None else min(frames, self.count)
 
     def stop(self) -> None:
-        """Take nothing more down."""
+        """End the capture."""
         self._is_stopped = True
 
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
-        """Wait until it has ended; `tell` is given a line for each frame, which is then not kept."""
+        """Wait until the capture has ended. `tell` is called with a line for each frame, which is not kept then."""
         ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):
             while not self._is_over(ends_ns):
@@ -69,7 +69,7 @@ class LiveCapture:
             await self._show(tell)
 
     def to_pcapng(self) -> bytes:
-        """Give the file."""
+        """Return the file."""
         del self._capture.frames[self.size :]
         return self._capture.to_bytes()
 

@@ -1,4 +1,4 @@
-"""Requests and responses of the Engine API, as handlers see them: no sockets, no HTTP grammar."""
+"""Requests and responses of the Engine API, as handlers have them: without sockets and HTTP syntax."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from cnmsim.gojson.scanner import GoJsonError, first_value
 
 @define(eq=False)
 class Client:
-    """Who sent a request: one connection. `started` is the container it started last, and when (virtual time)."""
+    """The connection of a request.
+
+    `started` is the container that the client started last, with the virtual time of the start.
+    """
 
     started: tuple[str, int] | None = None
 
 
 @frozen
 class Request:
-    """One request whose body has been read.
+    """One complete request.
 
-    `path` is decoded and without the version prefix, `version` that prefix (`1.45`) or "". Header names are lower
-    case.
+    `path` is decoded and without the version prefix; `version` is that prefix (`1.45`) or "". Header names are in lower case.
     """
 
     method: str
@@ -39,16 +41,16 @@ class Request:
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:
-        """Read a query string; of a repeated key the first value counts, as in Go's FormValue."""
+        """Parse a query string. Of a repeated key the first value counts, as in Go's FormValue."""
         return parse_qs(text, keep_blank_values=True)
 
     def text(self, key: str, default: str = "") -> str:
-        """Give a query parameter."""
+        """Return a query parameter."""
         values = self.query.get(key)
         return values[0] if values else default
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Read a boolean as the engine does: anything but "", 0, no, false and none is true."""
+        """Return a boolean query parameter: anything but "", 0, no, false and none is True, as in the engine."""
         values = self.query.get(key)
         if not values:
             return default
@@ -56,14 +58,14 @@ class Request:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The query, one value a key."""
+        """The query with one value for each key."""
         return {key: values[0] for key, values in self.query.items()}
 
     def json(self, *, required: bool = False) -> Any:
-        """Read the body as JSON; `None` for no body, as for `null`, unless one is `required`.
+        """Decode the body as JSON. Return `None` for no body, unless one is `required`, and for `null`.
 
-        Raises `InvalidParameter` in the engine's words for a missing, broken or trailing body, or another content type.
-        Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
+        Raises `InvalidParameter` with the engine's text for a missing, broken or trailing body, or another content
+        type. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
         kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind not in ("application/json", ""):
@@ -82,7 +84,7 @@ class Request:
 
 @define
 class Response:
-    """A complete response. `body` is sent as it is."""
+    """A complete response."""
 
     status: int = 200
     body: bytes = b""
@@ -90,30 +92,30 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
-        """Give a JSON response, with the engine's final newline."""
+        """Return a JSON response, with a final newline as the engine's."""
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
         return cls(status, body, {"Content-Type": "application/json"})
 
     @classmethod
     def error(cls, status: int, message: str) -> Response:
-        """Give an error in the engine's form."""
+        """Return an error in the engine's format."""
         return cls.json({"message": message}, status)
 
     @classmethod
     def empty(cls, status: int = 204) -> Response:
-        """Give a response without a body."""
+        """Return a response without a body."""
         return cls(status)
 
 
 def _nothing() -> None:
-    """Let go of nothing."""
+    """Do nothing."""
 
 
 @define
 class Stream:
-    """A response whose body comes bit by bit; the headers go out at once.
+    """A response whose body is produced over time; the head is sent at once.
 
-    `end` is called once it is over, also where it never began: it lets go of what the handler took hold of.
+    `end` is called when the response is over, also if it never began: it releases the handler's resources.
     """
 
     chunks: AsyncIterator[bytes]
@@ -126,18 +128,21 @@ class Duplex(Protocol):
     """A hijacked connection: raw bytes both ways."""
 
     async def read(self) -> bytes:
-        """Give what the client sent next; b"" once it has half-closed or gone."""
+        """Return the next data of the client; b"" once it has half-closed or disconnected."""
 
     async def write(self, data: bytes) -> None:
-        """Send bytes. Raises `ConnectionError` if the client is gone."""
+        """Send bytes. Raises `ConnectionError` if the client has disconnected."""
 
     async def gone(self) -> None:
-        """Wait until the client, which sends no more, reads no more either."""
+        """Wait until a half-closed client disconnects."""
 
 
 @define
 class Hijack:
-    """Take the connection over: `talk` runs on it, and when it returns the connection is closed; `end` as of `Stream`."""
+    """Hijack the connection: `talk` runs on it, and the connection is closed when it returns.
+
+    `end` is as of `Stream`.
+    """
 
     talk: Callable[[Duplex], Awaitable[None]]
     content_type: str = "application/vnd.docker.raw-stream"

@@ -1,6 +1,7 @@
-"""What waits to be sent to one client: filled by the lab's clock, emptied as fast as the client reads.
+"""The output queue of one client: filled by the lab, emptied as fast as the client reads.
 
-Framing is that of moby `api/types/container/exec` (stdcopy): one byte of stream, three of nothing, four of length.
+The framing is that of moby `api/types/container/exec` (stdcopy): one byte of stream, three zero bytes, four of
+length.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import AsyncIterator
 
 _HEAD = struct.Struct("!BxxxI")
 _STREAM_NUMBER = {"stdin": 0, "stdout": 1, "stderr": 2}
-#: A fast clock stands still while a client has this much still to read.
+#: A fast clock stands still while a client has this many bytes still to read.
 _ENOUGH = 1 << 20
 
 
 class Outbox:
-    """Bytes for a client. With `is_raw` they go as they are, else each piece in a frame that names its stream."""
+    """Bytes for a client. With `is_raw` they are sent unchanged, else each piece in a frame that names its stream."""
 
     def __init__(self, *, is_raw: bool) -> None:
         self._is_raw = is_raw
@@ -28,7 +29,7 @@ class Outbox:
 
     @property
     def wants_more(self) -> bool:
-        """Whether more is to come, and the client keeps up."""
+        """Whether the queue is open, and the client keeps up."""
         return not self._is_closed and self._size < _ENOUGH
 
     def put(self, stream: str, data: bytes) -> None:
@@ -37,7 +38,7 @@ class Outbox:
             self._add(data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data)
 
     def put_plain(self, data: bytes) -> None:
-        """Add bytes that belong to no stream."""
+        """Add bytes without a frame."""
         self._add(data)
 
     def _add(self, data: bytes) -> None:
@@ -47,12 +48,12 @@ class Outbox:
             self._changed.set()
 
     def close(self, *_: object) -> None:
-        """Say that nothing follows."""
+        """Close the queue: nothing follows."""
         self._is_closed = True
         self._changed.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give what there is, waiting for more, until it is closed and empty."""
+        """Yield what is queued, and wait for more, until the queue is closed and empty."""
         while True:
             while self._parts:
                 data = b"".join(self._parts)

@@ -1,10 +1,10 @@
-"""A control socket that answers even while an engine waits for a plugin.
+"""A control socket that also answers while an engine waits for a plugin.
 
-A plugin makes devices on the host of the engine that called it, while that engine waits. A lab does one thing at a time, so an
-engine that waits would keep the control socket waiting too, and with it the plugin. Behind this door programs are run by
-the lab's thread as executor of that wait; at any other time a client is handed on to the lab's control socket.
+A plugin creates devices on the host of the engine that called it, while that engine waits. A lab has one thread, so
+the waiting engine would block the lab's control socket, and with it the plugin. Programs of clients of this socket
+run on the lab's thread as work items of that wait; at other times a client is passed on to the lab's control socket.
 
-Time stands still during a call of a plugin: a program that would take time, such as `ping`, is ended and says so.
+Time stands still during a call of a plugin: a program that needs time, such as `ping`, is ended with an error.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 _BACKLOG = 128
 _READ = 1 << 16
 _LONGEST_WISH = 1 << 20
-#: How often a client that waits for its work_item looks whether the engine is waiting still, in seconds of real time.
+#: Interval at which a client that waits for its work item checks whether the engine still waits, in seconds of real
+#: time.
 _LOOK_S = 0.05
 
 
 class PluginControlSocket:
     """Listens at `DIR/control.sock`, in threads of its own, from `open` to `close`.
 
-    `inner` is the socket that the lab itself serves. Without it, as in a program that only uses Python, clients wait for the next
-    call of a plugin.
+    `inner` is the lab's own control socket. Without it, in a program that does not serve the lab, clients wait for the next call of a
+    plugin.
     """
 
     def __init__(self, lab: Lab, directory: Path, inner: Path | None = None) -> None:
@@ -49,7 +50,7 @@ class PluginControlSocket:
         self._listener = socket.socket(socket.AF_UNIX)
 
     def open(self) -> None:
-        """Begin to listen. Raises `OSError`."""
+        """Start to listen. Raises `OSError`."""
         self.path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
@@ -60,22 +61,22 @@ class PluginControlSocket:
         threading.Thread(target=self._accept, name="cnmsim plugin control", daemon=True).start()
 
     def close(self) -> None:
-        """Take no more clients."""
+        """Stop to listen."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self.path.unlink(missing_ok=True)
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Give the environment of a process whose `ip`, `iptables` and so on are those of `host`.
+        """Return the environment of a process whose `ip`, `iptables` and so on are those of `host`.
 
-        The programs that lead there are put into `folder`. Raises `NotFound` for an unknown host.
+        The programs that run them are written to `folder`. Raises `NotFound` for an unknown host.
         """
         return host_environment(
             self.directory, self._lab.host(host).name, list(self._lab.host(host).programs), folder
         )
 
-    # --- its clients
+    # --- clients
 
     def _accept(self) -> None:
         while True:
@@ -88,7 +89,7 @@ class PluginControlSocket:
             ).start()
 
     def _serve(self, channel: socket.socket) -> None:
-        # A client that went away is no matter.
+        # A client may disconnect at any time.
         with channel, contextlib.suppress(OSError):
             line, rest = _read_line(channel)
             if not line:
@@ -101,7 +102,7 @@ class PluginControlSocket:
                 channel.sendall(pack(Frame.ERROR, text.encode()))
 
     def _run_on_lab_thread(self, channel: socket.socket, request: dict[str, Any]) -> bool:
-        """Run a program now or in the next call of a plugin; `False` if the lab's own socket is to do it."""
+        """Run a program now or in the next call of a plugin. Return False if the lab's own socket is to run it."""
         executor = self._lab.executor
         if request["verb"] != "exec" or not (executor.is_waiting or self._inner is None):
             return False
@@ -151,9 +152,9 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a program on a host within this instant; gives its status and what it printed on stdout and on stderr.
+    """Run a program on a host within this instant. Return its status, stdout and stderr.
 
-    Raises `NotFound` if there is none, `Unavailable` if it would take time. For the thread of the lab.
+    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Called on the lab's thread.
     """
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
@@ -167,7 +168,10 @@ def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes
 
 @contextlib.contextmanager
 def open_plugin_control(lab: Lab, directory: Path | None = None) -> Iterator[PluginControlSocket]:
-    """Keep a door open for the length of a block, in `directory` or in a temporary folder. Raises `OSError`."""
+    """Open a plugin control socket for the length of a block, in `directory` or in a temporary one.
+
+    Raises `OSError`.
+    """
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))

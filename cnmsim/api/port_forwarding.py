@@ -1,8 +1,8 @@
-"""Published ports of one simulated Docker host, open on this machine's loopback for real clients.
+"""Published ports of one simulated Docker host, open for real clients on this machine's loopback.
 
-A port is bound here when the simulated host binds it, under the same number: what the engine tells a client of its
-ports is then true of this machine too. What this machine refuses is refused there: a port that is taken fails the
-container's start in the engine's words, and an ephemeral one is chosen anew.
+A port is bound here when the simulated host binds it, with the same number, so that the port numbers the engine
+reports hold on this machine, too. If this machine refuses the port, the simulated host does: a port in use fails the
+container's start with the engine's text, and an ephemeral port is chosen again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 _BACKLOG = 128
-#: Seconds until a client is accepted that could not be.
+#: Seconds until a client that could not be accepted is tried again.
 _RETRY_S = 1.0
 
 
 @define(eq=False)
 class OpenPort:
-    """One published port and the real address where it is reached."""
+    """One published port and the real address at which it is open."""
 
     binding: PortBinding
     channel: socket.socket
@@ -41,7 +41,7 @@ class OpenPort:
 
     @property
     def name(self) -> str:
-        """`80/tcp` for host port 80."""
+        """The port's name, as `80/tcp` for host port 80."""
         return f"{self.binding.host_port}/{self.binding.protocol}"
 
     @property
@@ -53,9 +53,11 @@ class OpenPort:
 
 @define(eq=False)
 class ForwardedPorts:
-    """Keeps the ports that `host` publishes open on this machine; `announce` is told what is not as asked.
+    """Keeps the published ports of `host` open on this machine.
 
-    Use `open` and `close` in the thread of the event loop that serves the lab.
+    `announce` is called with deviations from what was requested.
+
+    `open` and `close` must be called in the thread of the event loop that serves the lab.
     """
 
     lab: Lab
@@ -70,7 +72,7 @@ class ForwardedPorts:
         self._external_client = ExternalClientHost(self.lab, self.host)
 
     def open(self) -> None:
-        """Open what is published now, and from now on whatever will be. Raises `InvalidParameter`."""
+        """Open all published ports, now and when further ones are published. Raises `InvalidParameter`."""
         self._external_client.open()
         allocator = self._engine.controller.allocator
         for port in allocator.bound:
@@ -78,7 +80,7 @@ class ForwardedPorts:
         allocator.watcher = partial(self._bind, is_strict=True)
 
     async def close(self) -> None:
-        """Close all of them, and every connection."""
+        """Close all ports and connections."""
         allocator = self._engine.controller.allocator
         allocator.watcher = None
         for port in allocator.bound:
@@ -92,9 +94,9 @@ class ForwardedPorts:
 
     @property
     def table(self) -> dict[str, tuple[str, int]]:
-        """The real address of each published port, by its name on the simulated host: `{"80/tcp": ("127.0.0.1", 80)}`.
+        """The real address of each published port, by its simulated name: `{"80/tcp": ("127.0.0.1", 80)}`.
 
-        Of a port published in both families it is the IPv4 address.
+        For a port published in both address families it is the IPv4 address.
         """
         return {port.name: port.address for port in sorted(self._ports, key=lambda port: -port.channel.family)}
 
@@ -104,7 +106,7 @@ class ForwardedPorts:
         return self.host.docker
 
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
-        """Open one port; give what closes it. With `is_strict` one that is taken raises `OSError`."""
+        """Open one port. Return a function that closes it. With `is_strict` a port in use raises `OSError`."""
         if not binding.host_port or binding.protocol not in ("tcp", "udp"):
             return _nothing
         assert binding.host_ip is not None
@@ -128,7 +130,7 @@ class ForwardedPorts:
         return partial(self._end, port)
 
     def _is_own(self, family: int, binding: PortBinding) -> bool:
-        """Tell whether a port was given already for another address of the simulated host."""
+        """Return True if a port is open already, for another address of the simulated host."""
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
         return any(
             port.channel.family == kind
@@ -171,9 +173,9 @@ class ForwardedPorts:
         try:
             client, _ = port.channel.accept()
         except (BlockingIOError, ConnectionError):
-            return  # it has gone again
+            return  # closed again
         except OSError as error:
-            # Out of descriptors or memory: the client waits in the queue until there may be some.
+            # Out of descriptors or memory: the client stays in the queue for now.
             loop = asyncio.get_running_loop()
             loop.remove_reader(port.channel)
             loop.call_later(_RETRY_S, self._accept_again, port)
@@ -202,4 +204,4 @@ class ForwardedPorts:
 
 
 def _nothing() -> None:
-    """Close nothing."""
+    """Do nothing."""

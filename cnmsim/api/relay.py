@@ -1,8 +1,8 @@
-"""Carries real bytes to simulated sockets and back: one real client, one simulated connection.
+"""Relays between one real client and one simulated connection.
 
-What happens to one side happens to the other: its end of data, its reset, its refusal. A real client is reset where a
-simulated one would be refused, since its own connection is there before the simulated one is tried; so it is for
-a client of a real docker-proxy.
+End of data, reset and refusal of one side are passed on to the other. A real client gets a reset where a simulated
+one would be refused, because its own connection is established before the simulated one is tried; clients of a real
+docker-proxy get the same.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 65536
-#: Seconds of silence after which a real UDP client is forgotten, as docker-proxy forgets its own.
+#: Seconds of silence after which a real UDP client is dropped, as by docker-proxy.
 _UDP_IDLE_S = 90.0
-#: Seconds for which time goes on after a connection's end.
+#: Seconds for which time continues after the end of a connection.
 _SETTLE_S = 1.0
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -38,9 +38,9 @@ async def relay_tcp(
     inner: TcpSocket,
     address: tuple[Address, int],
 ) -> None:
-    """Connect `inner` to the simulated `address` and carry bytes until both directions have ended.
+    """Connect `inner` to the simulated `address`, and copy bytes until both directions have ended.
 
-    Time passes at the pace of real time meanwhile; a fast clock runs while something is on its way.
+    Time keeps step with real time meanwhile; a fast clock jumps while data is on its way.
     """
 
     async def wait(work: Coroutine[Any, Any, T], *, runs_fast: bool) -> T:
@@ -71,7 +71,7 @@ async def relay_tcp(
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         except OSError:
-            # Refused, unreachable, reset or timed out, on either side: the other learns of it as of a reset.
+            # Refused, unreachable, reset or timed out on either side: the other side gets a reset.
             inner.abort()
             _reset(writer)
         finally:
@@ -102,9 +102,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class UdpRelay:
-    """Gives every real client of the real UDP socket `outer` a simulated socket of its own, made by `open_inner`.
+    """Opens a simulated socket, by `open_inner`, for each real client of the real UDP socket `outer`.
 
-    A client that is silent for 90 s of real time is forgotten. It works from its making until `close`, which closes `outer`.
+    A client that is silent for 90 s of real time is dropped. The relay runs until `close`, which closes `outer`.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class UdpRelay:
         self._loop.add_reader(outer, self._receive)
 
     def close(self) -> None:
-        """Forget every client and close the socket."""
+        """Drop all clients, and close the socket."""
         for client in tuple(self._clients):
             self._forget(client)
         self._loop.remove_reader(self._outer)
@@ -135,8 +135,8 @@ class UdpRelay:
                 try:
                     data, client = self._outer.recvfrom(_CHUNK)
                 except ConnectionError:
-                    continue  # a client that is gone is forgotten in its time
-                # A datagram that the simulated client cannot send is lost, as datagrams are.
+                    continue  # a client that is gone is dropped after the timeout
+                # A datagram that the simulated client cannot send is lost.
                 with contextlib.suppress(OSError):
                     self._send(data, client)
         self._clock_driver.run_ready()
@@ -156,7 +156,7 @@ class UdpRelay:
             inner.close()
             raise
         if not self._clients:
-            # Answers come in their time, for as long as somebody may wait for one.
+            # Answers are forwarded when they arrive, as long as the client may wait for one.
             self._open.enter_context(self._clock_driver.connected())
             self._open.enter_context(self._clock_driver.run_realtime(lambda: True))
         self._clients[client] = inner
@@ -169,7 +169,7 @@ class UdpRelay:
                 try:
                     data, _ = inner.recvfrom_nowait()
                 except ConnectionError:
-                    continue  # an ICMP error: as of docker-proxy, the client hears nothing
+                    continue  # an ICMP error: as with docker-proxy, the client gets nothing
                 self._outer.sendto(data, client)
 
     def _forget(self, client: Any) -> None:

@@ -1,9 +1,9 @@
-"""Routes of the Engine API: what a request calls.
+"""Routes of the Engine API.
 
-A route is a row: method, path as Docker's OpenAPI description writes it, and the operation. Most operations are methods of
-`cnmsim.engine.rest`, called as they are (`json_route`, `empty_route`); those that stream or take the connection over are handlers,
-`async def handler(api, request, …path parameters…) -> Answer`. What is in Docker's API but not simulated answers 501 with a sentence
-that says so.
+A route is a row: method, path as in Docker's OpenAPI description, and operation. Most operations are methods of
+`cnmsim.engine.rest`, which are called as they are (`json_route`, `empty_route`). Those that stream or hijack the
+connection are handlers: `async def handler(api, request, …path parameters…) -> Answer`. Operations of Docker's API
+that are not simulated answer 501 with a reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @frozen
 class Route:
-    """One row of the table. `sentence` says why an operation is not simulated, "" for one that is."""
+    """One row of the table. `sentence` is why an operation is not simulated, "" for one that is."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Route:
 def json_route(
     method: str, path: str, operation: Callable[..., Any], status: int = 200, *, requires_body: bool = False
 ) -> Route:
-    """Return a route that answers what `operation`, a method of a class of `Rest`, returns, as JSON."""
+    """Return a route that answers with the result of `operation`, a method of a class of `Rest`, as JSON."""
     call = _caller(operation, requires_body=requires_body)
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
@@ -72,7 +72,7 @@ def json_route(
 
 
 def empty_route(method: str, path: str, operation: Callable[..., Any], status: int = 200) -> Route:
-    """Return a route that answers without a body. An operation that returns False changed nothing: that is status 304."""
+    """Return a route that answers without a body, with status 304 if `operation` returns False."""
     call = _caller(operation)
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
@@ -85,7 +85,7 @@ def empty_route(method: str, path: str, operation: Callable[..., Any], status: i
 def _caller(
     operation: Callable[..., Any], *, requires_body: bool = False
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
-    """Return a function that calls `operation` with those of query, body, API version and path that it has parameters for."""
+    """Return a function that calls `operation` with those parameters of a request that it accepts."""
     part = _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]
 
@@ -104,9 +104,9 @@ def _caller(
 
 
 def not_simulated(method: str, path: str, sentence: str, check: Check | None = None) -> Route:
-    """Return a route that answers 501 and says why.
+    """Return a route that answers 501 with a reason.
 
-    `check` raises what the engine would refuse before: a container or image that does not exist.
+    `check` raises the errors that the engine reports first, as for a container or image that does not exist.
     """
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:

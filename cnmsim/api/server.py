@@ -1,4 +1,4 @@
-"""Opens sockets for the engines of a lab and serves them until told to stop."""
+"""Opens and serves the sockets of a lab's engines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
 _log = logging.getLogger(__name__)
-#: Clients that have yet to be taken on; as many as Go lets wait on Linux.
+#: Length of the queue of clients that wait to be accepted, as Go's on Linux.
 _BACKLOG = 4096
 StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -37,11 +37,11 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 class ApiServer:
     """Serves every Docker host of a lab: `DIR/<host>/docker.sock`, `DIR/control.sock`, and `DIR/ready` when open.
 
-    `fast` lets virtual time jump from event to event instead of keeping step with real time. The ports that the Docker host
-    `expose_ports` publishes ("" for the only one) are open on this machine's loopback too; `announce` is told of one that
-    could not have its number. Use it as an asynchronous context manager.
+    With `fast` virtual time jumps from event to event instead of keeping step with real time. The ports that the
+    Docker host `expose_ports` publishes ("" for the only one) are open on this machine's loopback, too;
+    `announce` is called with each that could not get its number. Used as an asynchronous context manager.
 
-    Raises `InvalidParameter` for an `expose_ports` that is no Docker host.
+    Raises `InvalidParameter` for an `expose_ports` that is not a Docker host.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ApiServer:
         return next(iter(self.apis))
 
     def socket_path(self, host: str) -> Path:
-        """Give the path of a Docker host's socket."""
+        """Return the path of a Docker host's socket."""
         return self.directory / host / "docker.sock"
 
     async def __aenter__(self) -> Self:
@@ -97,7 +97,7 @@ class ApiServer:
         await self._close()
 
     async def _open(self) -> None:
-        # Clients compare times of day with their own: a lab that was not given one takes today's.
+        # Clients compare timestamps with their own clock: a lab without a start time starts now.
         clock = self.lab.clock
         if clock.epoch_s == EPOCH_S:
             clock.epoch_s = int(time.time() - clock.now)
@@ -112,7 +112,7 @@ class ApiServer:
             self.forwarded_ports.open()
         control = ControlSocket(self.lab, self.clock_driver)
         if self.lab.has_plugins:
-            # Plugins act on their hosts while the loop waits for them: a door that never waits stands before it.
+            # Plugins act on their hosts while the event loop waits for them: this socket has threads of its own.
             inner = self.directory / "control-inner.sock"
             await self._listen(inner, control.serve)
             self.plugin_control = PluginControlSocket(self.lab, self.directory, inner)
@@ -134,9 +134,9 @@ class ApiServer:
         self._made.append(path)
 
     async def listen_tcp(self, host: str, address: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Serve one Docker host over TCP too, and give the port.
+        """Serve one Docker host over TCP, too. Return the port.
 
-        Raises `ValueError` for an address other than loopback without `tls`: the API gives away the whole lab.
+        Raises `ValueError` for an address other than loopback without `tls`: the API gives full control of the lab.
         """
         if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(f"refusing to listen on {address} without TLS: only loopback is served in the clear")
@@ -154,7 +154,7 @@ class ApiServer:
                 with self.clock_driver.connected():
                     await handler(reader, writer)
             except asyncio.CancelledError:
-                writer.close()  # the server is closing; a cancelled client task is its normal end
+                writer.close()  # the server is closing; cancellation is the normal end of a client task
             finally:
                 self._clients.discard(task)
 
@@ -199,7 +199,7 @@ class ApiServer:
             path.unlink(missing_ok=True)
 
     async def failed(self) -> None:
-        """Return, or raise, when the simulation itself has ended; it does so only through an error."""
+        """Return, or raise, when the simulation has ended, which only an error does."""
         if self._driver is not None:
             await asyncio.shield(self._driver)
 

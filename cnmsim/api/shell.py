@@ -1,6 +1,6 @@
-"""The client side of `cnmsim sh`: one program on a host of a served lab, with this terminal's streams.
+"""The client of `cnmsim sh`: runs one program on a host of a served lab, with this terminal's streams.
 
-It must start fast, since shell scripts call it once for each program: it imports little.
+It must start fast, because shell scripts call it for every program: it imports little.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOT_PROGRAMS = frozenset({"sh", "[", "test", "true", "false", "echo", "printf",
 
 
 def run_program(directory: Path, host: str, argv: list[str]) -> int:
-    """Run a program there and give its exit status: 125 if the lab does not answer, 127 if it is unknown."""
+    """Run a program on a host. Return its exit status: 125 if the lab does not answer, 127 for an unknown program."""
     channel = socket.socket(socket.AF_UNIX)
     try:
         channel.connect(str(directory / "control.sock"))
@@ -34,7 +34,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
     with channel:
         request = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"
         reads_input = _has_input()
-        # In one piece: a program that has ended may have closed the connection before the next.
+        # Sent in one piece: a program that has ended may have closed the connection before a second one.
         channel.sendall(request if reads_input else request + pack(Frame.STDIN, b""))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(
@@ -44,7 +44,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
 
 
 def _send(channel: socket.socket, data: bytes) -> bool:
-    """Send, or tell that the program has ended; its status is on the way."""
+    """Send data. Return False if the program has ended: its status is on its way."""
     try:
         channel.sendall(data)
     except BrokenPipeError:
@@ -53,7 +53,7 @@ def _send(channel: socket.socket, data: bytes) -> bool:
 
 
 def _columns() -> str:
-    """Give how wide the output may be, "" if nobody says so."""
+    """Return the width of the terminal, "" if unknown."""
     try:
         return os.environ.get("COLUMNS") or str(os.get_terminal_size(1).columns)
     except OSError:
@@ -68,7 +68,7 @@ def _has_input() -> bool:
 
 
 class _Relay:
-    """Carries bytes between the control socket and the three standard streams."""
+    """Copies bytes between the control socket and the three standard streams."""
 
     def __init__(self, channel: socket.socket, reads_input: bool) -> None:
         self._channel = channel
@@ -132,9 +132,10 @@ class _Relay:
 
 
 def open_shell(directory: Path, host: str, programs: list[str], command: list[str] | None = None) -> int:
-    """Open the user's own shell, or run their own `command`, with `programs` of the host first in PATH.
+    """Run the user's own shell, or a `command` of this machine, with the `programs` of the host first in PATH.
 
-    Gives the exit status, as a shell does 128 and more for one that a signal ended. What ends this process ends the command.
+    Return the exit status, 128 and more if a signal ended it, as a shell does. When this process is ended, so is the
+    command.
     """
     with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
         environment = host_environment(directory, host, programs, Path(folder))
@@ -157,9 +158,9 @@ def open_shell(directory: Path, host: str, programs: list[str], command: list[st
 
 
 def host_environment(directory: Path, host: str, programs: list[str], folder: Path) -> dict[str, str]:
-    """Give this process's environment with `programs` of a host of the lab served in `directory` first in PATH.
+    """Return this process's environment with the `programs` of a host of the lab served in `directory` first in PATH.
 
-    `folder` is where the scripts go that lead there.
+    `folder` is where the scripts that run them are written.
     """
     python, place, name = (_quoted(word) for word in (sys.executable, str(directory.resolve()), host))
     for program in programs:

@@ -20,27 +20,30 @@ from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
 _PATIENCE_S, _SHORT_PATIENCE_S, _STARTING_PATIENCE_S = 1.0, 0.8, 2.0
-#: Seconds of virtual time without output for which the client that started a container and reads its log is waited for.
+#: Seconds of virtual time without output after which the clock stops jumping for the client that started a container
+#: and reads its log.
 _SILENCE_S = 60
-#: How long a container somebody has attached to takes to start, of real time; a real engine needs three times that.
+#: Duration of the start of a container with an attached client, in seconds of real time; a real engine takes three
+#: times that.
 _START_S = 0.1
 _HEALTH_STEP_S = 0.5
 
 
 async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
-    """Describe a container."""
+    """Return a container's description."""
     health = api.rest.containers.find(id_).health
     if api.clock_driver.fast and health is not None and health.status == "starting":
-        # Who asks again and again until it is healthy must see time pass.
+        # A client that polls until the container is healthy must see time pass.
         await api.complete(sleep(api.engine.clock, _HEALTH_STEP_S))
     return Response.json(api.rest.containers.inspect(id_, request.parameters, api.version(request)))
 
 
 async def start(api: HostApi, request: Request, id_: str) -> Answer:
-    """Start a container; 304 if it runs."""
-    container = api.rest.containers.find(id_)  # a short one with --rm is gone by the time the call is over
+    """Start a container; 304 if it runs already."""
+    container = api.rest.containers.find(id_)  # looked up first: a short one with --rm is gone by the end of the call
     if container.streams is not None and container.streams.is_watched and not container.is_running:
-        # Who attached first also opens its stream of events meanwhile: Compose waits for ever for an end it did not see.
+        # A client that attached first opens its event stream meanwhile: Compose waits for ever for an exit that it
+        # has missed.
         await asyncio.sleep(_START_S)
     has_started = await api.complete(api.rest.containers.start(id_))
     if has_started:
@@ -49,7 +52,7 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def wait(api: HostApi, request: Request, id_: str) -> Answer:
-    """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
+    """Wait for the exit. The response head is sent at once, by which the client knows that the wait has begun."""
     end = api.rest.containers.wait(id_, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")
     patience_s = _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S
@@ -59,10 +62,13 @@ async def wait(api: HostApi, request: Request, id_: str) -> Answer:
 async def _waited(
     api: HostApi, container: Container, end: Future[dict[str, Any]], patience_s: float
 ) -> AsyncIterator[bytes]:
-    """Wait for an end. `docker run -d` waits too, until it has started the container, and `docker attach` before it attaches.
+    """Wait for an exit.
 
-    A fast clock therefore jumps for a wait only once it has lasted for `patience_s` of real time, or if the client is known
-    to be the one that runs the container. A start may itself take real time, by that of a plugin: after it, patience begins anew.
+    `docker run -d` also waits, until it has started the container, and `docker attach` before it attaches.
+
+    A fast clock therefore jumps only once the wait has lasted for `patience_s` of real time, or if the client is
+    known to run the container. A start may itself take real time, that of a plugin: the patience starts anew after
+    it.
     """
     loop = asyncio.get_running_loop()
     was_running = container.is_running
@@ -86,14 +92,14 @@ async def _waited(
 
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Give what it printed, and with `follow` what it goes on to print."""
+    """Return the log, and with `follow` further output."""
     reading = api.rest.containers.logs(id_, request.parameters)
     outbox = Outbox(is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)
     multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
     headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
-    # docker-py's `run` starts a container and then follows its log to the end: that is waiting, not looking on.
+    # docker-py's `run` starts a container and then follows its log to the end: it waits, rather than watches.
     is_runner = request.client.started == (reading.container.id, api.engine.clock.now_ns)
     if not reading.is_followed:
         outbox.close()
@@ -103,7 +109,7 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 class Follower:
-    """Follows the log of a container for a client, from its making until `end`."""
+    """Follows the log of a container for a client, until `end`."""
 
     def __init__(self, api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool) -> None:
         self._api, self._reading, self._outbox = api, reading, outbox
@@ -116,12 +122,12 @@ class Follower:
         self._stopped.add_done_callback(outbox.close)
 
     def end(self) -> None:
-        """Follow no more."""
+        """End following."""
         self._stop_following()
         self._reading.container.forget(self._stopped)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give what it prints until it stops, at the pace of real time."""
+        """Yield output until the container stops, in step with real time."""
         clock_driver, container = self._api.clock_driver, self._reading.container
         with clock_driver.run_fast(self._may_jump), clock_driver.run_realtime(lambda: container.is_running):
             clock_driver.run_ready()
@@ -139,7 +145,7 @@ class Follower:
 
 
 async def attach(api: HostApi, request: Request, id_: str) -> Answer:
-    """Take the connection over for the streams of its first process."""
+    """Hijack the connection for the streams of the container's first process."""
     keys = detach_keys(request.text("detachKeys"))
     attachment = api.rest.containers.attach(id_, request.parameters)
     outbox = Outbox(is_raw=attachment.is_raw)
@@ -175,7 +181,7 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def stats(api: HostApi, request: Request, id_: str) -> Answer:
-    """Count its packets: once, or once a second."""
+    """Return statistics: once, or once a second."""
     first = api.rest.containers.stats(id_)
     if not request.flag("stream", default=True) or request.flag("one-shot"):
         return Response.json(first)
@@ -199,18 +205,18 @@ def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
 
 
 async def archive_stat(api: HostApi, request: Request, id_: str) -> Answer:
-    """Describe one of its files in a header."""
+    """Return the description of a file in a header."""
     return Response(200, b"", _stat_header(api, id_, request.text("path")))
 
 
 async def archive_get(api: HostApi, request: Request, id_: str) -> Answer:
-    """Give a file or folder as a tar archive."""
+    """Return a file or folder as a tar archive."""
     path = request.text("path")
     headers = _stat_header(api, id_, path)
     return Response(200, api.rest.containers.archive_get(id_, path), {**headers, "Content-Type": "application/x-tar"})
 
 
 async def archive_put(api: HostApi, request: Request, id_: str) -> Answer:
-    """Put the files of a tar archive into a folder."""
+    """Unpack a tar archive into a folder."""
     api.rest.containers.archive_put(id_, request.text("path"), request.body)
     return Response.empty(200)

@@ -1,4 +1,4 @@
-"""The start of an exec, which takes the connection over."""
+"""The start of an exec, which hijacks the connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.engine.containers.exec import Exec
 
 
 async def start(api: HostApi, request: Request, id_: str) -> Answer:
-    """Run an exec, and unless it is detached take the connection over for its streams."""
+    """Start an exec; unless it is detached, hijack the connection for its streams."""
     options = api.rest.execs.read_start(request.json())
     if options["Detach"]:
         api.rest.execs.start(id_, options)

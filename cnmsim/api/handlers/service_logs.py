@@ -12,13 +12,13 @@ from cnmsim.engine.rest.service_logs import ServiceLogReading
 
 
 async def service_logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Give what a service's tasks printed, and with `follow` what they go on to print."""
+    """Return the logs of a service's tasks, and with `follow` further output."""
     reading = await api.complete(api.rest.service_logs.of_service(id_, request.parameters))
     return await _logs(api, request, reading)
 
 
 async def task_logs(api: HostApi, request: Request, id_: str) -> Answer:
-    """Give what a task printed, and with `follow` what it goes on to print."""
+    """Return the log of a task, and with `follow` further output."""
     reading = await api.complete(api.rest.service_logs.of_task(id_, request.parameters))
     return await _logs(api, request, reading)
 

@@ -1,4 +1,4 @@
-"""`/_ping`, `/version`, `/info`, `/events`, `/system/df` and what else concerns the engine as a whole."""
+"""`/_ping`, `/events` and managed plugins."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import NotFound
 from cnmsim.kernel.clock import NS_PER_S
 
-#: An `until` this close to the machine's clock is meant as "now".
+#: An `until` this close to the machine's clock means "now".
 _NOW_NS = 2 * NS_PER_S
 
 
 async def ping(api: HostApi, _request: Request) -> Answer:
-    """Tell that the engine is there."""
+    """Answer OK, with the engine's headers."""
     return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 
 async def events(api: HostApi, request: Request) -> Answer:
-    """Send events as they happen, until `until` or for ever."""
+    """Stream events until `until`, or without limit."""
     reading = api.rest.system.events(_to_the_clock(api, request.parameters), api.version(request))
     outbox = Outbox(is_raw=True)
 
@@ -40,7 +40,7 @@ async def events(api: HostApi, request: Request) -> Answer:
 
 
 def _to_the_clock(api: HostApi, parameters: dict[str, str]) -> dict[str, str]:
-    """Let an end that is the client's "now" be that of the lab, whose clock is ahead where time has jumped."""
+    """Replace an `until` that is the client's "now" by the lab's, whose clock is ahead if time has jumped."""
     lab_ns, client_ns = unix_ns(api.engine.clock), time.time_ns()
     if not parameters.get("until"):
         return parameters
@@ -57,7 +57,7 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
         left_s = max(reading.until_ns - unix_ns(clock), 0) / NS_PER_S
         timer = clock.call_later(left_s, outbox.close)
     try:
-        # Without an end nobody waits for anything: a fast clock then moves only for others.
+        # Without an end nothing waits for an event: a fast clock then moves only for other clients.
         with api.clock_driver.run_fast(lambda: timer is not None and outbox.wants_more):
             async for chunk in outbox.chunks():
                 yield chunk
@@ -67,10 +67,10 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
 
 
 async def plugins(_api: HostApi, _request: Request) -> Answer:
-    """List managed plugins, of which there are none."""
+    """Return the managed plugins, of which there are none."""
     return Response.json([])
 
 
 async def no_plugin(_api: HostApi, _request: Request, name: str) -> Answer:
-    """Refuse: there are no managed plugins."""
+    """Raise `NotFound`: there are no managed plugins."""
     raise NotFound(f'plugin "{name}" not found')
