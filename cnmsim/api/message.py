@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.wire.query import bool_value
 from cnmsim.errors import InvalidParameter
 from cnmsim.gojson.scanner import GoJsonError, first_value
 
@@ -51,10 +52,7 @@ class Request:
 
     def flag(self, key: str, *, default: bool = False) -> bool:
         """Return a boolean query parameter: anything but "", 0, no, false and none is True, as in the engine."""
-        values = self.query.get(key)
-        if not values:
-            return default
-        return values[0].strip().lower() not in ("", "0", "no", "false", "none")
+        return bool_value(self.parameters, key, default)
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member, save_member, stock_of
-from cnmsim.engine.daemon.crash import start_again
+from cnmsim.engine.daemon.crash import start_containers
 from cnmsim.engine.daemon.snapshot import restore_engine, save_engine
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.swarm.persistence.saved_state import SavedStore, restore_store, save_store
@@ -119,7 +119,7 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
     if swarms is not None:
         _restore_swarms(clock, swarms, engines, path)
     for name, containers in starting.items():
-        start_again(engines[name], containers)
+        start_containers(engines[name], containers)
     clock.run_ready()
 
 

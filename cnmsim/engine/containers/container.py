@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.engine.containers.health import Health
-from cnmsim.engine.containers.logs import LogBook
+from cnmsim.engine.containers.logs import ContainerLog
 from cnmsim.engine.containers.restart_policy import RestartManager
 from cnmsim.engine.containers.state import RUNNING_STATES, Change, ContainerState, after
 from cnmsim.engine.containers.streams import StandardStreams
@@ -140,7 +140,7 @@ class Container:
     process: Process | None = None
     streams: StandardStreams | None = None
     execs: dict[str, Exec] = field(factory=dict)
-    log: LogBook = field(init=False)
+    log: ContainerLog = field(init=False)
     restarts: RestartManager = field(init=False)
     health: Health | None = None
     is_managed: bool = False
@@ -157,7 +157,7 @@ class Container:
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.log = LogBook(self.clock)
+        self.log = ContainerLog(self.clock)
         policy = self.host_config["RestartPolicy"]
         self.restarts = RestartManager(policy["Name"], policy["MaximumRetryCount"])
 

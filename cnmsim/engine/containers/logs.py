@@ -28,7 +28,7 @@ class LogLine:
 
 
 @define
-class LogBook:
+class ContainerLog:
     """The log of one container, across restarts."""
 
     clock: Clock

@@ -86,12 +86,12 @@ def regain_power(engine: Engine, crash_state: CrashState) -> None:
     if cluster is not None and cluster.node is not None:
         engine.controller.cluster = cluster
         cluster.node.resume()
-    start_again(
+    start_containers(
         engine, [container for container in crash_state.starting if engine.store.find(container.id) is not None]
     )
 
 
-def start_again(engine: Engine, containers: Iterable[Container]) -> None:
+def start_containers(engine: Engine, containers: Iterable[Container]) -> None:
     """Start containers in this order. A failure is recorded in the container's state, and does not stop the others.
 
     Containers that need a network of the swarm, and those that share their network, start once the node has a session

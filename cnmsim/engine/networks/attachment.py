@@ -85,9 +85,9 @@ class Networking:
         if network is not None and name not in container.networks and network.id in container.networks:
             container.networks[name] = container.networks.pop(network.id)
 
-    def _accept(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+    def _update_network_config(self, container: Container, network: Network, settings: EndpointSettings) -> None:
         """Add a network to a container's settings, if its other networks allow it (`updateNetworkConfig`)."""
-        self._name(container, network, settings)
+        self._set_dns_names(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":
             raise InvalidParameter(self.context.profile.host_connect_text)
         for name, present in container.networks.items():
@@ -104,7 +104,7 @@ class Networking:
                 raise InvalidParameter(_NONE_TEXT)
         container.networks[network.name] = settings
 
-    def _name(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+    def _set_dns_names(self, container: Container, network: Network, settings: EndpointSettings) -> None:
         if is_user_defined(network.name):
             settings.dns_names = dns_names(container, settings.aliases or ())
         self.validate(network, network.name, settings)
@@ -121,7 +121,7 @@ class Networking:
         if container.config.get("NetworkDisabled"):
             return None
         if container.joined_container:
-            target = self.networked_container(container)
+            target = self.namespace_target(container)
             container.config["Hostname"] = target.config["Hostname"]
             container.config["Domainname"] = target.config["Domainname"]
             return None
@@ -194,7 +194,7 @@ class Networking:
         if attachment is not None and cluster is not None:
             cluster.detach_network(attachment["Target"], container.id)
 
-    def networked_container(self, container: Container) -> Container:
+    def namespace_target(self, container: Container) -> Container:
         """Return the container whose network namespace `container` shares.
 
         Raises an `EngineError` if it does not run.
@@ -264,7 +264,7 @@ class Networking:
             if network is None:
                 container.networks[term] = settings
             else:
-                self._accept(container, network, settings)
+                self._update_network_config(container, network, settings)
             return
         if container.joined_container:
             raise InvalidParameter(_SHARED_TEXT)
@@ -296,9 +296,9 @@ class Networking:
             settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
             settings.ipam_config = dict(attachment["IPAMConfig"])
         if is_starting and not self.context.profile.start_checks_networks:
-            self._name(container, network, settings)
+            self._set_dns_names(container, network, settings)
         else:
-            self._accept(container, network, settings)
+            self._update_network_config(container, network, settings)
         with ExitStack() as undo:
             endpoint = network.create_endpoint(
                 container.name, options=self._endpoint_options(container, sandbox, network, settings)
@@ -308,15 +308,15 @@ class Networking:
                 if key != network.name:
                     container.networks.pop(key, None)
             container.networks[network.name] = settings
-            self._take_over(settings, endpoint)
+            self._record_endpoint(settings, endpoint)
             links = dict(_swapped(parse_link(link)) for link in settings.links or ())
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
             ports = port_map(sandbox)
             self._require_info(endpoint)
             if not container.is_managed:
-                self._let_be_found(container, sandbox)
+                self._enable_service(container, sandbox)
             undo.pop_all()
-        self._take_over(settings, endpoint)
+        self._record_endpoint(settings, endpoint)
         settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
         settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
         container.ports = ports
@@ -340,7 +340,7 @@ class Networking:
             container.host_config["NetworkMode"] = network.id
 
     @staticmethod
-    def _let_be_found(container: Container, sandbox: Sandbox) -> None:
+    def _enable_service(container: Container, sandbox: Sandbox) -> None:
         """Publish a container's records to the swarm. Those of a task are published once it is healthy.
 
         Raises `SystemFault`.
@@ -384,7 +384,7 @@ class Networking:
             omits_ports=network.internal or bool(port_map(sandbox)),
         )
 
-    def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
+    def _record_endpoint(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
         settings.network_id = endpoint.network.id
         settings.endpoint_id = endpoint.id
         settings.mac_address = format_mac(endpoint.mac) if endpoint.mac else ""

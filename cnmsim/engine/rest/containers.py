@@ -22,7 +22,7 @@ from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, number, truth
+from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, int_value
 from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
 from cnmsim.kernel.clock import Clock
@@ -88,10 +88,10 @@ class ContainerApi:
         containers = list_containers(
             self.context,
             Filters.parse(query.get("filters")),
-            everything=truth(query, "all"),
-            limit=number(query, "limit") or 0,
+            everything=bool_value(query, "all"),
+            limit=int_value(query, "limit") or 0,
         )
-        size = truth(query, "size")
+        size = bool_value(query, "size")
         return [
             container_summary(self.context, container, api or self.context.api_version, size=size)
             for container in containers
@@ -109,7 +109,7 @@ class ContainerApi:
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /containers/{id}/json."""
         return inspect_container(
-            self.context, self.find(id_), api or self.context.api_version, size=truth(query, "size")
+            self.context, self.find(id_), api or self.context.api_version, size=bool_value(query, "size")
         )
 
     async def start(self, id_: str) -> bool:
@@ -119,12 +119,12 @@ class ContainerApi:
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop. Return False if the container does not run."""
         container = self.find(id_)
-        return await self.lifecycle.stop(container, signal=query.get("signal", ""), timeout_s=number(query, "t"))
+        return await self.lifecycle.stop(container, signal=query.get("signal", ""), timeout_s=int_value(query, "t"))
 
     async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/restart."""
         container = self.find(id_)
-        signal, timeout_s = query.get("signal", ""), number(query, "t")
+        signal, timeout_s = query.get("signal", ""), int_value(query, "t")
         try:
             await self.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
         except EngineError as error:
@@ -176,10 +176,10 @@ class ContainerApi:
     def remove(self, id_: str, query: Query = NO_QUERY) -> None:
         """DELETE /containers/{id}."""
         container = self.find(id_)
-        if truth(query, "link"):
+        if bool_value(query, "link"):
             raise Conflict("Conflict, cannot remove the default link name of the container")
         term = id_ if self.context.profile.inspect_is_slim else f"/{container.name}"
-        self.lifecycle.remove(container, force=truth(query, "force"), volumes=truth(query, "v"), term=term)
+        self.lifecycle.remove(container, force=bool_value(query, "force"), volumes=bool_value(query, "v"), term=term)
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /containers/prune."""
@@ -199,7 +199,7 @@ class ContainerApi:
     def logs(self, id_: str, query: Query) -> LogReading:
         """GET /containers/{id}/logs."""
         container = self.find(id_)
-        streams = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        streams = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         if not streams:
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
         tail = query.get("tail", "all")
@@ -214,8 +214,8 @@ class ContainerApi:
         return LogReading(
             container,
             is_raw=container.has_terminal,
-            is_followed=truth(query, "follow"),
-            timestamps=truth(query, "timestamps"),
+            is_followed=bool_value(query, "follow"),
+            timestamps=bool_value(query, "timestamps"),
             streams=streams,
             past=past,
         )
@@ -226,19 +226,19 @@ class ContainerApi:
         if container.state.value == "paused":
             raise Conflict(f"container {id_} is paused, unpause the container before attach")
         container.require_not_restarting(f"container {id_}")
-        outputs = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        outputs = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         past = []
-        if truth(query, "logs"):
+        if bool_value(query, "logs"):
             past = [(line.stream, line.text) for line in container.log.lines if line.stream in outputs]
         streams = self.lifecycle.open_streams(container)
         self.context.log_container(container, "attach")
-        return Attachment(streams, container.has_terminal, truth(query, "stdin"), outputs, past)
+        return Attachment(streams, container.has_terminal, bool_value(query, "stdin"), outputs, past)
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/resize. Only logs an event: no simulated program uses the size of its terminal."""
         container = self.find(id_)
-        number(query, "h")
-        number(query, "w")
+        int_value(query, "h")
+        int_value(query, "w")
         container.require_running()
         self.context.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
 

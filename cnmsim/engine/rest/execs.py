@@ -12,7 +12,7 @@ from cnmsim.engine.containers.execs import check_active, create_exec, find_exec,
 from cnmsim.engine.containers.streams import Listener
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
-from cnmsim.engine.wire.query import NO_QUERY, Query, number
+from cnmsim.engine.wire.query import NO_QUERY, Query, int_value
 from cnmsim.errors import EngineError
 
 
@@ -58,6 +58,6 @@ class ExecApi:
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /exec/{id}/resize. Only validates: no simulated program uses the size of its terminal."""
-        number(query, "h")
-        number(query, "w")
+        int_value(query, "h")
+        int_value(query, "w")
         find_exec(self.context, id_)

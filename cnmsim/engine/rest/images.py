@@ -10,7 +10,7 @@ from attrs import define
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Objects, Removals
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, truth
+from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value
 from cnmsim.errors import InvalidParameter, NotSimulated
 
 
@@ -54,7 +54,7 @@ class ImageApi:
         users = [
             (container.id, container.is_running) for container in self.context.containers if container.image is image
         ]
-        return store.remove(name, users, force=truth(query, "force"))
+        return store.remove(name, users, force=bool_value(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /images/prune."""

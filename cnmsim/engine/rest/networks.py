@@ -16,7 +16,7 @@ from cnmsim.engine.networks.networks import Networks
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, boolean
+from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.network import Network
@@ -58,7 +58,7 @@ class NetworkApi:
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /networks/{id}. `verbose` adds the services of a network of the swarm."""
-        is_verbose = boolean(query, "verbose", tells_why=True)
+        is_verbose = strict_bool(query, "verbose", with_cause=True)
         scope = query.get("scope") or ""
         network = self._find(id_, scope, prefers_cluster=True)
         if isinstance(network, Network):

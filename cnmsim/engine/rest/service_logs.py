@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.engine.rest.containers import log_moment
-from cnmsim.engine.wire.query import Query, truth
+from cnmsim.engine.wire.query import Query, bool_value
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
@@ -69,14 +69,14 @@ class ServiceLogs:
 
     def _reading(self, request: LogRequest, spec: TaskSpec, query: Query) -> ServiceLogReading:
         has_terminal = spec.container is not None and spec.container.tty
-        return ServiceLogReading(request, has_terminal, truth(query, "details"), truth(query, "timestamps"))
+        return ServiceLogReading(request, has_terminal, bool_value(query, "details"), bool_value(query, "timestamps"))
 
     def _options(self, query: Query) -> LogOptions:
-        streams = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        streams = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         if not streams:
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
         since_ns = log_moment(query.get("since", ""), unix_ns(self.context.clock))
-        return LogOptions(streams, _tail(query.get("tail", "")), since_ns, truth(query, "follow"))
+        return LogOptions(streams, _tail(query.get("tail", "")), since_ns, bool_value(query, "follow"))
 
 
 def _tail(text: str) -> int | None:

@@ -11,7 +11,7 @@ from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_fi
 from cnmsim.engine.cluster.params import version_of
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, boolean
+from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import SERVICE_SPEC
 from cnmsim.errors import Forbidden, NotFound, SystemFault
@@ -40,7 +40,7 @@ class ServiceApi:
         matches = await self.cluster.control("list_services", chosen)
         services = [service for service in matches if filters.exact_match("mode", _MODES[type(service.spec.mode)])]
         views = [self._view(service) for service in services]
-        if boolean(query, "status", tells_why=True) and (api or self.context.api_version).at_least("1.41"):
+        if strict_bool(query, "status", with_cause=True) and (api or self.context.api_version).at_least("1.41"):
             statuses = await self.cluster.control("service_statuses", [service.id for service in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {
@@ -57,7 +57,7 @@ class ServiceApi:
         """GET /services/{id}."""
         return self._view(
             await self.cluster.control(
-                "find_service", id_, insert_defaults=boolean(query, "insertDefaults", tells_why=True)
+                "find_service", id_, insert_defaults=strict_bool(query, "insertDefaults", with_cause=True)
             )
         )
 

@@ -10,7 +10,7 @@ from attrs import define
 from cnmsim.engine.cluster.filters import node_filters
 from cnmsim.engine.cluster.params import availability_of, version_of
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, boolean, truth
+from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, strict_bool
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
@@ -72,7 +72,7 @@ class SwarmApi:
 
     async def leave(self, query: Query = NO_QUERY) -> None:
         """POST /swarm/leave."""
-        await self.cluster.leave(force=truth(query, "force"))
+        await self.cluster.leave(force=bool_value(query, "force"))
 
     async def inspect(self) -> dict[str, Any]:
         """GET /swarm."""
@@ -87,9 +87,9 @@ class SwarmApi:
             "update_cluster",
             version_of(query, "swarm"),
             spec,
-            rotate_worker_token=boolean(query, "rotateWorkerToken"),
-            rotate_manager_token=boolean(query, "rotateManagerToken"),
-            rotate_manager_unlock_key=boolean(query, "rotateManagerUnlockKey"),
+            rotate_worker_token=strict_bool(query, "rotateWorkerToken"),
+            rotate_manager_token=strict_bool(query, "rotateManagerToken"),
+            rotate_manager_unlock_key=strict_bool(query, "rotateManagerUnlockKey"),
         )
 
     async def unlock_key(self) -> dict[str, Any]:
@@ -150,4 +150,4 @@ class NodeApi:
         """DELETE /nodes/{id}."""
         cluster = self.cluster
         node = await cluster.control("find_node", id_)
-        await cluster.control("remove_node", node.id, force=truth(query, "force"))
+        await cluster.control("remove_node", node.id, force=bool_value(query, "force"))

@@ -12,7 +12,7 @@ from cnmsim.engine.cluster.params import version_of
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, truth
+from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value
 from cnmsim.errors import NotFound, NotSimulated, Unavailable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class VolumeApi:
     def remove(self, name: str, query: Query = NO_QUERY) -> None:
         """DELETE /volumes/{name}."""
         with self._asking_swarm(name):
-            self.context.volumes.remove(name, force=truth(query, "force"))
+            self.context.volumes.remove(name, force=bool_value(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /volumes/prune."""

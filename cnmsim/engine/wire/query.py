@@ -14,25 +14,25 @@ NO_QUERY: Query = {}
 _UNTRUE = frozenset({"", "0", "no", "false", "none"})
 
 
-def truth(query: Query, key: str, default: bool = False) -> bool:
+def bool_value(query: Query, key: str, default: bool = False) -> bool:
     """Return a boolean parameter: anything but "", 0, no, false and none is True (moby `BoolValue`)."""
     return str(query[key]).strip().lower() not in _UNTRUE if key in query else default
 
 
-def boolean(query: Query, key: str, *, tells_why: bool = False) -> bool:
+def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
     """Return a boolean parameter, parsed as by Go's `strconv.ParseBool`; False if it is absent or empty.
 
-    Raises `InvalidParameter`, with Go's cause if `tells_why`.
+    Raises `InvalidParameter`, with Go's cause if `with_cause`.
     """
     text = str(query.get(key, ""))
     try:
         return text != "" and parse_bool(text)
     except NumError as error:
-        cause = f": {error}" if tells_why else ""
+        cause = f": {error}" if with_cause else ""
         raise InvalidParameter(f"invalid value for {key}: {text}{cause}") from None
 
 
-def number(query: Query, key: str) -> int | None:
+def int_value(query: Query, key: str) -> int | None:
     """Return an integer parameter, `None` if it is absent or empty. Raises `InvalidParameter`."""
     text = str(query.get(key, ""))
     try:
