@@ -134,7 +134,7 @@ async def _serve(
 ) -> None:
     import asyncio
 
-    from cnmsim.api.server import serving
+    from cnmsim.api.server import ApiServer
     from cnmsim.api.tls import mutual_tls
 
     tls = mutual_tls(*certificates) if certificates else None
@@ -142,7 +142,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell) as server:
+    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell) as server:
         for name in server.apis:
             click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for text in tcp:
@@ -154,13 +154,7 @@ async def _serve(
             bound = await server.listen_tcp(name, address.strip("[]") or "127.0.0.1", int(port), tls)
             click.echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
         sys.stdout.flush()
-        stopped = asyncio.ensure_future(stop.wait())
-        failed = asyncio.ensure_future(server.failed())
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if failed.done():
-            failed.result()
-        failed.cancel()
+        await server.run_until(stop)
 
 
 @click.command("sh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

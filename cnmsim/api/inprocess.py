@@ -100,13 +100,7 @@ def _running(lab: Lab, directory: Path, *, fast: bool, expose_ports: str | None)
         async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports) as server:
             served.append(ServedLab(server, asyncio.get_running_loop()))
             opened.set()
-            stopped = asyncio.ensure_future(stop.wait())
-            failed = asyncio.ensure_future(server.failed())
-            await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            if failed.done():
-                failed.result()
-            failed.cancel()
+            await server.run_until(stop)
 
     def work() -> None:
         try:

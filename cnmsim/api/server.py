@@ -8,7 +8,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -198,21 +198,11 @@ class ApiServer:
         for path in reversed(self._made):
             path.unlink(missing_ok=True)
 
-    async def failed(self) -> None:
-        """Return, or raise, when the simulation has ended, which only an error does."""
-        if self._driver is not None:
-            await asyncio.shield(self._driver)
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    lab: Lab,
-    directory: Path,
-    *,
-    fast: bool = False,
-    expose_ports: str | None = None,
-    announce: Callable[[str], None] | None = None,
-) -> AsyncIterator[ApiServer]:
-    """Serve a lab for as long as the block lasts; the options are those of `ApiServer`."""
-    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=announce) as server:
-        yield server
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises the error that ended the simulation, if one does."""
+        assert self._driver is not None, "the server is open"
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({stopped, self._driver}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._driver.done():
+            self._driver.result()

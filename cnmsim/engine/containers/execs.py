@@ -20,6 +20,7 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.names import hex_id
+from cnmsim.engine.containers.processes import spawn_process
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
@@ -111,23 +112,17 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         ) from None
     first = container.process
     assert first is not None
-    streams = execution.streams
-    process = context.machine.spawn(
+    execution.process = spawn_process(
+        context,
+        container,
         program,
         argv,
         namespace=first.namespace,
-        files=container.files,
-        hostname=container.hostname,
         env=env,
         credentials=credentials,
-        stdin=streams.stdin,
-        stdout=streams.stdout,
-        stderr=streams.stderr,
-        programs=context.programs,
+        streams=execution.streams,
         on_exit=lambda process: _ended(context, execution, process),
     )
-    execution.process = process
-    streams.on_interrupt = process.interrupt
 
 
 def _refused(context: EngineContext, execution: Exec, exit_code: int) -> None:

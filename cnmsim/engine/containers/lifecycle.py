@@ -19,7 +19,7 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.health_monitor import start_monitor
-from cnmsim.engine.containers.processes import kill_descendants, processes_of
+from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
@@ -231,23 +231,18 @@ class Lifecycle:
         container.change(Change.START)
         container.started_ns = unix_ns(context.clock)
         container.exit_code, container.error = 0, ""
-        process = context.machine.spawn(
+        container.process = spawn_process(
+            context,
+            container,
             program,
             argv,
             namespace=self._namespace(container),
-            files=container.files,
-            hostname=container.hostname,
             env=env,
             credentials=user,
-            stdin=streams.stdin,
-            stdout=streams.stdout,
-            stderr=streams.stderr,
-            programs=context.programs,
+            streams=streams,
             on_exit=lambda process: self._ended(container, process),
             is_init=True,
         )
-        container.process = process
-        streams.on_interrupt = process.interrupt
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:

@@ -2,8 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cnmsim.engine.containers.container import Container
-from cnmsim.kernel.process import SIGKILL, Process
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.context import EngineContext
+from cnmsim.kernel.credentials import Credentials
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import SIGKILL, Process, Program
+
+
+def spawn_process(
+    context: EngineContext,
+    container: Container,
+    program: Program,
+    argv: list[str],
+    *,
+    namespace: NetworkNamespace,
+    env: dict[str, str],
+    credentials: Credentials,
+    streams: StandardStreams,
+    on_exit: Callable[[Process], None],
+    is_init: bool = False,
+) -> Process:
+    """Start a process with a container's files and host name on `streams`. Ctrl-C interrupts it."""
+    process = context.machine.spawn(
+        program,
+        argv,
+        namespace=namespace,
+        files=container.files,
+        hostname=container.hostname,
+        env=env,
+        credentials=credentials,
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+        programs=context.programs,
+        on_exit=on_exit,
+        is_init=is_init,
+    )
+    streams.on_interrupt = process.interrupt
+    return process
 
 
 def processes_of(container: Container) -> list[Process]:
