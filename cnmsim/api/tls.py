@@ -1,8 +1,8 @@
 """Mutual TLS for the API over TCP, as `dockerd --tlsverify`.
 
-The standard library's TLS over memory buffers, not asyncio's transport: that one takes the end of the client's data
-(close_notify) for the end of the connection, where attach and exec go on to send (RFC 8446 §6.1), and it sends a refused
-client no alert.
+Uses the standard library's TLS over memory buffers instead of asyncio's transport, which takes the client's
+close_notify for the end of the connection, although attach and exec go on to send (RFC 8446 §6.1), and does not send
+an alert to a client that it refuses.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import Any, Protocol
 _CHUNK = 65536
 _HANDSHAKE_TIMEOUT_S = 10.0
 _ALERT, _HANDSHAKE = 21, 22
-#: How a record's header looks that is the beginning of an HTTP request, and what Go's net/http says then (`server.go`, go1.24).
+#: First bytes of an HTTP request, and the answer of Go's net/http to one (`server.go`, go1.24).
 _LIKE_HTTP = frozenset({b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"})
 _PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
 class Reader(Protocol):
-    """What a connection reads from; an `asyncio.StreamReader` is one."""
+    """The reading side of a connection; an `asyncio.StreamReader` is one."""
 
     async def read(self, n: int = -1, /) -> bytes:
-        """Give what there is, up to `n` bytes, waiting for some; b"" at the end."""
+        """Return up to `n` bytes, waiting for the first; b"" at the end."""
 
 
 class Writer(Protocol):
-    """What a connection writes to; an `asyncio.StreamWriter` is one."""
+    """The writing side of a connection; an `asyncio.StreamWriter` is one."""
 
     def write(self, data: bytes, /) -> None:
         """Send `data`."""
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough. Raises `ConnectionError`."""
+        """Wait until the client has read enough. Raises `ConnectionError`."""
 
     def close(self) -> None:
-        """Close the connection once all is sent."""
+        """Close the connection once all data is sent."""
 
     def is_closing(self) -> bool:
-        """Tell whether it is closed, or about to be."""
+        """Return True if the connection is closed or closing."""
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed."""
+        """Wait until the connection is closed."""
 
     def get_extra_info(self, name: str, /) -> Any:
-        """Give what asyncio knows of the transport: its "socket"."""
+        """Return asyncio's information about the transport: its "socket"."""
 
 
 def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -67,7 +67,7 @@ def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class TlsConnection:
-    """A server's end of TLS over a plain connection; after `handshake` a `Reader` and a `Writer`."""
+    """The server side of TLS over a plain connection. After `handshake` it is a `Reader` and a `Writer`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self._reader = reader
@@ -76,13 +76,13 @@ class TlsConnection:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     async def handshake(self) -> None:
-        """Agree on keys and see the client's certificate.
+        """Perform the handshake, and verify the client's certificate.
 
-        Raises `ssl.SSLError` once the client has been told why it is refused, `TimeoutError` after 10 s. Who speaks plain HTTP
-        is told so in plain HTTP.
+        Raises `ssl.SSLError` after the alert to the client was sent, `TimeoutError` after 10 s. A client that speaks
+        plain HTTP is answered in plain HTTP.
         """
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
-            await self._meet()
+            await self._check_first_record()
             while True:
                 try:
                     self._tls.do_handshake()
@@ -96,8 +96,8 @@ class TlsConnection:
                     await self._flush()
                     return
 
-    async def _meet(self) -> None:
-        """See whether the first record may be one of TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
+    async def _check_first_record(self) -> None:
+        """Check that the first record may be one of TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
         head = b""
         while len(head) < 5:
             if not (data := await self._reader.read(_CHUNK)):
@@ -111,7 +111,7 @@ class TlsConnection:
         self._incoming.write(head)
 
     async def read(self, n: int = _CHUNK, /) -> bytes:
-        """Give what there is, up to `n` bytes, waiting for some; b"" at the end of the client's data."""
+        """Return up to `n` bytes, waiting for the first; b"" at the end of the client's data."""
         while True:
             try:
                 data = self._tls.read(n)
@@ -121,7 +121,7 @@ class TlsConnection:
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLEOFError:
-                return b""  # cut off: whoever needs more than this notices
+                return b""  # truncated; a reader that needs more notices
             except ssl.SSLError as error:
                 raise ConnectionResetError(str(error)) from None
             else:
@@ -146,11 +146,11 @@ class TlsConnection:
         await self._writer.drain()
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough. Raises `ConnectionError`."""
+        """Wait until the client has read enough. Raises `ConnectionError`."""
         await self._writer.drain()
 
     def close(self) -> None:
-        """Say that no more follows, and close the connection once all is sent."""
+        """Send close_notify, and close the connection once all data is sent."""
         if not self._writer.is_closing():
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
@@ -159,13 +159,13 @@ class TlsConnection:
         self._writer.close()
 
     def is_closing(self) -> bool:
-        """Tell whether it is closed, or about to be."""
+        """Return True if the connection is closed or closing."""
         return self._writer.is_closing()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed."""
+        """Wait until the connection is closed."""
         await self._writer.wait_closed()
 
     def get_extra_info(self, name: str, /) -> Any:
-        """Give what asyncio knows of the transport: its "socket"."""
+        """Return asyncio's information about the transport: its "socket"."""
         return self._writer.get_extra_info(name)

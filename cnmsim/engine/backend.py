@@ -1,4 +1,4 @@
-"""The operations of one daemon, as its API and its swarm node call them (moby: the `Backend` of each router)."""
+"""The operations of one daemon that its API and its swarm node call (moby: the `Backend` interfaces)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.engine.networks.networks import Networks
 
 @define(eq=False)
 class Backend:
-    """The daemon's state, and what acts on it: networks, attachments of containers to networks, the containers' life."""
+    """The daemon's state, with its operations on networks, attachments to networks, and containers."""
 
     context: EngineContext = field(repr=False)
     networks: Networks = field(init=False, repr=False)

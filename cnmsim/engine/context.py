@@ -1,4 +1,4 @@
-"""The parts of one daemon that every operation may need, without the operations themselves."""
+"""The state of one daemon that its operations share, without the operations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EngineContext:
     images: ImageStore = field(repr=False)
     volumes: VolumeStore = field(repr=False)
     controller: Controller = field(repr=False)
-    #: By id.
+    #: Execs by id.
     execs: dict[str, Exec] = field(factory=dict, init=False, repr=False)
 
     @property

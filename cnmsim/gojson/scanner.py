@@ -47,7 +47,7 @@ def _constant_error(name: str) -> str:
 
 
 def _whole(digits: str) -> int | float:
-    """Parse an integer. One that is too large for any Go type becomes a float: the error text prints its magnitude only."""
+    """Parse an integer. One that is too large for every Go type becomes a float, and may lose its last digits."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 

@@ -1,11 +1,11 @@
 """JSON values unmarshalled into Go structs, with the type errors of Go's decoder.
 
-A Go struct is a `Struct`: a table of its fields in their order. `Struct.read` returns a dict in that order in which every field has
-a value, so that what was read prints as the engine prints it. Keys match without regard to case, unknown keys are ignored, `null`
-leaves a field at its zero value.
+A `Struct` is a table of the struct's fields in their order. `Struct.read` returns a dict in that order which has all
+fields except those that are empty and `omitempty`, so that a decoded body prints as the engine prints it. Keys match
+without regard to case, unknown keys are ignored, and `null` leaves a field at its zero value.
 
-Source: Go `encoding/json` (go1.24), `decode.go`: an error names the innermost struct, and the whole path of fields, with embedded
-structs.
+Source: Go `encoding/json` (go1.24), `decode.go`: an error names the innermost struct, and the whole path of fields,
+with embedded structs.
 """
 
 from __future__ import annotations

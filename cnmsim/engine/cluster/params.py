@@ -1,4 +1,4 @@
-"""Reading the bodies and queries of the swarm's part of the API."""
+"""Parse parameters that several swarm operations have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.swarm.objects import Availability
 
 
 def version_of(query: Query, kind: str) -> int:
-    """Read the version of the object that an update is made from. Raises `InvalidParameter`."""
+    """Return the object version that an update is based on. Raises `InvalidParameter`."""
     text = str(query.get("version", ""))
     try:
         return parse_uint(text)
@@ -19,7 +19,7 @@ def version_of(query: Query, kind: str) -> int:
 
 
 def availability_of(word: str) -> Availability:
-    """Read a node's availability; "" is active. Raises `SystemFault` as the daemon does."""
+    """Return a node's availability; "" is active. Raises `SystemFault`."""
     try:
         return Availability((word or "active").lower())
     except ValueError:

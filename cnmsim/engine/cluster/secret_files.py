@@ -1,4 +1,4 @@
-"""The secrets and configs of a task as files of its container, made when that starts.
+"""The secrets and configs of a task as files of its container, written at the start.
 
 Source: moby `daemon/container_operations_unix.go` (setupSecretDir), swarmkit `template/getter.go`, `agent/secrets`.
 """
@@ -22,7 +22,7 @@ _PERMISSIONS = 0o777
 
 @frozen
 class _Grant:
-    """A file that the spec asks for; `kind` is `secret` or `config`."""
+    """A secret or config that the spec grants as a file; `kind` is `secret` or `config`."""
 
     kind: str
     folder: str
@@ -31,9 +31,10 @@ class _Grant:
 
 
 def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Dependencies) -> None:
-    """Write what a task was granted, with the templates filled in.
+    """Write a task's secrets and configs, with their templates expanded.
 
-    Raises `SystemFault` for what the node was not given, what cannot be filled in, and owners that are no numbers.
+    Raises `SystemFault` for an object that the node did not receive, a template that cannot be expanded, and an owner
+    that is not a number.
     """
     grants = list(_grants(spec))
     secrets = _by_target(grants, "secret", given.secrets)
@@ -62,7 +63,7 @@ def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
 
 
 def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
-    """Give what templates may ask for, by the names of the files."""
+    """Return the data that templates can refer to, by file name."""
     return {
         grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given
     }

@@ -1,6 +1,7 @@
-"""A daemon's part in a swarm as plain data: what its node has on the disk, and the addresses that it was told or found out.
+"""Save and restore a daemon's part in a swarm: the state that its node has on disk, and its addresses.
 
-Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-state.json` and the folders of the node.
+Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-state.json` and the folders of the
+node.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 @frozen
 class MemberDisk:
-    """One daemon that is in a swarm."""
+    """The saved state of one daemon that is in a swarm."""
 
     addresses: Addresses
     node: SavedNode
 
 
 def stock_of(engines: Iterable[Engine]) -> RaftLogs:
-    """See what the nodes of daemons have together."""
+    """Return the Raft logs that the nodes of these daemons share."""
     nodes = [engine.cluster.node for engine in engines]
     return collect_raft_logs(node for node in nodes if node is not None)
 
 
 def save_member(engine: Engine, stock: RaftLogs) -> MemberDisk | None:
-    """Give a daemon's part in a swarm, `None` outside of any."""
+    """Return a daemon's part in a swarm, `None` outside of one."""
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None
@@ -43,9 +44,10 @@ def save_member(engine: Engine, stock: RaftLogs) -> MemberDisk | None:
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
-    """Make a daemon, whose containers are there, the node that it was; `resume` on the node has it go on.
+    """Restore the swarm node of a daemon whose containers are restored already. The node's `resume` then starts it.
 
-    Raises an `EngineError` if the daemon may be in no swarm any more, `ValueError` for what cannot have been saved.
+    Raises an `EngineError` if the daemon may no longer be in a swarm, `ValueError` for state that cannot have been
+    saved.
     """
     engine.cluster.refuse_incompatible()
     known = disk.addresses

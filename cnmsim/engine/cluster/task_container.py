@@ -1,4 +1,4 @@
-"""The container that a task is: its create body, and what its endpoints tell of its service.
+"""The container of a task: its create body, and the service records of its endpoints.
 
 Source: moby `daemon/cluster/executor/container/container.go` (docker-v29.7.2).
 """
@@ -19,7 +19,7 @@ _LABEL = "com.docker.swarm"
 
 
 def create_body(task: Task, spec: ContainerSpec) -> dict[str, Any]:
-    """Give the body with which a task's container is created; `spec` has its templates filled in."""
+    """Return the create body of a task's container; `spec` has its templates expanded."""
     return {
         **_config(task, spec),
         "HostConfig": _host_config(task, spec),
@@ -57,7 +57,7 @@ def _config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
 
 
 def check_mounts(spec: ContainerSpec) -> None:
-    """Check the mounts of a task. Raises `SystemFault` (moby `executor/container/validate.go`)."""
+    """Validate the mounts of a task. Raises `SystemFault` (moby `executor/container/validate.go`)."""
     for mount in spec.mounts:
         kind, source, target = mount.get("Type"), mount.get("Source") or "", mount.get("Target") or ""
         if not target.startswith("/") and kind != "npipe":
@@ -73,7 +73,7 @@ def check_mounts(spec: ContainerSpec) -> None:
 
 
 def image_name(image: str) -> str:
-    """Give the familiar form of an image's name, with the tag `latest` where it has neither tag nor digest."""
+    """Return the familiar form of an image's name, with the tag `latest` if it has neither tag nor digest."""
     familiar = image.removeprefix("docker.io/").removeprefix("library/")
     last = familiar.rpartition("/")[2]
     return familiar if ":" in last or "@" in last or not familiar else f"{familiar}:latest"
@@ -151,7 +151,7 @@ def _limits(task: Task) -> dict[str, Any]:
 
 
 def _security_options(privileges: Mapping[str, Any]) -> list[str]:
-    """Give `applyPrivileges`: what a service's privileges are as options of `docker run --security-opt`."""
+    """Return a service's privileges as options of `docker run --security-opt` (moby `applyPrivileges`)."""
     credentials = privileges.get("CredentialSpec") or {}
     options = [
         f"credentialspec={kind.lower()}://{credentials[kind]}"
@@ -177,7 +177,7 @@ def _security_options(privileges: Mapping[str, Any]) -> list[str]:
 
 
 def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
-    """Give the settings of a task's endpoint on one network."""
+    """Return the settings of a task's endpoint on one network."""
     settings: dict[str, Any] = {"DriverOpts": None, "IPAMConfig": {}}
     if not is_predefined(attachment.network):
         settings["NetworkID"] = attachment.network.id
@@ -190,7 +190,7 @@ def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
 
 
 def service_bindings(task: Task) -> dict[str, ServiceBinding]:
-    """Give what the endpoints of a task tell of its service, by the network's id."""
+    """Return the service records of a task's endpoints, by network id."""
     endpoint = task.endpoint
     virtual_ips = (
         {virtual_ip.network_id: virtual_ip.addr for virtual_ip in endpoint.virtual_ips}

@@ -1,4 +1,4 @@
-"""A task as a container of this engine: what the agent's state machine does with it.
+"""The controller of a task: the operations of the agent's task state machine, on a container of this engine.
 
 Source: moby `daemon/cluster/executor/container/{controller,adapter}.go` (docker-v29.7.2).
 """
@@ -24,14 +24,14 @@ from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, Pub
 if TYPE_CHECKING:
     from cnmsim.engine.backend import Backend
 
-#: How long others get to hear that a task leaves, before it is stopped, in seconds (moby `defaultGossipConvergeDelay`).
+#: Delay between withdrawing a task's service records and stopping it, in seconds (moby `defaultGossipConvergeDelay`).
 _GOSSIP_DELAY_S = 2.0
 _UNHEALTHY = "dockerexec: unhealthy container"
 
 
 @define(eq=False)
 class ContainerController:
-    """Runs one task. `spec` is its container's, with the templates filled in."""
+    """Runs one task. `spec` is its container spec, with templates expanded."""
 
     backend: Backend = field(repr=False)
     networks: ManagedNetworks = field(repr=False)
@@ -40,10 +40,10 @@ class ContainerController:
     dependencies: Dependencies = field(repr=False)
     _container_id: str = field(default="", init=False)
 
-    # --- to its start --------------------------------------------------------------------------------------------
+    # --- start -------------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Wait for this node's addresses, make networks and the container. Raises an `EngineError`."""
+        """Wait for this node's addresses, create networks and the container. Raises an `EngineError`."""
         context, networks = self.backend.context, tuple(attachment.network for attachment in self.task.networks)
         await self.networks.wait_for_addresses(networks)
         await self._make_networks()
@@ -69,7 +69,7 @@ class ContainerController:
             await self.networks.make(attachment.network)
 
     def _create_volumes(self) -> None:
-        """Make the volumes whose mounts name a driver, as the container's own creation does the others."""
+        """Create the volumes of mounts that name a driver. The container's creation creates the others."""
         for mount in self.spec.mounts:
             options = mount.get("VolumeOptions") or {}
             driver = options.get("DriverConfig")
@@ -82,7 +82,7 @@ class ContainerController:
                 )
 
     def _pull(self) -> EngineError | None:
-        """Get the image; gives the error if that fails and there is none here either."""
+        """Pull the image if it is missing. Return the error if that fails."""
         store, name = self.backend.context.images, image_name(self.spec.image)
         if store.find(name) is not None:
             return None
@@ -97,9 +97,9 @@ class ContainerController:
         write_files(self._present().files, self.spec, self.task, self.dependencies)
 
     async def start(self) -> None:
-        """Start the container and let others find it, once it is healthy if it has a health check.
+        """Start the container, and publish its service records, once it is healthy if it has a health check.
 
-        Raises an `EngineError`, or `ExitError` if it ends before it is healthy.
+        Raises an `EngineError`, or `ExitError` if it exits before it is healthy.
         """
         container = self._present()
         if container.state is ContainerState.CREATED:
@@ -118,7 +118,7 @@ class ContainerController:
         try:
             self.backend.lifecycle.start(container)
         except NoSuchNetwork:
-            # The last container of another task has gone since this one was prepared, and the networks with it.
+            # Another task's last container was removed since `prepare`, and its networks with it.
             await self._make_networks()
             self.backend.lifecycle.start(container)
 
@@ -156,12 +156,12 @@ class ContainerController:
             else:
                 sandbox.disable_service()
 
-    # --- to its end ----------------------------------------------------------------------------------------------
+    # --- end ---------------------------------------------------------------------------------------------------------
 
     async def wait(self) -> None:
-        """Wait for the container's end, and stop it if it turns unhealthy. Raises `ExitError`.
+        """Wait for the container's exit, and stop it if it becomes unhealthy. Raises `ExitError`.
 
-        It has come to its end too where somebody else starts it again.
+        A container that somebody else restarts has exited, too.
         """
         container = self._present()
         ended = container.when("not-running")
@@ -179,7 +179,7 @@ class ContainerController:
             raise ExitError(exit_code, cause)
 
     async def shutdown(self) -> None:
-        """Let nobody find it any more, and after two seconds stop the container."""
+        """Withdraw the service records, and stop the container two seconds later."""
         context, container = self.backend.context, self._container()
         if self._has_service_binding():
             if container is not None:
@@ -193,7 +193,7 @@ class ContainerController:
         self._drop_networks()
 
     async def remove(self) -> None:
-        """Stop the container and remove it with its anonymous volumes."""
+        """Stop the container, and remove it with its anonymous volumes."""
         container = self._container()
         if container is not None and container.is_running:
             await self.shutdown()
@@ -213,7 +213,7 @@ class ContainerController:
             for attachment in self.task.networks
         )
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- status ------------------------------------------------------------------------------------------------------
 
     def _container(self) -> Container | None:
         return self.backend.context.containers.find(self._container_id or self.task.name)
@@ -225,7 +225,7 @@ class ContainerController:
         return container
 
     def container_status(self) -> ContainerStatus | None:
-        """Tell the container's id, its process and how it ended; `None` while there is none."""
+        """Return the container's id, process id and exit code; `None` if there is no container."""
         container = self._container()
         if container is None:
             return None
@@ -233,14 +233,14 @@ class ContainerController:
         return ContainerStatus(container.id, pid, container.exit_code)
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Tell the host ports its container has."""
+        """Return the host ports of the container."""
         container = self._container()
         if container is None or not container.is_running:
             return None
         ports: list[PortConfig] = []
         for target, bindings in container.ports.items():
             number, _, protocol = target.partition("/")
-            # One for each address it is bound to, so as a rule one for IPv4 and one for IPv6.
+            # A port has a binding for each address it is bound to, usually one for IPv4 and one for IPv6.
             ports += [
                 PortConfig(
                     protocol=protocol,
