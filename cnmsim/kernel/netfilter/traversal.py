@@ -287,7 +287,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         if walked.verdict is Verdict.ACCEPT:
             if self._chain.rules or self._chain.policy != "ACCEPT":
                 namespace.report(
-                    Step.HOOK, f"{self._table.label} {self._chain.name} lets it go on", packet, decision=decision
+                    Step.HOOK, f"accepted by {self._table.label} {self._chain.name}", packet, decision=decision
                 )
             return True
         if walked.verdict is Verdict.REJECT:

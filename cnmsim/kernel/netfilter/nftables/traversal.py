@@ -97,7 +97,7 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         decision += f"policy {self._chain.policy}" if walked.entry is None else walked.entry.rule.text()
         if walked.verdict is Verdict.ACCEPT:
             if not self._chain.is_empty or self._chain.policy != "accept":
-                namespace.report(Step.HOOK, f"{name} lets it go on", packet, decision=decision)
+                namespace.report(Step.HOOK, f"accepted by {name}", packet, decision=decision)
             return
         if walked.verdict is Verdict.REJECT:
             reason = DropReason.NETFILTER_REJECT
