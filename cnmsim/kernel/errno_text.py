@@ -7,6 +7,7 @@ number (NLMSGERR_ATTR_MSG), which iproute2 prints and the engine does not.
 from __future__ import annotations
 
 import errno
+import os
 
 _TEXTS = {
     errno.EPERM: "Operation not permitted",
@@ -16,6 +17,7 @@ _TEXTS = {
     errno.EIO: "Input/output error",
     errno.ENXIO: "No such device or address",
     errno.EBADF: "Bad file descriptor",
+    errno.EAGAIN: "Resource temporarily unavailable",
     errno.EACCES: "Permission denied",
     errno.EBUSY: "Device or resource busy",
     errno.EEXIST: "File exists",
@@ -27,7 +29,11 @@ _TEXTS = {
     errno.EPIPE: "Broken pipe",
     errno.ERANGE: "Numerical result out of range",
     errno.ENOTEMPTY: "Directory not empty",
+    errno.ENONET: "Machine is not on the network",
+    errno.EPROTO: "Protocol error",
+    errno.EDESTADDRREQ: "Destination address required",
     errno.EMSGSIZE: "Message too long",
+    errno.ENOPROTOOPT: "Protocol not available",
     errno.EPROTONOSUPPORT: "Protocol not supported",
     errno.EOPNOTSUPP: "Operation not supported",
     errno.EAFNOSUPPORT: "Address family not supported by protocol",
@@ -42,10 +48,10 @@ _TEXTS = {
     errno.ENOTCONN: "Transport endpoint is not connected",
     errno.ETIMEDOUT: "Connection timed out",
     errno.ECONNREFUSED: "Connection refused",
+    errno.EHOSTDOWN: "Host is down",
     errno.EHOSTUNREACH: "No route to host",
     errno.EALREADY: "Operation already in progress",
-    errno.EPROTO: "Protocol error",
-    errno.ENOPROTOOPT: "Protocol not available",
+    errno.EINPROGRESS: "Operation now in progress",
 }
 
 _BY_CLASS: tuple[tuple[type[OSError], int], ...] = (
@@ -59,6 +65,11 @@ _BY_CLASS: tuple[tuple[type[OSError], int], ...] = (
     (NotADirectoryError, errno.ENOTDIR),
     (PermissionError, errno.EPERM),
 )
+
+
+def message(number: int) -> str:
+    """Return glibc's text for an error number."""
+    return _TEXTS.get(number) or os.strerror(number)
 
 
 def errno_of(error: OSError) -> int:

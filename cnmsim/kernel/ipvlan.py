@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.route import link_route
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_devices_of
+from cnmsim.kernel.upper_devices import UpperDevice, deliver_to_child, require_free_port, upper_devices_of
 
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
 _ICMPV6, _NEIGHBOUR_SOLICITATION = 58, 135
@@ -93,7 +93,7 @@ class IpvlanPort:
         child = self.child_with_address(address) if address is not None else None
         if child is None:
             return False
-        self.deliver(frame, child)
+        deliver_to_child(frame, child, self.mode)
         return True
 
     def _is_external(self, frame: bytes) -> bool:
@@ -107,14 +107,7 @@ class IpvlanPort:
         """Deliver a group frame to every child that is up except `source`."""
         for child in self._children:
             if child is not source and child.is_up:
-                self.deliver(frame, child)
-
-    def deliver(self, frame: bytes, child: Ipvlan) -> None:
-        """Deliver a frame to a child."""
-        if self.lower.clock.context is not None:
-            place = child.namespace.name if child.namespace is not None else ""
-            self.lower._report(Step.BRIDGED, frame, f"ipvlan ({self.mode.value}) → {place} {child.name}")
-        self.lower.clock.call_soon(child.receive, frame)
+                deliver_to_child(frame, child, self.mode)
 
     def _input_filtered(self, frame: bytes) -> bool:
         """Run the lower device's PREROUTING and INPUT on a packet before its child receives it.
@@ -296,7 +289,7 @@ class Ipvlan(UpperDevice):
         if self.port.flag is IpvlanFlag.PRIVATE:
             self.drop(frame, DropReason.KEPT_APART, f"ipvlan private mode: {sibling.name} has the same lower device")
         else:
-            self.port.deliver(frame, sibling)
+            deliver_to_child(frame, sibling, self.mode)
         return True
 
     def _send_l2(self, frame: bytes) -> None:

@@ -11,8 +11,7 @@ from enum import Enum
 
 from cnmsim.kernel.address import Mac
 from cnmsim.kernel.device import Device
-from cnmsim.kernel.events import Step
-from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_devices_of
+from cnmsim.kernel.upper_devices import UpperDevice, deliver_to_child, require_free_port, upper_devices_of
 
 
 class MacvlanMode(Enum):
@@ -74,7 +73,7 @@ class MacvlanPort:
             child = self._children[0] if self.is_passthru else self.child_with_mac(frame[:6])
             if child is None:
                 return False
-            self._deliver(frame, child)
+            deliver_to_child(frame, child, child.mode)
             return True
         source = self.child_with_mac(frame[6:12])
         if source is None:
@@ -84,7 +83,7 @@ class MacvlanPort:
         elif source.mode is MacvlanMode.BRIDGE:  # children in bridge mode received the frame when it was sent
             self.broadcast(frame, source, _REFLECTED_MODES)
         else:
-            self._deliver(frame, source)
+            deliver_to_child(frame, source, source.mode)
             return True
         return False
 
@@ -92,13 +91,7 @@ class MacvlanPort:
         """Deliver a group frame to every child in one of these modes except `source`."""
         for child in self._children:
             if child is not source and child.mode in modes and child.is_up:
-                self._deliver(frame, child)
-
-    def _deliver(self, frame: bytes, child: Macvlan) -> None:
-        if self.lower.clock.context is not None:
-            place = child.namespace.name if child.namespace is not None else ""
-            self.lower._report(Step.BRIDGED, frame, f"macvlan ({child.mode.value}) → {place} {child.name}")
-        self.lower.clock.call_soon(child.receive, frame)
+                deliver_to_child(frame, child, child.mode)
 
     def mac_changed(self) -> None:
         """Copy the lower device's new MAC to a passthru child."""

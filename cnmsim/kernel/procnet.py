@@ -6,14 +6,13 @@ Source: Linux `net/core/net-procfs.c`, `net/ipv4/{arp,fib_trie,tcp_ipv4,udp}.c`,
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_mac
-from cnmsim.kernel.files import File
+from cnmsim.kernel.files import File, GeneratedFile
 from cnmsim.kernel.ipvs.service import PROTOCOL_NAMES
 
 if TYPE_CHECKING:
@@ -203,24 +202,6 @@ _TABLES: dict[str, Callable[[NetworkNamespace], Iterable[str]]] = {
 }
 
 
-class _TableFile(File):
-    """A read-only file whose content is generated on every read."""
-
-    def __init__(self, namespace: NetworkNamespace, name: str) -> None:
-        self._namespace = namespace
-        self._name = name
-        self.mode = 0o444
-
-    @property
-    def content(self) -> bytes:
-        return "".join(f"{line}\n" for line in _TABLES[self._name](self._namespace)).encode()
-
-    @content.setter
-    def content(self, written: bytes) -> None:
-        del written
-        raise OSError(errno.EACCES, "Permission denied")
-
-
 @frozen
 class ProcNet:
     """The /proc/net tree of a namespace."""
@@ -229,7 +210,10 @@ class ProcNet:
 
     def __call__(self, path: str) -> File | None:
         """Return the file of a table, or `None`."""
-        return _TableFile(self.namespace, path) if path in _TABLES else None
+        table = _TABLES.get(path)
+        if table is None:
+            return None
+        return GeneratedFile(lambda: "".join(f"{line}\n" for line in table(self.namespace)))
 
 
 def mount(files: FileSystem, namespace: NetworkNamespace) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_mac
-from cnmsim.kernel.files import File
+from cnmsim.kernel.files import File, GeneratedFile
 from cnmsim.kernel.ipvlan import Ipvlan
 
 if TYPE_CHECKING:
@@ -54,30 +54,14 @@ _ATTRIBUTES: dict[str, Callable[[Device], str]] = {
 }
 
 
-class _AttributeFile(File):
-    """One attribute of a device; the content is the current value and a newline."""
-
-    def __init__(self, device: Device, read: Callable[[Device], str]) -> None:
-        self._device = device
-        self._read = read
-        self.mode = 0o444
-
-    @property
-    def content(self) -> bytes:
-        return f"{self._read(self._device)}\n".encode()
-
-    @content.setter
-    def content(self, written: bytes) -> None:
-        del written
-        raise OSError(errno.EROFS, "Read-only file system")
-
-
 def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
     """Mount the devices of `namespace` at /sys/class/net."""
 
     def find(path: str) -> File | None:
         name, _, attribute = path.partition("/")
         device, read = namespace.devices.get(name), _ATTRIBUTES.get(attribute)
-        return _AttributeFile(device, read) if device is not None and read is not None else None
+        if device is None or read is None:
+            return None
+        return GeneratedFile(lambda: f"{read(device)}\n", errno.EROFS)
 
     files.mount(ROOT, find)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from cnmsim.kernel.address import Mac
 from cnmsim.kernel.device import Device
+from cnmsim.kernel.events import Step
 
 if TYPE_CHECKING:
     from cnmsim.kernel.vlan import Vlan
@@ -119,6 +121,15 @@ def upper_devices_of(lower: Device) -> UpperDevices:
     if lower.upper_devices is None:
         lower.upper_devices = UpperDevices(lower)
     return lower.upper_devices
+
+
+def deliver_to_child(frame: bytes, child: UpperDevice, mode: Enum) -> None:
+    """Deliver a frame from the lower device, or a sibling, to a child."""
+    lower = child.lower
+    if lower.clock.context is not None:
+        place = child.namespace.name if child.namespace is not None else ""
+        lower._report(Step.BRIDGED, frame, f"{child.kind} ({mode.value}) → {place} {child.name}")
+    lower.clock.call_soon(child.receive, frame)
 
 
 def require_free_port(lower: Device) -> None:

@@ -1,50 +1,19 @@
-"""Linux's error numbers as sockets raise them, and the error number of each ICMP error.
-
-The texts are glibc's, so that they do not depend on the machine that runs the simulation.
-"""
+"""Linux's error numbers as sockets raise them, and the error number of each ICMP error."""
 
 from __future__ import annotations
 
 import errno
-import os
 
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Address
+from cnmsim.kernel.errno_text import message
 from cnmsim.kernel.skbuff import Packet
-
-_TEXTS = {
-    errno.EACCES: "Permission denied",
-    errno.EADDRINUSE: "Address already in use",
-    errno.EADDRNOTAVAIL: "Cannot assign requested address",
-    errno.EAFNOSUPPORT: "Address family not supported by protocol",
-    errno.EAGAIN: "Resource temporarily unavailable",
-    errno.EBADF: "Bad file descriptor",
-    errno.ECONNREFUSED: "Connection refused",
-    errno.ECONNRESET: "Connection reset by peer",
-    errno.ECONNABORTED: "Software caused connection abort",
-    errno.EDESTADDRREQ: "Destination address required",
-    errno.EHOSTDOWN: "Host is down",
-    errno.EHOSTUNREACH: "No route to host",
-    errno.EINPROGRESS: "Operation now in progress",
-    errno.EINVAL: "Invalid argument",
-    errno.EISCONN: "Transport endpoint is already connected",
-    errno.EMSGSIZE: "Message too long",
-    errno.ENETUNREACH: "Network is unreachable",
-    errno.ENODEV: "No such device",
-    errno.ENONET: "Machine is not on the network",
-    errno.ENOPROTOOPT: "Protocol not available",
-    errno.ENOTCONN: "Transport endpoint is not connected",
-    errno.EOPNOTSUPP: "Operation not supported",
-    errno.EPIPE: "Broken pipe",
-    errno.EPROTO: "Protocol error",
-    errno.ETIMEDOUT: "Connection timed out",
-}
 
 
 def os_error(number: int) -> OSError:
     """Return an `OSError`, of Python's subclass if there is one, with Linux's text."""
-    return OSError(number, _TEXTS.get(number) or os.strerror(number))
+    return OSError(number, message(number))
 
 
 @frozen
@@ -78,7 +47,7 @@ class QueuedError(OSError):
     """Raised by sockets with `recverr` for an ICMP error (IP_RECVERR, ip(7)): the error number, and `info`."""
 
     def __init__(self, number: int, info: IcmpErrorInfo) -> None:
-        super().__init__(number, _TEXTS[number])
+        super().__init__(number, message(number))
         self.info = info
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.files import File
+from cnmsim.kernel.files import GeneratedFile
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.packet import Protocol
 from cnmsim.kernel.skbuff import Packet
@@ -38,30 +38,13 @@ COUNTERS = (
 _DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 
 
-class StatisticsFile(File):
-    """/proc/net/xfrm_stat of one namespace."""
-
-    def __init__(self, xfrm: Xfrm) -> None:
-        self._xfrm = xfrm
-        self.mode = 0o444
-
-    @property
-    def content(self) -> bytes:
-        """The current counters, one a line."""
-        return "".join(f"{name:<24}\t{value}\n" for name, value in self._xfrm.counters.items()).encode()
-
-    @content.setter
-    def content(self, written: bytes) -> None:  # noqa: ARG002 - the file is read-only
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-
 def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
     """Return the IPsec layer of a namespace, which handles ESP from the first call on."""
     if namespace.xfrm is None:
         namespace.xfrm = Xfrm(namespace)
         machine = namespace.machine
         if machine is not None and namespace is machine.root:
-            machine.files.bind("/proc/net/xfrm_stat", StatisticsFile(namespace.xfrm))
+            machine.files.bind("/proc/net/xfrm_stat", GeneratedFile(namespace.xfrm.statistics))
     return namespace.xfrm
 
 
@@ -84,6 +67,10 @@ class Xfrm:
         self.policies: list[XfrmPolicy] = []
         self.counters = dict.fromkeys(COUNTERS, 0)
         namespace.register_protocol(Protocol.ESP, self.input)
+
+    def statistics(self) -> str:
+        """Return the counters as /proc/net/xfrm_stat shows them."""
+        return "".join(f"{name:<24}\t{value}\n" for name, value in self.counters.items())
 
     # --- configuration -------------------------------------------------------------------------------------------
 
