@@ -46,7 +46,7 @@ OPEN = textwrap.dedent("""
     silent[1].bind(("127.0.0.3", 53))
     six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     six.bind(("::1", 53))
-    asked = datagram(socket.AF_INET, ("127.0.0.1", 4000), ("127.0.0.2", 53))
+    requester = datagram(socket.AF_INET, ("127.0.0.1", 4000), ("127.0.0.2", 53))
     silent[0].sendto(b"y", silent[0].recvfrom(9)[1])
     masked = datagram(socket.AF_INET, ("127.0.0.1", 4001), ("127.0.0.3", 53))
     over6 = datagram(socket.AF_INET6, ("::1", 4002), ("::1", 53))
@@ -118,9 +118,9 @@ class Flows:
         first, second, six = (
             self.datagram(*end) for end in ((4, "127.0.0.2", 53), (4, "127.0.0.3", 53), (6, "::1", 53))
         )
-        asked, masked = self.datagram(4, "127.0.0.1", 4000), self.datagram(4, "127.0.0.1", 4001)
+        requester, masked = self.datagram(4, "127.0.0.1", 4000), self.datagram(4, "127.0.0.1", 4001)
         over6 = self.datagram(6, "::1", 4002)
-        asked.sendto(b"x", ("127.0.0.2", 53))
+        requester.sendto(b"x", ("127.0.0.2", 53))
         self.clock.run_for(0.001)
         first.sendto(b"y", run_until(self.clock, first.recvfrom())[1])
         masked.sendto(b"x", ("127.0.0.3", 53))
@@ -128,7 +128,7 @@ class Flows:
         turned.close()
         ends[1].close()
         self.clock.run_for(0.2)
-        self.kept = [server, kept, turned, first, second, six, asked, masked, over6, *ends]
+        self.kept = [server, kept, turned, first, second, six, requester, masked, over6, *ends]
 
     def dial(self, own, port):
         connection = self.process.tcp(4)

@@ -225,10 +225,12 @@ def test_what_libpcap_lets_through(tmp_path):
         assert [frame for frame in FRAMES if test(CapturedFrame.of(frame))] == expected, expression
 
 
-@pytest.mark.parametrize(("expression", "wanted"), [("inbound", [True, False]), ("outbound and tcp", [False, True])])
-def test_directions_of_what_is_captured(expression, wanted):
+@pytest.mark.parametrize(
+    ("expression", "expected"), [("inbound", [True, False]), ("outbound and tcp", [False, True])]
+)
+def test_directions_of_what_is_captured(expression, expected):
     test = compile_filter(expression)
-    assert [test(CapturedFrame.of(FRAMES[0], direction)) for direction in ("in", "out")] == wanted
+    assert [test(CapturedFrame.of(FRAMES[0], direction)) for direction in ("in", "out")] == expected
 
 
 def test_broadcasts_are_those_of_the_link_s_network():

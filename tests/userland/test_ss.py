@@ -27,11 +27,11 @@ OPEN = textwrap.dedent("""
         return found
     plain = socket.create_server(("127.0.0.1", 8080))
     dual = socket.create_server(("::", 9090), family=socket.AF_INET6, dualstack_ipv6=True)
-    kept, asked, gone = dial(3001, 8080), dial(3002, 9090), dial(3003, 8080)
+    kept, short_idle, gone = dial(3001, 8080), dial(3002, 9090), dial(3003, 8080)
     ends = [plain.accept()[0], dual.accept()[0], plain.accept()[0]]
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    asked.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    asked.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 50)
+    short_idle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    short_idle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 50)
     ends[0].sendall(b"seven b")
     gone.close()
     ends[2].close()
@@ -89,10 +89,10 @@ class Opened:
         for server, address in ((plain, ("127.0.0.1", 8080)), (dual, ("::", 9090))):
             server.bind(address)
             server.listen(128)
-        kept, asked, gone = self.dial(3001, 8080), self.dial(3002, 9090), self.dial(3003, 8080)
+        kept, short_idle, gone = self.dial(3001, 8080), self.dial(3002, 9090), self.dial(3003, 8080)
         ends = [run_until(self.clock, server.accept()) for server in (plain, dual, plain)]
         kept.set_keepalive()
-        asked.set_keepalive(idle_s=50)
+        short_idle.set_keepalive(idle_s=50)
         ends[0].send(b"seven b")
         gone.close()
         self.clock.run_for(0.01)
@@ -102,7 +102,7 @@ class Opened:
         client.bind(("127.0.0.1", 3004))
         client.connect(("127.0.0.1", 53))
         self.clock.run_for(0.2)
-        self.kept = [plain, dual, kept, asked, names, client, *ends]
+        self.kept = [plain, dual, kept, short_idle, names, client, *ends]
 
     def dial(self, own, port):
         connection = self.process.tcp(4)
