@@ -26,8 +26,8 @@ from cnmsim.swarm.connection_broker import ConnectionBroker
 from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
 from cnmsim.swarm.manager.bootstrap import bootstrap_cluster
 from cnmsim.swarm.manager.manager_node import JoinRequest, JoinResponse, ManagerNode
-from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
+from cnmsim.swarm.raft import Member
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 from cnmsim.swarm.store import Store
 

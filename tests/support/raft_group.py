@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import sleep
-from cnmsim.swarm.manager.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
+from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rpc import RpcError
 
 

@@ -14,8 +14,8 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.errors import NotLeader, RpcInvalidArgument, RpcUnknown, StoreError
 from cnmsim.swarm.identity import new_id
-from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.objects import Annotations, Labels, Membership, NodeRole, TaskState
+from cnmsim.swarm.raft import Member
 from cnmsim.swarm.store import Store
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")

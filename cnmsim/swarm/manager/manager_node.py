@@ -24,8 +24,8 @@ from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcNotFound, RpcUnavailable, RpcUnknown
 from cnmsim.swarm.manager.logbroker import LogBroker
 from cnmsim.swarm.manager.manager import Manager
-from cnmsim.swarm.manager.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.manager.rolemanager import RoleManager
+from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, RpcService, ServerStream, split_host_port
 from cnmsim.swarm.store import Store
 

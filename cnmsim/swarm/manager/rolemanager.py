@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from attrs import evolve
 
 from cnmsim.errors import EngineError
-from cnmsim.swarm.manager.raft import Raft
 from cnmsim.swarm.objects import Node, NodeRole
+from cnmsim.swarm.raft import Raft
 from cnmsim.swarm.store import Event, Store
 from cnmsim.swarm.store.loop import StoreLoop
 

@@ -16,11 +16,11 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.manager.manager_node import ManagerNode
-from cnmsim.swarm.manager.raft import Member, Membership
 from cnmsim.swarm.node import NodeConfig, SwarmNode
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, NodeRole, Secret, Service, Task
 from cnmsim.swarm.persistence.serialization import MalformedData
 from cnmsim.swarm.persistence.validation import validate
+from cnmsim.swarm.raft import Member, Membership
 from cnmsim.swarm.store import Store
 
 

@@ -10,10 +10,10 @@ import attrs
 from cnmsim.kernel.address import Prefix, parse_interface, parse_ip
 from cnmsim.swarm.allocator.networks import VXLAN_ID_LIST
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
-from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.node import NodeConfig
 from cnmsim.swarm.objects import EncryptionKey, Network, NetworkAttachment, PortConfig, VirtualIp
 from cnmsim.swarm.persistence.serialization import MalformedData
+from cnmsim.swarm.raft import Member
 from cnmsim.swarm.rpc import split_host_port
 
 _MAX_NS = 2**63
