@@ -122,7 +122,8 @@ def _sprint_all(*values: Value) -> str:
     return sprint(list(values))
 
 
-#: `and` and `or` are evaluated with short circuit; `_Run._function` does that, so these entries only return the last value.
+#: `and` and `or` are evaluated with short circuit; `_Run._function` does that, so these entries only return the last
+#: value.
 BUILTINS: Mapping[str, Function] = {
     "and": Function(lambda *values: values[-1], 1, is_variadic=True),
     "call": Function(_not_called, 1, is_variadic=True),

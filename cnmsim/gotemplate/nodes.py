@@ -1,4 +1,7 @@
-"""Nodes of a parsed template (Go `text/template/parse`, node.go). `str(node)` is the form that error messages quote."""
+"""Nodes of a parsed template (Go `text/template/parse`, node.go).
+
+`str(node)` is the form that error messages quote.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def type_name(value: Value) -> str:
 
 
 def is_true(value: Value) -> bool:
-    """Return the truth of a value as `{{if}}` sees it: structs are true, other values unless they are zero or empty."""
+    """Return the truth of a value as `{{if}}` sees it: structs are true, others unless they are zero or empty."""
     return True if isinstance(value, Struct) else bool(value)
 
 
@@ -117,7 +117,10 @@ def _format_argument(value: Value, verb: str, flags: str, width: str | None, pre
 
 
 def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
-    """Format a value by a verb of `Printf`, without padding. Return `None` if the verb does not apply to the value."""
+    """Format a value by a verb of `Printf`, without padding.
+
+    Return `None` if the verb does not apply to the value.
+    """
     if verb == "v":
         return quote(value) if "#" in flags and isinstance(value, str) else format_value(value)
     if isinstance(value, bool):

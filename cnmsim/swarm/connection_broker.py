@@ -23,8 +23,8 @@ _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 class ConnectionBroker:
     """The managers known to a node, by address, each with a weight: the higher, the more likely it is chosen.
 
-    `certificate` returns the node's own certificate, `root` the authority that must have certified a manager, and `local` a client for the
-    node's own manager, if it is one.
+    `certificate` returns the node's own certificate, `root` the authority that must have certified a manager, and
+    `local` a client for the node's own manager, if it is one.
     """
 
     process: Callable[[], Process] = field(repr=False)

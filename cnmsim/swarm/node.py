@@ -163,7 +163,7 @@ class SwarmNode:
         self._spawn(self._create_or_join())
 
     def restart_after_fork(self) -> None:
-        """Reconnect and restart the coroutines in a copy of the lab, which has lost its connections and coroutines."""
+        """Reconnect and restart the coroutines in a copy of the lab, which has lost its connections and tasks."""
         self._tasks = []
         self._role_change = None
         self.credentials.is_rotating = False
@@ -265,8 +265,8 @@ class SwarmNode:
         """Turn this manager and its copy of the store into a cluster of one manager; `ready` is a new future.
 
         Raises `OSError`. The other managers are no longer members; they learn that from the answer to their next Raft
-        message (moby/swarmkit
-        `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut down and replaced by the new cluster.
+        message (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut down and
+        replaced by the new cluster.
         """
         former = self.manager_node
         assert former is not None

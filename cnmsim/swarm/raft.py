@@ -6,8 +6,7 @@ that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's:
 sent every tick, an election starts after 10 to 19 ticks without one.
 
 Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6;
-moby/swarmkit
-`manager/state/raft/raft.go`.
+moby/swarmkit `manager/state/raft/raft.go`.
 """
 
 from __future__ import annotations
@@ -102,7 +101,9 @@ Send = Callable[[Member, object], Coroutine[Any, Any, Reply]]
 class Raft:
     """One Raft member.
 
-    `send` delivers a message to another member and returns its reply; `store_index` returns the log's last index. `on_elected` and `on_step_down` are called when this member becomes and ceases to be leader, `on_removed` when it was removed.
+    `send` delivers a message to another member and returns its reply; `store_index` returns the log's last index.
+    `on_elected` and `on_step_down` are called when this member becomes and ceases to be leader, `on_removed` when it
+    was removed.
     """
 
     clock: Clock

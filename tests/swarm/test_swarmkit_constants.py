@@ -85,7 +85,8 @@ CONSTANTS = [
     ("update", defaults.UPDATE, UpdateConfig(1, 0, FailureAction.PAUSE, 5 * NS_PER_S, 0.0, UpdateOrder.STOP_FIRST)),
     ("restart policy", RestartPolicy(), RestartPolicy(RestartCondition.ANY, None, 0, None)),
     ("replicas", Replicated(), Replicated(1)),
-    # manager/manager.go (defaultClusterObject), manager/state/raft/raft.go (DefaultRaftConfig), manager/dispatcher/dispatcher.go
+    # manager/manager.go (defaultClusterObject), manager/state/raft/raft.go (DefaultRaftConfig),
+    # manager/dispatcher/dispatcher.go
     ("task history limit", ClusterSpec().task_history_retention_limit, 5),
     ("snapshot interval", ClusterSpec().snapshot_interval, 10000),
     ("old snapshots kept", ClusterSpec().keep_old_snapshots, 0),
@@ -120,7 +121,8 @@ def test_a_constant_is_swarmkits(what: str, used: object, swarmkit: object) -> N
     assert used == swarmkit
 
 
-# ---- Raft: manager/state/raft/raft.go (TickInterval 1 s, HeartbeatTick 1, ElectionTick 10), etcd raft.go (randomised to 10..19)
+# ---- Raft: manager/state/raft/raft.go (TickInterval 1 s, HeartbeatTick 1, ElectionTick 10),
+# etcd raft.go (randomised to 10..19)
 
 
 def test_an_election_begins_after_10_to_19_ticks_of_silence() -> None:
@@ -358,7 +360,8 @@ def test_vxlan_ids_begin_at_4096_and_subnets_at_10_0_0_0() -> None:
     assert [network.ipam.configs[0].subnet for network in networks] == ["10.0.0.0/24", "10.0.1.0/24"]
 
 
-# ---- certificate authority and identities: ca/{certificates,config}.go, identity/randomid.go, manager/encryption/encryption.go
+# ---- certificate authority and identities: ca/{certificates,config}.go, identity/randomid.go,
+# manager/encryption/encryption.go
 
 
 def test_a_certificate_is_valid_for_90_days_and_backdated_by_an_hour() -> None:

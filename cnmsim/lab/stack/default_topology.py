@@ -25,8 +25,8 @@ def stack_lab(
 ) -> Lab:
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
 
-    `name` is the stack's name; the default is the first file's. Raises `FileError` for an invalid file, `TimeoutError` if tasks do not start,
-    and `InvalidParameter` for an impossible number of nodes.
+    `name` is the stack's name; the default is the first file's. Raises `FileError` for an invalid file,
+    `TimeoutError` if tasks do not start, and `InvalidParameter` for an impossible number of nodes.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
         raise InvalidParameter(

@@ -25,20 +25,21 @@ from cnmsim.lab.stack.schema_errors import SENTENCES
 from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
 
 _UNSUPPORTED = (
-    "build", "cgroup_parent", "cgroupns_mode", "devices", "domainname", "external_links", "ipc", "links", "mac_address",
-    "network_mode", "pid", "privileged", "restart", "security_opt", "shm_size", "userns_mode",
+    "build", "cgroup_parent", "cgroupns_mode", "devices", "domainname", "external_links", "ipc", "links",
+    "mac_address", "network_mode", "pid", "privileged", "restart", "security_opt", "shm_size", "userns_mode",
 )  # fmt: skip
 _DEPRECATED = {
     "container_name": "Setting the container name is not supported.",
-    "expose": "Exposing ports is unnecessary - services on the same network can access each other's containers on any port.",
+    "expose": "Exposing ports is unnecessary - services on the same network can access each other's"
+    " containers on any port.",
 }
 _RESOURCES = "Set resource limits using deploy.resources"
 _FORBIDDEN = {
     "extends": "Support for `extends` is not implemented yet.",
-    "volume_driver": "Instead of setting the volume driver on the service, define a volume using the top-level `volumes` option and"
-    " specify the driver there.",
-    "volumes_from": "To share a volume between services, define it using the top-level `volumes` option and reference it from each"
-    " service that shares it using the service-level `volumes` option.",
+    "volume_driver": "Instead of setting the volume driver on the service, define a volume using the top-level"
+    " `volumes` option and specify the driver there.",
+    "volumes_from": "To share a volume between services, define it using the top-level `volumes` option and"
+    " reference it from each service that shares it using the service-level `volumes` option.",
     **dict.fromkeys(("cpu_quota", "cpu_shares", "cpuset", "mem_limit", "memswap_limit"), _RESOURCES),
 }
 _INTEGER, _FLOAT, _BOOLEAN = "int", "float", "bool"

@@ -225,13 +225,16 @@ def _merge_deploy(base: Map, over: Map) -> Map:
     return _merge_fields(base, over or Map(base.place), _DEPLOY)
 
 
-_UPDATE: _Rule = lambda base, over: _merge_fields(base, over, {"parallelism": _override_unless_null})  # noqa: E731 - a row of the table
+def _merge_update_config(base: Map, over: Map) -> Map:
+    return _merge_fields(base, over, {"parallelism": _override_unless_null})
+
+
 _DEPLOY: dict[str, _Rule] = {
     "labels": _merge_pairs,
     "replicas": _override_unless_null,
     "restart_policy": lambda base, over: _merge_fields(base, over, {"max_attempts": _override_unless_null}),
-    "rollback_config": _UPDATE,
-    "update_config": _UPDATE,
+    "rollback_config": _merge_update_config,
+    "update_config": _merge_update_config,
 }
 
 

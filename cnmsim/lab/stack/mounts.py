@@ -82,7 +82,8 @@ def _is_path(source: str) -> bool:
 class Mounts:
     """Converts volumes to mounts.
 
-    `declared` are the stack's volumes by name, `label` marks volumes as the stack's, relative paths start at `folder`.
+    `declared` are the stack's volumes by name, `label` marks volumes as the stack's, relative paths start at
+    `folder`.
     """
 
     stack: str

@@ -47,9 +47,9 @@ def read_stack(
     """Read the files of the stack `name`, later files over earlier ones.
 
     A string of several lines or a mapping is taken as a file's content; its relative paths start at `folder`. `env`
-    are the variables for
-    `${…}`, `latest` is the newest known version of the format. With `programs`, the names of the simulated programs, and `images`, a
-    placeholder server replaces the command of a service that would run anything else.
+    are the variables for `${…}`, `latest` is the newest known version of the format. With `programs`, the names of
+    the simulated programs, and `images`, a placeholder server replaces the command of a service that would run
+    anything else.
 
     Raises `FileError` with file, line and key.
     """
@@ -133,7 +133,7 @@ class ErrorLocator:
     objects: StackObjects
 
     def __call__(self, kind: str, name: str, message: str, refusal: str) -> FileError:
-        """Return an error with `message`, at the line of the object of that kind and name which `refusal` is about."""
+        """Return an error with `message` at the line that `refusal` is about, in the object of that kind and name."""
         section = f"{kind}s"
         keys = self.document.section(section)
         key = next((candidate for candidate in keys if self._name(section, candidate) == name), None)

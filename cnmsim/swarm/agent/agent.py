@@ -37,8 +37,9 @@ _REPORT_BATCH_S = 0.05
 class Agent:
     """The agent of one node.
 
-    `connect` returns a client for some manager. `on_session_message` is called with each session message, before the executor is configured
-    from it. `tls_info` returns the node's TLS identity. `error` is why there is no session, or "".
+    `connect` returns a client for some manager. `on_session_message` is called with each session message, before the
+    executor is configured from it. `tls_info` returns the node's TLS identity. `error` is why there is no session, or
+    "".
     """
 
     clock: Clock

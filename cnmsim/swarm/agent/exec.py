@@ -222,7 +222,7 @@ class TaskManager:
 
 
 def _next_step(task: Task) -> tuple[TaskState, str] | None:
-    """Return the task's next state and the status message for it, or `None` if the task stays as it is (`exec.Do`)."""
+    """Return a task's next state and its status message, or `None` if the task stays as it is (`exec.Do`)."""
     state, desired = task.status.state, task.desired_state
     if desired >= TaskState.SHUTDOWN:
         return None if state >= TaskState.COMPLETE else (TaskState.SHUTDOWN, "shutdown")

@@ -1,4 +1,4 @@
-"""Allocation of subnets, VXLAN ids, virtual IPs, addresses and published ports (moby/swarmkit `manager/allocator`)."""
+"""Allocation of subnets, VXLAN ids, addresses and published ports (moby/swarmkit `manager/allocator`)."""
 
 from cnmsim.swarm.allocator.allocator import Allocator
 from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, is_ingress_needed

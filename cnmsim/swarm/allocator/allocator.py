@@ -402,7 +402,7 @@ class Allocator(StoreLoop):
         return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
-        """Return the networks that a task is to be attached to: ingress first, if its service publishes ports there."""
+        """Return the networks that a task is to be attached to: ingress first, if its service publishes there."""
         attachments = list(task.networks)
         if not attachments:
             if is_ingress_needed(service) and self._ingress is not None:

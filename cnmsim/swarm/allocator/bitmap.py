@@ -36,7 +36,10 @@ class SerialBitmap:
             raise BitUnavailable("requested bit is already allocated")
 
     def allocate_next(self) -> int:
-        """Allocate the next free number at or after the cursor, or else the lowest free one. Raises `BitUnavailable`."""
+        """Allocate the next free number at or after the cursor, or else the lowest free one.
+
+        Raises `BitUnavailable`.
+        """
         high = self.last - self.first
         for low in (self._cursor, self.automatic_first):
             bit = self._taken.first_free(low - self.first, high) if low <= self.last else None

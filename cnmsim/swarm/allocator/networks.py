@@ -41,7 +41,7 @@ class AllocationError(Exception):
 
 @define
 class _NetworkState:
-    """The allocator's state of a network: pool ids by subnet (in order), and the pool id of each allocated address."""
+    """The allocator's state of a network: pool ids by subnet in order, and the pool id of each allocated address."""
 
     network: Network
     is_node_local: bool

@@ -1,1 +1,1 @@
-"""The certificate authority of a swarm: issuing, renewing and rotating the identities of nodes (moby/swarmkit `ca`)."""
+"""The certificate authority of a swarm: issues, renews and rotates nodes' identities (moby/swarmkit `ca`)."""

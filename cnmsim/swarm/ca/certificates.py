@@ -59,7 +59,8 @@ class Certificate:
 class RootCa:
     """The root authority of a cluster, identified by the SHA-256 digest (hexadecimal) of its certificate.
 
-    `pem` is the certificate, "" if it could not be made (see `x509.is_available`); `subject` and `public_key` are its own, in DER.
+    `pem` is the certificate, "" if it could not be made (see `x509.is_available`); `subject` and `public_key` are its
+    own, in DER.
     """
 
     digest: str

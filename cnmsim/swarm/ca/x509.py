@@ -39,7 +39,7 @@ class RootCertificate:
 
 @cache
 def is_available() -> bool:
-    """Return True if `cryptography` 45 or newer is installed: older versions cannot sign certificates deterministically."""
+    """Return True if `cryptography` 45 or newer is installed; older versions cannot sign deterministically."""
     if find_spec("cryptography") is None:
         return False
     from cryptography import __version__

@@ -19,4 +19,7 @@ class ControlApi(
     SecretOperations,
     ConfigOperations,
 ):
-    """All operations of the control API. They read the store directly; an operation that fails has changed nothing."""
+    """All operations of the control API.
+
+    They read the store directly; an operation that fails has changed nothing.
+    """

@@ -1,4 +1,7 @@
-"""Operations on networks (moby/swarmkit `manager/controlapi/network.go`, moby `libnetwork/cnmallocator/provider.go`)."""
+"""Operations on networks.
+
+Source: moby/swarmkit `manager/controlapi/network.go`, moby `libnetwork/cnmallocator/provider.go`.
+"""
 
 from __future__ import annotations
 

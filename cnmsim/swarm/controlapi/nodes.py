@@ -68,7 +68,10 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
-        """Change a node's spec. Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum."""
+        """Change a node's spec.
+
+        Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum.
+        """
         require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:

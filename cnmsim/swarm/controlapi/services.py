@@ -65,7 +65,10 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id, its spec completed with defaults if `insert_defaults` is set. Raises `RpcNotFound`."""
+        """Return a service by id, its spec completed with defaults if `insert_defaults` is set.
+
+        Raises `RpcNotFound`.
+        """
         require_arguments(service_id)
         service = self.store.services.get(service_id)
         if service is None:

@@ -145,8 +145,7 @@ class Dispatcher:
         """Begin a session for a node that calls from `address` (without port) and mark the node ready.
 
         Return the session's id. Raises `RpcAborted` on a manager that does not lead, `RpcUnknown` for a node that is
-        no member, and
-        `RpcUnavailable` if the node registers too often.
+        no member, and `RpcUnavailable` if the node registers too often.
         """
         self._check_running()
         if node_id not in self.store.nodes:

@@ -20,7 +20,7 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class LogOptions:
-    """Selection of log lines: streams, the last `tail` lines (`None` for all), and the earliest time (ns since 1970)."""
+    """Selection of log lines: streams, the last `tail` lines (`None` for all), the earliest time (ns since 1970)."""
 
     streams: frozenset[str] = frozenset({"stdout", "stderr"})
     tail: int | None = None

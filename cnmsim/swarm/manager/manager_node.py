@@ -1,7 +1,8 @@
 """The manager role of a node: its RPC server, its Raft member, and the subsystems that run while it leads.
 
 A follower forwards the calls of agents and clients to the leader. Source: moby/swarmkit `manager/manager.go`,
-`manager/state/raft/raft.go`, and the generated `RaftProxy` servers of `api/*.pb.go` (vendored by moby docker-v29.7.2).
+`manager/state/raft/raft.go`, and the generated `RaftProxy` servers of `api/*.pb.go` (vendored by moby
+docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from cnmsim.swarm.store import Store
 _RAFT_TIMEOUT_S = 2.0
 _FORWARD_TIMEOUT_S = 20.0
 NO_LEADER = (
-    "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the"
-    " managers are online."
+    "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of"
+    " the managers are online."
 )
 _ANY_NODE = frozenset({WORKER_ROLE, MANAGER_ROLE})
 _MANAGERS = frozenset({MANAGER_ROLE})

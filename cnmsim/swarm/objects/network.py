@@ -9,7 +9,10 @@ from cnmsim.swarm.objects.base import Annotations, Driver, Labels, Meta
 
 @frozen
 class IpamConfig:
-    """One subnet. `subnet` and `range` are prefixes, `gateway` and the values of `reserved` addresses, all as text."""
+    """One subnet.
+
+    `subnet` and `range` are prefixes, `gateway` and the values of `reserved` addresses, all as text.
+    """
 
     subnet: str = ""
     range: str = ""

@@ -29,7 +29,7 @@ class EngineDescription:
 
 @frozen
 class TlsInfo:
-    """The root certificate a node trusts (PEM), and the issuer of its own: subject and key (DER), digest of the PEM."""
+    """The root certificate that a node trusts (PEM), and the issuer of its own: subject, key (DER), PEM digest."""
 
     trust_root: str = ""
     issuer_subject: bytes = b""

@@ -1,7 +1,8 @@
 """The persistent state of a swarm's nodes: credentials, managers' logs, and the tasks known to the agents.
 
 A restored node continues with `SwarmNode.resume`, as after a loss of power. Source: moby/swarmkit `node/node.go`,
-`manager/state/raft/storage`, `agent/storage.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/cluster.go` (loadPersistentState).
+`manager/state/raft/storage`, `agent/storage.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/cluster.go`
+(loadPersistentState).
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "con
 
 @frozen
 class SavedManager:
-    """A manager's Raft state. `store` is the number of the store that is its log; managers of one cluster share it."""
+    """A manager's Raft state.
+
+    `store` is the number of the store that is its log; managers of one cluster share it.
+    """
 
     store: int
     member: Member
@@ -58,7 +62,8 @@ class SavedManager:
 class SavedNode:
     """One node.
 
-    `remotes` are the addresses of its managers, `is_ready` tells whether it had a session. Without a certificate it starts anew.
+    `remotes` are the addresses of its managers, `is_ready` tells whether it had a session. Without a certificate it
+    starts anew.
     """
 
     config: NodeConfig
@@ -87,8 +92,8 @@ def save_store(store: Store) -> SavedStore:
 class RaftLogs:
     """The stores of all nodes of a lab, which are the logs of their managers: one a cluster.
 
-    `joining` are ids of nodes that Raft counts as members but that have no log yet: they are left out, and ask to join again.
-    `up_to_date` are the Raft ids of the members whose log is as long as the leader's.
+    `joining` are ids of nodes that Raft counts as members but that have no log yet: they are left out, and ask to
+    join again. `up_to_date` are the Raft ids of the members whose log is as long as the leader's.
     """
 
     stores: tuple[Store, ...]

@@ -33,7 +33,10 @@ def to_plain(kind: Any, value: Any) -> Any:
 
 
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
-    """Convert plain data to a value annotated with `kind`. Raises `MalformedData`, whose message begins with `place`."""
+    """Convert plain data to a value annotated with `kind`.
+
+    Raises `MalformedData`, whose message begins with `place`.
+    """
     from cattrs import BaseValidationError, transform_error
 
     try:

@@ -45,7 +45,10 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
 
 @define(eq=False)
 class Spreader:
-    """Spreads tasks of the same spec over nodes. `waiting` are the tasks left; `assign` is called with each choice."""
+    """Spreads tasks of the same spec over nodes.
+
+    `waiting` are the tasks left; `assign` is called with each choice.
+    """
 
     waiting: list[Task]
     pipeline: Pipeline
