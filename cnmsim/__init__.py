@@ -49,7 +49,7 @@ _LAZY = {"ExecResult", "Host", "Lab"}
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Lab` and its company when first asked for: errors and versions alone cost nothing."""
+    """Load `Lab` and the other classes on first use: importing errors and versions alone stays cheap."""
     if name in _LAZY:
         return getattr(import_module("cnmsim.lab"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

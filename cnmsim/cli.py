@@ -1,6 +1,7 @@
-"""The shell command: `cnmsim trace`, `explain`, `ls`, `exec` and `iptables` on a Compose file or a lab file.
+"""The `cnmsim` command.
 
-Exit status of `trace` and `explain`: 0 if the destination was reached, 1 if not, 2 if the question or a file is wrong.
+The exit status of `trace` and `explain` is 0 if the destination was reached, 1 if not, 2 for a wrong question or
+file.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _fail(message: str) -> NoReturn:
 
 @contextmanager
 def _progress(text: str) -> Iterator[None]:
-    """Say on a terminal what takes so long, once it has taken a second."""
+    """Print on a terminal what is being done, once it has taken a second."""
     if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -69,7 +70,7 @@ def _progress(text: str) -> Iterator[None]:
 
 
 def _kind_of(path: Path) -> str:
-    """Tell a lab file ("lab") from a Compose file ("compose") by its top-level keys; a folder holds a Compose file.
+    """Return "lab" or "compose", the kind of a file, by its top-level keys; a folder holds a Compose file.
 
     Raises `FileError`.
     """
@@ -80,7 +81,7 @@ def _kind_of(path: Path) -> str:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
-        # The loader of Compose files tells what is wrong, with its line.
+        # The Compose loader reports what is wrong, with its line.
         return "compose"
     keys = set(content) if isinstance(content, dict) else set()
     if "hosts" in keys:
@@ -113,7 +114,7 @@ def _load(
 
 
 def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
-    """Add FILE and what belongs to it; the command is given the lab as its first argument."""
+    """Add the argument FILE and its options to a command; the command receives the lab as its first argument."""
 
     @click.argument("file", type=_FILE)
     @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further Compose file, merged over FILE.")
@@ -121,7 +122,7 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     @click.option("--project", metavar="NAME", help="Compose project name.")
     @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
     @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
-    @click.option("--create-external", is_flag=True, help="Make the project's external networks first.")
+    @click.option("--create-external", is_flag=True, help="Create the project's external networks first.")
     @wraps(command)
     def wrapped(
         file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
@@ -144,7 +145,7 @@ _SERVED = {"trace": trace_served, "explain": explain_served}
 
 
 class _Commands(click.Group):
-    """The verbs. With `--dir`, `trace` and `explain` ask a lab that is being served instead of a file."""
+    """The commands. With `--dir`, `trace` and `explain` ask a served lab instead of a file."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -157,7 +158,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cnmsim", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Docker networking without Docker: ask a Compose file who reaches whom, and see every packet."""
+    """Docker networking without Docker: which service of a Compose file reaches which, and why."""
 
 
 @cli.command()
@@ -179,7 +180,7 @@ def trace(
     context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
     timeout: float, pcap: Path | None, as_json: bool, mermaid: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Send real packets from SRC to DST in the simulated world and show their walk.
+    """Send real packets from SRC to DST and show their path.
 
     SRC is a service, container or host; DST a name, address or URL. Without PORT it is an echo request.
 
@@ -187,24 +188,24 @@ def trace(
         cnmsim trace compose.yml web db:5432
         cnmsim trace compose.yml client http://docker:8080/
         cnmsim trace lab.yml node1 server:53/udp --pcap dns.pcapng
-        cnmsim trace --dir DIR web db:5432    (in the lab that `cnmsim serve` serves there)
+        cnmsim trace --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
     from cnmsim import observe
 
-    taken = observe.capture(lab, "*") if pcap else None
+    capture = observe.capture(lab, "*") if pcap else None
     with _progress(f"{source} → {destination}"):
         walk = observe.trace(lab, source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
-    if taken is not None and pcap is not None:
-        taken.stop()
-        taken.save(pcap, walk)
+    if capture is not None and pcap is not None:
+        capture.stop()
+        capture.save(pcap, walk)
     if as_json:
         click.echo(json.dumps(walk.to_json(), indent=2, ensure_ascii=False))
     elif mermaid:
         click.echo(walk.to_mermaid(), nl=False)
     else:
         _show(walk, verbose=verbose)
-    if taken is not None and not as_json:
-        click.echo(f"{len(taken)} frames of {len(taken.points)} devices written to {pcap}", err=True)
+    if capture is not None and not as_json:
+        click.echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
     context.exit(0 if walk.is_reachable else 1)
 
 
@@ -230,12 +231,12 @@ def _say(text: str) -> None:
 
 
 def _screen_width() -> int:
-    """Give the width of the terminal, 0 where there is none."""
+    """Return the width of the terminal, 0 where there is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def _plain_width() -> int:
-    """Give the width of a table that goes into a file or a pipe: `COLUMNS` where the shell exports it."""
+    """Return the width of a table that goes into a file or a pipe: `COLUMNS` where the shell exports it."""
     columns = os.environ.get("COLUMNS", "")
     return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
 
@@ -244,30 +245,30 @@ def _plain_width() -> int:
 @_lab_options
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST[:PORT]")
-@click.option("--fixes", is_flag=True, help="Try on a copy what would make it work, and show what did.")
+@click.option("--fixes", is_flag=True, help="Show the fixes that worked on a copy of the lab.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def explain(context: click.Context, lab: Lab, source: str, destination: str, fixes: bool, as_json: bool) -> None:
-    """Tell whether SRC reaches DST, and the one thing that decides it. Exits as `trace` does.
+    """Show whether SRC reaches DST, and what decides it. The exit status is that of `trace`.
 
     \b
         cnmsim explain compose.yml web db:5432
         cnmsim explain compose.yml web db:5432 --fixes
-        cnmsim explain --dir DIR web db:5432    (in the lab that `cnmsim serve` serves there)
+        cnmsim explain --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
     with _progress(f"{source} → {destination}"):
-        found = lab.explain(source, destination)
-        working = found.fixes if fixes else ()
+        explanation = lab.explain(source, destination)
+        working = explanation.fixes if fixes else ()
     if as_json:
-        shown = found.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
+        shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        _say(str(found))
+        _say(str(explanation))
         for fix in working:
             _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
-        if fixes and not working and not found.reachable:
+        if fixes and not working and not explanation.reachable:
             _say("\nnothing that was tried works")
-    context.exit(0 if found.reachable else 1)
+    context.exit(0 if explanation.reachable else 1)
 
 
 @cli.command()
@@ -275,10 +276,10 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
 @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further file, merged over FILE.")
 @click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm of three managers.")
 @click.option(
-    "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Of the swarm with --stack."
+    "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Number in the swarm of --stack."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Of the swarm with --stack."
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Number in the swarm of --stack."
 )
 @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -287,7 +288,7 @@ def doctor(
     context: click.Context, file: Path, more: tuple[Path, ...], stack: bool, managers: int, workers: int,
     engine: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """List latent faults of a lab, a Compose file or (with --stack) a stack file, the worst first.
+    """List the latent faults of a lab, a Compose file or (with --stack) a stack file, most severe first.
 
     Exit status: 0 if there are none or only notes, 1 if there are warnings or errors, 2 if FILE is wrong.
 
@@ -310,7 +311,7 @@ def doctor(
                 )
         else:
             lab = _load((file, *more), engine, None, (), ())
-        found = lab.doctor()
+        checkup = lab.doctor()
     except CnmsimError as error:
         text = error.message if not isinstance(error, FileError) else str(error)
         _fail(
@@ -321,20 +322,22 @@ def doctor(
     except (OSError, TimeoutError) as error:
         _fail(str(error))
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(checkup.to_json(), indent=2, ensure_ascii=False))
     else:
-        _say(str(found))
-    context.exit(0 if found else 1)
+        _say(str(checkup))
+    context.exit(0 if checkup else 1)
 
 
 @cli.command()
 @_lab_options
-@click.option("--policy", "policy_file", type=_FILE, required=True, help="Who may talk to whom (docs/policy.md).")
+@click.option("--policy", "policy_file", type=_FILE, required=True, help="The policy file (docs/policy.md).")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit report to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | None, as_json: bool) -> None:
-    """Hold FILE to a policy: who may talk to whom, and nobody else. Exits with 0 if it holds, 1 if not, 2 if a file is wrong.
+    """Verify FILE against a policy of allowed connections; all others must fail.
+
+    Exit status: 0 if the policy holds, 1 if not, 2 if a file is wrong.
 
     \b
         cnmsim check compose.yml --policy policy.yml --junit report.xml
@@ -377,7 +380,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
         cnmsim exec compose.yml web -- nslookup db
         cnmsim exec compose.yml docker -- iptables-save -t nat
     """  # noqa: D301 - click's own mark
-    # Options of the command are its own: click leaves the separator before them in place.
+    # The command has options of its own: click leaves the separator before them in place.
     words = list(command[1:] if command[0] == "--" else command)
     location = _find(lab, container)
     if not location.is_container:
@@ -394,8 +397,8 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
 @cli.command()
 @_lab_options
 @click.argument("host")
-@click.option("-t", "--table", type=click.Choice(["raw", "mangle", "nat", "filter"]), help="One table only.")
-@click.option("-6", "is_v6", is_flag=True, help="ip6tables instead.")
+@click.option("-t", "--table", type=click.Choice(["raw", "mangle", "nat", "filter"]), help="Print this table only.")
+@click.option("-6", "is_v6", is_flag=True, help="Print ip6tables' rules instead.")
 def iptables(lab: Lab, host: str, table: str | None, is_v6: bool) -> None:
     """Print the packet filter of a host (or a container) of FILE as iptables-save does."""
     tables = _find(lab, host).namespace.netfilter.iptables(6 if is_v6 else 4)

@@ -1,6 +1,6 @@
-"""The errors of the simulated engine: one tree, a class per HTTP status, messages in Docker's own words.
+"""The errors of the simulated engine: one tree, a class for each HTTP status, with Docker's messages.
 
-Source: moby `errdefs` and `api/server/httpstatus` (docker-v29.7.2). What goes wrong inside a simulated kernel is an
+Source: moby `errdefs` and `api/server/httpstatus` (docker-v29.7.2). A failure inside a simulated kernel is an
 `OSError` with Linux's errno, as for a program on a real host.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CnmsimError(Exception):
-    """Root of what cnmsim raises on purpose. `message` is the text, `status` the HTTP status an engine gives it."""
+    """Base class of the errors that cnmsim raises. `message` is the text, `status` the HTTP status of the Engine API."""
 
     status = 500
 
@@ -18,7 +18,7 @@ class CnmsimError(Exception):
 
 
 class EngineError(CnmsimError):
-    """An engine refused a call; the call changed nothing."""
+    """The engine refused a call. The call changed nothing."""
 
 
 class SystemFault(EngineError):
@@ -28,23 +28,23 @@ class SystemFault(EngineError):
 
 
 class NotFound(EngineError):
-    """What the call names does not exist (404)."""
+    """An object does not exist (404)."""
 
     status = 404
 
 
 class NoSuchNetwork(NotFound):
-    """There is no such network on this host; a task then makes its networks again (libnetwork.ErrNoSuchNetwork)."""
+    """The network does not exist on this host; a task then creates its networks again (libnetwork.ErrNoSuchNetwork)."""
 
 
 class Conflict(EngineError):
-    """The call clashes with what exists (409)."""
+    """The call conflicts with an existing object (409)."""
 
     status = 409
 
 
 class InvalidParameter(EngineError):
-    """An argument makes no sense (400)."""
+    """An argument is invalid (400)."""
 
     status = 400
 
@@ -62,19 +62,19 @@ class Forbidden(EngineError):
 
 
 class Unavailable(EngineError):
-    """Nothing is left to give, or a part is not ready (503)."""
+    """A resource is exhausted, or a component is not ready (503)."""
 
     status = 503
 
 
 class NotSimulated(EngineError):
-    """A real engine does this; cnmsim does not, and says so (501)."""
+    """A real engine does this; cnmsim does not (501)."""
 
     status = 501
 
 
 class FileError(CnmsimError):
-    """A file a user wrote is wrong: `path`, and where known `line` (from 1) and `key` (as `services.web.ports[0]`)."""
+    """A user's file is wrong: `path`, and where known `line` (from 1) and `key` (such as `services.web.ports[0]`)."""
 
     status = 400
 

@@ -1,4 +1,4 @@
-"""The whole: a lab of hosts, engines and networks, and the files that describe one."""
+"""A lab of hosts, engines and networks, and the files that describe one."""
 
 from cnmsim.lab.host import ExecResult, Host
 from cnmsim.lab.lab import Lab

@@ -1,4 +1,4 @@
-"""What plugs a lab together: segments by the subnets on them, switches, cables, and the interfaces of hosts in all these."""
+"""The wiring of a lab: segments by their subnets, switches, cables, and the interfaces of hosts plugged into them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 _ETHERNET_MTU = 1500
 
-#: An interface, what it was asked to be, and the segment it is plugged into.
+#: An interface, its specification, and the segment it is plugged into.
 Plug = tuple[HostInterface, InterfaceSpec, Segment]
 
 
 @define(eq=False)
 class Cabling:
-    """The segments and cables of a lab whose `hosts` these are; a crossing takes `latency_s` unless told otherwise."""
+    """The segments and cables of a lab with these `hosts`. `latency_s` is the default latency of a segment, in
+    seconds.
+    """
 
     clock: Clock
     latency_s: float
@@ -38,7 +40,7 @@ class Cabling:
     _vlan_of: dict[Prefix, int] = field(factory=dict)
 
     def segment(self, name: str) -> Segment:
-        """Give a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        """Return a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
         if name in self.segments:
             return self.segments[name]
         try:
@@ -85,7 +87,9 @@ class Cabling:
         return segment
 
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        """Give the segment on which the subnets of an interface are, or a new one. Raises `InvalidParameter` if there are several."""
+        """Return the segment that has the subnets of an interface, or a new one. Raises `InvalidParameter` if there
+        are several.
+        """
         known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
         if len(known) > 1:
             names = ", ".join(sorted(segment.name for segment in known))
@@ -100,7 +104,7 @@ class Cabling:
 
     @contextmanager
     def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
-        """Plug interfaces in. If this, or what is done in the block, fails, all is as it was."""
+        """Plug interfaces in. If that or the block fails, restore the previous wiring."""
         by_subnet, segments = dict(self._by_subnet), dict(self.segments)
         done: list[Plug] = []
         try:
@@ -120,7 +124,7 @@ class Cabling:
             raise
 
     def link(self, left: str, right: str, options: dict[str, Any]) -> Trunk | Link | Segment:
-        """Run a cable between two interfaces, two switches, or one of each. Raises `NotFound`, `InvalidParameter`."""
+        """Connect two interfaces, two switches, or one of each by a cable. Raises `NotFound`, `InvalidParameter`."""
         ends: list[Any] = [self._end(left), self._end(right)]
         try:
             vlans = take_port_vlans(options)
@@ -145,7 +149,7 @@ class Cabling:
         return link
 
     def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
-        """Give what the port of an interface is told of VLANs: access to that of its subnet."""
+        """Return the VLAN configuration of an interface's port: access to the VLAN of its subnet."""
         found = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
         if len(found) > 1:
             listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(found))

@@ -1,8 +1,9 @@
 """A deep copy of a simulated world, made without recursion.
 
-`copy.deepcopy` stops at functions: a closure that waits on the clock would go on in the world it was made in. Here closures,
-bound methods and partial applications are copied too, so that nothing in the copy leads back to the original. Frozen values
-and tuples are shared where nothing in them changes. What cannot be copied, such as an open file, is refused by its type's name.
+`copy.deepcopy` does not copy functions: a closure scheduled on the clock would run in the original. Here closures, bound methods and
+partial applications are copied, too, so that nothing in the copy refers to the original. Frozen values and tuples are
+shared where nothing in them changes. What cannot be copied, such as an open file, raises an error that names its
+type.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 from cnmsim.errors import Unavailable
 
-#: Values that are what they are in every world. The bare `object()` is a sentinel, compared by identity.
+#: Types whose values are the same in every copy. A bare `object()` is a sentinel, compared by identity.
 _SHARED: frozenset[type] = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, range, slice, object, type(Ellipsis), type(NotImplemented),
@@ -59,23 +60,23 @@ _Handler = Callable[[Any], Any]
 class Copier:
     """One copy of one graph of objects.
 
-    `instead` gives, by class, a function that makes the copy of such an object in place of the usual one. It is called with the
-    object and this copier, and may use `take` for what it holds.
+    `instead` maps a class to a function that copies its objects in place of the usual way. It is called with the object and this copier,
+    and may call `take` for what the object holds.
     """
 
     def __init__(self, instead: Mapping[type, Callable[[Any, Copier], Any]]) -> None:
         self._memo: dict[int, Any] = {}
-        # What `id` was asked of must live until the copy is made.
+        # An object whose `id` is a key of the memo must live until the copy is complete.
         self._held: list[Any] = []
         self._unfilled: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
-        # Filled last: keys may be found by the value of their fields.
+        # Filled last: a key's hash may depend on its fields.
         self._hashed: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._handlers: dict[type, _Handler] = {
             cls: functools.partial(self._instead, make) for cls, make in instead.items()
         }
 
     def copy(self, thing: Any) -> Any:
-        """Copy `thing` and all it leads to. Raises `Unavailable` naming the type of what cannot be copied."""
+        """Copy `thing` and everything reachable from it. Raises `Unavailable` with the type of what cannot be copied."""
         made = self.take(thing)
         while self._unfilled or self._hashed:
             while self._unfilled:
@@ -87,7 +88,7 @@ class Copier:
         return made
 
     def take(self, thing: Any) -> Any:
-        """Give the copy of `thing`, which may not be filled yet."""
+        """Return the copy of `thing`, which may not be filled yet."""
         cls = type(thing)
         if cls in _SHARED:
             return self._builtin(thing) if cls is types.BuiltinFunctionType else thing
@@ -100,19 +101,19 @@ class Copier:
         return handler(thing)
 
     def remember(self, old: Any, new: Any) -> Any:
-        """Take note of the copy of an object, and give it."""
+        """Register the copy of an object and return it."""
         self._memo[id(old)] = new
         self._held.append(old)
         return new
 
     def fill_later(self, old: Any, new: Any) -> None:
-        """Have the fields of `new` filled with copies of those of `old`."""
+        """Schedule the fields of `new` to be filled with copies of those of `old`."""
         self._unfilled.append((self._filler(type(old)), old, new))
 
     def _instead(self, make: Callable[[Any, Copier], Any], thing: Any) -> Any:
         return self.remember(thing, make(thing, self))
 
-    # ---- how a class is copied
+    # ---- by class
 
     def _handler(self, cls: type) -> _Handler:
         for kind, handler in self._kinds():
@@ -192,14 +193,14 @@ class Copier:
         return fill
 
     def _frozen(self, cls: type) -> _Handler:
-        """Give how to copy a frozen value: it is itself if nothing in it differs in the copy."""
+        """Return a handler for frozen values: a value is shared if nothing in it differs in the copy."""
         slots = _slots(cls)
 
         def handler(thing: Any) -> Any:
             values = []
             is_same = True
             for member in slots:
-                if member.__name__ == _CACHED_HASH:  # of the original; the copy finds its own
+                if member.__name__ == _CACHED_HASH:  # of the original; the copy computes its own
                     values.append((member, None))
                     continue
                 try:
@@ -301,7 +302,7 @@ class Copier:
             return self.remember(thing, thing)
         return self.remember(thing, frozenset(new for new, _ in pairs))
 
-    # ---- what can be called
+    # ---- callables
 
     def _function(self, thing: Any) -> Any:
         cells = thing.__closure__
@@ -352,7 +353,7 @@ class Copier:
     def _items(self, held: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return [(name, self.take(value)) for name, value in held.items()]
 
-    # ---- the rest
+    # ---- others
 
     def _random(self, thing: Any) -> Any:
         made = type(thing)()
@@ -365,7 +366,7 @@ class Copier:
         return made
 
     def _foreign(self, thing: Any) -> Any:
-        """Copy an object of a C type by the means it offers."""
+        """Copy an object of a C type, if it is known to be immutable."""
         if type(thing).__module__.startswith(("cryptography", "_hashlib")):  # keys do not change
             return thing
         raise _uncopyable(thing)
@@ -407,7 +408,7 @@ def _holds_only_slots(cls: type) -> bool:
 
 
 def _slots(cls: type) -> list[Any]:
-    """Give the descriptors of all slots of a class, those of its bases first."""
+    """Return the descriptors of all slots of a class, those of its bases first."""
     return [
         member
         for base in reversed(cls.__mro__)

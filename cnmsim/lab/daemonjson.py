@@ -1,6 +1,6 @@
 """The options of `daemon.json`, as a lab's user writes them for a Docker host.
 
-What carries no networking meaning (log drivers, storage, registries…) is known by its name and otherwise ignored.
+Options without a networking meaning (log drivers, storage, registries…) are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cnmsim.libnetwork.profile.directives import MAPPINGS
 
 _TYPE_NAMES: dict[type, str] = {bool: "boolean", str: "string", int: "number", list: "list", dict: "mapping"}
 _KNOWN = fields_dict(DaemonConfig)
-#: An environment variable of the daemon's (DOCKER_INSECURE_NO_IPTABLES_RAW), not an option of its file.
+#: An environment variable of the daemon (DOCKER_INSECURE_NO_IPTABLES_RAW), not an option of its file.
 _ENVIRONMENT = "no-iptables-raw"
 
 
 def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> DaemonConfig:
-    """Read the options of `daemon.json` for a daemon of the release `profile`.
+    """Parse the options of `daemon.json` for a daemon of the release `profile`.
 
-    Raises `InvalidParameter` for one that it does not know, `NotSimulated` for rootless mode.
+    Raises `InvalidParameter` for an option that the release does not have, `NotSimulated` for rootless mode.
     """
     if options is True:
         return DaemonConfig()
@@ -61,7 +61,7 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
 
 
 def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give the options by their names, those in a mapping of another name among them (configValuesSet)."""
+    """Return the options by name, including those nested in a mapping of another name (configValuesSet)."""
     for key, value in options.items():
         name = str(key).replace("_", "-")
         if isinstance(value, Mapping) and name not in MAPPINGS:

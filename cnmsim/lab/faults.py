@@ -1,7 +1,7 @@
-"""Faults of a lab's wiring: cables that are pulled, hosts that do not hear each other, frames that are lost one way.
+"""Faults of a lab's wiring: unplugged cables, partitions, frames lost in one direction.
 
-A host is told by what its frames say: the addresses of its interfaces as source. What a router translates to an address
-of its own is the router's.
+A frame's sender is recognised by its source address, which is one of the host's interfaces. A router that translates
+addresses counts as the sender of what it forwards.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Wiring(Protocol):
 
 @define(eq=False)
 class OneWayLoss:
-    """What hosts do not hear of each other: `shares[sender, receiver]` of the frames between the two is lost."""
+    """Frames lost between hosts: `shares[sender, receiver]` is the fraction lost, 0 to 1."""
 
     random: Random = field(repr=False)
     sender_of: dict[Address | Mac, str] = field(factory=dict)
@@ -52,7 +52,7 @@ class OneWayLoss:
     shares: dict[tuple[str, str], float] = field(factory=dict)
 
     def loses(self, frame: bytes, station: Station) -> str:
-        """Say why a frame does not get to a station, "" if it does."""
+        """Return why a frame is lost on its way to a station, or "" if it is not."""
         receiver = self.receiver_of.get(station) if isinstance(station, HostInterface) else None
         if receiver is None:
             return ""
@@ -77,7 +77,7 @@ class OneWayLoss:
 class Faults:
     """The faults that were set on the wiring of a lab.
 
-    Hosts and segments that are added later do not know of the faults set before.
+    They do not apply to hosts and segments that are added later.
     """
 
     lab: Wiring = field(repr=False)
@@ -89,7 +89,7 @@ class Faults:
         self._losses = OneWayLoss(self.random)
 
     def cut(self, *ends: str) -> None:
-        """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`). Raises `NotFound`."""
         wanted = [each for end in ends for each in self._interfaces(end)]
         for name, interface in wanted:
             if isinstance(interface.link, Segment):
@@ -97,7 +97,7 @@ class Faults:
                 self._pulled[interface] = (name, segment, segment.pull(interface))
 
     def partition(self, groups: Iterable[Iterable[str]]) -> None:
-        """Let no frame pass between hosts of different groups; hosts in none hear and are heard by all.
+        """Drop every frame between hosts of different groups. Hosts in no group are not affected.
 
         Raises `NotFound`, or `InvalidParameter` for a host in two groups and for fewer than two groups.
         """
@@ -117,7 +117,9 @@ class Faults:
         self._spread()
 
     def lose(self, sender: str, receiver: str, share: float) -> None:
-        """Lose that share (0 to 1) of what one host sends to another, this way only. Raises `NotFound`, `InvalidParameter`."""
+        """Drop a fraction `share` (0 to 1) of the frames from `sender` to `receiver`. Raises `NotFound`,
+        `InvalidParameter`.
+        """
         self._host(sender)
         self._host(receiver)
         if not 0 <= share <= 1 or sender == receiver:
@@ -126,7 +128,7 @@ class Faults:
         self._spread()
 
     def heal(self, *names: str) -> None:
-        """Mend everything, or what concerns these hosts: cables are plugged in again, all hear each other. Raises `NotFound`."""
+        """Remove all faults, or those of these hosts: plug cables in again, stop dropping frames. Raises `NotFound`."""
         for name in names:
             self._host(name)
         for interface, (name, segment, attachment) in list(self._pulled.items()):
@@ -140,15 +142,15 @@ class Faults:
         self._spread()
 
     def describe(self) -> list[str]:
-        """List the faults that are set, one sentence each."""
+        """Return the faults that are set, one sentence each."""
         found = [f"{name}:{interface.name} is unplugged" for interface, (name, _, _) in self._pulled.items()]
         shares = sorted((pair, share) for pair, share in self._losses.shares.items() if share)
         return found + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
 
-    # ---- who is who
+    # ---- addresses
 
     def _spread(self) -> None:
-        """Tell the segments, and note who is who: addresses may have changed since."""
+        """Collect the addresses of all hosts anew, since they may have changed, and set the segments' loss functions."""
         losses = self._losses
         has_any = any(losses.shares.values())
         losses.sender_of.clear()

@@ -1,10 +1,14 @@
-"""What-if copies of a lab.
+"""Copies of a lab, in which to try a change.
 
-The copy is made object by object: what is in the kernel's tables (addresses, MACs, rules with their counters, routes, connections
-that conntrack knows, neighbours, learnt MACs) and in the engines' books, the faults of links, and the time are the same. Programs are coroutines, which cannot be
-copied: each begins again in the copy, as the same process with the same arguments, pipes and files. Open connections are
-therefore not carried over, and a program that waits before it listens waits again. The nodes of a swarm keep all they know, and
-call each other anew.
+The graph of objects is copied (`copying.py`): the kernel's tables (addresses, MACs, rules with their counters,
+routes, conntrack entries, neighbours, FDBs), the state of the engines, the faults of links, and the time. Programs
+are coroutines, which Python cannot copy: each is restarted in the copy, as the same process with the same arguments,
+pipes and files. Open connections are therefore not in the copy, and a program that waits before it listens waits
+again. The nodes of a swarm keep their state and reconnect.
+
+Saving to a state file and restoring is another way to copy a lab, and not used here: like a restart of dockerd it
+keeps what the engine stores, and neither conntrack, counters, neighbours and leases nor what was configured on the
+hosts themselves.
 """
 
 from __future__ import annotations
@@ -24,14 +28,14 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
 
-#: Virtual time that the nodes of a swarm are given to find each other again, in seconds.
+#: Seconds of virtual time after which the nodes of a swarm are checked for having reconnected.
 _RECONNECT_S = 3.0
-#: Tenths of a second that it may take longer.
+#: Tenths of a second that reconnecting may take beyond that.
 _RECONNECT_TRIES = 1800
 
 
 def fork_lab(lab: Lab) -> Lab:
-    """Copy a lab: see `Lab.fork`. Raises `Unavailable`."""
+    """Copy a lab, see `Lab.fork`. Raises `Unavailable`."""
     _require_forkable(lab)
     lab.clock.run_ready()
     made: Lab = Copier(
@@ -81,7 +85,7 @@ def _unsettled(lab: Lab) -> str:
 
 
 def _reconnect(lab: Lab) -> None:
-    """Have the nodes of swarms call each other again, and wait until all is as it was."""
+    """Let the nodes of swarms reconnect, and wait until the copy is quiescent."""
     from cnmsim.lab.quiescence import QuiescenceChecker
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
@@ -101,7 +105,7 @@ def _reconnect(lab: Lab) -> None:
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:
-    """Make of a task one that was cancelled: its coroutine is left behind."""
+    """Turn a task into a cancelled one, without its coroutine."""
     made: Task[Any] = copier.remember(task, Task.__new__(Task))
     Future.__init__(made, copier.take(task.clock))
     made._coroutine = made._awaited = None  # type: ignore[assignment]
@@ -116,7 +120,7 @@ def _dead_task(task: Any, copier: Copier) -> Any:
 
 
 def _timer(timer: Any, copier: Copier) -> Any:
-    """Copy a timer; its work is done on behalf of nobody who watches the original."""
+    """Copy a timer, without the trace context of the original."""
     made = copier.remember(timer, Timer(timer.when_ns, None, (), None))
     if timer.call is not None:
         made.call, made.args = copier.take(timer.call), copier.take(timer.args)
@@ -124,7 +128,7 @@ def _timer(timer: Any, copier: Copier) -> Any:
 
 
 def _no_capture(capture: Any, _copier: Copier) -> Any:
-    """Leave a capture with the lab it was begun in; in the copy its taps are taken off."""
+    """Leave a capture with the original lab; remove its taps in the copy."""
     return capture
 
 
@@ -136,9 +140,9 @@ def _stop_capturing(machine: Machine) -> None:
 
 
 def _restart_programs(machine: Machine) -> list[Process]:
-    """Let every program begin again, and give the processes that are to be paused then.
+    """Restart every program. Return the processes that are to be paused.
 
-    What another program started is left out if that one runs: it will start it again.
+    A process whose running parent is restarted is left out: the parent starts it again.
     """
     running = list(machine.processes.values())
     again = [process for process in running if not _has_running_creator(process)]

@@ -1,4 +1,4 @@
-"""A host of a lab as its user sees it: a shell to type commands into and, on a Docker host, its engine."""
+"""A host of a lab as its user sees it: a shell for commands and, on a Docker host, its engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnmsim.underlay.interface import HostInterface
     from cnmsim.underlay.segment import Attachment
 
-#: The exit status that says a command was ended because its time was up (coreutils `timeout`).
+#: The exit status of a command that exceeded its time (coreutils `timeout`).
 TIMED_OUT = 124
 _NOT_FOUND = 127
 _SIGKILL = 9
@@ -32,7 +32,7 @@ _SIGKILL = 9
 
 @frozen
 class ExecResult:
-    """What a command left: its exit status, and what it printed on stdout and stderr in the order of printing."""
+    """The result of a command: its exit status, and what it printed on stdout and stderr, in the order of printing."""
 
     status: int
     output: str
@@ -48,7 +48,7 @@ class ExecResult:
 
 @frozen(eq=False)
 class _Dark:
-    """What waits for power to come back: cables, the engine, and what that remembers."""
+    """What is restored with the power: cables, the engine, and the engine's state."""
 
     plugs: tuple[tuple[Segment, Attachment], ...]
     docker: Engine | None
@@ -57,37 +57,38 @@ class _Dark:
 
 @define(eq=False)
 class Host:
-    """One host of a lab. `docker` is its engine in docker-py's words, or `None` for a plain machine."""
+    """One host of a lab. `docker` is its engine, with docker-py's method names, or `None` for a plain machine."""
 
     plain: PlainHost
     programs: Mapping[str, Program] = field(repr=False)
     docker: Engine | None = field(default=None, repr=False)
-    #: Where the Engine API of this host is open, while it is.
+    #: The path of this host's Engine API socket while the lab is served.
     socket: Path | None = field(default=None, repr=False, init=False)
 
     _dark: _Dark | None = field(default=None, repr=False, init=False)
 
     @property
     def is_on(self) -> bool:
-        """Whether it has power."""
+        """Whether the host has power."""
         return self._dark is None
 
     @property
     def engine(self) -> Engine | None:
-        """Its engine, also while it has no power."""
+        """The engine, also while the host has no power."""
         return self.docker if self._dark is None else self._dark.docker
 
     @property
     def starting(self) -> tuple[Container, ...]:
-        """The containers that its engine starts when power comes back; none while it has power."""
+        """The containers that the engine starts when power returns; empty while the host has power."""
         remembered = self._dark.remembered if self._dark is not None else None
         return remembered.starting if remembered is not None else ()
 
     def power_off(self) -> None:
-        """Take its power: it falls silent at this instant, and all its programs are gone. `docker` is `None` meanwhile.
+        """Cut the power: the host falls silent at this instant and all its programs end. `docker` is `None` until
+        `power_on`.
 
-        What was set on it by `ip`, `iptables` and `sysctl` is there again with power, as if it were in its boot scripts;
-        connections, neighbours and programs started by hand are not.
+        What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
+        Connections, neighbours and programs started by hand are lost.
         """
         if self._dark is not None:
             return
@@ -102,7 +103,7 @@ class Host:
         self.docker = None
 
     def power_on(self) -> None:
-        """Give it power again: its services start, and its engine goes on with what is on the disk."""
+        """Restore the power: services start, and the engine continues with what is on disk."""
         dark, self._dark = self._dark, None
         if dark is None:
             return
@@ -118,7 +119,7 @@ class Host:
 
     @property
     def name(self) -> str:
-        """Its host name."""
+        """The host name."""
         return self.plain.spec.name
 
     @property
@@ -133,12 +134,12 @@ class Host:
 
     @property
     def interfaces(self) -> list[HostInterface]:
-        """Its Ethernet interfaces, from `eth0` on."""
+        """The Ethernet interfaces, `eth0` first."""
         return self.plain.interfaces
 
     @property
     def address(self) -> str:
-        """Its first address, without prefix length."""
+        """The first address, without prefix length."""
         return str(self.plain.spec.interfaces[0].addresses[0]).partition("/")[0]
 
     def _repr_html_(self) -> str:
@@ -147,10 +148,10 @@ class Host:
         return host_card(self)
 
     def exec(self, command: str | list[str], *, timeout_s: float = 600) -> ExecResult:
-        """Run a command as if typed into the host's shell, and let time pass until it ends.
+        """Run a command as if typed into the host's shell. Virtual time passes until it ends.
 
-        A list is run as it is, without the shell. What still runs after `timeout_s` seconds of virtual time is killed, and
-        has the exit status 124.
+        A list is run without the shell. A command that still runs after `timeout_s` seconds of virtual time is killed
+        and has the exit status 124.
         """
         argv = _words(command)
         clock = self.machine.clock
@@ -167,7 +168,9 @@ class Host:
         return ExecResult(status, printed.getvalue().decode(errors="replace"))
 
     def start(self, command: str | list[str]) -> Process:
-        """Start a command that goes on running, such as `nc -lk -p 7000`. Raises `NotFound` if there is no such program."""
+        """Start a command that keeps running, such as `nc -lk -p 7000`. Raises `NotFound` if there is no such
+        program.
+        """
         process = self.spawn(_words(command))
         self.machine.clock.run_ready()
         return process
@@ -181,7 +184,9 @@ class Host:
         stderr: Pipe | None = None,
         env: dict[str, str] | None = None,
     ) -> Process:
-        """Start a program at this instant with these pipes and this environment. Raises `NotFound` if there is no such program."""
+        """Start a program at this instant with these pipes and this environment. Raises `NotFound` if there is no
+        such program.
+        """
         program = self.programs.get(argv[0]) if argv else None
         if program is None:
             raise NotFound(f"sh: {argv[0] if argv else ''}: not found")
@@ -190,10 +195,10 @@ class Host:
         )
 
     def docker_client(self, **options: Any) -> Any:
-        """Give a docker-py client of this host's engine, inside `with lab.serve():`; close it when done with it.
+        """Return a docker-py client of this host's engine, inside `with lab.serve():`. The caller closes it.
 
-        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and
-        `ImportError` where docker-py is not installed.
+        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and `ImportError` where docker-py
+        is not installed.
         """
         if self.docker is None:
             raise InvalidParameter(f"{self.name} runs no engine")
@@ -214,7 +219,7 @@ class Host:
         return self.exec(["curl", "-s", "--max-time", f"{timeout_s:g}", url])
 
     def iptables(self, arguments: str) -> str:
-        """Run `iptables ARGUMENTS` and give what it prints. Raises `InvalidParameter` with its text if it fails."""
+        """Run `iptables ARGUMENTS` and return what it prints. Raises `InvalidParameter` with its text if it fails."""
         done = self.exec(["iptables", *shlex.split(arguments)])
         if not done.succeeded:
             raise InvalidParameter(done.output.strip())
@@ -226,7 +231,7 @@ def _words(command: str | list[str]) -> list[str]:
 
 
 def _kill(process: Process) -> None:
-    """Kill a process and all that it started."""
+    """Kill a process and its descendants."""
     for child in tuple(process.children):
         _kill(child)
     process.kill(_SIGKILL)

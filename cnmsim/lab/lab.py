@@ -1,7 +1,6 @@
 """`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim.
 
-This is the object people touch: it is long because its methods are what one can do with a lab, each a few lines that lead to the
-room where it is done.
+The module is long because `Lab` is a facade: each method is a few lines that call the module where the work is done.
 """
 
 from __future__ import annotations
@@ -48,14 +47,15 @@ DEFAULT_RELEASE = "29.7.2"
 
 
 class Lab:
-    """A simulated machine room.
+    """A simulated network of hosts.
 
-    `engine` is the release every Docker host runs unless it is told otherwise, `seed` decides everything random: two
-    labs built alike with one seed behave alike, byte for byte. `nameserver` is the address in the resolv.conf of hosts
-    that are given none of their own, `latency_s` what a crossing of a segment takes unless told. `programs` are further
-    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit status. `epoch_s` is the time of day, in
-    seconds since 1970, at which virtual time begins. `plugin_dirs` are folders in which the engines look for network and
-    IPAM plugins (sockets, `.spec` and `.json` files), and `plugin_policy` how long they bear with one.
+    `engine` is the Docker release of every Docker host, unless `add_host` names another. `seed` seeds all random numbers: two labs that are
+    built alike with the same seed produce the same bytes. `nameserver` is the address in the resolv.conf of hosts
+    that set none of their own, `latency_s` the default latency of a segment in seconds. `programs` are additional
+    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit
+    status. `epoch_s` is the time of day at which virtual time begins, in seconds since 1970. `plugin_dirs` are
+    folders in which the engines look for network and IPAM plugins (sockets, `.spec` and `.json` files),
+    `plugin_policy` how long they wait for one.
 
     >>> lab = Lab()
     >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
@@ -83,7 +83,7 @@ class Lab:
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
         self.plugin_dirs = [Path(each) for each in plugin_dirs]
         self.plugin_policy = plugin_policy or PluginPolicy()
-        #: What the lab's thread does while an engine waits for a plugin.
+        #: Executes work in the lab's thread while an engine waits for a plugin.
         self.executor = MainThreadExecutor()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
@@ -92,7 +92,7 @@ class Lab:
         self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
-        #: What image names mean to every engine of the lab; `images.add` teaches it one more.
+        #: The meaning of image names for every engine of the lab; `images.add` adds one.
         self.images = ImageCatalogue()
         own = dict(programs or {})
         self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
@@ -106,17 +106,17 @@ class Lab:
 
     @property
     def segments(self) -> dict[str, Segment]:
-        """The Ethernet segments by name, cables between two interfaces among them."""
+        """The Ethernet segments by name, including cables between two interfaces."""
         return self._cabling.segments
 
     @property
     def links(self) -> list[Trunk | Link]:
-        """The cables between two switches or two interfaces, in the order they were run."""
+        """The cables between two switches or two interfaces, oldest first."""
         return self._cabling.links
 
     @property
     def latency_s(self) -> float:
-        """What a crossing of a segment takes unless told otherwise, in seconds."""
+        """The default latency of a segment, in seconds."""
         return self._cabling.latency_s
 
     # ---- building
@@ -139,14 +139,15 @@ class Lab:
     ) -> Host:
         """Add a host with `addresses` such as `"10.0.0.15/24"`, and plug it in.
 
-        Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is made
-        if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an engine there:
-        `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release `engine`. `names` makes
-        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`, `dhcp` the
-        addresses that it lends on its subnet, as in `"10.0.0.100-10.0.0.199"`. `plugin_dirs` are the folders of this engine's plugins, in place of the lab's.
+        Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is
+        created if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an
+        engine: `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release
+        `engine`. `names` makes the host a name server, `web` a web server on port 80, `router` enables forwarding.
+        `routes` are arguments of `ip route add`. `dhcp` is the range of addresses that it leases on its subnet, such
+        as `"10.0.0.100-10.0.0.199"`. `plugin_dirs` are the folders of this engine's plugins, in place of the lab's.
 
-        Raises `InvalidParameter` for impossible values and `Conflict` for a name or address that is taken; the lab is
-        then as it was.
+        Raises `InvalidParameter` for invalid values and `Conflict` for a name or address in use; the lab is then
+        unchanged.
         """
         require_name(name)
         if name in self.hosts or name in self.segments:
@@ -185,43 +186,45 @@ class Lab:
     ) -> Segment:
         """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
 
-        `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these subnets
-        into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for
-        impossible values.
+        `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these subnets into access ports
+        of these VLANs. Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for invalid
+        values.
         """
         return self._cabling.add_segment(name, subnets, latency_s, vlans, options)
 
     def add_switch(self, name: str, **options: Any) -> Segment:
-        """Add a switch with nothing plugged in; `link` plugs things in."""
+        """Add a switch without any port in use; `link` connects interfaces and other switches."""
         return self.add_segment(name, **options)
 
     def link(self, left: str, right: str, **options: Any) -> Trunk | Link | Segment:
-        """Run a cable between two interfaces (`"node1:eth1"`), two switches, or one of each.
+        """Connect two interfaces (`"node1:eth1"`), two switches, or one of each by a cable.
 
-        A cable replaces the one that was in an interface. `options` are `latency_s`, `bandwidth_bps`, `loss` and, between two
-        interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with the untagged VLAN
-        `native` (1 unless told, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises `NotFound` for an unknown end, `InvalidParameter`
-        for a loop of switches and for VLANs where there is no switch.
+        The cable replaces the one that an interface had. `options` are `latency_s`, `bandwidth_bps`, `loss` and,
+        between two interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with
+        the untagged VLAN `native` (default 1, `None` for none),
+        `refuse_unknown_macs` and `hairpin`. Raises `NotFound` for an unknown end, `InvalidParameter` for a loop of switches and for VLANs where
+        there is no switch.
         """
         return self._cabling.link(left, right, options)
 
-    # ---- finding
+    # ---- lookup
 
     def host(self, name: str) -> Host:
-        """Give the host of that name. Raises `NotFound`."""
+        """Return the host of that name. Raises `NotFound`."""
         found = self.hosts.get(name)
         if found is None:
             raise NotFound(f"no host named {name}; there are: {', '.join(self.hosts) or 'none'}")
         return found
 
     def segment(self, name: str) -> Segment:
-        """Give a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        """Return a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
         return self._cabling.segment(name)
 
     def container(self, name: str) -> Container:
-        """Give the container of that name on whichever engine runs it.
+        """Return the container of that name, on any engine.
 
-        In a Compose project or a swarm a service's name stands for its first container, `service.2` for a task. Raises `NotFound`, or `Conflict` if several engines have one.
+        In a Compose project or a swarm the name of a service means its first container, `service.2` a task. Raises
+        `NotFound`, or `Conflict` if several engines have one.
         """
         found = [
             container
@@ -240,7 +243,7 @@ class Lab:
         return found[0]
 
     def _tasks(self, name: str) -> list[Container]:
-        """Give the containers of a swarm's tasks that a name may mean."""
+        """Return the containers of swarm tasks that match a name."""
         from cnmsim.observe import directory_of
 
         stations = [each for each in directory_of(self).matching(name) if each.task]
@@ -248,7 +251,7 @@ class Lab:
         return [engine.containers.get(identity) for engine, identity in engines if engine is not None]
 
     def __getitem__(self, name: str) -> Host | Container:
-        """Give the host or else the container of that name. Raises `NotFound`."""
+        """Return the host or else the container of that name. Raises `NotFound`."""
         return self.hosts[name] if name in self.hosts else self.container(name)
 
     def __contains__(self, name: str) -> bool:
@@ -266,19 +269,19 @@ class Lab:
         return self.clock.now
 
     def run(self, seconds: float) -> None:
-        """Let `seconds` of virtual time pass."""
+        """Advance virtual time by `seconds`."""
         self.clock.run_for(seconds)
 
     def run_until_idle(self, limit_s: float = 3600) -> None:
-        """Let time pass until nothing is left to happen, at most `limit_s` seconds of it."""
+        """Advance virtual time until no event is scheduled, at most by `limit_s` seconds."""
         self.clock.run(self.clock.now + limit_s, stop=lambda: self.clock.next_event_ns() is None)
 
     def settle(self, seconds: float = 1.0, *, limit_s: float = 180.0) -> float:
-        """Let what was just started come up, and give the seconds of virtual time it took.
+        """Advance virtual time until what was started runs. Return the seconds it took.
 
-        `seconds` pass in any case: programs bind their ports, addresses become valid. In a swarm it goes on until every task is as
-        it is wanted to be, and all nodes know the same of each other. Raises `TimeoutError`, which says what is on its way
-        still, after `limit_s` seconds.
+        At least `seconds` pass: programs bind their ports, addresses become valid. In a swarm, time passes until
+        every task has its desired state and all nodes agree. Raises `TimeoutError` with what is still pending after
+        `limit_s` seconds.
         """
         begun_s = self.clock.now
         self.run(seconds)
@@ -295,13 +298,13 @@ class Lab:
         return self.clock.now - begun_s
 
     def fork(self) -> Lab:
-        """Give a copy of the lab as it is now, in which to try what is not to be done here; neither is seen by the other.
+        """Return a copy of the lab as it is now, to try a change in. Neither affects the other.
 
-        Addresses, MACs, names, routes, rules, counters, conntrack entries, links' options, sysctls and the time are the same, containers run, ports are
-        published. Programs begin again, as the same processes: open connections are not in the copy, nor captures.
-        The nodes of a swarm, which must have come to rest, call each other anew, which takes some seconds of the copy's time. Raises
-        `Unavailable` for what cannot be copied: a lab whose engines use plugins, or a swarm that has not settled (one with tasks
-        that fail and are tried again is copied between two attempts).
+        Addresses, MACs, names, routes, rules, counters, conntrack entries, link options, sysctls and the time are the
+        same; containers run, ports are published. Programs are restarted as the same processes: open connections and
+        captures are not in the copy. The nodes of a swarm, which must be quiescent, reconnect, which takes some
+        seconds of the copy's time. Raises `Unavailable` for what cannot be copied: a lab whose engines use plugins,
+        or a swarm that has not settled (one with failing tasks is copied between two attempts).
         """
         from cnmsim.lab.fork import fork_lab
 
@@ -311,41 +314,41 @@ class Lab:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with the wiring by `cut`, `partition` and `lose`, one sentence each."""
+        """The faults set by `cut`, `partition` and `lose`, one sentence each."""
         return self._faults.describe()
 
     def cut(self, *hosts: str) -> None:
-        """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`). Raises `NotFound`."""
         self._faults.cut(*hosts)
 
     def partition(self, *groups: Iterable[str]) -> None:
-        """Let nothing pass between hosts of different groups: `lab.partition(["node1"], ["node2", "node3"])`.
+        """Drop every frame between hosts of different groups: `lab.partition(["node1"], ["node2", "node3"])`.
 
-        Hosts in no group hear all and are heard by all. Raises `NotFound`, `InvalidParameter`.
+        Hosts in no group are not affected. Raises `NotFound`, `InvalidParameter`.
         """
         self._faults.partition(groups)
 
     def lose(self, sender: str, receiver: str, share: float = 1.0) -> None:
-        """Lose that share (0 to 1) of the frames one host sends to another, this way only.
+        """Drop a fraction `share` (0 to 1) of the frames from one host to another, in this direction only.
 
         Raises `NotFound`, `InvalidParameter`.
         """
         self._faults.lose(sender, receiver, share)
 
     def heal(self, *hosts: str) -> None:
-        """Mend the wiring: all of it, or what concerns these hosts. Raises `NotFound`."""
+        """Remove all faults of the wiring, or those of these hosts. Raises `NotFound`."""
         self._faults.heal(*hosts)
 
-    # ---- looking
+    # ---- observation
 
     @property
     def events(self) -> list[LinkEvent]:
-        """What went wrong on links without anyone being told, such as two stations with one address; oldest first."""
+        """Link events that no program reports, such as two stations with one address; oldest first."""
         found = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
         return sorted(found, key=lambda notice: notice.time_ns)
 
     def topology(self) -> nx.Graph[str]:
-        """Give hosts, segments, containers and networks as a networkx graph; its edges are devices."""
+        """Return hosts, segments, containers and networks as a networkx graph; its edges are devices."""
         from cnmsim.lab.topology import topology
 
         return topology(self)
@@ -359,16 +362,17 @@ class Lab:
         timeout_s: float = 5.0,
         family: int = 0,
     ) -> Trace:
-        """Send a real probe from `source` to `destination` and give the walk of all it caused.
+        """Send a real probe from `source` to `destination` and return the trace of everything it caused.
 
-        `source` is a name, a host or a container, `destination` what people write: `db:5432`, `web:53/udp`, a URL, a host to ping.
+        `source` is a name, a host or a container; `destination` is `db:5432`, `web:53/udp`, a URL, or a host to ping.
         """
         from cnmsim.observe import trace
 
         return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
-        """Take down all that is caused inside a `with` block, such as what a program sends next on a connection it has.
+        """Trace everything that is caused inside a `with` block, such as what a program sends next on an open
+        connection.
 
         The first message that `source` sends in it is diagnosed when the block ends.
         """
@@ -379,24 +383,24 @@ class Lab:
         return watch(self.clock, directory, location_of(directory, source))
 
     def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
-        """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it.
+        """Return whether `source` reaches `destination` by `service` (`"tcp/80"`), and what decided it.
 
-        Without `service` the destination may name the port itself (`"node1:8080"`); if it names none, it is pinged.
+        Without `service` the destination may name the port (`"node1:8080"`); if it names none, it is pinged.
         """
         from cnmsim.observe import explain
 
         return explain(self, source, destination, service)
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-        """Say what an engine's error leaves out: who holds the port, the subnet (`asked` for), or the network."""
+        """Return what an engine's error omits: the owner of the port, the subnet (`asked`), or the network."""
         from cnmsim.observe.diagnosis.engine_errors import explain_error
 
         return explain_error(self, error, asked=asked)
 
     def doctor(self) -> Checkup:
-        """Look for latent faults, each with severity and place: `print(lab.doctor())`.
+        """Return the latent faults of the lab, each with severity and place: `print(lab.doctor())`.
 
-        Nodes of a swarm ask each other by real packets, which takes some virtual time.
+        Nodes of a swarm are probed with real packets, which takes some virtual time.
         """
         from cnmsim.observe import doctor
 
@@ -410,31 +414,39 @@ class Lab:
         protocol: str | None = None,
         port: int | None = None,
     ) -> Reachability:
-        """Find out who reaches what: from every container (or `sources`) to everything containers listen on by `protocols`.
+        """Return which containers reach which: from every container (or `sources`) to every port that containers
+        listen on by `protocols`.
 
-        With `port`, every container is asked at that port of `protocol`, whether it listens or not; `protocol="icmp"` pings. One
-        real probe answers for all pairs that no rule, route, socket or bridge tells apart. Raises `InvalidParameter` for an
-        unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
+        With `port`, every container is probed at that port of `protocol`, whether it listens or not;
+        `protocol="icmp"` pings. One real probe stands for all pairs that no rule, route, socket or bridge
+        distinguishes. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or
+        ambiguous source.
         """
         from cnmsim.observe import reachability
 
         return reachability(self, sources, protocols=protocols, protocol=protocol, port=port)
 
     def diff(self, other: Lab, **options: Any) -> Difference:
-        """Tell which pairs reach each other in this lab and not in `other`, or the other way round; `options` are those of `reachability`.
+        """Return the pairs that reach each other in this lab and not in `other`, and vice versa; `options` are those
+        of `reachability`.
 
-        Two edits of a Compose file, two engine releases, a lab and its fork: containers are the same if their names are.
+        It compares two edits of a Compose file, two engine releases, a lab and its fork. Containers correspond if
+        their names are equal.
         """
         return self.reachability(**options).diff(other.reachability(**options))
 
     def capture(self, *patterns: str) -> Capture:
-        """Begin to capture at the devices that fit `patterns`, such as `"router:eth0"`; with none, at all."""
+        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`; without patterns, at all
+        devices.
+        """
         from cnmsim.observe import capture
 
         return capture(self, *patterns)
 
     def draw(self, trace: Trace | None = None) -> Picture:
-        """Draw the lab as it is now, and the walk of `trace` over it; a notebook shows it, `.save("lab.svg")` keeps it."""
+        """Draw the lab as it is now, with the path of `trace` on it; a notebook displays it, `.save("lab.svg")`
+        writes it.
+        """
         from cnmsim.observe.views import draw
 
         return draw(self, trace)
@@ -448,7 +460,7 @@ class Lab:
         trace: Trace | None = None,
         family: int = 4,
     ) -> RulesView:
-        """List a table of packet filter rules on a host or in a container; `trace` marks what it passed.
+        """Return a table of packet filter rules on a host or in a container; `trace` marks the rules that it passed.
 
         Raises `NotFound` for an unknown place or chain, `InvalidParameter` for an unknown table.
         """
@@ -457,7 +469,8 @@ class Lab:
         return rules(self, where, table, chain, trace=trace, family=family)
 
     def routes(self, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
-        """List the routes of a host or a container, with the one to an address `to`, or those a `trace` took here, marked.
+        """Return the routes of a host or a container, with the one to the address `to`, or those that `trace` used,
+        marked.
 
         Raises `NotFound`, and `InvalidParameter` for a `to` that is no address.
         """
@@ -466,29 +479,29 @@ class Lab:
         return routes(self, where, to=to, trace=trace)
 
     def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
-        """Look a name up as programs do there, with every question asked on the way. Raises `NotFound` for the place."""
+        """Look a name up as programs do there, and return every query on the way. Raises `NotFound` for the place."""
         from cnmsim.observe.views import lookup
 
         return lookup(self, where, name, family=family)
 
     def to_networkx(self) -> nx.Graph[str]:
-        """Give the same graph as `topology`."""
+        """Return the same graph as `topology`."""
         return self.topology()
 
     def esp_keys(self) -> str:
-        """Give the keys of encrypted overlay networks, as lines of Wireshark's file `esp_sa`."""
+        """Return the keys of encrypted overlay networks, as lines of Wireshark's file `esp_sa`."""
         from cnmsim.observe.capture.esp_keys import esp_keys
 
         return esp_keys(host.namespace for host in self.hosts.values())
 
     def to_mermaid(self) -> str:
-        """Draw the lab as mermaid text."""
+        """Return the lab as mermaid text."""
         from cnmsim.observe import to_mermaid
 
         return to_mermaid(self)
 
     def to_dot(self) -> str:
-        """Draw the lab as Graphviz text."""
+        """Return the lab as Graphviz text."""
         from cnmsim.observe import to_dot
 
         return to_dot(self)
@@ -499,7 +512,7 @@ class Lab:
     def from_file(
         cls, path: str | Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None
     ) -> Lab:
-        """Build the lab that a lab file describes. Raises `FileError`, naming line and key."""
+        """Build the lab that a lab file describes. Raises `FileError` with line and key."""
         from cnmsim.lab.labfile import load_lab
 
         return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s)
@@ -519,17 +532,16 @@ class Lab:
         seed: int = 0,
         epoch_s: int | None = None,
     ) -> Lab:
-        """Bring a Compose project up on a Docker host in a small world of its own.
+        """Bring a Compose project up on a Docker host in a default topology.
 
         The host `docker` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
         `router` is `internet` (203.0.113.10), which serves web pages and names. The addresses are those reserved for
-        documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is called
-        `client-host` and so on.
+        documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is
+        called `client-host` and so on.
 
-        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`, on top
-        of those in `.env` beside the first file or in `env_files`. `create_external` makes the networks that the project
-        expects to exist, as a plain `docker network create` does. Raises `FileError` for a wrong file and, naming the line,
-        for what the engine refuses.
+        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`, in addition to those in
+        `.env` beside the first file or in `env_files`. `create_external` creates the networks that the project expects to exist, as a plain
+        `docker network create` does. Raises `FileError` for a wrong file and, with the line, for what the engine refuses.
         """
         from cnmsim.lab.compose.default_topology import compose_lab
 
@@ -545,7 +557,7 @@ class Lab:
         host: str | None = None,
         **options: Any,
     ) -> Project:
-        """Bring a Compose project up on one Docker host (the only one, unless named); options as `from_compose`."""
+        """Bring a Compose project up on one Docker host (the only one, unless named); options as in `from_compose`."""
         from cnmsim.lab.compose import load_project
         from cnmsim.lab.compose.project import Project
 
@@ -562,12 +574,12 @@ class Lab:
     def serve(
         self, directory: str | Path | None = None, *, fast: bool = True, expose_ports: str | None = None
     ) -> AbstractContextManager[ServedLab]:
-        """Open the Docker Engine API of every Docker host for the length of a block, in this program.
+        """Serve the Docker Engine API of every Docker host in this program, while a block lasts.
 
-        The block gets a mapping from host to the path of its socket, in `directory` or in a temporary folder. With
-        `fast` virtual time jumps from event to event, without it keeps step with real time. The lab runs in a thread of
-        its own meanwhile: while a request is under way, use it through the mapping's `call` only. The ports that the
-        Docker host `expose_ports` publishes are open on this machine's loopback too, under the same numbers; the mapping's
+        The block receives a mapping from host to the path of its socket, in `directory` or in a temporary folder.
+        With `fast` virtual time jumps from event to event, without it keeps step with real time. The lab runs in a
+        thread of its own meanwhile: use it through the mapping's `call` only. The ports that the Docker host
+        `expose_ports` publishes are also open on this machine's loopback, under the same numbers; the mapping's
         `ports` lists them.
         """
         from cnmsim.api.inprocess import serve
@@ -576,19 +588,19 @@ class Lab:
         return serve(self, folder, fast=fast, expose_ports=expose_ports)
 
     def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControlSocket]:
-        """Let plugin processes run programs on the hosts, for the length of a block.
+        """Let plugin processes run programs on the hosts, while a block lasts.
 
-        `door.environment(host, folder)` is the environment to start a plugin in whose `ip` is to be that of a host. Programs are
-        run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` has a door of its own.
+        `control.environment(host, folder)` is the environment of a plugin process whose `ip` is that of `host`. Programs run while an engine
+        waits for a plugin, in this thread. A served lab with `plugin_dirs` opens such a control socket itself.
         """
         from cnmsim.api.inprocess import open_plugin_control
 
         return open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
-        """Let every engine that there is now look for plugins in `folders` too.
+        """Let every present engine look for plugins in `folders` as well.
 
-        `give_up_s` is for how many seconds of real time they keep looking for one, and keep trying one that does not answer.
+        `give_up_s` is for how many seconds of real time an engine looks for a plugin, and retries one that does not respond.
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)
@@ -604,7 +616,7 @@ class Lab:
         """Whether any of the engines looks for plugins."""
         return any(engine.controller.plugins.folders for engine in self._engines())
 
-    # ---- rooms of its own
+    # ---- internals
 
     def _engines(self) -> list[Engine]:
         return [host.docker for host in self.hosts.values() if host.docker is not None]

@@ -145,14 +145,14 @@ _OPTION_NAMES = {
 
 
 def is_lab(document: Any) -> bool:
-    """Tell a lab file from a Compose file by what it describes."""
+    """Return True for a lab file, False for a Compose file, by what it describes."""
     return isinstance(document, dict) and "hosts" in document and "services" not in document
 
 
 def load_lab(path: Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None) -> Lab:
-    """Build the lab that a file describes; `engine` overrides the release the file names.
+    """Build the lab that a file describes; `engine` overrides the release that the file names.
 
-    Raises `FileError` for whatever is wrong in the file, with its line and key.
+    Raises `FileError` for any fault in the file, with its line and key.
     """
     document = load_yaml(path)
     check(document, LAB_SCHEMA, str(path))
@@ -160,7 +160,7 @@ def load_lab(path: Path, *, engine: str | None = None, seed: int = 0, epoch_s: i
 
 
 class _Reader:
-    """Makes a lab of a checked document; every error says where in the file its cause stands."""
+    """Builds a lab from a validated document. Every error names the place in the file that caused it."""
 
     def __init__(self, path: Path, document: Map) -> None:
         self.path = path
@@ -199,7 +199,7 @@ class _Reader:
         return lab
 
     def _beside(self, folders: Iterable[str]) -> list[Path]:
-        """Give folders as seen from where the file is."""
+        """Resolve folders relative to the file."""
         return [self.path.parent / folder for folder in folders]
 
     def _add_segment(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ class _Reader:
             raise self._error(self._error_keys(name, options, error), error) from None
 
     def _error_keys(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
-        """Find the key an error is about, by the value or the key it names."""
+        """Return the key that an error is about, by the value or key in its message."""
         text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):
             if address.partition("/")[0] in text and "gateway" not in text:
@@ -246,7 +246,7 @@ class _Reader:
             raise self._error(("links", number, "between"), error) from None
 
     def _furnish(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
-        """Bring up what is to run on a host: its Compose project, then its commands."""
+        """Start what the file runs on a host: its Compose project, then its commands."""
         if "compose" in options:
             self._compose(lab, name, options)
         commands = options.get("run", [])
@@ -278,7 +278,7 @@ _HOST_OPTIONS = ("gateway", "docker", "engine", "nameserver", "router", "web", "
 
 
 def _segment_name(name: str) -> str:
-    """Read a subnet as a segment's name in its usual form."""
+    """Return a subnet in canonical form, as the name of its segment."""
     if "/" not in name:
         return name
     try:

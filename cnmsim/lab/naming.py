@@ -1,4 +1,4 @@
-"""The names that hosts and segments of a lab may have."""
+"""Valid names of hosts and segments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def require_name(name: str) -> None:
-    """Raise `InvalidParameter` for what cannot be a name."""
+    """Raise `InvalidParameter` for an invalid name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
 
 
 def is_subnet(name: str) -> bool:
-    """Tell whether a name is that of a segment by its subnet, such as `10.0.0.0/24`."""
+    """Return True if a name is a subnet, such as `10.0.0.0/24`, which names its segment."""
     try:
         return "/" in name and bool(Prefix.parse(name))
     except ValueError:

@@ -1,6 +1,6 @@
-"""Whether what was set going in a lab has come to rest: its swarms' tasks, and what its nodes tell each other.
+"""Decide whether a lab's swarms are quiescent: tasks have their desired state, and all nodes agree.
 
-Source for what a task is waiting for: moby/swarmkit `api/types.proto` (TaskState).
+Source for the states of a task: moby/swarmkit `api/types.proto` (TaskState).
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 @define(eq=False)
 class QuiescenceChecker:
-    """Whether the swarms of engines have come to rest, for whoever asks time and again: what has not changed is not looked through anew.
+    """Checks repeatedly whether the swarms of engines are quiescent. Stores that did not change since the last check
+    are not read again.
 
-    With `may_retry` a task that could not run is at rest between two attempts.
+    With `may_retry` a failing task counts as quiescent between two attempts.
     """
 
     may_retry: bool = False
-    #: What was found unsettled in a store, and its index then.
+    #: By store, its index at the last check and what was pending then.
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
-        """Tell whether nothing is on its way any more in the swarms of these engines."""
+        """Return True if nothing is pending in the swarms of these engines."""
         members = _members(engines)
         databases = _databases(members)
-        # What is asked most often, and answered with no, comes first.
+        # The conditions that fail most often come first.
         is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
         return is_quiet and self._convergence.is_converged(databases) and not _left_behind(members)
 
     def pending_work(self, engines: Iterable[Engine]) -> str:
-        """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
+        """Return what is still pending in the swarms of these engines, or ""."""
         members = _members(engines)
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)
@@ -73,13 +74,13 @@ def _members(engines: Iterable[Engine]) -> list[Engine]:
 
 
 def _leading(members: Iterable[Engine]) -> list[Store]:
-    """Give the stores of those that lead."""
+    """Return the stores of the leaders."""
     managing = (engine.cluster.manager_node for engine in members)
     return [each.store for each in managing if each is not None and each.raft.is_leading]
 
 
 def _left_behind(members: Iterable[Engine]) -> str:
-    """Name a node that has a task the cluster knows no more, and has not heard of that yet."""
+    """Return which node still has a task that the cluster has deleted, or ""."""
     members = list(members)
     known = [store.tasks for store in _leading(members)]
     if not known:
@@ -95,7 +96,7 @@ def _left_behind(members: Iterable[Engine]) -> str:
 
 
 def _electing(members: Iterable[Engine]) -> str:
-    """Name a manager that has been there for no leader yet, if there are enough of them to have one."""
+    """Return the name of a manager that has not had a leader yet although there is a quorum, or ""."""
     managing = [(engine, engine.cluster.manager_node) for engine in members]
     running = [(engine, each) for engine, each in managing if each is not None and each.raft.is_running]
     for engine, each in running:
@@ -106,7 +107,7 @@ def _electing(members: Iterable[Engine]) -> str:
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
-    """Give what takes part in gossip, without the nodes that are down: nobody waits for them."""
+    """Return the running NetworkDBs, without those of nodes that are down: nothing more is expected of them."""
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:
@@ -135,16 +136,16 @@ def _unsettled_in(store: Store, may_retry: bool) -> str:
 def _is_settled(store: Store, task: Task, may_retry: bool) -> bool:
     node = store.nodes.get(task.node_id)
     if node is not None and node.status.state is NodeState.DOWN:
-        return True  # nothing more will be heard of it
+        return True  # no further status is expected
     match task.desired_state:
         case TaskState.RUNNING | TaskState.COMPLETE:
             if task.state is TaskState.PENDING:
-                return bool(task.status.err)  # no node suits it: it waits for the cluster to change
+                return bool(task.status.err)  # no node suits it: it is pending until the cluster changes
             return task.state >= TaskState.RUNNING
         case TaskState.READY:
-            # The restart supervisor holds it back: it is ready, or has been rejected already, and waits for the delay to pass.
+            # The restart supervisor delays it: it is ready, or rejected already, until the delay has passed.
             return may_retry and (task.state is TaskState.READY or task.state >= TaskState.COMPLETE)
         case TaskState.NEW | TaskState.REMOVE:
-            return False  # what is to go goes with the reaper's next round
-    # No agent has heard of a task that was never assigned: nobody will ever report its end.
+            return False  # removed with the next round of the reaper
+    # A task that was never assigned is unknown to every agent: no end is ever reported.
     return task.state >= TaskState.COMPLETE or task.state < TaskState.ASSIGNED

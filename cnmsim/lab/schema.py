@@ -1,4 +1,6 @@
-"""Checks a document against a JSON Schema (draft 2020-12), and says in one sentence what is wrong and where."""
+"""Validate a document against a JSON Schema (draft 2020-12), and report the first error in one sentence with its
+place.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ _TYPE_NAMES = {
 }
 
 
-#: Says what is wrong: gives the way to it and a sentence.
+#: Describes a validation error: returns the keys that lead to it and a sentence.
 Sentence = Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]
 
 
@@ -39,10 +41,10 @@ def check(
     below: tuple[Key, ...] = (),
     sentences: Mapping[str, Sentence] | None = None,
 ) -> None:
-    """Check what was read from `path`. Raises `FileError` for the first thing that is wrong in it.
+    """Validate a document read from `path`. Raises `FileError` for the first error.
 
-    `below` is the way to `document` from the top of its file, for the key in the error. `sentences` say it in other words, by the keyword
-    of the schema that is not met.
+    `below` are the keys that lead to `document` from the top of its file. `sentences` replace the text of an error, by the schema
+    keyword that is violated.
     """
     _refuse_tags(document, below, path)
     errors = sorted(
@@ -94,7 +96,7 @@ def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None)
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Find, among the alternatives a value fails, the one its writer most likely meant."""
+    """Return, among the alternatives that a value violates, the error of the one that its author most likely meant."""
     while error.context:
         by_branch: dict[Any, list[ValidationError]] = {}
         for each in error.context:
@@ -111,14 +113,14 @@ def _is_type_clash(error: ValidationError) -> bool:
 
 
 def _describe(error: ValidationError, sentences: Mapping[str, Sentence]) -> tuple[tuple[Key, ...], str]:
-    """Give the way to what is wrong, and the sentence."""
+    """Return the keys that lead to the error, and the sentence."""
     keys = tuple(error.absolute_path)
     describe = sentences.get(str(error.validator))
     return describe(error, keys) if describe else (keys, error.message)
 
 
 def _of(error: ValidationError) -> tuple[Schema, Any]:
-    """Give the schema that was not met, and the value that does not meet it."""
+    """Return the violated schema, and the value that violates it."""
     schema: Any = error.schema
     return schema, error.instance
 
@@ -142,7 +144,7 @@ def _alternatives(kinds: list[str]) -> str:
 
 
 def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    """Say that a key is not known, and which one it may have been meant to be."""
+    """Return a sentence about an unknown key, with the most similar known one."""
     schema, instance = _of(error)
     known = list(schema.get("properties", ()))
     patterns = schema.get("patternProperties", {})

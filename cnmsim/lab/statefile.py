@@ -1,7 +1,8 @@
-"""State files: what the engines of a lab keep from one serving to the next.
+"""State files: what the engines of a lab keep from one `serve` to the next.
 
-A state file is JSON with a format name, a version and a checksum of its content. It is written as a whole or not at all,
-and what is damaged, foreign or of another lab is refused. Hosts themselves are not in it: the lab file makes them. Swarms go on as after a loss of power on all hosts.
+A state file is JSON with a format name, a version and a checksum of its content. It is written completely or not at
+all; a damaged or foreign one, or that of another lab, is refused. Hosts are not in it: the lab file creates them. To
+a swarm it is as if all hosts had lost power.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "cnmsim state"
 VERSION = 2
-#: Files of version 1 know nothing of swarms.
+#: Files of version 1 have no swarms.
 _READABLE = frozenset({1, 2})
 
 
@@ -45,7 +46,9 @@ class _SwarmDisk:
 
 
 def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
-    """Write the state of a lab, which was built from the file `source`. Raises `OSError`; a present file then stays."""
+    """Write the state of a lab that was built from the file `source`. Raises `OSError`; an existing file is then
+    kept.
+    """
     engines = _engines(lab)
     content = {
         "file": str(source) if source else "",
@@ -56,7 +59,7 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
     }
     document = {"format": FORMAT, "version": VERSION, "sha256": _checksum(content), "lab": content}
     text = json.dumps(document, separators=(",", ":")) + "\n"
-    # mkstemp makes a file that only its owner reads: environments of containers hold passwords.
+    # mkstemp creates a file that only its owner can read: environments of containers hold passwords.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -71,13 +74,13 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
 
 
 def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
-    """Give the containers that do not run and are about to: the host has no power, or no manager has been heard yet."""
+    """Return the containers that are about to start: the host has no power, or no manager has been reached yet."""
     waiting = (engine.store.find(each) for each in engine.cluster.waiting)
     return [*lab.hosts[name].starting, *(each for each in waiting if each is not None)]
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Give the content of a state file. Raises `FileError` saying what is wrong with it, `OSError` if it can't be read."""
+    """Return the content of a state file. Raises `FileError` with what is wrong, `OSError` if it cannot be read."""
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -96,10 +99,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
-    """Make the engines of a lab what they were when the state was saved, and start what ran.
+    """Restore the saved state into the engines of a lab, and start what ran.
 
-    `epoch_s` is what virtual time zero stands for from now on, in seconds since 1970. Raises `FileError` for a file that
-    is damaged, foreign or another lab's, or that this lab has no room for; the lab is then not to be used.
+    `epoch_s` is the time of day of virtual time zero from now on, in seconds since 1970. Raises `FileError` for a file that is damaged,
+    foreign or another lab's, or that does not fit this lab; the lab must not be used then.
     """
     content = read_state(path)
     engines = _engines(lab)
@@ -125,7 +128,7 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
 
 @contextmanager
 def _complaining(path: Path, text: str) -> Iterator[None]:
-    """Say of what goes wrong that the file is at fault."""
+    """Turn errors of the block into errors about the file."""
     try:
         yield
     except FileError:
@@ -156,7 +159,7 @@ def _restore_swarms(clock: Clock, swarms: _SwarmDisk, engines: dict[str, Engine]
             raise _wrong(path, f"swarm: there is no Docker host {name}")
         with _complaining(path, f"swarm: cannot be restored on {name}"):
             restore_member(engines[name], member, stores)
-    # All are there before the first one speaks.
+    # All nodes exist before the first one sends.
     for name in swarms.members:
         node = engines[name].cluster.node
         assert node is not None

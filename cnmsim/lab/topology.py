@@ -16,11 +16,12 @@ _ON_PARENT = frozenset({"ipvlan", "macvlan"})
 
 
 def topology(lab: Lab) -> nx.Graph[str]:
-    """Give the graph of a lab as it is now.
+    """Return the graph of a lab as it is now.
 
-    Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`, `subnets`,
-    `internal`) and containers (`"HOST/CONTAINER"`, with `image`, `status`). Each edge has `device`: the interface it is. A network's
-    edge to its host is the bridge or, for macvlan and ipvlan (`kind="parent"`), the parent interface.
+    Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`,
+    `subnets`, `internal`) and containers (`"HOST/CONTAINER"`, with `image`, `status`). The attribute `device` of an
+    edge is the interface. The edge from a network to its host is the bridge or, for macvlan and ipvlan
+    (`kind="parent"`), the parent interface.
     """
     import networkx as nx
 

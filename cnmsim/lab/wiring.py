@@ -1,4 +1,4 @@
-"""VLANs as a lab's user writes them: subnets of a switch by VLAN, and what a cable's ports carry."""
+"""VLAN options as a lab's user writes them: subnets of a switch by VLAN, and the VLANs of a cable's ports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from cnmsim.kernel.address import Prefix
 from cnmsim.underlay import PortVlans
 from cnmsim.underlay.vlans import DEFAULT_VLAN
 
-#: The options of a cable that are about VLANs.
+#: The options of a cable that concern VLANs.
 VLAN_OPTIONS = ("access", "native", "trunk")
 
 
 def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
-    """Read `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}` by subnet. Raises `ValueError`."""
+    """Parse `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}` into VLANs by subnet. Raises `ValueError`."""
     found: dict[Prefix, int] = {}
     for vlan, subnets in vlans.items():
         PortVlans.access(vlan)
@@ -26,10 +26,10 @@ def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
 
 
 def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
-    """Take the VLAN options of a cable out of its options; `None` if it has none. Raises `ValueError`.
+    """Remove the VLAN options from a cable's options and return them; `None` if there are none. Raises `ValueError`.
 
-    `access` is the VLAN of a port for one machine; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its
-    untagged VLAN, which is 1 unless told, and none if `None`.
+    `access` is the VLAN of an access port; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its untagged VLAN, by default
+    1, `None` for none.
     """
     given = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
     if not given:

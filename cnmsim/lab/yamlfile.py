@@ -1,7 +1,7 @@
-"""YAML that remembers where each value stands, so that an error can name file, line and key.
+"""YAML with the position of each value, so that an error can name file, line and key.
 
-Scalars are read by the core schema of YAML 1.2 (§10.3), as Compose reads them: `on`, `off`, `yes` and `22:22` are text. Mappings
-and lists come as `Map` and `Seq`, a dict and a list that know their lines.
+Scalars follow the core schema of YAML 1.2 (§10.3), as in Compose: `on`, `off`, `yes` and `22:22` are text. Mappings
+and lists are `Map` and `Seq`, a dict and a list with line numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import frozen
 
 from cnmsim.errors import FileError
 
-#: What aliases may blow a document up to (go-yaml refuses excessive aliasing too).
+#: The size to which aliases may expand a document (go-yaml limits it, too).
 _MOST_NODES = 100_000
 
 
@@ -28,12 +28,12 @@ class Place:
     line: int
 
     def error(self, message: str, key: str = "") -> FileError:
-        """Make the error that something is wrong here."""
+        """Return a `FileError` for this position."""
         return FileError(message, path=self.path, line=self.line, key=key)
 
 
 class Map(dict[str, Any]):
-    """A mapping; `place` is where it begins, `places[key]` where its key stands."""
+    """A mapping; `place` is its position, `places[key]` that of a key."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Map(dict[str, Any]):
         self.places: dict[str, Place] = {}
 
     def put(self, key: str, value: Any, place: Place) -> None:
-        """Set a key and where it stands."""
+        """Set a key with its position."""
         self[key] = value
         self.places[key] = place
 
@@ -54,7 +54,7 @@ class Map(dict[str, Any]):
 
 
 class Seq(list[Any]):
-    """A list; `place` is where it begins, `places[i]` where the item `i` stands."""
+    """A list; `place` is its position, `places[i]` that of item `i`."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Seq(list[Any]):
         self.places: list[Place] = []
 
     def put(self, value: Any, place: Place) -> None:
-        """Append an item and where it stands."""
+        """Append an item with its position."""
         self.append(value)
         self.places.append(place)
 
@@ -76,7 +76,7 @@ class Seq(list[Any]):
 
 @frozen
 class Tagged:
-    """A value under a local tag, such as Compose's `!reset` and `!override`."""
+    """A value with a local tag, such as Compose's `!reset` and `!override`."""
 
     tag: str
     value: Any
@@ -86,7 +86,7 @@ Key = str | int
 
 
 def key_text(keys: Iterable[Key]) -> str:
-    """Write the way to a value: `services.web.ports[0]`."""
+    """Return the path to a value as text: `services.web.ports[0]`."""
     text = ""
     for key in keys:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
@@ -94,7 +94,7 @@ def key_text(keys: Iterable[Key]) -> str:
 
 
 def locate(root: Any, keys: Iterable[Key]) -> Place | None:
-    """Find where the value at `keys` stands, or the nearest thing around it."""
+    """Return the position of the value at `keys`, or of its nearest ancestor."""
     place = getattr(root, "place", None)
     here = root
     for key in keys:
@@ -108,7 +108,7 @@ def locate(root: Any, keys: Iterable[Key]) -> Place | None:
 
 
 def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileError:
-    """Make the error that the value at `keys` is wrong."""
+    """Return a `FileError` for the value at `keys`."""
     keys = tuple(keys)
     place = locate(root, keys)
     if place is None:
@@ -117,7 +117,7 @@ def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileE
 
 
 def read_text(path: Path, shown: str | None = None) -> str:
-    """Read a text file a user named. Raises `FileError` if there is none or it is no text."""
+    """Read a text file. Raises `FileError` if it does not exist or is not text."""
     name = shown or str(path)
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -135,13 +135,13 @@ def load_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, path: str) -> Any:
-    """Read one YAML document from text that came from `path`; `None` if it is empty. Raises `FileError`."""
+    """Parse one YAML document from text that was read from `path`; `None` if it is empty. Raises `FileError`."""
     documents = parse_documents(text, path, most=1)
     return documents[0] if documents else None
 
 
 def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
-    """Read every YAML document of a text that came from `path`, `most` of them at most. Raises `FileError`."""
+    """Parse every YAML document of a text that was read from `path`, at most `most` of them. Raises `FileError`."""
     try:
         documents = list(_documents(text))
     except yaml.MarkedYAMLError as error:
@@ -174,7 +174,7 @@ def _documents(text: str) -> Iterable[yaml.Node]:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """Reads nodes; tags of plain scalars follow the core schema, not YAML 1.1."""
+    """Composes nodes; the tags of plain scalars follow the core schema, not YAML 1.1."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
 
@@ -194,7 +194,7 @@ for _tag, _pattern, _first in (
 
 
 class _Builder:
-    """Makes values out of nodes."""
+    """Constructs values from nodes."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -273,7 +273,7 @@ _OLD_OCTAL = re.compile("0[0-7]+")
 def _int(text: str) -> int:
     sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
-    if _OLD_OCTAL.fullmatch(digits):  # go-yaml still reads YAML 1.1's octal numbers, as file modes are written
+    if _OLD_OCTAL.fullmatch(digits):  # go-yaml still accepts octal numbers as in YAML 1.1, as file modes are written
         return sign * int(digits, 8)
     return sign * int(digits[2:] if base != 10 else digits, base)
 
