@@ -27,8 +27,9 @@ Plug = tuple[HostInterface, InterfaceSpec, Segment]
 
 @define(eq=False)
 class Cabling:
-    """The segments and cables of a lab with these `hosts`. `latency_s` is the default latency of a segment, in
-    seconds.
+    """The segments and cables of a lab with these `hosts`.
+
+    `latency_s` is the default latency of a segment, in seconds.
     """
 
     clock: Clock
@@ -87,8 +88,9 @@ class Cabling:
         return segment
 
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        """Return the segment that has the subnets of an interface, or a new one. Raises `InvalidParameter` if there
-        are several.
+        """Return the segment that has the subnets of an interface, or a new one.
+
+        Raises `InvalidParameter` if there are several.
         """
         known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
         if len(known) > 1:

@@ -1,9 +1,9 @@
 """A deep copy of a simulated world, made without recursion.
 
-`copy.deepcopy` does not copy functions: a closure scheduled on the clock would run in the original. Here closures, bound methods and
-partial applications are copied, too, so that nothing in the copy refers to the original. Frozen values and tuples are
-shared where nothing in them changes. What cannot be copied, such as an open file, raises an error that names its
-type.
+`copy.deepcopy` does not copy functions: a closure scheduled on the clock would run in the original. Here closures,
+bound methods and partial applications are copied, too, so that nothing in the copy refers to the original. Frozen
+values and tuples are shared where nothing in them changes. What cannot be copied, such as an open file, raises an
+error that names its type.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _Handler = Callable[[Any], Any]
 class Copier:
     """One copy of one graph of objects.
 
-    `instead` maps a class to a function that copies its objects in place of the usual way. It is called with the object and this copier,
-    and may call `take` for what the object holds.
+    `instead` maps a class to a function that copies its objects in place of the usual way. It is called with the
+    object and this copier, and may call `take` for what the object holds.
     """
 
     def __init__(self, instead: Mapping[type, Callable[[Any, Copier], Any]]) -> None:
@@ -401,7 +401,8 @@ def _is_frozen(cls: type) -> bool:
 def _holds_only_slots(cls: type) -> bool:
     """Return True if an instance is no larger than its slots, `__dict__` and `__weakref__`.
 
-    That is so for classes made by a class statement. A C type such as `io.TextIOWrapper` is larger: it holds what no copy would have.
+    That is so for classes made by a class statement. A C type such as `io.TextIOWrapper` is larger: it holds what no
+    copy would have.
     """
     pointers = (cls.__basicsize__ - object.__basicsize__) // tuple.__itemsize__
     return pointers <= len(_slots(cls)) + 2

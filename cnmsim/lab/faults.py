@@ -117,8 +117,9 @@ class Faults:
         self._spread()
 
     def lose(self, sender: str, receiver: str, share: float) -> None:
-        """Drop a fraction `share` (0 to 1) of the frames from `sender` to `receiver`. Raises `NotFound`,
-        `InvalidParameter`.
+        """Drop a fraction `share` (0 to 1) of the frames from `sender` to `receiver`.
+
+        Raises `NotFound`, `InvalidParameter`.
         """
         self._host(sender)
         self._host(receiver)

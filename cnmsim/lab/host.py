@@ -84,8 +84,9 @@ class Host:
         return remembered.starting if remembered is not None else ()
 
     def power_off(self) -> None:
-        """Cut the power: the host falls silent at this instant and all its programs end. `docker` is `None` until
-        `power_on`.
+        """Cut the power: the host falls silent at this instant and all its programs end.
+
+        `docker` is `None` until `power_on`.
 
         What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
         Connections, neighbours and programs started by hand are lost.
@@ -168,8 +169,9 @@ class Host:
         return ExecResult(status, printed.getvalue().decode(errors="replace"))
 
     def start(self, command: str | list[str]) -> Process:
-        """Start a command that keeps running, such as `nc -lk -p 7000`. Raises `NotFound` if there is no such
-        program.
+        """Start a command that keeps running, such as `nc -lk -p 7000`.
+
+        Raises `NotFound` if there is no such program.
         """
         process = self.spawn(_words(command))
         self.machine.clock.run_ready()
@@ -184,8 +186,9 @@ class Host:
         stderr: Pipe | None = None,
         env: dict[str, str] | None = None,
     ) -> Process:
-        """Start a program at this instant with these pipes and this environment. Raises `NotFound` if there is no
-        such program.
+        """Start a program at this instant with these pipes and this environment.
+
+        Raises `NotFound` if there is no such program.
         """
         program = self.programs.get(argv[0]) if argv else None
         if program is None:
@@ -197,8 +200,8 @@ class Host:
     def docker_client(self, **options: Any) -> Any:
         """Return a docker-py client of this host's engine, inside `with lab.serve():`. The caller closes it.
 
-        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and `ImportError` where docker-py
-        is not installed.
+        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and
+        `ImportError` where docker-py is not installed.
         """
         if self.docker is None:
             raise InvalidParameter(f"{self.name} runs no engine")

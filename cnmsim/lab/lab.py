@@ -49,13 +49,13 @@ DEFAULT_RELEASE = "29.7.2"
 class Lab:
     """A simulated network of hosts.
 
-    `engine` is the Docker release of every Docker host, unless `add_host` names another. `seed` seeds all random numbers: two labs that are
-    built alike with the same seed produce the same bytes. `nameserver` is the address in the resolv.conf of hosts
-    that set none of their own, `latency_s` the default latency of a segment in seconds. `programs` are additional
-    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit
-    status. `epoch_s` is the time of day at which virtual time begins, in seconds since 1970. `plugin_dirs` are
-    folders in which the engines look for network and IPAM plugins (sockets, `.spec` and `.json` files),
-    `plugin_policy` how long they wait for one.
+    `engine` is the Docker release of every Docker host, unless `add_host` names another. `seed` seeds all random
+    numbers: two labs that are built alike with the same seed produce the same bytes. `nameserver` is the address in
+    the resolv.conf of hosts that set none of their own, `latency_s` the default latency of a segment in seconds.
+    `programs` are additional programs of hosts and containers by name, each an `async def` that takes its `Process`
+    and returns the exit status. `epoch_s` is the time of day at which virtual time begins, in seconds since 1970.
+    `plugin_dirs` are folders in which the engines look for network and IPAM plugins (sockets, `.spec` and `.json`
+    files), `plugin_policy` how long they wait for one.
 
     >>> lab = Lab()
     >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
@@ -186,9 +186,9 @@ class Lab:
     ) -> Segment:
         """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
 
-        `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these subnets into access ports
-        of these VLANs. Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for invalid
-        values.
+        `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these
+        subnets into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment,
+        `InvalidParameter` for invalid values.
         """
         return self._cabling.add_segment(name, subnets, latency_s, vlans, options)
 
@@ -201,9 +201,9 @@ class Lab:
 
         The cable replaces the one that an interface had. `options` are `latency_s`, `bandwidth_bps`, `loss` and,
         between two interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with
-        the untagged VLAN `native` (default 1, `None` for none),
-        `refuse_unknown_macs` and `hairpin`. Raises `NotFound` for an unknown end, `InvalidParameter` for a loop of switches and for VLANs where
-        there is no switch.
+        the untagged VLAN `native` (default 1, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises
+        `NotFound` for an unknown end, `InvalidParameter` for a loop of switches and for VLANs where there is no
+        switch.
         """
         return self._cabling.link(left, right, options)
 
@@ -371,10 +371,10 @@ class Lab:
         return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
-        """Trace everything that is caused inside a `with` block, such as what a program sends next on an open
-        connection.
+        """Trace everything that is caused inside a `with` block.
 
-        The first message that `source` sends in it is diagnosed when the block ends.
+        An example is what a program sends next on an open connection. The first message that `source` sends in it is
+        diagnosed when the block ends.
         """
         from cnmsim.observe import directory_of, watch
         from cnmsim.observe.trace.tracer import location_of
@@ -414,10 +414,10 @@ class Lab:
         protocol: str | None = None,
         port: int | None = None,
     ) -> Reachability:
-        """Return which containers reach which: from every container (or `sources`) to every port that containers
-        listen on by `protocols`.
+        """Return which containers reach which.
 
-        With `port`, every container is probed at that port of `protocol`, whether it listens or not;
+        Probes go from every container (or `sources`) to every port that containers listen on by `protocols`. With
+        `port`, every container is probed at that port of `protocol`, whether it listens or not;
         `protocol="icmp"` pings. One real probe stands for all pairs that no rule, route, socket or bridge
         distinguishes. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or
         ambiguous source.
@@ -427,25 +427,23 @@ class Lab:
         return reachability(self, sources, protocols=protocols, protocol=protocol, port=port)
 
     def diff(self, other: Lab, **options: Any) -> Difference:
-        """Return the pairs that reach each other in this lab and not in `other`, and vice versa; `options` are those
-        of `reachability`.
+        """Return the pairs that reach each other in this lab and not in `other`, and vice versa.
 
-        It compares two edits of a Compose file, two engine releases, a lab and its fork. Containers correspond if
-        their names are equal.
+        `options` are those of `reachability`. It compares two edits of a Compose file, two engine releases, a lab and
+        its fork. Containers correspond if their names are equal.
         """
         return self.reachability(**options).diff(other.reachability(**options))
 
     def capture(self, *patterns: str) -> Capture:
-        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`; without patterns, at all
-        devices.
-        """
+        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`, or at all devices."""
         from cnmsim.observe import capture
 
         return capture(self, *patterns)
 
     def draw(self, trace: Trace | None = None) -> Picture:
-        """Draw the lab as it is now, with the path of `trace` on it; a notebook displays it, `.save("lab.svg")`
-        writes it.
+        """Draw the lab as it is now, with the path of `trace` on it.
+
+        A notebook displays the picture, `.save("lab.svg")` writes it.
         """
         from cnmsim.observe.views import draw
 
@@ -469,10 +467,10 @@ class Lab:
         return rules(self, where, table, chain, trace=trace, family=family)
 
     def routes(self, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
-        """Return the routes of a host or a container, with the one to the address `to`, or those that `trace` used,
-        marked.
+        """Return the routes of a host or a container.
 
-        Raises `NotFound`, and `InvalidParameter` for a `to` that is no address.
+        The route to the address `to`, or those that `trace` used, are marked. Raises `NotFound`, and
+        `InvalidParameter` for a `to` that is no address.
         """
         from cnmsim.observe.views import routes
 
@@ -539,9 +537,10 @@ class Lab:
         documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is
         called `client-host` and so on.
 
-        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`, in addition to those in
-        `.env` beside the first file or in `env_files`. `create_external` creates the networks that the project expects to exist, as a plain
-        `docker network create` does. Raises `FileError` for a wrong file and, with the line, for what the engine refuses.
+        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`,
+        in addition to those in `.env` beside the first file or in `env_files`. `create_external` creates the networks
+        that the project expects to exist, as a plain `docker network create` does. Raises `FileError` for a wrong
+        file and, with the line, for what the engine refuses.
         """
         from cnmsim.lab.compose.default_topology import compose_lab
 
@@ -590,8 +589,9 @@ class Lab:
     def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControlSocket]:
         """Let plugin processes run programs on the hosts, while a block lasts.
 
-        `control.environment(host, folder)` is the environment of a plugin process whose `ip` is that of `host`. Programs run while an engine
-        waits for a plugin, in this thread. A served lab with `plugin_dirs` opens such a control socket itself.
+        `control.environment(host, folder)` is the environment of a plugin process whose `ip` is that of `host`.
+        Programs run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` opens such a
+        control socket itself.
         """
         from cnmsim.api.inprocess import open_plugin_control
 
@@ -600,7 +600,8 @@ class Lab:
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
         """Let every present engine look for plugins in `folders` as well.
 
-        `give_up_s` is for how many seconds of real time an engine looks for a plugin, and retries one that does not respond.
+        `give_up_s` is for how many seconds of real time an engine looks for a plugin, and retries one that does not
+        respond.
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)

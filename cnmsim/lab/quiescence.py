@@ -23,8 +23,9 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 @define(eq=False)
 class QuiescenceChecker:
-    """Checks repeatedly whether the swarms of engines are quiescent. Stores that did not change since the last check
-    are not read again.
+    """Checks repeatedly whether the swarms of engines are quiescent.
+
+    Stores that did not change since the last check are not read again.
 
     With `may_retry` a failing task counts as quiescent between two attempts.
     """

@@ -1,5 +1,6 @@
-"""Validate a document against a JSON Schema (draft 2020-12), and report the first error in one sentence with its
-place.
+"""Validate a document against a JSON Schema (draft 2020-12).
+
+The first error is reported in one sentence with its place.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def check(
 ) -> None:
     """Validate a document read from `path`. Raises `FileError` for the first error.
 
-    `below` are the keys that lead to `document` from the top of its file. `sentences` replace the text of an error, by the schema
-    keyword that is violated.
+    `below` are the keys that lead to `document` from the top of its file. `sentences` replace the text of an error,
+    by the schema keyword that is violated.
     """
     _refuse_tags(document, below, path)
     errors = sorted(

@@ -46,8 +46,9 @@ class _SwarmDisk:
 
 
 def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
-    """Write the state of a lab that was built from the file `source`. Raises `OSError`; an existing file is then
-    kept.
+    """Write the state of a lab that was built from the file `source`.
+
+    Raises `OSError`; an existing file is then kept.
     """
     engines = _engines(lab)
     content = {
@@ -101,8 +102,8 @@ def read_state(path: Path) -> dict[str, Any]:
 def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
     """Restore the saved state into the engines of a lab, and start what ran.
 
-    `epoch_s` is the time of day of virtual time zero from now on, in seconds since 1970. Raises `FileError` for a file that is damaged,
-    foreign or another lab's, or that does not fit this lab; the lab must not be used then.
+    `epoch_s` is the time of day of virtual time zero from now on, in seconds since 1970. Raises `FileError` for a
+    file that is damaged, foreign or another lab's, or that does not fit this lab; the lab must not be used then.
     """
     content = read_state(path)
     engines = _engines(lab)

@@ -28,8 +28,8 @@ def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
 def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
     """Remove the VLAN options from a cable's options and return them; `None` if there are none. Raises `ValueError`.
 
-    `access` is the VLAN of an access port; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its untagged VLAN, by default
-    1, `None` for none.
+    `access` is the VLAN of an access port; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its
+    untagged VLAN, by default 1, `None` for none.
     """
     given = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
     if not given:

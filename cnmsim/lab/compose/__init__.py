@@ -30,9 +30,9 @@ def load_project(
 
     A folder stands for the file in it, a text of several lines or a mapping for a file with that content.
 
-    The project's name is `project`, or else `COMPOSE_PROJECT_NAME`, or what the files say as `name`, or the name of their folder. `env`
-    and the files of variables say what `${…}` stands for. Raises `FileError` with file, line and key for whatever is wrong,
-    `InvalidParameter` for an impossible project name.
+    The project's name is `project`, or else `COMPOSE_PROJECT_NAME`, or what the files say as `name`, or the name of
+    their folder. `env` and the files of variables say what `${…}` stands for. Raises `FileError` with file, line and
+    key for whatever is wrong, `InvalidParameter` for an impossible project name.
     """
     paths = project_files(files)
     first = paths[0]

@@ -1,7 +1,7 @@
 """The bodies Compose sends to an engine's API for a project (docker/compose v2.26.1, `pkg/compose/create.go`).
 
-What came to Compose later and means something to networking is sent too: a network's gateway priority (2.33), IPv4 switched off (2.34)
-and an interface's name (2.36).
+What came to Compose later and means something to networking is sent too: a network's gateway priority (2.33), IPv4
+switched off (2.34) and an interface's name (2.36).
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def container_body(
 ) -> dict[str, Any]:
     """Make the body of `POST /containers/create`.
 
-    `links` are `container:alias` for this service's links, `network_mode` its `network_mode` with services replaced by containers.
+    `links` are `container:alias` for this service's links, `network_mode` its `network_mode` with services replaced
+    by containers.
     """
     uses = service.networks_by_priority()
     body: dict[str, Any] = {

@@ -31,10 +31,11 @@ File = Path | Map
 
 
 def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]) -> list[File]:
-    """Give the files a user means; a folder stands for the Compose file in it, with its override file if there is one.
+    """Give the files a user means; a folder stands for the Compose file in it, with its override file if there is
+    one.
 
-    A text of several lines is read as a Compose file itself, a mapping as its content. Raises `FileError` for a folder
-    without one, and for content that is no YAML.
+    A text of several lines is read as a Compose file itself, a mapping as its content. Raises `FileError` for a
+    folder without one, and for content that is no YAML.
     """
     several = [given] if isinstance(given, str | Path | Mapping) else list(given)
     files: list[File] = []

@@ -15,7 +15,8 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
 
 
 def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
-    """Read `NAME=value` lines. Values may use variables of `outer` and of the lines before; single quotes keep them as they are.
+    """Read `NAME=value` lines. Values may use variables of `outer` and of the lines before; single quotes keep them
+    as they are.
 
     Raises `FileError` with the line.
     """

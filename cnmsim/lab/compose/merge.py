@@ -1,7 +1,9 @@
-"""Merging of Compose files: what a later file says about the same thing (compose-spec, 13-merge; compose-go `override`).
+"""Merging of Compose files: what a later file says about the same thing (compose-spec, 13-merge; compose-go
+`override`).
 
-Mappings merge key by key and lists append, with the exceptions listed here; then, in lists that are sets by some key, a later item
-replaces the earlier one. `!reset` takes a value away, `!override` puts one in the place of what was there.
+Mappings merge key by key and lists append, with the exceptions listed here; then, in lists that are sets by some key,
+a later item replaces the earlier one. `!reset` takes a value away, `!override` puts one in the place of what was
+there.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ class NetworkUse:
 
 @frozen
 class Dependency:
-    """That a service starts after another: when that is `service_started`, `service_healthy` or `service_completed_successfully`."""
+    """That a service starts after another: when that is `service_started`, `service_healthy` or
+    `service_completed_successfully`.
+    """
 
     service: str
     condition: str = "service_started"
@@ -37,7 +39,9 @@ class Dependency:
 
 @frozen
 class HealthCheck:
-    """How a container is asked whether it is well: `test` as the API has it (`("CMD", "nc", …)`), times in nanoseconds (0: default)."""
+    """How a container is asked whether it is well: `test` as the API has it (`("CMD", "nc", …)`), times in
+    nanoseconds (0: default).
+    """
 
     test: tuple[str, ...]
     interval_ns: int = 0

@@ -1,7 +1,7 @@
 """What runs in a service whose program is not simulated: a server on the ports the file and the image speak of.
 
-A Compose file names images and commands of all the world. Where they are not among the simulated programs the container gets
-`service NAME PORT...`, which accepts connections: the network around it is what is asked about.
+A Compose file names images and commands of all the world. Where they are not among the simulated programs the
+container gets `service NAME PORT...`, which accepts connections: the network around it is what is asked about.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def placeholder_command(
 ) -> tuple[str, ...] | None:
     """Give the command that stands in for a service's own, or `None` if its own can be run.
 
-    `command` is what would run, of the file or the image, `None` if nobody knows it; `exposed` are the ports the image declares,
-    `programs` what is simulated.
+    `command` is what would run, of the file or the image, `None` if nobody knows it; `exposed` are the ports the
+    image declares, `programs` what is simulated.
     """
     if command is not None and can_run(command, programs):
         return None

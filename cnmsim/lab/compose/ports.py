@@ -15,7 +15,9 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 @frozen
 class PortMapping:
-    """A container's port and where on the host it is published: `published` is a port, a range of them, or "" for any."""
+    """A container's port and where on the host it is published: `published` is a port, a range of them, or "" for
+    any.
+    """
 
     target: int
     published: str = ""

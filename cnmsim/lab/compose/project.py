@@ -1,4 +1,6 @@
-"""A Compose project on an engine: `up` and `down` as `docker compose` does them (docker/compose v2.26.1, `pkg/compose`)."""
+"""A Compose project on an engine: `up` and `down` as `docker compose` does them (docker/compose v2.26.1,
+`pkg/compose`).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ _DETACHING_S = 1
 
 
 class Project:
-    """A project brought up, or to be brought up, on one engine. `placeholders` tells which services' programs are not simulated."""
+    """A project brought up, or to be brought up, on one engine. `placeholders` tells which services' programs are not
+    simulated.
+    """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
         self.model = model
@@ -89,8 +93,8 @@ class Project:
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
         """Bring the project up: its networks, then the containers of each service after those it depends on.
 
-        What is up already and unchanged stays. Raises `FileError` at the line of what the engine refuses; everything made by
-        this call is then taken away again.
+        What is up already and unchanged stays. Raises `FileError` at the line of what the engine refuses; everything
+        made by this call is then taken away again.
         """
         services = self._scaled(scale or {})
         made: list[tuple[str, str]] = []
@@ -280,7 +284,9 @@ class Project:
     # ---- down
 
     def down(self) -> None:
-        """Remove the project's containers, those that depend on others first, then its networks. External networks stay."""
+        """Remove the project's containers, those that depend on others first, then its networks. External networks
+        stay.
+        """
         order = {service.name: number for number, service in enumerate(start_order(self.model))}
         for container in sorted(self.containers(), key=lambda each: -order.get(each.labels[LABEL_SERVICE], 0)):
             container.remove(force=True)

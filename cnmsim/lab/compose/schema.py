@@ -1,7 +1,7 @@
 """What a Compose file may hold, as a JSON Schema (compose-spec, 04-version-and-name to 09-secrets).
 
-Whatever means something to networking is described in full; of the rest only the name must be one the specification knows, so that
-a misspelt key is caught and a key without networking meaning is accepted.
+Whatever means something to networking is described in full; of the rest only the name must be one the specification
+knows, so that a misspelt key is caught and a key without networking meaning is accepted.
 """
 
 from __future__ import annotations
