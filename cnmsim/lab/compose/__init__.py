@@ -1,4 +1,4 @@
-"""Compose files (compose-spec), and bringing what they describe up on a simulated engine."""
+"""Compose files (compose-spec), and starting their projects on a simulated engine."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def load_project(
     env_files: Sequence[str | Path] = (),
     folder: Path | None = None,
 ) -> ComposeProject:
-    """Read the Compose files of a project; later files are laid on earlier ones.
+    """Read the Compose files of a project; later files override earlier ones.
 
-    A folder stands for the file in it, a text of several lines or a mapping for a file with that content.
-
-    The project's name is `project`, or else `COMPOSE_PROJECT_NAME`, or what the files say as `name`, or the name of
-    their folder. `env` and the files of variables say what `${…}` stands for. Raises `FileError` with file, line and
-    key for whatever is wrong, `InvalidParameter` for an impossible project name.
+    A folder means the Compose file in it; a text of several lines or a mapping is the content of a file. The
+    project's name is `project`, else `COMPOSE_PROJECT_NAME`, the files' `name`, or the name of their folder. `env`
+    and the files of variables define the variables in `${…}`. Raises `FileError` with file, line and key,
+    `InvalidParameter` for an invalid project name.
     """
     paths = project_files(files)
     first = paths[0]

@@ -1,7 +1,7 @@
-"""The bodies Compose sends to an engine's API for a project (docker/compose v2.26.1, `pkg/compose/create.go`).
+"""The request bodies that Compose sends to an engine for a project (docker/compose v2.26.1, `pkg/compose/create.go`).
 
-What came to Compose later and means something to networking is sent too: a network's gateway priority (2.33), IPv4
-switched off (2.34) and an interface's name (2.36).
+Later additions that concern networking are sent, too: a network's gateway priority (2.33), IPv4 disabled (2.34) and
+an interface's name (2.36).
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _INTERFACE_NAME = "com.docker.network.endpoint.ifname"
 
 
 def container_name(project: ComposeProject, service: Service, number: int) -> str:
-    """Give the name of a service's container."""
+    """Return the name of a service's container."""
     return service.container_name or f"{project.name}-{service.name}-{number}"
 
 
 def image_name(project: ComposeProject, service: Service) -> str:
-    """Give the image of a service; one that is built is named after it."""
+    """Return the image of a service; a service that is built has an image of its own name."""
     return service.image or f"{project.name}-{service.name}"
 
 
 def service_hash(service: Service) -> str:
-    """Tell two configurations of a service apart; how many replicas it has is not part of one."""
+    """Return a hash of a service's configuration, without the number of replicas."""
     fields = asdict(service)
     del fields["replicas"]
     return hashlib.sha256(repr(fields).encode()).hexdigest()
 
 
 def network_body(project: ComposeProject, network: Network) -> dict[str, Any]:
-    """Make the body of `POST /networks/create`."""
+    """Return the body of `POST /networks/create`."""
     body: dict[str, Any] = {
         "Name": network.name,
         "Driver": network.driver,
@@ -80,10 +80,10 @@ def network_body(project: ComposeProject, network: Network) -> dict[str, Any]:
 def container_body(
     project: ComposeProject, service: Service, number: int, *, links: Sequence[str], network_mode: str
 ) -> dict[str, Any]:
-    """Make the body of `POST /containers/create`.
+    """Return the body of `POST /containers/create`.
 
-    `links` are `container:alias` for this service's links, `network_mode` its `network_mode` with services replaced
-    by containers.
+    `links` are `container:alias` for this service's links; `network_mode` is its `network_mode` with containers in
+    place of services.
     """
     uses = service.networks_by_priority()
     body: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The small world a Compose project is brought up in when the user brings no lab of his own."""
+"""The topology in which a Compose project runs when the user provides no lab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.lab.compose import load_project
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.lab import Lab
 
-#: Addresses for documentation (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
+#: Documentation addresses (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
 DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
 INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
 NAMES = {"www.example.com": INTERNET, "api.example.com": INTERNET, "example.com": INTERNET}
@@ -29,9 +29,9 @@ def compose_lab(
     seed: int = 0,
     epoch_s: int | None = None,
 ) -> Lab:
-    """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`.
+    """Read a project, build a Docker host, a client and the internet around it, and start it. Raises `FileError`.
 
-    `create_external` makes the networks that the project takes for granted.
+    `create_external` creates the project's external networks.
     """
     model = load_project(files, project, env, profiles, env_files=env_files)
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
@@ -52,7 +52,7 @@ def compose_lab(
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Name a host so that no service of the project is called alike."""
+    """Return a name for a host that no service of the project has."""
     while name in taken:
         name += "-host"
     return name

@@ -1,4 +1,4 @@
-"""Reading the files of a project into one document: variables, `include`, `extends` and the merging of several files."""
+"""Read the files of a project into one document: variables, `include`, `extends` and merging."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnmsim.lab.compose.schema import COMPOSE_SCHEMA
 from cnmsim.lab.schema import check
 from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, parse_documents, parse_yaml, read_text, wrong
 
-#: The names Compose looks for in a folder, in that order.
+#: The file names that Compose looks for in a folder, in that order.
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _OVERRIDES = (
     "compose.override.yaml",
@@ -31,11 +31,11 @@ File = Path | Map
 
 
 def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]) -> list[File]:
-    """Give the files a user means; a folder stands for the Compose file in it, with its override file if there is
-    one.
+    """Return the files of a project.
 
-    A text of several lines is read as a Compose file itself, a mapping as its content. Raises `FileError` for a
-    folder without one, and for content that is no YAML.
+    A folder means the Compose file in it, and its override file if there is one. A text of several lines is parsed as
+    a Compose file, a mapping is its content. Raises `FileError` for a folder without a Compose file, and for content
+    that is not YAML.
     """
     several = [given] if isinstance(given, str | Path | Mapping) else list(given)
     files: list[File] = []
@@ -54,7 +54,7 @@ def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | 
 
 
 def _inline(given: str | Mapping[str, Any]) -> Map:
-    """Read a project that a program holds as text or as plain values."""
+    """Parse a project given as text or as plain values."""
     import yaml
 
     name = "(text)" if isinstance(given, str) else "(mapping)"
@@ -78,7 +78,7 @@ def _files_of_folder(folder: Path) -> list[File]:
 
 @define
 class Reader:
-    """Reads the files of one project; `variables` are what `${…}` stands for in them."""
+    """Reads the files of one project; `variables` are substituted for `${…}`."""
 
     variables: Variables
     folder: Path
@@ -86,7 +86,7 @@ class Reader:
     _count: list[int] = field(factory=lambda: [0])
 
     def read(self, files: Sequence[File]) -> Map:
-        """Read files, later ones laid on the earlier, into one checked document. Raises `FileError`."""
+        """Read files, later ones merged over earlier ones, into one validated document. Raises `FileError`."""
         document = Map(Place(_name(files[0]), 1))
         for file in files:
             for part in self._parts(file):
@@ -105,7 +105,7 @@ class Reader:
         return merged
 
     def _parts(self, file: File) -> Iterator[Map]:
-        """Read one file; its documents count as files that are laid on one another (compose-go `loadYamlFile`)."""
+        """Read one file. Its documents are merged like files (compose-go `loadYamlFile`)."""
         name = _name(file)
         if name in self._open:
             raise FileError(f"include cycle detected: {' includes '.join((*self._open, name))}", path=name)
@@ -126,7 +126,7 @@ class Reader:
         return own if included is None else _join(included, own, name)
 
     def _document(self, file: File) -> Map:
-        """Read one file as a whole, nothing included or extended."""
+        """Read one file, without `include` and `extends`."""
         whole, *others = self._documents(file)
         for other in others:
             whole = self._lay(whole, other)
@@ -161,7 +161,7 @@ class Reader:
             try:
                 part = self._include(entry, folder, name)
             except FileError as error:
-                if error.line is None:  # a file that is not there, or is being read: say who wants it
+                if error.line is None:  # a file that does not exist or is being read: name the file that includes it
                     raise wrong(document, ("include", number), _about(error, name), name) from None
                 raise
             total = part if total is None else _join(total, part, name)
@@ -192,7 +192,7 @@ class Reader:
         return extended
 
     def _service(self, document: Map, key: str, folder: Path, name: str, chain: tuple[tuple[str, str], ...]) -> Any:
-        """Give a service laid on what it extends."""
+        """Return a service merged over the one that it extends."""
         service = document["services"][key]
         if not isinstance(service, Map) or "extends" not in service:
             return service
@@ -244,7 +244,7 @@ def _untagged(document: Map) -> Map:
 
 
 def _join(included: Map, own: Map, name: str) -> Map:
-    """Add what a file includes to it. Raises `FileError` if both define a thing of one name differently."""
+    """Add the content of an included file. Raises `FileError` if both define an object of one name differently."""
     joined = own.copy()
     for section in _SHARED:
         theirs = included.get(section)
@@ -262,7 +262,7 @@ def _join(included: Map, own: Map, name: str) -> Map:
 
 
 def _anchor_paths(document: Map, folder: Path) -> None:
-    """Make the paths that services name relative to the file they stand in."""
+    """Resolve the paths that services name relative to their file."""
     services = document.get("services")
     for service in services.values() if isinstance(services, Map) else ():
         if not isinstance(service, Map) or "env_file" not in service:
@@ -279,7 +279,7 @@ def _anchor_paths(document: Map, folder: Path) -> None:
 
 
 def environment(env: Mapping[str, str] | None, env_files: Sequence[str | Path], folder: Path) -> dict[str, str]:
-    """Give the variables of a project: `env` before what its files of variables say. Raises `FileError`."""
+    """Return the variables of a project: `env`, then those of its files of variables. Raises `FileError`."""
     outer = dict(env or {})
     values: dict[str, str] = {}
     files = (

@@ -15,10 +15,10 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$$"}
 
 
 def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
-    """Read `NAME=value` lines. Values may use variables of `outer` and of the lines before; single quotes keep them
-    as they are.
+    """Parse `NAME=value` lines.
 
-    Raises `FileError` with the line.
+    Values may refer to variables of `outer` and of earlier lines, except in single quotes. Raises `FileError` with
+    the line.
     """
     lines = read_text(path).splitlines()
     values: dict[str, str] = {}

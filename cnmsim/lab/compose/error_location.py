@@ -1,4 +1,4 @@
-"""Which line of a Compose file an engine's refusal is about: the one that holds the value the message names."""
+"""Find the line of a Compose file that an engine's error is about: the one with the value that the message quotes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnmsim.lab.yamlfile import Key
 
 
 def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
-    """Give the way to the value of a network that the engine refuses."""
+    """Return the keys that lead to the value of a network that the engine refuses."""
     at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
     if not isinstance(given, dict):
@@ -25,7 +25,7 @@ def keys_of_network_error(project: ComposeProject, network: Network, message: st
 
 
 def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
-    """Give the way to the value of a service that the engine refuses."""
+    """Return the keys that lead to the value of a service that the engine refuses."""
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
     for number, port in enumerate(given.get("ports", ())):
@@ -45,7 +45,7 @@ def keys_of_service_error(project: ComposeProject, service: Service, message: st
 
 
 def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
-    """Find the value that a message quotes."""
+    """Return the keys that lead to the value that a message quotes."""
     if isinstance(value, dict):
         for key, each in value.items():
             found = holding(each, message, (*at, key))

@@ -1,4 +1,4 @@
-"""Variables in Compose files: `$NAME`, `${NAME}`, `${NAME:-default}` and their kin (compose-spec, 12-interpolation)."""
+"""Variables in Compose files: `$NAME`, `${NAME}`, `${NAME:-default}` and so on (compose-spec, 12-interpolation)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ _MOST_CHARACTERS = 1_000_000
 
 
 class _Invalid(ValueError):
-    """A template that cannot be read, or a variable that must have a value and has none."""
+    """An invalid template, or a required variable without a value."""
 
 
 class Variables:
-    """What `${…}` stands for. `unset` collects the names that were asked for and had no value."""
+    """The variables for `${…}`. `unset` collects the names that were used and have no value."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = dict(values)
         self.unset: list[str] = []
 
     def substitute(self, template: str) -> str:
-        """Replace every variable in a text. Raises `ValueError` if the template is wrong or a required one missing."""
+        """Substitute every variable in a text.
+
+        Raises `ValueError` for an invalid template or a missing required variable.
+        """
         if "$" not in template:
             return template
         parts: list[str] = []
@@ -39,7 +42,7 @@ class Variables:
         return "".join((*parts, template[position:]))
 
     def _one(self, template: str, at: int) -> tuple[str, int]:
-        """Replace the variable after the dollar sign, and tell where the text goes on."""
+        """Substitute the variable after a dollar sign. Return its value and where the text continues."""
         if template[at : at + 1] == "$":
             return "$", at + 1
         if template[at : at + 1] == "{":
@@ -91,7 +94,7 @@ def _closing_brace(template: str, at: int) -> int:
 
 
 def interpolate(document: Any, variables: Variables, path: str) -> Any:
-    """Give the document with its values' variables replaced; keys are left alone. Raises `FileError`."""
+    """Return the document with variables substituted in its values, not in its keys. Raises `FileError`."""
 
     def walk(value: Any, keys: tuple[Key, ...]) -> Any:
         if isinstance(value, str):

@@ -1,9 +1,7 @@
-"""Merging of Compose files: what a later file says about the same thing (compose-spec, 13-merge; compose-go
-`override`).
+"""Merge Compose files (compose-spec, 13-merge; compose-go `override`).
 
-Mappings merge key by key and lists append, with the exceptions listed here; then, in lists that are sets by some key,
-a later item replaces the earlier one. `!reset` takes a value away, `!override` puts one in the place of what was
-there.
+Mappings merge key by key and lists append, with the exceptions listed here. In lists that are sets by some key, a
+later item replaces an earlier one. `!reset` removes a value, `!override` replaces it.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ _UNIQUE_BY_NAME = (
 
 
 class MergeError(ValueError):
-    """Two files say incompatible things; `place` and `key` tell where the later one does."""
+    """Two files are incompatible; `place` and `key` are the position in the later one."""
 
     def __init__(self, message: str, place: Place, key: str) -> None:
         super().__init__(message)
@@ -53,7 +51,7 @@ class MergeError(ValueError):
 
 
 def merge(base: Any, over: Any, keys: tuple[Key, ...] = (), place: Place | None = None) -> Any:
-    """Give `base` with `over` laid on it; neither is changed. Raises `MergeError` where a list meets a mapping."""
+    """Return `base` with `over` merged over it; neither is changed. Raises `MergeError` where a list meets a mapping."""
     if isinstance(over, Tagged):
         return strip_tags(over.value)
     if over is None:
@@ -100,7 +98,7 @@ def _merge_maps(base: Map, over: Map, keys: tuple[Key, ...]) -> Map:
 
 
 def strip_tags(value: Any) -> Any:
-    """Give a value as it is with nothing under it: what `!reset` marks is away, what `!override` marks stands."""
+    """Return a value without tags: values marked `!reset` are removed, those marked `!override` kept."""
     if isinstance(value, Tagged):
         return strip_tags(value.value) if value.tag == "!override" else value
     if isinstance(value, Map):
@@ -203,7 +201,7 @@ def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
 
 
 def unique(value: Any, keys: tuple[Key, ...] = ()) -> Any:
-    """Give a merged document with one item of each kind in the lists that are sets; the last one said holds."""
+    """Return a merged document with unique items in the lists that are sets; the last item counts."""
     if isinstance(value, Map):
         mapping = Map(value.place)
         for key, each in value.items():

@@ -1,4 +1,4 @@
-"""A Compose project as values: what its files say once they are merged, checked and read."""
+"""A Compose project as values: the content of its files, merged and validated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnmsim.lab.yamlfile import Key, Map, locate, wrong
 
 @frozen
 class NetworkUse:
-    """A service's place on one network of its project. Addresses and MAC are "" if the engine is to choose."""
+    """The attachment of a service to one network of its project. Addresses and MAC are "" if the engine chooses them."""
 
     network: str
     aliases: tuple[str, ...] = ()
@@ -27,8 +27,9 @@ class NetworkUse:
 
 @frozen
 class Dependency:
-    """That a service starts after another: when that is `service_started`, `service_healthy` or
-    `service_completed_successfully`.
+    """A dependency on another service.
+
+    The condition is `service_started`, `service_healthy` or `service_completed_successfully`.
     """
 
     service: str
@@ -39,9 +40,7 @@ class Dependency:
 
 @frozen
 class HealthCheck:
-    """How a container is asked whether it is well: `test` as the API has it (`("CMD", "nc", …)`), times in
-    nanoseconds (0: default).
-    """
+    """A health check: `test` as in the API (`("CMD", "nc", …)`), times in nanoseconds (0: default)."""
 
     test: tuple[str, ...]
     interval_ns: int = 0
@@ -53,7 +52,7 @@ class HealthCheck:
 
 @frozen
 class Service:
-    """One service. `command` and `entrypoint` are `None` where the image's own holds."""
+    """One service. `command` and `entrypoint` are `None` if those of the image apply."""
 
     name: str
     image: str
@@ -82,13 +81,13 @@ class Service:
     healthcheck: HealthCheck | None = None
 
     def networks_by_priority(self) -> list[NetworkUse]:
-        """Give its networks, those of highest priority first, then by name; the first is the primary one."""
+        """Return its networks, highest priority first, then by name; the first is the primary one."""
         return sorted(self.networks, key=lambda use: (-use.priority, use.network))
 
 
 @frozen
 class Pool:
-    """One pool of a network's addresses; "" where the engine is to choose."""
+    """One address pool of a network; "" where the engine chooses."""
 
     subnet: str = ""
     ip_range: str = ""
@@ -98,7 +97,7 @@ class Pool:
 
 @frozen
 class Network:
-    """One network of a project; `name` is what the engine calls it."""
+    """One network of a project; `name` is its name in the engine."""
 
     key: str
     name: str
@@ -117,7 +116,7 @@ class Network:
 
 @frozen
 class ComposeProject:
-    """All that a project is. `warnings` are what Compose would have said on the way."""
+    """A project. `warnings` are those that Compose would print."""
 
     name: str
     services: dict[str, Service]
@@ -127,10 +126,10 @@ class ComposeProject:
     warnings: tuple[str, ...] = ()
 
     def line_of(self, *keys: Key) -> int | None:
-        """Tell on which line the value at `keys` stands."""
+        """Return the line of the value at `keys`."""
         place = locate(self.document, keys)
         return None if place is None else place.line
 
     def error(self, message: str, *keys: Key) -> FileError:
-        """Make the error that the value at `keys` is wrong."""
+        """Return a `FileError` for the value at `keys`."""
         return wrong(self.document, keys, message, self.path)

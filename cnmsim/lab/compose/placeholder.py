@@ -1,7 +1,7 @@
-"""What runs in a service whose program is not simulated: a server on the ports the file and the image speak of.
+"""Placeholder commands for services whose program is not simulated: a server on the ports of the file and the image.
 
-A Compose file names images and commands of all the world. Where they are not among the simulated programs the
-container gets `service NAME PORT...`, which accepts connections: the network around it is what is asked about.
+Compose files name arbitrary images and commands. Where they are not among the simulated programs the container runs
+`service NAME PORT...`, which accepts connections, so that the network around it can be examined.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def placeholder_command(
     exposed: tuple[str, ...],
     programs: Container[str],
 ) -> tuple[str, ...] | None:
-    """Give the command that stands in for a service's own, or `None` if its own can be run.
+    """Return the placeholder for a service's command, or `None` if the command itself can run.
 
-    `command` is what would run, of the file or the image, `None` if nobody knows it; `exposed` are the ports the
-    image declares, `programs` what is simulated.
+    `command` is that of the file or the image, `None` if it is unknown; `exposed` are the ports that the image
+    declares, `programs` the simulated programs.
     """
     if command is not None and can_run(command, programs):
         return None
@@ -41,7 +41,7 @@ def placeholder_command(
 
 
 def can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
-    """Tell whether all the programs of a command are simulated."""
+    """Return True if all programs of a command are simulated."""
     if not command:
         return False
     name = PurePosixPath(command[0]).name
@@ -51,12 +51,12 @@ def can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
 
 
 def _programs_of(script: str) -> list[str]:
-    """List the words of a script that stand where a program's name stands."""
+    """Return the words of a script that are names of programs."""
     found: list[str] = []
     for part in re.split(r"&&|\|\||[;|&\n]", script):
         try:
             words = shlex.split(part, comments=True)
-        except ValueError:  # a quoted separator cut it in two: the rest of the script is judged
+        except ValueError:  # a quoted separator split it: judge by the rest of the script
             continue
         while words and (words[0] in _PREFIXES or re.match(r"[A-Za-z_]\w*=", words[0])):
             words.pop(0)

@@ -15,8 +15,9 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 @frozen
 class PortMapping:
-    """A container's port and where on the host it is published: `published` is a port, a range of them, or "" for
-    any.
+    """A container port and where it is published on the host.
+
+    `published` is a port, a range of ports, or "" for any.
     """
 
     target: int
@@ -31,7 +32,7 @@ class PortMapping:
 
 
 def parse_port(value: int | str | dict[str, Any]) -> list[PortMapping]:
-    """Read one item of `ports`, short (`"127.0.0.1:8080-8081:80-81/tcp"`) or long. Raises `ValueError`."""
+    """Parse one item of `ports`, short (`"127.0.0.1:8080-8081:80-81/tcp"`) or long. Raises `ValueError`."""
     if isinstance(value, dict):
         return [_long(value)]
     return _short(str(value))
@@ -65,7 +66,7 @@ def _short(text: str) -> list[PortMapping]:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Split `[host_ip:][published:]target`; an IPv6 address may stand in brackets."""
+    """Split `[host_ip:][published:]target`; an IPv6 address may be in brackets."""
     head, _, target = text.rpartition(":")
     if not head:
         return "", "", target
@@ -109,7 +110,7 @@ def _host_ip(text: str) -> str:
 
 
 def parse_exposed(value: str | float) -> list[str]:
-    """Read one item of `expose` into ports such as `80/tcp`. Raises `ValueError`."""
+    """Parse one item of `expose` into ports such as `80/tcp`. Raises `ValueError`."""
     ports, slash, protocol = str(value).partition("/")
     first, last = _range(ports, "expose")
     suffix = _protocol(protocol) if slash else "tcp"

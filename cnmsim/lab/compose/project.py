@@ -1,5 +1,6 @@
-"""A Compose project on an engine: `up` and `down` as `docker compose` does them (docker/compose v2.26.1,
-`pkg/compose`).
+"""A Compose project on an engine.
+
+`up` and `down` work as in `docker compose` (docker/compose v2.26.1, `pkg/compose`).
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.engine.images.catalogue import ImageMeaning
 
-#: Virtual seconds that a dependency may take to complete, or to become healthy.
+#: Seconds of virtual time that a dependency may take to complete, or to become healthy.
 _PATIENCE_S = 600
-#: Virtual seconds after which a running container without a health check that can be run counts as healthy.
+#: Seconds of virtual time after which a running container whose health check cannot be simulated counts as healthy.
 _HEALTHY_AFTER_S = 1
-#: Virtual seconds in which a swarm's managers hear that containers have left its networks.
+#: Seconds of virtual time in which the managers of a swarm learn that containers have left its networks.
 _DETACHING_S = 1
 
 
 class Project:
-    """A project brought up, or to be brought up, on one engine. `placeholders` tells which services' programs are not
-    simulated.
+    """A Compose project on one engine, before or after `up`.
+
+    `placeholders` are the commands of services whose programs are not simulated.
     """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
@@ -60,10 +62,10 @@ class Project:
         """The project's name."""
         return self.model.name
 
-    # ---- looking
+    # ---- lookup
 
     def containers(self, service: str | None = None) -> list[Container]:
-        """List the project's containers, or those of one service, by number."""
+        """Return the project's containers, or those of one service, by number."""
         found = [
             container
             for container in self.engine.containers.list(all=True)
@@ -73,14 +75,14 @@ class Project:
         return sorted(found, key=lambda each: (each.labels[LABEL_SERVICE], int(each.labels[LABEL_NUMBER])))
 
     def container(self, service: str, number: int = 1) -> Container:
-        """Give one container of a service. Raises `NotFound`."""
+        """Return one container of a service. Raises `NotFound`."""
         for container in self.containers(service):
             if container.labels[LABEL_NUMBER] == str(number):
                 return container
         raise NotFound(f'service "{service}" has no container #{number}')
 
     def port(self, service: str, target: int, protocol: str = "tcp") -> str:
-        """Tell where a service's port is published, as `0.0.0.0:8080`. Raises `NotFound`."""
+        """Return where a service's port is published, such as `0.0.0.0:8080`. Raises `NotFound`."""
         container = self.container(service)
         container.reload()
         bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{target}/{protocol}")
@@ -91,10 +93,10 @@ class Project:
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
-        """Bring the project up: its networks, then the containers of each service after those it depends on.
+        """Start the project: its networks, then the containers of each service after those of its dependencies.
 
-        What is up already and unchanged stays. Raises `FileError` at the line of what the engine refuses; everything
-        made by this call is then taken away again.
+        What runs already and did not change is kept. Raises `FileError` at the line of what the engine refuses, after
+        removing everything that this call created.
         """
         services = self._scaled(scale or {})
         made: list[tuple[str, str]] = []
@@ -143,7 +145,7 @@ class Project:
         made.append(("network", identity))
 
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
-        """Create what is missing of a service's containers, and remove what is too many or has changed."""
+        """Create the missing containers of a service, and remove surplus and changed ones."""
         wanted = range(1, service.replicas + 1)
         kept: set[int] = set()
         for container in self.containers(service.name):
@@ -172,7 +174,7 @@ class Project:
             ) from None
 
     def _runnable(self, service: Service) -> Service:
-        """Give a service as it can be run here: with a stand-in for a program that is not simulated."""
+        """Return a service as it can run here: with a placeholder for a program that is not simulated."""
         image, is_known = self._image(service)
         entrypoint = service.entrypoint if service.entrypoint is not None else image.entrypoint
         command = service.command
@@ -188,7 +190,7 @@ class Project:
         return evolve(service, entrypoint=(), command=replacement, healthcheck=None)
 
     def _with_possible_check(self, service: Service) -> Service:
-        """Leave a health check out whose program is not simulated: the container then counts as healthy once it runs."""
+        """Remove a health check whose program is not simulated: the container then counts as healthy once it runs."""
         check = service.healthcheck
         if check is None:
             return service
@@ -196,7 +198,7 @@ class Project:
         return service if can_run(command, self.engine.programs) else evolve(service, healthcheck=None)
 
     def _image(self, service: Service) -> tuple[ImageMeaning, bool]:
-        """Give what a service's image is, pulled if need be, and whether the catalogue knows it."""
+        """Return the image of a service, pulled if needed, and whether the catalogue has it."""
         name = image_name(self.model, service)
         store = self.engine.image_store
         try:
@@ -284,8 +286,9 @@ class Project:
     # ---- down
 
     def down(self) -> None:
-        """Remove the project's containers, those that depend on others first, then its networks. External networks
-        stay.
+        """Remove the project's containers, dependent ones first, then its networks.
+
+        External networks are kept.
         """
         order = {service.name: number for number, service in enumerate(start_order(self.model))}
         for container in sorted(self.containers(), key=lambda each: -order.get(each.labels[LABEL_SERVICE], 0)):

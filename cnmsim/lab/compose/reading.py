@@ -1,4 +1,4 @@
-"""From a checked document to the values of `model`: canonical forms, defaults, and what must hold between services."""
+"""Convert a validated document to the values of `model`: canonical forms, defaults, constraints between services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_PORTS = 70_000
 _MOST_REPLICAS = 1_000
 _SERVICE_PREFIX = "service:"
 
-#: Keys that say nothing when `external` is set: the network is not made here (compose-go `validation/external.go`).
+#: Keys that have no effect with `external`: the network is not created here (compose-go `validation/external.go`).
 _NOT_WITH_EXTERNAL = (
     "driver",
     "driver_opts",
@@ -42,7 +42,7 @@ def read_project(
     variables: Mapping[str, str],
     warnings: Sequence[str],
 ) -> ComposeProject:
-    """Make a project of a checked document. Raises `FileError`."""
+    """Convert a validated document to a project. Raises `FileError`."""
     return _ProjectReader(document, path, variables).project(name, profiles, warnings)
 
 
@@ -207,7 +207,7 @@ class _ProjectReader:
         return tuple(dict.fromkeys(found))
 
     def _dependencies(self, given: Map) -> tuple[Dependency, ...]:
-        """Read `depends_on`, and what links and shared namespaces imply (compose-go `Normalize`)."""
+        """Return `depends_on`, and the dependencies that links and shared namespaces imply (compose-go `Normalize`)."""
         declared = given.get("depends_on", ())
         found: dict[str, Dependency] = {}
         if isinstance(declared, Mapping):
@@ -250,7 +250,7 @@ class _ProjectReader:
         return values
 
     def _extra_hosts(self, given: Any, *at: Key) -> tuple[str, ...]:
-        """Give `name:address` entries, whichever form they were written in."""
+        """Return `name:address` entries from any of their forms."""
         if isinstance(given, Mapping):
             return tuple(
                 f"{name}:{_unbracketed(address)}"
@@ -303,7 +303,7 @@ class _ProjectReader:
     # ---- values
 
     def _flag(self, value: Any, *at: Key) -> bool:
-        """Read a boolean that a variable may have made a text of."""
+        """Parse a boolean, which substitution may have turned into text."""
         if isinstance(value, bool):
             return value
         known = {"true": True, "yes": True, "on": True, "1": True, "y": True}
@@ -343,7 +343,7 @@ _UNITS_NS = {"h": 3600 * NS_PER_S, "m": 60 * NS_PER_S, "s": NS_PER_S, "ms": 1_00
 
 
 def _duration_ns(text: str) -> int:
-    """Read a duration as Go writes it: `1m30s`."""
+    """Parse a duration in Go's format, such as `1m30s`, into nanoseconds."""
     if not _DURATION.fullmatch(text) or len(text) > 40:
         raise ValueError(f"invalid duration {text[:40]!r}, as 1m30s")
     parts = re.findall(r"([\d.]+)(h|ms|us|ns|m|s)", text)
@@ -394,11 +394,11 @@ def _unbracketed(address: str) -> str:
     return address[1:-1] if address.startswith("[") and address.endswith("]") else address
 
 
-# ---- what must hold between services
+# ---- constraints between services
 
 
 def _check(project: ComposeProject) -> None:
-    """Check what concerns several services. Raises `FileError`."""
+    """Check constraints between services. Raises `FileError`."""
     for service in project.services.values():
         for dependency in service.depends_on:
             if dependency.service not in project.services and dependency.is_required:
@@ -417,7 +417,7 @@ def _dependency_key(project: ComposeProject, service: Service, dependency: Depen
 
 
 def start_order(project: ComposeProject) -> list[Service]:
-    """Give the services in an order in which each comes after those it depends on. Raises `FileError` for a cycle."""
+    """Return the services in an order in which each follows its dependencies. Raises `FileError` for a cycle."""
     ordered: dict[str, Service] = {}
     for first in sorted(project.services):
         stack: list[tuple[str, list[str]]] = [(first, [])]
@@ -454,7 +454,7 @@ def _check_volumes(project: ComposeProject) -> None:
 
 
 def _source(section: str, item: Any) -> str | None:
-    """Name the top-level thing an item refers to; `None` for a path, an anonymous volume and the like."""
+    """Return the top-level object that an item refers to; `None` for a path, an anonymous volume and so on."""
     if isinstance(item, Mapping):
         source = item.get("source")
         is_named = section != "volumes" or item.get("type", "volume") == "volume"

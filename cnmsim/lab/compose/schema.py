@@ -1,7 +1,7 @@
-"""What a Compose file may hold, as a JSON Schema (compose-spec, 04-version-and-name to 09-secrets).
+"""The JSON Schema of a Compose file (compose-spec, 04-version-and-name to 09-secrets).
 
-Whatever means something to networking is described in full; of the rest only the name must be one the specification
-knows, so that a misspelt key is caught and a key without networking meaning is accepted.
+What concerns networking is described completely. Of the rest only the names of keys are checked, so that a misspelt
+key is found and a key without a networking meaning is accepted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _object(properties: dict[str, Schema], *, required: tuple[str, ...] = (), nu
 
 
 def _named(schema: Schema) -> Schema:
-    """Describe a mapping from names a user chose."""
+    """Return the schema of a mapping with names that a user chose."""
     return {
         "type": ["object", "null"],
         "propertyNames": {
@@ -163,7 +163,7 @@ _NETWORKING: dict[str, Schema] = {
     "sysctls": _LIST_OR_MAP,
 }
 
-#: Keys of a service that say nothing about networking.
+#: Keys of a service without a networking meaning.
 _ACCEPTED = [
     "annotations",
     "attach",
