@@ -34,8 +34,7 @@ class GeneratedFile(File):
     def __init__(self, read: Callable[[], str], error: int = errno.EACCES) -> None:
         self._read = read
         self._error = error
-        self.mode = 0o444
-        self.uid = self.gid = 0
+        self.mode, self.uid, self.gid = 0o444, 0, 0
 
     @property
     def content(self) -> bytes:

@@ -68,9 +68,9 @@ class Machine:
         """Release the namespace at `path`. The file remains, unusable, until the next sweep."""
         if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
             return
-        period = int(self.namespace_sweep_s * NS_PER_S)
-        begun = max(0, self._sweeps_since_ns)
-        self._unpinned[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
+        period_ns = round(self.namespace_sweep_s * NS_PER_S)
+        first_ns = max(0, self._sweeps_since_ns)
+        self._unpinned[path] = first_ns + ((self.clock.now_ns - first_ns) // period_ns + 1) * period_ns
 
     def is_unpinned(self, path: str) -> bool:
         """Return True if the file at `path` exists but no longer refers to a namespace."""

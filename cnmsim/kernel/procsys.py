@@ -27,7 +27,7 @@ class SysctlFile(File):
         self._namespace = namespace
         self._key = key
         self._is_read_only = is_read_only
-        self.mode = 0o644
+        self.mode, self.uid, self.gid = 0o644, 0, 0
 
     @property
     def content(self) -> bytes:

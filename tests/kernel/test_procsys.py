@@ -20,6 +20,19 @@ def test_a_host_reads_and_sets_sysctls_as_files() -> None:
     assert not host.namespace.forwards4
 
 
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ("/proc/sys/net/ipv4/ip_forward", "-rw-r--r--"),
+        ("/proc/net/dev", "-r--r--r--"),
+        ("/sys/class/net/lo/mtu", "-r--r--r--"),
+    ],
+)
+def test_files_of_the_kernel_belong_to_root(path: str, mode: str) -> None:
+    host = Lab().add_host("node", "10.0.0.1/24")
+    assert host.exec(f"ls -l {path}").output.split()[:4] == [mode, "1", "root", "root"]
+
+
 def test_a_sysctl_nobody_knows_is_no_file() -> None:
     host = Lab().add_host("node", "10.0.0.1/24")
     assert "No such file or directory" in host.exec("cat /proc/sys/net/nope").output

@@ -29,7 +29,7 @@ class Scheduler(ABC):
         """Handle a destination that was added or has a new weight."""
 
     def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:  # noqa: B027
-        """Handle the removal of `gone`, which was at index `at` of the list."""
+        """Handle the removal of `destination`, which was at index `at` of the list."""
 
 
 class RoundRobin(Scheduler):

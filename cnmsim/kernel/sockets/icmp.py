@@ -23,18 +23,14 @@ _QUEUE_LIMIT = 256
 
 
 class IcmpSocket(Socket):
-    """A raw ICMP (family 4) or ICMPv6 (family 6) socket, which receives the answers to its echo requests.
+    """A raw ICMP (family 4) or ICMPv6 (family 6) socket, which receives the answers to its echo requests."""
 
-    `receives_all` delivers every ICMP message that the namespace hands to sockets.
-    """
-
-    __slots__ = ("_idents", "_queue", "dont_fragment", "receives_all")
+    __slots__ = ("_idents", "_queue", "dont_fragment")
 
     def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
         super().__init__(namespace, family, owner)
         self.v6only = True
         self.dont_fragment = False
-        self.receives_all = False
         self._idents: set[int] = set()
         self._queue: deque[Packet] = deque()
         namespace.sockets.add_icmp(self)
@@ -105,7 +101,7 @@ class IcmpSocket(Socket):
         """Queue the message if it is for this socket. Return True if it was queued."""
         if packet.family != self.family or (self.device_name and _device_name(packet) != self.device_name):
             return False
-        if not self.receives_all and echo_ident(packet) not in self._idents:
+        if echo_ident(packet) not in self._idents:
             return False
         if len(self._queue) >= _QUEUE_LIMIT:
             return False

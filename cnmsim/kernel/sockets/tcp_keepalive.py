@@ -69,7 +69,7 @@ class KeepaliveTimer:
     _timer: Timer | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start the idle time now."""
+        """Start counting the idle time."""
         self._acknowledged_ns = self.namespace.clock.now_ns
         self._restart(self.settings.idle_ns(self.namespace))
 
