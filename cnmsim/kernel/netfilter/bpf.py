@@ -131,9 +131,9 @@ def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], 
     at = 0
     try:
         while True:
-            one = program[at]
+            instruction = program[at]
             at += 1
-            code, k = one.code, one.k
+            code, k = instruction.code, instruction.k
             kind = code & 7
             if kind == _LD:
                 machine.a = machine.load(code, k)
@@ -146,7 +146,9 @@ def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], 
             elif kind == _ALU:
                 machine.compute(code, k)
             elif kind == _JMP:
-                at += k if not code & 0xF0 else one.if_true if machine.holds(code, k) else one.if_false
+                at += (
+                    k if not code & 0xF0 else instruction.if_true if machine.holds(code, k) else instruction.if_false
+                )
             elif kind == _RET:
                 return machine.a if code & 0x18 == 0x10 else k
             elif code & 0xF8:
@@ -171,8 +173,8 @@ def is_valid(program: Sequence[Instruction]) -> bool:
 
     Its operations are known, its jumps stay inside, and it ends with a RET.
     """
-    for at, one in enumerate(program):
-        code, k, left = one.code, one.k, len(program) - at - 1
+    for at, instruction in enumerate(program):
+        code, k, left = instruction.code, instruction.k, len(program) - at - 1
         if code not in _KNOWN:
             return False
         if code in (0x20, 0x28, 0x30) and k >= _ANCILLARY_FROM and k - _ANCILLARY_FROM not in ANCILLARY:
@@ -183,6 +185,8 @@ def is_valid(program: Sequence[Instruction]) -> bool:
             return False
         if code in (0x60, 0x61, 0x02, 0x03) and k >= _SCRATCH:
             return False
-        if code & 7 == _JMP and (k >= left if code == _JMP else max(one.if_true, one.if_false) >= left):
+        if code & 7 == _JMP and (
+            k >= left if code == _JMP else max(instruction.if_true, instruction.if_false) >= left
+        ):
             return False
     return bool(program) and program[-1].code in (0x06, 0x16)

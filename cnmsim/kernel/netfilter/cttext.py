@@ -82,7 +82,7 @@ def entry_command(connection: Connection, seconds: int | None, verb: str = "-A")
     words += ["-p", name]
     if protocol in _WITH_TYPES:
         values = (("type", second >> 8), ("code", second & 0xFF), ("id", first))
-        words += [word for what, value in values for word in (f"--{name}-{what}", str(value))]
+        words += [word for field, value in values for word in (f"--{name}-{field}", str(value))]
     elif protocol in _WITH_PORTS:
         words += ["--sport", str(first), "--dport", str(second)]
         words += ["--reply-port-src", str(reply[3]), "--reply-port-dst", str(reply[4])]

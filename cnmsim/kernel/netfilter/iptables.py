@@ -184,9 +184,9 @@ class IpTables:
         self._notify_change(table_object, is_new=False)
 
     def _busy(self, chain: str, legacy_text: str) -> IptablesError:
-        what = f"chain {chain}"
+        subject = f"chain {chain}"
         return kernel_refusal(
-            self.family, "CHAIN_DEL", "Device or resource busy", what, self.variant, legacy_text or _INVALID
+            self.family, "CHAIN_DEL", "Device or resource busy", subject, self.variant, legacy_text or _INVALID
         )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:

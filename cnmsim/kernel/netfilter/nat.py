@@ -113,9 +113,9 @@ class Nat:
                 _, _, source, _, port = other.reply
                 if current[0] in {1, 58}:
                     port = other.reply[3]
-                known = (current[0], source, current[2], port, current[4])
-                if _in_range(known, nat_range, is_source) and not self._is_taken(known, connection):
-                    return known
+                candidate = (current[0], source, current[2], port, current[4])
+                if _in_range(candidate, nat_range, is_source) and not self._is_taken(candidate, connection):
+                    return candidate
         chosen = self._with_address(current, nat_range, is_source)
         if not is_random:
             if nat_range.ports is None:

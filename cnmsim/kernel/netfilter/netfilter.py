@@ -201,9 +201,9 @@ class Netfilter:
             ]
             if has_nat and hook is not Hook.FORWARD:
                 is_source = hook in (Hook.INPUT, Hook.POSTROUTING)
-                walks = [entry.step for entry in registered if entry.type is ChainType.NAT]
+                traversals = [entry.step for entry in registered if entry.type is ChainType.NAT]
                 place = Priority.SOURCE_NAT if is_source else Priority.DESTINATION_NAT
-                ordered.append((place, self._nat_step(walks, hook, is_source=is_source), Dependency.FLOW))
+                ordered.append((place, self._nat_step(traversals, hook, is_source=is_source), Dependency.FLOW))
             if tracks and hook in (Hook.PREROUTING, Hook.OUTPUT):
                 ordered.append((Priority.CONNTRACK, self._attach_and_track, Dependency.FLOW))
             if tracks and hook in (Hook.INPUT, Hook.POSTROUTING):
@@ -262,7 +262,7 @@ class Netfilter:
 
         return run
 
-    def _nat_step(self, walks: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
+    def _nat_step(self, traversals: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
         """Return the step that binds new connections by the first nat chain that translates, and rewrites packets.
 
         Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
@@ -276,10 +276,10 @@ class Netfilter:
             if connection is None:
                 return True
             if not connection.is_confirmed and packet.ct_state is CtState.NEW:
-                done = connection.source_nat_done if is_source else connection.destination_nat_done
-                if not done:
-                    for walk in walks:
-                        if not walk(packet):
+                is_bound = connection.source_nat_done if is_source else connection.destination_nat_done
+                if not is_bound:
+                    for traverse in traversals:
+                        if not traverse(packet):
                             return False
                         if connection.source_nat_done if is_source else connection.destination_nat_done:
                             break
@@ -294,7 +294,7 @@ class Netfilter:
                 # The route moved to another device, for which the masqueraded address is wrong (nf_nat_oif_changed).
                 self.conntrack.destroy(connection)
                 self.namespace.drop(
-                    packet, DropReason.CONNTRACK_INVALID, "its masquerading device is no longer the way out"
+                    packet, DropReason.CONNTRACK_INVALID, "its route no longer uses the masqueraded device"
                 )
                 return False
             if reroute is None:
@@ -336,7 +336,7 @@ class Netfilter:
                 namespace.send(protocol, decision, dst, message)
         except OSError as error:
             if namespace.clock.context is not None:
-                namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", replied_packet)
+                namespace.report(Step.NOTE, f"reply could not be sent: {error.strerror}", replied_packet)
 
     def source_mac(self, packet: Packet) -> bytes:
         """Return the hardware address of the sender of a packet from the neighbour table, b"" if it is unknown.

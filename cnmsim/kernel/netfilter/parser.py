@@ -120,18 +120,18 @@ class _Parser:
 
     def _long(self, text: str, inverted: bool) -> None:
         name, equals, value = text.partition("=")
-        given = [value] if equals else []
+        arguments = [value] if equals else []
         option = _BY_NAME.get(name)
         # An option of a loaded extension takes precedence, such as `--proto` of the policy match.
         is_shadowed = any(name == own.name for draft in self.matches for own in draft.options)
-        if (option is None or is_shadowed) and self._extension(name, given, inverted):
+        if (option is None or is_shadowed) and self._extension(name, arguments, inverted):
             return
         if option is None:
             candidates = {o.letter: o for n, o in _BY_NAME.items() if n.startswith(name)}
             if len(candidates) != 1:
                 raise ParameterProblemError(f'unknown option "--{name}"')
             option = next(iter(candidates.values()))
-        self._global(option, f"--{name}", given, inverted)
+        self._global(option, f"--{name}", arguments, inverted)
 
     def _short(self, letters: str, inverted: bool) -> None:
         while letters:
@@ -249,9 +249,9 @@ class _Parser:
     def _load_match(self, name: str) -> ExtensionBuilder:
         kind = match_kind(name, self.context.family)
         if kind.name in _LOADED_ONCE:
-            for known in self.matches:
-                if known.name == kind.name:
-                    return known
+            for loaded in self.matches:
+                if loaded.name == kind.name:
+                    return loaded
         draft = ExtensionBuilder(kind.name, kind.options, kind.final_check)
         self.matches.append(draft)
         return draft

@@ -120,8 +120,10 @@ class _Restorer:
             counts = _counts(words.pop(0))
         if any(word in {"-t", "--table"} for word in words):
             raise ParameterProblemError("The -t option cannot be used in iptables-restore.")
-        given = ["-c", str(counts[0]), str(counts[1])] if self._with_counters and words[:1] == ["-A"] else []
-        self._tables.execute(["-t", table.name, *words, *given])
+        counter_options = (
+            ["-c", str(counts[0]), str(counts[1])] if self._with_counters and words[:1] == ["-A"] else []
+        )
+        self._tables.execute(["-t", table.name, *words, *counter_options])
 
 
 def _counts(text: str) -> tuple[int, int]:

@@ -79,12 +79,12 @@ class Chain:
         self.rules.insert(at, entry)
 
     def _build_index(self) -> None:
-        known: dict[Rule, tuple[Rule, int]] = {}
-        self._rule_index = known
+        index: dict[Rule, tuple[Rule, int]] = {}
+        self._rule_index = index
         for entry in self.rules:
-            rule, count = known.get(entry.rule, (entry.rule, 0))
+            rule, count = index.get(entry.rule, (entry.rule, 0))
             entry.rule = rule
-            known[rule] = (rule, count + 1)
+            index[rule] = (rule, count + 1)
 
     def remove(self, at: int) -> RuleEntry:
         """Remove and return the rule at index `at`."""
@@ -106,10 +106,10 @@ class Chain:
         """Return the index of the first rule equal to `rule`, or None."""
         if self._rule_index is None:
             return next((at for at, entry in enumerate(self.rules) if entry.rule == rule), None)
-        known = self._rule_index.get(rule)
-        if known is None:
+        indexed = self._rule_index.get(rule)
+        if indexed is None:
             return None
-        same = known[0]
+        same = indexed[0]
         return next(at for at, entry in enumerate(self.rules) if entry.rule is same)
 
     def __contains__(self, rule: Rule) -> bool:
@@ -167,14 +167,14 @@ class Table:
 
     def reaches(self, start: str, goal: str) -> bool:
         """Return True if jumps lead from chain `start` to chain `goal`."""
-        waiting, seen = [start], set()
+        waiting, visited = [start], set()
         while waiting:
             name = waiting.pop()
             if name == goal:
                 return True
-            if name in seen or name not in self.chains:
+            if name in visited or name not in self.chains:
                 continue
-            seen.add(name)
+            visited.add(name)
             waiting.extend(entry.chain_name for entry in self.chains[name].rules if entry.chain_name)
         return False
 

@@ -44,7 +44,7 @@ class MatchKind:
         if isinstance(self.depends, Dependency):
             return {self.depends}
         names = {"", *(setting.name for setting in match.settings)}
-        return {what for name, what in self.depends.items() if name in names}
+        return {dependency for name, dependency in self.depends.items() if name in names}
 
 
 def negate(test: Test) -> Test:

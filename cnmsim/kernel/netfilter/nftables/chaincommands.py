@@ -103,10 +103,10 @@ class ChainCommands:
         try:
             value = int(token.text)
         except ValueError:
-            known = PRIORITIES.get(token.text)
-            if known is None or hook not in known[1]:
+            named = PRIORITIES.get(token.text)
+            if named is None or hook not in named[1]:
                 raise NftError("invalid priority expression value in this context.", token.location) from None
-            value = known[0]
+            value = named[0]
             if cursor.text in {"+", "-"}:
                 sign = -1 if cursor.take().text == "-" else 1
                 value += sign * cursor.number()
@@ -118,8 +118,8 @@ class ChainCommands:
         chain = table.chains.get(name.text)
         if chain is not None:
             if base is not None and base != chain.base:
-                what = f"Chain \"{name.text}\" already exists in table {table.family} '{table.name}'"
-                raise NftError(f"{what} with different declaration", block.base_location)
+                message = f"Chain \"{name.text}\" already exists in table {table.family} '{table.name}'"
+                raise NftError(f"{message} with different declaration", block.base_location)
             if policy and chain.base is not None and chain.policy != policy:
                 before, chain.policy = chain.policy, policy
                 self.session.record_undo(lambda: setattr(chain, "policy", before))

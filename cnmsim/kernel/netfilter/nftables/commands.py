@@ -180,11 +180,11 @@ class Transaction:
             if cursor.text not in {"\n", ";"}:
                 cursor.unexpected("newline or semicolon")
         end = cursor.at
-        made = [(block, self.chains.make(table, block)) for block in chains]
+        created = [(block, self.chains.make(table, block)) for block in chains]
         for at, is_map in sets:
             cursor.at = at
             self.sets.make(table, "add", is_map=is_map)
-        for block, chain in made:
+        for block, chain in created:
             for at in block.rules:
                 cursor.at = at
                 self.rules.add_in_block(table, chain)

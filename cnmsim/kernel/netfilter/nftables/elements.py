@@ -111,7 +111,10 @@ class Elements:
         return any(
             other != key
             and len(other) == len(key)
-            and all(one.low <= two.high and two.low <= one.high for one, two in zip(key, other, strict=True))
+            and all(
+                span.low <= other_span.high and other_span.low <= span.high
+                for span, other_span in zip(key, other, strict=True)
+            )
             for other in self._items
             if other
         )

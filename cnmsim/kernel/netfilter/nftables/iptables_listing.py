@@ -306,8 +306,8 @@ def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
 
 def shown_chains(table: Table) -> list[Chain]:
     """Return the chains that exist in the kernel in order of creation; a built-in one is created with its first rule."""
-    made = [chain for chain in table.chains.values() if chain.order]
-    return sorted(made, key=lambda chain: chain.order)
+    existing = [chain for chain in table.chains.values() if chain.order]
+    return sorted(existing, key=lambda chain: chain.order)
 
 
 def table_text(table: Table, options: ListOptions = PLAIN) -> str:

@@ -41,8 +41,8 @@ def commands_of(document: Json) -> str:
         except InternalError as error:
             raise InternalError(*error.messages, *_failed("command", at)) from None
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            what = f"Object item not found: {error.args[0]}" if isinstance(error, KeyError) else "Invalid JSON"
-            raise InternalError(what, *_failed("command", at)) from None
+            message = f"Object item not found: {error.args[0]}" if isinstance(error, KeyError) else "Invalid JSON"
+            raise InternalError(message, *_failed("command", at)) from None
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -60,16 +60,16 @@ def _failed(what: str, at: int) -> tuple[str, ...]:
 
 def _command(command: Mapping[str, Json]) -> str:
     verb, arguments = next(((word, command[word]) for word in _VERBS if word in command), ("add", command))
-    kind, what = next(iter(arguments.items()))
+    kind, object_ = next(iter(arguments.items()))
     if kind in _PLURALS:
-        family = what.get("family", "") if isinstance(what, dict) else ""
+        family = object_.get("family", "") if isinstance(object_, dict) else ""
         return f"{verb} {kind} {family}"
     writers: dict[str, Callable[[str, str, Mapping[str, Json]], str]] = {
         "table": _table, "chain": _chain, "rule": _rule, "set": _set, "map": _set, "element": _element,
     }  # fmt: skip
     if kind not in writers:
         raise InternalError(f"Unknown object passed to {verb} command.")
-    return writers[kind](verb, kind, what)
+    return writers[kind](verb, kind, object_)
 
 
 def _table(verb: str, kind: str, table: Mapping[str, Json]) -> str:
@@ -178,11 +178,11 @@ def _value(value: Json) -> str:
         return ",".join(_value(part) for part in value)
     if not isinstance(value, dict):
         return str(value)
-    kind, what = next(iter(value.items()))
+    kind, operand = next(iter(value.items()))
     writer = _EXPRESSIONS.get(kind)
     if writer is None:
         raise InternalError(f"Unknown expression type '{kind}'.")
-    return writer(what)
+    return writer(operand)
 
 
 def _payload(what: Mapping[str, Json]) -> str:
@@ -230,13 +230,13 @@ _EXPRESSIONS: dict[str, Callable[[Any], str]] = {
 def _statement(statement: Json) -> str:
     if not isinstance(statement, dict):
         raise InternalError(f"Unexpected statement of type {_kind(statement)}, expected object.")
-    kind, what = next(iter(statement.items()))
+    kind, body = next(iter(statement.items()))
     if kind in _VERDICTS:
         return str(kind)
     writer = _STATEMENTS.get(kind)
     if writer is None:
         raise InternalError(f"Unknown statement object '{kind}'.")
-    return writer(what or {})
+    return writer(body or {})
 
 
 def _match(what: Mapping[str, Json]) -> str:

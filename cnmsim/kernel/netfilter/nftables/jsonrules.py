@@ -96,8 +96,8 @@ def elements_json(elements: Elements) -> list[Json]:
     """Return the elements of a set, or the pairs of a map, in nft's order."""
     result = []
     for key, data in elements.in_order():
-        one = _element_key_json(elements.types, key)
-        result.append(one if data is None else [one, _data_json(data)])
+        key_value = _element_key_json(elements.types, key)
+        result.append(key_value if data is None else [key_value, _data_json(data)])
     return result
 
 

@@ -59,11 +59,16 @@ def _in_header_order(statements: list[Statement]) -> list[Statement]:
     """Order comparisons of adjacent fields of one header, which nft merges, by their offset."""
     ordered = list(statements)
     for at in range(len(ordered) - 1):
-        one, two = ordered[at], ordered[at + 1]
-        if not (isinstance(one, Match) and isinstance(two, Match) and one.is_equality and two.is_equality):
+        first_match, second_match = ordered[at], ordered[at + 1]
+        if not (
+            isinstance(first_match, Match)
+            and isinstance(second_match, Match)
+            and first_match.is_equality
+            and second_match.is_equality
+        ):
             continue
-        first, second = one.keys[0], two.keys[0]
+        first, second = first_match.keys[0], second_match.keys[0]
         is_one_header = first.is_payload and second.is_payload and first.header == second.header
         if is_one_header and first.offset - second.offset == second.type.bits // 8:
-            ordered[at], ordered[at + 1] = two, one
+            ordered[at], ordered[at + 1] = second_match, first_match
     return ordered

@@ -109,11 +109,11 @@ class OperandParser:
         if (set_types[1] is not None) is not is_map:
             raise NftError("Expression is not a map" if is_map else "Expression is not a set", token.location)
         if [kind.bits for kind in set_types[0]] != [kind.bits for kind in kinds]:
-            expected, given = (
+            expected, actual = (
                 " . ".join(kind.title or kind.name for kind in types) for types in (kinds, set_types[0])
             )
             raise NftError(
-                f"datatype mismatch, expected {expected}, expression has type {given}",
+                f"datatype mismatch, expected {expected}, expression has type {actual}",
                 token.location,
                 self.keys_location,
             )

@@ -58,20 +58,20 @@ class RuleCommands:
 
     def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
         """Append rules, one on each line. Raises `NftError`."""
-        known = _KNOWN_LINES.setdefault((table.family, chain.base), {})
-        if len(known) > _MAX_LINES:
-            known.clear()
+        cache = _KNOWN_LINES.setdefault((table.family, chain.base), {})
+        if len(cache) > _MAX_LINES:
+            cache.clear()
         for line in lines:
-            if line not in known:
-                self._remember(table, chain, line, known)
-        if chain.is_empty and all(line in known for line in lines):
-            self.session.record_undo(chain.set_lazy_rules([known[line] for line in lines], table))
+            if line not in cache:
+                self._remember(table, chain, line, cache)
+        if chain.is_empty and all(line in cache for line in lines):
+            self.session.record_undo(chain.set_lazy_rules([cache[line] for line in lines], table))
             return
         for line in lines:
             self.session.cursor = Cursor.over(line)
             self.add_in_block(table, chain)
 
-    def _remember(self, table: Table, chain: Chain, line: str, known: dict[str, ParsedRule]) -> None:
+    def _remember(self, table: Table, chain: Chain, line: str, cache: dict[str, ParsedRule]) -> None:
         """Parse a line that is not cached, and cache it if its meaning does not depend on the table."""
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
@@ -80,17 +80,17 @@ class RuleCommands:
             cursor.unexpected("newline")
         if rule.is_context_free and "$" not in line:
             self._check_rule(table, chain, rule, cursor.location, parser.jumps)
-            known[line] = ParsedRule.of(rule)
+            cache[line] = ParsedRule.of(rule)
 
     def add_in_block(self, table: Table, chain: Chain) -> None:
         """Add the rule at the cursor in a chain's block. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.location
         end, words = cursor.statement()
-        known = _KNOWN_BLOCK_RULES.get((table.family, words))
-        if known is not None:
+        cached = _KNOWN_BLOCK_RULES.get((table.family, words))
+        if cached is not None:
             cursor.at = end
-            self._insert(table, chain, known.copy(), len(chain.rules), begin.to(cursor.last_location), {})
+            self._insert(table, chain, cached.copy(), len(chain.rules), begin.to(cursor.last_location), {})
             return
         parser = self.session.parser(table)
         rule = parser.rule()

@@ -197,15 +197,15 @@ class RuleParser:
     def _log(self) -> None:
         cursor = self.cursor
         cursor.take()
-        given: dict[str, str] = {}
+        options: dict[str, str] = {}
         while cursor.text in {"prefix", "level", "group", "flags"}:
             name = cursor.take().text
-            given[name] = cursor.word().text
-            if name == "flags" and given[name] in {"tcp", "ip"}:
-                given[name] += f" {cursor.word().text}"
-        if len(given.get("prefix", "")) > 127:
+            options[name] = cursor.word().text
+            if name == "flags" and options[name] in {"tcp", "ip"}:
+                options[name] += f" {cursor.word().text}"
+        if len(options.get("prefix", "")) > 127:
             raise NftError("log prefix is too long", cursor.last_location)
-        self._add(Log(**given))
+        self._add(Log(**options))
 
     def _notrack(self) -> None:
         self.cursor.take()
@@ -217,29 +217,29 @@ class RuleParser:
         default = {4: "icmp port-unreachable", 6: "icmpv6 port-unreachable"}.get(
             self.keys.network, "icmpx port-unreachable"
         )
-        how = default
+        reject_type = default
         if cursor.accept("with"):
             protocol = cursor.expect("tcp", "icmp", "icmpv6", "icmpx").text
             cursor.accept("type")
             kind = cursor.word()
-            how = f"{protocol} {kind.text}"
+            reject_type = f"{protocol} {kind.text}"
             if protocol == "icmpx" and self.family != "inet":
                 raise NftError("abstracted ICMP unreachable not supported", kind.location, begin)
-            known = {"tcp": {"reset"}, "icmpx": set(ICMPX)}.get(protocol) or set(REJECTS.get(protocol, ()))
-            if kind.text not in known:
+            codes = {"tcp": {"reset"}, "icmpx": set(ICMPX)}.get(protocol) or set(REJECTS.get(protocol, ()))
+            if kind.text not in codes:
                 raise NftError("invalid reject code", kind.location)
             network = {"icmp": 4, "icmpv6": 6}.get(protocol, 0)
             if network and self.keys.network and network != self.keys.network:
                 names = {4: "ip", 6: "ip6"}
-                what = f"conflicting protocols specified: {names[network]} vs {names[self.keys.network]}"
-                raise NftError(what, kind.location, begin)
-        if how == "tcp reset" and not self.keys.protocol:
+                message = f"conflicting protocols specified: {names[network]} vs {names[self.keys.network]}"
+                raise NftError(message, kind.location, begin)
+        if reject_type == "tcp reset" and not self.keys.protocol:
             # nft inserts a protocol comparison if no other one exists; in `ip` and `ip6` tables it does not list it.
             if self.family == "inet":
                 self._add(Match((KEYS["meta l4proto"],), "", Span(6, 6)))
             self.keys.protocol = 6
-        is_default = how == default and (self.family != "inet" or how.startswith("icmpx"))
-        self._add(Reject(how, is_default))
+        is_default = reject_type == default and (self.family != "inet" or reject_type.startswith("icmpx"))
+        self._add(Reject(reject_type, is_default))
 
     _nat_location: Location | None = field(default=None, init=False)
 
@@ -273,8 +273,8 @@ class RuleParser:
             self._anonymous_sets += 1
             names_family = names_family or any(isinstance(d, Value) and len(d.parts) > 1 for _, d in lookup)
         elif lookup:
-            known = self.operands.sets.types_of(lookup)
-            names_family = names_family or (known is not None and len(known[1] or ()) > 1)
+            map_types = self.operands.sets.types_of(lookup)
+            names_family = names_family or (map_types is not None and len(map_types[1] or ()) > 1)
         if ports is not None and not self.keys.protocol:
             location = cursor.last_location
             raise NftError(_NO_TRANSPORT, Location(location.line, location.begin + 1, location.end), token.location)

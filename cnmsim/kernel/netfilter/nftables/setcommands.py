@@ -38,36 +38,36 @@ class SetCommands:
         if verb == "create" and name.text in table.sets:
             raise kernel_refusal(EEXIST, name.location)
         cursor.expect("{")
-        made = Set(name.text, 0, "", Elements(()))
-        pending: int | None = None
+        set_ = Set(name.text, 0, "", Elements(()))
+        elements_at: int | None = None
         while True:
             cursor.skip_separators()
             if cursor.accept("}"):
                 break
             word = cursor.word()
             if word.text in {"type", "typeof"}:
-                self._set_type(table, made, is_map=is_map, of=word.text)
+                self._set_type(table, set_, is_map=is_map, of=word.text)
             elif word.text == "elements":
                 cursor.expect("=")
-                pending = cursor.at
+                elements_at = cursor.at
                 self._skip_braces()
             else:
-                self._set_property(made, word)
+                self._set_property(set_, word)
         end = cursor.at
-        if not made.key_text:
+        if not set_.key_text:
             raise NftError("set definition does not specify key", name.location)
         existing = table.sets.get(name.text)
         if existing is not None:
-            if existing.key_text != made.key_text or existing.is_map != made.is_map:
+            if existing.key_text != set_.key_text or existing.is_map != set_.is_map:
                 raise kernel_refusal(EEXIST, name.location)
-            made = existing
+            set_ = existing
         else:
-            made.handle = table.next_handle()
-            table.sets[name.text] = made
+            set_.handle = table.next_handle()
+            table.sets[name.text] = set_
             self.session.record_undo(lambda: drop(table.sets, name.text))
-        if pending is not None:
-            cursor.at = pending
-            self._elements_into(table, made, "add")
+        if elements_at is not None:
+            cursor.at = elements_at
+            self._elements_into(table, set_, "add")
         cursor.at = end
 
     def _skip_braces(self) -> None:
@@ -82,18 +82,18 @@ class SetCommands:
             if cursor.is_at_end:
                 raise unclosed_block()
 
-    def _set_type(self, table: Table, made: Set, *, is_map: bool, of: str) -> None:
+    def _set_type(self, table: Table, set_: Set, *, is_map: bool, of: str) -> None:
         cursor = self.session.cursor
         kinds, text = self._type_list(table, of)
-        made.key_text = f"{of} {text}"
-        made.elements = Elements(kinds)
+        set_.key_text = f"{of} {text}"
+        set_.elements = Elements(kinds)
         if not is_map:
             return
         cursor.expect(":")
         if cursor.accept("verdict"):
-            made.values, made.value_text = (), "verdict"
+            set_.values, set_.value_text = (), "verdict"
         else:
-            made.values, made.value_text = self._type_list(table, of)
+            set_.values, set_.value_text = self._type_list(table, of)
 
     def _type_list(self, table: Table, of: str) -> tuple[tuple[Datatype, ...], str]:
         cursor = self.session.cursor
@@ -116,21 +116,21 @@ class SetCommands:
             if not cursor.accept("."):
                 return tuple(kinds), " . ".join(texts)
 
-    def _set_property(self, made: Set, word: Token) -> None:
+    def _set_property(self, set_: Set, word: Token) -> None:
         cursor = self.session.cursor
         if word.text == "flags":
-            given = self.session.words()
-            made.flags = tuple(flag for flag in _SET_FLAGS if flag in given)
+            flags = self.session.words()
+            set_.flags = tuple(flag for flag in _SET_FLAGS if flag in flags)
         elif word.text in {"timeout", "gc-interval"}:
-            setattr(made, word.text.replace("-", "_"), types.time_text(types.seconds_of(cursor.word().text)))
+            setattr(set_, word.text.replace("-", "_"), types.time_text(types.seconds_of(cursor.word().text)))
         elif word.text == "size":
-            made.size = cursor.number()
+            set_.size = cursor.number()
         elif word.text == "auto-merge":
-            made.auto_merge = True
+            set_.auto_merge = True
         elif word.text == "policy":
-            made.policy = cursor.word().text
+            set_.policy = cursor.word().text
         elif word.text == "comment":
-            made.comment = cursor.word().text
+            set_.comment = cursor.word().text
         else:
             raise NftError("syntax error, unexpected string", word.location)
 
@@ -173,9 +173,9 @@ class SetCommands:
         self.session.record_undo(lambda: restore(elements, before))
         for key, data, location in listed:
             if not set_.is_interval and any(not span.is_single for span in key):
-                what = "prefix" if "/" in set_.elements.key_text(key) else "range"
+                form = "prefix" if "/" in set_.elements.key_text(key) else "range"
                 raise NftError(
-                    f"You must add 'flags interval' to your set declaration if you want to add {what} elements",
+                    f"You must add 'flags interval' to your set declaration if you want to add {form} elements",
                     location,
                 )
             if isinstance(data, Jump):

@@ -62,7 +62,7 @@ def _compile_log(target: Extension, family: int, netfilter: PacketFilter) -> Act
         if namespace.machine is not None and namespace is namespace.machine.root:
             namespace.machine.kernel_log.append((namespace.clock.now_ns, line))
         if namespace.clock.context is not None:
-            namespace.report(Step.NOTE, "logged by a packet filter rule", packet, decision=line)
+            namespace.report(Step.NOTE, "logged by a LOG rule", packet, decision=line)
 
     return action
 
