@@ -57,7 +57,7 @@ class NodeConfig:
     data_path_port: int = 4789
 
 
-def cannot_listen(address: str, error: OSError | ValueError) -> SystemFault:
+def listen_error(address: str, error: OSError | ValueError) -> SystemFault:
     """Return the error of a node that cannot listen at `address` (host and port)."""
     if isinstance(error, OSError):
         detail = f" {address}: bind: {(error.strerror or str(error)).lower()}"
@@ -233,7 +233,7 @@ class SwarmNode:
             self._fail(error)
             return
         except (OSError, ValueError) as error:
-            self._fail(cannot_listen(self.config.listen, error))
+            self._fail(listen_error(self.config.listen, error))
             return
         self.agent.start()
         self._spawn(self.credentials.renew_periodically())

@@ -87,7 +87,7 @@ class FakeAgent:
         self.is_up = False
         if self._timer is not None:
             self._timer.cancel()
-        self.dispatcher().leave(self.node_id, self._session_id)
+        self.dispatcher().close_streams(self.node_id, self._session_id)
 
     def _register(self) -> None:
         if not self.is_up:

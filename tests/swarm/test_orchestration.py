@@ -52,7 +52,7 @@ def status(cluster, service):
 
 
 def watch_running(cluster, service, seconds, step=0.05):
-    """Let time pass; give the fewest and the most tasks that ran at a time."""
+    """Advance the clock. Return the fewest and the most tasks that ran at a time."""
     counts = set()
     for _ in range(round(seconds / step)):
         cluster.run(step)

@@ -23,7 +23,7 @@ from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.identity import parse_unlock_key
 from cnmsim.swarm.manager.logbroker import LogMessage, LogRequest
 from cnmsim.swarm.manager.manager_node import ManagerNode
-from cnmsim.swarm.node import NodeConfig, SwarmNode, cannot_listen
+from cnmsim.swarm.node import NodeConfig, SwarmNode, listen_error
 from cnmsim.swarm.objects import Availability, ClusterSpec, EncryptionKey
 from cnmsim.swarm.rpc import Stream
 from cnmsim.swarm.store import Store
@@ -176,7 +176,7 @@ class Cluster:
         try:
             node.force_new_cluster(listening, advertised)
         except (OSError, ValueError) as error:
-            raise cannot_listen(listening, error) from None
+            raise listen_error(listening, error) from None
         return await node.ready
 
     def refuse_second(self) -> None:

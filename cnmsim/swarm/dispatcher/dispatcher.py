@@ -216,7 +216,7 @@ class Dispatcher:
         if known:
             self._status_updates.add_tasks((task.id, status) for task, status in known)
 
-    def leave(self, node_id: str, session_id: str) -> None:
+    def close_streams(self, node_id: str, session_id: str) -> None:
         """Close the streams of a session whose connection broke.
 
         The node is marked down when its heartbeat timer expires.

@@ -298,7 +298,7 @@ class ManagerNode:
         dispatcher, node_id = self.manager.dispatcher, _node_id(peer)
         session_id = dispatcher.register(node_id, description, peer.address)
         dispatcher.open_session(node_id, session_id, stream.push, stream.end)
-        stream.on_close = lambda: dispatcher.leave(node_id, session_id)
+        stream.on_close = lambda: dispatcher.close_streams(node_id, session_id)
 
     def _assignments(self, peer: Peer, session_id: str, stream: ServerStream) -> None:
         self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push, stream.end)

@@ -116,7 +116,7 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
             self._updates.update(service, list(running.values()))
             self._store.update(lambda tx: self._scale_up(tx, service, running, dead, replicas))
         elif replicas < len(running):
-            in_order = _in_order_of_keeping(running.values())
+            in_order = _by_keep_priority(running.values())
             self._updates.update(service, in_order[:replicas])
             surplus = [task for slot in in_order[replicas:] for task in slot]
             self._store.update(lambda tx: self._scale_down(tx, dead, surplus))
@@ -155,7 +155,7 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
                 tx.delete(Task, task.id)
 
 
-def _in_order_of_keeping(slots: Iterable[Slot]) -> list[Slot]:
+def _by_keep_priority(slots: Iterable[Slot]) -> list[Slot]:
     """Sort slots so that the first ones are kept when the service is scaled down.
 
     A slot's first key is how many slots of the service its node has up to this one, so that the fullest nodes lose

@@ -25,7 +25,7 @@ def swarm(release: str) -> tuple[Lab, Host]:
 
 
 def made_in(host: Host) -> dict[str, Any]:
-    """Give the specs of all that there is, with names in the place of ids."""
+    """Return the specs of all objects, with names in place of ids."""
     docker = host.docker
     mine = {"label": "com.docker.stack.namespace=shop"}
     networks = {each.name: each.attrs for each in docker.networks.list(filters=mine)}

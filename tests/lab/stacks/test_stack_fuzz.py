@@ -88,7 +88,7 @@ NETWORKS = st.none() | st.fixed_dictionaries(
 
 
 def left_in(lab: Lab) -> list[Any]:
-    """Give all that a stack could leave behind in a swarm."""
+    """Return everything that a stack could leave behind in a swarm."""
     found: list[Any] = []
     for name in ("node1", "node2"):
         host = lab.host(name)
