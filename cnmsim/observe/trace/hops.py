@@ -29,7 +29,7 @@ class Hop:
     `time_ns` counts from the start of the trace. `message` is the message's number in the trace, from 1; `packet` its label and `layer4` its
     kind. `source` and `destination`, with their ports (0 for none), are what the bytes say at this point: behind a translation or in a tunnel
     they are others than the sender's. `decision` is the rule, route or table entry that decided, as its own program prints it; `detail` the
-    typed subject of the event. `is_plain` marks what the short view leaves out.
+    typed subject of the event. `is_repeated` marks a retransmission, `is_plain` what the short view leaves out.
     """
 
     time_ns: int
@@ -48,6 +48,7 @@ class Hop:
     addresses: str = ""
     reason: DropReason | None = None
     detail: Detail | None = None
+    is_repeated: bool = False
     is_plain: bool = False
 
     @property
@@ -131,7 +132,7 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
             event.time_ns - start_ns, event.place, event.device, event.step,
             f"{event.what} again" if index in again else event.what, decisions[index],
             by_number[number].label, number, by_number[number].layer4,
-            summary.src, summary.sport, summary.dst, summary.dport, summary.addresses, event.reason, event.detail, index in plain,
+            summary.src, summary.sport, summary.dst, summary.dport, summary.addresses, event.reason, event.detail, index in again, index in plain,
         )
         for index, (event, summary, number) in enumerate(zip(events, summaries, number_of, strict=True))
     )  # fmt: skip

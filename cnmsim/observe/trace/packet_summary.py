@@ -33,7 +33,8 @@ class Layer4:
     """The kind of a message.
 
     `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note` for an event without a
-    packet. `tcp_flags` are those of the TCP header; `icmp_type` and `icmp_code` are -1 where there is no ICMP header.
+    packet. `tcp_flags` are those of the TCP header, `payload_bytes` what follows a TCP or UDP header; `icmp_type` and `icmp_code`
+    are -1 where there is no ICMP header. `is_link` marks what only serves the link: ARP, neighbour and router discovery, MLD.
     """
 
     protocol: str
@@ -42,6 +43,7 @@ class Layer4:
     icmp_code: int = -1
     is_dns: bool = False
     is_dns_reply: bool = False
+    payload_bytes: int = 0
     is_link: bool = False
 
     @property
@@ -193,7 +195,7 @@ def _read_tcp(packet: Packet) -> PacketSummary:
     names = {2: "SYN", 18: "SYN-ACK", 16: "ACK", 17: "FIN", 4: "RST", 20: "RST"}
     label = "TCP " + names.get(flags & 0x17, flag_text(flags)) + (f" with {size} bytes" if size > 0 else "")
     walk = ("tcp", body[4:12], flags, size)
-    return _transport(packet, label, walk, Layer4("tcp", flags))
+    return _transport(packet, label, walk, Layer4("tcp", flags, payload_bytes=size))
 
 
 def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> PacketSummary:
@@ -221,8 +223,15 @@ def _read_udp(packet: Packet) -> PacketSummary:
         label = dns_label(payload)
         if label:
             is_reply = bool(payload[2] & 0x80)
-            return _transport(packet, label, ("dns", payload), Layer4("udp", is_dns=True, is_dns_reply=is_reply))
-    return _transport(packet, f"UDP {len(payload)} bytes", ("udp", payload), Layer4("udp"))
+            return _transport(
+                packet,
+                label,
+                ("dns", payload),
+                Layer4("udp", is_dns=True, is_dns_reply=is_reply, payload_bytes=len(payload)),
+            )
+    return _transport(
+        packet, f"UDP {len(payload)} bytes", ("udp", payload), Layer4("udp", payload_bytes=len(payload))
+    )
 
 
 def _read_icmp(packet: Packet) -> PacketSummary:

@@ -75,6 +75,11 @@ class RuleDecision:
         return self.chains[-1]
 
     @property
+    def table_label(self) -> str:
+        """The table with its program, as decisions name it: `filter`, `iptables-legacy nat`, `nft ip docker-bridges`."""
+        return self.table if self.rule_set is RuleSet.IPTABLES else f"{self.rule_set.value} {self.table}"
+
+    @property
     def is_docker_nftables(self) -> bool:
         """Whether the table is the one that the engine writes with `firewall-backend: nftables`."""
         return self.rule_set is RuleSet.NFTABLES and self.table.endswith(f" {DOCKER_TABLE}")

@@ -17,6 +17,7 @@ from attrs import frozen
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.trace.rule_decision import RuleSet
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -66,10 +67,7 @@ def format_time(time_ns: int) -> str:
 #: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
-_RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
-_NFT_RULE = re.compile(r"nft (?P<table>\S+ \S+) (?:.* → )?(?P<chain>[^ :]+): (?P<rule>.*)")
-_DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
-_TCP_WHAT = re.compile(r"TCP (sends|receives) \[[^]]*\](?: with \d+ bytes)?")
+_VERBS = {Step.SENT: "sends", Step.DELIVERED: "receives"}
 
 
 def decided_by(hop: Hop) -> str:
@@ -79,22 +77,29 @@ def decided_by(hop: Hop) -> str:
         return f"{found['owner']}{found['listens'] or ''}" if found else hop.decision
     if hop.step is Step.ROUTED:
         return _ROUTE_DETAIL.sub("", hop.decision)
-    found = _RULE.fullmatch(hop.decision)
-    if found:
-        return f"{found['table']}: {found['rule']}"
-    found = _NFT_RULE.fullmatch(hop.decision)
-    return f"{found['table']} {found['chain']}: {found['rule']}" if found else hop.decision
+    rule = hop.rule
+    if rule is None or rule.rule_set is RuleSet.LEGACY or (rule.policy and rule.rule_set is RuleSet.IPTABLES):
+        return hop.decision
+    where = rule.table if rule.rule_set is RuleSet.IPTABLES else f"{rule.table} {rule.chain}"
+    return f"{where}: {rule.rule or f'policy {rule.policy}'}"
 
 
 def what_of(hop: Hop) -> str:
-    """Say what happened, with the reason where a packet was lost."""
-    found = _TCP_WHAT.match(hop.what)
-    if found:
-        return f"{found[1]} {hop.packet}{hop.what[found.end() :]}"
-    found = _DATAGRAM_WHAT.match(hop.what)
-    if found:
-        kind = ("the answer" if hop.layer4.is_dns_reply else "the question") if hop.layer4.is_dns else found[2]
-        return f"{found[1]} {kind}{hop.what[found.end() :]}"
+    """Return what happened, with the reason of a drop; whose socket it was stands in the next column."""
+    verb, layer4 = _VERBS.get(hop.step), hop.layer4
+    # A listening socket that receives a SYN has its own words: a new connection.
+    if verb and hop.decision.startswith("socket: ") and not (layer4.is_syn and hop.step is Step.DELIVERED):
+        thing = ""
+        if layer4.protocol == "tcp" or layer4.is_echo_reply:
+            thing = hop.packet
+        elif layer4.is_dns:
+            thing = "the answer" if layer4.is_dns_reply else "the question"
+        elif layer4.protocol == "udp":
+            thing = f"{layer4.payload_bytes} bytes"
+        elif layer4.is_echo_request:
+            thing = "an echo request"
+        if thing:
+            return f"{verb} {thing}" + (" again" if hop.is_repeated else "")
     if hop.reason is None or hop.reason.value in hop.what:
         return hop.what
     return f"{hop.what}: {hop.reason.value}" if hop.what else hop.reason.value

@@ -23,6 +23,7 @@ from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.lookup import Lookup, look_up
+from cnmsim.observe.trace.rule_decision import RuleDecision
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.tracer import LabView, directory_of, location_of
 from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Chain
     from cnmsim.observe.trace.trace import Trace
 
-_DECISION = re.compile(
-    r"(?P<table>(?:iptables-legacy )?(?:raw|mangle|nat|filter)|nft \S+ \S+) (?P<chains>[^:]*): (?P<rule>.*)"
-)
 _LEGACY = "iptables-legacy "
 _LIMIT_S = 60.0
 
@@ -170,11 +168,10 @@ def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple
     steps: set[tuple[str, str]] = set()
     decided: set[str] = set()
     for event in trace.events if trace is not None else ():
-        said = _DECISION.fullmatch(event.decision) if event.place == place else None
-        if said is not None and said["table"] == table_name:
-            names = said["chains"].split(" → ")
-            steps |= set(zip(["", *names], names, strict=False))
-            decided.add(said["rule"])
+        decision = RuleDecision.parse(event.decision) if event.place == place else None
+        if decision is not None and decision.table_label == table_name:
+            steps |= set(zip(["", *decision.chains], decision.chains, strict=False))
+            decided.add(decision.rule or f"policy {decision.policy}")
     return steps, decided
 
 
