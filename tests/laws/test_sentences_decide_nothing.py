@@ -6,18 +6,19 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 from types import ModuleType
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 
 from cnmsim import Lab
 from cnmsim.observe.diagnosis import causes, engine_errors, finding, sentences
-from cnmsim.observe.diagnosis.causes import Cause, Purpose, Remark
+from cnmsim.observe.diagnosis.causes import Cause, Fact, Purpose, Remark
 from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
 from cnmsim.observe.explain import Explanation
-from cnmsim.observe.fixes import changes, fix
+from cnmsim.observe.fixes import changes, commands, fix
 from cnmsim.observe.fixes.changes import Change
 from cnmsim.observe.trace import trace
 from cnmsim.observe.trace.hops import Hop
@@ -126,10 +127,26 @@ def _family(module: ModuleType, *bases: type) -> list[type]:
     return [each for each in found if each not in bases]
 
 
-@pytest.mark.parametrize("kind", [*_family(causes, Cause, Purpose, Remark), *_family(changes, Change)])
+#: Bases, and what is a value with sentences of its own kind each.
+KINDS = [*_family(causes, Cause, Purpose, Remark, Fact), *_family(changes, Change)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
-    assert sentences.sentence.dispatch(kind) is not sentences.sentence.dispatch(object)
+    template = sentences._TEMPLATES.get(kind)
+    if template is None:
+        assert sentences.sentence.dispatch(kind) is not sentences.sentence.dispatch(object)
+        return
+    named = {name.partition(".")[2].partition(".")[0] for _, name, _, _ in Formatter().parse(template) if name}
+    assert named <= {field.name for field in fields(kind)}
 
 
-def test_every_task_for_people_has_words() -> None:
+def test_every_fact_and_every_task_for_people_has_words() -> None:
     assert set(sentences._TASKS) == set(changes.Task)
+    assert set(Fact) <= set(sentences._TEMPLATES)
+
+
+@pytest.mark.parametrize("kind", commands._TEMPLATES, ids=lambda kind: kind.__name__)
+def test_a_template_of_a_command_names_fields(kind: type) -> None:
+    named = {name.partition(".")[2] for _, name, _, _ in Formatter().parse(commands._TEMPLATES[kind]) if name}
+    assert named | {"host"} <= {field.name for field in fields(kind)}

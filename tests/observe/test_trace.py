@@ -18,7 +18,7 @@ from cnmsim.observe import Finding, Trace, Verdict
 from cnmsim.observe.diagnosis.causes import (
     Answered,
     Drop,
-    PlainDrop,
+    Dropped,
     ReceivedWithoutReply,
     ServerPaused,
     SharedNetwork,
@@ -169,7 +169,7 @@ def test_json_follows_its_schema() -> None:
     trace = _trace(dropped())
     trace.finding = Finding(
         Verdict.TIMEOUT,
-        PlainDrop(Drop(trace.drops[0])),
+        Dropped(Drop(trace.drops[0])),
         (Manual(Task.CHECK_ROUTES),),
         (ServerPaused("db", "tcp"),),
         trace.drops[0],

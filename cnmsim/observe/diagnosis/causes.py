@@ -30,6 +30,26 @@ class Remark:
     __slots__ = ()
 
 
+class Fact(Cause, Enum):
+    """The causes that need no names: what they are says all."""
+
+    SAME_STACK = auto()  # the packet did not leave the network stack of its sender
+    ROUTED_PATH = auto()  # machines in between routed the packet, and none rewrote it
+    ONE_LINK = auto()  # both are neighbours on one link
+    GOSSIP_PENDING = auto()  # gossip has not spread yet
+    DEFAULT_BRIDGE_HAS_NO_NAMES = auto()  # the default bridge has no embedded resolver
+    NAME_UNKNOWN = auto()  # nothing in the lab has the name
+    NO_UPSTREAM_USABLE = auto()  # no network of the container leads out, so its resolver asks no upstream server
+    SUBNET_NOT_FIXED = auto()  # Docker chose the subnet, so that no address in it can be asked for
+    BRIDGE_ONLY = auto()  # only stations on the bridge may send there
+    CONTAINER_ADDRESS_FROM_OUTSIDE = auto()  # a container's own address is not reachable from outside its host
+    OPERATOR_RULE = auto()  # the rule is in DOCKER-USER
+    OUTPUT_RULE = auto()  # the packet was filtered before it left its sender
+    NFTABLES_POLICY = auto()  # Docker's rules are in nftables, and a policy of iptables dropped what they accept
+    CHAINS_WIPED = auto()  # Docker's chains are missing
+    NO_RULE_ACCEPTS = auto()  # no rule accepts the packet
+
+
 @frozen
 class Drop:
     """Where a message was dropped; `replier` is its sender if it was a reply, else ""."""
@@ -84,11 +104,6 @@ class SourceRewritten(Cause):
 
 
 @frozen
-class SameStack(Cause):
-    """The packet did not leave the network stack of its sender."""
-
-
-@frozen
 class SharedNetwork(Cause):
     """Both are attached to one network."""
 
@@ -100,16 +115,6 @@ class OwnHost(Cause):
     """The destination is the host of the container."""
 
     container: str
-
-
-@frozen
-class RoutedPath(Cause):
-    """Machines in between routed the packet, and none rewrote it."""
-
-
-@frozen
-class OnOneLink(Cause):
-    """Both are neighbours on one link."""
 
 
 # ---- refusals
@@ -418,11 +423,6 @@ class GossipSilent(Cause):
     other: str
 
 
-@frozen
-class GossipPending(Cause):
-    """Gossip has not spread yet."""
-
-
 # ---- overlay networks
 
 
@@ -588,6 +588,13 @@ class InternalNetworksOnly(Cause):
 
 
 @frozen
+class Dropped(Cause):
+    """A drop that the reason of the kernel explains."""
+
+    drop: Drop
+
+
+@frozen
 class RouteRefuses(Cause):
     """A route or a routing rule of type unreachable, blackhole or prohibit decided."""
 
@@ -605,39 +612,11 @@ class ForwardingOff(Cause):
 
 
 @frozen
-class ReversePath(Cause):
-    """The reverse path filter dropped the packet."""
-
-    drop: Drop
-
-
-@frozen
-class Martian(Cause):
-    """An address of the packet is not valid on the link."""
-
-    drop: Drop
-
-
-@frozen
-class TtlExceeded(Cause):
-    """The TTL was used up."""
-
-    drop: Drop
-
-
-@frozen
 class RoutingLoop(Cause):
     """Machines forward the packet to each other; `routes` are the places with the route that each chose."""
 
     place: str
     routes: tuple[tuple[str, str], ...]
-
-
-@frozen
-class TooBig(Cause):
-    """The packet exceeds an MTU."""
-
-    drop: Drop
 
 
 @frozen
@@ -750,20 +729,6 @@ class FrameLost(Cause):
 
 
 @frozen
-class LinkDropped(Cause):
-    """A link is down or has no peer."""
-
-    drop: Drop
-
-
-@frozen
-class LinkLost(Cause):
-    """A link lost the packet."""
-
-    drop: Drop
-
-
-@frozen
 class ParentAndChild(Cause):
     """A host and a macvlan or ipvlan child of its own interface."""
 
@@ -854,11 +819,6 @@ class Filtered(Cause):
 
 
 @frozen
-class BridgeOnly(Purpose):
-    """Only stations on the bridge may send there."""
-
-
-@frozen
 class NoSharedNetwork(Purpose):
     """Two containers share no network."""
 
@@ -875,11 +835,6 @@ class OtherNetworkAddress(Purpose):
     address: str
     container: str
     source: str
-
-
-@frozen
-class ContainerAddressFromOutside(Purpose):
-    """A container's own address is not reachable from outside its host."""
 
 
 @frozen
@@ -905,20 +860,10 @@ class LoopbackOnly(Purpose):
 
 
 @frozen
-class OperatorRule(Purpose):
-    """The rule is in DOCKER-USER."""
-
-
-@frozen
 class ProtectsHost(Purpose):
     """The firewall filters what is sent to the host itself."""
 
     place: str
-
-
-@frozen
-class OutputRule(Purpose):
-    """The packet was filtered before it left its sender."""
 
 
 @frozen
@@ -929,36 +874,7 @@ class OtherRuleSet(Purpose):
     is_legacy: bool
 
 
-@frozen
-class NftablesPolicy(Purpose):
-    """Docker's rules are in nftables, and a policy of iptables dropped what they accept."""
-
-
-@frozen
-class ChainsWiped(Purpose):
-    """Docker's chains are missing."""
-
-
-@frozen
-class NoRuleAccepts(Purpose):
-    """No rule accepts the packet."""
-
-
 # ---- other drops
-
-
-@frozen
-class NatExhausted(Cause):
-    """No port is free for address translation."""
-
-    drop: Drop
-
-
-@frozen
-class NoVirtualDestination(Cause):
-    """An IPVS service has no real server."""
-
-    drop: Drop
 
 
 @frozen
@@ -967,20 +883,6 @@ class StraySegment(Cause):
 
     place: str
     packet: str
-
-
-@frozen
-class Ipv6Disabled(Cause):
-    """IPv6 is disabled on the device."""
-
-    drop: Drop
-
-
-@frozen
-class PlainDrop(Cause):
-    """A drop of which no more is known than the kernel's reason."""
-
-    drop: Drop
 
 
 # ---- names
@@ -1009,11 +911,6 @@ class UpstreamResult(Cause):
     """What the embedded resolver noted about its own query."""
 
     note: str
-
-
-@frozen
-class NoUpstreamUsable(Cause):
-    """The embedded resolver queried no upstream server, because no network of the container leads out."""
 
 
 @frozen
@@ -1081,11 +978,6 @@ class NoDockerNetwork(Cause):
 
 
 @frozen
-class DefaultBridgeHasNoNames(Cause):
-    """The default bridge has no embedded resolver."""
-
-
-@frozen
 class SameNameOnOtherHost(Cause):
     """Two hosts have bridge networks of one name."""
 
@@ -1101,11 +993,6 @@ class NotByThatName(Cause):
 
     container: str
     source: str
-
-
-@frozen
-class NameUnknown(Cause):
-    """Nothing in the lab has the name."""
 
 
 @frozen
@@ -1239,11 +1126,6 @@ class BridgeFull(Cause):
     bridge: str
     host: str
     ports: int
-
-
-@frozen
-class SubnetNotFixed(Cause):
-    """Docker chose the subnet, so that no address in it can be asked for."""
 
 
 # ---- remarks

@@ -9,17 +9,15 @@ from cnmsim.kernel.events import Reporter, UpstreamSkipped
 from cnmsim.observe.diagnosis.causes import (
     Cause,
     ContainerStopped,
-    DefaultBridgeHasNoNames,
+    Fact,
     HostKnowsNoContainers,
     LookupQueries,
     NameServerSilent,
     NameServerUnusable,
-    NameUnknown,
     NoDockerNetwork,
     NoNetwork,
     NoSharedNetwork,
     NotByThatName,
-    NoUpstreamUsable,
     QueryDropped,
     Remark,
     ResolverAnswered,
@@ -89,7 +87,7 @@ def _upstream(context: DiagnosisContext) -> Cause | None:
         hop for hop in context.hops if hop.detail is Reporter.RESOLVER or isinstance(hop.detail, UpstreamSkipped)
     ]
     if notes and isinstance(notes[-1].detail, UpstreamSkipped):
-        return NoUpstreamUsable()
+        return Fact.NO_UPSTREAM_USABLE
     return UpstreamResult(notes[-1].what) if notes else None
 
 
@@ -155,7 +153,7 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     if not source.attachments:
         return Diagnosis(NoDockerNetwork(source.name), _reach_from_outside(context, owner))
     if owner.is_container and all(item.is_default for item in source.attachments):
-        return diagnosis(DefaultBridgeHasNoNames(), Steps(join_new_network(context, owner, source)))
+        return diagnosis(Fact.DEFAULT_BRIDGE_HAS_NO_NAMES, Steps(join_new_network(context, owner, source)))
     return _by_networks(context, source, owner)
 
 
@@ -203,6 +201,6 @@ def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Dia
     known |= {item.service for item in context.directory.locations} - {""}
     close = difflib.get_close_matches(name, sorted(known), 1)
     if close:
-        return diagnosis(NameUnknown(), AskOther(close[0]))
+        return diagnosis(Fact.NAME_UNKNOWN, AskOther(close[0]))
     task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
-    return diagnosis(NameUnknown(), task)
+    return diagnosis(Fact.NAME_UNKNOWN, task)

@@ -10,28 +10,19 @@ from cnmsim.observe.diagnosis import link, routing, service
 from cnmsim.observe.diagnosis.causes import (
     AddressHidden,
     ContainerNetworkUnknown,
+    Dropped,
     ForwardingOff,
     HostOff,
     InternalNetworksOnly,
-    Ipv6Disabled,
-    LinkDropped,
-    LinkLost,
-    Martian,
     MulticastNotForwarded,
-    NatExhausted,
     NeighbourSilent,
     NextHopSilent,
     NoIpv6Route,
     NoRoute,
     NotAttached,
-    NoVirtualDestination,
-    PlainDrop,
     ReplyHasNoRoute,
-    ReversePath,
     RouteRefuses,
     StraySegment,
-    TooBig,
-    TtlExceeded,
 )
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
@@ -194,18 +185,18 @@ def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
 
 def _reverse_path(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     return diagnosis(
-        ReversePath(drop_of(context, hop)),
+        Dropped(drop_of(context, hop)),
         Manual(Task.USE_SYMMETRIC_ROUTE, hop.source_text),
         SetSysctl(hop.place, "net.ipv4.conf.all.rp_filter", "2"),
     )
 
 
 def _martian(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return diagnosis(Martian(drop_of(context, hop)), Manual(Task.USE_VALID_ADDRESS))
+    return diagnosis(Dropped(drop_of(context, hop)), Manual(Task.USE_VALID_ADDRESS))
 
 
 def _ttl(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return routing.loop(context, hop) or diagnosis(TtlExceeded(drop_of(context, hop)), Manual(Task.CHECK_LOOP))
+    return routing.loop(context, hop) or diagnosis(Dropped(drop_of(context, hop)), Manual(Task.CHECK_LOOP))
 
 
 def _too_big(context: DiagnosisContext, hop: Hop) -> Diagnosis:
@@ -213,28 +204,28 @@ def _too_big(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     source = context.source
     networks = [item.network for item in source.attachments if not item.is_default] or [""]
     changes = (RecreateNetwork(source.host, network, NetworkSetting.OPTION, limit) for network in networks)
-    return diagnosis(TooBig(drop_of(context, hop)), *changes)
+    return diagnosis(Dropped(drop_of(context, hop)), *changes)
 
 
 # ---- links, and the rest
 
 
 def _link(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return diagnosis(LinkDropped(drop_of(context, hop)), Manual(Task.BRING_LINK_UP, hop.where))
+    return diagnosis(Dropped(drop_of(context, hop)), Manual(Task.BRING_LINK_UP, hop.where))
 
 
 def _link_loss(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     fix = RepairLinks() if hop.decision else Manual(Task.REDUCE_LOSS)
-    return diagnosis(LinkLost(drop_of(context, hop)), fix)
+    return diagnosis(Dropped(drop_of(context, hop)), fix)
 
 
 def _nat_exhausted(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return diagnosis(NatExhausted(drop_of(context, hop)), Manual(Task.WIDEN_PORT_RANGE))
+    return diagnosis(Dropped(drop_of(context, hop)), Manual(Task.WIDEN_PORT_RANGE))
 
 
 def _no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     return service.no_destination(context, hop) or diagnosis(
-        NoVirtualDestination(drop_of(context, hop)), Manual(Task.CHECK_VIRTUAL_SERVICE, hop.place)
+        Dropped(drop_of(context, hop)), Manual(Task.CHECK_VIRTUAL_SERVICE, hop.place)
     )
 
 
@@ -249,11 +240,11 @@ def _stray(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _ipv6_disabled(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return diagnosis(Ipv6Disabled(drop_of(context, hop)), _enable_ipv6(context))
+    return diagnosis(Dropped(drop_of(context, hop)), _enable_ipv6(context))
 
 
 def _plain(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return diagnosis(PlainDrop(drop_of(context, hop)), Manual(Task.CHECK_PLACE, hop.where))
+    return diagnosis(Dropped(drop_of(context, hop)), Manual(Task.CHECK_PLACE, hop.where))
 
 
 _BY_REASON: dict[DropReason, Callable[[DiagnosisContext, Hop], Diagnosis]] = {

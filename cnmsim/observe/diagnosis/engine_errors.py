@@ -17,11 +17,11 @@ from cnmsim.observe.diagnosis.causes import (
     AddressHeld,
     BridgeFull,
     Cause,
+    Fact,
     NetworkInUse,
     PoolsExhausted,
     PortHeldByContainer,
     PortHeldByProgram,
-    SubnetNotFixed,
     SubnetOverlaps,
 )
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis
@@ -147,7 +147,7 @@ def _bridge_full(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Dia
 
 def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
     del snapshot, match, asked
-    return diagnosis(SubnetNotFixed(), Manual(Task.USE_FIXED_SUBNET))
+    return diagnosis(Fact.SUBNET_NOT_FIXED, Manual(Task.USE_FIXED_SUBNET))
 
 
 def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:

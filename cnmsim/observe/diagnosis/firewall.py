@@ -12,20 +12,14 @@ from collections.abc import Callable
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.causes import (
-    BridgeOnly,
-    ChainsWiped,
-    ContainerAddressFromOutside,
+    Fact,
     Filtered,
     IccDisabled,
     InternalNetwork,
     LoopbackOnly,
-    NftablesPolicy,
-    NoRuleAccepts,
     NoSharedNetwork,
-    OperatorRule,
     OtherNetworkAddress,
     OtherRuleSet,
-    OutputRule,
     ProtectsHost,
     Purpose,
 )
@@ -140,7 +134,7 @@ def _isolated(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     if context.is_reply(hop):
         target, asker = context.source, context.location_at(context.sender(hop)) or context.source
     if target is None:
-        return _filtered(context, hop, BridgeOnly(), Manual(Task.ASK_FROM_SAME_NETWORK))
+        return _filtered(context, hop, Fact.BRIDGE_ONLY, Manual(Task.ASK_FROM_SAME_NETWORK))
     if asker.is_container and not shared_networks(asker, target):
         purpose = NoSharedNetwork(asker.name, networks_of(asker), target.name, networks_of(target))
         return _filtered(context, hop, purpose, share_network(asker, target))
@@ -152,7 +146,7 @@ def _isolated(context: DiagnosisContext, hop: Hop) -> Diagnosis:
         purpose_ = OtherNetworkAddress(hop.destination_text, target.name, asker.name)
         return _filtered(context, hop, purpose_, AskOther(own), AskOther(target.name))
     changes = publish(target, hop.destination_port, context.target.protocol)
-    return _filtered(context, hop, ContainerAddressFromOutside(), *changes)
+    return _filtered(context, hop, Fact.CONTAINER_ADDRESS_FROM_OUTSIDE, *changes)
 
 
 def _internal(context: DiagnosisContext, hop: Hop) -> Diagnosis:
@@ -202,7 +196,7 @@ def _operator(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     if rule is not None and rule.rule_set is RuleSet.IPTABLES and rule.rule:
         changes.append(DeleteRule(hop.place, program, rule.table, rule.rule))
     changes.append(AddRule(hop.place, "DOCKER-USER", f"-s {hop.source_text}", program))
-    return _filtered(context, hop, OperatorRule(), *changes)
+    return _filtered(context, hop, Fact.OPERATOR_RULE, *changes)
 
 
 def _host_input(context: DiagnosisContext, hop: Hop) -> Diagnosis:
@@ -216,7 +210,7 @@ def _host_input(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _host_output(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    return _filtered(context, hop, OutputRule(), Manual(Task.CHANGE_OUTPUT_RULE, hop.place))
+    return _filtered(context, hop, Fact.OUTPUT_RULE, Manual(Task.CHANGE_OUTPUT_RULE, hop.place))
 
 
 def _some_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
@@ -274,11 +268,13 @@ def dropped_by_policy(context: DiagnosisContext, hop: Hop) -> Diagnosis:
         return _host_input(context, hop)
     host = context.location_at(hop.place)
     if host is not None and _writes_nftables(host):
-        return _filtered(context, hop, NftablesPolicy(), AcceptByPolicy(hop.place, "iptables", "filter", "FORWARD"))
+        return _filtered(
+            context, hop, Fact.NFTABLES_POLICY, AcceptByPolicy(hop.place, "iptables", "filter", "FORWARD")
+        )
     if host is not None and host.has_engine and not _has_docker_chains(host, hop):
-        return _filtered(context, hop, ChainsWiped(), RestartDaemon(hop.place))
+        return _filtered(context, hop, Fact.CHAINS_WIPED, RestartDaemon(hop.place))
     match = f"-s {hop.source_text} -d {hop.destination_text}"
-    return _filtered(context, hop, NoRuleAccepts(), AddRule(hop.place, "DOCKER-USER", match))
+    return _filtered(context, hop, Fact.NO_RULE_ACCEPTS, AddRule(hop.place, "DOCKER-USER", match))
 
 
 def _writes_nftables(host: Location) -> bool:

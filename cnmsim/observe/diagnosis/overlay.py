@@ -14,8 +14,8 @@ from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.observe.diagnosis.causes import (
     Cause,
+    Fact,
     GossipFiltered,
-    GossipPending,
     GossipSilent,
     MemberHalted,
     NotLearnt,
@@ -218,7 +218,7 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
         return diagnosis(NotLearnt(unknown, GossipFiltered(rule, location.name)), change_)
     if swarm is not None and not swarm.hears(host, other):
         return diagnosis(NotLearnt(unknown, GossipSilent(host, other)), Manual(Task.ALLOW_GOSSIP, host, other))
-    return diagnosis(NotLearnt(unknown, GossipPending()), Manual(Task.WAIT_FOR_GOSSIP))
+    return diagnosis(NotLearnt(unknown, Fact.GOSSIP_PENDING), Manual(Task.WAIT_FOR_GOSSIP))
 
 
 # ---- how long a packet may be

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis import causes
-from cnmsim.observe.diagnosis.causes import Drop, TaskStatus, TunnelPacket
+from cnmsim.observe.diagnosis.causes import Drop, Fact, TaskStatus, TunnelPacket, UpstreamNotReached, UpstreamResult
 from cnmsim.observe.fixes import changes
 from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, Task, steps_of
 from cnmsim.observe.fixes.commands import commands_of, network_option, publish_option
@@ -25,8 +25,8 @@ _ALTERNATIVES = 2
 
 @singledispatch
 def sentence(value: object) -> str:
-    """Render a cause, a remark or a change as a sentence without its full stop."""
-    raise TypeError(f"{type(value).__name__} has no sentence")
+    """Render a cause, a remark or a change as a sentence without its full stop. Raises `KeyError` for any other value."""
+    return _TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
 
 
 def advice(alternatives: Sequence[Change]) -> str:
@@ -93,55 +93,7 @@ def _(cause: causes.DatagramReceived) -> str:
     return f"{cause.server} received the datagram at {cause.endpoint} and, as UDP programs may, said nothing{path}"
 
 
-@sentence.register(causes.ByProxy)
-def _(cause: causes.ByProxy) -> str:
-    return f"docker-proxy on {cause.host} carries it: a second connection starts there"
-
-
-@sentence.register(causes.DestinationRewritten)
-def _(cause: causes.DestinationRewritten) -> str:
-    return f"{cause.place} rewrote the destination by {cause.rule}"
-
-
-@sentence.register(causes.SourceRewritten)
-def _(cause: causes.SourceRewritten) -> str:
-    return f"{cause.place} rewrote the source by {cause.rule}"
-
-
-@sentence.register(causes.SameStack)
-def _(cause: causes.SameStack) -> str:
-    del cause
-    return "it never left its own network stack"
-
-
-@sentence.register(causes.SharedNetwork)
-def _(cause: causes.SharedNetwork) -> str:
-    return f"both are on network {cause.network}"
-
-
-@sentence.register(causes.OwnHost)
-def _(cause: causes.OwnHost) -> str:
-    return f"it is the host {cause.container} runs on"
-
-
-@sentence.register(causes.RoutedPath)
-def _(cause: causes.RoutedPath) -> str:
-    del cause
-    return "routed all the way"
-
-
-@sentence.register(causes.OnOneLink)
-def _(cause: causes.OnOneLink) -> str:
-    del cause
-    return "they are neighbours on one wire"
-
-
 # ---- refusals
-
-
-@sentence.register(causes.Refused)
-def _(cause: causes.Refused) -> str:
-    return f"{cause.endpoint} answered with a refusal"
 
 
 @sentence.register(causes.NothingListens)
@@ -167,18 +119,6 @@ def _(cause: causes.ListensByOtherProtocol) -> str:
 @sentence.register(causes.ListensOnOtherPorts)
 def _(cause: causes.ListensOnOtherPorts) -> str:
     return f"{_silent(cause.server, cause.endpoint)}; it listens on {', '.join(cause.listeners)}"
-
-
-@sentence.register(causes.LocalhostIsItself)
-def _(cause: causes.LocalhostIsItself) -> str:
-    return f"{cause.name} inside {cause.container} is {cause.container} itself, and nothing listens on port {cause.port} there"
-
-
-@sentence.register(causes.PublishedOnLoopback)
-def _(cause: causes.PublishedOnLoopback) -> str:
-    return (
-        f"nothing listens on {cause.endpoint}: port {cause.port} of {cause.host} is published on {cause.address} only"
-    )
 
 
 @sentence.register(causes.PublishedForOtherFamily)
@@ -212,11 +152,6 @@ def _(cause: causes.OtherPortsPublished) -> str:
 
 
 # ---- swarm services
-
-
-@sentence.register(causes.HostKnowsNoServices)
-def _(cause: causes.HostKnowsNoServices) -> str:
-    return f"the resolver of a host resolves no services, and {cause.service} is a service of the swarm"
 
 
 @sentence.register(causes.ServiceHasNoNetwork)
@@ -280,11 +215,6 @@ def _(cause: causes.NoRoutingMesh) -> str:
     )
 
 
-@sentence.register(causes.NotInSwarm)
-def _(cause: causes.NotInSwarm) -> str:
-    return f"{cause.host} is not in the swarm whose service {cause.service} publishes port {cause.port}"
-
-
 @sentence.register(causes.BalancerHasNoTask)
 def _(cause: causes.BalancerHasNoTask) -> str:
     text = f"{cause.place} refuses: it has no task of service {cause.service} to send it to"
@@ -313,38 +243,9 @@ def _(cause: causes.PortMissingInMesh) -> str:
     )
 
 
-@sentence.register(causes.OverlayNeighbourUnknown)
-def _(cause: causes.OverlayNeighbourUnknown) -> str:
-    return (
-        f"{cause.host} does not know where {cause.address} is: {cause.device} of network {cause.network} has no neighbour or FDB entry "
-        f"for it ({cause.owner} on {cause.owner_host})"
-    )
-
-
 @sentence.register(causes.NotLearnt)
 def _(cause: causes.NotLearnt) -> str:
     return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
-
-
-@sentence.register(causes.MemberHalted)
-def _(cause: causes.MemberHalted) -> str:
-    return f"{cause.host} takes no part in the swarm: {cause.obstacle}"
-
-
-@sentence.register(causes.GossipFiltered)
-def _(cause: causes.GossipFiltered) -> str:
-    return f"nodes learn this by gossip, and {cause.rule} on {cause.host} keeps port 7946 shut"
-
-
-@sentence.register(causes.GossipSilent)
-def _(cause: causes.GossipSilent) -> str:
-    return f"nodes learn this by gossip, and {cause.host} receives none from {cause.other}"
-
-
-@sentence.register(causes.GossipPending)
-def _(cause: causes.GossipPending) -> str:
-    del cause
-    return "it comes by gossip, which has not arrived yet"
 
 
 # ---- overlay networks
@@ -396,35 +297,6 @@ def _(cause: causes.TunnelLost) -> str:
     return f"{_packet(cause.packet)} is lost at {hop.where}{by}: {_reason(cause.drop)}"
 
 
-@sentence.register(causes.TunnelIntoSilence)
-def _(cause: causes.TunnelIntoSilence) -> str:
-    return (
-        f"what {cause.host} sends to {cause.end} for network {cause.network} leaves, and nothing of it arrives: {cause.end} is cut off or "
-        f"has no power, and the tables of {cause.host} still lead there"
-    )
-
-
-@sentence.register(causes.OverlayAddressUnknown)
-def _(cause: causes.OverlayAddressUnknown) -> str:
-    return (
-        f"{cause.host} does not know where {cause.address} is: {cause.device} of network {cause.network} has no neighbour or FDB entry "
-        "for it, and no running container has that address"
-    )
-
-
-@sentence.register(causes.OverlayHoldsHostAddress)
-def _(cause: causes.OverlayHoldsHostAddress) -> str:
-    return (
-        f"{cause.address} is {cause.owner}, a host, but the subnet of network {cause.network} holds that address too: {cause.host} looks "
-        f"for {cause.owner} in the tunnel {cause.device}, and never answers it"
-    )
-
-
-@sentence.register(causes.VniTaken)
-def _(cause: causes.VniTaken) -> str:
-    return f"device {cause.device} of {cause.host} has VNI {cause.vni}, which is that of network {cause.network}"
-
-
 # ---- routes
 
 
@@ -433,32 +305,33 @@ def _(cause: causes.NoRoute) -> str:
     return f"{cause.place} has no {'IPv6 ' if cause.is_ipv6 else ''}route to {cause.address}"
 
 
-@sentence.register(causes.NoIpv6Route)
-def _(cause: causes.NoIpv6Route) -> str:
-    return f"{cause.container} has no IPv6 route to {cause.address}: its networks have no IPv6"
-
-
-@sentence.register(causes.ReplyHasNoRoute)
-def _(cause: causes.ReplyHasNoRoute) -> str:
-    return (
-        f"the answer is lost: {cause.place} has no route to {cause.address}, and {cause.host} let that address of {cause.container} out "
-        "untranslated"
-    )
-
-
-@sentence.register(causes.NotAttached)
-def _(cause: causes.NotAttached) -> str:
-    return f"{cause.container} has no route to {cause.address}: it is attached to no network"
-
-
-@sentence.register(causes.ContainerNetworkUnknown)
-def _(cause: causes.ContainerNetworkUnknown) -> str:
-    return f"{cause.source} has no route to {cause.address}: only {cause.host} knows the network of {cause.container}"
-
-
 @sentence.register(causes.InternalNetworksOnly)
 def _(cause: causes.InternalNetworksOnly) -> str:
     return f"{cause.container} has no default route: {_networks(cause.networks)} is internal and leads nowhere else"
+
+
+@sentence.register(causes.Dropped)
+def _(cause: causes.Dropped) -> str:
+    hop = cause.drop.hop
+    match hop.reason:
+        case DropReason.LINK_DOWN | DropReason.NO_CARRIER:
+            return f"lost at {hop.where}: {_reason(cause.drop)}"
+        case DropReason.LINK_LOSS if hop.decision:
+            return f"{_answer(cause.drop)}lost at {hop.where}: {hop.decision}"
+        case DropReason.LINK_LOSS:
+            return f"lost on the link at {hop.where}, which loses packets"
+        case DropReason.NO_DESTINATION:
+            return f"{_dropped(cause.drop, 'refused')}: {hop.what}"
+    why = {
+        DropReason.REVERSE_PATH: f"a packet from {hop.source_text} should not come in by {hop.device}",
+        DropReason.MARTIAN: f"{hop.source_text} > {hop.destination_text} has no business on {hop.device}",
+        DropReason.TTL_EXCEEDED: "its TTL ran out",
+        DropReason.FRAGMENTATION_NEEDED: hop.what,
+        DropReason.MTU_EXCEEDED: hop.what,
+        DropReason.NAT_EXHAUSTED: "no free port is left for address translation",
+        DropReason.IPV6_DISABLED: f"IPv6 is disabled on {hop.device}",
+    }
+    return f"{_dropped(cause.drop)}: {why.get(hop.reason, _reason(cause.drop)) if hop.reason else hop.what}"
 
 
 @sentence.register(causes.RouteRefuses)
@@ -475,50 +348,11 @@ def _(cause: causes.ForwardingOff) -> str:
     )
 
 
-@sentence.register(causes.ReversePath)
-def _(cause: causes.ReversePath) -> str:
-    return f"{_dropped(cause.drop)}: a packet from {cause.drop.hop.source_text} should not come in by {cause.drop.hop.device}"
-
-
-@sentence.register(causes.Martian)
-def _(cause: causes.Martian) -> str:
-    hop = cause.drop.hop
-    return f"{_dropped(cause.drop)}: {hop.source_text} > {hop.destination_text} has no business on {hop.device}"
-
-
-@sentence.register(causes.TtlExceeded)
-def _(cause: causes.TtlExceeded) -> str:
-    return f"{_dropped(cause.drop)}: its TTL ran out"
-
-
 @sentence.register(causes.RoutingLoop)
 def _(cause: causes.RoutingLoop) -> str:
     places = [place for place, _ in cause.routes]
     routes = "; ".join(f"{place} by {route}" for place, route in cause.routes)
     return f"it goes round between {' and '.join(places)} until its TTL runs out on {cause.place}: {routes}"
-
-
-@sentence.register(causes.TooBig)
-def _(cause: causes.TooBig) -> str:
-    return f"{_dropped(cause.drop)}: {cause.drop.hop.what}"
-
-
-@sentence.register(causes.LinkDown)
-def _(cause: causes.LinkDown) -> str:
-    return f"{cause.device} of {cause.source} is down, and the routes by it are gone with it"
-
-
-@sentence.register(causes.NoAddress)
-def _(cause: causes.NoAddress) -> str:
-    return f"{cause.source} has no address: none was given to it by hand or by DHCP"
-
-
-@sentence.register(causes.NarrowMask)
-def _(cause: causes.NarrowMask) -> str:
-    return (
-        f"{cause.source} has only {cause.subnet} on its link (its address is {cause.own}), and {cause.address} of {cause.neighbour}, "
-        f"whose network is {cause.neighbour_subnet}, is outside of it"
-    )
 
 
 @sentence.register(causes.SilentGateway)
@@ -528,11 +362,6 @@ def _(cause: causes.SilentGateway) -> str:
         f"{subject} stops on {cause.place}: the route to {cause.address} there, {cause.route}, leads to {cause.gateway}, and nobody on that "
         "wire answers for the address"
     )
-
-
-@sentence.register(causes.ConntrackFull)
-def _(cause: causes.ConntrackFull) -> str:
-    return f"the connection table of {cause.place} is full ({cause.limit}): it accepts no packet of a new connection"
 
 
 @sentence.register(causes.MulticastNotForwarded)
@@ -553,14 +382,6 @@ def _(cause: causes.NeighbourSilent) -> str:
     return f"{cause.place} asked for {cause.address} on {cause.device or 'its link'} and nobody answered{known}"
 
 
-@sentence.register(causes.AddressHidden)
-def _(cause: causes.AddressHidden) -> str:
-    return (
-        f"{cause.place} looks for {cause.address}, which is {cause.owner}, on its own network {cause.network}: the network's subnet "
-        f"contains that address, and its route is preferred to the one that leads to {cause.owner_name}"
-    )
-
-
 @sentence.register(causes.HostOff)
 def _(cause: causes.HostOff) -> str:
     return (
@@ -573,26 +394,6 @@ def _(cause: causes.HostOff) -> str:
 def _(cause: causes.NextHopSilent) -> str:
     return (
         f"{cause.place} asked on {cause.device or 'its link'} and nobody answered for the next hop to {cause.address}"
-    )
-
-
-@sentence.register(causes.FrameLost)
-def _(cause: causes.FrameLost) -> str:
-    return f"{cause.packet} is lost at {cause.where}: {cause.why}"
-
-
-@sentence.register(causes.LinkDropped)
-def _(cause: causes.LinkDropped) -> str:
-    return f"lost at {cause.drop.hop.where}: {_reason(cause.drop)}"
-
-
-@sentence.register(causes.LinkLost)
-def _(cause: causes.LinkLost) -> str:
-    hop = cause.drop.hop
-    return (
-        f"{_answer(cause.drop)}lost at {hop.where}: {hop.decision}"
-        if hop.decision
-        else f"lost on the link at {hop.where}, which loses packets"
     )
 
 
@@ -614,11 +415,6 @@ def _(cause: causes.SiblingsIsolated) -> str:
     return f"{cause.one} and {cause.other} are both on {cause.parent}, and {cause.kind} mode {cause.mode} {how}"
 
 
-@sentence.register(causes.IpvlanWithoutArp)
-def _(cause: causes.IpvlanWithoutArp) -> str:
-    return f"{cause.container} is on ipvlan in mode {cause.mode}, which answers no ARP: its host {cause.host} routes for it"
-
-
 @sentence.register(causes.IpvlanRouteMissing)
 def _(cause: causes.IpvlanRouteMissing) -> str:
     return (
@@ -635,21 +431,6 @@ def _(cause: causes.DifferentVlans) -> str:
     )
 
 
-@sentence.register(causes.PortSecurity)
-def _(cause: causes.PortSecurity) -> str:
-    return f"the port of {cause.device} on {cause.place} refuses frames from {cause.sender}: {cause.why}, as public clouds and hypervisors do"
-
-
-@sentence.register(causes.VlanMissing)
-def _(cause: causes.VlanMissing) -> str:
-    return f"lost at {cause.where}: {cause.why}"
-
-
-@sentence.register(causes.ModeIsolates)
-def _(cause: causes.ModeIsolates) -> str:
-    return f"dropped on {cause.where}: {cause.why}"
-
-
 # ---- packet filters
 
 
@@ -661,12 +442,6 @@ def _(cause: causes.Filtered) -> str:
     return _dropped(cause.drop, verb) + purpose
 
 
-@sentence.register(causes.BridgeOnly)
-def _(purpose: causes.BridgeOnly) -> str:
-    del purpose
-    return ": only stations on that bridge may send there"
-
-
 @sentence.register(causes.NoSharedNetwork)
 def _(purpose: causes.NoSharedNetwork) -> str:
     return (
@@ -675,100 +450,16 @@ def _(purpose: causes.NoSharedNetwork) -> str:
     )
 
 
-@sentence.register(causes.OtherNetworkAddress)
-def _(purpose: causes.OtherNetworkAddress) -> str:
-    return f"; {purpose.address} is {purpose.container} on a network {purpose.source} is not on"
-
-
-@sentence.register(causes.ContainerAddressFromOutside)
-def _(purpose: causes.ContainerAddressFromOutside) -> str:
-    del purpose
-    return "; a container's own address cannot be reached from outside its host"
-
-
 @sentence.register(causes.InternalNetwork)
 def _(purpose: causes.InternalNetwork) -> str:
     stranger = f", and {purpose.stranger} is not on it" if purpose.stranger else ""
     return f"; {purpose.network} is internal: nothing enters or leaves it{stranger}"
 
 
-@sentence.register(causes.IccDisabled)
-def _(purpose: causes.IccDisabled) -> str:
-    return f"; containers on {purpose.network} may not talk to each other (icc is false)"
-
-
-@sentence.register(causes.LoopbackOnly)
-def _(purpose: causes.LoopbackOnly) -> str:
-    return f"; the port is published on 127.0.0.1, for {purpose.place} itself only"
-
-
-@sentence.register(causes.OperatorRule)
-def _(purpose: causes.OperatorRule) -> str:
-    del purpose
-    return "; a rule in DOCKER-USER, which Docker leaves to the operator"
-
-
-@sentence.register(causes.ProtectsHost)
-def _(purpose: causes.ProtectsHost) -> str:
-    return f"; the firewall of {purpose.place} filters what comes to the host itself"
-
-
-@sentence.register(causes.OutputRule)
-def _(purpose: causes.OutputRule) -> str:
-    del purpose
-    return ", before it left"
-
-
 @sentence.register(causes.OtherRuleSet)
 def _(purpose: causes.OtherRuleSet) -> str:
     listing = "iptables-legacy -S" if purpose.is_legacy else "nft list ruleset"
     return f": {purpose.place} has more than one rule set, a packet must pass all, and only {listing} lists the one that dropped it"
-
-
-@sentence.register(causes.NftablesPolicy)
-def _(purpose: causes.NftablesPolicy) -> str:
-    del purpose
-    return ": Docker's rules are in nftables here, and what they accept iptables may still drop"
-
-
-@sentence.register(causes.ChainsWiped)
-def _(purpose: causes.ChainsWiped) -> str:
-    del purpose
-    return ": none of Docker's chains is there any more, a reload of the firewall wiped them"
-
-
-@sentence.register(causes.NoRuleAccepts)
-def _(purpose: causes.NoRuleAccepts) -> str:
-    del purpose
-    return ": no rule accepts it"
-
-
-# ---- other drops
-
-
-@sentence.register(causes.NatExhausted)
-def _(cause: causes.NatExhausted) -> str:
-    return f"{_dropped(cause.drop)}: no free port is left for address translation"
-
-
-@sentence.register(causes.NoVirtualDestination)
-def _(cause: causes.NoVirtualDestination) -> str:
-    return f"{_dropped(cause.drop, 'refused')}: {cause.drop.hop.what}"
-
-
-@sentence.register(causes.StraySegment)
-def _(cause: causes.StraySegment) -> str:
-    return f"{cause.place} answers {cause.packet} with a reset: it belongs to no connection there"
-
-
-@sentence.register(causes.Ipv6Disabled)
-def _(cause: causes.Ipv6Disabled) -> str:
-    return f"{_dropped(cause.drop)}: IPv6 is disabled on {cause.drop.hop.device}"
-
-
-@sentence.register(causes.PlainDrop)
-def _(cause: causes.PlainDrop) -> str:
-    return f"{_dropped(cause.drop)}: {_reason(cause.drop)}"
 
 
 # ---- names
@@ -778,7 +469,7 @@ def _(cause: causes.PlainDrop) -> str:
 def _(cause: causes.ResolverAnswered) -> str:
     if cause.reason is None:
         reason = ""
-    elif isinstance(cause.reason, causes.UpstreamNotReached | causes.UpstreamResult | causes.NoUpstreamUsable):
+    elif cause.reason is Fact.NO_UPSTREAM_USABLE or isinstance(cause.reason, UpstreamNotReached | UpstreamResult):
         reason = f"; {sentence(cause.reason)}"
     else:
         reason = f": {sentence(cause.reason)}"
@@ -795,12 +486,6 @@ def _(cause: causes.UpstreamNotReached) -> str:
 @sentence.register(causes.UpstreamResult)
 def _(cause: causes.UpstreamResult) -> str:
     return cause.note
-
-
-@sentence.register(causes.NoUpstreamUsable)
-def _(cause: causes.NoUpstreamUsable) -> str:
-    del cause
-    return "it asked no other server, for no network of the container leads out"
 
 
 @sentence.register(causes.NameServerSilent)
@@ -827,56 +512,11 @@ def _(cause: causes.NameServerUnusable) -> str:
     return f"{cause.source} cannot ask its name server {_servers(cause.servers)}: {cause.error}"
 
 
-@sentence.register(causes.ContainerStopped)
-def _(cause: causes.ContainerStopped) -> str:
-    return f"{cause.container} is not running ({cause.status})"
-
-
-@sentence.register(causes.HostKnowsNoContainers)
-def _(cause: causes.HostKnowsNoContainers) -> str:
-    return f"a host's resolver knows no container names, and {cause.container} is a container"
-
-
 @sentence.register(causes.SharesStack)
 def _(cause: causes.SharesStack) -> str:
     if cause.is_host:
         return f"{cause.container} uses the network stack of its host {cause.owner}, and has no name there"
     return f"{cause.container} uses the network stack of {cause.owner}, and has no name of its own"
-
-
-@sentence.register(causes.NoNetwork)
-def _(cause: causes.NoNetwork) -> str:
-    return f"{cause.container} has no network (network_mode none)"
-
-
-@sentence.register(causes.NoDockerNetwork)
-def _(cause: causes.NoDockerNetwork) -> str:
-    return f"{cause.source} uses no Docker network, so no resolver of Docker's"
-
-
-@sentence.register(causes.DefaultBridgeHasNoNames)
-def _(cause: causes.DefaultBridgeHasNoNames) -> str:
-    del cause
-    return "the default bridge has no names, its containers ask the host's name server"
-
-
-@sentence.register(causes.SameNameOnOtherHost)
-def _(cause: causes.SameNameOnOtherHost) -> str:
-    return (
-        f"{cause.container} runs on {cause.host}, and network {cause.network} of {cause.host} is not network {cause.network} of "
-        f"{cause.source_host}: a bridge ends at its host"
-    )
-
-
-@sentence.register(causes.NotByThatName)
-def _(cause: causes.NotByThatName) -> str:
-    return f"{cause.container} exists, but not under that name on a network of {cause.source}"
-
-
-@sentence.register(causes.NameUnknown)
-def _(cause: causes.NameUnknown) -> str:
-    del cause
-    return "no container, service or host has that name"
 
 
 @sentence.register(causes.OtherAddressInHostsFile)
@@ -895,30 +535,10 @@ def _(cause: causes.DroppedWithError) -> str:
     return f"{sentence(cause.cause)}; {cause.reporter} answers with {cause.packet}"
 
 
-@sentence.register(causes.IcmpErrorReceived)
-def _(cause: causes.IcmpErrorReceived) -> str:
-    return f"{cause.reporter} answers with {cause.packet}"
-
-
-@sentence.register(causes.StackError)
-def _(cause: causes.StackError) -> str:
-    return f"{cause.source}'s own network stack says: {cause.error}"
-
-
-@sentence.register(causes.ReceivedWithoutReply)
-def _(cause: causes.ReceivedWithoutReply) -> str:
-    return f"{cause.place} received it, and no answer ever came"
-
-
 @sentence.register(causes.NothingAnswered)
 def _(cause: causes.NothingAnswered) -> str:
     where = f" (last seen at {cause.where}: {cause.what})" if cause.where else ""
     return f"nothing answered from {cause.endpoint}{where}"
-
-
-@sentence.register(causes.OtherMachinesAddress)
-def _(cause: causes.OtherMachinesAddress) -> str:
-    return f"from {cause.source}, {cause.address} is another machine's address: {cause.target} got nothing"
 
 
 # ---- refusals of an engine
@@ -939,49 +559,13 @@ def _(cause: causes.PoolsExhausted) -> str:
     return f"{cause.count} networks hold all default pools of {cause.host}: {', '.join(cause.examples)}, …"
 
 
-@sentence.register(causes.SubnetOverlaps)
-def _(cause: causes.SubnetOverlaps) -> str:
-    return f"{cause.subnet} overlaps network {cause.network} ({cause.network_subnet}) of {cause.host}"
-
-
 @sentence.register(causes.NetworkInUse)
 def _(cause: causes.NetworkInUse) -> str:
     is_many = len(cause.containers) > 1
     return f"container{'s' * is_many} {', '.join(cause.containers)} {'are' if is_many else 'is'} on network {cause.network}"
 
 
-@sentence.register(causes.AddressHeld)
-def _(cause: causes.AddressHeld) -> str:
-    return (
-        f"container {cause.container} on {cause.host} has {cause.address}: addresses are given out from the lowest on"
-    )
-
-
-@sentence.register(causes.BridgeFull)
-def _(cause: causes.BridgeFull) -> str:
-    return f"{cause.bridge} of {cause.host} has {cause.ports:,} ports, and the kernel gives a bridge no more"
-
-
-@sentence.register(causes.SubnetNotFixed)
-def _(cause: causes.SubnetNotFixed) -> str:
-    del cause
-    return "the network's subnet was chosen by Docker, and would be another one after it is made anew"
-
-
 # ---- remarks
-
-
-@sentence.register(causes.ClientSeenAs)
-def _(remark: causes.ClientSeenAs) -> str:
-    return f"{remark.server} sees the client as {remark.seen}, not as {remark.own}"
-
-
-@sentence.register(causes.RuleNotVisited)
-def _(remark: causes.RuleNotVisited) -> str:
-    return (
-        f"{remark.rule} on {remark.host} was never visited: a published port goes through FORWARD, not INPUT; filter it in DOCKER-USER, or "
-        "publish it on 127.0.0.1"
-    )
 
 
 @sentence.register(causes.ServerPaused)
@@ -1007,11 +591,6 @@ def _(remark: causes.NameShared) -> str:
 def _(remark: causes.LookupQueries) -> str:
     queries = "; ".join(remark.queries)
     return f"asked: {queries}" if remark.is_failure else f"the name took {len(remark.queries)} queries: {queries}"
-
-
-@sentence.register(causes.ProxyClosed)
-def _(remark: causes.ProxyClosed) -> str:
-    return f"docker-proxy on {remark.host} accepted the connection and closed it when {remark.server} refused"
 
 
 @sentence.register(causes.VirtualAddress)
@@ -1042,14 +621,6 @@ def _(remark: causes.TunnelMtuTooSmall) -> str:
     )
 
 
-@sentence.register(causes.AddressClaimedTwice)
-def _(remark: causes.AddressClaimedTwice) -> str:
-    return (
-        f"two stations claim {remark.address}: {remark.one} and {remark.other}; which of them is reached is chance: keep the network's "
-        "--ip-range clear of what a DHCP server or an operator gives out"
-    )
-
-
 @sentence.register(causes.NodeDown)
 def _(remark: causes.NodeDown) -> str:
     rule = f" ({remark.rule} on {remark.rule_host})" if remark.rule else ""
@@ -1062,7 +633,10 @@ def _(remark: causes.NodeDown) -> str:
 
 @sentence.register(Change)
 def _(change: Change) -> str:
-    """Render a change by the commands for it; those of a host's own programs name the host."""
+    """Render a change by the commands for it, if it has no words; those of a host's own programs name the host."""
+    template = _TEMPLATES.get(type(change))
+    if template is not None:
+        return template.format(change)
     commands = commands_of(change)
     lines = "; ".join(command.line for command in commands)
     is_docker = all(command.line.startswith("docker ") for command in commands)
@@ -1084,11 +658,6 @@ def _(change: changes.PublishPort) -> str:
     if change.container and change.port:
         return f"publish port {change.port} of {change.container}: {publish_option(change)}"
     return f"publish the port: {publish_option(change)}"
-
-
-@sentence.register(changes.RebindProgram)
-def _(change: changes.RebindProgram) -> str:
-    return f"let the program in {change.container} bind 0.0.0.0 instead of {change.address}"
 
 
 @sentence.register(changes.RecreateContainer)
@@ -1117,16 +686,6 @@ def _(change: changes.RecreateNetwork) -> str:
     return f"create {network} with {option}"
 
 
-@sentence.register(changes.ChangeDaemonOption)
-def _(change: changes.ChangeDaemonOption) -> str:
-    return f'give the daemon of {change.host} "{change.option}": {change.value}'
-
-
-@sentence.register(changes.RestartDaemon)
-def _(change: changes.RestartDaemon) -> str:
-    return f"restart Docker on {change.host}, and always after the firewall: it installs its rules again"
-
-
 @sentence.register(changes.AddRule)
 def _(change: changes.AddRule) -> str:
     return f"accept it on {change.host}: {commands_of(change)[0].line}"
@@ -1135,11 +694,6 @@ def _(change: changes.AddRule) -> str:
 @sentence.register(changes.DeleteRule)
 def _(change: changes.DeleteRule) -> str:
     return f"delete that rule on {change.host}: {commands_of(change)[0].line}"
-
-
-@sentence.register(changes.SetSysctl)
-def _(change: changes.SetSysctl) -> str:
-    return f"sysctl -w {change.key}={change.value} on {change.host}"
 
 
 @sentence.register(changes.RejoinSwarm)
@@ -1153,20 +707,6 @@ def _(change: changes.AddRoute) -> str:
     if not change.prefix:
         return f"add a route on {change.host}"
     return f"add a route on {change.host}: {commands_of(change)[0].line}"
-
-
-@sentence.register(changes.AddShimDevice)
-def _(change: changes.AddShimDevice) -> str:
-    return (
-        f"give {change.host} a child of its own (ip link add link {change.parent} name shim0 type {change.kind} mode {change.mode}) with an "
-        f"address and a route to {change.guest}"
-    )
-
-
-@sentence.register(changes.RepairLinks)
-def _(change: changes.RepairLinks) -> str:
-    del change
-    return "repair the links (lab.heal())"
 
 
 @sentence.register(changes.Steps)
@@ -1184,6 +724,134 @@ def _(change: changes.Manual) -> str:
     return _TASKS[change.task].format(change.subject, change.other)
 
 
+#: Sentences that only name the fields of their value, here `0`.
+_TEMPLATES: dict[object, str] = {
+    Fact.SAME_STACK: "it never left its own network stack",
+    Fact.ROUTED_PATH: "routed all the way",
+    Fact.ONE_LINK: "they are neighbours on one wire",
+    Fact.GOSSIP_PENDING: "it comes by gossip, which has not arrived yet",
+    Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers ask the host's name server",
+    Fact.NAME_UNKNOWN: "no container, service or host has that name",
+    Fact.NO_UPSTREAM_USABLE: "it asked no other server, for no network of the container leads out",
+    Fact.SUBNET_NOT_FIXED: "the network's subnet was chosen by Docker, and would be another one after it is made anew",
+    Fact.BRIDGE_ONLY: ": only stations on that bridge may send there",
+    Fact.CONTAINER_ADDRESS_FROM_OUTSIDE: "; a container's own address cannot be reached from outside its host",
+    Fact.OPERATOR_RULE: "; a rule in DOCKER-USER, which Docker leaves to the operator",
+    Fact.OUTPUT_RULE: ", before it left",
+    Fact.NFTABLES_POLICY: ": Docker's rules are in nftables here, and what they accept iptables may still drop",
+    Fact.CHAINS_WIPED: ": none of Docker's chains is there any more, a reload of the firewall wiped them",
+    Fact.NO_RULE_ACCEPTS: ": no rule accepts it",
+    causes.ByProxy: "docker-proxy on {0.host} carries it: a second connection starts there",
+    causes.DestinationRewritten: "{0.place} rewrote the destination by {0.rule}",
+    causes.SourceRewritten: "{0.place} rewrote the source by {0.rule}",
+    causes.SharedNetwork: "both are on network {0.network}",
+    causes.OwnHost: "it is the host {0.container} runs on",
+    causes.Refused: "{0.endpoint} answered with a refusal",
+    causes.LocalhostIsItself: (
+        "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"
+    ),
+    causes.PublishedOnLoopback: (
+        "nothing listens on {0.endpoint}: port {0.port} of {0.host} is published on {0.address} only"
+    ),
+    causes.HostKnowsNoServices: (
+        "the resolver of a host resolves no services, and {0.service} is a service of the swarm"
+    ),
+    causes.NotInSwarm: "{0.host} is not in the swarm whose service {0.service} publishes port {0.port}",
+    causes.OverlayNeighbourUnknown: (
+        "{0.host} does not know where {0.address} is: {0.device} of network {0.network} has no neighbour or "
+        "FDB entry for it ({0.owner} on {0.owner_host})"
+    ),
+    causes.MemberHalted: "{0.host} takes no part in the swarm: {0.obstacle}",
+    causes.GossipFiltered: "nodes learn this by gossip, and {0.rule} on {0.host} keeps port 7946 shut",
+    causes.GossipSilent: "nodes learn this by gossip, and {0.host} receives none from {0.other}",
+    causes.TunnelIntoSilence: (
+        "what {0.host} sends to {0.end} for network {0.network} leaves, and nothing of it arrives: {0.end} "
+        "is cut off or has no power, and the tables of {0.host} still lead there"
+    ),
+    causes.OverlayAddressUnknown: (
+        "{0.host} does not know where {0.address} is: {0.device} of network {0.network} has no neighbour or "
+        "FDB entry for it, and no running container has that address"
+    ),
+    causes.OverlayHoldsHostAddress: (
+        "{0.address} is {0.owner}, a host, but the subnet of network {0.network} holds that address too: "
+        "{0.host} looks for {0.owner} in the tunnel {0.device}, and never answers it"
+    ),
+    causes.VniTaken: "device {0.device} of {0.host} has VNI {0.vni}, which is that of network {0.network}",
+    causes.NoIpv6Route: "{0.container} has no IPv6 route to {0.address}: its networks have no IPv6",
+    causes.ReplyHasNoRoute: (
+        "the answer is lost: {0.place} has no route to {0.address}, and {0.host} let that address of "
+        "{0.container} out untranslated"
+    ),
+    causes.NotAttached: "{0.container} has no route to {0.address}: it is attached to no network",
+    causes.ContainerNetworkUnknown: (
+        "{0.source} has no route to {0.address}: only {0.host} knows the network of {0.container}"
+    ),
+    causes.LinkDown: "{0.device} of {0.source} is down, and the routes by it are gone with it",
+    causes.NoAddress: "{0.source} has no address: none was given to it by hand or by DHCP",
+    causes.NarrowMask: (
+        "{0.source} has only {0.subnet} on its link (its address is {0.own}), and {0.address} of "
+        "{0.neighbour}, whose network is {0.neighbour_subnet}, is outside of it"
+    ),
+    causes.ConntrackFull: (
+        "the connection table of {0.place} is full ({0.limit}): it accepts no packet of a new connection"
+    ),
+    causes.AddressHidden: (
+        "{0.place} looks for {0.address}, which is {0.owner}, on its own network {0.network}: the network's "
+        "subnet contains that address, and its route is preferred to the one that leads to {0.owner_name}"
+    ),
+    causes.FrameLost: "{0.packet} is lost at {0.where}: {0.why}",
+    causes.IpvlanWithoutArp: (
+        "{0.container} is on ipvlan in mode {0.mode}, which answers no ARP: its host {0.host} routes for it"
+    ),
+    causes.PortSecurity: (
+        "the port of {0.device} on {0.place} refuses frames from {0.sender}: {0.why}, as public clouds and "
+        "hypervisors do"
+    ),
+    causes.VlanMissing: "lost at {0.where}: {0.why}",
+    causes.ModeIsolates: "dropped on {0.where}: {0.why}",
+    causes.OtherNetworkAddress: "; {0.address} is {0.container} on a network {0.source} is not on",
+    causes.IccDisabled: "; containers on {0.network} may not talk to each other (icc is false)",
+    causes.LoopbackOnly: "; the port is published on 127.0.0.1, for {0.place} itself only",
+    causes.ProtectsHost: "; the firewall of {0.place} filters what comes to the host itself",
+    causes.StraySegment: "{0.place} answers {0.packet} with a reset: it belongs to no connection there",
+    causes.ContainerStopped: "{0.container} is not running ({0.status})",
+    causes.HostKnowsNoContainers: "a host's resolver knows no container names, and {0.container} is a container",
+    causes.NoNetwork: "{0.container} has no network (network_mode none)",
+    causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",
+    causes.SameNameOnOtherHost: (
+        "{0.container} runs on {0.host}, and network {0.network} of {0.host} is not network {0.network} of "
+        "{0.source_host}: a bridge ends at its host"
+    ),
+    causes.NotByThatName: "{0.container} exists, but not under that name on a network of {0.source}",
+    causes.IcmpErrorReceived: "{0.reporter} answers with {0.packet}",
+    causes.StackError: "{0.source}'s own network stack says: {0.error}",
+    causes.ReceivedWithoutReply: "{0.place} received it, and no answer ever came",
+    causes.OtherMachinesAddress: "from {0.source}, {0.address} is another machine's address: {0.target} got nothing",
+    causes.SubnetOverlaps: "{0.subnet} overlaps network {0.network} ({0.network_subnet}) of {0.host}",
+    causes.AddressHeld: (
+        "container {0.container} on {0.host} has {0.address}: addresses are given out from the lowest on"
+    ),
+    causes.BridgeFull: "{0.bridge} of {0.host} has {0.ports:,} ports, and the kernel gives a bridge no more",
+    causes.ClientSeenAs: "{0.server} sees the client as {0.seen}, not as {0.own}",
+    causes.RuleNotVisited: (
+        "{0.rule} on {0.host} was never visited: a published port goes through FORWARD, not INPUT; filter it "
+        "in DOCKER-USER, or publish it on 127.0.0.1"
+    ),
+    causes.ProxyClosed: "docker-proxy on {0.host} accepted the connection and closed it when {0.server} refused",
+    causes.AddressClaimedTwice: (
+        "two stations claim {0.address}: {0.one} and {0.other}; which of them is reached is chance: keep the "
+        "network's --ip-range clear of what a DHCP server or an operator gives out"
+    ),
+    changes.RebindProgram: "let the program in {0.container} bind 0.0.0.0 instead of {0.address}",
+    changes.ChangeDaemonOption: 'give the daemon of {0.host} "{0.option}": {0.value}',
+    changes.RestartDaemon: "restart Docker on {0.host}, and always after the firewall: it installs its rules again",
+    changes.SetSysctl: "sysctl -w {0.key}={0.value} on {0.host}",
+    changes.AddShimDevice: (
+        "give {0.host} a child of its own (ip link add link {0.parent} name shim0 type {0.kind} mode "
+        "{0.mode}) with an address and a route to {0.guest}"
+    ),
+    changes.RepairLinks: "repair the links (lab.heal())",
+}
 #: The words for what only people can do.
 _TASKS = {
     Task.USE_NAME: "use the name instead of a remembered address: a restarted container may have another one",

@@ -14,15 +14,13 @@ from cnmsim.observe.diagnosis.causes import (
     ClientSeenAs,
     DatagramReceived,
     DestinationRewritten,
+    Fact,
     LateSuccess,
     LookupQueries,
     NameShared,
-    OnOneLink,
     OwnHost,
     Remark,
-    RoutedPath,
     RuleNotVisited,
-    SameStack,
     ServerPaused,
     SharedNetwork,
     SourceRewritten,
@@ -66,7 +64,7 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
     if rewritten:
         return DestinationRewritten(rewritten[-1].place, rewritten[-1].decision)
     if server is None or server is source:
-        return SameStack() if server is source else None
+        return Fact.SAME_STACK if server is source else None
     shared = shared_networks(source, server)
     if shared:
         return SharedNetwork(shared[0])
@@ -75,7 +73,7 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
     masqueraded = [hop for hop in context.translations() if _REWRITES_SOURCE.search(hop.decision)]
     if masqueraded:
         return SourceRewritten(masqueraded[-1].place, masqueraded[-1].decision)
-    return RoutedPath() if any(_is_forwarded(context, hop) for hop in context.attempt) else OnOneLink()
+    return Fact.ROUTED_PATH if any(_is_forwarded(context, hop) for hop in context.attempt) else Fact.ONE_LINK
 
 
 def _is_forwarded(context: DiagnosisContext, hop: Hop) -> bool:

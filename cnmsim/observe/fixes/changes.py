@@ -19,7 +19,30 @@ class Change:
 
     @property
     def is_applicable(self) -> bool:
-        """Whether it names everything that is needed to apply it to a lab."""
+        """Whether it names everything that is needed to apply it to a lab, and cnmsim can apply it.
+
+        A daemon's options, a swarm's keys and tokens, and the tasks in `Task` are left to people.
+        """
+        match self:
+            case ChangeDaemonOption() | RestartDaemon() | RejoinSwarm() | Manual():
+                return False
+            case Steps(changes):
+                return all(change.is_applicable for change in changes)
+            case PublishPort():
+                return bool(self.container and self.port)
+            case ConnectNetwork():
+                return bool(self.network)
+            case UpdateService():
+                return bool(self.value)
+            case AddRoute():
+                return bool(self.prefix and self.via)
+            case AddShimDevice():
+                return bool(self.address) and self.kind == "macvlan"
+            case RecreateNetwork():
+                can_be_changed = {NetworkSetting.OPTION, NetworkSetting.IPV6, NetworkSetting.SUBNET}
+                return (
+                    bool(self.host and self.network) and self.network != "bridge" and self.setting in can_be_changed
+                )
         return True
 
 
@@ -48,11 +71,6 @@ class PublishPort(Change):
     port: int
     host_port: int
     protocol: str = "tcp"
-
-    @property
-    def is_applicable(self) -> bool:
-        """Whether the container and its port are known."""
-        return bool(self.container and self.port)
 
 
 @frozen
@@ -116,11 +134,6 @@ class ConnectNetwork(Change):
     network: str
     container: str
 
-    @property
-    def is_applicable(self) -> bool:
-        """Whether the network is known."""
-        return bool(self.network)
-
 
 class NetworkSetting(Enum):
     """What is different of a network that is created again."""
@@ -144,12 +157,6 @@ class RecreateNetwork(Change):
     setting: NetworkSetting
     value: str = ""
 
-    @property
-    def is_applicable(self) -> bool:
-        """Whether the network is a user-defined one of a host, and the setting one that can be changed here."""
-        can_be_changed = {NetworkSetting.OPTION, NetworkSetting.IPV6, NetworkSetting.SUBNET}
-        return bool(self.host and self.network) and self.network != "bridge" and self.setting in can_be_changed
-
 
 # ---- daemons and swarms
 
@@ -162,22 +169,12 @@ class ChangeDaemonOption(Change):
     option: str
     value: str
 
-    @property
-    def is_applicable(self) -> bool:
-        """Never: the daemon would have to be restarted with other options."""
-        return False
-
 
 @frozen
 class RestartDaemon(Change):
     """Restart dockerd, which then installs its rules again."""
 
     host: str
-
-    @property
-    def is_applicable(self) -> bool:
-        """Never: what restarts with the daemon depends on its unit file."""
-        return False
 
 
 @frozen
@@ -198,11 +195,6 @@ class UpdateService(Change):
     option: str
     value: str
 
-    @property
-    def is_applicable(self) -> bool:
-        """Whether the value is known."""
-        return bool(self.value)
-
 
 @frozen
 class ActivateNode(Change):
@@ -218,11 +210,6 @@ class RejoinSwarm(Change):
 
     host: str
     needs_unlock: bool = False
-
-    @property
-    def is_applicable(self) -> bool:
-        """Never: it needs the unlock key or a join token."""
-        return False
 
 
 # ---- hosts
@@ -285,11 +272,6 @@ class AddRoute(Change):
     host: str
     prefix: str = ""
     via: str = ""
-
-    @property
-    def is_applicable(self) -> bool:
-        """Whether the gateway is known."""
-        return bool(self.prefix and self.via)
 
 
 @frozen
@@ -356,11 +338,6 @@ class AddShimDevice(Change):
     address: str
     guest: str
 
-    @property
-    def is_applicable(self) -> bool:
-        """Whether a free address is known. An ipvlan shim is left to people."""
-        return bool(self.address) and self.kind == "macvlan"
-
 
 @frozen
 class RepairLinks(Change):
@@ -375,11 +352,6 @@ class Steps(Change):
     """Several changes that only help together."""
 
     changes: tuple[Change, ...]
-
-    @property
-    def is_applicable(self) -> bool:
-        """Whether every step is applicable."""
-        return all(change.is_applicable for change in self.changes)
 
 
 class Task(Enum):
@@ -467,11 +439,6 @@ class Manual(Change):
     task: Task
     subject: str = ""
     other: str = ""
-
-    @property
-    def is_applicable(self) -> bool:
-        """Never."""
-        return False
 
 
 def steps_of(change: Change) -> tuple[Change, ...]:

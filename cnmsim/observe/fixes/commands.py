@@ -49,11 +49,29 @@ class Command:
         return f"{self.place}$ {self.line}" if self.place else self.line
 
 
+#: Commands on the change's host that only name its fields, here `0`.
+_TEMPLATES: dict[type[Change], str] = {
+    StartContainer: "docker start {0.container}",
+    RestartContainer: "docker restart {0.container}",
+    CreateNetwork: "docker network create {0.network}",
+    ScaleService: "docker service scale {0.service}={0.replicas}",
+    ActivateNode: "docker node update --availability active {0.node}",
+    SetSysctl: "sysctl -w {0.key}={0.value}",
+    DeleteNftRule: "nft delete rule {0.table} {0.chain} handle {0.handle}",
+    ReplaceRoute: "ip route replace {0.prefix} {0.path}",
+    DeleteRoute: "ip route del {0.route}",
+    DeleteRoutingRule: "ip rule del pref {0.priority}",
+    AddAddress: "ip address add {0.address} dev {0.device}",
+    SetLinkUp: "ip link set {0.device} up",
+    DeleteLink: "ip link del {0.device}",
+}
+
+
 @singledispatch
 def commands_of(change: Change) -> tuple[Command, ...]:
     """Return the command lines for a change, empty for one that needs none or has none."""
-    del change
-    return ()
+    template = _TEMPLATES.get(type(change))
+    return () if template is None else (Command(getattr(change, "host", ""), template.format(change)),)
 
 
 @commands_of.register(Steps)
@@ -80,16 +98,6 @@ def publish_option(change: PublishPort) -> str:
     return f"-p {change.host_port}:{change.port}" + ("" if change.protocol == "tcp" else f"/{change.protocol}")
 
 
-@commands_of.register(StartContainer)
-def _(change: StartContainer) -> tuple[Command, ...]:
-    return (Command(change.host, f"docker start {change.container}"),)
-
-
-@commands_of.register(RestartContainer)
-def _(change: RestartContainer) -> tuple[Command, ...]:
-    return (Command(change.host, f"docker restart {change.container}"),)
-
-
 @commands_of.register(RebindProgram)
 def _(change: RebindProgram) -> tuple[Command, ...]:
     return _recreated(change.host, change.container, "(its program told to listen on 0.0.0.0)")
@@ -98,11 +106,6 @@ def _(change: RebindProgram) -> tuple[Command, ...]:
 @commands_of.register(RecreateContainer)
 def _(change: RecreateContainer) -> tuple[Command, ...]:
     return _recreated(change.host, change.container, change.option.value)
-
-
-@commands_of.register(CreateNetwork)
-def _(change: CreateNetwork) -> tuple[Command, ...]:
-    return (Command(change.host, f"docker network create {change.network}"),)
 
 
 @commands_of.register(ConnectNetwork)
@@ -124,11 +127,6 @@ def network_option(change: RecreateNetwork) -> str:
     return f"{change.setting.value} {change.value}".strip()
 
 
-@commands_of.register(ScaleService)
-def _(change: ScaleService) -> tuple[Command, ...]:
-    return (Command(change.host, f"docker service scale {change.service}={change.replicas}"),)
-
-
 @commands_of.register(UpdateService)
 def _(change: UpdateService) -> tuple[Command, ...]:
     return (
@@ -136,17 +134,7 @@ def _(change: UpdateService) -> tuple[Command, ...]:
     )
 
 
-@commands_of.register(ActivateNode)
-def _(change: ActivateNode) -> tuple[Command, ...]:
-    return (Command(change.host, f"docker node update --availability active {change.node}"),)
-
-
 # ---- hosts
-
-
-@commands_of.register(SetSysctl)
-def _(change: SetSysctl) -> tuple[Command, ...]:
-    return (Command(change.host, f"sysctl -w {change.key}={change.value}"),)
 
 
 @commands_of.register(AddRule)
@@ -160,11 +148,6 @@ def _(change: DeleteRule) -> tuple[Command, ...]:
     return (Command(change.host, f"nsenter --net={change.namespace} {line}" if change.namespace else line),)
 
 
-@commands_of.register(DeleteNftRule)
-def _(change: DeleteNftRule) -> tuple[Command, ...]:
-    return (Command(change.host, f"nft delete rule {change.table} {change.chain} handle {change.handle}"),)
-
-
 @commands_of.register(AcceptByPolicy)
 def _(change: AcceptByPolicy) -> tuple[Command, ...]:
     if change.program == "nft":
@@ -176,36 +159,6 @@ def _(change: AcceptByPolicy) -> tuple[Command, ...]:
 @commands_of.register(AddRoute)
 def _(change: AddRoute) -> tuple[Command, ...]:
     return (Command(change.host, f"ip route add {change.prefix or 'PREFIX'} via {change.via or 'GATEWAY'}"),)
-
-
-@commands_of.register(ReplaceRoute)
-def _(change: ReplaceRoute) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip route replace {change.prefix} {change.path}"),)
-
-
-@commands_of.register(DeleteRoute)
-def _(change: DeleteRoute) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip route del {change.route}"),)
-
-
-@commands_of.register(DeleteRoutingRule)
-def _(change: DeleteRoutingRule) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip rule del pref {change.priority}"),)
-
-
-@commands_of.register(AddAddress)
-def _(change: AddAddress) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip address add {change.address} dev {change.device}"),)
-
-
-@commands_of.register(SetLinkUp)
-def _(change: SetLinkUp) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip link set {change.device} up"),)
-
-
-@commands_of.register(DeleteLink)
-def _(change: DeleteLink) -> tuple[Command, ...]:
-    return (Command(change.host, f"ip link del {change.device}"),)
 
 
 @commands_of.register(AddShimDevice)

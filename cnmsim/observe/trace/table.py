@@ -88,7 +88,8 @@ def what_of(hop: Hop) -> str:
     """Return what happened, with the reason of a drop; whose socket it was stands in the next column."""
     verb, layer4 = _VERBS.get(hop.step), hop.layer4
     # A listening socket that receives a SYN has its own words: a new connection.
-    if verb and hop.decision.startswith("socket: ") and not (layer4.is_syn and hop.step is Step.DELIVERED):
+    is_accepted = layer4.is_syn and hop.step is Step.DELIVERED and " listening on " in hop.decision
+    if verb and hop.decision.startswith("socket: ") and not is_accepted:
         thing = ""
         if layer4.protocol == "tcp" or layer4.is_echo_reply:
             thing = hop.packet
