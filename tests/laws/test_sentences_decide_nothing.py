@@ -15,7 +15,7 @@ from attrs import evolve, fields
 
 from cnmsim import Lab
 from cnmsim.observe.diagnosis import causes, engine_errors, finding, sentences
-from cnmsim.observe.diagnosis.causes import Cause, Fact, Purpose, Remark
+from cnmsim.observe.diagnosis.causes import Cause, Fact, Remark
 from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
 from cnmsim.observe.explain import Explanation
 from cnmsim.observe.fixes import changes, commands, fix
@@ -128,7 +128,7 @@ def _family(module: ModuleType, *bases: type) -> list[type]:
 
 
 #: Bases, and what is a value with sentences of its own kind each.
-KINDS = [*_family(causes, Cause, Purpose, Remark, Fact), *_family(changes, Change)]
+KINDS = [*_family(causes, Cause, Remark, Fact), *_family(changes, Change)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

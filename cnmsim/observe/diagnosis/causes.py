@@ -18,12 +18,6 @@ class Cause:
     __slots__ = ()
 
 
-class Purpose(Cause):
-    """Base of the purposes of packet filter rules."""
-
-    __slots__ = ()
-
-
 class Remark:
     """Base of further facts that are worth knowing."""
 
@@ -815,11 +809,11 @@ class Filtered(Cause):
     """A packet filter dropped or rejected the packet; `purpose` is what its rule is for."""
 
     drop: Drop
-    purpose: Purpose | None = None
+    purpose: Cause | None = None
 
 
 @frozen
-class NoSharedNetwork(Purpose):
+class NoSharedNetwork(Cause):
     """Two containers share no network."""
 
     source: str
@@ -829,7 +823,7 @@ class NoSharedNetwork(Purpose):
 
 
 @frozen
-class OtherNetworkAddress(Purpose):
+class OtherNetworkAddress(Cause):
     """The address is that of the container on a network that the source is not on."""
 
     address: str
@@ -838,7 +832,7 @@ class OtherNetworkAddress(Purpose):
 
 
 @frozen
-class InternalNetwork(Purpose):
+class InternalNetwork(Cause):
     """The network is internal; `stranger` is the container that is not on it, else ""."""
 
     network: str
@@ -846,28 +840,28 @@ class InternalNetwork(Purpose):
 
 
 @frozen
-class IccDisabled(Purpose):
+class IccDisabled(Cause):
     """Inter-container communication is disabled on the network."""
 
     network: str
 
 
 @frozen
-class LoopbackOnly(Purpose):
+class LoopbackOnly(Cause):
     """The port is published on 127.0.0.1."""
 
     place: str
 
 
 @frozen
-class ProtectsHost(Purpose):
+class ProtectsHost(Cause):
     """The firewall filters what is sent to the host itself."""
 
     place: str
 
 
 @frozen
-class OtherRuleSet(Purpose):
+class OtherRuleSet(Cause):
     """The rule is in tables that neither Docker writes nor iptables lists."""
 
     place: str

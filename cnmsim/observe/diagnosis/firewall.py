@@ -12,6 +12,7 @@ from collections.abc import Callable
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.causes import (
+    Cause,
     Fact,
     Filtered,
     IccDisabled,
@@ -21,7 +22,6 @@ from cnmsim.observe.diagnosis.causes import (
     OtherNetworkAddress,
     OtherRuleSet,
     ProtectsHost,
-    Purpose,
 )
 from cnmsim.observe.diagnosis.diagnosis import (
     Diagnosis,
@@ -67,7 +67,7 @@ def dropped_by_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     return next(diagnose for fits, diagnose in _PURPOSES if fits(hop, rule))(context, hop)
 
 
-def _filtered(context: DiagnosisContext, hop: Hop, purpose: Purpose | None, *changes: Change) -> Diagnosis:
+def _filtered(context: DiagnosisContext, hop: Hop, purpose: Cause | None, *changes: Change) -> Diagnosis:
     return diagnosis(Filtered(drop_of(context, hop), purpose), *changes)
 
 
@@ -136,15 +136,15 @@ def _isolated(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     if target is None:
         return _filtered(context, hop, Fact.BRIDGE_ONLY, Manual(Task.ASK_FROM_SAME_NETWORK))
     if asker.is_container and not shared_networks(asker, target):
-        purpose = NoSharedNetwork(asker.name, networks_of(asker), target.name, networks_of(target))
+        purpose: Cause = NoSharedNetwork(asker.name, networks_of(asker), target.name, networks_of(target))
         return _filtered(context, hop, purpose, share_network(asker, target))
     if asker.is_container:
         shared = shared_networks(asker, target)[0]
         attachment = target.on_network(shared)
         addresses = attachment.addresses if attachment is not None else ()
         own = format_ip(addresses[0]) if addresses else target.name
-        purpose_ = OtherNetworkAddress(hop.destination_text, target.name, asker.name)
-        return _filtered(context, hop, purpose_, AskOther(own), AskOther(target.name))
+        purpose = OtherNetworkAddress(hop.destination_text, target.name, asker.name)
+        return _filtered(context, hop, purpose, AskOther(own), AskOther(target.name))
     changes = publish(target, hop.destination_port, context.target.protocol)
     return _filtered(context, hop, Fact.CONTAINER_ADDRESS_FROM_OUTSIDE, *changes)
 

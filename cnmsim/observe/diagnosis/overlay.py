@@ -214,8 +214,8 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
     culprit = rule_against_gossip(context.directory.locations)
     if culprit is not None:
         location, rule = culprit
-        change_ = DeleteRule(location.name, "iptables", "filter", rule)
-        return diagnosis(NotLearnt(unknown, GossipFiltered(rule, location.name)), change_)
+        deletion = DeleteRule(location.name, "iptables", "filter", rule)
+        return diagnosis(NotLearnt(unknown, GossipFiltered(rule, location.name)), deletion)
     if swarm is not None and not swarm.hears(host, other):
         return diagnosis(NotLearnt(unknown, GossipSilent(host, other)), Manual(Task.ALLOW_GOSSIP, host, other))
     return diagnosis(NotLearnt(unknown, Fact.GOSSIP_PENDING), Manual(Task.WAIT_FOR_GOSSIP))

@@ -75,8 +75,8 @@ def _closed_port(context: DiagnosisContext, hop: Hop, server: Location) -> Diagn
         cause: Cause = ListensOnLoopback(server.name, endpoint, str(on_loopback[0]))
         address = format_ip(on_loopback[0].address)
         return diagnosis(cause, RebindProgram(server.host, server.name, address))
-    address_ = context.outcome.address
-    if context.source is server and address_ is not None and is_loopback(address_) and server.is_container:
+    connected = context.outcome.address
+    if context.source is server and connected is not None and is_loopback(connected) and server.is_container:
         return _localhost(context, server, port)
     if same_port:
         listener = _reachable_endpoint(server, same_port[0])

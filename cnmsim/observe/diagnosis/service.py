@@ -139,9 +139,9 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
     if task.state is TaskState.STARTING:
         return diagnosis(NoRunningTask(name, TaskStatus.STARTING), Manual(Task.CHECK_HEALTH, name))
     if FILE_EXISTS in error:
-        networks_ = swarm.networks_of(service)
+        attached = swarm.networks_of(service)
         for device in stale_vxlan_devices(context.directory.locations, [swarm]):
-            if device.network in networks_:
+            if device.network in attached:
                 cause = NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower(), device)
                 return diagnosis(cause, DeleteLink(device.host, device.device))
     return diagnosis(NoRunningTask(name, TaskStatus.OTHER, error, task.state.name.lower()), details)
