@@ -55,7 +55,7 @@ class Forwarder:
         limit = query.limit(is_tcp=is_tcp)
         for upstream in self.upstreams:
             if upstream.from_host and not has_external_access:
-                what = "not asked, for no network of the container leads out"
+                what = "not asked, as no network of the container has a route to the outside"
                 self._note(upstream, query, what, UpstreamSkipped(str(upstream.server)))
                 continue
             try:
@@ -74,18 +74,18 @@ class Forwarder:
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
         """Query one server. Returns `None` if the next one is to be tried."""
-        self._note(upstream, query, "asked")
+        self._note(upstream, query, "query forwarded")
         try:
             response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))
         except TimeoutError:
-            self._note(upstream, query, f"did not answer within {TIMEOUT_S:g} s")
+            self._note(upstream, query, f"no answer within {TIMEOUT_S:g} s")
             return None
         except OSError as error:
-            self._note(upstream, query, f"could not be asked: {error.strerror}")
+            self._note(upstream, query, f"not reachable: {error.strerror}")
             return None
         rcode = rcode_of(response)
         if rcode is None:
-            self._note(upstream, query, "gave an answer that cannot be read")
+            self._note(upstream, query, "invalid answer")
             return None
         self._note(upstream, query, f"answered {RCODE_NAMES.get(rcode, rcode)}")
         return None if rcode in {SERVFAIL, REFUSED} else response
@@ -131,8 +131,8 @@ class Forwarder:
         side = "host" if upstream.from_host else "container"
         self.namespace.report(
             Step.NOTE,
-            f"resolver: {query.kind_name} {query.name} is forwarded to {upstream.server}, {what}",
+            f"resolver: {query.kind_name} {query.name}, upstream {upstream.server}: {what}",
             b"",
-            decision=f"upstream {upstream.server}, asked from the {side}'s namespace {self._place(upstream).name}",
+            decision=f"upstream {upstream.server}, queried from the {side}'s namespace {self._place(upstream).name}",
             detail=detail,
         )

@@ -226,7 +226,7 @@ class Resolver:
                         return
                     client.send(len(response).to_bytes(2) + response)
         except OSError as error:  # reset, or idle for too long
-            self._note(f"resolver: a TCP client is gone: {error.strerror or error}")
+            self._note(f"resolver: a TCP client disconnected: {error.strerror or error}")
         finally:
             client.close()
 
@@ -238,10 +238,10 @@ class Resolver:
         limit = query.limit(is_tcp=is_tcp)
         records = self._local_records(query)
         if records is not None:
-            self._note(f"resolver: {query.kind_name} {query.name} is answered with {len(records)} records of its own")
+            self._note(f"resolver: {query.kind_name} {query.name} answered from Docker's own records ({len(records)})")
             return answer(query, records, limit=limit)
         if self.ndots_set and query.kind in {A, AAAA} and "." not in query.name.removesuffix("."):
-            self._note(f"resolver: {query.name} is one label and ndots is set, so it is not forwarded")
+            self._note(f"resolver: {query.name} has one label and ndots is set: not forwarded")
             return answer(query, limit=limit, rcode=NOERROR)
         return await self._forwarder.forward(
             query, wire, is_tcp=is_tcp, has_external_access=self.lookup.has_external_access

@@ -420,10 +420,10 @@ def test_the_trace_tells_who_was_asked_from_where_and_what_it_said() -> None:
     bench.clock.context = trace
     bench.ask("www.example.com")
     assert [what for what, _ in trace.notes] == [
-        "resolver: A www.example.com. is forwarded to 127.0.0.53, asked",
-        "resolver: A www.example.com. is forwarded to 127.0.0.53, answered NXDOMAIN",
+        "resolver: A www.example.com., upstream 127.0.0.53: query forwarded",
+        "resolver: A www.example.com., upstream 127.0.0.53: answered NXDOMAIN",
     ]
-    assert trace.notes[0][1] == "upstream 127.0.0.53, asked from the host's namespace node1"
+    assert trace.notes[0][1] == "upstream 127.0.0.53, queried from the host's namespace node1"
 
 
 def test_a_stopped_resolver_leaves_the_port_closed() -> None:

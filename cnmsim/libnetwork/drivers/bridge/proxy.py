@@ -93,7 +93,7 @@ def _note(process: Process, address: Address, port: int) -> None:
     if namespace.clock.context is not None:
         namespace.report(
             Step.NOTE,
-            f"docker-proxy: a new connection starts here, to {format_ip(address)} port {port}",
+            f"docker-proxy: new connection to {format_ip(address)} port {port}",
             b"",
             detail=Reporter.PROXY,
         )
