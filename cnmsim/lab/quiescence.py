@@ -50,7 +50,7 @@ class QuiescenceChecker:
         unsettled = self._unsettled_tasks(members)
         if unsettled or are_converged(databases):
             return unsettled or _left_behind(members)
-        return first_difference(databases) or "a node waits for an answer of another"
+        return first_difference(databases) or "a node is waiting for a response"
 
     def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
         for engine in members:

@@ -185,20 +185,20 @@ class Ingress:
         key = (port.published_port, port.protocol)
         if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # the simulated kernel has no SCTP sockets
             return
-        made = (UdpSocket if port.protocol == "udp" else TcpSocket)(self.host, 6, self.owner)
+        listener = (UdpSocket if port.protocol == "udp" else TcpSocket)(self.host, 6, self.owner)
         try:
-            made.bind(("::", port.published_port))
-            if isinstance(made, TcpSocket):
-                made.listen(SOMAXCONN)
+            listener.bind(("::", port.published_port))
+            if isinstance(listener, TcpSocket):
+                listener.listen(SOMAXCONN)
         except OSError as error:
-            made.close()
+            listener.close()
             spec = f"{port.published_port}/{port.protocol}"
             self.warn(
                 f"failed to create proxy for port {spec}: listen {port.protocol} :{port.published_port}: bind: "
                 f"{_reason(error).lower()}"
             )
             return
-        self._listeners[key] = made
+        self._listeners[key] = listener
 
 
 def _reason(error: IptablesError | OSError) -> str:

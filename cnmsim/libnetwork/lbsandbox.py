@@ -50,7 +50,9 @@ def create(network: Network) -> None:
         undo.pop_all()
     assert sandbox.namespace is not None
     assert endpoint.ipv4 is not None
-    way_out = next((joined.ipv4 for joined in sandbox.endpoints if joined.network.name == GATEWAY_NETWORK), None)
+    gateway_address = next(
+        (joined.ipv4 for joined in sandbox.endpoints if joined.network.name == GATEWAY_NETWORK), None
+    )
     network.balancer = LoadBalancerSandbox(
         sandbox.namespace,
         endpoint.interface_name,
@@ -58,7 +60,7 @@ def create(network: Network) -> None:
         controller.profile,
         is_dsr=DSR_OPTION in network.driver_opts,
         ingress=controller.ingress if network.ingress else None,
-        gateway_address=way_out[0] if way_out is not None else None,
+        gateway_address=gateway_address[0] if gateway_address is not None else None,
     )
 
 

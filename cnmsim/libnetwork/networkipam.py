@@ -121,10 +121,10 @@ class NetworkIpam:
             except ValueError:
                 raise InvalidParameter(f"invalid gateway address {text} in Ipam configuration") from None
         try:
-            given = self.allocator.request_address(pool.id, requested, options=_FOR_GATEWAY)
+            assigned = self.allocator.request_address(pool.id, requested, options=_FOR_GATEWAY)
         except EngineError as error:
             raise SystemFault(f"failed to allocate gateway ({text}): {error.message}") from None
-        return given[0] if given is not None else None
+        return assigned[0] if assigned is not None else None
 
     def _allocate_auxiliary(self, pool: Pool, key: str, text: str) -> Address:
         try:

@@ -179,30 +179,30 @@ class DaemonTable:
 
     # --- the model -----------------------------------------------------------------------------------------------
 
-    def _change(self, verb: Verb, what: Object) -> bool:
+    def _change(self, verb: Verb, item: Object) -> bool:
         """Apply one change to the model. Returns `False` if it changed nothing."""
         is_new = verb is Verb.CREATE
-        if isinstance(what, Rule):
-            return self._change_rule(what, is_new=is_new)
-        if isinstance(what, Element):
-            self._change_element(what.map, what.key, what.verdict, is_new=is_new)
-        elif isinstance(what, SetElement):
-            if (what.value in self._maps[what.set].elements) is is_new:
+        if isinstance(item, Rule):
+            return self._change_rule(item, is_new=is_new)
+        if isinstance(item, Element):
+            self._change_element(item.map, item.key, item.verdict, is_new=is_new)
+        elif isinstance(item, SetElement):
+            if (item.value in self._maps[item.set].elements) is is_new:
                 return False
-            self._change_element(what.set, what.value, "", is_new=is_new)
-        elif isinstance(what, VerdictMap | NamedSet):
-            if isinstance(what, VerdictMap) and is_new:
-                self._maps[what.name] = _MapState("map", _VERDICTS)
-            elif isinstance(what, NamedSet) and is_new:
-                self._maps[what.name] = _MapState("set", f"typeof {what.typeof}")
+            self._change_element(item.set, item.value, "", is_new=is_new)
+        elif isinstance(item, VerdictMap | NamedSet):
+            if isinstance(item, VerdictMap) and is_new:
+                self._maps[item.name] = _MapState("map", _VERDICTS)
+            elif isinstance(item, NamedSet) and is_new:
+                self._maps[item.name] = _MapState("set", f"typeof {item.typeof}")
             else:
-                kind = self._maps.pop(what.name).kind
-                self._dropped.append(f"delete {kind} {self.family} {self.name} {what.name}")
+                kind = self._maps.pop(item.name).kind
+                self._dropped.append(f"delete {kind} {self.family} {self.name} {item.name}")
         elif is_new:
-            self._chains[what.name] = _ChainState(what if isinstance(what, BaseChain) else None)
+            self._chains[item.name] = _ChainState(item if isinstance(item, BaseChain) else None)
         else:
-            del self._chains[what.name]
-            self._dropped.append(f"delete chain {self.family} {self.name} {what.name}")
+            del self._chains[item.name]
+            self._dropped.append(f"delete chain {self.family} {self.name} {item.name}")
         return True
 
     def _change_rule(self, rule: Rule, *, is_new: bool) -> bool:
@@ -236,23 +236,23 @@ class DaemonTable:
 
     def _update(self) -> None:
         """Update the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""
-        where = f"{self.family} {self.name}"
+        table = f"{self.family} {self.name}"
         chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
-        text = f"table {where} {{\n"
+        text = f"table {table} {{\n"
         text += "".join(f"{state.kind} {name} {{\n{state.type}\n}}\n" for name, state in maps)
         text += _headers(chains) + "}\n"
-        text += f"flush table {where}\n" if self._is_new else ""
-        text += "".join(f"flush {state.kind} {where} {name}\n" for name, state in maps if state.is_dirty)
-        text += "".join(f"flush chain {where} {name}\n" for name in chains)
+        text += f"flush table {table}\n" if self._is_new else ""
+        text += "".join(f"flush {state.kind} {table} {name}\n" for name, state in maps if state.is_dirty)
+        text += "".join(f"flush chain {table} {name}\n" for name in chains)
         for name, map_state in maps:
             if map_state.deleted:
                 text += (
-                    f"delete element {where} {name} {{ {_element_texts(dict.fromkeys(map_state.deleted, ''))} }}\n"
+                    f"delete element {table} {name} {{ {_element_texts(dict.fromkeys(map_state.deleted, ''))} }}\n"
                 )
         text += "".join(f"{command}\n" for command in self._dropped)
         added = "".join(
-            f"add element {where} {name} {{ {_element_texts(map_state.added)} }}\n"
+            f"add element {table} {name} {{ {_element_texts(map_state.added)} }}\n"
             for name, map_state in maps
             if map_state.added
         )
@@ -260,8 +260,8 @@ class DaemonTable:
 
     def _reload(self) -> None:
         """Recreate the kernel's table (reload.nft.gotmpl). Raises `NftError`."""
-        where = f"{self.family} {self.name}"
-        text = f"table {where} {{}}\ndelete table {where}\ntable {where} {{\n"
+        table = f"{self.family} {self.name}"
+        text = f"table {table} {{}}\ndelete table {table}\ntable {table} {{\n"
         for name in sorted(self._maps):
             elements = self._maps[name].elements
             listed = f"elements = {{ {_element_texts(elements)} }}\n" if elements else ""

@@ -152,14 +152,16 @@ class OslNamespace:
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
-        def tell() -> None:
+        def announce() -> None:
             if device.namespace is self.namespace and device.is_up:
                 for address in own:
                     self.namespace.neighbours.announce(device, address)
 
-        tell()
+        announce()
         clock = self.namespace.clock
-        return [clock.call_later(count * gratuitous_arp.pause_s, tell) for count in range(1, gratuitous_arp.count)]
+        return [
+            clock.call_later(count * gratuitous_arp.pause_s, announce) for count in range(1, gratuitous_arp.count)
+        ]
 
     def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
         scope = "link" if next_hop is None else "global"

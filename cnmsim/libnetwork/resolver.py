@@ -238,7 +238,9 @@ class Resolver:
         limit = query.limit(is_tcp=is_tcp)
         records = self._local_records(query)
         if records is not None:
-            self._note(f"resolver: {query.kind_name} {query.name} answered from Docker's own records ({len(records)})")
+            self._note(
+                f"resolver: {query.kind_name} {query.name} answered from Docker's own records ({len(records)})"
+            )
             return answer(query, records, limit=limit)
         if self.ndots_set and query.kind in {A, AAAA} and "." not in query.name.removesuffix("."):
             self._note(f"resolver: {query.name} has one label and ndots is set: not forwarded")

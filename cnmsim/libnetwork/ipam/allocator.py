@@ -105,11 +105,11 @@ class Ipam:
         engine_id: str = "",
     ) -> None:
         self.profile = profile
-        local = configured_pools(profile, default_pools or (), engine_id)
-        world = configured_pools(profile, global_pools or (), engine_id, defaults=GLOBAL_POOLS)
+        local_bases = configured_pools(profile, default_pools or (), engine_id)
+        global_bases = configured_pools(profile, global_pools or (), engine_id, defaults=GLOBAL_POOLS)
         self._spaces = {
             name: _AddressSpace(name, pools, RotatingPools(pools) if profile.pools_rotate else None)
-            for name, pools in ((LOCAL_SPACE, local), (GLOBAL_SPACE, world))
+            for name, pools in ((LOCAL_SPACE, local_bases), (GLOBAL_SPACE, global_bases))
         }
 
     @staticmethod
@@ -137,14 +137,14 @@ class Ipam:
         `PoolsExhausted` or, for invalid text, `SystemFault`.
         """
         del options  # it has no options
-        where = self._space(space)
+        address_space = self._space(space)
         if not pool and sub_pool:
             raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
         size = self._hinted_size(pool, sub_pool)
         if size is not None:
             family = 6 if ":" in pool or (not pool and v6) else 4
-            return self._request_default(where, family, size, tuple(exclude))
-        return self._request_subnet(where, pool, sub_pool)
+            return self._request_default(address_space, family, size, tuple(exclude))
+        return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
         """Return the prefix length of the default subnet to allocate: 0 for the pool's own.
@@ -159,61 +159,65 @@ class Ipam:
         is_hint = address in {"0.0.0.0", "::"} and slash and length.isascii() and length.isdigit()  # noqa: S104
         return int(length) if is_hint and int(length) <= (128 if ":" in address else 32) else None
 
-    def _request_default(self, where: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]) -> Pool:
+    def _request_default(
+        self, address_space: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]
+    ) -> Pool:
         prefix = (
-            self._choose_rotating(where, family, exclude)
-            if where.rotating
-            else self._choose_gap(where, family, size, exclude)
+            self._choose_rotating(address_space, family, exclude)
+            if address_space.rotating
+            else self._choose_gap(address_space, family, size, exclude)
         )
-        where.subnets[prefix] = _Subnet.make(prefix, self.profile)
-        return Pool(f"{where.name}/{prefix}", prefix)
+        address_space.subnets[prefix] = _Subnet.make(prefix, self.profile)
+        return Pool(f"{address_space.name}/{prefix}", prefix)
 
-    def _choose_rotating(self, where: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
+    def _choose_rotating(self, address_space: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
         """Choose a subnet that overlaps nothing of the host. Rejected ones advance the cursor too."""
-        assert where.rotating is not None
-        held = list(where.subnets)
+        assert address_space.rotating is not None
+        held = list(address_space.subnets)
         while True:
-            prefix = where.rotating.choose(family, held)
+            prefix = address_space.rotating.choose(family, held)
             if prefix is None:
                 raise errors.pools_exhausted(self.profile, family)
             if not any(prefix.overlaps(excluded) for excluded in exclude):
                 return prefix
             held.append(prefix)
 
-    def _choose_gap(self, where: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        pools = tuple(pool for pool in where.pools if pool.base.family == family)
+    def _choose_gap(
+        self, address_space: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]
+    ) -> Prefix:
+        pools = tuple(pool for pool in address_space.pools if pool.base.family == family)
         if size:
             pools = resized(pools, family, size)
             if not pools:
                 raise InvalidParameter("invalid address pool")
-        used = [prefix for prefix in (*where.subnets, *exclude) if prefix.family == family]
+        used = [prefix for prefix in (*address_space.subnets, *exclude) if prefix.family == family]
         prefix = lowest_gap(pools, used)
-        if prefix is None or prefix in where.subnets:
+        if prefix is None or prefix in address_space.subnets:
             raise errors.pools_exhausted(self.profile, family)
         return prefix
 
-    def _request_subnet(self, where: _AddressSpace, pool: str, sub_pool: str) -> Pool:
-        prefix = self._parse(where.name, pool, sub_pool, pool, "invalid address pool")
+    def _request_subnet(self, address_space: _AddressSpace, pool: str, sub_pool: str) -> Pool:
+        prefix = self._parse(address_space.name, pool, sub_pool, pool, "invalid address pool")
         if not sub_pool:
-            if any(prefix.overlaps(other) for other in where.subnets):
+            if any(prefix.overlaps(other) for other in address_space.subnets):
                 raise errors.pool_overlap(self.profile)
-            where.subnets[prefix] = _Subnet.make(prefix, self.profile)
-            return Pool(f"{where.name}/{prefix}", prefix)
-        ip_range = self._parse(where.name, pool, sub_pool, sub_pool, "invalid address subpool")
+            address_space.subnets[prefix] = _Subnet.make(prefix, self.profile)
+            return Pool(f"{address_space.name}/{prefix}", prefix)
+        ip_range = self._parse(address_space.name, pool, sub_pool, sub_pool, "invalid address subpool")
         if ip_range.family != prefix.family:
             raise InvalidParameter("pool and subpool are of incompatible address families")
         if ip_range.length < prefix.length:
             ip_range = prefix
         if not prefix.overlaps(ip_range):
-            raise errors.bad_pool_request(where.name, pool, sub_pool, "invalid address subpool")
-        subnet = where.subnets.get(prefix)
+            raise errors.bad_pool_request(address_space.name, pool, sub_pool, "invalid address subpool")
+        subnet = address_space.subnets.get(prefix)
         if subnet is None:
-            subnet = where.subnets[prefix] = _Subnet.make(prefix, self.profile)
+            subnet = address_space.subnets[prefix] = _Subnet.make(prefix, self.profile)
             subnet.auto_release = True
         elif ip_range in subnet.ranges:
             raise errors.pool_overlap(self.profile)
         subnet.ranges.add(ip_range)
-        return Pool(f"{where.name}/{prefix}/{ip_range}", prefix, ip_range)
+        return Pool(f"{address_space.name}/{prefix}/{ip_range}", prefix, ip_range)
 
     @staticmethod
     def _parse(space: str, pool: str, sub_pool: str, text: str, cause: str) -> Prefix:
@@ -229,8 +233,8 @@ class Ipam:
 
         Raises `InvalidParameter` if it is not allocated.
         """
-        where, prefix, ip_range = self._parse_id(pool_id)
-        subnet = where.subnets.get(prefix)
+        address_space, prefix, ip_range = self._parse_id(pool_id)
+        subnet = address_space.subnets.get(prefix)
         if subnet is None or (ip_range is not None and ip_range not in subnet.ranges):
             raise errors.unknown_pool()
         if ip_range is None:
@@ -238,7 +242,7 @@ class Ipam:
         else:
             subnet.ranges.discard(ip_range)
         if subnet.auto_release and not subnet.ranges:
-            del where.subnets[prefix]
+            del address_space.subnets[prefix]
 
     def request_address(
         self,
@@ -320,8 +324,8 @@ class Ipam:
         return self._space(parts[0]), prefix, ip_range
 
     def _find(self, pool_id: str) -> tuple[_Subnet, Prefix | None]:
-        where, prefix, ip_range = self._parse_id(pool_id)
-        subnet = where.subnets.get(prefix)
+        address_space, prefix, ip_range = self._parse_id(pool_id)
+        subnet = address_space.subnets.get(prefix)
         if subnet is None or (ip_range is not None and ip_range not in subnet.ranges):
             raise NotFound(f"cannot find address pool for poolID:{prefix}/{ip_range or 'invalid Prefix'}")
         return subnet, ip_range

@@ -123,20 +123,25 @@ class RemoteIpam:
             return Pool(known, self._restored[known])
         # The result does not matter: the caller excludes nothing for a network of global scope.
         is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
-        barred = tuple(exclude)
+        excluded = tuple(exclude)
         held: list[str] = []
         try:
             while True:
-                given = self._request(space, pool, sub_pool, v6=v6, options=options)
-                if pool or is_global or not given.prefix.length or not any(given.prefix.overlaps(e) for e in barred):
-                    return given
-                if given.id in held:
+                allocated = self._request(space, pool, sub_pool, v6=v6, options=options)
+                if (
+                    pool
+                    or is_global
+                    or not allocated.prefix.length
+                    or not any(allocated.prefix.overlaps(e) for e in excluded)
+                ):
+                    return allocated
+                if allocated.id in held:
                     # A real engine repeats the request for ever.
                     raise SystemFault(
-                        f"remote: {self.name} gives the pool {given.prefix} again and again, which overlaps a network "
+                        f"remote: {self.name} returns the pool {allocated.prefix} repeatedly, which overlaps a network "
                         "of the host"
                     )
-                held.append(given.id)
+                held.append(allocated.id)
         finally:
             for pool_id in held:
                 try:
@@ -195,10 +200,10 @@ class RemoteIpam:
         text = response.get("Address", "")
         if not text:
             raise Unavailable("no address returned")
-        given = parse_cidr(text)
-        if given is None:
+        assigned = parse_cidr(text)
+        if assigned is None:
             raise SystemFault(f"invalid CIDR address: {text}")
-        return given
+        return assigned
 
     def release_address(self, pool_id: str, address: Address) -> None:
         """Release an address."""

@@ -77,7 +77,7 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
         while not checker.is_converged(databases_of(clock)):
             if clock.now - begun_s >= limit_s:
                 difference = first_difference(databases_of(clock))
-                raise TimeoutError(difference or "a node waits for an answer of another")
+                raise TimeoutError(difference or "a node is waiting for a response")
             clock.run_for(_LOOK_INTERVAL_S)
     return clock.now - begun_s
 

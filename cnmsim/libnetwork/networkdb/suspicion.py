@@ -36,14 +36,14 @@ def push_pull_interval_s(nodes: int) -> float:
 
 @define(eq=False)
 class Suspicion:
-    """The suspicion of one member, begun by `sender`. After `wanted` confirmations by others it lasts `shortest_s`.
+    """The suspicion of one member, begun by `sender`. After `needed` confirmations by others it lasts `shortest_s`.
 
     `expired` is called at its end.
     """
 
     clock: Clock
     sender: str
-    wanted: int
+    needed: int
     shortest_s: float
     longest_s: float
     expired: Callable[[], None]
@@ -55,16 +55,16 @@ class Suspicion:
     def __attrs_post_init__(self) -> None:
         self._confirmed = {self.sender}
         self._start_s = self.clock.now
-        first = self.longest_s if self.wanted > 0 else self.shortest_s
+        first = self.longest_s if self.needed > 0 else self.shortest_s
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
         """Count a confirmation by another node. Returns `False` if it is not counted."""
-        if self._count >= self.wanted or sender in self._confirmed:
+        if self._count >= self.needed or sender in self._confirmed:
             return False
         self._confirmed.add(sender)
         self._count += 1
-        share = log(self._count + 1) / log(self.wanted + 1)
+        share = log(self._count + 1) / log(self.needed + 1)
         total = floor(1000 * (self.longest_s - share * (self.longest_s - self.shortest_s))) / 1000
         left = max(total, self.shortest_s) - (self.clock.now - self._start_s)
         self._timer.cancel()

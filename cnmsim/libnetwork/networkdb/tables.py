@@ -173,9 +173,9 @@ class NetworkTables:
 
     def tombstone_of(self, version: EntryVersion, ltime: int) -> EntryVersion:
         """Return the deleted version of an entry, reusing the object of another node if there is one."""
-        for made in version.slot.versions.values():
-            if made.is_deleted and made.ltime == ltime and made.owner == version.owner:
-                return made
+        for other in version.slot.versions.values():
+            if other.is_deleted and other.ltime == ltime and other.owner == version.owner:
+                return other
         return self.view.pool.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:

@@ -48,13 +48,13 @@ class Watchers:
 
     def notify(self, event: WatchEvent) -> None:
         """Deliver a change to the watchers that are still subscribed when their turn comes."""
-        what = event.table, event.network
-        watchers = self._found.get(what)
+        key = event.table, event.network
+        watchers = self._found.get(key)
         if watchers is None:
-            watchers = self._found[what] = [
+            watchers = self._found[key] = [
                 candidate
                 for candidate in self._watchers
-                if candidate.table == what[0] and candidate.network in {"", what[1]}
+                if candidate.table == key[0] and candidate.network in {"", key[1]}
             ]
         for watcher in watchers:
             self.clock.call_soon(watcher.deliver, event)

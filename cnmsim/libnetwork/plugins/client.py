@@ -57,7 +57,7 @@ class PluginClient:
         except GoJsonError as error:
             self.log.append(f"{method}: error reading plugin resp: {error}")
             if len(content) > self.policy.reply_limit:
-                raise SystemFault(f"{method}: the answer has more than {self.policy.reply_limit} bytes") from None
+                raise SystemFault(f"{method}: the response exceeds {self.policy.reply_limit} bytes") from None
             raise SystemFault(str(error)) from None
 
     def _call_with_retry(self, method: str, body: bytes) -> bytes:

@@ -292,7 +292,7 @@ def test_a_gateway_that_cannot_be_read(stage: Stage) -> None:
 def test_a_plugin_that_offers_what_overlaps_the_host_for_ever(stage: Stage) -> None:
     stage.plugin.replies["IpamDriver.RequestPool"] = {"PoolID": "a", "Pool": "10.0.0.0/24"}
     text = refusal(stage, stage.network)
-    assert text.startswith("remote: test gives the pool 10.0.0.0/24 again and again")
+    assert text.startswith("remote: test returns the pool 10.0.0.0/24 repeatedly")
     assert stage.plugin.methods().count("IpamDriver.ReleasePool") == 1
 
 
@@ -352,7 +352,7 @@ def test_an_answer_larger_than_is_read(stage: Stage) -> None:
     driver.client.policy = PluginPolicy(reply_limit=100_000)
     stage.plugin.replies["NetworkDriver.CreateNetwork"] = body('{"Err": "' + "x" * 200_000)
     text = refusal(stage, lambda: stage.engine.networks.create("x", driver="test"))
-    assert text == "NetworkDriver.CreateNetwork: the answer has more than 100000 bytes"
+    assert text == "NetworkDriver.CreateNetwork: the response exceeds 100000 bytes"
     stage.plugin.replies["NetworkDriver.CreateNetwork"] = body("{}" + " " * 200_000)
     assert stage.engine.networks.create("x", driver="test").name == "x"
 

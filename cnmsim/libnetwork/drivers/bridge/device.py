@@ -130,9 +130,9 @@ def _set_ipv6(
     try:
         host.sysctl_get(key)
     except FileNotFoundError as error:
-        where = f"/proc/sys/net/ipv6/conf/{bridge.name}/disable_ipv6"
+        path = f"/proc/sys/net/ipv6/conf/{bridge.name}/disable_ipv6"
         raise SystemFault(
-            f"Cannot read IPv6 setup for bridge {bridge.name}: open {where}: {go_strerror(error)}"
+            f"Cannot read IPv6 setup for bridge {bridge.name}: open {path}: {go_strerror(error)}"
         ) from None
     if options.mode6 is GatewayMode.ISOLATED:
         host.sysctl_set(key, "1")
