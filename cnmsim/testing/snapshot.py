@@ -160,7 +160,7 @@ def _addresses(engine: Engine) -> Iterator[str]:
     for ipam in engine.controller.ipams.values():
         for space in getattr(ipam, "_spaces", {}).values():
             for prefix, subnet in space.subnets.items():
-                taken = subnet.taken
+                taken = subnet.allocated
                 runs = ",".join(f"{first}-{last}" for first, last in zip(taken._starts, taken._ends, strict=True))
                 yield f"{space.name} {prefix} {runs} of ranges {sorted(map(str, subnet.ranges))}"
 

@@ -142,7 +142,7 @@ class DockerHost:
         routes = [str(r) for r in (*root.routes4.routes, *root.routes6.routes) if not str(r).startswith("fe80:")]
         processes = sorted(process.argv[0] for process in self.machine.processes.values())
         pools = {
-            name: {prefix: len(subnet.taken) for prefix, subnet in space.subnets.items()}
+            name: {prefix: len(subnet.allocated) for prefix, subnet in space.subnets.items()}
             for name, space in self.controller.ipams["default"]._spaces.items()
         }
         inside = {

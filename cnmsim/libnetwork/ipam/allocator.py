@@ -55,7 +55,7 @@ class _Subnet:
     """An allocated subnet: its addresses and ip-ranges. `auto_release`: it is released with the last ip-range."""
 
     prefix: Prefix
-    taken: AddressSet
+    allocated: AddressSet
     ranges: set[Prefix] = field(factory=set)
     auto_release: bool = False
     cursor: int = 0
@@ -79,7 +79,7 @@ class _Subnet:
         """Return the first and last ordinal of an ip-range, or of the whole subnet."""
         within = ip_range or self.prefix
         base = self.prefix.first_int
-        return within.first_int - base, min(within.last_int - base, self.taken.size - 1)
+        return within.first_int - base, min(within.last_int - base, self.allocated.size - 1)
 
 
 @define
@@ -262,7 +262,7 @@ class Ipam:
         subnet, ip_range = self._find(pool_id)
         if address is not None and address not in subnet.prefix:
             raise errors.address_out_of_range()
-        allocated = subnet.taken
+        allocated = subnet.allocated
         if self.profile.full_pool_hides_requested and len(allocated) >= allocated.size + subnet.phantom_free:
             raise errors.no_available_addresses()
         if address is not None:
@@ -284,9 +284,9 @@ class Ipam:
             high = min(high, low + self.profile.ipv6_automatic_ordinals - 1)
         ordinal = None
         if serial and low < subnet.cursor <= high:
-            ordinal = subnet.taken.first_free(subnet.cursor, high)
+            ordinal = subnet.allocated.first_free(subnet.cursor, high)
         if ordinal is None:
-            ordinal = subnet.taken.first_free(low, high)
+            ordinal = subnet.allocated.first_free(low, high)
         if ordinal is None:
             raise errors.no_available_addresses()
         return ordinal
@@ -296,15 +296,15 @@ class Ipam:
         subnet, _ = self._find(pool_id)
         if address not in subnet.prefix:
             raise errors.address_out_of_range()
-        if not subnet.taken.discard(to_int(address) - subnet.prefix.first_int):
+        if not subnet.allocated.discard(to_int(address) - subnet.prefix.first_int):
             subnet.phantom_free += 1
 
     def status(self, pool_id: str) -> PoolStatus:
         """Return how full a pool is, as `network inspect` of 29 shows it."""
         subnet, ip_range = self._find(pool_id)
         low, high = subnet.bounds(ip_range)
-        free = high - low + 1 - subnet.taken.count_between(low, high)
-        return PoolStatus(min(len(subnet.taken), _UINT64_MAX), min(free, _UINT64_MAX))
+        free = high - low + 1 - subnet.allocated.count_between(low, high)
+        return PoolStatus(min(len(subnet.allocated), _UINT64_MAX), min(free, _UINT64_MAX))
 
     def _space(self, name: str) -> _AddressSpace:
         try:
