@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Handler = Callable[..., Awaitable[Answer]]
 Check = Callable[["HostApi", Request, dict[str, str]], object]
 
-#: The attribute of `Rest` that holds an instance of a class.
+#: The attribute of `Rest` that holds the only instance of a class.
 _PARTS = {
-    "ConfigApi": "configs", "ContainerApi": "containers", "ExecApi": "execs", "ImageApi": "images",
-    "NetworkApi": "networks", "NodeApi": "nodes", "SecretApi": "secrets", "ServiceApi": "services",
-    "SwarmApi": "swarm", "SystemApi": "system", "TaskApi": "tasks", "VolumeApi": "volumes",
+    "ContainerApi": "containers", "ExecApi": "execs", "ImageApi": "images", "NetworkApi": "networks",
+    "NodeApi": "nodes", "ServiceApi": "services", "SwarmApi": "swarm", "SystemApi": "system",
+    "TaskApi": "tasks", "VolumeApi": "volumes",
 }  # fmt: skip
 
 
@@ -60,10 +60,19 @@ class Route:
 
 
 def json_route(
-    method: str, path: str, operation: Callable[..., Any], status: int = 200, *, requires_body: bool = False
+    method: str,
+    path: str,
+    operation: Callable[..., Any],
+    status: int = 200,
+    *,
+    part: str = "",
+    requires_body: bool = False,
 ) -> Route:
-    """Return a route that answers with the result of `operation`, a method of a class of `Rest`, as JSON."""
-    call = _caller(operation, requires_body=requires_body)
+    """Return a route that answers with the result of `operation`, a method of a class of `Rest`, as JSON.
+
+    `part` is the attribute of `Rest` to call it on; it is needed only for a class with several instances there.
+    """
+    call = _caller(operation, part, requires_body=requires_body)
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
         return Response.json(await call(api, request, path_parameters), status)
@@ -71,9 +80,9 @@ def json_route(
     return Route(method, path, handler)
 
 
-def empty_route(method: str, path: str, operation: Callable[..., Any], status: int = 200) -> Route:
+def empty_route(method: str, path: str, operation: Callable[..., Any], status: int = 200, *, part: str = "") -> Route:
     """Return a route that answers without a body, with status 304 if `operation` returns False."""
-    call = _caller(operation)
+    call = _caller(operation, part)
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:
         has_changed = await call(api, request, path_parameters) is not False
@@ -83,10 +92,10 @@ def empty_route(method: str, path: str, operation: Callable[..., Any], status: i
 
 
 def _caller(
-    operation: Callable[..., Any], *, requires_body: bool = False
+    operation: Callable[..., Any], part: str, *, requires_body: bool = False
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
     """Return a function that calls `operation` with those parameters of a request that it accepts."""
-    part = _PARTS[operation.__qualname__.partition(".")[0]]
+    part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]
 
     async def call(api: HostApi, request: Request, path_parameters: dict[str, str]) -> Any:

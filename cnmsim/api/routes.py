@@ -8,7 +8,7 @@ from cnmsim.engine.rest.containers import ContainerApi
 from cnmsim.engine.rest.execs import ExecApi
 from cnmsim.engine.rest.images import ImageApi
 from cnmsim.engine.rest.networks import NetworkApi
-from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+from cnmsim.engine.rest.secrets import SecretOrConfigApi
 from cnmsim.engine.rest.services import ServiceApi, TaskApi
 from cnmsim.engine.rest.swarm import NodeApi, SwarmApi
 from cnmsim.engine.rest.system import SystemApi
@@ -105,16 +105,16 @@ ROUTES: tuple[Route, ...] = (
     json_route("GET", "/tasks", TaskApi.list),
     json_route("GET", "/tasks/{id}", TaskApi.inspect),
     Route("GET", "/tasks/{id}/logs", service_logs.task_logs),
-    json_route("GET", "/secrets", SecretApi.list),
-    json_route("POST", "/secrets/create", SecretApi.create, 201),
-    json_route("GET", "/secrets/{id}", SecretApi.inspect),
-    empty_route("POST", "/secrets/{id}/update", SecretApi.update),
-    empty_route("DELETE", "/secrets/{id}", SecretApi.remove, 204),
-    json_route("GET", "/configs", ConfigApi.list),
-    json_route("POST", "/configs/create", ConfigApi.create, 201),
-    json_route("GET", "/configs/{id}", ConfigApi.inspect),
-    empty_route("POST", "/configs/{id}/update", ConfigApi.update),
-    empty_route("DELETE", "/configs/{id}", ConfigApi.remove, 204),
+    json_route("GET", "/secrets", SecretOrConfigApi.list, part="secrets"),
+    json_route("POST", "/secrets/create", SecretOrConfigApi.create, 201, part="secrets"),
+    json_route("GET", "/secrets/{id}", SecretOrConfigApi.inspect, part="secrets"),
+    empty_route("POST", "/secrets/{id}/update", SecretOrConfigApi.update, part="secrets"),
+    empty_route("DELETE", "/secrets/{id}", SecretOrConfigApi.remove, 204, part="secrets"),
+    json_route("GET", "/configs", SecretOrConfigApi.list, part="configs"),
+    json_route("POST", "/configs/create", SecretOrConfigApi.create, 201, part="configs"),
+    json_route("GET", "/configs/{id}", SecretOrConfigApi.inspect, part="configs"),
+    empty_route("POST", "/configs/{id}/update", SecretOrConfigApi.update, part="configs"),
+    empty_route("DELETE", "/configs/{id}", SecretOrConfigApi.remove, 204, part="configs"),
     Route("GET", "/_ping", system.ping),
     json_route("GET", "/version", SystemApi.version),
     json_route("GET", "/info", SystemApi.info),

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from cnmsim.api.inprocess import PluginControlSocket, ServedLab
-    from cnmsim.engine.client import Container, StackDescription
-    from cnmsim.engine.client.stacks import StackFiles
+    from cnmsim.engine.client.containers import Container
+    from cnmsim.engine.client.stacks import StackDescription, StackFiles
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.link_events import LinkEvent
     from cnmsim.kernel.process import Program

@@ -36,7 +36,7 @@ from cnmsim.testing.strategies import (
 )
 
 if TYPE_CHECKING:
-    from cnmsim.engine.client import Container
+    from cnmsim.engine.client.containers import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.observe import Trace
 

@@ -22,7 +22,8 @@ from cnmsim.lab import Lab
 from cnmsim.libnetwork.profile import PROFILES
 
 if TYPE_CHECKING:
-    from cnmsim.engine.client import Container, Network
+    from cnmsim.engine.client.containers import Container
+    from cnmsim.engine.client.networks import Network
     from cnmsim.engine.engine import Engine
 
 #: The releases, the newest first, so that examples shrink to it.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.engine.client import Container
+from cnmsim.engine.client.containers import Container
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.engine_lab import VERSIONS, new_engine
 
-from cnmsim.engine.client import Network
+from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.run_options import create_body
 from cnmsim.engine.engine import Engine
 from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning

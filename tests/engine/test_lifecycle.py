@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from support.engine_lab import new_engine
 
-from cnmsim.engine.client import ContainerError
+from cnmsim.engine.client.containers import ContainerError
 from cnmsim.engine.containers.restart_policy import RestartManager
 from cnmsim.engine.containers.state import RUNNING_STATES, TRANSITIONS, Change, ContainerState, after
 from cnmsim.errors import Conflict, EngineError, NotFound, SystemFault

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
-from cnmsim.engine.client import Container
+from cnmsim.engine.client.containers import Container
 from cnmsim.errors import EngineError
 from cnmsim.kernel.address import Prefix
 from cnmsim.testing.invariants import check_host

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.engine.client import Service
+from cnmsim.engine.client.services import Service
 from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.lab.host import Host
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnmsim import Lab
-from cnmsim.engine.client import Container
+from cnmsim.engine.client.containers import Container
 
 RELEASES = ("26.1.5", "28.5.2", "29.7.2")
 

@@ -16,7 +16,7 @@ from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session
-    from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+    from cnmsim.engine.rest.secrets import SecretOrConfigApi
 
 
 @define(eq=False, repr=False)
@@ -28,7 +28,7 @@ class SecretOrConfig(Model, ABC):
 
     @property
     @abstractmethod
-    def _api(self) -> SecretApi | ConfigApi: ...
+    def _api(self) -> SecretOrConfigApi: ...
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Secret(SecretOrConfig):
     __slots__ = ()
 
     @property
-    def _api(self) -> SecretApi:
+    def _api(self) -> SecretOrConfigApi:
         return self._engine.rest.secrets
 
 
@@ -62,7 +62,7 @@ class Config(SecretOrConfig):
     __slots__ = ()
 
     @property
-    def _api(self) -> ConfigApi:
+    def _api(self) -> SecretOrConfigApi:
         return self._engine.rest.configs
 
 
@@ -79,7 +79,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
     def _named(self, id_: str) -> K: ...
 
     @property
-    def _api(self) -> SecretApi | ConfigApi:
+    def _api(self) -> SecretOrConfigApi:
         return self._named("")._api
 
     def create(

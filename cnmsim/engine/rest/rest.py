@@ -16,7 +16,7 @@ from cnmsim.engine.rest.volumes import VolumeApi
 if TYPE_CHECKING:
     from cnmsim.engine.backend import Backend
     from cnmsim.engine.cluster.cluster import GetCluster
-    from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+    from cnmsim.engine.rest.secrets import SecretOrConfigApi
     from cnmsim.engine.rest.service_logs import ServiceLogs
     from cnmsim.engine.rest.services import ServiceApi, TaskApi
     from cnmsim.engine.rest.swarm import NodeApi, SwarmApi
@@ -73,15 +73,15 @@ class Rest:
         return ServiceLogs(self._context, self._get_cluster())
 
     @cached_property
-    def secrets(self) -> SecretApi:
+    def secrets(self) -> SecretOrConfigApi:
         """`/secrets`."""
-        from cnmsim.engine.rest.secrets import SecretApi
+        from cnmsim.engine.rest.secrets import secret_api
 
-        return SecretApi(self._get_cluster())
+        return secret_api(self._get_cluster())
 
     @cached_property
-    def configs(self) -> ConfigApi:
+    def configs(self) -> SecretOrConfigApi:
         """`/configs`."""
-        from cnmsim.engine.rest.secrets import ConfigApi
+        from cnmsim.engine.rest.secrets import config_api
 
-        return ConfigApi(self._get_cluster())
+        return config_api(self._get_cluster())

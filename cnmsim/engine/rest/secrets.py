@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -13,6 +13,7 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CONFIG_SPEC, SECRET_SPEC
+from cnmsim.gojson.unmarshal import Struct
 from cnmsim.swarm.convert.secret import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:
@@ -20,68 +21,53 @@ if TYPE_CHECKING:
 
 
 @define
-class SecretApi:
-    """Operations on the secrets of a swarm. `id_` is an id, a name or a unique id prefix."""
+class SecretOrConfigApi:
+    """Operations on the secrets or the configs of a swarm. `id_` is an id, a name or a unique id prefix.
+
+    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters, specs and objects.
+    """
 
     cluster: Cluster
+    kind: str
+    struct: Struct
+    parse_filters: Callable[[Filters], Any]
+    spec_from_api: Callable[[Mapping[str, Any]], Any]
+    to_api: Callable[[Any], dict[str, Any]]
+
+    async def _control(self, operation: str, *arguments: Any) -> Any:
+        return await self.cluster.control(f"{operation}_{self.kind}", *arguments)
 
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /secrets."""
-        filters = secret_filters(Filters.parse(query.get("filters")))
-        return [secret_to_api(secret) for secret in await self.cluster.control("list_secrets", filters)]
+        filters = self.parse_filters(Filters.parse(query.get("filters")))
+        return [self.to_api(item) for item in await self.cluster.control(f"list_{self.kind}s", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /secrets/{id}."""
-        return secret_to_api(await self.cluster.control("find_secret", id_))
+        return self.to_api(await self._control("find", id_))
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /secrets/create."""
-        spec = secret_spec_from_api(read(SECRET_SPEC, body))
+        spec = self.spec_from_api(read(self.struct, body))
         self.cluster.manager()
-        return {"ID": (await self.cluster.control("create_secret", spec)).id}
+        return {"ID": (await self._control("create", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /secrets/{id}/update."""
-        spec = secret_spec_from_api(read(SECRET_SPEC, body))
-        version = version_of(query, "secret")
-        secret = await self.cluster.control("find_secret", id_)
-        await self.cluster.control("update_secret", secret.id, version, spec)
+        spec = self.spec_from_api(read(self.struct, body))
+        version = version_of(query, self.kind)
+        await self._control("update", (await self._control("find", id_)).id, version, spec)
 
     async def remove(self, id_: str) -> None:
         """DELETE /secrets/{id}."""
-        secret = await self.cluster.control("find_secret", id_)
-        await self.cluster.control("remove_secret", secret.id)
+        await self._control("remove", (await self._control("find", id_)).id)
 
 
-@define
-class ConfigApi:
-    """Operations on the configs of a swarm. `id_` is an id, a name or a unique id prefix."""
+def secret_api(cluster: Cluster) -> SecretOrConfigApi:
+    """Return the operations on secrets."""
+    return SecretOrConfigApi(cluster, "secret", SECRET_SPEC, secret_filters, secret_spec_from_api, secret_to_api)
 
-    cluster: Cluster
 
-    async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
-        """GET /configs."""
-        filters = config_filters(Filters.parse(query.get("filters")))
-        return [config_to_api(config) for config in await self.cluster.control("list_configs", filters)]
-
-    async def inspect(self, id_: str) -> dict[str, Any]:
-        """GET /configs/{id}."""
-        return config_to_api(await self.cluster.control("find_config", id_))
-
-    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /configs/create."""
-        spec = config_spec_from_api(read(CONFIG_SPEC, body))
-        self.cluster.manager()
-        return {"ID": (await self.cluster.control("create_config", spec)).id}
-
-    async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
-        """POST /configs/{id}/update."""
-        spec = config_spec_from_api(read(CONFIG_SPEC, body))
-        version = version_of(query, "config")
-        config = await self.cluster.control("find_config", id_)
-        await self.cluster.control("update_config", config.id, version, spec)
-
-    async def remove(self, id_: str) -> None:
-        """DELETE /configs/{id}."""
-        config = await self.cluster.control("find_config", id_)
-        await self.cluster.control("remove_config", config.id)
+def config_api(cluster: Cluster) -> SecretOrConfigApi:
+    """Return the operations on configs."""
+    return SecretOrConfigApi(cluster, "config", CONFIG_SPEC, config_filters, config_spec_from_api, config_to_api)

@@ -353,22 +353,3 @@ def read(struct: Struct, body: Any) -> dict[str, Any]:
     except GoJsonError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from None
     return fields
-
-
-__all__ = [
-    "CONTAINER_UPDATE",
-    "ENDPOINT_SETTINGS",
-    "HEALTH",
-    "HOST_CONFIG",
-    "MOUNT",
-    "ULIMIT",
-    "VOLUME_CREATE",
-    "container_config",
-    "read",
-    "read_container_create",
-    "read_exec_create",
-    "read_exec_start",
-    "read_network_connect",
-    "read_network_create",
-    "read_network_disconnect",
-]

@@ -30,7 +30,7 @@ from cnmsim.lab.compose.placeholder import can_run, placeholder_command
 from cnmsim.lab.compose.reading import start_order
 
 if TYPE_CHECKING:
-    from cnmsim.engine.client import Container
+    from cnmsim.engine.client.containers import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.engine.images.catalogue import ImageMeaning
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import FileError
-from cnmsim.engine.client import StackDescription
+from cnmsim.engine.client.stacks import StackDescription
 from cnmsim.lab.stack import read_stack
 from cnmsim.lab.stack.quantities import duration_ns, nano_cpus, size_bytes
 
