@@ -71,7 +71,7 @@ class ChainCommands:
                 block.comment = cursor.word().text
             else:
                 block.rules.append(cursor.at)
-                self.session.skip_rule()
+                cursor.skip_statement()
 
     def _base(self) -> BaseChainSpec:
         cursor = self.session.cursor

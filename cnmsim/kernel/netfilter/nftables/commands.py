@@ -220,7 +220,7 @@ class Transaction:
             is_missing = ENOENT in error.message and (kind == "table" or not isinstance(error, NoTableError))
             if verb != "destroy" or not is_missing:
                 raise
-            self.session.skip_rule()
+            self.session.cursor.skip_statement()
 
     def _delete_table(self) -> None:
         iptables_table = self.session.iptables_table()

@@ -98,21 +98,16 @@ class Cursor:
             self.unexpected("string")
         return self.take()
 
-    def statement(self) -> tuple[int, tuple[str, ...]]:
-        """Return the token index of the end of the current rule or command, and its texts.
-
-        Quoted strings are marked by a leading quote. No token is consumed.
-        """
-        at, depth = self.at, 0
-        words: list[str] = []
+    def skip_statement(self) -> None:
+        """Skip the rest of a rule or command."""
+        depth = 0
         while True:
-            token = self._tokens[at]
+            token = self._tokens[self.at]
             if token.kind == "symbol":
                 if token.text == "" or (not depth and (token.text in SEPARATORS or token.text == "}")):
-                    return at, tuple(words)
+                    return
                 depth += {"{": 1, "}": -1}.get(token.text, 0)
-            words.append(f'"{token.text}' if token.kind == "string" else token.text)
-            at += 1
+            self.at += 1
 
     def number(self) -> int:
         """Consume a number. Raises `NftError`."""

@@ -14,11 +14,6 @@ from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec, Chain, RuleEntry, Table
 
-#: Cache of rules parsed from blocks, by family and words: a chain that is rewritten keeps most of its rules.
-_KNOWN_BLOCK_RULES: dict[tuple[str, tuple[str, ...]], Rule] = {}
-_MAX_BLOCK_RULES = 8192
-
-
 #: Cache of rules parsed from lines, by family and base chain, then by line.
 _KNOWN_LINES: dict[tuple[str, BaseChainSpec | None], dict[str, ParsedRule]] = {}
 _MAX_LINES = 65536
@@ -86,18 +81,8 @@ class RuleCommands:
         """Add the rule at the cursor in a chain's block. Raises `NftError`."""
         cursor = self.session.cursor
         begin = cursor.location
-        end, words = cursor.statement()
-        cached = _KNOWN_BLOCK_RULES.get((table.family, words))
-        if cached is not None:
-            cursor.at = end
-            self._insert(table, chain, cached.copy(), len(chain.rules), begin.to(cursor.last_location), {})
-            return
         parser = self.session.parser(table)
         rule = parser.rule()
-        if rule.is_context_free and not any(word.startswith("$") for word in words):
-            if len(_KNOWN_BLOCK_RULES) >= _MAX_BLOCK_RULES:
-                _KNOWN_BLOCK_RULES.clear()
-            _KNOWN_BLOCK_RULES[table.family, words] = rule.copy()
         self._insert(table, chain, rule, len(chain.rules), begin.to(cursor.last_location), parser.jumps)
 
     def _insert(

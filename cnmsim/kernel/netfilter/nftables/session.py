@@ -91,10 +91,6 @@ class Session:
             words.append(self.cursor.word().text)
         return words
 
-    def skip_rule(self) -> None:
-        """Skip the rest of a rule or command."""
-        self.cursor.at, _ = self.cursor.statement()
-
     def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
         """Raise `NftError` if a new rule (None: a new element) closes a loop of chains (nft_chain_validate)."""
         leads = rule is None or any(name for part in rule.statements for name in (*part.chains(), *part.set_names()))
