@@ -145,46 +145,11 @@ class Cursor:
 
 _SYMBOL_NAMES: Mapping[str, str] = {"\n": "newline", "": "newline", ";": "semicolon", ",": "comma"}
 #: Words that nft's grammar has as tokens of their own, and names in errors.
-_KEYWORDS = frozenset(
-    [
-        "accept",
-        "add",
-        "chain",
-        "comment",
-        "continue",
-        "counter",
-        "create",
-        "ct",
-        "delete",
-        "dnat",
-        "drop",
-        "element",
-        "fib",
-        "flush",
-        "handle",
-        "insert",
-        "ip",
-        "ip6",
-        "jump",
-        "limit",
-        "list",
-        "log",
-        "map",
-        "mark",
-        "meta",
-        "position",
-        "redirect",
-        "reject",
-        "return",
-        "rule",
-        "ruleset",
-        "set",
-        "snat",
-        "table",
-        "tcp",
-        "udp",
-    ]
-)
+_KEYWORDS = frozenset({
+    "accept", "add", "chain", "comment", "continue", "counter", "create", "ct", "delete", "dnat", "drop", "element",
+    "fib", "flush", "handle", "insert", "ip", "ip6", "jump", "limit", "list", "log", "map", "mark", "meta",
+    "position", "redirect", "reject", "return", "rule", "ruleset", "set", "snat", "table", "tcp", "udp",
+})  # fmt: skip
 
 
 def _kind_of(token: Token) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -15,6 +15,9 @@ from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Table as IptablesTable
+
+#: What `list` accepts without a name.
+_PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"})
 
 
 @define(eq=False)
@@ -29,29 +32,8 @@ class ListCommands:
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()
         kind = cursor.word()
-        family = (
-            self.session.cursor.text if self.session.cursor.text in FAMILIES and kind.text[-1] in {"s", "t"} else ""
-        )
-        plural = {"ruleset", "tables", "chains", "sets", "maps", "counters"}
-        if kind.text in plural:
-            iptables_tables: list[IptablesTable] = []
-            if family and kind.text != "set":
-                cursor.take()
-            if kind.text in {"sets", "maps", "chains"} and cursor.text == "table":
-                cursor.take()
-                tables = [self.session.table(self.session.family())]
-            else:
-                tables = [
-                    candidate
-                    for candidate in self.session.ruleset.tables.values()
-                    if family in {"", candidate.family}
-                ]
-                iptables_tables = [
-                    t
-                    for t in self.session.ruleset.iptables_tables()
-                    if family in {"", iptables_listing.family_name(t)}
-                ]
-            self._list_all(kind.text, iptables_tables, tables)
+        if kind.text in _PLURALS:
+            self._list_all(kind.text)
             return
         if kind.text not in {"table", "chain", "set", "map"}:
             raise NftError("syntax error, unexpected string", kind.location)
@@ -75,30 +57,33 @@ class ListCommands:
     def _print_json(self, objects: Iterable[Json]) -> None:
         self.session.output.append(jsonlisting.document(objects))
 
-    def _list_all(self, kind: str, iptables_tables: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
-        options = self.session.options
-        if kind == "ruleset":
-            self.session.warnings += [
-                iptables_listing.warning(each) for each in iptables_tables if not self.session.options.as_json
-            ]
-        if self.session.options.as_json:
-            namespace = self.session.ruleset.namespace
-            objects = [
-                each
-                for table in iptables_tables
-                for each in iptables_json.listed_json(table, kind, namespace, options)
-            ]
-            self._print_json(
-                objects + [each for table in tables for each in jsonlisting.listed_json(table, kind, options)]
-            )
+    def _list_all(self, kind: str) -> None:
+        session, cursor, options = self.session, self.session.cursor, self.session.options
+        ruleset, namespace = session.ruleset, session.ruleset.namespace
+        iptables_tables: list[IptablesTable] = []
+        family = cursor.take().text if cursor.text in FAMILIES else ""
+        if kind in {"sets", "maps", "chains"} and cursor.accept("table"):
+            tables = [session.table(session.family())]
+        else:
+            tables = [own for own in ruleset.tables.values() if family in {"", own.family}]
+            existing = ruleset.iptables_tables()
+            iptables_tables = [other for other in existing if family in {"", iptables_listing.family_name(other)}]
+        if options.as_json:
+            objects: list[Json] = []
+            for other in iptables_tables:
+                objects += iptables_json.listed_json(other, kind, namespace, options)
+            for own in tables:
+                objects += jsonlisting.listed_json(own, kind, options)
+            self._print_json(objects)
             return
         if kind == "ruleset":
-            self.session.output += [iptables_listing.table_text(each, options) for each in iptables_tables]
+            session.warnings += [iptables_listing.warning(other) for other in iptables_tables]
+            session.output += [iptables_listing.table_text(other, options) for other in iptables_tables]
         elif kind == "tables":
-            self.session.output += [
-                f"table {iptables_listing.family_name(each)} {each.name}\n" for each in iptables_tables
+            session.output += [
+                f"table {iptables_listing.family_name(other)} {other.name}\n" for other in iptables_tables
             ]
-        self.session.output += [self._listed(each, kind) for each in tables]
+        session.output += [self._listed(own, kind) for own in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
         options, namespace = self.session.options, self.session.ruleset.namespace

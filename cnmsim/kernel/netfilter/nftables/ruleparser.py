@@ -42,41 +42,11 @@ if TYPE_CHECKING:
 _OPERATORS = frozenset({"==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "ge"})
 _OPERATOR_WORDS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
 #: Statements and fields of nft that are not simulated.
-_UNSUPPORTED = frozenset(
-    [
-        "queue",
-        "quota",
-        "dup",
-        "fwd",
-        "tproxy",
-        "synproxy",
-        "flow",
-        "numgen",
-        "jhash",
-        "symhash",
-        "socket",
-        "osf",
-        "rt",
-        "ether",
-        "vlan",
-        "arp",
-        "dccp",
-        "ah",
-        "esp",
-        "comp",
-        "exthdr",
-        "frag",
-        "hbh",
-        "mh",
-        "dst",
-        "@ll",
-        "@ih",
-        "update",
-        "delete",
-        "set",
-        "xt",
-    ]
-)
+_UNSUPPORTED = frozenset({
+    "queue", "quota", "dup", "fwd", "tproxy", "synproxy", "flow", "numgen", "jhash", "symhash", "socket", "osf",
+    "rt", "ether", "vlan", "arp", "dccp", "ah", "esp", "comp", "exthdr", "frag", "hbh", "mh", "dst", "@ll", "@ih",
+    "update", "delete", "set", "xt",
+})  # fmt: skip
 _NO_TRANSPORT = "transport protocol mapping is only valid after transport protocol match"
 _NAT_FLAGS = ("random", "fully-random", "persistent")
 
