@@ -64,7 +64,7 @@ WRONG = st.sampled_from(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Yield the path of every value inside a body."""
+    """Return the path of every value inside a body."""
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(each for key, inner in below for each in places(inner, (*path, key)))]
 
