@@ -68,7 +68,7 @@ class Cluster(Protocol):
         """Whether this host is a member of a swarm."""
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Have a manager allocate addresses for a container on a network of the swarm. Return the endpoint's settings."""
+        """Request addresses from a manager for a container on a swarm network. Returns the endpoint's settings."""
 
     def detach_network(self, target: str, container_id: str) -> None:
         """Release what `attach_network` got for a container, if it got anything."""
@@ -265,7 +265,8 @@ class Controller:
             raise ManagerRedirect
         if cluster is not None and cluster.is_agent:
             raise Forbidden(
-                "Cannot create a multi-host network from a worker node. Please create the network from a manager node."
+                "Cannot create a multi-host network from a worker node. "
+                "Please create the network from a manager node."
             )
         if scope == SWARM_SCOPE:
             raise Forbidden("cannot create a swarm scoped network when swarm is not active")

@@ -159,7 +159,8 @@ class LoadBalancerSandbox:
             if error.errno == errno.EEXIST and self.profile.tolerates_stale_vip:
                 return False
             raise SystemFault(
-                f"Failed add IP alias {format_ip(address)} to LB endpoint interface {self.interface}: {go_strerror(error)}"
+                f"Failed add IP alias {format_ip(address)} to LB endpoint interface {self.interface}: "
+                f"{go_strerror(error)}"
             ) from None
         return True
 
@@ -201,7 +202,7 @@ def _name(balancer: LoadBalancer) -> str:
     return f"vip {format_ip(balancer.virtual_ip)} fwmark {balancer.fwmark}"
 
 
-# --- direct server return, in the sandbox of a task --------------------------------------------------------------------
+# --- direct server return, in the sandbox of a task -----------------------------------------------------------------
 
 
 def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:

@@ -226,7 +226,7 @@ class ServiceDiscovery:
             self.controller.log.append(error.message)
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------------------------
 
 
 def _add_container_records(network: Network, endpoint_id: str, record: EndpointRecord) -> None:

@@ -68,8 +68,8 @@ def test_boolean_is_read_as_go_reads_it(text: str) -> None:
             "ENABLE_ICC",
             "maybe",
             (
-                'failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": '
-                "invalid syntax)"
+                "failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing "
+                '"maybe": invalid syntax)'
             ),
         ),
         (
@@ -111,8 +111,8 @@ def test_gateway_mode_is_no_option_of_26_1() -> None:
             {"com.docker.network.bridge.name": "docker0"},
             Forbidden,
             (
-                "cannot create network <id> (docker0): conflicts with network <default> (docker0): networks have same "
-                "bridge name"
+                "cannot create network <id> (docker0): conflicts with network <default> (docker0): networks have "
+                "same bridge name"
             ),
         ),
         (

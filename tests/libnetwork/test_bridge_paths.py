@@ -35,7 +35,7 @@ MATRIX = {
 }
 
 
-#: Where rules written with nftables make a difference: the port's rule accepts before the internal network's drop is met.
+#: Where nftables differs: the port's rule accepts before the internal network's drop is reached.
 NFTABLES = {("ci", "172.19.0.1", 8080): "172.19.0.2"}
 
 

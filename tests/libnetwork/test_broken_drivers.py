@@ -1,4 +1,4 @@
-"""Drivers that break the contract, one way each: the conformance class finds every one of them, in the test that names it."""
+"""Drivers that each break the contract in one way: the conformance class detects every one of them."""
 
 from __future__ import annotations
 

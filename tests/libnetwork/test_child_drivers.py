@@ -1,4 +1,4 @@
-"""The macvlan and ipvlan drivers: parents, modes, gateways and MACs by release, and what they refuse in which order."""
+"""The macvlan and ipvlan drivers: parents, modes, gateways and MACs by release, and their errors in order."""
 
 from __future__ import annotations
 

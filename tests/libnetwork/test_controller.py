@@ -131,8 +131,8 @@ REFUSED: list[tuple[str, dict[str, object], type[EngineError], str]] = [
         {},
         Forbidden,
         (
-            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
-            "swarm and try again."
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+            "to swarm and try again."
         ),
     ),
     (
@@ -140,8 +140,8 @@ REFUSED: list[tuple[str, dict[str, object], type[EngineError], str]] = [
         {"config_only": True, "internal": True},
         Forbidden,
         (
-            "configuration network can only contain network specific fields. Network operator fields like [ ingress | "
-            "internal | attachable | scope ] are not supported."
+            "configuration network can only contain network specific fields. Network operator fields like [ "
+            "ingress | internal | attachable | scope ] are not supported."
         ),
     ),
     (

@@ -1,4 +1,4 @@
-"""Whatever networks there are: what reaches what does not depend on the firewall backend, but for one known difference."""
+"""Reachability does not depend on the firewall backend, whatever the networks, but for one known difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the addresses of a new interface are announced is the network's to say, where releases announce at all."""
+"""The network's options decide how often addresses are announced, in releases that announce them."""
 
 import pytest
 

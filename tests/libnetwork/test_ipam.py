@@ -480,7 +480,8 @@ OWN = NetworkSubnets(configured=[Prefix.parse("10.0.0.0/24")], allocated=[Prefix
             NetworkSubnets(),
             (
                 "* user specified IP address is supported on user defined networks only\n"
-                "* user specified IP address is supported only when connecting to networks with user configured subnets"
+                "* user specified IP address is supported only when connecting to networks with user configured "
+                "subnets"
             ),
         ),
         (

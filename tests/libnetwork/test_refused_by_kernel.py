@@ -1,4 +1,4 @@
-"""What the kernel refuses of a container's interface, and how libnetwork says it; the device is back where it was then."""
+"""Kernel errors for a container's interface, in libnetwork's words; the device is moved back."""
 
 import pytest
 from support.docker_host import VERSIONS

@@ -1,4 +1,4 @@
-"""What only some releases do: IPv6 subnets and addresses, exposed ports, UDP ports, the configuration of reloaded networks."""
+"""Behaviour of some releases: IPv6 subnets and addresses, exposed and UDP ports, reloaded networks."""
 
 from __future__ import annotations
 

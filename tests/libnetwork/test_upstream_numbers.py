@@ -61,7 +61,7 @@ NUMBERS: list[tuple[str, object, str]] = [
     ("drivers.bridge.proxy.UDP_IDLE_S", 90.0, "moby docker-v29.7.2 cmd/docker-proxy: UDPConnTrackTimeout"),
     ("drivers.bridge.mapper._MAX_TRIES", 10, "moby docker-v29.7.2 portallocator: maxAllocateAttempts"),
     ("gratuitous_arp._COUNTS", (0, 3), "moby docker-v29.7.2 osl/interface_linux.go: AdvertiseAddrNMsgsMin, Max"),
-    ("gratuitous_arp._PAUSES_MS", (100, 2000), "moby docker-v29.7.2 osl/interface_linux.go: AdvertiseAddrIntervalMin, Max"),
+    ("gratuitous_arp._PAUSES_MS", (100, 2000), "moby docker-v29.7.2 osl/interface_linux.go: AdvertiseAddrInterval"),
 ]  # fmt: skip
 
 

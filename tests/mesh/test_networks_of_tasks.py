@@ -1,4 +1,4 @@
-"""The networks of a task on its node: they go with the last container there, and a task that waits to start makes them again."""
+"""Networks of tasks on a node: deleted with the last container, and created again for a waiting task."""
 
 from cnmsim import Lab
 

@@ -138,8 +138,8 @@ class RemoteIpam:
                 if allocated.id in held:
                     # A real engine repeats the request for ever.
                     raise SystemFault(
-                        f"remote: {self.name} returns the pool {allocated.prefix} repeatedly, which overlaps a network "
-                        "of the host"
+                        f"remote: {self.name} returns the pool {allocated.prefix} repeatedly, "
+                        "which overlaps a network of the host"
                     )
                 held.append(allocated.id)
         finally:

@@ -141,7 +141,8 @@ class Exchange:
 
 def _tls_context(files: TlsFiles | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files.ca or None if files else None)
-    # As Go's crypto/x509: no Authority Key Identifier is required, and any certificate of the CA file is a trust anchor.
+    # As Go's crypto/x509: no Authority Key Identifier is required, and any certificate of the CA file is a trust
+    # anchor.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.minimum_version = ssl.TLSVersion.TLSv1_2

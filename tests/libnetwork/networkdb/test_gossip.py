@@ -169,7 +169,7 @@ def test_a_quiet_cluster_sends_probes_and_nothing_else() -> None:
     cluster.run(10)
     assert cluster.clock.now - begun == 10
     probes = [size for size in sizes if size < 200]
-    # A ping and its acknowledgement a second and node; besides, a push/pull of one of the three may fall into this time.
+    # A ping and its acknowledgement per second and node; a push/pull of one of the three may fall into this time too.
     assert 3 * 10 * 2 * 0.8 <= len([size for size in probes if size > 70]) <= 3 * 10 * 2 + 40
 
 

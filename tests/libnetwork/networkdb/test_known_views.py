@@ -1,4 +1,4 @@
-"""Views of one space: what two nodes have otherwise is found whatever they know, and however long ago they last heard of it."""
+"""Views of one pool: their differences are found, whatever they contain and however old they are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def test_what_two_views_have_otherwise_is_found(puts: list[tuple[int, int, int]]
     assert one.unseen_in(snapshot) == [theirs for ours, theirs in pairs if theirs is not None and theirs is not ours]
 
 
-#: Which of three views changes, at which of three slots, and which version it has from then on: none, or with all others it is cleared.
+#: Which of three views changes, at which of three slots, and how: the version that it gets, none, or all of it
+#: cleared.
 CHANGES = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from((0, 0, 1, "none", "cleared"))), max_size=4
 )

@@ -1,4 +1,4 @@
-"""The queue of gossip sends in memberlist's order, whatever comes in, however large the packets and the cluster are."""
+"""The queue sends in memberlist's order, whatever is queued, for packets and clusters of any size."""
 
 from types import SimpleNamespace
 
@@ -66,7 +66,7 @@ class Plain:
         return [each[1] for each in taken], used
 
 
-#: A message comes in, a packet of a size is filled, or one of a size with as many messages as that often, or nodes come or go.
+#: A message is queued, packets of some size are filled, or the number of nodes changes.
 QUEUED = st.tuples(st.just("queue"), st.integers(0, 40), st.sampled_from((20, 21, 40, 75)))
 TAKEN = st.tuples(st.just("take"), st.integers(10, 300), st.integers(1, 30))
 COUNTED = st.tuples(st.just("nodes"), st.sampled_from((0, 1, 9, 10, 99, 150)), st.just(0))

@@ -1,7 +1,7 @@
-"""Messages are as long as those of a real swarm: lengths of datagrams' payloads on port 7946, captured between engines 26.1.5.
+"""Messages have the sizes of a real swarm's: payloads on port 7946, captured between engines 26.1.5.
 
-A packet carries 29 bytes of encryption, and 5 of a checksum unless it is a probe. Those looked at here are too short to be compressed;
-a stream's message, behind a type and a length, always is.
+A packet carries 29 bytes of encryption, and 5 of a checksum unless it is a probe. The packets here are too short to
+be compressed; streams are.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def test_the_message_of_a_stream_is_as_long_as_on_a_real_wire_to_a_tenth(message
 
 
 def test_all_that_a_network_of_thirty_tasks_knows_is_as_long_as_on_a_real_wire_to_a_tenth() -> None:
-    # Two load balancers on either network, and on the other 30 tasks, each with two entries: 209 bytes an event on average.
+    # Two load balancers on either network, and 30 tasks on the other, with two entries each: 209 bytes per event on
+    # average.
     size = bulk_sync_size(NODE, 70, {NETWORK: (2, 185), "m" * 25: (62, 209)})
     assert abs(size + ENCRYPTION_OVERHEAD + STREAM_HEADER - 7268) < 7268 / 10
 

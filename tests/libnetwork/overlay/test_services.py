@@ -158,7 +158,7 @@ def test_user_networks_answer_before_ingress_and_local_ones() -> None:
     assert node.names("client", "peer") == {"10.0.1.40"}
 
 
-# --- the routing mesh ------------------------------------------------------------------------------------------------
+# --- the routing mesh -----------------------------------------------------------------------------------------------
 
 _PORTS = (PortConfig("", "tcp", 80, 8080),)
 _INGRESS_VIP = parse_ip("10.0.0.9")

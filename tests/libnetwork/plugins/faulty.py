@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The worked example of a plugin, made to fail: before each call it looks into the file `faults.json` beside its socket.
+"""The example plugin with faults, which it reads from the file `faults.json` beside its socket before each call.
 
-`{"NetworkDriver.Join": {"status": 500, "body": "…"}}` is the answer given in place of the plugin's own. In place of an answer,
-`"die": true` ends the process, `"close": true` the connection, `"sleep": 2.0` takes its time first. With `"after": true` the plugin's
-own work is done before. A fault holds until the file says otherwise.
+`{"NetworkDriver.Join": {"status": 500, "body": "…"}}` replaces the plugin's response. Instead of a response,
+`"die": true` ends the process and `"close": true` the connection; `"sleep": 2.0` delays it. With `"after": true` the
+plugin does its own work first. A fault lasts until the file changes.
 """
 
 import importlib.util

@@ -33,8 +33,9 @@ METHODS = [
 ]
 texts = st.sampled_from(["", "x", "10.0.0.1", "10.66.0.9/24", "10.66.0.0/24", "eth", "fd00::1", "02:00:00:00:00:05"])
 fields = st.sampled_from(
-    ["Err", "Error", "Gateway", "GatewayIPv6", "Pool", "PoolID", "Address", "Interface", "InterfaceName", "StaticRoutes",
-     "DisableGatewayService", "MacAddress", "SrcName", "DstPrefix", "Destination", "NextHop", "RouteType"]
+    ["Err", "Error", "Gateway", "GatewayIPv6", "Pool", "PoolID", "Address", "Interface", "InterfaceName",
+     "StaticRoutes", "DisableGatewayService", "MacAddress", "SrcName", "DstPrefix", "Destination", "NextHop",
+     "RouteType"]
 )  # fmt: skip
 values = st.recursive(
     st.none() | st.booleans() | st.integers(0, 3) | texts,

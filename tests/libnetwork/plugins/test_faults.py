@@ -103,7 +103,10 @@ CREATE_ENDPOINT = [
     ),
     (
         {"Interface": []},
-        "json: cannot unmarshal array into Go struct field CreateEndpointResponse.Interface of type api.EndpointInterface",
+        (
+            "json: cannot unmarshal array into Go struct field CreateEndpointResponse.Interface of type "
+            "api.EndpointInterface"
+        ),
         None,
     ),
 ]

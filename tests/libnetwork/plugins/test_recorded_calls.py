@@ -1,7 +1,7 @@
-"""The same commands, the same plugin: what a plugin is asked must be what a real engine asked it.
+"""For the same commands, a plugin gets the same calls as from a real engine.
 
-`recorded/26.1.5.json` is the log of `examples/plugins/wire.py` under a real Docker Engine 26.1.5. Ids are compared by the order in which
-they appear; the order of ports, which is that of a Go map, is not compared.
+`recorded/26.1.5.json` is the log of `examples/plugins/wire.py` under a real Docker Engine 26.1.5. Ids are compared by
+their order of appearance; the order of ports, which is that of a Go map, is not compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks whose pools are a plugin's, after a restart: what was given stays given, and is asked for only where it is wanted."""
+"""Networks with a plugin's pools after a restart: allocations stay, and are requested again if required."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ class NftablesFirewall:
         if family == 4:
             if self.root.sysctl_get("net.ipv4.ip_forward") != "1":
                 raise SystemFault(
-                    "IPv4 forwarding is disabled: check your host's firewalling and set sysctl net.ipv4.ip_forward=1, "
+                    "IPv4 forwarding is disabled: check your host's firewalling and set sysctl "
+                    "net.ipv4.ip_forward=1, "
                     "or disable this check using daemon option --ip-forward=false"
                 )
             return

@@ -172,7 +172,8 @@ class OverlayNetwork:
         except OSError as error:
             if vxlan.namespace is not None:
                 vxlan.namespace.remove_device(vxlan)
-            text = f'vxlan interface creation failed for subnet "{subnet.pool}": failed to set link up: {go_strerror(error)}'
+            cause = f"failed to set link up: {go_strerror(error)}"
+            text = f'vxlan interface creation failed for subnet "{subnet.pool}": {cause}'
             raise SystemFault(text) from None
         return vxlan
 

@@ -1,8 +1,8 @@
 """The peer database of an overlay network, and the neighbour and FDB entries that it programs, by release.
 
-Two peers can have the same address for a while: a container has moved, and the deletion of the old record arrives after the
-creation of the new one. Only one of them is programmed; the other one is when that one is deleted. Source: moby
-`drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2), `osl/neigh_linux.go`.
+Two peers can have the same address for a while: a container has moved, and the deletion of the old record arrives
+after the creation of the new one. Only one of them is programmed; the other one is when that one is deleted. Source:
+moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2), `osl/neigh_linux.go`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ class PeersByPair(PeerDatabase):
 class PeersByAddress(PeerDatabase):
     """Peers by address. Entries are written only where the kernel has none, and FDB entries are counted (29.x).
 
-    `_programmed` holds the pairs of VTEP and MAC with a count of one, as nearly all have; `_counts` the other counts but zero.
+    `_programmed` holds the pairs of VTEP and MAC with a count of one, as nearly all have; `_counts` the other counts
+    but zero.
     """
 
     POOLS: ClassVar[tuple[str, str]] = "peers by address", "counted peers"
