@@ -1,4 +1,4 @@
-"""`explain`: can these two talk, what decided it, and what else is known of them."""
+"""`explain`: whether a source reaches a destination, what decided it, and what the configuration says of both."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cnmsim.observe.location import Directory, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, location_of
+from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
 
 
 @frozen
 class Explanation(Displayable):
     """The answer to "does SOURCE reach DESTINATION by SERVICE?".
 
-    `trace` is the walk behind it; where the name was not found, `by_address` is a second one that did without it.
-    `facts` are what the lab's configuration says of the two.
+    `trace` is the walk behind it. `by_address` is a second trace that did without the name, if the name was not
+    found. `facts` are what the lab's configuration says of the two.
     """
 
     source: str
@@ -52,24 +52,24 @@ class Explanation(Displayable):
 
     @property
     def reachable(self) -> bool:
-        """Whether it got there as asked: by name if a name was asked for."""
+        """Whether the probe succeeded as asked: by name if a name was given."""
         return self.trace.is_reachable
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict, from the closed list."""
+        """The verdict."""
         assert self.trace.finding is not None
         return self.trace.finding.verdict
 
     @property
     def decided_by(self) -> str:
-        """The one fact that decided."""
+        """The cause as a sentence."""
         assert self.trace.finding is not None
         return self.trace.finding.cause_text
 
     @property
     def fix(self) -> str:
-        """One thing to do, "" if all is well."""
+        """What may help as a sentence, "" if all is well."""
         assert self.trace.finding is not None
         return self.trace.finding.fix
 
@@ -91,7 +91,7 @@ class Explanation(Displayable):
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain values."""
+        """Return everything as plain values."""
         return {
             "source": self.source, "destination": self.destination, "service": self.service,
             "reachable": self.reachable, "verdict": self.verdict.value, "decided_by": self.decided_by,
@@ -104,11 +104,12 @@ def explain(
     lab: LabView, source: object, destination: object, service: str | int | None = None,
     *, timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Explanation:  # fmt: skip
-    """Find out by real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
+    """Determine with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
-    Without `service` the destination may name the port itself (`"node1:8080"`); if it names none, it is pinged.
-    Hosts, containers, stations and their names are taken, as `destination` also an address or any other name. Raises
-    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong service.
+    Without `service` the destination may contain the port (`"node1:8080"`); without a port it is pinged. Source and
+    destination are hosts, containers, locations or their names; a destination may also be an address or any other
+    name. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
+    service.
     """
     directory = directory_of(lab)
     asker = location_of(directory, source)
@@ -117,7 +118,7 @@ def explain(
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
-        walk = ask(directory, asker, target, timeout_s=timeout_s)
+        walk = run_probe(directory, asker, target, timeout_s=timeout_s)
         facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
         question = Question(asker.label, target.host, _service(target))
         failed = FailedProbe(question, target, walk, directory)
@@ -126,10 +127,10 @@ def explain(
     target = Target.of_service(name, service)
     by_name = goal.is_container and goal.attachments
     address = None if by_name else address_towards(asker, goal)
-    walk = ask(directory, asker, target, address=address, timeout_s=timeout_s)
+    walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s)
     second = None
     if walk.verdict is Verdict.NAME_NOT_FOUND:
-        second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
+        second = run_probe(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
     failed = FailedProbe(question, target, walk, directory)
@@ -137,7 +138,7 @@ def explain(
 
 
 def _split(destination: object) -> tuple[object, str]:
-    """Part `node1:8080` into what is asked and its service."""
+    """Split `node1:8080` into destination and service."""
     if not isinstance(destination, str):
         return destination, "icmp"
     target = Target.parse(destination)
@@ -175,7 +176,7 @@ def _facts(source: Location, goal: Location | None, target: Target) -> list[str]
 
 
 def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
-    """Say why the source asks the name servers it asks, where that may be the trouble."""
+    """Return where the lines of the source's resolv.conf come from, if the name was not found."""
     is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
     return resolv_conf_facts(source.files) if is_of_interest else ()
 

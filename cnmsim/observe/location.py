@@ -1,7 +1,7 @@
-"""The places of a lab that can ask and be asked: its hosts and its containers, with what an engineer knows of them.
+"""The locations of a lab: its hosts and containers, with what Docker and the kernel know of them.
 
-Everything here is read off the simulation as it is now: inspect views for what Docker knows, namespaces for what the
-kernel knows. Nothing is kept between two questions.
+Everything is read from the simulation as it is now, from inspect views and namespaces; nothing is kept from one
+question to the next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Attachment:
-    """A container on a network: the network's name, driver and options, and the container's addresses there."""
+    """An attachment to a network: the network's name, driver and options, and the container's addresses on it."""
 
     network: str
     driver: str = "bridge"
@@ -38,7 +38,7 @@ class Attachment:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the default bridge, which has no names."""
+        """Whether it is the default bridge, which has no embedded resolver."""
         return self.network == "bridge" and self.driver == "bridge"
 
 
@@ -63,7 +63,7 @@ class Published:
 
 @frozen
 class Listener:
-    """A socket that takes connections or datagrams: protocol, address, port, and the program that owns it."""
+    """A bound socket that receives connections or datagrams: protocol, address, port, and the program that owns it."""
 
     protocol: str
     address: Address
@@ -72,7 +72,7 @@ class Listener:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether it can be reached only from its own namespace."""
+        """Whether it is reachable from its own namespace only."""
         return is_loopback(self.address)
 
     def __str__(self) -> str:
@@ -82,10 +82,11 @@ class Listener:
 
 @define(eq=False)
 class Location:
-    """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
+    """A host or a container, which packets can be sent from and to. `host` is the machine it runs on.
 
-    `project`, `service` and `replica` are its place in a Compose project, or in a swarm's stack, where `task` is the task's name.
-    Of a host with an engine `release` is the engine's version, and `bridges` names the networks of its bridges.
+    `project`, `service` and `replica` are its place in a Compose project or a stack of a swarm; `task` is the name of
+    a swarm's task. Of a host with an engine `release` is the engine's version, and `bridges` are the networks of its
+    bridges by the bridge's name.
     """
 
     name: str
@@ -116,13 +117,13 @@ class Location:
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """What its service is called: of a stack's service also the name without the stack's."""
+        """The names of its service: for a service of a stack also the one without the stack's name."""
         own = self.service.removeprefix(f"{self.project}_")
         return (self.service,) if own == self.service else (self.service, own)
 
     @property
     def replica_names(self) -> tuple[str, ...]:
-        """What it is called among its service's replicas: `web-2`, and as a task `shop_web.2`, `web.2`."""
+        """Its names among the replicas of its service: `web-2`, and as a task `shop_web.2`, `web.2`."""
         if not self.task:
             return (f"{self.service}-{self.replica}",)
         number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
@@ -130,7 +131,7 @@ class Location:
 
     @property
     def label(self) -> str:
-        """How people call it, with its host where that adds something."""
+        """Its name for people, with its host if it is a container: `node1:web`."""
         return f"{self.host}:{self.name}" if self.is_container else self.name
 
     def spawn(self, program: Program, argv: list[str]) -> Process:
@@ -142,7 +143,7 @@ class Location:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Its addresses that others can use, in the order of its devices."""
+        """The addresses that others can use, in the order of its devices."""
         return tuple(
             item.address
             for device in self.namespace.devices.values()
@@ -153,22 +154,22 @@ class Location:
 
     @property
     def address(self) -> Address:
-        """The address others know it by. Raises `Unavailable` if it has none."""
+        """The first address that others can use. Raises `Unavailable` if it has none."""
         for address in self.addresses:
             return address
         raise Unavailable(f"{self.label} has no address: it is attached to no network")
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """What listens here, in the order of ports."""
+        """The bound sockets of its namespace, in the order of ports."""
         return _listeners(self.namespace.sockets.listeners())
 
     @property
     def services(self) -> tuple[Listener, ...]:
-        """What it serves: what listens in its stack, without the embedded resolver that dockerd keeps in every sandbox.
+        """The sockets of its own programs, without the embedded resolver that dockerd keeps in every sandbox.
 
-        A container that lives in the stack of the host (where docker-proxy listens) or of another container serves what
-        its own programs listen on.
+        A container in the network stack of its host, where docker-proxy listens, or of another container has only the
+        sockets of its own programs.
         """
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
@@ -177,11 +178,11 @@ class Location:
         return _listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
 
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
-        """Give the sockets that listen on that port."""
+        """Return the sockets that listen on a port."""
         return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
 
     def on_network(self, name: str) -> Attachment | None:
-        """Give its place on a network, or `None`."""
+        """Return its attachment to a network, or `None`."""
         return next((item for item in self.attachments if item.network == name), None)
 
 
@@ -192,7 +193,7 @@ def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
 
 @frozen
 class StoppedContainer:
-    """A container that does not run: its name, host and state, and the ports it would publish."""
+    """A container that does not run: its name, host and status, and the ports that it would publish."""
 
     name: str
     host: str
@@ -202,9 +203,10 @@ class StoppedContainer:
 
 @define(eq=False)
 class Directory:
-    """All stations of a lab, found by what people call them.
+    """All locations of a lab, found by name or address.
 
-    `stopped` tells the state of containers that are none by their names, `at_rest` what they are; `swarms` what the lab's swarms know.
+    `stopped` maps names of containers that do not run to their status, `stopped_containers` are those containers;
+    `swarms` are the lab's swarms.
     """
 
     locations: tuple[Location, ...]
@@ -214,7 +216,7 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any]) -> Directory:
-        """Look around in a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
+        """List the locations of a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
         from cnmsim.observe.swarm_view import swarms_of
 
         found: list[Location] = []
@@ -229,7 +231,7 @@ class Directory:
             found.append(_host_location(host, engine, networks))
             if engine is not None:
                 engines.append(engine)
-                # The engine lists the newest first, people think of the first one first.
+                # The engine lists the newest container first; people expect the oldest first.
                 for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
                         found.append(_container_location(host.name, host.machine, container, networks))
@@ -244,9 +246,10 @@ class Directory:
         return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines))
 
     def find(self, text: str) -> Location:
-        """Find by container name, `host:name`, service (its first replica), `service-2`, task `service.2`, id prefix, or host name.
+        """Return the location with a name.
 
-        Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
+        A name is that of a container, `host:name`, a service (its first replica), `service-2`, a task `service.2`, an id
+        prefix, or that of a host. Raises `NotFound` with the closest name, and `Conflict` if the name matches several.
         """
         found = self.matching(text)
         if len(found) == 1:
@@ -261,7 +264,7 @@ class Directory:
         raise NotFound(f"no running container, service or host is called {text!r}{meant}")
 
     def matching(self, text: str) -> tuple[Location, ...]:
-        """Give the stations that `text` may mean: the best kind of match that has any."""
+        """Return the locations that `text` matches, by the first kind of name that any has."""
         host, colon, name = text.partition(":")
         inside = [item for item in self.locations if not colon or (item.host == host and item.is_container)]
         name = name if colon else host
@@ -281,15 +284,15 @@ class Directory:
         return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
 
     def owner(self, address: Address) -> Location | None:
-        """Tell who has an address: of stations that share a network stack, the one it was made for."""
+        """Return the owner of an address; of those that share a network stack, the one whose stack it is."""
         return _owner_of_stack(item for item in self.locations if address in item.addresses)
 
     def at(self, place: str) -> Location | None:
-        """Tell whose namespace a trace calls `place`."""
+        """Return the location whose namespace a trace calls `place`."""
         return _owner_of_stack(item for item in self.locations if item.namespace.name == place)
 
     def names(self) -> dict[Address, tuple[str, ...]]:
-        """Give every address with the names of who has it, for captures."""
+        """Return every address with the names of its owners, for captures."""
         found: dict[Address, list[str]] = {}
         for location in self.locations:
             for address in location.addresses:
@@ -305,7 +308,7 @@ def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
 
 
 def stack_owner(location: Location, directory: Directory) -> Location | None:
-    """Give the station in whose network stack a container lives (`network_mode: host` or `container:X`), if in another's."""
+    """Return the owner of the network stack that a container shares (`network_mode: host` or `container:X`), else `None`."""
     others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
     if location.network_mode == "host":
         return next((item for item in others if not item.is_container), None)
@@ -315,7 +318,7 @@ def stack_owner(location: Location, directory: Directory) -> Location | None:
 
 
 def shared_networks(one: Location, other: Location) -> tuple[str, ...]:
-    """Name the networks that both are attached to: bridges of one host, or what several hosts have between them."""
+    """Return the names of the networks that both are attached to: a bridge counts only if both are on one host."""
     names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
     return tuple(item.network for item in one.attachments if item.network in names)
 
@@ -366,14 +369,14 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
 
 
 def _number(labels: Mapping[str, str], service: str) -> int:
-    """Tell which replica of its service a container is, 0 for one that has no number."""
+    """Return the number of a container among the replicas of its service, 0 if it has none."""
     task = labels.get("com.docker.swarm.task.name", "").removeprefix(f"{service}.").partition(".")[0]
     number = labels.get("com.docker.compose.container-number") or task
     return int(number) if number.isdecimal() else 0
 
 
 def _share_attachments(locations: list[Location]) -> None:
-    """Give a container that lives in another's network stack (`--network container:X`) that one's networks."""
+    """Copy the attachments to containers that live in another's network stack (`--network container:X`)."""
     owners = {location.namespace: location for location in locations if location.attachments}
     for location in locations:
         if location.is_container and not location.attachments and location.namespace in owners:
@@ -400,5 +403,5 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
         port, _, protocol = spec.partition("/")
         for binding in bindings or ():
             if not binding["HostPort"]:
-                continue  # a routed network has no host ports: its containers are asked at their own
+                continue  # a routed network has no host ports: its containers are reached at their own
             yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)

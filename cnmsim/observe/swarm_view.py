@@ -1,6 +1,7 @@
-"""What the swarms of a lab know: their services, tasks, networks and nodes, and which nodes hear each other's gossip.
+"""The swarms of a lab: their services, tasks, networks and nodes, and which nodes receive each other's gossip.
 
-It is read off the leader's store and the nodes' gossip as they are now, for explanations; nothing here decides anything.
+It is read from the leader's store and the nodes' gossip as they are now, for explanations; nothing here decides
+anything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
 
-#: Seconds after which IPVS forgets an idle connection (net/netfilter/ipvs/ip_vs_proto_tcp.c, IP_VS_TCP_S_ESTABLISHED).
+#: The idle timeout of an IPVS connection in seconds (net/netfilter/ipvs/ip_vs_proto_tcp.c, IP_VS_TCP_S_ESTABLISHED).
 IDLE_S = 900
 _GOSSIP_RULE = re.compile(r"--dports? (\S*,)?7946\b.* -j (DROP|REJECT)")
 _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
@@ -29,11 +30,11 @@ _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 
 @frozen(eq=False)
 class SwarmView:
-    """One swarm: the store its managers share, and the agent of each member by host name.
+    """One swarm: the store that its managers share, and the agent of each member by host name.
 
-    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels, `halted` says of members that were
-    switched on and do not go on (a manager that is locked, a certificate that has expired) why. `without_mesh` are members whose
-    rules are written with nftables: what publishes ports of the mesh is rules of iptables that need the bridge driver's.
+    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels. `halted` maps members that
+    were started and do not take part to the obstacle: a locked manager, an expired certificate. `without_mesh` are
+    members whose rules are in nftables: the routing mesh needs the iptables chains of the bridge driver.
     """
 
     store: Store
@@ -46,7 +47,7 @@ class SwarmView:
     # ---- services
 
     def service(self, name: str) -> Service | None:
-        """Give the service that a name stands for: its own, `tasks.NAME`, or an alias on a network."""
+        """Return the service for a name: its own, `tasks.NAME`, or an alias on a network."""
         bare = name.removeprefix("tasks.")
         found = self.store.services.by_name(bare)
         if found is not None:
@@ -56,7 +57,7 @@ class SwarmView:
         )
 
     def service_at(self, port: int, protocol: str, mode: PublishMode | None = None) -> Service | None:
-        """Give the service that publishes a port."""
+        """Return the service that publishes a port."""
         return next(
             (
                 service
@@ -68,7 +69,7 @@ class SwarmView:
         )
 
     def service_of_address(self, address: Address) -> Service | None:
-        """Give the service whose virtual address it is."""
+        """Return the service with that virtual address."""
         for service in self.store.services:
             for vip in service.endpoint.virtual_ips if service.endpoint is not None else ():
                 if vip.addr and parse_ip(vip.addr.partition("/")[0]) == address:
@@ -76,7 +77,7 @@ class SwarmView:
         return None
 
     def running(self, service: Service) -> list[Task]:
-        """Give the tasks that run on nodes that are up."""
+        """Return the running tasks of a service on nodes that are up."""
         return [
             task
             for task in self.store.tasks.by_service(service.id)
@@ -86,31 +87,31 @@ class SwarmView:
         ]
 
     def has_lost_node(self, task: Task) -> bool:
-        """Return True if the node of a task is down, or is not known any more."""
+        """Return True if the node of a task is down or was removed."""
         node = self.store.nodes.get(task.node_id)
         return node is None or node.status.state is NodeState.DOWN
 
     def host_of(self, task: Task) -> str:
-        """Name the host a task is on."""
+        """Return the host of a task."""
         node = self.store.nodes.get(task.node_id)
         return node.hostname if node is not None else "no node"
 
     def hosts_of(self, service: Service) -> list[str]:
-        """Name the hosts its running tasks are on."""
+        """Return the hosts of a service's running tasks."""
         return list(dict.fromkeys(self.host_of(task) for task in self.running(service)))
 
     def networks_of(self, service: Service) -> list[str]:
-        """Name the networks of its tasks, without the routing mesh's."""
+        """Return the networks of a service's tasks, without the ingress network."""
         found = (self.store.networks.get(config.target) for config in service.networks)
         return [network.name for network in found if network is not None]
 
     def is_attachable(self, network: str) -> bool:
-        """Whether containers that are no tasks may join a network."""
+        """Whether containers outside of services may join a network."""
         found = self.store.networks.by_name(network)
         return found is not None and found.spec.attachable
 
     def backends(self, host: str, service: Service) -> int:
-        """Count the tasks that a host's load balancers know of a service, on the network where they know most."""
+        """Count a service's real servers in a host's load balancers, on the network with the most."""
         agent = self.agents.get(host)
         known = agent.controller.discovery.services.items() if agent is not None else ()
         counts = [
@@ -129,27 +130,27 @@ class SwarmView:
         return next((node.hostname for node in self.store.nodes if node.role is NodeRole.MANAGER), "")
 
     def role_of(self, host: str) -> str:
-        """Say what a member is, `manager` or `worker`; "" for a host that is none."""
+        """Return the role of a member, `manager` or `worker`; "" for other hosts."""
         node = next((node for node in self.store.nodes if node.hostname == host), None)
         return node.role.name.lower() if node is not None else ""
 
     def is_down(self, host: str) -> bool:
-        """Whether the managers take a node for down."""
+        """Whether the managers hold a node for down."""
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
 
     def hears(self, host: str, other: str) -> bool:
-        """Whether gossip of `other` reaches `host`; of a host that is no member, nothing does."""
+        """Whether `host` receives the gossip of `other`; False if one of them is not a member."""
         mine, theirs = self.agents.get(host), self.agents.get(other)
         return mine is not None and theirs is not None and theirs.db.name in mine.db.nodes.active
 
 
 def ports_of(service: Service) -> tuple[PortConfig, ...]:
-    """Give the ports a service publishes, as allocated."""
+    """Return the ports that a service publishes, as allocated."""
     return service.endpoint.ports if service.endpoint is not None else ()
 
 
 def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
-    """Find the swarms that these engines are in, each by the store of its leader, or of a manager where none leads."""
+    """Return the swarms of these engines, each by the store of its leader, or of any manager if there is no leader."""
     members = [engine for engine in engines if engine.controller.cluster is not None]
     managing = [
         each.cluster.node.manager_node
@@ -175,17 +176,17 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
 
 
 def needs_unlock(obstacle: str) -> bool:
-    """Return True if a halted member waits for its unlock key, by what its engine says."""
+    """Return True if a halted member waits for its unlock key, by the engine's error."""
     return "unlock" in obstacle
 
 
 def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Find a rule of a host that keeps the gossip port (7946) shut."""
+    """Return the first rule of a host that drops or rejects gossip (port 7946)."""
     return _rule_of(locations, _GOSSIP_RULE)
 
 
 def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Find a rule of a host that keeps the managers' port (2377) shut."""
+    """Return the first rule of a host that drops or rejects the managers' port (2377)."""
     return _rule_of(locations, _AGENT_RULE)
 
 

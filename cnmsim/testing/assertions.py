@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import ask, directory_of, location_of, trace
+from cnmsim.observe.trace.tracer import directory_of, location_of, run_probe, trace
 from cnmsim.testing.prove import assert_isolated as assert_isolated_pairs
 from cnmsim.testing.prove import find_addresses, has_come_to
 
@@ -72,7 +72,7 @@ def assert_resolves(
     found = [format_ip(address) for address in addresses]
     questions = "\n".join(asked)
     if not found:
-        walk = ask(directory, location, Target(name, 0, "icmp"), family=family)
+        walk = run_probe(directory, location, Target(name, 0, "icmp"), family=family)
         raise AssertionError(f"{location.name} finds no address for {name}\n{questions}\n\n{walk}")
     wanted = None if to is None else sorted([to] if isinstance(to, str) else to)
     assert wanted is None or sorted(found) == wanted, (
@@ -103,7 +103,7 @@ def paths_from_outside(
     asking = [location_of(directory, each) for each in outside] if outside is not None else _outsiders(directory)
     for source in asking:
         for asked in _doors(directory, target, ports):
-            walk = ask(directory, source, asked, timeout_s=_TIMEOUT_S)
+            walk = run_probe(directory, source, asked, timeout_s=_TIMEOUT_S)
             if has_come_to(walk, target.namespace):
                 yield source, target, walk
 

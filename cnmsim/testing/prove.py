@@ -12,7 +12,7 @@ from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import address_towards, ask, directory_of, location_of
+from cnmsim.observe.trace.tracer import address_towards, directory_of, location_of, run_probe
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -123,4 +123,4 @@ def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) 
 
 
 def _probe(lab: Lab, source: Location, address: str, service: str) -> Trace:
-    return ask(directory_of(lab), source, Target.of_service(address, service), timeout_s=_TIMEOUT_S)
+    return run_probe(directory_of(lab), source, Target.of_service(address, service), timeout_s=_TIMEOUT_S)

@@ -8,7 +8,7 @@ from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
 from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import address_towards, ask, directory_of
+from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs
 
 
@@ -20,7 +20,7 @@ def asked_one_by_one(lab, protocol, port):
     for source in everyone:
         for target in (each for each in everyone if each.addresses):
             asked = Target(target.name, port, protocol)
-            walk = ask(directory, source, asked, address=address_towards(source, target), timeout_s=1)
+            walk = run_probe(directory, source, asked, address=address_towards(source, target), timeout_s=1)
             came = any(event.place == target.namespace.name for event in walk.events)
             is_answer_of_another = walk.is_reachable and not came
             found[source.name, str(asked)] = Verdict.UNREACHABLE if is_answer_of_another else walk.verdict

@@ -17,7 +17,7 @@ from cnmsim.lab import Lab
 from cnmsim.observe.location import Attachment, Directory, Location, Published
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.trace.tracer import address_towards, aim, ask
+from cnmsim.observe.trace.tracer import address_towards, parse_destination, run_probe
 
 
 class House:
@@ -116,10 +116,10 @@ class House:
     def ask(self, source: str, destination: str, protocol: str | None = None, *, by_address: bool = False) -> Trace:
         directory = self.directory
         asker = directory.find(source)
-        target, address = aim(directory, asker, destination, protocol)
+        target, address = parse_destination(directory, asker, destination, protocol)
         if by_address:
             address = address_towards(asker, directory.find(Target.parse(destination).host))
-        return ask(directory, asker, target, address=address)
+        return run_probe(directory, asker, target, address=address)
 
 
 def docker_rules(bridge: str, *, address: str = "", host_port: int = 0, port: int = 80) -> list[str]:

@@ -87,15 +87,15 @@ def _unreachable(context: DiagnosisContext, verdict: Verdict) -> Finding:
     reporter = context.sender(errors[-1]) if errors else ""
     if context.drops:
         hop = context.drops[-1]
-        found = diagnose_drop(context, hop)
-        cause = found.cause
+        result = diagnose_drop(context, hop)
+        cause = result.cause
         # A stack without a route returns an error to its own program, without a message.
         if errors and reporter != source.namespace.name:
             cause = DroppedWithError(cause, reporter, errors[-1].packet)
-        return Finding(verdict, cause, found.changes, (), hop)
+        return Finding(verdict, cause, result.changes, (), hop)
     if outcome.error in {errno.ENETUNREACH, errno.EADDRNOTAVAIL}:
-        found = no_route_from_source(context)
-        return Finding(verdict, found.cause, found.changes)
+        result = no_route_from_source(context)
+        return Finding(verdict, result.cause, result.changes)
     if errors:
         change = Manual(Task.CHECK_PLACE, reporter)
         return Finding(verdict, IcmpErrorReceived(reporter, errors[-1].packet), (change,), (), errors[-1])
@@ -106,8 +106,8 @@ def _unreachable(context: DiagnosisContext, verdict: Verdict) -> Finding:
 def _timed_out(context: DiagnosisContext, verdict: Verdict) -> Finding:
     if context.drops:
         hop = context.drops[-1]
-        found = diagnose_drop(context, hop)
-        return Finding(verdict, found.cause, found.changes, (), hop)
+        result = diagnose_drop(context, hop)
+        return Finding(verdict, result.cause, result.changes, (), hop)
     delivery = context.delivery
     if delivery is not None:
         change = Manual(Task.CHECK_PAUSED, delivery.place)

@@ -59,9 +59,9 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
     lookup = context.outcome.lookup
     hop = next((hop for hop in reversed(context.hops) if hop.layer4.is_dns), None)
     if lookup is None or lookup.is_silent:
-        found = _silent_resolver(context)
-        where = context.lookup_drops[-1] if context.lookup_drops and isinstance(found.cause, QueryDropped) else hop
-        return Finding(verdict, found.cause, found.changes, _queries(context), where)
+        result = _silent_resolver(context)
+        where = context.lookup_drops[-1] if context.lookup_drops and isinstance(result.cause, QueryDropped) else hop
+        return Finding(verdict, result.cause, result.changes, _queries(context), where)
     query = lookup.queries[-1]
     by_swarm = unknown_service(context, name)
     if by_swarm is not None:
@@ -72,9 +72,9 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
         where = context.lookup_drops[-1] if context.lookup_drops else hop
         cause = ResolverAnswered(query.server, query.result, query.name, _upstream(context))
         return Finding(verdict, cause, _other_server(context), _queries(context), where)
-    found = _why_unknown(context, source, name)
-    cause = ResolverAnswered(query.server, query.result, query.name, found.cause)
-    return Finding(verdict, cause, found.changes, _queries(context), hop)
+    result = _why_unknown(context, source, name)
+    cause = ResolverAnswered(query.server, query.result, query.name, result.cause)
+    return Finding(verdict, cause, result.changes, _queries(context), hop)
 
 
 def _upstream(context: DiagnosisContext) -> Cause | None:
@@ -120,8 +120,8 @@ def _silent_resolver(context: DiagnosisContext) -> Diagnosis:
         bool(source.attachments) and all(item.is_default for item in source.attachments)
     )
     if has_no_names and any(item.is_container for item in context.directory.matching(name)):
-        found = _why_unknown(context, source, name)
-        return Diagnosis(NameServerSilent(servers, found.cause), found.changes)
+        result = _why_unknown(context, source, name)
+        return Diagnosis(NameServerSilent(servers, result.cause), result.changes)
     if context.lookup_drops:
         hop = context.lookup_drops[-1]
         cause: Cause = QueryDropped(source.name, servers, drop_of(context, hop))

@@ -69,9 +69,9 @@ def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> Err
     snapshot = LabSnapshot.of(lab)
     for pattern, diagnose in _BY_MESSAGE:
         match = re.search(pattern, message)
-        found = diagnose(snapshot, match, asked) if match else None
-        if found is not None:
-            return ErrorExplanation(message, found.cause, found.changes)
+        result = diagnose(snapshot, match, asked) if match else None
+        if result is not None:
+            return ErrorExplanation(message, result.cause, result.changes)
     return ErrorExplanation(message)
 
 

@@ -46,13 +46,13 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
         return Finding(verdict, Refused(context.endpoint_text), (Manual(Task.START_LISTENER, context.address_text),))
     hop = drops[-1]
     if hop.reason is not DropReason.PORT_CLOSED:
-        found = diagnose_drop(context, hop)
-        return Finding(verdict, found.cause, found.changes, (), hop)
+        result = diagnose_drop(context, hop)
+        return Finding(verdict, result.cause, result.changes, (), hop)
     server = context.location_at(hop.place)
     if server is None:
         return Finding(verdict, NothingListens(hop.place, context.endpoint_text), (), (), hop)
-    found = _closed_port(context, hop, server)
-    return Finding(verdict, found.cause, found.changes, _proxy_remark(context, server), hop)
+    result = _closed_port(context, hop, server)
+    return Finding(verdict, result.cause, result.changes, _proxy_remark(context, server), hop)
 
 
 def _proxy_remark(context: DiagnosisContext, server: Location) -> tuple[Remark, ...]:
@@ -174,8 +174,8 @@ def _published_for_other_family(
 
 
 def _publish_for_all(context: DiagnosisContext, container: Location, port: int, host_port: int) -> tuple[Change, ...]:
-    asked = _asked_host(context, container)
-    return publish_as(container, port, host_port, context.target.protocol, asked)
+    host = _asked_host(context, container)
+    return publish_as(container, port, host_port, context.target.protocol, host)
 
 
 def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Diagnosis:

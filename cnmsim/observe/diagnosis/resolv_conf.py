@@ -1,6 +1,6 @@
-"""Why a container's /etc/resolv.conf says what it says: one sentence a line, read off the trailer the engine writes.
+"""Where the lines of a container's /etc/resolv.conf come from, by the comments that the engine writes below them.
 
-Source: moby `libnetwork/internal/resolvconf/resolvconf.go` (the comments it generates; all releases).
+Source: moby `libnetwork/internal/resolvconf/resolvconf.go` (all releases).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COMMENT = re.compile(r"# (Based on host file|ExtServers|Overrides|Option ndots 
 
 
 def resolv_conf_facts(files: FileSystem) -> tuple[str, ...]:
-    """Give each line of a container's resolv.conf with where it comes from; nothing for a file no engine wrote."""
+    """Return each line of a container's resolv.conf with its origin; empty for a file that no engine wrote."""
     if not files.exists(_PATH):
         return ()
     text = files.read(_PATH).decode("utf-8", "replace")
@@ -52,5 +52,5 @@ def _server(value: str, notes: dict[str, str], overridden: set[str], host_file: 
     servers = notes.get("ExtServers", "").strip("[]")
     if not servers:
         return "the embedded resolver, which knows no other server to ask"
-    asked = re.sub(r"host\(([^)]*)\)", r"\1 from the host", servers)
-    return f"the embedded resolver, which asks {asked}: {origin}"
+    upstreams = re.sub(r"host\(([^)]*)\)", r"\1 from the host", servers)
+    return f"the embedded resolver, which asks {upstreams}: {origin}"

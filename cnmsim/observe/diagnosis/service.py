@@ -161,8 +161,8 @@ def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Di
         return None
     running = swarm.hosts_of(service)
     if not running:
-        found = no_running_task(context, swarm, service)
-        return Diagnosis(PortOfService(host.name, port, service.name, found.cause), found.changes)
+        result = no_running_task(context, swarm, service)
+        return Diagnosis(PortOfService(host.name, port, service.name, result.cause), result.changes)
     if any(each.published_port == port and each.publish_mode is PublishMode.HOST for each in ports_of(service)):
         return diagnosis(
             PublishedOnNodesOfTasks(host.name, port, service.name, tuple(running)),
@@ -207,8 +207,8 @@ def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
         host = context.directory.at(hop.place)
         unknown = BalancerHasNoTask(hop.place, service.name)
         return not_learnt(context, host.host if host else context.source.host, running[0], unknown)
-    found = no_running_task(context, swarm, service)
-    return Diagnosis(BalancerHasNoTask(hop.place, service.name, found.cause), found.changes)
+    result = no_running_task(context, swarm, service)
+    return Diagnosis(BalancerHasNoTask(hop.place, service.name, result.cause), result.changes)
 
 
 def is_balancer(place: str) -> bool:

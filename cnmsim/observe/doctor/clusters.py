@@ -20,7 +20,7 @@ from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, needs_unlock
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import ask
+from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
 
 #: Nodes of which every pair is asked; of more, each asks the next ones in a ring.
@@ -171,7 +171,7 @@ def _lost(
     if address is None:
         return None
     target = Target(format_ip(address), port, protocol)
-    walk = ask(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
+    walk = run_probe(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
     filtered = (
         hop for hop in walk.drops if hop.decision and "netfilter" in (hop.reason.name if hop.reason else "").lower()
     )

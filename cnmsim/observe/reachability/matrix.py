@@ -19,7 +19,7 @@ from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, location_of
+from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
 
 #: Larger matrices are shown as counts of verdicts, not cell by cell.
 _SHOWN_CELLS = 10_000
@@ -131,7 +131,7 @@ def _representatives(sources: list[Location], targets: list[Service]) -> Iterato
 def _probe(directory: Directory, source: Location, service: Service, timeout_s: float) -> Trace:
     target = service.location
     address = address_towards(source, target)
-    walk = ask(directory, source, service.target, address=address, timeout_s=timeout_s)
+    walk = run_probe(directory, source, service.target, address=address, timeout_s=timeout_s)
     if walk.is_reachable and not _has_come_to(walk, source, target):
         walk.finding = Finding(
             Verdict.UNREACHABLE,

@@ -1,8 +1,8 @@
-"""From events to hops: which message each belongs to, and which of them a reader can do without.
+"""Convert the kernel's events to hops: number the messages, and mark the hops that the short view leaves out.
 
-The kernel reports every device, hook and table on the way. `hops_of` numbers the messages and marks as *plain* what
-repeats or only carries: a frame on a veth that the next hop tells of again, a chain that let everything pass, the
-second and third message over a way already shown.
+The kernel reports every device, hook and table on a packet's path. A *plain* hop only repeats or carries: a frame on
+a veth whose other end is the next hop, a chain without a matching rule, the later segments of a connection along a
+path already shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Reporter, 
 from cnmsim.observe.trace.packet_summary import Layer4, PacketSummary, summarize
 from cnmsim.observe.trace.rule_decision import RuleDecision
 
-#: A flooded or promiscuous frame that a station rightly ignores is no loss.
+#: A flooded or promiscuous frame that a station rightly ignores is not a drop.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
@@ -89,7 +89,7 @@ class Hop:
 
 @define
 class _Message:
-    """A message while its hops are gathered."""
+    """A message while its events are collected."""
 
     number: int
     summary: PacketSummary
@@ -98,7 +98,7 @@ class _Message:
 
 
 def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
-    """Give the hops that `events` tell of, in their order."""
+    """Return the hops for `events`, in their order. `start_ns` is the time from which hops count."""
     summaries = [_summary(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
     everything: list[_Message] = []
@@ -107,7 +107,7 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     count = 0
     for index, (event, summary) in enumerate(zip(events, summaries, strict=True)):
         if event.step is Step.ENCAPSULATED and index and summary.walk not in messages:
-            # What a tunnel makes of a message is still that message, even if its bytes do not tell (ESP).
+            # A packet that a tunnel encapsulates remains the same message, even where its bytes do not show it (ESP).
             messages[summary.walk] = everything[number_of[-1] - 1]
         message = messages.get(summary.walk)
         if message is None or _is_passed_on(events, message, event):
@@ -139,36 +139,36 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
 
 
 def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
-    """Tell whether a program elsewhere sends the same bytes on (a DNS forwarder): a message of its own."""
+    """Return True if a program at another place sends the same bytes again (a DNS forwarder): a message of its own."""
     return event.step is Step.SENT and event.place != events[message.indexes[0]].place
 
 
 def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:
-    """Find for each translation the hop of the nat rule that ordered it, just before it at the same place.
+    """Return for each translation the index of the nat rule's hop just before it at the same place.
 
-    `None` stands for the later packets of a connection: conntrack translates them without asking the table.
+    `None` stands for the later packets of a connection, which conntrack translates without traversing the table.
     """
-    found: dict[int, int | None] = {}
+    rule_of: dict[int, int | None] = {}
     for message in messages:
         rule: int | None = None
         for index in message.indexes:
             event = events[index]
             if event.step is Step.TRANSLATED:
                 is_ordered = rule is not None and events[rule].place == event.place
-                found[index], rule = (rule if is_ordered else None), None
+                rule_of[index], rule = (rule if is_ordered else None), None
             elif event.step is Step.HOOK:
                 decision = RuleDecision.parse(event.decision)
                 if decision is not None and decision.translates:
                     rule = index
                 elif decision is not None and decision.table == "nat":
                     rule = None
-    return found
+    return rule_of
 
 
 def _summary(index: int, event: Event) -> PacketSummary:
     if event.data:
         return summarize(event.data, is_frame=event.is_frame)
-    # A note about no packet in particular, such as that of a proxy: its own message.
+    # A note is not about a packet: it is a message of its own.
     if isinstance(event.detail, Reporter):
         label = event.detail.value
     elif isinstance(event.detail, UpstreamSkipped):
@@ -187,7 +187,7 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
     plain |= {
         index
         for index, event in enumerate(events)
-        # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
+        # The packet that waits for a neighbour has a hop for it; the ARP exchange itself concerns the link only.
         if (summaries[index].layer4.is_link and not _is_telling(event) and not _is_drop(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
@@ -195,7 +195,7 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
 
 
 def _is_telling(event: Event) -> bool:
-    """Tell whether something of a question for a neighbour is part of the way: what a tunnel device answers by its own table."""
+    """Return True for the part of a neighbour lookup that belongs to the path: a VXLAN device's own answer."""
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
@@ -204,7 +204,7 @@ def _is_drop(event: Event) -> bool:
 
 
 def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Find the hops that the following hop of the same message tells of again, and the chains without a rule."""
+    """Return the hops that the next hop of the same message repeats, and the chains without a matching rule."""
     plain = set()
     for index, following in zip(message.indexes, [*message.indexes[1:], None], strict=True):
         event = events[index]
@@ -221,7 +221,7 @@ def _names_a_rule(decision: str) -> bool:
 
 
 def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Find the hops of a message sent again (TCP's retransmission) that went the way of the first sending."""
+    """Return the hops of a retransmission along the path of the first transmission."""
     plain: set[int] = set()
     seen: set[tuple[str, str, Step, str]] = set()
     for index in message.indexes:
@@ -234,7 +234,7 @@ def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Message]) -> set[int]:
-    """Find what a TCP connection says after its handshake went both ways, unless it is lost, reset or noted."""
+    """Return the hops of TCP segments after the handshake, unless they are dropped, resets or notes."""
     plain: set[int] = set()
     for message in messages:
         layer4 = message.summary.layer4

@@ -1,8 +1,7 @@
-"""How a program's C library finds the address of a name: /etc/hosts, then the servers of /etc/resolv.conf.
+"""The name lookup of a program's C library: /etc/hosts, then the name servers of /etc/resolv.conf.
 
-Real DNS packets go out from the source's own namespace; every question is kept, because the order of questions and
-who answered what is what an engineer wants to see. Source: resolv.conf(5), hosts(5); the search list and `ndots` are
-walked as glibc does.
+Queries are real DNS packets from the source's own namespace. All are kept, since their order and the answers are what
+an engineer needs. Source: resolv.conf(5), hosts(5); the search list and `ndots` are applied as in glibc.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _QUERY_TIMEOUT_S = 5.0
 
 
 class LookupResult(Enum):
-    """What became of one query."""
+    """The outcome of one query."""
 
     FOUND = auto()
     NO_RECORD = auto()  # NOERROR without an address: the name exists
@@ -50,7 +49,7 @@ class Query:
 
 @frozen
 class ResolverConfig:
-    """What /etc/resolv.conf says. `timeout_s` is what one server is given to answer, in seconds."""
+    """The settings of /etc/resolv.conf. `timeout_s` is the time that one server has to answer, in seconds."""
 
     servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
@@ -60,7 +59,7 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str) -> ResolverConfig:
-        """Read a resolv.conf; without a server the C library asks 127.0.0.1 (resolv.conf(5))."""
+        """Parse a resolv.conf. Without a name server the C library asks 127.0.0.1 (resolv.conf(5))."""
         servers: list[str] = []
         search: tuple[str, ...] = ()
         options: dict[str, str] = {}
@@ -83,7 +82,7 @@ class ResolverConfig:
         )
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """Give the names asked for, in order: with `ndots` dots or more the name itself goes first."""
+        """Return the names to query, in order: a name with `ndots` dots or more is queried as it is first."""
         if name.endswith("."):
             return (name[:-1],)
         searched = tuple(f"{name}.{domain}" for domain in self.search)
@@ -97,7 +96,7 @@ def _number(options: dict[str, str], name: str, default: int) -> int:
 
 @frozen
 class Lookup:
-    """What became of a name: its addresses (none if it has none) and every question asked on the way."""
+    """The outcome of a name lookup: the addresses, empty if none was found, and every query."""
 
     name: str
     addresses: tuple[Address, ...] = ()
@@ -105,21 +104,21 @@ class Lookup:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no server said anything at all."""
+        """Whether no name server answered at all."""
         return bool(self.queries) and all(
             query.outcome in {LookupResult.NO_ANSWER, LookupResult.ERROR} for query in self.queries
         )
 
 
 def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
-    """Give the addresses that an /etc/hosts gives `name`."""
-    wanted = name.rstrip(".").lower()
-    found = []
+    """Return the addresses that an /etc/hosts has for `name`."""
+    lower_name = name.rstrip(".").lower()
+    addresses = []
     for line in text.splitlines():
         words = line.split("#")[0].split()
-        if wanted in (word.lower() for word in words[1:]):
-            found.append(parse_ip(words[0]))
-    return tuple(found)
+        if lower_name in (word.lower() for word in words[1:]):
+            addresses.append(parse_ip(words[0]))
+    return tuple(addresses)
 
 
 def _text_of(files: FileSystem, path: str) -> str:
@@ -130,44 +129,44 @@ def _text_of(files: FileSystem, path: str) -> str:
 
 
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
-    """Find the addresses of `name` (of `family` 4 or 6; 0: IPv4 first, else IPv6) as a program in `process` would."""
+    """Look up `name` as a program in `process` would. `family` is 4 or 6; with 0 IPv4 is tried first, then IPv6."""
     families = (4, 6) if family == 0 else (family,)
     known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)
-    for wanted in families:
-        chosen = tuple(address for address in known if len(address) == (4 if wanted == 4 else 16))
+    for ip_version in families:
+        chosen = tuple(address for address in known if len(address) == (4 if ip_version == 4 else 16))
         if chosen:
-            record = "A" if wanted == 4 else "AAAA"
+            record = "A" if ip_version == 4 else "AAAA"
             text = ", ".join(format_ip(address) for address in chosen)
             return Lookup(name, chosen, (Query(name, record, HOSTS_FILE, text, LookupResult.FOUND),))
     config = ResolverConfig.parse(_text_of(process.files, "/etc/resolv.conf"))
-    asked: list[Query] = []
+    queries: list[Query] = []
     for candidate in config.candidates(name):
-        for wanted in families:
-            addresses = await _ask_servers(process, config, candidate, "A" if wanted == 4 else "AAAA", asked)
+        for ip_version in families:
+            addresses = await _query_servers(process, config, candidate, "A" if ip_version == 4 else "AAAA", queries)
             if addresses:
-                return Lookup(name, addresses, tuple(asked))
-            if Lookup(name, (), tuple(asked)).is_silent:
-                return Lookup(name, (), tuple(asked))
-            if asked and asked[-1].outcome is not LookupResult.NO_RECORD:
-                # Who does not know the name, or cannot find out, knows no other record of it either.
+                return Lookup(name, addresses, tuple(queries))
+            if Lookup(name, (), tuple(queries)).is_silent:
+                return Lookup(name, (), tuple(queries))
+            if queries and queries[-1].outcome is not LookupResult.NO_RECORD:
+                # A server that does not have the name, or fails, is not queried for another record of it.
                 break
-    return Lookup(name, (), tuple(asked))
+    return Lookup(name, (), tuple(queries))
 
 
-async def _ask_servers(
-    process: Process, config: ResolverConfig, name: str, record: str, asked: list[Query]
+async def _query_servers(
+    process: Process, config: ResolverConfig, name: str, record: str, queries: list[Query]
 ) -> tuple[Address, ...]:
-    """Ask one server after the other until one knows; SERVFAIL and REFUSED pass on to the next, as in the C library."""
+    """Query the servers in turn. SERVFAIL and REFUSED lead to the next server, as in the C library."""
     for _ in range(config.attempts):
         for server in config.servers:
-            query, addresses = await _ask(process, server, name, record, config.timeout_s)
-            asked.append(query)
+            query, addresses = await _query(process, server, name, record, config.timeout_s)
+            queries.append(query)
             if addresses or query.outcome in {LookupResult.NO_NAME, LookupResult.NO_RECORD}:
                 return addresses
     return ()
 
 
-async def _ask(
+async def _query(
     process: Process, server: str, name: str, record: str, timeout_s: float
 ) -> tuple[Query, tuple[Address, ...]]:
     import dns.exception
@@ -196,14 +195,16 @@ async def _ask(
         return Query(name, record, server, "malformed answer", LookupResult.MALFORMED), ()
     finally:
         socket.close()
-    wanted = dns.rdatatype.from_text(record)
-    found = tuple(parse_ip(item.to_text()) for rrset in answer.answer if rrset.rdtype == wanted for item in rrset)
+    record_type = dns.rdatatype.from_text(record)
+    addresses = tuple(
+        parse_ip(item.to_text()) for rrset in answer.answer if rrset.rdtype == record_type for item in rrset
+    )
     code = answer.rcode()
-    if found:
-        result, outcome = ", ".join(format_ip(address) for address in found), LookupResult.FOUND
+    if addresses:
+        result, outcome = ", ".join(format_ip(address) for address in addresses), LookupResult.FOUND
     elif code == dns.rcode.NOERROR:
         result, outcome = "no such record", LookupResult.NO_RECORD
     else:
         result = dns.rcode.to_text(code)
         outcome = LookupResult.NO_NAME if code == dns.rcode.NXDOMAIN else LookupResult.FAILED
-    return Query(name, record, server, result, outcome), found
+    return Query(name, record, server, result, outcome), addresses

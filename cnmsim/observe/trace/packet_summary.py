@@ -1,7 +1,7 @@
-"""What an engineer reads off the bytes of one frame or packet: a label, the addresses, and which walk it belongs to.
+"""The summary of a frame or packet: its label, addresses and kind, and the key of its walk.
 
-A *walk* is the way of one message from its sender to its end. Its key is made of what neither NAT, nor a router, nor
-a tunnel changes, so that the hops of one message stay together however its addresses are rewritten.
+A *walk* is the path of one message from its sender to its end. Its key consists of bytes that NAT, routers and
+tunnels leave alone, so that all hops of a message have the same key.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from cnmsim.kernel.packet import MalformedPacketError, flag_text, icmp_name
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
 
-#: ICMPv6 types that only keep a link going: router and neighbour discovery (RFC 4861), MLD (RFC 2710, RFC 3810).
+#: ICMPv6 types of router and neighbour discovery (RFC 4861) and MLD (RFC 2710, RFC 3810).
 _LINK_ICMPV6 = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 _ICMP4_ERRORS = frozenset({3, 4, 5, 11, 12})
 _ICMP6_ERRORS = frozenset({1, 2, 3, 4})
 _DNS_PORT = 53
 _VXLAN_PORT = 4789
-#: What a tunnel's frames carry: IPv4, ARP, IPv6, 802.1Q.
+#: The Ethernet types that a tunnel carries: IPv4, ARP, IPv6, 802.1Q.
 _INNER = frozenset({0x0800, 0x0806, 0x86DD, 0x8100})
 _ESP = 50
 _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
@@ -84,10 +84,11 @@ class Layer4:
 
 @frozen
 class PacketSummary:
-    """One frame or packet as people read it.
+    """The summary of one frame or packet.
 
-    `label` names the message ("TCP SYN", "DNS A? db"), `addresses` its source and destination as text. `walk` is equal for all sightings
-    of one message. A tunnel's packet has the addresses of its outer header and the `layer4` of what it carries.
+    `label` names the message ("TCP SYN", "DNS A? db"), `addresses` its source and destination as text. `walk` is the
+    same at every hop of a message. A tunnel's packet has the addresses of its outer header and the `layer4` of the
+    packet that it carries.
     """
 
     label: str
@@ -104,7 +105,7 @@ class PacketSummary:
 
 @lru_cache(maxsize=4096)
 def summarize(data: bytes, *, is_frame: bool) -> PacketSummary:
-    """Read an Ethernet frame, or with `is_frame=False` an IP packet. Never fails: odd bytes are labelled so."""
+    """Summarize an Ethernet frame, or with `is_frame=False` an IP packet. Malformed bytes are labelled as such."""
     try:
         return _read_frame(data) if is_frame else _read_packet(data)
     except (MalformedPacketError, IndexError) as error:
@@ -204,7 +205,7 @@ def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> Pa
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
-    """Whether a datagram is a tunnel's: by its port or, as a swarm's data path port may be another, by its looks (RFC 7348 §5)."""
+    """Return True if a datagram is VXLAN, by its port or its header: a swarm may use another port (RFC 7348 §5)."""
     if len(payload) <= 22 or not payload[0] & 0x08:
         return False
     looks_so = payload[:4] == b"\x08\x00\x00\x00" and payload[7] == 0
@@ -244,7 +245,7 @@ def _read_icmp(packet: Packet) -> PacketSummary:
     if packet.icmp_type in (_ICMP6_ERRORS if is_v6 else _ICMP4_ERRORS):
         quoted = body[8:]
         inner_l4 = 40 if is_v6 else (quoted[0] & 0xF) * 4 if quoted else 0
-        # The first word behind the ports (a TCP sequence number, a UDP length) survives NAT.
+        # The four bytes behind the ports (a TCP sequence number, a UDP length) survive NAT.
         walk: Hashable = ("icmp-error", packet.icmp_type, packet.icmp_code, quoted[inner_l4 + 4 : inner_l4 + 8])
         return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
     if is_v6 and packet.icmp_type in _LINK_ICMPV6:
@@ -252,13 +253,13 @@ def _read_icmp(packet: Packet) -> PacketSummary:
         if packet.icmp_type in (135, 136) and len(body) >= 24:
             label += f" {format_ip(body[8:24])}"
         return PacketSummary(label, addresses, walk, evolve(layer4, is_link=True), packet.src, packet.dst)
-    # The identifier is left out: NAT may write another one.
+    # The identifier is not part of the key: NAT may change it.
     walk = (protocol, packet.icmp_type, packet.icmp_code, body[6:])
     return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
 
 
 def dns_label(message: bytes) -> str:
-    """Name a DNS message by its question, and its answer if it has one; "" if the bytes are no DNS message."""
+    """Return a DNS message's question, with its answer if it has one; "" if the bytes are not a DNS message."""
     import dns.exception
     import dns.message
     import dns.rcode
@@ -272,11 +273,11 @@ def dns_label(message: bytes) -> str:
         return ""
     question = parsed.question[0]
     name = question.name.to_text(omit_final_dot=True)
-    asked = f"{dns.rdatatype.to_text(question.rdtype)} {name}"
+    text = f"{dns.rdatatype.to_text(question.rdtype)} {name}"
     if not parsed.flags & 0x8000:
         return f"DNS {dns.rdatatype.to_text(question.rdtype)}? {name}"
-    found = [item.to_text() for rrset in parsed.answer if rrset.rdtype == question.rdtype for item in rrset]
-    if found:
-        return f"DNS {asked} = {', '.join(found)}"
+    records = [item.to_text() for rrset in parsed.answer if rrset.rdtype == question.rdtype for item in rrset]
+    if records:
+        return f"DNS {text} = {', '.join(records)}"
     code = parsed.rcode()
-    return f"DNS {asked}: {'no such record' if code == 0 else dns.rcode.to_text(code)}"
+    return f"DNS {text}: {'no such record' if code == 0 else dns.rcode.to_text(code)}"

@@ -1,7 +1,7 @@
-"""The probe: a small program that runs where the question is asked, finds the name, and knocks.
+"""The probe: a small program that runs at the source, looks up the name and connects.
 
-It uses sockets as any program does: TCP connects and closes, UDP sends a datagram and listens, ICMP sends one echo
-request. What it saw, and nothing a trace knows beyond it, is its `Outcome`.
+It uses sockets as any program does: TCP connects and closes, UDP sends a datagram and waits for an answer, ICMP sends
+one echo request. Its `Outcome` holds what the program itself saw, and nothing that only the trace shows.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 DEFAULT_TIMEOUT_S = 5.0
-#: How long a fresh connection is watched for a peer (docker-proxy) that closes it at once, in seconds.
+#: The time for which a new connection is watched, in seconds: docker-proxy may close it at once.
 _WATCH_S = 0.25
-#: Errors by which a stack tells its program that there is no way, or that an ICMP error came back.
+#: Errors that a stack returns without a route, or after an ICMP error.
 UNREACHABLE_ERRORS = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT, errno.EMSGSIZE,
      errno.EPROTO, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
@@ -32,7 +32,7 @@ UNREACHABLE_ERRORS = frozenset(
 
 
 class Ending(Enum):
-    """How a probe ended, as its program saw it."""
+    """The end of a probe, as its program saw it."""
 
     ANSWERED = "answered"
     CLOSED = "accepted, and closed at once"
@@ -44,9 +44,10 @@ class Ending(Enum):
 
 @frozen
 class Outcome:
-    """What the probe saw: an ending, the address it knocked at, and the error's number and text if there was one.
+    """What the probe saw: its ending, the address it connected to, and the number and text of the error, if any.
 
-    `elapsed_ns` counts from its start to the ending; `reporter` is who sent an ICMP error, where the socket tells.
+    `elapsed_ns` counts from its start to the ending. `reporter` is the source of an ICMP error, if the socket reports
+    it.
     """
 
     ending: Ending
@@ -59,15 +60,15 @@ class Outcome:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """Every question asked to find the name."""
+        """All queries of the name lookup."""
         return self.lookup.queries if self.lookup else ()
 
 
 @define
 class Probe:
-    """A probe of one target. `run` is the program; `outcome` is there once it has ended.
+    """A probe of one target. `run` is its program; `outcome` is set when it ends.
 
-    `address` skips the search for the name. `knocked_ns` is the time at which the name was known.
+    `address` skips the name lookup. `connect_started_ns` is the time at which the lookup was done.
     """
 
     target: Target
@@ -79,7 +80,7 @@ class Probe:
     _lookup: Lookup | None = None
 
     async def run(self, process: Process) -> int:
-        """Find the name, knock, keep the outcome; exit status 0 if the other end answered."""
+        """Look up the name, connect, and set the outcome. Return exit status 0 if the destination answered."""
         began_ns = process.clock.now_ns
         outcome = await self._probe(process)
         self.outcome = evolve(outcome, elapsed_ns=process.clock.now_ns - began_ns, lookup=self._lookup)
@@ -160,7 +161,7 @@ def _text(error: OSError) -> str:
 
 
 def _datagram(process: Process, port: int) -> bytes:
-    """Give what the service at `port` would answer to: name servers get a question, others a line of text."""
+    """Return a datagram that the service at `port` answers: a query for name servers, a line of text for others."""
     if port != 53:
         return b"cnmsim probe\n"
     import dns.message

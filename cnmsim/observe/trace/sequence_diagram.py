@@ -1,4 +1,4 @@
-"""Drawings as text that other tools render: mermaid sequence diagrams of a walk."""
+"""A walk as a mermaid sequence diagram."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENTITIES = {"#": "#35;", ";": "#59;", '"': "#quot;", "\n": " ", "<": "#lt;", ">
 
 
 def mermaid_text(text: str) -> str:
-    """Make a text safe inside a mermaid label: its own control characters become entities."""
+    """Escape a text for a mermaid label: its control characters become entities."""
     return "".join(_ENTITIES.get(letter, letter) for letter in text)
 
 
@@ -21,7 +21,7 @@ def _aliases(hops: Sequence[Hop]) -> dict[str, str]:
 
 
 def sequence_diagram(hops: Sequence[Hop]) -> str:
-    """Draw one column a place, one arrow where a message comes to another place, notes where something decided."""
+    """Draw one column for each place, an arrow where a message reaches another place, and notes for decisions."""
     shown = [hop for hop in hops if not hop.is_plain or hop.step in {Step.RECEIVED, Step.TRANSMITTED}]
     aliases = _aliases(shown)
     lines = ["sequenceDiagram"]

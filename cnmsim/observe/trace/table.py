@@ -1,8 +1,8 @@
-"""The walk as a table: plain text and rich for terminals; `views.walks` has it for notebooks.
+"""The walk as a table for terminals, in plain text or for rich. `views.walks` renders it for notebooks.
 
-Hops of one message stand together under its name. An address pair is written where a message begins and wherever
-something has rewritten it; a blank means "as above". Where the columns would be too narrow to read, what decided and the
-addresses stand below what happened.
+Hops of one message stand together under its label. Addresses are written where a message begins and wherever they are
+rewritten; a blank means "as above". Where columns would be too narrow, the decision and the addresses stand below the
+event.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 HEADERS = ("TIME", "WHERE", "DEVICE", "WHAT", "DECIDED BY", "ADDRESSES")
 _GAP = 2
 _MINIMUM = (6, 5, 6, 12, 12, 14)
-#: Columns whose text is wrapped; the others are given what they need.
+#: Columns whose text is wrapped; the others have the width that they need.
 _FLEXIBLE = (3, 4, 5)
-#: Columns of small tables are wrapped to no less than this, nor within words up to that.
+#: Columns of small tables are never narrower than this, and words up to the second length are not broken.
 _NARROWEST, _LONGEST_WORD = 14, 30
-#: Width of WHAT and DECIDED BY together below which they do not stand side by side.
+#: WHAT and DECIDED BY stand side by side only if both together have this width.
 _READABLE = 40
 _MARK = "└ "
 
@@ -41,7 +41,7 @@ _STYLES = {
 
 @frozen
 class Row:
-    """One line of the table: its six cells, the step that colours it, the hop, and its number among those shown."""
+    """A row of the table: its six cells, the step that colours it, the hop, and its number among the hops shown."""
 
     cells: tuple[str, str, str, str, str, str]
     step: Step
@@ -51,30 +51,30 @@ class Row:
 
 @frozen
 class Section:
-    """The rows of one message, under its name."""
+    """The rows of one message, under its label."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def format_time(time_ns: int) -> str:
-    """Write a time since the start of a trace: in milliseconds, from one second on in seconds."""
+    """Format a time since the start of a trace: in milliseconds, from one second on in seconds."""
     if time_ns < NS_PER_S:
         return f"{time_ns / 1e6:.3f} ms"
     return f"{time_ns / NS_PER_S:.3f} s"
 
 
-#: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
+#: A socket's decision, of which the column shows the owner and what it listens on; addresses have their own column.
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _VERBS = {Step.SENT: "sends", Step.DELIVERED: "receives"}
 
 
 def decided_by(hop: Hop) -> str:
-    """Say in brief what decided: whose socket, which route without its attributes, which rule of which table."""
+    """Return the decision in brief: the socket's owner, the route without its attributes, the rule with its table."""
     if hop.decision.startswith("socket: "):
-        found = _SOCKET.match(hop.decision)
-        return f"{found['owner']}{found['listens'] or ''}" if found else hop.decision
+        match = _SOCKET.match(hop.decision)
+        return f"{match['owner']}{match['listens'] or ''}" if match else hop.decision
     if hop.step is Step.ROUTED:
         return _ROUTE_DETAIL.sub("", hop.decision)
     rule = hop.rule
@@ -85,9 +85,9 @@ def decided_by(hop: Hop) -> str:
 
 
 def what_of(hop: Hop) -> str:
-    """Return what happened, with the reason of a drop; whose socket it was stands in the next column."""
+    """Return the event of a hop in brief, with the reason of a drop. The owner of a socket stands in the next column."""
     verb, layer4 = _VERBS.get(hop.step), hop.layer4
-    # A listening socket that receives a SYN has its own words: a new connection.
+    # A listening socket that receives a SYN reports a new connection.
     is_accepted = layer4.is_syn and hop.step is Step.DELIVERED and " listening on " in hop.decision
     if verb and hop.decision.startswith("socket: ") and not is_accepted:
         thing = ""
@@ -107,9 +107,9 @@ def what_of(hop: Hop) -> str:
 
 
 def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
-    """Group hops by message, messages in the order of their first hop, and blank repeated addresses.
+    """Group hops by message, in the order of their first hop, and blank repeated addresses.
 
-    `verbose` writes decisions as their tools print them.
+    With `verbose` decisions are shown in full.
     """
     by_message: dict[int, list[tuple[int, Hop]]] = {}
     for number, hop in enumerate(hops, 1):
@@ -128,30 +128,30 @@ def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section,
 
 
 def _widths(rows: Sequence[Row], width: int) -> list[int]:
-    """Share `width` out: fixed columns get what they need, the others in proportion to their longest text."""
+    """Divide `width`: fixed columns have what they need, the others a share by their longest text."""
     natural = [max([len(header), *(len(row.cells[column]) for row in rows)]) for column, header in enumerate(HEADERS)]
     fixed = sum(natural[column] for column in range(len(HEADERS)) if column not in _FLEXIBLE)
     room = width - fixed - _GAP * (len(HEADERS) - 1)
-    wanted = [natural[column] for column in _FLEXIBLE]
-    if sum(wanted) > room:
+    needed = [natural[column] for column in _FLEXIBLE]
+    if sum(needed) > room:
         room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
-        # Addresses break between source and destination, and nowhere else if it can be helped.
+        # Addresses are broken between source and destination only, if possible.
         halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
         addresses = min(halves, max(_MINIMUM[5], room // 2))
-        shares = [*_shares(wanted[:2], room - addresses), addresses]
+        shares = [*_shares(needed[:2], room - addresses), addresses]
         shares[2] += max(0, room - sum(shares))
         for column, share in zip(_FLEXIBLE, shares, strict=True):
             natural[column] = share
     return natural
 
 
-def _shares(wanted: Sequence[int], room: int) -> list[int]:
-    """Give each at most what it wants; who wants less than an even share leaves the rest to the others."""
-    shares = [0] * len(wanted)
-    left = sorted(range(len(wanted)), key=lambda index: wanted[index])
+def _shares(needed: Sequence[int], room: int) -> list[int]:
+    """Return a share for each column, at most what it needs; what one leaves is divided among the others."""
+    shares = [0] * len(needed)
+    left = sorted(range(len(needed)), key=lambda index: needed[index])
     while left:
         index = left.pop(0)
-        shares[index] = min(wanted[index], room // (len(left) + 1))
+        shares[index] = min(needed[index], room // (len(left) + 1))
         room -= shares[index]
     return shares
 
@@ -173,12 +173,12 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Lay the table out: each line with the style of its hop (for terminals that show colours)."""
+    """Return each line of the table with the style of its hop, for terminals with colours."""
     sections = sections_of(hops, verbose=verbose)
     rows = [row for section in sections for row in section.rows]
     widths = _widths(rows, width)
-    wanted = sum(max(len(row.cells[column]) for row in rows) for column in (3, 4))
-    if widths[3] + widths[4] < min(wanted, _READABLE):
+    needed = sum(max(len(row.cells[column]) for row in rows) for column in (3, 4))
+    if widths[3] + widths[4] < min(needed, _READABLE):
         widths = _widths_above(rows, width)
     total = sum(widths) + _GAP * (len(widths) - 1)
     yield _line(HEADERS[: len(widths)], widths), "bold"
@@ -198,14 +198,14 @@ def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[
 
 
 def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
-    """Give the widths of the columns that stand above what decided and the addresses."""
+    """Return the widths of the columns that stand above the decision and the addresses."""
     natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
     room = width - sum(natural[:3]) - _GAP * 3
     return [*natural[:3], max(room, _MINIMUM[3])]
 
 
 def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]:
-    """Lay out what stands below a row: one line if it fits, else one thing after the other."""
+    """Return the lines below a row: one if both fit, else one for each cell."""
     given = [cell for cell in cells if cell]
     margin = " " * (widths[0] + _GAP)
     room = total - len(margin) - len(_MARK)
@@ -216,13 +216,13 @@ def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]
 
 
 def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
-    """Draw the walk with plain characters, wrapped to `width` columns."""
+    """Draw the walk as plain text, wrapped to `width` columns."""
     return "\n".join(line for line, _ in _lines(hops, width, verbose=verbose))
 
 
 @frozen
 class RichTable:
-    """The walk for a rich console: as wide as the console, coloured by what happened."""
+    """The walk for a rich console: as wide as the console, coloured by step."""
 
     hops: Sequence[Hop]
     is_verbose: bool = False
@@ -235,9 +235,9 @@ class RichTable:
 
 
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
-    """Draw any small table with plain characters, each column as wide as its longest text.
+    """Draw a small table as plain text, each column as wide as its longest text.
 
-    Where that is more than `width` (0: any width will do), the widest columns are wrapped.
+    If that exceeds `width` (0: no limit), the widest columns are wrapped.
     """
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
     room = width - _GAP * (len(widths) - 1)
@@ -258,7 +258,7 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 
 def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """Give the lines of a row whose cells are wrapped."""
+    """Return the lines of a row whose cells are wrapped."""
     wrapped = [
         textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
         for cell, size in zip(cells, widths, strict=True)

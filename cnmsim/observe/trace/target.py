@@ -1,4 +1,4 @@
-"""What a probe is sent to: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (an echo request)."""
+"""The target of a probe: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (an echo request)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip
 
 PROTOCOLS = ("tcp", "udp", "icmp")
-#: Ports a URL means when it names none (the services of the image catalogue and the web's).
+#: The port of a URL without one, by its scheme.
 SCHEME_PORTS = {
     "http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22, "ldap": 389, "redis": 6379,
     "postgres": 5432, "postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "amqp": 5672,
@@ -47,9 +47,9 @@ class Target:
 
     @classmethod
     def parse(cls, text: str, protocol: str | None = None) -> Target:
-        """Read a destination; without a port and `protocol` it is an echo request.
+        """Parse a destination. Without a port and without `protocol` it is an echo request.
 
-        Raises `InvalidParameter` if it is none.
+        Raises `InvalidParameter` if the text is not a destination.
         """
         if "://" in text:
             return cls._of_url(text, protocol)
@@ -76,7 +76,7 @@ class Target:
 
     @classmethod
     def of_service(cls, host: str, service: str | int) -> Target:
-        """Join a host with `tcp/80`, `80/tcp`, `80` or `icmp`. Raises `InvalidParameter` if it is none of them."""
+        """Return the target for a host and `tcp/80`, `80/tcp`, `80` or `icmp`. Raises `InvalidParameter`."""
         first, slash, second = str(service).lower().partition("/")
         if not slash:
             if first.isdigit():

@@ -1,7 +1,7 @@
-"""The trace: everything that one probe caused, in every namespace, told hop by hop, with a verdict at its end.
+"""The trace: everything that one probe caused, in every namespace, hop by hop, with a finding.
 
-It is an observer in the sense of `kernel.events`: whoever sends the first packet does so with `Clock.context` set to
-it, and the clock carries it on to all that the packet causes.
+It is an observer in the sense of `kernel.events`: the first packet is sent while `Clock.context` is the trace, and
+the clock passes it on to everything that the packet causes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from cnmsim.observe.location import Directory
     from cnmsim.observe.trace.probe import Outcome
 
-#: Version of what `to_json` gives; it grows when a field changes its meaning.
+#: The version of the format of `to_json`: it grows when a field changes its meaning.
 SCHEMA_VERSION = 1
 
 
 @define(eq=False, repr=False)
 class Trace(Displayable):
-    """The walk of a probe. Print it, or let a notebook show it.
+    """The walk of a probe. It prints as a table, and has HTML for notebooks.
 
-    `title` tells the question ("web → db:5432"); `finding` and `outcome` are `None` until the probe has ended.
-    After `close` nothing more is taken down.
+    `title` is the question ("web → db:5432"); `finding` and `outcome` are `None` until the probe has ended. After
+    `close` no event is recorded.
     """
 
     title: str = ""
@@ -48,23 +48,23 @@ class Trace(Displayable):
     events: list[Event] = field(factory=list)
     outcome: Outcome | None = None
     finding: Finding | None = None
-    #: Where it walked: the stations of the lab, for pictures of the walk.
+    #: The locations of the lab, for pictures of the walk.
     directory: Directory | None = None
     _is_closed: bool = False
     _hops: tuple[Hop, ...] = ()
 
     def report(self, event: Event) -> None:
-        """Take note of an event (called by the kernel)."""
+        """Record an event (called by the kernel)."""
         if not self._is_closed:
             self.events.append(event)
 
     def close(self) -> None:
-        """Take no more notes: what the probe's connection does later is no part of the answer."""
+        """Record no more events: what the probe's connection does later is not part of the answer."""
         self._is_closed = True
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Make what is asked of `clock` inside the `with` block part of this trace."""
+        """Record everything that is scheduled on `clock` inside the `with` block."""
         before = clock.context
         clock.context = self
         try:
@@ -74,24 +74,24 @@ class Trace(Displayable):
 
     @property
     def hops(self) -> tuple[Hop, ...]:
-        """Everything that happened, in order."""
+        """All hops, in order."""
         if len(self._hops) != len(self.events):
             self._hops = hops_of(self.events, self.start_ns)
         return self._hops
 
     @property
     def drops(self) -> tuple[Hop, ...]:
-        """Where packets were lost: each names place, rule and reason."""
+        """The hops at which packets were dropped, each with place, rule and reason."""
         return tuple(hop for hop in self.hops if hop.is_drop)
 
     @property
     def verdict(self) -> Verdict | None:
-        """How it ended, from the closed list."""
+        """The verdict, `None` while the probe runs."""
         return self.finding.verdict if self.finding else None
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the other end got what was sent to it."""
+        """Whether the destination received what was sent to it."""
         return self.finding is not None and self.finding.verdict.is_reachable
 
     def __bool__(self) -> bool:
@@ -105,7 +105,7 @@ class Trace(Displayable):
         return self.text()
 
     def shown(self, *, verbose: bool = False) -> tuple[Hop, ...]:
-        """Give the hops of the short view, or with `verbose` all of them."""
+        """Return the hops of the short view, or with `verbose` all of them."""
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
     def _left_out(self, *, verbose: bool) -> str:
@@ -113,7 +113,7 @@ class Trace(Displayable):
         return f"{count} plain steps not shown" if count else ""
 
     def text(self, *, verbose: bool = False, width: int = 100) -> str:
-        """Write table and finding as plain text of at most `width` columns (if that is 80 or more)."""
+        """Render table and finding as plain text of at most `width` columns (if that is 80 or more)."""
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
@@ -132,7 +132,7 @@ class Trace(Displayable):
         return str(self.finding).splitlines() if self.finding else []
 
     def rich(self, *, verbose: bool = False) -> RenderableType:
-        """Give table and finding for a rich console."""
+        """Render table and finding for a rich console."""
         from rich.console import Group
         from rich.text import Text
 
@@ -151,7 +151,7 @@ class Trace(Displayable):
         return Group(*parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain values, as `trace.schema.json` beside this module describes them."""
+        """Return everything as plain values; `trace.schema.json` beside this module describes them."""
         finding, outcome = self.finding, self.outcome
         return {
             "schema": SCHEMA_VERSION,
@@ -171,7 +171,7 @@ class Trace(Displayable):
         }
 
     def to_frame(self) -> Any:
-        """Give the hops as a pandas data frame. Raises `ImportError` where pandas is not installed."""
+        """Return the hops as a pandas data frame. Raises `ImportError` if pandas is not installed."""
         return import_module("pandas").DataFrame(
             [
                 (hop.time_ns / NS_PER_S, hop.place, hop.device, what_of(hop), hop.decision, hop.addresses, hop.packet)
@@ -181,25 +181,25 @@ class Trace(Displayable):
         )
 
     def picture(self) -> Any:
-        """Draw the lab with the walk on it, its steps numbered as in the table. The lab is drawn as it is now.
+        """Return a `views.Picture` of the lab as it is now with the walk on it, its steps numbered as in the table.
 
-        Raises `InvalidParameter` for a trace of no lab.
+        Raises `InvalidParameter` for a trace without a lab.
         """
         return views().picture_of(self)
 
     def save_html(self, path: str | Path) -> Path:
-        """Write one HTML file, complete in itself, in which the walk can be stepped through, headers beside the picture.
+        """Write one self-contained HTML file to step through the walk, with the headers beside the picture.
 
-        Raises `OSError` as any write, `InvalidParameter` for a trace of no lab.
+        Raises `OSError` as any write, `InvalidParameter` for a trace without a lab.
         """
         return Path(views().save_walk(self, path))
 
     def widget(self) -> Any:
-        """Give the same as a notebook widget. Raises `ImportError` without the extra `cnmsim[notebook]`."""
+        """Return the same page as a notebook widget. Raises `ImportError` without the extra `cnmsim[notebook]`."""
         return views().walk_widget(self)
 
     def to_mermaid(self) -> str:
-        """Draw the walk as a mermaid sequence diagram: one column a place, one arrow a crossing."""
+        """Return the walk as a mermaid sequence diagram: one column for each place, one arrow for each crossing."""
         return sequence_diagram(self.hops)
 
 

@@ -1,4 +1,4 @@
-"""Asking a lab: send a real probe from one station to another and give the trace of all it caused."""
+"""The tracer: sends a real probe from one location to another and records everything that it causes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
 
-#: Virtual time after which a probe that still searches for a name is given up, in seconds.
+#: The virtual time after which a probe that has not ended is an error, in seconds.
 _LIMIT_S = 300.0
-#: How long the walk is followed after the answer, so that the connection's end is in it, in seconds.
+#: The time for which a walk is recorded after the answer, so that it contains the end of the connection, in seconds.
 _TAIL_S = 0.05
 
 
 class LabView(Protocol):
-    """What observation needs of a lab: its clock and its hosts by name."""
+    """What this package needs of a lab: its clock and its hosts by name."""
 
     @property
     def clock(self) -> Clock:
@@ -34,16 +34,16 @@ class LabView(Protocol):
 
     @property
     def hosts(self) -> Mapping[str, Any]:
-        """Its hosts by name: objects with `name`, `machine`, `programs` and `docker`."""
+        """The hosts by name: objects with `name`, `machine`, `programs` and `docker`."""
 
 
 def directory_of(lab: LabView) -> Directory:
-    """List the stations of a lab as it is now."""
+    """Return the locations of a lab as it is now."""
     return Directory.of(lab.hosts.values())
 
 
 def location_of(directory: Directory, what: object) -> Location:
-    """Give the station that a name, a host, a container or a station means. Raises `NotFound`, `Conflict`."""
+    """Return the location for a name, a host, a container or a location. Raises `NotFound`, `Conflict`."""
     if isinstance(what, Location):
         return what
     if isinstance(what, str):
@@ -58,7 +58,7 @@ def location_of(directory: Directory, what: object) -> Location:
 
 
 def address_towards(source: Location, target: Location, family: int = 0) -> Address:
-    """Choose the address of `target` to use from `source`: on a shared network if there is one, else its first.
+    """Return the address of `target` on a network that it shares with `source`, else its first one.
 
     Raises `Unavailable` if it has none.
     """
@@ -76,14 +76,14 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
     raise Unavailable(f"{target.label} has no address: it is attached to no network")
 
 
-def aim(
+def parse_destination(
     directory: Directory, source: Location, text: str, protocol: str | None = None, family: int = 0
 ) -> tuple[Target, Address | None]:
-    """Read a destination as people write it, and the address to use where its name is not to be looked up.
+    """Parse a destination, and return its target with the address to use if the name is not to be looked up.
 
-    Container and service names are looked up by the source's own resolver, as its programs would (tasks by their whole
-    name, for which `service.1` stands); names of hosts of
-    the lab, and `host:container`, say which machine is meant, and go by address. Raises `InvalidParameter`.
+    The source's own resolver looks up names of containers and services, as it would for its programs; of a task,
+    whose name ends in an id, `service.1` will do. Names of hosts, and `host:container`, stand for the address of that
+    location. Raises `InvalidParameter`.
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
@@ -95,12 +95,12 @@ def aim(
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
         return target, address_towards(source, known[0], family)
     if len(known) == 1 and known[0].task and target.host in known[0].replica_names:
-        # The resolver knows a task by its whole name, which ends in the task's id.
+        # The resolver knows a task by its full name, which ends in the task's id.
         return evolve(target, host=known[0].name), None
     return target, None
 
 
-def ask(
+def run_probe(
     directory: Directory,
     source: Location,
     target: Target,
@@ -109,9 +109,9 @@ def ask(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Run one probe to its end and give its trace, diagnosed. `address` skips the search for the name.
+    """Run one probe to its end and return its trace, with a finding. `address` skips the name lookup.
 
-    Raises `InvalidParameter` for an address that is not of the `family` asked for.
+    Raises `InvalidParameter` for an address that is not of `family`.
     """
     wrong = {4: ":" in target.host, 6: target.host.replace(".", "").isdigit()}
     if wrong.get(family):
@@ -151,25 +151,25 @@ def trace(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Ask whether `source` (a name, a host or a container) reaches `destination` (`db:5432`, `web:53/udp`, a URL).
+    """Trace a probe from `source` (a name, a host or a container) to `destination` (`db:5432`, `web:53/udp`, a URL).
 
-    Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong destination.
+    Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
-    target, address = aim(directory, location, destination, protocol, family)
-    return ask(directory, location, target, address=address, timeout_s=timeout_s, family=family)
+    target, address = parse_destination(directory, location, destination, protocol, family)
+    return run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
 
 
 def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
-    """Give every network stack of the lab once."""
+    """Return every network stack of the lab once."""
     return dict.fromkeys(location.namespace for location in directory.locations)
 
 
 def capture(lab: LabView, *patterns: str) -> Capture:
-    """Begin to capture at the devices that fit `patterns` (`"node1:eth0"`, `"web:*"`; none: all but loopbacks).
+    """Start a capture at the devices that match `patterns` (`"node1:eth0"`, `"web:*"`; none: all but loopbacks).
 
-    Raises `NotFound` if no device fits.
+    Raises `NotFound` if no device matches.
     """
 
     def names() -> dict[Address, tuple[str, ...]]:

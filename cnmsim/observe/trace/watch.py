@@ -1,4 +1,4 @@
-"""Watching what something other than a probe causes: a program's next packets, a command typed into a container."""
+"""Traces of packets that something other than a probe causes: a program, a command typed into a container."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}
 
 @contextmanager
 def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trace]:
-    """Take down all that is caused inside the `with` block, and diagnose the first message `source` sent in it.
+    """Record what is caused inside the `with` block, and diagnose the first message that `source` sent in it.
 
-    The walk has no finding where `source` sent nothing.
+    The trace has no finding if `source` sent nothing.
     """
     walk = Trace(f"{source.name}, watched", clock.now_ns)
     walk.directory = directory
