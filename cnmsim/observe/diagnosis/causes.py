@@ -284,8 +284,8 @@ class TaskStatus(Enum):
 class NoRunningTask(Cause):
     """No task of a service runs.
 
-    `detail` is the error of its task, the networks without a free address, or the node that is down; `state` the state of the task; `stale` the
-    VXLAN device that keeps it from starting.
+    `detail` is the error of its task, the networks without a free address, or the node that is down; `state` the
+    state of the task; `stale` the VXLAN device that keeps it from starting.
     """
 
     service: str

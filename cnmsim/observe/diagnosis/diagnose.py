@@ -1,7 +1,7 @@
 """From the outcome of a probe, and from where its packets were dropped, to one finding.
 
-The verdict follows from the outcome alone. The cause follows from the last drop on the path and from the lab: who listens where, who shares a
-network with whom.
+The verdict follows from the outcome alone. The cause follows from the last drop on the path and from the lab: who
+listens where, who shares a network with whom.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from cnmsim.observe.trace.target import Target
 class DiagnosisContext:
     """A probe that has ended.
 
-    `hops` is its whole walk; `connect_started_ns` the time, since the start of the trace, at which the name was known and the connection
-    attempt began.
+    `hops` is its whole walk; `connect_started_ns` the time, since the start of the trace, at which the name was known
+    and the connection attempt began.
     """
 
     source: Location

@@ -1,4 +1,4 @@
-"""Diagnosis of names that were not found: what each name server answered, and under which name and where the container is known."""
+"""Diagnosis of names that were not found: what the name servers answered, and where the name is known."""
 
 from __future__ import annotations
 

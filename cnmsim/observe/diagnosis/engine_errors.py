@@ -151,7 +151,7 @@ def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -
 
 
 def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
-    """Name the device that has the VNI. Of an attachment that is refused on a node, the manager reports a timeout only."""
+    """Name the device that has the VNI. Of a refused attachment, the manager reports a timeout only."""
     del match, asked
     for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
         return diagnosis(device, DeleteLink(device.host, device.device))

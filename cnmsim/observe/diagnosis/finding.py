@@ -1,7 +1,7 @@
 """The closed list of verdicts on a probe, and the finding: one verdict, one cause, and the changes that may help.
 
-*Refused* is a reply from a live host (a reset, or port unreachable), *unreachable* an ICMP error or a stack without a route, *timeout* silence.
-The verdict follows from what the sender saw alone, never from what only the trace shows.
+*Refused* is a reply from a live host (a reset, or port unreachable), *unreachable* an ICMP error or a stack without a
+route, *timeout* silence. The verdict follows from what the sender saw alone, never from what only the trace shows.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Verdict(Enum):
 class Finding:
     """A verdict with the one fact that decided it.
 
-    `changes` are alternatives that may help, the best first; `remarks` further facts; `hop` is where it was decided. `str(finding)` renders all
-    of them.
+    `changes` are alternatives that may help, the best first; `remarks` further facts; `hop` is where it was decided.
+    `str(finding)` renders all of them.
     """
 
     verdict: Verdict

@@ -1,7 +1,8 @@
 """Diagnosis of a packet that a packet filter dropped or rejected: the purpose of the rule that did it.
 
-Rules are told apart by the chain that Docker keeps them in and by their shape (moby `libnetwork/drivers/bridge/internal/iptabler`,
-docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of docker-v26.1.5). Rules of nftables carry a comment.
+Rules are told apart by the chain that Docker keeps them in and by their shape (moby
+`libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
+docker-v26.1.5). Rules of nftables carry a comment.
 """
 
 from __future__ import annotations

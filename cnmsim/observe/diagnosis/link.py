@@ -109,7 +109,7 @@ def _child(device: Device) -> Macvlan | Ipvlan | None:
 def _parent_and_child(
     context: DiagnosisContext, asker: Location, device: Device, target: Location, other: Device
 ) -> Diagnosis | None:
-    """Diagnose a host and a child of its own interface: what the child sends leaves by the wire and does not come back."""
+    """Diagnose a host and a child of its own interface: what the child sends leaves by the wire."""
     for child, parent in ((_child(other), device), (_child(device), other)):
         if child is None or child.lower is not parent:
             continue

@@ -1,6 +1,7 @@
 """Diagnosis of overlay networks: what blocks the tunnel between two nodes, or what a node has not learnt by gossip.
 
-A frame in a tunnel is dropped as its outer packet, which is UDP to the data path port, or ESP in an encrypted network.
+A frame in a tunnel is dropped as its outer packet, which is UDP to the data path port, or ESP in an encrypted
+network.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket
 
 
 def _unexpected_source(context: DiagnosisContext, packet: TunnelPacket, hop: Hop, tunnel: Tunnel) -> Diagnosis:
-    """Diagnose a frame from another address than the data path address of its sender (drivers/net/vxlan, vxlan_snoop)."""
+    """Diagnose a frame from another address than its sender's data path address (drivers/net/vxlan, vxlan_snoop)."""
     receiver = overlay_of(hop.place)[0] or hop.place
     entry = re.search(r"dst (\S+)", hop.decision)
     expected = entry.group(1) if entry else ""

@@ -95,7 +95,7 @@ def is_off(location: Location) -> bool:
 
 
 def silent_gateway(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Return the diagnosis if no machine has the address of a route's gateway; `None` if the destination itself is silent."""
+    """Return the diagnosis if a route's gateway is silent; `None` if the destination itself is."""
     location = context.location_at(hop.place)
     if not isinstance(hop.detail, NextHop) or location is None or hop.destination is None:
         return None

@@ -1,6 +1,7 @@
 """The sentences of a diagnosis: every cause, remark and change rendered for people.
 
-Nothing else in the package writes these sentences, and nothing reads them back: verdicts, causes and fixes are values.
+Nothing else in the package writes these sentences, and nothing reads them back: verdicts, causes and fixes are
+values.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ALTERNATIVES = 2
 
 @singledispatch
 def sentence(value: object) -> str:
-    """Render a cause, a remark or a change as a sentence without its full stop. Raises `KeyError` for any other value."""
+    """Render a cause, a remark or a change as a sentence without full stop. Raises `KeyError` for other values."""
     return _TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
 
 

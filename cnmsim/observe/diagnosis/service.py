@@ -1,4 +1,4 @@
-"""Diagnosis of swarm services: no task runs, the source is not on the service's network, or the port is published elsewhere."""
+"""Diagnosis of swarm services: no running task, no shared network, or a port that is published elsewhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Stale VXLAN devices, which keep an overlay network from coming up on a host: a VNI is on one device of a host only.
 
-Docker moves its own devices into the network's namespace. One that stays among the host's was left behind by an engine that died, or made by
-hand (moby `libnetwork/drivers/overlay`, createVxlan; Linux drivers/net/vxlan, vxlan_vni_in_use).
+Docker moves its own devices into the network's namespace. One that stays among the host's was left behind by an
+engine that died, or made by hand (moby `libnetwork/drivers/overlay`, createVxlan; Linux drivers/net/vxlan,
+vxlan_vni_in_use).
 """
 
 from __future__ import annotations

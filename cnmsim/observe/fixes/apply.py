@@ -37,8 +37,8 @@ Body = dict[str, Any]
 def apply_change(change: Change, lab: Any) -> None:
     """Apply a change to a lab (an object with `hosts`): a host's commands are run there.
 
-    Raises `NotFound` for a host or object that is not there, `InvalidParameter` with the output of a command that fails or for a change that
-    only people can make, and what an engine refuses a change with.
+    Raises `NotFound` for a host or object that is not there, `InvalidParameter` with the output of a command that
+    fails or for a change that only people can make, and what an engine refuses a change with.
     """
     commands = commands_of(change)
     if not commands:

@@ -1,8 +1,9 @@
 """Changes to a lab: the closed family of what a fix consists of.
 
-A change names hosts, containers, networks and services, and holds none of them, so that it fits a lab and every fork of it. It is applied by
-`fixes.apply`, rendered as commands by `fixes.commands`, and as a phrase by `diagnosis.sentences`. Each of these dispatches on the type, and
-so may a further renderer (an edit of a Compose file).
+A change names hosts, containers, networks and services, and holds none of them, so that it fits a lab and every fork
+of it. It is applied by `fixes.apply`, rendered as commands by `fixes.commands`, and as a phrase by
+`diagnosis.sentences`. Each of these dispatches on the type, and so may a further renderer (an edit of a Compose
+file).
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ class AddRule(Change):
 
 @frozen
 class DeleteRule(Change):
-    """Delete an iptables rule, written as iptables-save does; `namespace` is the path of a network namespace on the host."""
+    """Delete an iptables rule, written as by iptables-save, in the namespace at a path ("": the host's)."""
 
     host: str
     program: str
@@ -326,7 +327,7 @@ class DeleteLink(Change):
 
 @frozen
 class AddShimDevice(Change):
-    """Give a host a macvlan or ipvlan device of its own on `parent`, so that it reaches the containers on the same parent.
+    """Add a macvlan or ipvlan device on `parent` to a host, so that it reaches the containers on that parent.
 
     `address` is free in the containers' subnet ("" if none is), `guest` the address of the container to be reached.
     """

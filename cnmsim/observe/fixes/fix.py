@@ -25,8 +25,8 @@ ENOUGH = 2
 class Fix:
     """A change to the lab, and the question to ask after it.
 
-    A change that only asks another name, address or port needs no command. `was_tried` is False for labs that cannot be forked: such a fix is
-    advice.
+    A change that only asks another name, address or port needs no command. `was_tried` is False for labs that cannot
+    be forked: such a fix is advice.
     """
 
     change: Change
@@ -118,7 +118,7 @@ def fixes_of(
 
 
 def works(fix: Fix, fork: Any = None) -> bool:
-    """Return True if a probe succeeds after the fix, in `fork` or in one of its own. A change that is refused does not work."""
+    """Return True if a probe succeeds after the fix, in `fork` or a new one. A refused change does not work."""
     try:
         return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable
     except (CnmsimError, OSError, TimeoutError):

@@ -26,10 +26,11 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 class Hop:
     """One event of one message at one place.
 
-    `time_ns` counts from the start of the trace. `message` is the message's number in the trace, from 1; `packet` its label and `layer4` its
-    kind. `source` and `destination`, with their ports (0 for none), are what the bytes say at this point: behind a translation or in a tunnel
-    they are others than the sender's. `decision` is the rule, route or table entry that decided, as its own program prints it; `detail` the
-    typed subject of the event. `is_repeated` marks a retransmission, `is_plain` what the short view leaves out.
+    `time_ns` counts from the start of the trace. `message` is the message's number in the trace, from 1; `packet` its
+    label and `layer4` its kind. `source` and `destination`, with their ports (0 for none), are what the bytes say at
+    this point: behind a translation or in a tunnel they are others than the sender's. `decision` is the rule, route
+    or table entry that decided, as its own program prints it; `detail` the typed subject of the event. `is_repeated`
+    marks a retransmission, `is_plain` what the short view leaves out.
     """
 
     time_ns: int

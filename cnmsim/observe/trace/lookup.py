@@ -35,7 +35,7 @@ class LookupResult(Enum):
 
 @frozen
 class Query:
-    """One query for a name: the record, the server (`HOSTS_FILE` for that file), the outcome, and its text for people."""
+    """One query for a name: record, server (`HOSTS_FILE` for that file), outcome, and its text for people."""
 
     name: str
     record: str

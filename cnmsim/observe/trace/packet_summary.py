@@ -32,9 +32,10 @@ _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 class Layer4:
     """The kind of a message.
 
-    `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note` for an event without a
-    packet. `tcp_flags` are those of the TCP header, `payload_bytes` what follows a TCP or UDP header; `icmp_type` and `icmp_code`
-    are -1 where there is no ICMP header. `is_link` marks what only serves the link: ARP, neighbour and router discovery, MLD.
+    `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note`
+    for an event without a packet. `tcp_flags` are those of the TCP header, `payload_bytes` what follows a TCP or UDP
+    header; `icmp_type` and `icmp_code` are -1 where there is no ICMP header. `is_link` marks what only serves the
+    link: ARP, neighbour and router discovery, MLD.
     """
 
     protocol: str

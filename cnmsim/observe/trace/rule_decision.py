@@ -1,7 +1,7 @@
 """The packet filter rule or chain policy that decided, parsed from the text that the filter reports.
 
-The kernel writes `TABLE CHAIN → CHAIN: RULE` with the rule as iptables-save or nft prints it. `iptables-legacy` and `nft` stand in front
-of the tables of those programs.
+The kernel writes `TABLE CHAIN → CHAIN: RULE` with the rule as iptables-save or nft prints it. `iptables-legacy` and
+`nft` stand in front of the tables of those programs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class RuleSet(Enum):
 class RuleDecision:
     """A decision of a packet filter.
 
-    `table` is the table (`filter`; of nftables with its family, `ip docker-bridges`), `chains` the chains from the hook's to the one that
-    decided, `rule` the rule as its program prints it ("" for a policy), `policy` the policy of the first chain if that decided.
+    `table` is the table (`filter`; of nftables with its family, `ip docker-bridges`), `chains` the chains from the
+    hook's to the one that decided, `rule` the rule as its program prints it ("" for a policy), `policy` the policy of
+    the first chain if that decided.
     """
 
     rule_set: RuleSet
