@@ -103,7 +103,8 @@ class Neighbour:
         namespace = self.device.namespace
         assert namespace is not None
         family = "ipv4" if len(self.address) == 4 else "ipv6"
-        return int(namespace.sysctl_get(f"net.{family}.neigh.{self.device.name}.{name}"))
+        # Not `sysctl_get`: an entry may outlast IPv6 on its device, and /proc/sys then has no such file.
+        return int(namespace.sysctl.get(f"net.{family}.neigh.{self.device.name}.{name}"))
 
     @property
     def is_permanent(self) -> bool:

@@ -83,3 +83,14 @@ def test_a_stale_entry_is_probed_after_the_delay_and_as_often_as_ucast_solicit_s
     assert pair.state() == "PROBE"
     pair.lab.run(1.1)
     assert pair.state() == "FAILED"
+
+
+def test_an_entry_outlasts_ipv6_on_its_device():
+    lab = Lab()
+    a = lab.add_host("a", "fd00::1/64").namespace
+    lab.add_host("b", "fd00::2/64")
+    UdpSocket(a, 6).sendto(b"x", ("fd00::2", 9))
+    lab.run(0.01)
+    a.devices["eth0"].set_mtu(600)
+    lab.run(40)
+    assert all(str(entry) for entry in a.neighbours.entries())
