@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member, save_member, stock_of
+from cnmsim.engine.cluster.snapshot import MemberDisk, raft_logs_of, restore_member, save_member
 from cnmsim.engine.daemon.crash import start_containers
 from cnmsim.engine.daemon.snapshot import restore_engine, save_engine
 from cnmsim.errors import CnmsimError, FileError
@@ -144,7 +144,7 @@ def _complaining(path: Path, text: str) -> Iterator[None]:
 
 
 def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:
-    stock = stock_of(engines.values())
+    stock = raft_logs_of(engines.values())
     members = {name: save_member(engine, stock) for name, engine in engines.items()}
     return _SwarmDisk(
         tuple(save_store(each) for each in stock.stores),

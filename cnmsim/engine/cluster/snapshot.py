@@ -29,18 +29,18 @@ class MemberDisk:
     node: SavedNode
 
 
-def stock_of(engines: Iterable[Engine]) -> RaftLogs:
+def raft_logs_of(engines: Iterable[Engine]) -> RaftLogs:
     """Return the Raft logs that the nodes of these daemons share."""
     nodes = [engine.cluster.node for engine in engines]
     return collect_raft_logs(node for node in nodes if node is not None)
 
 
-def save_member(engine: Engine, stock: RaftLogs) -> MemberDisk | None:
+def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
     """Return a daemon's part in a swarm, `None` outside of one."""
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None
-    return MemberDisk(cluster._addresses, save_node(cluster.node, stock))
+    return MemberDisk(cluster._addresses, save_node(cluster.node, raft_logs))
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:

@@ -116,3 +116,8 @@ def changes_view(container: Container) -> Changes:
             parent = posixpath.dirname(parent)
         kinds[path] = kind
     return [{"Path": path, "Kind": kinds[path]} for path in sorted(kinds)] or None
+
+
+def size_of_changes(container: Container) -> int:
+    """Return the number of bytes that a container has written into its own layer."""
+    return sum(len(container.files.read(path)) for path, kind in changed_files(container) if kind != DELETED)

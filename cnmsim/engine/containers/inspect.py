@@ -1,4 +1,4 @@
-"""Containers as the API prints them: `docker inspect`, and the entries of `docker ps`.
+"""Containers as `GET /containers/{id}/json` describes them (`docker inspect`).
 
 Source: moby `daemon/{inspect,inspect_linux,list}.go`, `daemon/container/{view,state}.go`,
 `daemon/server/router/container/inspect.go`, `api/types/container` (v26.1.5, v28.5.2, docker-v29.7.2).
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnmsim.engine.containers.archive import size_of_changes
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
-from cnmsim.engine.wire.ports import parse_port
-from cnmsim.engine.wire.timestamps import human_duration, rfc3339, unix_ns
-from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.engine.wire.timestamps import rfc3339
 
 _ROOT = "/var/lib/docker"
 #: The top-level address fields of old API versions, which describe the endpoint on the default bridge.
@@ -188,113 +187,6 @@ def endpoint_view(context: EngineContext, settings: EndpointSettings, aliases: l
         "DNSNames": settings.dns_names,
     }
     return {key: fields[key] for key in context.profile.endpoint_fields}
-
-
-def container_summary(
-    context: EngineContext, container: Container, api: ApiVersion, *, size: bool = False
-) -> dict[str, Any]:
-    """Return a container as an entry of `GET /containers/json`."""
-    reference = container.config["Image"]
-    referenced_image = context.images.find(reference)
-    view: dict[str, Any] = {
-        "Id": container.id,
-        "Names": context.containers.names_of(container),
-        "Image": reference if referenced_image is container.image else container.image.id,
-        "ImageID": container.image.id,
-        "Command": _command_line(container),
-        "Created": container.created_ns // NS_PER_S,
-        "Ports": summary_ports(container),
-    }
-    if size:
-        changed = size_of_changes(container)
-        view |= {"SizeRw": changed} if changed else {}
-        view["SizeRootFs"] = container.image.meaning.size
-    annotations = container.host_config.get("Annotations") or {}
-    shown = {"Annotations": annotations} if annotations and api.at_least("1.46") else {}
-    view |= {
-        "Labels": dict(container.config["Labels"] or {}),
-        "State": container.state.value,
-        "Status": status_line(container, unix_ns(context.clock)),
-        "HostConfig": {"NetworkMode": container.network_mode, **shown},
-    }
-    if context.profile.inspect_is_slim and api.at_least("1.52"):
-        health = container.health
-        view["Health"] = {
-            "Status": health.status if health else "none",
-            "FailingStreak": health.failing_streak if health else 0,
-        }
-    view["NetworkSettings"] = {
-        "Networks": {
-            name: endpoint_view(context, _summarised(settings), None)
-            for name, settings in sorted(container.networks.items())
-        }
-    }
-    view["Mounts"] = [mount.view() for mount in container.mounts if mount.type != "tmpfs"]
-    return view
-
-
-def _summarised(settings: EndpointSettings) -> EndpointSettings:
-    ipam = settings.ipam_config
-    return EndpointSettings(
-        ipam_config=None if ipam is None else {key: ipam[key] for key in ipam if key != "LinkLocalIPs"},
-        gw_priority=settings.gw_priority,
-        mac_address=settings.mac_address,
-        network_id=settings.network_id,
-        endpoint_id=settings.endpoint_id,
-        gateway=settings.gateway,
-        ip_address=settings.ip_address,
-        ip_prefix_len=settings.ip_prefix_len,
-        ipv6_gateway=settings.ipv6_gateway,
-        global_ipv6_address=settings.global_ipv6_address,
-        global_ipv6_prefix_len=settings.global_ipv6_prefix_len,
-    )
-
-
-def _command_line(container: Container) -> str:
-    path, *arguments = container.command
-    return " ".join([path, *(f"'{word}'" if " " in word else word for word in arguments)])
-
-
-def summary_ports(container: Container) -> list[dict[str, Any]]:
-    """Return a container's ports as an entry of `GET /containers/json` lists them."""
-    ports: list[dict[str, Any]] = []
-    for key, bindings in sorted(container.ports.items(), key=lambda item: (parse_port(item[0]).port, item[0])):
-        port = parse_port(key)
-        if not bindings:
-            ports.append({"PrivatePort": port.port, "Type": port.protocol})
-        for binding in bindings or ():
-            public = {"PublicPort": int(binding["HostPort"])} if binding["HostPort"] else {}
-            ports.append({"IP": binding["HostIp"], "PrivatePort": port.port, **public, "Type": port.protocol})
-    return ports
-
-
-def status_line(container: Container, now_ns: int) -> str:
-    """Return the `Status` that `docker ps` prints, as `Up 3 minutes`."""
-    state = container.state
-    since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS_PER_S)
-    since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS_PER_S)
-    if state is ContainerState.RESTARTING:
-        return f"Restarting ({container.exit_code}) {since_end} ago"
-    if container.is_running:
-        health = container.health
-        note = "Paused" if state is ContainerState.PAUSED else ""
-        if not note and health is not None:
-            note = "health: starting" if health.status == "starting" else health.status
-        return f"Up {since_start} ({note})" if note else f"Up {since_start}"
-    if state is ContainerState.REMOVING:
-        return "Removal In Progress"
-    if state is ContainerState.DEAD:
-        return "Dead"
-    if container.started_ns is None:
-        return "Created"
-    return f"Exited ({container.exit_code}) {since_end} ago"
-
-
-def size_of_changes(container: Container) -> int:
-    """Return the number of bytes that a container has written into its own layer."""
-    from cnmsim.engine.containers.archive import changed_files
-
-    return sum(len(container.files.read(path)) for path, kind in changed_files(container) if kind != 2)
 
 
 def _sorted(value: Any) -> Any:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnmsim.engine.containers.archive import size_of_changes
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.inspect import size_of_changes, summary_ports
 from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.containers.summary import summary_ports
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
 
@@ -137,10 +138,7 @@ def _port_filter(key: str, value: str) -> set[str]:
 def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
     """Remove every container that does not run and passes the filters. Raises `InvalidParameter`."""
     filters.validate(("label", "label!", "until"))
-    untils = filters.get("until")
-    if len(untils) > 1:
-        raise InvalidParameter("more than one until filter specified")
-    until = parse_timestamp(untils[0], unix_ns(context.clock)) if untils else None
+    until = filters.until(unix_ns(context.clock))
     deleted, reclaimed = [], 0
     for container in context.containers.newest_first():
         labels = container.config["Labels"]

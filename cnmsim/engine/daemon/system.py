@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnmsim.engine.containers.inspect import container_summary
 from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns

@@ -13,7 +13,7 @@ from attrs import define, field
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.timestamps import parse_timestamp, rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
@@ -157,7 +157,7 @@ class Networks:
         """Remove every user-defined network without endpoints that passes the filters."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
-        until = _until(accepted, unix_ns(self.context.clock))
+        until = accepted.until(unix_ns(self.context.clock))
         deleted: list[str] = []
         for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
@@ -305,13 +305,6 @@ def _service_view(service: ServiceInfo) -> dict[str, Any]:
 def created_ns(network: Network, clock: Clock) -> int:
     """Return a network's creation time in nanoseconds since 1970."""
     return clock.epoch_s * NS_PER_S + network.created_ns
-
-
-def _until(filters: Filters, now_ns: int) -> int | None:
-    values = filters.get("until")
-    if len(values) > 1:
-        raise InvalidParameter("more than one until filter specified")
-    return parse_timestamp(values[0], now_ns) if values else None
 
 
 def _family_option(value: object, driver_opts: dict[str, str], option: str) -> bool | None:

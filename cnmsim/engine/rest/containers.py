@@ -11,11 +11,12 @@ from attrs import define
 from cnmsim.engine.containers import archive, top
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.create import create_container
-from cnmsim.engine.containers.inspect import container_summary, inspect_container
+from cnmsim.engine.containers.inspect import inspect_container
 from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.listing import list_containers, prune_containers
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.containers.update import update_container
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.attachment import Networking

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
+from cnmsim.engine.wire.timestamps import parse_timestamp
 from cnmsim.errors import InvalidParameter
 
 _INVALID = "invalid filter"
@@ -80,6 +81,13 @@ class Filters:
             listed = " ".join(values)
             raise InvalidParameter(f"invalid filter '{key}=[{listed}]'")
         return truth[values[0]]
+
+    def until(self, now_ns: int) -> int | None:
+        """Return the time of the filter `until` of a prune, in nanoseconds since 1970. Raises `InvalidParameter`."""
+        values = self.get("until")
+        if len(values) > 1:
+            raise InvalidParameter("more than one until filter specified")
+        return parse_timestamp(values[0], now_ns) if values else None
 
     def _any(self, key: str, holds: Callable[[str], bool]) -> bool:
         values = self.get(key)
