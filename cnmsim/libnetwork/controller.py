@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import define, evolve, field
 
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
-from cnmsim.kernel.address import Address, Prefix
+from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork import lbsandbox
@@ -447,11 +447,6 @@ class Controller:
             self.agent = Agent(self, config, list(config.keys))
             self.agent.join(config.remotes)
         return self.agent
-
-    def agent_join(self, remotes: Sequence[Address]) -> None:
-        """Make the agent, if there is one, join the gossip cluster of these addresses."""
-        if self.agent is not None:
-            self.agent.join(remotes)
 
     def agent_stop(self) -> None:
         """Leave the gossip cluster and stop the agent, if there is one."""

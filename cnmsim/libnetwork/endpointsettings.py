@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.kernel.address import Address, Prefix, parse_ip, parse_mac
+from cnmsim.kernel.address import Address, Prefix, parse_ip
 from cnmsim.libnetwork.multierror import join_errors
 from cnmsim.libnetwork.profile import Profile
 
@@ -92,14 +92,6 @@ def _subnet_fault(profile: Profile, text: str, family: int, subnets: NetworkSubn
     if not candidates and not profile.static_ip_on_automatic_subnet:
         return profile.static_ip_on_automatic_text
     return profile.static_ip_outside_text.format(ip=text)
-
-
-def validate_mac(text: str) -> None:
-    """Raise `InvalidParameter` for an invalid MAC address."""
-    try:
-        parse_mac(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid MAC address {text}") from None
 
 
 def validate_interface_sysctls(option: str) -> None:

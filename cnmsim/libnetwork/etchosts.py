@@ -7,15 +7,13 @@ Fields are separated by one tab. Source: moby `libnetwork/etchosts/etchosts.go`,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.profile import Profile
 
-#: The daemon replaces it by the default bridge's addresses: `--add-host name:host-gateway`.
-HOST_GATEWAY = "host-gateway"
 _IPV4_LINES = (("127.0.0.1", "localhost"),)
 
 
@@ -54,38 +52,6 @@ def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full
     return [HostsRecord(format_ip(address), names) for address in addresses]
-
-
-def link_records(addresses: Iterable[Address], alias: str, hostname: str, name: str) -> list[HostsRecord]:
-    """Return the parent's lines for a legacy link: the child's addresses with alias, hostname and name."""
-    names = f"{alias} {hostname}" if name == alias else f"{alias} {hostname} {name}"
-    return [HostsRecord(format_ip(address), names) for address in addresses]
-
-
-def extra_records(profile: Profile, entries: Iterable[str], gateways: Sequence[Address] = ()) -> list[HostsRecord]:
-    """Return the lines of `--add-host` entries (`name:address` or `name=address`), in their order.
-
-    `gateways` are the addresses of the default bridge, IPv4 first, that replace `host-gateway`. 26.1 uses the IPv4
-    one, later releases write a line for each.
-    """
-    return [
-        HostsRecord(address, name)
-        for entry in entries
-        for name, text in [_split_entry(entry)]
-        for address in _addresses(profile, text, gateways)
-    ]
-
-
-def _split_entry(entry: str) -> tuple[str, str]:
-    at = min((entry.index(mark) for mark in "=:" if mark in entry), default=len(entry))
-    return entry[:at], entry[at + 1 :].removeprefix("[").removesuffix("]")
-
-
-def _addresses(profile: Profile, text: str, gateways: Sequence[Address]) -> list[str]:
-    if text != HOST_GATEWAY:
-        return [text]
-    used = gateways if profile.host_gateway_both_families else gateways[:1]
-    return [format_ip(gateway) for gateway in used]
 
 
 def add_records(text: str, records: Iterable[HostsRecord]) -> str:

@@ -214,9 +214,3 @@ def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Addr
     namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_announce", "2")
     if not any(item.address == virtual_ip for item in namespace.loopback.addresses):
         namespace.add_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")
-
-
-def remove_virtual_ip(namespace: NetworkNamespace, virtual_ip: Address) -> None:
-    """Remove the service's address from a task that leaves a `dsr` network."""
-    if any(item.address == virtual_ip for item in namespace.loopback.addresses):
-        namespace.remove_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")

@@ -5,7 +5,7 @@ Source: moby `daemon/libnetwork/{network,endpoint,sandbox}.go`, the option sette
 
 from __future__ import annotations
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, Mac, format_ip
 
@@ -95,10 +95,6 @@ class PortBinding:
     def last_host_port(self) -> int:
         """The end of the requested range; the host port itself if there is no range."""
         return max(self.host_port, self.host_port_end)
-
-    def with_container(self, address: Address) -> PortBinding:
-        """Return the same binding for the container address `address`."""
-        return evolve(self, container_ip=address)
 
 
 @frozen

@@ -101,10 +101,6 @@ class PortAllocator:
         for address in addresses:
             self._table(address, protocol).used.discard(port)
 
-    def release_all(self) -> None:
-        """Release everything, as a restarted daemon has."""
-        self._tables.clear()
-
     def register_bound(self, binding: PortBinding) -> Callable[[], None]:
         """Register that the host port of a settled `binding` is bound. Returns the function that unregisters it.
 

@@ -94,11 +94,6 @@ class Sandbox:
         return self.dns.resolv_conf
 
     @property
-    def gateway_endpoint(self) -> Endpoint | None:
-        """The endpoint that provides the IPv4 default route."""
-        return self.gateway_endpoints[0]
-
-    @property
     def gateway_endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
         """The endpoints that provide the IPv4 and the IPv6 default route."""
         return gateway_endpoints(self.endpoints, self.controller.profile)
@@ -117,10 +112,6 @@ class Sandbox:
     def port_map(self) -> list[PortBinding]:
         """The published ports of all its endpoints."""
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
-
-    def endpoint_on(self, network_id: str) -> Endpoint | None:
-        """Return its endpoint on a network, or `None`."""
-        return next((e for e in self.endpoints if e.network.id == network_id), None)
 
     def context(self, *, with_namespace: bool = True) -> SandboxContext:
         """Return a driver's view of it. Without `with_namespace` an interface is created on the host and moved."""

@@ -7,8 +7,6 @@ from cnmsim.libnetwork.etchosts import (
     HostsRecord,
     add_records,
     build_hosts,
-    extra_records,
-    link_records,
     own_records,
     remove_endpoint,
     update_address,
@@ -25,7 +23,7 @@ STATIC = (
 @pytest.mark.parametrize(("version", "zero"), [("26.1.5", "0"), ("28.5.2", ""), ("29.7.2", "")])
 def test_the_file_of_a_container_with_extra_hosts(version: str, zero: str) -> None:
     release = profile(version)
-    extra = extra_records(release, ["extra:192.0.2.7", "host.docker.internal:host-gateway"], [parse_ip("172.17.0.1")])
+    extra = [HostsRecord("192.0.2.7", "extra"), HostsRecord("172.17.0.1", "host.docker.internal")]
     own = own_records([parse_ip("172.18.0.7")], "f00dcafe0123")
     assert build_hosts(release, [*extra, *own]) == STATIC.format(zero) + (
         "192.0.2.7\textra\n172.17.0.1\thost.docker.internal\n172.18.0.7\tf00dcafe0123\n"
@@ -55,17 +53,6 @@ def test_without_ipv6_no_ipv6_line_is_written() -> None:
     assert build_hosts(NEW, own, has_ipv6=False) == "127.0.0.1\tlocalhost\n10.0.0.2\tc1\n"
 
 
-@pytest.mark.parametrize(("version", "lines"), [("26.1.5", 1), ("28.5.2", 2), ("29.7.2", 2)])
-def test_host_gateway_stands_for_both_families_since_28(version: str, lines: int) -> None:
-    gateways = [parse_ip("172.17.0.1"), parse_ip("fd00::1")]
-    assert len(extra_records(profile(version), ["h=host-gateway"], gateways)) == lines
-
-
-@pytest.mark.parametrize("entry", ["v6:fd00::7", "v6=[fd00::7]", "v6=fd00::7"])
-def test_an_extra_host_may_be_ipv6(entry: str) -> None:
-    assert extra_records(NEW, [entry]) == [HostsRecord("fd00::7", "v6")]
-
-
 @pytest.mark.parametrize("version", ["28.5.2", "29.7.2"])
 def test_an_endpoint_that_leaves_takes_its_own_lines(version: str) -> None:
     text = build_hosts(NEW, own_records([parse_ip("172.18.0.3"), parse_ip("172.19.0.3")], "c0ffee"))
@@ -87,11 +74,6 @@ def test_in_26_another_hostname_keeps_the_line() -> None:
 def test_lines_of_the_user_stay(version: str) -> None:
     text = build_hosts(NEW) + "# mine 172.19.0.3\n192.0.2.1\tmine\n"
     assert remove_endpoint(profile(version), text, [parse_ip("172.19.0.3")], ["db"]) == text
-
-
-@pytest.mark.parametrize(("name", "names"), [("db", "alias f00d db"), ("alias", "alias f00d")])
-def test_a_legacy_link_names_alias_hostname_and_name(name: str, names: str) -> None:
-    assert link_records([parse_ip("172.17.0.2")], "alias", "f00d", name) == [HostsRecord("172.17.0.2", names)]
 
 
 def test_a_restarted_child_gets_its_new_address() -> None:

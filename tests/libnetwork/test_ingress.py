@@ -19,7 +19,6 @@ from cnmsim.libnetwork.loadbalancer import (
     LoadBalancer,
     LoadBalancerSandbox,
     add_virtual_ip,
-    remove_virtual_ip,
 )
 from cnmsim.libnetwork.options import PortConfig
 
@@ -288,5 +287,3 @@ def test_direct_server_return():
         "6 saw 10.0.0.99", "5 saw 10.0.0.99", "6 saw 10.0.0.99",
     ]  # fmt: skip
     assert "SNAT" not in node.table("nat", node.sbox)
-    remove_virtual_ip(node.tasks[0], VIP)
-    assert not node.tasks[0].has_address(VIP)

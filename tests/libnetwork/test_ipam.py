@@ -13,7 +13,6 @@ from cnmsim.libnetwork.endpointsettings import (
     RequestedAddresses,
     validate_endpoint_settings,
     validate_interface_sysctls,
-    validate_mac,
 )
 from cnmsim.libnetwork.ipam import (
     LOCAL_SPACE,
@@ -542,11 +541,6 @@ def test_a_static_address_of_a_configured_subnet_is_accepted(version: str, subne
 
 def test_29_accepts_a_static_address_of_an_automatic_subnet() -> None:
     validate_endpoint_settings(NEW, "app", RequestedAddresses("172.18.0.9"), AUTO)
-
-
-def test_a_mac_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidParameter, match=r"^invalid MAC address 02:42$"):
-        validate_mac("02:42")
 
 
 def test_an_interface_sysctl_must_name_the_interface_as_IFNAME() -> None:  # noqa: N802 - the kernel's spelling
