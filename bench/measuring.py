@@ -50,7 +50,7 @@ class Crossing:
         """Send, and let it arrive."""
         self.sender.sendto(b"x" * 64, self.to)
         step = self.lab.clock.step
-        while not self.receiver.waiting:
+        while not self.receiver.receive_queue:
             assert step(), "the datagram did not arrive"
 
     def answer(self) -> object:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.interning import InternedMultiMap
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.offload.datagram_path import LinkPath
     from cnmsim.kernel.upper_devices import UpperDevices
 
 #: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
@@ -363,54 +364,20 @@ class Veth(Device):
             Device._link_changed(peer)
 
 
-class Port(Protocol):
-    """Where a link ends at a station."""
-
-    @property
-    def station(self) -> object:
-        """Who is there: a `Nic`, or what another link begins at."""
-
-
-class Heard(Protocol):
-    """When a link heard an address last, in nanoseconds of virtual time."""
-
-    heard_ns: int
-
-
-class LinkPath(Protocol):
-    """From one station of a link to another, where only time lies between. Whoever sends along it is heard again."""
-
-    @property
-    def here(self) -> Heard:
-        """What is known of the sender's address."""
-
-    @property
-    def port(self) -> Port:
-        """Where it ends."""
-
-    @property
-    def delay_ns(self) -> int:
-        """How long a frame takes, in nanoseconds."""
-
-    @property
-    def is_right(self) -> bool:
-        """Whether nothing has changed since. While that is so whatever is under way arrives."""
-
-    def carries(self, length: int, now_ns: int) -> bool:
-        """Tell whether it is the way still of a frame of `length` bytes."""
-
-
 class Link(Protocol):
-    """What a physical NIC is plugged into: a segment, a link, a switch port."""
+    """What a physical interface is plugged into: a segment, a point-to-point link, a switch port."""
 
     def carry(self, frame: bytes, sender: Nic) -> None:
-        """Bring a frame to the other stations, after the link's latency."""
-
-    def way(self, stations: bytes, sender: Nic, length: int) -> LinkPath | None:
-        """Give the way of frames of `length` bytes between two stations, receiver's MAC first, if only time lies between."""
+        """Deliver a frame to the other stations, after the link's latency."""
 
     def deliver(self, frame: bytes, receiver: Any) -> None:
-        """Give a frame that has come to the end of a cable to its station."""
+        """Deliver a frame that has arrived at the end of a cable to the station there."""
+
+    def path(self, macs: bytes, sender: Nic, length: int) -> LinkPath | None:
+        """Return the path of frames of `length` bytes from `sender`, if the link only delays them (for kernel/offload).
+
+        `macs` is destination and source.
+        """
 
 
 class Nic(Device):
@@ -444,16 +411,6 @@ class Nic(Device):
         """Plug a cable in, or pull it (`None`)."""
         self.link = link
         self._link_changed()
-
-    def transmit(self, frame: bytes) -> None:
-        """Send a frame out of the interface."""
-        link = self.link
-        if self.taps or self.clock.context is not None or not self.is_up or link is None:
-            super().transmit(frame)
-        else:  # the hot path: nobody looks, nothing is wrong
-            self.tx_packets += 1
-            self.tx_bytes += len(frame)
-            link.carry(frame, self)
 
     def _put_on_wire(self, frame: bytes) -> None:
         if self.link is None:

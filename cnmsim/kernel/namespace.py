@@ -397,14 +397,9 @@ class NetworkNamespace:
 
         `packet` is its IP packet if the bridge has already run PREROUTING on it.
         """
-        is_unseen = packet is None and self.clock.context is None
-        if is_unseen:
-            known = self.flows.received
-            flow = known.get((device, frame[26:38])) or (
-                known.get((device, frame[22:58])) if frame[12] == 0x86 else None
-            )
-            if flow is not None and flow.receive(frame, device):
-                return
+        is_unobserved = packet is None and self.clock.context is None
+        if is_unobserved and self.flows.receive(frame, device):
+            return
         dst = frame[:6]
         if dst != device.mac and not dst[0] & 1 and device is not self.loopback:
             device.drop(frame, DropReason.NOT_FOR_US)
@@ -429,7 +424,7 @@ class NetworkNamespace:
             except MalformedPacketError as error:
                 device.drop(frame, DropReason.MALFORMED, str(error))
                 return
-            if is_unseen:
+            if is_unobserved:
                 self.flows.record_received(frame, packet, device)
         if (packet.family == 4) != (ethertype == b"\x08\x00"):
             device.drop(frame, DropReason.MALFORMED, "Ethernet type and IP version differ")

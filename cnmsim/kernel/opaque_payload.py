@@ -1,8 +1,8 @@
-"""Encrypted payloads: opaque bytes on the wire, whose content only the receiver gets to see.
+"""Simulated encryption: payloads that are opaque bytes on the wire, with their content kept beside it.
 
-What real hosts encrypt (SwarmKit's RPCs in TLS, memberlist's gossip in AES-GCM) crosses every wire here as bytes of the
-right length that start with a nonce and tell nothing more. The content itself is kept beside the wire, by nonce, one
-object for all who receive it. A packet that is lost takes its content with it; a payload nobody fetches is forgotten after its lifetime.
+What real hosts encrypt (SwarmKit's RPCs with TLS, memberlist's gossip with AES-GCM) crosses every wire here as bytes of the
+right length: a nonce, then noise. The content is one object for all receivers, stored by nonce. A lost packet loses its
+content; a payload that is never decrypted is dropped after its lifetime.
 """
 
 from __future__ import annotations
@@ -16,58 +16,67 @@ if TYPE_CHECKING:
     from cnmsim.kernel.address import Address
     from cnmsim.kernel.clock import Clock
 
-#: Bytes of nonce at the head of a sealed payload (RFC 5116 section 3.2).
+#: Bytes of nonce at the head of a payload (RFC 5116 section 3.2).
 NONCE_LENGTH = 12
-#: What payloads are cut out of, at a place that the nonce tells: to be had and compared much faster than made each time.
+#: The noise of a payload is a slice of this, at an offset that the nonce selects: slicing is much faster than hashing.
 _NOISE = shake_128(b"sealed").digest(1 << 17)
-_PLACES = 0xFFFF
-#: So many nonces are made at once.
-_BATCH = 1024
+_MAX_OFFSET = 0xFFFF
+#: Nonces are generated in batches of this many.
+_NONCE_BATCH = 1024
+_REGISTRY_KEY = "payloads"
 
 
 class OpaquePayload:
-    """A datagram's payload that nobody has looked at yet: `head` in the clear, then `content` as `length` opaque bytes.
+    """A datagram's payload whose bytes are not made yet: `head` in the clear, then `content` as `length` opaque bytes.
 
-    `size` is what both take, in bytes. Where nobody looks at it on its way, the bytes are never made. It may go to several places:
-    each gets bytes of its own, as each is encrypted by itself.
+    `size` is the length of both, in bytes. The bytes are made only if the datagram becomes a frame. Each destination gets
+    bytes of its own, as each copy is encrypted by itself.
     """
 
-    __slots__ = ("_exchange", "_number", "_second", "content", "head", "length", "size")
+    __slots__ = ("_expiry_s", "_number", "_store", "content", "head", "length", "size")
 
     def __init__(
-        self, exchange: PayloadStore, number: int, second: int, content: object, head: bytes, length: int
+        self, store: PayloadStore, number: int, expiry_s: int, content: object, head: bytes, length: int
     ) -> None:
-        self._exchange = exchange
+        self._store = store
         self._number = number
-        self._second = second
+        self._expiry_s = expiry_s
         self.content = content
         self.head = head
         self.length = length
         self.size = len(head) + length
 
-    def to_bytes(self, place: int = 0) -> bytes:
-        """Give the bytes for one place, by its number, from which the content can be fetched from now on."""
-        return self.head + self._exchange.put(self._number, place, self._second, self.content, self.length)
+    def to_bytes(self, endpoint: int = 0) -> bytes:
+        """Return the bytes for one destination, by its `endpoint_key`. The content can be decrypted from them from now on."""
+        return self.head + self._store.store(self._number, endpoint, self._expiry_s, self.content, self.length)
 
 
 def endpoint_key(address: Address, port: int) -> int:
-    """Give the number of the place that an address and port are."""
+    """Return the number that stands for a destination's address and port in its nonces."""
     return int.from_bytes(address[-8:]) << 16 | port
 
 
-class PayloadStore:
-    """The contents of all sealed payloads of one lab that are under way. `Clock.sealed` gives the lab's own."""
+def payload_store(clock: Clock) -> PayloadStore:
+    """Return the store of the clock's lab, creating it if there is none."""
+    store: PayloadStore | None = clock.registry.get(_REGISTRY_KEY)
+    if store is None:
+        store = clock.registry[_REGISTRY_KEY] = PayloadStore(clock)
+    return store
 
-    __slots__ = ("_batch", "_clock", "_contents", "_most", "_nonces", "_sequence", "_until")
+
+class PayloadStore:
+    """The contents of all opaque payloads of one lab that are under way. `payload_store` returns a lab's store."""
+
+    __slots__ = ("_batch", "_clock", "_contents", "_expiring", "_nonces", "_peak", "_sequence")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        #: With each content, the second of virtual time from which on it is forgotten.
+        #: Content and expiry, in seconds of virtual time, by nonce.
         self._contents: dict[bytes, tuple[Any, int]] = {}
-        #: How many there were at most since that was made.
-        self._most = 0
-        #: The nonces of those to be forgotten, by that second.
-        self._until: dict[int, list[bytes]] = {}
+        #: The largest number of contents since the dictionary was created.
+        self._peak = 0
+        #: The nonces that expire in each second.
+        self._expiring: dict[int, list[bytes]] = {}
         self._nonces = b""
         self._batch = -1
         self._sequence = 0
@@ -75,60 +84,62 @@ class PayloadStore:
     def __len__(self) -> int:
         return len(self._contents)
 
-    def seal(self, content: object, length: int, *, lifetime_s: int = 10) -> bytes:
-        """Give `length` bytes (at least 12) that stand for `content` on the wire for `lifetime_s` seconds of virtual time.
+    def encrypt(self, content: object, length: int, *, lifetime_s: int = 10) -> bytes:
+        """Return `length` bytes (at least 12) that `decrypt` to `content` for `lifetime_s` seconds of virtual time.
 
-        It is forgotten up to a second later.
+        The content is dropped up to a second later.
         """
-        return self.sealed(content, length, lifetime_s=lifetime_s).to_bytes()
+        return self.payload(content, length, lifetime_s=lifetime_s).to_bytes()
 
-    def sealed(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> OpaquePayload:
-        """Give such a payload behind a head in the clear, whose bytes are made when they are asked for."""
+    def payload(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> OpaquePayload:
+        """Return such a payload behind a head in the clear; its bytes are made when `to_bytes` is called."""
         number = self._sequence
         self._sequence = number + 1
         return OpaquePayload(self, number, self._clock.now_ns // NS_PER_S + lifetime_s + 1, content, head, length)
 
-    def put(self, number: int, place: int, second: int, content: object, length: int) -> bytes:
-        """Keep a content until a second of virtual time, and give the bytes that stand for it at a place."""
-        batch, nth = divmod(number, _BATCH)
+    def store(self, number: int, endpoint: int, expiry_s: int, content: object, length: int) -> bytes:
+        """Store a content until `expiry_s` of virtual time, and return its bytes for an endpoint."""
+        batch, index = divmod(number, _NONCE_BATCH)
         if batch != self._batch:
-            self._nonces = shake_128(f"{self._clock.seed}/sealed/{batch}".encode()).digest(_BATCH * NONCE_LENGTH)
+            self._nonces = shake_128(f"{self._clock.seed}/sealed/{batch}".encode()).digest(
+                _NONCE_BATCH * NONCE_LENGTH
+            )
             self._batch = batch
-        nonce = self._nonces[nth * NONCE_LENGTH : (nth + 1) * NONCE_LENGTH]
-        if place:
-            nonce = (int.from_bytes(nonce) ^ place).to_bytes(NONCE_LENGTH)
-        self._contents[nonce] = content, second
-        nonces = self._until.get(second)
+        nonce = self._nonces[index * NONCE_LENGTH : (index + 1) * NONCE_LENGTH]
+        if endpoint:
+            nonce = (int.from_bytes(nonce) ^ endpoint).to_bytes(NONCE_LENGTH)
+        self._contents[nonce] = content, expiry_s
+        nonces = self._expiring.get(expiry_s)
         if nonces is None:
-            self._forget()
-            nonces = self._until[second] = []
+            self._drop_expired()
+            nonces = self._expiring[expiry_s] = []
         nonces.append(nonce)
-        rest = length - NONCE_LENGTH
-        if rest > _PLACES:
-            return nonce + shake_128(nonce).digest(rest)
-        at = int.from_bytes(nonce[:2])
-        return nonce + _NOISE[at : at + rest]
+        noise_length = length - NONCE_LENGTH
+        if noise_length > _MAX_OFFSET:
+            return nonce + shake_128(nonce).digest(noise_length)
+        offset = int.from_bytes(nonce[:2])
+        return nonce + _NOISE[offset : offset + noise_length]
 
-    def _forget(self) -> None:
-        now, before = self._clock.now_ns // NS_PER_S, len(self._contents)
-        for second in [second for second in self._until if second <= now]:
-            for nonce in self._until.pop(second):
+    def _drop_expired(self) -> None:
+        now_s, count = self._clock.now_ns // NS_PER_S, len(self._contents)
+        for second in [second for second in self._expiring if second <= now_s]:
+            for nonce in self._expiring.pop(second):
                 self._contents.pop(nonce, None)
-        self._most = max(self._most, before)
-        if len(self._contents) < self._most // 8:
-            # A dict that was large stays so: after a storm a new one is smaller.
-            self._contents, self._most = dict(self._contents), len(self._contents)
+        self._peak = max(self._peak, count)
+        if len(self._contents) < self._peak // 8:
+            # A dict never shrinks: after a burst a new one takes less memory.
+            self._contents, self._peak = dict(self._contents), len(self._contents)
 
-    def open(self, payload: bytes) -> Any:
-        """Give the content of a sealed payload. Raises `ValueError` if it is none, was altered, or is too old."""
+    def decrypt(self, payload: bytes) -> Any:
+        """Return the content of a payload. Raises `ValueError` if the bytes are not a payload, were altered or have expired."""
         nonce, noise = payload[:NONCE_LENGTH], payload[NONCE_LENGTH:]
-        content, second = self._contents.get(nonce, (None, 0))
-        if self._clock.now_ns < second * NS_PER_S:
-            is_whole = (
+        content, expiry_s = self._contents.get(nonce, (None, 0))
+        if self._clock.now_ns < expiry_s * NS_PER_S:
+            is_intact = (
                 shake_128(nonce).digest(len(noise)) == noise
-                if len(noise) > _PLACES
+                if len(noise) > _MAX_OFFSET
                 else _NOISE.startswith(noise, int.from_bytes(nonce[:2]))
             )
-            if is_whole:
+            if is_intact:
                 return content
         raise ValueError("authentication of an encrypted payload failed")

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from cnmsim.engine.daemon.renderer import set_renderer
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
-from cnmsim.kernel.clock import Clock, collecting_seldom
+from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
@@ -290,7 +290,7 @@ class Lab:
         from cnmsim.lab.quiescence import QuiescenceChecker
 
         checker = QuiescenceChecker()
-        with collecting_seldom():
+        with rare_garbage_collection():
             while not checker.is_quiescent(self._engines()):
                 if self.clock.now - begun_s >= limit_s:
                     raise TimeoutError(f"not settled after {limit_s:g} s: {checker.pending_work(self._engines())}")

@@ -129,9 +129,9 @@ class LearntAddress:
 
 @define(eq=False)
 class SegmentPath:
-    """From one station to another: what was learnt of the two, and the time between.
+    """The path of frames from one station to another that are only delayed: see kernel/offload/datagram_path.py.
 
-    `max_length` is what a frame is long at most, in bytes.
+    `here` and `there` are the table entries of sender and receiver; `max_length` is that of a frame, in bytes.
     """
 
     sender: Station
@@ -140,11 +140,11 @@ class SegmentPath:
     port: Attachment
     delay_ns: int
     max_length: int
-    is_right: bool = True
+    is_valid: bool = True
 
     def carries(self, length: int, now_ns: int) -> bool:
         """Return True if the path is still valid for a frame of `length` bytes."""
-        return self.is_right and length <= self.max_length and now_ns - self.there.heard_ns <= _AGEING_NS
+        return self.is_valid and length <= self.max_length and now_ns - self.there.heard_ns <= _AGEING_NS
 
 
 class Segment:
@@ -203,7 +203,7 @@ class Segment:
     @taps.setter
     def taps(self, taps: tuple[Tap, ...]) -> None:
         self._taps = taps
-        self._clear_paths()
+        self._invalidate_paths()
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
@@ -213,7 +213,7 @@ class Segment:
     @loses.setter
     def loses(self, loses: Callable[[bytes, Station], str] | None) -> None:
         self._loses = loses
-        self._clear_paths()
+        self._invalidate_paths()
 
     @property
     def stations(self) -> tuple[Station, ...]:
@@ -235,7 +235,7 @@ class Segment:
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
         self._learnt.clear()
-        self._clear_paths()
+        self._invalidate_paths()
 
     def vlans_of(self, station: Station) -> PortVlans:
         """Return the VLANs of an attached station's port."""
@@ -254,7 +254,7 @@ class Segment:
     ) -> None:
         """Change properties of the segment; those that are `None` stay unchanged."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
-        self._clear_paths()
+        self._invalidate_paths()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
         if mtu is not None:
             self.mtu = mtu
@@ -287,7 +287,7 @@ class Segment:
             station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
         )
         self._attachments[station] = attachment
-        self._clear_paths()
+        self._invalidate_paths()
         station.plug(self)
         if vlans is not None:
             self.set_vlans(station, vlans)
@@ -313,35 +313,35 @@ class Segment:
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
         self._attachments[station] = attachment
-        self._clear_paths()
+        self._invalidate_paths()
         station.plug(self)
 
     def _forget_station(self, station: Station) -> None:
-        self._clear_paths()
+        self._invalidate_paths()
         self._learnt = {key: entry for key, entry in self._learnt.items() if entry.attachment.station is not station}
 
-    def _clear_paths(self) -> None:
-        for way in self._paths.values():
-            way.is_right = False
+    def _invalidate_paths(self) -> None:
+        for path in self._paths.values():
+            path.is_valid = False
         self._paths.clear()
 
-    def way(self, stations: bytes, sender: Station, length: int) -> SegmentPath | None:
+    def path(self, macs: bytes, sender: Station, length: int) -> SegmentPath | None:
         """Return the cached path of frames between two stations, or `None` if none applies.
 
-        `stations` is the head of the frame: receiver's and sender's MAC. `length` is that of the frame in bytes.
+        `macs` is the head of the frame: the receiver's and the sender's MAC. `length` is that of the frame in bytes.
         """
-        way = self._paths.get(stations)
-        if way is None or way.sender is not sender or not way.carries(length, self.clock.now_ns):
+        path = self._paths.get(macs)
+        if path is None or path.sender is not sender or not path.carries(length, self.clock.now_ns):
             return None
-        return way
+        return path
 
     def carry(self, frame: bytes, sender: Station) -> None:
         """Carry a frame from an attached station to its receivers."""
         now_ns = self.clock.now_ns
-        way = self.way(frame[:12], sender, len(frame))
-        if way is not None:
-            way.here.heard_ns = now_ns
-            self.clock.post_at_ns(now_ns + way.delay_ns, self.deliver, frame, way.port)
+        path = self.path(frame[:12], sender, len(frame))
+        if path is not None:
+            path.here.heard_ns = now_ns
+            self.clock.post_at_ns(now_ns + path.delay_ns, self.deliver, frame, path.port)
             return
         for tap in self.taps:
             tap(now_ns, "in", frame)
@@ -390,7 +390,7 @@ class Segment:
             return
         if entry.attachment is not source:
             entry.attachment = source
-            self._clear_paths()
+            self._invalidate_paths()
         entry.heard_ns = self.clock.now_ns
 
     def _cache_path(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:

@@ -8,7 +8,6 @@ from cnmsim.kernel.netfilter.matches.kind import MatchKind
 from cnmsim.kernel.netfilter.nftables.datatypes import INTEGER
 from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.statements import Statement
-from cnmsim.kernel.netfilter.targets.kind import TargetKind
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 
@@ -53,15 +52,12 @@ def test_datagrams_are_remembered_from_the_second_on():
     assert remembered == [0, 1, 1]
 
 
-def test_a_match_a_target_or_a_hook_step_that_declares_nothing_is_never_cached():
+def test_a_match_or_a_hook_step_that_declares_nothing_is_never_cached():
     def pass_all(packet: Packet) -> bool:
         del packet
         return True
 
-    assert MatchKind("m", (), lambda *_: pass_all, lambda *_: "").dependencies(Extension("m")) == {
-        Dependency.ANYTHING
-    }
-    assert TargetKind("T", (), lambda *_: lambda *_: None, lambda *_: "").depends is Dependency.ANYTHING
+    assert MatchKind("m", (), lambda *_: pass_all, lambda *_: "").dependency(Extension("m")) is Dependency.ANYTHING
     assert Registration(Hook.INPUT, 0, 1, ChainType.FILTER, pass_all).depends is Dependency.ANYTHING
     assert not Key("field", INTEGER, lambda _: lambda _: 1).is_flow_constant
     assert not Statement.is_cacheable

@@ -18,11 +18,9 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nftables import NfTables, NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
-from cnmsim.kernel.netfilter.traversal import CachedTraversal
 from cnmsim.kernel.offload import flow_cache
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
 from cnmsim.kernel.route import Route
-from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
 
@@ -34,7 +32,7 @@ WHO = ("web", "db", "outside", "node1")
 @pytest.fixture(autouse=True, scope="module")
 def _a_flow_is_remembered_from_its_second_packet_on() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_cache, "LASTING", dict.fromkeys(flow_cache.LASTING, 1))
+        patch.setattr(flow_cache, "ADMITTED_AFTER", dict.fromkeys(flow_cache.ADMITTED_AFTER, 1))
         yield
 
 
@@ -522,22 +520,13 @@ def test_cached_walk_equals_the_full_walk(script: list[tuple[Any, ...]]) -> None
 @given(scripts(st.one_of(NFT_CHANGES, CHANGES)))
 def test_cached_walk_equals_the_full_walk_through_nftables(script: list[tuple[Any, ...]]) -> None:
     cached, states = played(script, is_cached=True, uses_nftables=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CachedTraversal, "__call__", always_walk)
-        full, full_states = played(script, is_cached=False, uses_nftables=True)
+    full, full_states = played(script, is_cached=False, uses_nftables=True)
     assert states == full_states
     assert cached.frames == full.frames
 
 
-def always_walk(self: CachedTraversal[Any], packet: Packet) -> bool:
-    packet.recording = None
-    return self._finish(self._walk(packet))
-
-
 @pytest.mark.parametrize("match", NFT_MATCHES)
-def test_what_a_rule_of_nftables_looks_at_is_looked_at_in_every_packet(
-    match: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_rule_of_nftables_looks_at_is_looked_at_in_every_packet(match: str) -> None:
     talks = [
         (kind, ends)
         for kind in ("udp", "tcp", "marked", "segments")
@@ -551,7 +540,6 @@ def test_what_a_rule_of_nftables_looks_at_is_looked_at_in_every_packet(
         *(("exchange", kind, ends, 301, True, 6) for kind, ends in talks),
     ]
     cached, states = played(script, is_cached=True, uses_nftables=True)
-    monkeypatch.setattr(CachedTraversal, "__call__", always_walk)
     full, full_states = played(script, is_cached=False, uses_nftables=True)
     assert states == full_states
     assert cached.frames == full.frames

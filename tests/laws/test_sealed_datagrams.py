@@ -1,4 +1,4 @@
-"""OpaquePayload datagrams over known flows are never made into frames; nobody can tell, whatever changes while one is under way."""
+"""Opaque datagrams over cached flows are never made into frames; nobody can tell, whatever changes while one is under way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
-from cnmsim.kernel.opaque_payload import OpaquePayload
+from cnmsim.kernel.offload.datagram_path import OpaqueDatagrams
+from cnmsim.kernel.opaque_payload import OpaquePayload, payload_store
 from cnmsim.kernel.sockets import UdpSocket
 
 PORT = 7946
@@ -90,6 +91,8 @@ class World:
         self.count = self.at_once = 0
         self.known: set[int] = set()
         self.sockets: dict[str, UdpSocket] = {}
+        self.datagrams: dict[str, OpaqueDatagrams] = {}
+        self.payloads = payload_store(lab.clock)
         self.paused: set[str] = set()
         for name in ADDRESSES:
             self.do_close(name, None)
@@ -100,7 +103,7 @@ class World:
         socket = self.sockets[name] = UdpSocket(self.spaces[name])
         socket.bind(("0.0.0.0", PORT))
 
-        def knows(content: Any) -> bool:
+        def is_redundant(content: Any) -> bool:
             return name not in self.paused and content in self.known
 
         def taken(content: Any, sender: Any) -> bool:
@@ -114,14 +117,15 @@ class World:
             if name not in self.paused:
                 self.receive(name)
 
-        socket.on_sealed, socket.on_readable, socket.knows = taken, readable, knows
+        self.datagrams[name] = OpaqueDatagrams(socket, taken, is_redundant)
+        socket.on_readable = readable
 
     def receive(self, name: str) -> None:
         socket = self.sockets[name]
         while socket.pending:
             payload, sender = socket.recvfrom_nowait()
             try:
-                content = self.lab.clock.sealed.open(payload[1:])
+                content = self.payloads.decrypt(payload[1:])
             except ValueError as error:
                 content = str(error)
             if content not in self.known:
@@ -136,21 +140,21 @@ class World:
             self.lab.run(wait_s)
 
     def do_send(self, ends: tuple[str, str], size: int) -> None:
-        self.sockets[ends[0]].send_sealed(self.sealed(size), self.place(ends[1]))
+        self.datagrams[ends[0]].send(self.sealed(size), self.place(ends[1]))
 
     def do_known(self, ends: tuple[str, str], size: int) -> None:
         """Send what the other side knows already."""
-        sealed, socket, place = self.sealed(size), self.sockets[ends[0]], self.place(ends[1])
+        sealed, datagrams, place = self.sealed(size), self.datagrams[ends[0]], self.place(ends[1])
         self.known.add(self.count)
         waiting = self.lab.clock.pending_count
-        if not socket.send_known(sealed, place):
-            socket.send_sealed(sealed, place)
+        if not datagrams.send_if_redundant(sealed, place):
+            datagrams.send(sealed, place)
         elif self.lab.clock.pending_count == waiting:
             self.at_once += 1
 
     def sealed(self, size: int) -> OpaquePayload:
         self.count += 1
-        return self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
+        return self.payloads.payload(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
 
     def place(self, name: str) -> tuple[bytes, int]:
         addresses = self.spaces[name].devices["eth0"].addresses
@@ -344,8 +348,8 @@ def test_a_few_sealed_datagrams_suffice_for_the_fast_path() -> None:
     world = World(knows_flows=True)
     for (what, where, value), wait_s in WARM:
         world.do(what, where, value, wait_s)
-    before = len(world.lab.clock.sealed)
+    before = len(world.payloads)
     for _ in range(5):
         world.do("send", ("one", "three"), 100, 0.001)
-    assert len(world.lab.clock.sealed) == before
+    assert len(world.payloads) == before
     assert [content for _, _, content, _ in world.seen[-5:]] == list(range(world.count - 4, world.count + 1))

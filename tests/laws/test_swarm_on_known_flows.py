@@ -64,9 +64,9 @@ def test_a_swarm_cannot_tell_whether_flows_are_known(monkeypatch: pytest.MonkeyP
     sent = {True: 0, False: 0}
     send = DatagramPath.send
 
-    def counting(path: DatagramPath, sealed: OpaquePayload, *, is_known: bool) -> bool:
-        sent[is_known] += 1
-        return send(path, sealed, is_known=is_known)
+    def counting(path: DatagramPath, payload: OpaquePayload, *, is_redundant: bool) -> bool:
+        sent[is_redundant] += 1
+        return send(path, payload, is_redundant=is_redundant)
 
     monkeypatch.setattr(DatagramPath, "send", counting)
     known = swarm()

@@ -19,7 +19,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS, Verdict
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
-_PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
+_PLAIN_VERDICTS = frozenset({"ACCEPT", "DROP", "RETURN"})
 
 
 def _host_test(match: HostMatch, is_source: bool) -> Test:
@@ -62,25 +62,24 @@ def _header_tests(rule: Rule) -> list[Test]:
 
 def compile_rule(rule: Rule, table: Table, netfilter: PacketFilter) -> CompiledRule:
     """Return the tests and the action of a rule."""
-    tests = _header_tests(rule)
-    stateful: list[Test] = []
+    flow_tests = _header_tests(rule)
+    packet_tests: list[Test] = []
     for match in rule.matches:
         kind = MATCHES[match.name]
         test = kind.compile(match, table.family, netfilter)
         if test is always:
             continue
-        if stateful or Dependency.ANYTHING in kind.dependencies(match):
-            stateful.append(test)
+        if packet_tests or kind.dependency(match) is not Dependency.FLOW:
+            packet_tests.append(test)
         else:
-            tests.append(test)
-    action, verdict, jump, is_action_cacheable = None, None, None, True
+            flow_tests.append(test)
+    action, verdict, jump = None, None, None
     target = rule.target
     if target is not None:
-        if target.name in _PURE_ACTIONS and not rule.is_goto:
+        if target.name in _PLAIN_VERDICTS and not rule.is_goto:
             verdict = Verdict[target.name]
         elif target.name in TARGETS and not rule.is_goto:
             action = TARGETS[target.name].compile(target, table.family, netfilter)
-            is_action_cacheable = TARGETS[target.name].depends is not Dependency.ANYTHING
         else:
             jump = table.chains[target.name]
-    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto, is_action_cacheable)
+    return CompiledRule(tuple(flow_tests), tuple(packet_tests), action, verdict, jump, rule.is_goto)

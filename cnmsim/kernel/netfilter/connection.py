@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define
 
 from cnmsim.kernel.netfilter.tuples import ConntrackTuple
 
@@ -32,8 +32,6 @@ class Connection:
     masquerade: Device | None = None
     masquerade_index: int = 0
     began_ns: int = 0
-    #: Cached outcome of each base chain for packets of this connection; see `traversal`.
-    flows: dict[tuple[Any, ...], Any] | None = field(default=None, repr=False)
 
     @property
     def family(self) -> int:

@@ -184,7 +184,7 @@ class Conntrack:
         return True
 
     def _create(self, packet: Packet, key: ConntrackTuple) -> bool:
-        packet.recording = None
+        packet.recording = None  # the first packet of a connection is not repeatable
         protocol = packet.protocol
         state = 0
         if protocol == 6:
@@ -311,7 +311,6 @@ class Conntrack:
         if connection.is_dying:
             return
         connection.is_dying = True
-        connection.flows = None
         if not connection.is_confirmed:
             return
         self._count -= 1

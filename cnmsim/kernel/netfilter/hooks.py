@@ -32,23 +32,14 @@ class Hook(Enum):
 
 
 class Dependency(Enum):
-    """What the outcome of a match, a target or a hook step depends on, besides tables whose generation is checked.
+    """What the outcome of a match or a hook step depends on, besides tables whose generation the flow cache checks.
 
-    Each match, target and step declares its own. `FLOW` is what packets of one flow in one direction share: devices,
-    addresses, protocol, ports, ICMP type, mark, connection and its state. The other members name a packet field that
-    joins the cache key.
-    `ANYTHING` is the default: without a declaration nothing is cached.
+    `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol, ports, mark, connection and its
+    state. `ANYTHING` is the default: the outcome of a match or step that declares nothing is never cached.
     """
 
     FLOW = "flow"
-    TCP_FLAGS = "tcp_flags"
-    LENGTH = "length"
-    TTL = "ttl"
-    CONNMARK = "connmark"
-    IPVS = "ipvs"
     ANYTHING = "anything"
-
-    __hash__ = object.__hash__
 
 
 #: The built-in chains of every table, in the order in which iptables prints them.

@@ -36,7 +36,7 @@ from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.rulechecks import is_misplaced, is_refused
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
-from cnmsim.kernel.netfilter.traversal import ChainTraversal, PolicyTraversal, rule_needs_conntrack
+from cnmsim.kernel.netfilter.traversal import ChainTraversal, rule_needs_conntrack
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
@@ -106,7 +106,7 @@ class IpTables:
             for chain in table.built_in_chains():
                 hook = Hook(chain.name)
                 chain_type, priority = built_in_chain_spec(table.name, hook)
-                walk = (ChainTraversal if chain.rules else PolicyTraversal)(table, chain, hook, self._netfilter)
+                walk = ChainTraversal(table, chain, hook, self._netfilter)
                 yield Registration(hook, priority, table.order, chain_type, walk, Dependency.FLOW)
 
     # --- commands as methods --------------------------------------------------------------------------------------

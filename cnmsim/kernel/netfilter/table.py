@@ -22,15 +22,18 @@ _INDEX_MIN_RULES = 16
 
 @define(eq=False)
 class CompiledRule:
-    """A compiled rule: `tests` depend only on the flow, `stateful_tests` and the tests after them on more."""
+    """A rule as closures over a packet.
 
-    tests: tuple[Test, ...]
-    stateful_tests: tuple[Test, ...]
+    `flow_tests` depend on the flow alone; `packet_tests` are the first that does not, and all that follow it. When all pass,
+    `action` is executed, or `verdict` returned, or the chain `jump` entered.
+    """
+
+    flow_tests: tuple[Test, ...]
+    packet_tests: tuple[Test, ...]
     action: Action | None
     verdict: Verdict | None
     jump: Chain | None
     is_goto: bool
-    is_action_cacheable: bool
 
 
 @define(eq=False)

@@ -1,7 +1,10 @@
-"""The way of a UDP socket's datagrams to one peer: what its next one needs, once the flow cache knows their flow.
+"""The routes that a UDP socket has cached (Linux: sk->sk_dst_cache), one for each peer whose flow the flow cache holds.
 
-Route, header and checksum of a datagram depend on the socket, the peer and the tables that its flow watches; only length and
-content differ from one to the next. IPv4 only.
+Route, headers and checksum of a datagram depend on the socket, the peer and the tables that its flow watches; only length and
+data differ from one datagram to the next. IPv4 only.
+
+Invalidation: a route is used while its flow accounts for the packet (see `flow_cache.py`) and the socket's options and local
+address are as they were. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
@@ -10,113 +13,122 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.checksum import modulo_65535
-from cnmsim.kernel.offload.datagram_path import DatagramPath, find_path
-from cnmsim.kernel.opaque_payload import endpoint_key
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.ip import RoutingDecision
+    from cnmsim.kernel.offload.datagram_path import OpaqueDatagrams, PathLookup
     from cnmsim.kernel.offload.flow_cache import Flow
-    from cnmsim.kernel.opaque_payload import OpaquePayload
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: Stations and type; IPv4 header without identification, which DF makes needless; UDP header.
-_HEAD = Struct("!12s2sBBHIBBH8sHHHH")
-_IPV4 = b"\x08\x00"
-_FRAGMENT = 0x4000
-_HEADERS = 28
-#: A path is looked for with the second datagram; if there is none, after twice as many, and so on.
-_FIRST_LOOK = 2
-_MOST_BETWEEN_LOOKS = 64
+#: MAC addresses and EtherType; IPv4 header without identification, which DF makes needless; UDP header.
+_HEADERS = Struct("!12s2sBBHIBBH8sHHHH")
+_ETHERTYPE_IPV4 = b"\x08\x00"
+_DONT_FRAGMENT = 0x4000
+#: Lengths of the IPv4 and UDP headers together, in bytes.
+_IP_HEADERS = 28
+#: Routes by socket; the cache is emptied when it is full.
+_MAX_ROUTES = 256
+
+
+class RouteCache:
+    """The cached routes of one UDP socket, by the address and port that it sends to.
+
+    `opaque` is the receiver of opaque datagrams at this socket (see `datagram_path.py`).
+    """
+
+    __slots__ = ("_socket", "opaque", "routes")
+
+    def __init__(self, socket: UdpSocket) -> None:
+        self._socket = socket
+        self.routes: dict[tuple[str | Address, int], CachedRoute] = {}
+        self.opaque: OpaqueDatagrams | None = None
+
+    def send(self, data: bytes, address: tuple[str | Address, int]) -> bool:
+        """Send a datagram by a cached route. Return `False`, without any effect, if it must take the full path."""
+        route = self.routes.get(address)
+        return route is not None and route.send(data)
+
+    def add(self, decision: RoutingDecision, dst: Address, dport: int) -> None:
+        """Cache the route to a peer after a datagram took the full path, if its flow is cached."""
+        socket = self._socket
+        if len(dst) == 4 and socket.dont_fragment is not False:
+            flow = socket.namespace.sent_flow(decision, dst, socket.local_port, dport)
+            if flow is not None:
+                if len(self.routes) >= _MAX_ROUTES:
+                    self.routes.clear()
+                self.routes[dst, dport] = CachedRoute(flow, socket, dst, dport)
 
 
 class CachedRoute:
-    """The way to one peer, right while its flow is and what of the socket its headers depend on."""
+    """The route and the prepared headers of datagrams to one peer. `lookup` is the state of its datagram path."""
 
     __slots__ = (
-        "_dport", "_flow", "_head_sum", "_looks", "_path", "_shape", "_sport", "_sum", "_tos", "_until_look", "addresses", "ttl",
+        "_dport", "_flow", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses", "lookup", "ttl",
     )  # fmt: skip
 
-    def __init__(self, flow: Flow, socket: UdpSocket, dst: bytes, dport: int) -> None:
-        #: What of a socket its datagrams' headers depend on.
-        self._shape = socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name
+    def __init__(self, flow: Flow, socket: UdpSocket, dst: Address, dport: int) -> None:
+        self._socket = socket
+        #: The attributes of the socket that the headers depend on.
+        self._options = socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name
         self._flow = flow
         self.ttl, self._tos = socket.ttl, socket.tos
         self._sport, self._dport = socket.local_port, dport
         assert flow.decision is not None
         self.addresses = flow.decision.src + dst
         addresses = int.from_bytes(self.addresses)
-        # What the sums of both headers have in common for all lengths, as numbers modulo 65535 (RFC 1071).
-        self._head_sum = (0x4500 + socket.tos + _FRAGMENT + 17 + addresses) % 0xFFFF
-        self._sum = (addresses + 17 + self._sport + dport) % 0xFFFF
-        self._path: DatagramPath | None = None
-        self._until_look = self._looks = _FIRST_LOOK
+        # The part of both checksums that is the same for all lengths, modulo 65535 (RFC 1071).
+        self._ip_sum = (0x4500 + socket.tos + _DONT_FRAGMENT + 17 + addresses) % 0xFFFF
+        self._udp_sum = (addresses + 17 + self._sport + dport) % 0xFFFF
+        self.lookup: PathLookup | None = None
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of its datagrams in the socket's namespace."""
+        return self._flow
 
     @property
     def flow_key(self) -> bytes:
-        """Addresses and ports as they follow each other in a packet."""
+        """Addresses and ports in the order of the packet."""
         return self.addresses + self._sport.to_bytes(2) + self._dport.to_bytes(2)
 
     @property
-    def place(self) -> int:
-        """The number of the place it leads to."""
-        return endpoint_key(self.addresses[4:], self._dport)
+    def destination(self) -> tuple[Address, int]:
+        """The peer's address and port."""
+        return self.addresses[4:], self._dport
 
-    def _is_right_for(self, socket: UdpSocket) -> bool:
+    def is_valid(self) -> bool:
+        """Return whether nothing observes the datagram, and the socket is as it was when the route was cached."""
+        socket = self._socket
         namespace = socket.namespace
         return (
-            namespace.clock.context is None
+            not socket._errors
+            and not socket.is_closed
+            and namespace.clock.context is None
             and namespace.netfilter.replied_packet is None
-            and (socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name) == self._shape
+            and (socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name) == self._options
         )
 
-    def send(self, data: bytes, socket: UdpSocket) -> bool:
-        """Send a datagram of its socket. `False`: nothing was done, it must take the full walk."""
-        if not self._is_right_for(socket):
+    def send(self, data: bytes) -> bool:
+        """Send a datagram. Return `False`, without any effect, if it must take the full path."""
+        if not self.is_valid():
             return False
         flow = self._flow
-        hop = flow.pass_out(_HEADERS + len(data))
+        hop = flow.output(_IP_HEADERS + len(data))
         if hop is None:
             return False
         flow.device.transmit(self.frame(data, hop + flow.device.mac, self.ttl))
         return True
 
-    def send_sealed(self, sealed: OpaquePayload, socket: UdpSocket, *, only_known: bool = False) -> bool:
-        """Send a sealed datagram whose bytes nobody looks at on its way. `False`: nothing was done, it must go as bytes.
-
-        With `only_known` it is also left undone if the receiver may learn something from it.
-        """
-        path = self._path
-        if path is None:
-            path = None if only_known else self._look_for_path()
-            if path is None:
-                return False
-        if path.is_right and self._is_right_for(socket):
-            if only_known and not path.knows(sealed.content):
-                return False
-            if path.send(sealed, is_known=only_known):
-                return True
-        self._path = None
-        self._until_look = self._looks = _FIRST_LOOK
-        return False
-
-    def _look_for_path(self) -> DatagramPath | None:
-        self._until_look -= 1
-        if self._until_look > 0:
-            return None
-        path = self._path = find_path(self, self._flow)
-        if path is None:
-            self._looks = min(self._looks * 2, _MOST_BETWEEN_LOOKS)
-            self._until_look = self._looks
-        return path
-
-    def frame(self, data: bytes, stations: bytes, ttl: int) -> bytes:
-        """Give the frame of a datagram between two stations."""
-        size = _HEADERS + len(data)
+    def frame(self, data: bytes, macs: bytes, ttl: int) -> bytes:
+        """Return the frame of a datagram; `macs` is destination and source."""
+        size = _IP_HEADERS + len(data)
         length = size - 20
         body = int.from_bytes(data) << 8 if length & 1 else int.from_bytes(data)
-        # The length stands in the pseudo header as well. With the protocol number in it no sum is zero.
-        sum_ = 0xFFFF - (modulo_65535(self._sum + 2 * length + body) or 0xFFFF) or 0xFFFF
-        head_sum = 0xFFFF - ((self._head_sum + (ttl << 8) + size) % 0xFFFF or 0xFFFF)
-        return _HEAD.pack(
-            stations, _IPV4, 0x45, self._tos, size, _FRAGMENT, ttl, 17, head_sum, self.addresses,
-            self._sport, self._dport, length, sum_,
+        # The length counts twice: it is in the pseudo header, too. The protocol number keeps the sum from being zero.
+        udp_sum = 0xFFFF - (modulo_65535(self._udp_sum + 2 * length + body) or 0xFFFF) or 0xFFFF
+        ip_sum = 0xFFFF - ((self._ip_sum + (ttl << 8) + size) % 0xFFFF or 0xFFFF)
+        return _HEADERS.pack(
+            macs, _ETHERTYPE_IPV4, 0x45, self._tos, size, _DONT_FRAGMENT, ttl, 17, ip_sum, self.addresses,
+            self._sport, self._dport, length, udp_sum,
         ) + data  # fmt: skip

@@ -1,198 +1,352 @@
-"""The fast path of sealed datagrams: from one UDP socket through every stack between to another, without a frame.
+"""Datagram paths: opaque datagrams travel from one UDP socket through every stack between to another without a frame.
 
-Where the flow cache of every namespace on the way knows the flow, each segment knows behind which cable the next station is,
-and nobody looks, a frame's bytes decide nothing any more: what is left of a hop is to look whether all is still as it was,
-to count, and to let the time pass. The frame itself is made where that is not so, and goes on from there as any other. (Linux
-has the same idea in the flow offload of netfilter.)
+Where the flow cache of every namespace on the way holds the flow, each link has a plain path to the next interface, and
+nothing observes the datagram, a frame's bytes decide nothing. What is left of a hop is to check that all is as it was, to
+count, and to let the time pass. Where a check fails the frame is made, and goes on from there as any other. (Linux: the flow
+offload of nf_tables, which bypasses the stack likewise.)
 
-Nor does a datagram wait for its time where nothing else happens before: it passes the next station at once, as of then.
+A datagram does not wait for its arrival at a hop where no other event is scheduled before: the hop is processed at once, as
+of its arrival time.
+
+Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave the
+path invalidates it. Laws: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Shown by: bench/swarm_cluster.py
+(30 nodes: 15 % of calls), bench/gossip_growth.py.
+
+To remove it in one commit: this module, its tests, and the hooks `RouteCache.opaque`, `CachedRoute.lookup`, `Link.path`,
+`Link.deliver` for a path's end, and `Clock.is_idle_until`; gossip then sends `payload.to_bytes(…)` by `UdpSocket.sendto`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnmsim.kernel.device import FRAME_OVERHEAD, Nic
+from cnmsim.kernel.opaque_payload import endpoint_key
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.device import Link, LinkPath
+    from collections.abc import Callable
+
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.device import Link
     from cnmsim.kernel.offload.cached_route import CachedRoute
     from cnmsim.kernel.offload.flow_cache import Flow
     from cnmsim.kernel.opaque_payload import OpaquePayload
+    from cnmsim.kernel.sockets.base import SocketAddress
+    from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: Ethernet, IPv4 and UDP headers, in bytes.
+#: Lengths of the Ethernet, IPv4 and UDP headers, and of the latter two, in bytes.
 _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
+#: A path is looked up with the second datagram; after a failure the number of datagrams to the next lookup doubles.
+_FIRST_LOOKUP = 2
+_MAX_LOOKUP_INTERVAL = 64
+
+
+class LinkPort(Protocol):
+    """The end of a link at an interface."""
+
+    @property
+    def station(self) -> object:
+        """What is attached there: a `Nic`, or a device of the link layer."""
+
+
+class LastSeen(Protocol):
+    """When a link last saw an address as a source, in nanoseconds of virtual time."""
+
+    heard_ns: int
+
+
+class LinkPath(Protocol):
+    """The path of frames from one interface of a link to another that does nothing but delay them."""
+
+    @property
+    def here(self) -> LastSeen:
+        """The sender's entry in the link's table; a sent frame refreshes it."""
+
+    @property
+    def port(self) -> LinkPort:
+        """The end of the path."""
+
+    @property
+    def delay_ns(self) -> int:
+        """The delay of a frame, in nanoseconds."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the link is as it was when the path was found. Frames under way on a valid path arrive."""
+
+    def carries(self, length: int, now_ns: int) -> bool:
+        """Return whether a frame of `length` bytes sent now takes this path."""
+
+
+class OpaqueDatagrams:
+    """Sends and receives opaque datagrams at one UDP socket.
+
+    `receive(content, sender)` is called for a datagram that arrived by a path; it returns `False` to have the datagram
+    received as bytes by the socket instead. `is_redundant(content)` tells whether receiving the content would change nothing.
+    """
+
+    __slots__ = ("is_redundant", "receive", "socket")
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        receive: Callable[[Any, tuple[Address, int]], bool],
+        is_redundant: Callable[[Any], bool],
+    ) -> None:
+        self.socket = socket
+        self.receive = receive
+        self.is_redundant = is_redundant
+        socket.offload.opaque = self
+
+    def send(self, payload: OpaquePayload, address: SocketAddress) -> None:
+        """Send a datagram, by a path if there is one. Raises as `UdpSocket.sendto`."""
+        route = self.socket.offload.routes.get(address)
+        if route is not None:
+            lookup = route.lookup
+            if lookup is None:
+                lookup = route.lookup = PathLookup(route)
+            path = lookup.path or lookup.find()
+            if path is not None:
+                if path.is_valid and route.is_valid() and path.send(payload, is_redundant=False):
+                    return
+                lookup.invalidate()
+        self.socket.sendto(
+            payload.to_bytes(endpoint_key(self.socket._parse_address(address[0]), address[1])), address
+        )
+
+    def send_if_redundant(self, payload: OpaquePayload, address: SocketAddress) -> bool:
+        """Send a datagram whose content changes nothing at its receiver. Return `False`, without any effect, for any other.
+
+        Such a datagram may arrive before anything else happens, which costs least.
+        """
+        route = self.socket.offload.routes.get(address)
+        lookup = route.lookup if route is not None else None
+        path = lookup.path if lookup is not None else None
+        if route is None or lookup is None or path is None:
+            return False
+        if path.is_valid and route.is_valid():
+            if not path.is_redundant(payload.content):
+                return False
+            if path.send(payload, is_redundant=True):
+                return True
+        lookup.invalidate()
+        return False
+
+
+class PathLookup:
+    """The path of a cached route's datagrams, or how many datagrams to wait before it is looked up again."""
+
+    __slots__ = ("_interval", "_route", "_until_lookup", "path")
+
+    def __init__(self, route: CachedRoute) -> None:
+        self._route = route
+        self.path: DatagramPath | None = None
+        self._until_lookup = self._interval = _FIRST_LOOKUP
+
+    def find(self) -> DatagramPath | None:
+        """Look the path up if that is due."""
+        self._until_lookup -= 1
+        if self._until_lookup > 0:
+            return None
+        path = self.path = _find_path(self._route)
+        if path is None:
+            self._interval = min(self._interval * 2, _MAX_LOOKUP_INTERVAL)
+            self._until_lookup = self._interval
+        return path
+
+    def invalidate(self) -> None:
+        """Forget the path."""
+        self.path = None
+        self._until_lookup = self._interval = _FIRST_LOOKUP
 
 
 class _Hop:
-    """Out of one namespace, by one link, to the station of the next. `ttl` is that of the packets on it.
+    """Out of one namespace, over one link, to the interface of the next. `ttl` is the TTL of packets on that link.
 
-    That a device is up, plugged in and in its namespace the flows say, which are none any more if one is not.
+    The flows vouch that both devices are up, plugged in and in their namespaces: a change invalidates them.
     """
 
-    __slots__ = ("_device", "_flow", "_medium", "_next", "_station", "delay_ns", "next", "stations", "ttl", "way")
+    __slots__ = (
+        "_device",
+        "_flow",
+        "_link",
+        "_next_mac",
+        "_receiver",
+        "delay_ns",
+        "link_path",
+        "macs",
+        "next",
+        "ttl",
+    )
 
-    def __init__(self, flow: Flow, link: Link, way: LinkPath, stations: bytes, ttl: int) -> None:
-        device, station = flow.device, way.port.station
-        assert isinstance(device, Nic) and isinstance(station, Nic)
+    def __init__(self, flow: Flow, link: Link, link_path: LinkPath, macs: bytes, ttl: int) -> None:
+        device, receiver = flow.device, link_path.port.station
+        assert isinstance(device, Nic) and isinstance(receiver, Nic)
         self.next: _Hop | None = None
         self._flow = flow
         self._device = device
-        self._medium = link
-        self.way = way
-        self.delay_ns = way.delay_ns
-        self._station = station
-        self.stations = stations
-        self._next = stations[:6]
+        self._link = link
+        self.link_path = link_path
+        self.delay_ns = link_path.delay_ns
+        self._receiver = receiver
+        self.macs = macs
+        self._next_mac = macs[:6]
         self.ttl = ttl
 
     def flow_at_end(self, key: bytes) -> Flow | None:
-        """Give the flow in the namespace it leads to, if that is known and only passes or ends there."""
-        station = self._station
-        flow = station.namespace.flows.received.get((station, key)) if station.namespace is not None else None
-        return flow if flow is not None and not flow.translates and flow.mac == station.mac else None
+        """Return the flow in the receiver's namespace, if it is cached and forwards or delivers without NAT."""
+        receiver = self._receiver
+        flow = receiver.namespace.flows.received.get((receiver, key)) if receiver.namespace is not None else None
+        return flow if flow is not None and not flow.translates and flow.mac == receiver.mac else None
 
     def enter(self, size: int) -> bool:
-        """Let a datagram of `size` bytes pass the hooks and go. `False`: nothing was done."""
-        device, way = self._device, self.way
+        """Send a datagram of `size` bytes over the link. Return `False`, without any effect, if it must become a frame."""
+        device, link_path = self._device, self.link_path
         length = size + _FRAME_HEADERS
         now_ns = device.clock.now_ns
         if (
             device.taps
-            or not way.carries(length, now_ns)
-            or not self._flow.pass_on(size + _PACKET_HEADERS, self._next)
+            or not link_path.carries(length, now_ns)
+            or not self._flow.forward(size + _PACKET_HEADERS, self._next_mac)
         ):
             return False
         device.tx_packets += 1
         device.tx_bytes += length
-        way.here.heard_ns = now_ns
+        link_path.here.heard_ns = now_ns
         return True
 
-    def pass_end(self, size: int, end: Flow) -> bool:
-        """Let a datagram that has come to its end go on by the next leg, else end with its flow. `False`: nothing was done."""
-        station, onward = self._station, self.next
+    def arrive(self, size: int, end: Flow) -> bool:
+        """Receive a datagram at the end of the link: enter the next hop, or account for it in the last flow, `end`.
+
+        Return `False`, without any effect, if it must become a frame.
+        """
+        receiver, next_hop = self._receiver, self.next
         if (
-            station.taps
-            or station.master is not None
-            or station.upper_devices is not None
-            or size + _FRAME_HEADERS > station._mtu + FRAME_OVERHEAD
-            or not self.way.is_right
-            or not (end.pass_hooks(size + _PACKET_HEADERS) if onward is None else onward.enter(size))
+            receiver.taps
+            or receiver.master is not None
+            or receiver.upper_devices is not None
+            or size + _FRAME_HEADERS > receiver._mtu + FRAME_OVERHEAD
+            or not self.link_path.is_valid
+            or not (end.account(size + _PACKET_HEADERS) if next_hop is None else next_hop.enter(size))
         ):
             return False
-        station.rx_packets += 1
-        station.rx_bytes += size + _FRAME_HEADERS
+        receiver.rx_packets += 1
+        receiver.rx_bytes += size + _FRAME_HEADERS
         return True
 
     def deliver(self, frame: bytes) -> None:
-        """Give the station at its end a frame."""
-        self._medium.deliver(frame, self.way.port)
+        """Deliver a frame at the end of the link."""
+        self._link.deliver(frame, self.link_path.port)
 
 
 class DatagramPath:
-    """A known path of a socket's datagrams to one peer's. `is_right` until a datagram had to leave it."""
+    """The path from a socket to its peer's socket. `is_valid` until a datagram had to leave it."""
 
-    __slots__ = ("_clock", "_end", "_first", "_sender", "_way", "is_right")
+    __slots__ = ("_clock", "_end", "_first", "_route", "_sender", "is_valid")
 
-    def __init__(self, way: CachedRoute, first: _Hop, end: Flow, sender: tuple[bytes, int]) -> None:
-        self._way = way
+    def __init__(self, route: CachedRoute, first: _Hop, end: Flow) -> None:
+        self._route = route
         self._first = first
         self._end = end
-        self._sender = sender
+        key = route.flow_key
+        self._sender = key[:4], int.from_bytes(key[8:10])
         self._clock = end.clock
-        self.is_right = True
+        self.is_valid = True
 
-    def knows(self, content: object) -> bool:
-        """Tell whether the socket at its end knows already all that such a content tells."""
+    def is_redundant(self, content: object) -> bool:
+        """Return whether receiving the content would change nothing at the peer."""
         socket = self._end.datagram_socket()
-        return socket is not None and socket.knows is not None and socket.knows(content)
+        return (
+            socket is not None and socket.offload.opaque is not None and socket.offload.opaque.is_redundant(content)
+        )
 
-    def send(self, sealed: OpaquePayload, *, is_known: bool) -> bool:
-        """Let a datagram go. `False`: nothing was done.
+    def send(self, payload: OpaquePayload, *, is_redundant: bool) -> bool:
+        """Send a datagram. Return `False`, without any effect, if it must become a frame.
 
-        If its content `is_known` to the receiver, and nothing happens until it has arrived, then it may as well have arrived.
+        A redundant datagram is received at once if nothing else happens before its arrival.
         """
-        if not self._first.enter(sealed.size):
+        if not self._first.enter(payload.size):
             return False
-        self._go_on(sealed, self._first, is_known=is_known)
+        self._advance(payload, self._first, is_redundant=is_redundant)
         return True
 
-    def _go_on(self, sealed: OpaquePayload, leg: _Hop, *, is_known: bool) -> None:
-        """Let a datagram that has just entered a leg come as far as nothing else happens before, and wait there."""
-        clock, size = self._clock, sealed.size
+    def _advance(self, payload: OpaquePayload, hop: _Hop, *, is_redundant: bool) -> None:
+        """Move a datagram that has entered a hop on, as far as no other event happens before; schedule the rest."""
+        clock, size = self._clock, payload.size
         now_ns = when_ns = clock.now_ns
         try:
             while True:
-                when_ns += leg.delay_ns
-                onward = leg.next
-                if (onward is None and not is_known) or not clock.is_idle_until(when_ns):
+                when_ns += hop.delay_ns
+                next_hop = hop.next
+                if (next_hop is None and not is_redundant) or not clock.is_idle_until(when_ns):
                     break
                 clock.now_ns = when_ns
-                if onward is None:
+                if next_hop is None:
                     socket = self._end.datagram_socket()
-                    if socket is not None and not socket.waiting and leg.pass_end(size, self._end):
+                    if socket is not None and not socket.receive_queue and hop.arrive(size, self._end):
                         return
                     break
-                if not leg.pass_end(size, self._end):
+                if not hop.arrive(size, self._end):
                     break
-                leg = onward
+                hop = next_hop
         finally:
             clock.now_ns = now_ns
-        clock.post_at_ns(when_ns, self._arrive, sealed, leg)
+        clock.post_at_ns(when_ns, self._arrive, payload, hop)
 
-    def _arrive(self, sealed: OpaquePayload, leg: _Hop) -> None:
-        """Take a datagram that has come to the end of a leg."""
-        size, onward = sealed.size, leg.next
-        if onward is not None:
-            if leg.pass_end(size, self._end):
-                self._go_on(sealed, onward, is_known=False)
+    def _arrive(self, payload: OpaquePayload, hop: _Hop) -> None:
+        """Process a datagram at the end of a hop, at its time. If a check fails, deliver its frame there."""
+        size, next_hop = payload.size, hop.next
+        endpoint = endpoint_key(*self._route.destination)
+        if next_hop is not None:
+            if hop.arrive(size, self._end):
+                self._advance(payload, next_hop, is_redundant=False)
                 return
         else:
             socket = self._end.datagram_socket()
-            if socket is not None and not socket.waiting and leg.pass_end(size, self._end):
-                if socket.on_sealed is None or not socket.on_sealed(sealed.content, self._sender):
-                    socket.take(sealed.to_bytes(self._way.place), *self._sender)
+            if socket is not None and not socket.receive_queue and hop.arrive(size, self._end):
+                opaque = socket.offload.opaque
+                if opaque is None or not opaque.receive(payload.content, self._sender):
+                    socket.enqueue(payload.to_bytes(endpoint), *self._sender)
                 return
-        self.is_right = False
-        leg.deliver(self._way.frame(sealed.to_bytes(self._way.place), leg.stations, leg.ttl))
+        self.is_valid = False
+        hop.deliver(self._route.frame(payload.to_bytes(endpoint), hop.macs, hop.ttl))
 
 
-def _leg(flow: Flow, ttl: int) -> _Hop | None:
-    """Give the way out of a namespace that a flow takes, if it is known where that leads."""
-    device, hop = flow.device, flow.next_station()
-    if not isinstance(device, Nic) or device.link is None or hop is None:
+def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
+    """Return the hop by which a flow leaves its namespace, or `None` if its link has no plain path."""
+    device, hop_mac = flow.device, flow.next_hop_mac()
+    if not isinstance(device, Nic) or device.link is None or hop_mac is None:
         return None
-    stations = hop + device.mac
-    way = device.link.way(stations, device, _FRAME_HEADERS)
-    if way is None or not isinstance(way.port.station, Nic):
+    macs = hop_mac + device.mac
+    link_path = device.link.path(macs, device, _FRAME_HEADERS)
+    if link_path is None or not isinstance(link_path.port.station, Nic):
         return None
-    return _Hop(flow, device.link, way, stations, ttl)
+    return _Hop(flow, device.link, link_path, macs, ttl)
 
 
-def find_path(way: CachedRoute, flow: Flow) -> DatagramPath | None:
-    """Follow the flow of a way through every namespace. `None` if one does not know it, or it does not end at such a socket."""
-    key = way.flow_key
+def _find_path(route: CachedRoute) -> DatagramPath | None:
+    """Follow a route's flow through every namespace. Return `None` if one has not cached it, or it ends at no plain socket."""
+    key, flow, ttl = route.flow_key, route.flow, route.ttl
     first: _Hop | None = None
     last: _Hop | None = None
-    ttl = way.ttl
     while not flow.is_delivered:
-        leg = _leg(flow, ttl)
-        if leg is None:
+        hop = _find_hop(flow, ttl)
+        if hop is None:
             return None
         if last is None:
-            first = leg
+            first = hop
         else:
-            last.next = leg
-        last = leg
-        following = leg.flow_at_end(key)
-        if following is None:
+            last.next = hop
+        last = hop
+        next_flow = hop.flow_at_end(key)
+        if next_flow is None:
             return None
-        flow = following
+        flow = next_flow
         if not flow.is_delivered:
             ttl -= 1
             if ttl < 1:
                 return None
     if first is None or flow.datagram_socket() is None:
         return None
-    return DatagramPath(way, first, flow, (key[:4], int.from_bytes(key[8:10])))
+    return DatagramPath(route, first, flow)

@@ -1,20 +1,25 @@
-"""The flow cache of one namespace: what the stack did to one packet of a flow, done again to the next.
+"""The flow cache of one namespace: the decisions made for one packet of a flow, replayed for the next.
 
-Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables that count
-their changes. The full walk of a packet that came through is written down as a `FlowRecorder` and kept as a `Flow`; the next
-packet with the same addresses and ports, as long as no table has changed, has the same counters bumped, its connection
-refreshed and its header rewritten, and goes the same way. Whatever is out of the ordinary takes the full walk: packets
-that somebody observes, fragments, IP options, a TTL that runs out, what does not fit the MTU, flags that move a TCP
-connection, neighbours that must be asked for; likewise flows for which a rule reads more than the headers or does more
-than decide. (Linux has the same idea in nf_flow_table and in Open vSwitch; here even the rules' counters go on.)
+Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables whose changes
+are counted. The full path of a packet is recorded by a `FlowRecorder` and kept as a `Flow`. While no table changed, the next
+packet with the same addresses and ports increments the same counters, refreshes the same conntrack entry, gets the same header
+rewrite and leaves by the same hop. (Linux: nf_flow_table; Open vSwitch's datapath. Unlike there, rule counters go on.)
 
-Only TCP and UDP are remembered.
+The full path is taken by everything out of the ordinary: observed packets, fragments, IP options, an expiring TTL, a size
+over the MTU, TCP flags that change the connection's state, neighbours that must be resolved; and by flows that met a match
+or hook step that depends on more than the flow (`Dependency.ANYTHING`), or a target that acts on packets.
+
+Invalidation: a flow holds the sum of `NetworkNamespace.generation` (routes, addresses, links, sysctls) and
+`Netfilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours are looked
+at for each packet, the socket table by its `udp_changes`.
+
+Only TCP and UDP flows are cached. Law: tests/laws/test_flow_cache.py. Shown by: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from cnmsim.kernel.checksum import modulo_65535
@@ -28,151 +33,161 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.neighbour import Neighbour
-    from cnmsim.kernel.netfilter.traversal import Counts
+    from cnmsim.kernel.netfilter.traversal import PacketCounter, TraversalResult
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-_MOST = 16384
-_MOST_SHARED = 256
-_PLACES = 1024
-#: Addresses that start with this or more are those of groups, and the broadcast address.
-_FIRST_GROUP = 224
-#: Station, Ethernet type with version and header length, total length, flags and offset, TTL, protocol, checksum.
+#: Flows by direction; the cache is emptied when it is full.
+_MAX_FLOWS = 16384
+#: Slots of the admission filter.
+_FILTER_SLOTS = 1024
+#: The first octet of multicast addresses; those above it are reserved, and the broadcast address.
+_FIRST_MULTICAST_OCTET = 224
+#: Destination MAC, EtherType with version and header length, total length, flags and offset, TTL, protocol, checksum.
 _FRAME = Struct("!6s6x3sxHxxHBBH")
-#: Station, Ethernet type, version and half of the class, payload length, next header, hop limit.
+#: Destination MAC, EtherType, version and half of the class, payload length, next header, hop limit.
 _FRAME6 = Struct("!6s6x2sB3xHBB")
-#: Length and checksum of a UDP datagram over IPv4 without options.
+#: Length and checksum of a UDP header.
 _LENGTH_AND_SUM = Struct("!HH")
 _PORTS = Struct("!HH")
 _TTL = Struct("!BBH")
-_PLAIN_IPV4 = b"\x08\x00\x45"
+_IPV4_WITHOUT_OPTIONS = b"\x08\x00\x45"
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-#: How long the transport header of a protocol is at least.
-_LEAST = {17: 8, 6: 20}
-#: After how many packets the next one's way is written down.
-LASTING = {17: 1, 6: 5}
-#: Where the header of a family without options ends, and where addresses and ports lie in the packet.
+#: The minimal length of each protocol's header, in bytes.
+_MIN_HEADER = {17: 8, 6: 20}
+#: How many packets of a flow pass before one is recorded, by protocol.
+ADMITTED_AFTER = {17: 1, 6: 5}
+#: The length of an IP header without options by family, and the slice of the packet that holds addresses and ports.
 _HEADER = {4: 20, 6: 40}
-_ENDS = {4: slice(12, 24), 6: slice(8, 44)}
+_TUPLE = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
 _TCP_ESTABLISHED = TcpState.ESTABLISHED.value
 _NEW = CtState.NEW
 
-Counters = tuple["Counts", ...]
-Received = tuple["Device", bytes]
-Sent = tuple[int, "Address", "Address", bytes]
+#: The key of a received flow: its device, and addresses and ports as in the packet.
+ReceivedKey = tuple["Device", bytes]
+#: The key of a sent flow: protocol, source, destination, and ports as in the packet.
+SentKey = tuple[int, "Address", "Address", bytes]
 
 
 class FlowRecorder:
-    """What the full walk of one packet has met so far; whatever can't be repeated takes it off the packet.
+    """What one packet met on its full path so far. A step that cannot be replayed removes it from `Packet.recording`.
 
-    `counters` are those of the rules and policies it passed; `kind` is what must not change on the way (protocol and
-    length), `ends` what may: the addresses and ports.
+    `counters` are those of the rules and policies it passed. `shape` (protocol and length) must not change on the way;
+    `tuple_before` (addresses and ports) may, by NAT.
     """
 
-    __slots__ = ("counters", "decision", "ends", "kind", "mac", "received", "sent")
+    __slots__ = ("counters", "decision", "mac", "received", "sent", "shape", "tuple_before")
 
     def __init__(
         self,
         packet: Packet,
-        received: Received | None = None,
+        received: ReceivedKey | None = None,
         mac: Mac = b"",
-        sent: Sent | None = None,
+        sent: SentKey | None = None,
         decision: RoutingDecision | None = None,
     ) -> None:
         self.received = received
         self.mac = mac
         self.sent = sent
         self.decision = decision
-        self.counters: list[Counts] = []
-        self.kind = packet.protocol, len(packet.data)
-        self.ends = packet.data[_ENDS[packet.family]]
+        self.counters: list[PacketCounter] = []
+        self.shape = packet.protocol, len(packet.data)
+        self.tuple_before = packet.data[_TUPLE[packet.family]]
+
+    def add_traversal(self, packet: Packet, result: TraversalResult[Any]) -> None:
+        """Record the traversal of a chain, or stop recording if the next packet's outcome may differ."""
+        connection = packet.connection
+        if result.is_cacheable and (connection is None or connection.is_confirmed):
+            self.counters += result.counters
+        else:
+            packet.recording = None
 
 
-def received_key(frame: bytes, device: Device) -> Received:
-    """Give the key of a frame's flow among those received: device, addresses and ports where they usually are."""
+def received_key(frame: bytes, device: Device) -> ReceivedKey:
+    """Return the key of a received frame, with addresses and ports where they are without IP options."""
     return device, frame[26:38] if frame[12] == 8 else frame[22:58]
 
 
 class FlowCache:
-    """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end.
+    """The flows of one namespace. With `is_enabled` off every packet takes the full path, with the same outcome.
 
-    A flow is remembered from its second packet on, one of TCP from its sixth: many have fewer, and remembering costs more than it
-    saves them.
+    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer, and a recording costs
+    more than it saves them.
     """
 
-    __slots__ = ("_namespace", "_seen", "_shared", "is_enabled", "received", "sent")
+    __slots__ = ("_filter", "_namespace", "is_enabled", "received", "sent")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self.is_enabled = True
-        self.received: dict[Received, Flow] = {}
-        self.sent: dict[Sent, Flow] = {}
-        self._shared: dict[Counters, Counters] = {}
-        #: For each of some places, as keys are spread over them, five bits of the key that was seen last, and three of how often.
-        self._seen: bytearray | None = None
+        self.received: dict[ReceivedKey, Flow] = {}
+        self.sent: dict[SentKey, Flow] = {}
+        #: A byte for each slot, by the hash of a key: five bits of the hash of the key seen last, three bits of its count.
+        self._filter: bytearray | None = None
 
     def disable(self) -> None:
-        """Take the full walk with every packet from now on."""
+        """Send every packet along the full path from now on."""
         self.is_enabled = False
         self._namespace.generation += 1
         self.received.clear()
         self.sent.clear()
 
+    def receive(self, frame: bytes, device: Device) -> bool:
+        """Replay the flow of a received frame. Return `False`, without any effect, if there is none or it does not apply."""
+        flow = self.received.get((device, frame[26:38])) or (
+            self.received.get((device, frame[22:58])) if frame[12] == 0x86 else None
+        )
+        return flow is not None and flow.receive(frame, device)
+
     def record_received(self, frame: bytes, packet: Packet, device: Device) -> None:
-        """Write down what becomes of a packet that came in, if it is of a kind that can be repeated."""
+        """Start to record a received packet, if its kind is cacheable and its flow is admitted."""
         if (
             self.is_enabled
-            and packet.protocol in _LEAST
+            and packet.protocol in _MIN_HEADER
             and packet.l4 == _HEADER[packet.family]
             and not packet.fragment_offset
             and not packet.more_fragments
-            and len(packet.data) >= packet.l4 + _LEAST[packet.protocol]
+            and len(packet.data) >= packet.l4 + _MIN_HEADER[packet.protocol]
             and device.kind != "loopback"
         ):
             key = received_key(frame, device)
-            if self._lasts(crc32(key[1], device.index), packet.protocol):
+            if self._admit(crc32(key[1], device.index), packet.protocol):
                 packet.recording = FlowRecorder(packet, received=key, mac=frame[:6])
 
-    def record_sent(self, packet: Packet, key: Sent, decision: RoutingDecision) -> None:
-        """Write down what becomes of a packet that starts here."""
+    def record_sent(self, packet: Packet, key: SentKey, decision: RoutingDecision) -> None:
+        """Start to record a packet that originates here, if its flow is admitted."""
         protocol = packet.protocol
-        if self.is_enabled and protocol in _LEAST and self._lasts(crc32(b"".join(key[1:]), key[0]), protocol):
+        if self.is_enabled and protocol in _MIN_HEADER and self._admit(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Give the flow of the datagrams between two ports that start here, if it is known and they go as decided."""
+        """Return the cached flow of UDP datagrams that originate here, or `None` if there is none that follows `decision`."""
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
 
-    def _lasts(self, number: int, protocol: int) -> bool:
-        """Tell whether the key with that number was seen often enough; now and then that is said of one that was not.
+    def _admit(self, key_hash: int, protocol: int) -> bool:
+        """Count a key and return whether it was seen often enough. Collisions of hashes may admit a key too early.
 
-        The number must be the same in every run, so that a lab is as fast in one as in the other.
+        The hash must be the same in every run, so that every run of a lab takes the same time.
         """
-        seen = self._seen
-        if seen is None:
-            seen = self._seen = bytearray(_PLACES)
-        place, mark = number % _PLACES, ((number >> 10) % 31 + 1) << 3
-        known = seen[place]
-        if known & 0xF8 != mark:
-            seen[place] = mark
+        slots = self._filter
+        if slots is None:
+            slots = self._filter = bytearray(_FILTER_SLOTS)
+        slot, mark = key_hash % _FILTER_SLOTS, ((key_hash >> 10) % 31 + 1) << 3
+        value = slots[slot]
+        if value & 0xF8 != mark:
+            slots[slot] = mark
             return False
-        if known & 7 < 7:
-            known = seen[place] = known + 1
-        return known & 7 >= LASTING[protocol]
-
-    def share(self, counters: Counters) -> Counters:
-        """Give a tuple that equals `counters`: most flows meet the same rules, and keep them as one object."""
-        if len(self._shared) >= _MOST_SHARED:
-            self._shared.clear()
-        return self._shared.setdefault(counters, counters)
+        if value & 7 < 7:
+            value = slots[slot] = value + 1
+        return value & 7 >= ADMITTED_AFTER[protocol]
 
     def keep(self, packet: Packet) -> None:
-        """Remember what was recorded of a packet that came through: up to its next hop, or to the sockets here."""
+        """Cache the flow of a packet whose recording is complete: it reached its next hop, or the sockets here."""
         recording, packet.recording = packet.recording, None
         if recording is None or packet.frag_max_size:
             return
-        if recording.kind != (packet.protocol, len(packet.data)):
+        if recording.shape != (packet.protocol, len(packet.data)):
             return
         connection = packet.connection
         if connection is None:
@@ -184,27 +199,56 @@ class FlowCache:
         if flow.translates and (flow.is_delivered or recording.sent is not None):
             return
         if recording.received is not None:
-            if len(self.received) >= _MOST:
+            if len(self.received) >= _MAX_FLOWS:
                 self.received.clear()
             self.received[recording.received] = flow
         elif recording.sent is not None:
-            if len(self.sent) >= _MOST:
+            if len(self.sent) >= _MAX_FLOWS:
                 self.sent.clear()
             self.sent[recording.sent] = flow
 
 
 class Flow:
-    """The way of one flow in one direction through one namespace.
+    """One direction of one flow through one namespace.
 
-    `decision` is the route an outgoing flow was recorded for; `translates` tells that addresses or ports are rewritten. Where
-    it leaves, `device` is where and `link` what follows the next hop's address in a frame's header; where it ends, `socket` is what
-    takes its datagrams, if the sockets are as they were at `sockets_at`. `mac` is the station its frames come in for.
+    `decision` is the route that an outgoing flow was recorded for. `translates` tells whether NAT rewrites addresses or ports.
+    A flow that leaves does so by `device`, with `l2_suffix` (source MAC and EtherType) behind the next hop's MAC. A flow
+    that is delivered ends at `socket` while the socket table is as it was at `sockets_at`. `mac` is the destination MAC of
+    received frames.
     """
 
     __slots__ = (
-        "_addresses", "_connection", "_counters", "_entry", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
-        "_most", "_namespace", "_neighbours", "_netfilter", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
-        "_transport_shift", "clock", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
+        "_addresses",
+        "_connection",
+        "_counters",
+        "_flags_at",
+        "_hop",
+        "_is_reply",
+        "_is_two_way",
+        "_long_ns",
+        "_max_size",
+        "_min_size",
+        "_namespace",
+        "_neighbour",
+        "_neighbours",
+        "_netfilter",
+        "_outdev",
+        "_ports_end",
+        "_protocol",
+        "_short_ns",
+        "_stamp",
+        "_sum_at",
+        "_sum_shift",
+        "_transport_shift",
+        "clock",
+        "decision",
+        "device",
+        "is_delivered",
+        "l2_suffix",
+        "mac",
+        "socket",
+        "sockets_at",
+        "translates",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: FlowRecorder) -> None:
@@ -212,80 +256,80 @@ class Flow:
         self._netfilter = namespace.netfilter
         self.clock = namespace.clock
         self._stamp = namespace.generation + namespace.netfilter.generation
-        self._counters = namespace.flows.share(tuple(recording.counters))
+        self._counters = tuple(recording.counters)
         self._protocol = packet.protocol
         self.mac = recording.mac
         header = _HEADER[packet.family]
-        self._least = header + _LEAST[packet.protocol]
+        self._min_size = header + _MIN_HEADER[packet.protocol]
         self._flags_at = header + 13 if packet.protocol == 6 else 0
         self._ports_end = 14 + header + 4
         self._sum_at = 14 + header + (6 if packet.protocol == 17 else 16)
         self.decision = recording.decision
-        self._note_connection(packet)
-        self._note_way(packet)
-        before, after = recording.ends, packet.data[_ENDS[packet.family]]
+        self._set_connection(packet)
+        self._set_output(packet)
+        before, after = recording.tuple_before, packet.data[_TUPLE[packet.family]]
         self.translates = before != after
         self._addresses = after
-        # How far rewriting moves the checksums, which are numbers modulo 65535 (RFC 1624); the TTL counts 256.
+        # The difference that a rewrite makes to each checksum, modulo 65535 (RFC 1624); a TTL of one less counts 256.
         self._transport_shift = (int.from_bytes(before) - int.from_bytes(after)) % 0xFFFF
         self._sum_shift = (int.from_bytes(before[:8]) - int.from_bytes(after[:8]) + 256) % 0xFFFF
 
-    def _note_connection(self, packet: Packet) -> None:
+    def _set_connection(self, packet: Packet) -> None:
         connection = self._connection = packet.connection
         self._is_reply = packet.ct_reply
         self._is_two_way = connection is not None and connection.seen_reply
         if connection is not None:
             self._short_ns, self._long_ns = self._namespace.netfilter.conntrack.flow_timeouts(packet.protocol)
 
-    def _note_way(self, packet: Packet) -> None:
+    def _set_output(self, packet: Packet) -> None:
         outdev = self._outdev = packet.outdev
         self.is_delivered = outdev is None
         self.socket: UdpSocket | None = None
         self.sockets_at = 0
-        self._most = 65535
+        self._max_size = 65535
         if outdev is None:
             return
         self._neighbours = self._namespace.neighbours
         route = self._namespace.find_route(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
-        self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
+        self._max_size = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
         self.device = outdev
         self._hop = (outdev, packet.nexthop or packet.dst)
-        self._entry: Neighbour | None = None
-        self.link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
+        self._neighbour: Neighbour | None = None
+        self.l2_suffix = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
 
     def receive(self, frame: bytes, device: Device) -> bool:
-        """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
-        mac, kind, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
+        """Replay the flow for a received frame. Return `False`, without any effect, if it must take the full path."""
+        mac, type_and_version, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
         if (
-            kind != _PLAIN_IPV4
+            type_and_version != _IPV4_WITHOUT_OPTIONS
             or mac != self.mac
             or protocol != self._protocol
             or fragment & 0x3FFF
             or total != len(frame) - 14
-            or not self._least <= total <= self._most
+            or not self._min_size <= total <= self._max_size
             or int.from_bytes(frame[14:34]) % 0xFFFF
         ):
             return False
         outdev = self._outdev
         if outdev is None:
             return self._deliver(frame, device)
-        hop = self.next_station() if ttl > 1 else None
-        if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
+        hop = self.next_hop_mac() if ttl > 1 else None
+        if hop is None or not self.account(total, frame[14 + self._flags_at]):
             return False
         head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
         if self.translates:
-            outdev.transmit(hop + self.link + head + self._addresses + self._translated(frame))
+            outdev.transmit(hop + self.l2_suffix + head + self._addresses + self._translated(frame))
         else:
-            outdev.transmit(hop + self.link + head + frame[26:])
+            outdev.transmit(hop + self.l2_suffix + head + frame[26:])
         return True
 
     def _translated(self, frame: bytes) -> bytes:
-        """Give what follows the ports, with the right checksum."""
+        """Return the part of the packet behind the ports, with the checksum updated."""
         at = self._sum_at
         sum_ = int.from_bytes(frame[at : at + 2])
         if self._protocol == 6:
             sum_ = (sum_ + self._transport_shift) % 0xFFFF
-        elif sum_ or self._ports_end > 38:  # 0: the sender made none, which only IPv4 allows
+        elif sum_ or self._ports_end > 38:  # 0: no checksum, which only IPv4 allows
             sum_ = (sum_ + self._transport_shift) % 0xFFFF or 0xFFFF
         return frame[self._ports_end : at] + sum_.to_bytes(2) + frame[at + 2 :]
 
@@ -293,7 +337,7 @@ class Flow:
         return Packet.plain(data, device)
 
     def _deliver(self, frame: bytes, device: Device) -> bool:
-        if not self.pass_hooks(len(frame) - 14, frame[14 + self._flags_at]):
+        if not self.account(len(frame) - 14, frame[14 + self._flags_at]):
             return False
         sockets = self._namespace.sockets
         socket = self.socket
@@ -302,16 +346,16 @@ class Flow:
                 socket.deliver(self._as_tracked(frame, device), frame[42:])
             else:
                 addresses = self._addresses
-                socket.take(frame[42:], addresses[:4], int.from_bytes(addresses[8:10]))
+                socket.enqueue(frame[42:], addresses[:4], int.from_bytes(addresses[8:10]))
             return True
         packet = self._as_tracked(frame, device)
-        if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_GROUP:
+        if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_MULTICAST_OCTET:
             self.socket, self.sockets_at = sockets.udp_receiver(packet), sockets.udp_generation
         self._namespace.ip.deliver_to_protocol(packet)
         return True
 
     def _is_whole(self, frame: bytes) -> bool:
-        """Tell whether a UDP datagram fills its packet, and has the right checksum or none."""
+        """Return whether a UDP datagram fills its packet, and its checksum is right or absent."""
         length, sum_ = _LENGTH_AND_SUM.unpack_from(frame, 38)
         if length != len(frame) - 34:
             return False
@@ -329,48 +373,48 @@ class Flow:
         return packet
 
     def send(self, data: bytes) -> bool:
-        """Send a packet that starts here the way the first went. `False`: nothing was done."""
+        """Replay the flow for a packet that originates here. Return `False`, without any effect, if it must take the full path."""
         size = len(data)
-        hop = self.pass_out(size, data[self._flags_at]) if size >= self._least else None
+        hop = self.output(size, data[self._flags_at]) if size >= self._min_size else None
         if hop is None:
             return False
         neighbours = self._neighbours
         if neighbours.pending_confirm:
             neighbours.pending_confirm = False
-            if self._entry is not None:
-                self._entry.confirm(self.clock.now_ns)
-        self.device.transmit(hop + self.link + data)
+            if self._neighbour is not None:
+                self._neighbour.confirm(self.clock.now_ns)
+        self.device.transmit(hop + self.l2_suffix + data)
         return True
 
-    def pass_out(self, size: int, flags: int = 0) -> Mac | None:
-        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop. `None`: it must be looked at anew."""
-        if size > self._most:
+    def output(self, size: int, flags: int = 0) -> Mac | None:
+        """Account for an outgoing packet of `size` bytes and return its next hop's MAC; `None` if it must take the full path."""
+        if size > self._max_size:
             return None
-        hop = self.next_station()
-        return hop if hop is not None and self.pass_hooks(size, flags) else None
+        hop = self.next_hop_mac()
+        return hop if hop is not None and self.account(size, flags) else None
 
-    def pass_on(self, size: int, station: Mac) -> bool:
-        """Let a packet of `size` bytes pass the hooks if its next hop is that station. `False`: it must be looked at anew."""
-        return self.next_station() == station and size <= self._most and self.pass_hooks(size)
+    def forward(self, size: int, mac: Mac) -> bool:
+        """Account for a packet of `size` bytes whose next hop must be `mac`. Return `False` if it must take the full path."""
+        return self.next_hop_mac() == mac and size <= self._max_size and self.account(size)
 
     def datagram_socket(self) -> UdpSocket | None:
-        """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""
+        """Return the socket that receives the flow's datagrams, if it is cached and needs only their sender and data."""
         socket = self.socket
         if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
             return None
         return socket
 
-    def next_station(self) -> Mac | None:
-        """Give the MAC of the next hop, if it can be sent to with nothing else to do."""
-        entry, now_ns = self._entry, self.clock.now_ns
+    def next_hop_mac(self) -> Mac | None:
+        """Return the MAC of the next hop, or `None` if it must be resolved or probed first."""
+        entry, now_ns = self._neighbour, self.clock.now_ns
         mac = entry.usable_mac(now_ns) if entry is not None else None
         if mac is None:
-            entry = self._entry = self._neighbours.get(*self._hop)
+            entry = self._neighbour = self._neighbours.get(*self._hop)
             mac = entry.usable_mac(now_ns) if entry is not None else None
         return mac
 
-    def pass_hooks(self, size: int, flags: int = 0) -> bool:
-        """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
+    def account(self, size: int, flags: int = 0) -> bool:
+        """Increment counters and refresh the conntrack entry. Return `False`, without any effect, if that needs the full path."""
         if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False
         connection = self._connection
@@ -396,30 +440,30 @@ class Flow:
 
 
 class Flow6(Flow):
-    """The way of one flow over IPv6, in packets without extension headers."""
+    """A flow over IPv6, of packets without extension headers."""
 
     __slots__ = ()
 
     def receive(self, frame: bytes, device: Device) -> bool:
-        """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
-        mac, kind, first, length, protocol, hops = _FRAME6.unpack_from(frame)
+        """Replay the flow for a received frame. Return `False`, without any effect, if it must take the full path."""
+        mac, type_and_version, first, length, protocol, hops = _FRAME6.unpack_from(frame)
         total = length + 40
         if (
-            kind != _IPV6
+            type_and_version != _IPV6
             or first >> 4 != 6
             or mac != self.mac
             or protocol != self._protocol
             or total != len(frame) - 14
-            or not self._least <= total <= self._most
+            or not self._min_size <= total <= self._max_size
         ):
             return False
         outdev = self._outdev
         if outdev is None:
             return self._deliver(frame, device)
-        hop = self.next_station() if hops > 1 else None
-        if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
+        hop = self.next_hop_mac() if hops > 1 else None
+        if hop is None or not self.account(total, frame[14 + self._flags_at]):
             return False
-        head = hop + self.link + frame[14:21] + (hops - 1).to_bytes(1)
+        head = hop + self.l2_suffix + frame[14:21] + (hops - 1).to_bytes(1)
         if self.translates:
             outdev.transmit(head + self._addresses + self._translated(frame))
         else:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.offload.cached_route import CachedRoute
-from cnmsim.kernel.opaque_payload import endpoint_key
+from cnmsim.kernel.offload.cached_route import RouteCache
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
@@ -18,30 +16,30 @@ from cnmsim.kernel.transport import udp_message
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.opaque_payload import OpaquePayload
     from cnmsim.kernel.process import Process
 
 #: net.core.rmem_default of Linux, in bytes.
 _RECEIVE_BUFFER = 212_992
-#: What Linux charges the receive buffer for one datagram beside its data (an sk_buff), in bytes.
-_OVERHEAD = 768
-_MOST_WAYS = 256
+#: What Linux charges the receive buffer for one datagram beside its data (struct sk_buff), in bytes.
+_SKB_OVERHEAD = 768
 
 
 class UdpSocket(Socket):
-    """A UDP socket. Unbound it gets an ephemeral port with its first datagram.
+    """A UDP socket. An unbound socket is bound to an ephemeral port by its first datagram.
 
-    `dont_fragment` is `None` for Linux's default (DF unless the datagram must be fragmented), `True` to have
-    datagrams larger than the path MTU refused with EMSGSIZE, `False` never to set DF. With `recverr` every ICMP
-    error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors, on connected sockets.
+    `dont_fragment` (IP_MTU_DISCOVER): `None` is Linux's default, DF unless the datagram must be fragmented; `True` refuses
+    datagrams larger than the path MTU with EMSGSIZE; `False` never sets DF. With `recverr` (IP_RECVERR) every ICMP error
+    is raised by the next `recvfrom` as `QueuedError`; without it only hard errors are, on connected sockets.
+
+    `offload` is the hook of kernel/offload: the routes that the socket has cached.
     """
 
     __slots__ = (
-        "_errors", "_queued_bytes", "_ways", "dont_fragment", "knows", "on_sealed", "recverr", "remote", "remote_port", "waiting",
+        "_errors", "_queued_bytes", "dont_fragment", "offload", "receive_queue", "recverr", "remote", "remote_port",
     )  # fmt: skip
 
     protocol = 17
-    #: Whether `deliver` looks at more of a packet than its sender.
+    #: Whether `deliver` needs more of a packet than its sender and data.
     needs_packets: ClassVar[bool] = False
 
     def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
@@ -50,26 +48,22 @@ class UdpSocket(Socket):
         self.remote_port = 0
         self.dont_fragment: bool | None = None
         self.recverr = False
-        #: What waits to be received: data, sender's address and port.
-        self.waiting: list[tuple[bytes, Address, int]] = []
+        #: Datagrams that were not received yet: data, sender's address and port.
+        self.receive_queue: list[tuple[bytes, Address, int]] = []
         self._queued_bytes = 0
         self._errors: list[OSError] = []
-        self._ways: dict[tuple[str | Address, int], CachedRoute] = {}
-        #: Takes what is in a sealed datagram, and its sender; `False` if it is to be received as bytes.
-        #: Tells whether taking what is in a sealed datagram would change nothing.
-        self.knows: Callable[[Any], bool] | None = None
-        self.on_sealed: Callable[[Any, tuple[Address, int]], bool] | None = None
+        self.offload = RouteCache(self)
 
     @property
     def label(self) -> str:
-        """What traces call it."""
+        """The name of the socket in traces."""
         where = address_text(self.local, self.local_port)
         if self.remote is None:
             return f"socket: {self.owner_label} bound to {where}"
         return f"socket: {self.owner_label} {where} connected to {address_text(self.remote, self.remote_port)}"
 
     def bind(self, address: SocketAddress) -> None:
-        """Take a local address and port (port 0: an ephemeral one).
+        """Bind to a local address and port (port 0: an ephemeral one).
 
         Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound.
         """
@@ -77,7 +71,7 @@ class UdpSocket(Socket):
         self.namespace.sockets.add_udp(self)
 
     def connect(self, address: SocketAddress) -> None:
-        """Fix the peer: datagrams go there by default, and only its datagrams are received.
+        """Set the peer: the default destination, and the only sender whose datagrams are received.
 
         Raises `OSError` (ENETUNREACH, EHOSTUNREACH, EACCES) if there is no route.
         """
@@ -93,7 +87,7 @@ class UdpSocket(Socket):
         table.add_udp(self)
 
     def getpeername(self) -> tuple[Address, int]:
-        """Give the connected peer. Raises `OSError` (ENOTCONN)."""
+        """Return the connected peer. Raises `OSError` (ENOTCONN)."""
         if self.remote is None:
             raise os_error(errno.ENOTCONN)
         return self._api_address(self.remote), self.remote_port
@@ -105,35 +99,14 @@ class UdpSocket(Socket):
         return self._transmit(data, self.remote, self.remote_port)
 
     def sendto(self, data: bytes, address: SocketAddress) -> int:
-        """Send one datagram and give its length.
+        """Send one datagram and return its length.
 
-        Raises `OSError`: what routing says, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE, or an ICMP error
-        that an earlier datagram of a connected socket met.
+        Raises `OSError`: an error of routing, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE, or an ICMP error
+        in answer to an earlier datagram of a connected socket.
         """
-        # The hot path: a peer whose way is known.
-        way = self._ways.get(address)
-        if way is not None and not self._errors and not self.is_closed and way.send(data, self):
+        if self.offload.send(data, address):
             return len(data)
         return self._transmit(data, self._parse_address(address[0]), address[1])
-
-    def send_sealed(self, sealed: OpaquePayload, address: SocketAddress) -> None:
-        """Send one datagram of which only the receiver gets to see the content. Raises as `sendto`.
-
-        A receiving socket that has `on_sealed` is given the content itself, where no more than time lies between the two.
-        """
-        way = self._ways.get(address)
-        if way is None or self._errors or self.is_closed or not way.send_sealed(sealed, self):
-            self.sendto(sealed.to_bytes(endpoint_key(self._parse_address(address[0]), address[1])), address)
-
-    def send_known(self, sealed: OpaquePayload, address: SocketAddress) -> bool:
-        """Send a sealed datagram if it tells its receiver nothing new. `False`: nothing was done, it is for `send_sealed`."""
-        way = self._ways.get(address)
-        return (
-            way is not None
-            and not self._errors
-            and not self.is_closed
-            and way.send_sealed(sealed, self, only_known=True)
-        )
 
     def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
         self._check_open()
@@ -142,8 +115,7 @@ class UdpSocket(Socket):
         if len(data) > (65507 if len(dst) == 4 else 65527):
             raise os_error(errno.EMSGSIZE)
         namespace = self.namespace
-        way = self._ways.get((dst, dport))
-        if way is not None and way.send(data, self):
+        if self.offload.send(data, (dst, dport)):
             return len(data)
         self._autobind()
         decision = self._route_to(dst)
@@ -156,12 +128,7 @@ class UdpSocket(Socket):
             17, decision, dst, message,
             ttl=self.ttl, tos=self.tos, dont_fragment=dont_fragment, may_fragment=self.dont_fragment is not True,
         )  # fmt: skip
-        if dont_fragment and len(dst) == 4:
-            flow = namespace.sent_flow(decision, dst, self.local_port, dport)
-            if flow is not None:
-                if len(self._ways) >= _MOST_WAYS:
-                    self._ways.clear()
-                self._ways[dst, dport] = CachedRoute(flow, self, dst, dport)
+        self.offload.add(decision, dst, dport)
         return len(data)
 
     def _autobind(self) -> None:
@@ -170,36 +137,36 @@ class UdpSocket(Socket):
             self.namespace.sockets.add_udp(self)
 
     async def recvfrom(self, timeout: float | None = None) -> tuple[bytes, tuple[Address, int]]:  # noqa: ASYNC109
-        """Wait for a datagram and give it with its sender.
+        """Wait for a datagram and return it with its sender.
 
         Raises `TimeoutError` after `timeout` seconds, an ICMP error as `OSError`, EBADF if the socket is closed.
         """
-        await self._changed.wait_until(lambda: bool(self.waiting or self._errors) or self.is_closed, timeout)
+        await self._changed.wait_until(lambda: bool(self.receive_queue or self._errors) or self.is_closed, timeout)
         return self.recvfrom_nowait()
 
     def recvfrom_nowait(self) -> tuple[bytes, tuple[Address, int]]:
-        """Give the next datagram if there is one. Raises `BlockingIOError` if not, else as `recvfrom`."""
+        """Return the next datagram with its sender. Raises `BlockingIOError` if there is none, else as `recvfrom`."""
         self._check_open()
         if self._errors:
             raise self._errors.pop(0)
-        if not self.waiting:
+        if not self.receive_queue:
             raise os_error(errno.EAGAIN)
-        data, src, sport = self.waiting.pop(0)
-        self._queued_bytes -= len(data) + _OVERHEAD
+        data, src, sport = self.receive_queue.pop(0)
+        self._queued_bytes -= len(data) + _SKB_OVERHEAD
         return data, (self._api_address(src), sport)
 
     @property
     def pending(self) -> int:
-        """How many datagrams wait to be received."""
-        return len(self.waiting)
+        """The number of datagrams in the receive queue."""
+        return len(self.receive_queue)
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes of the receive buffer they take, as `ss` shows in Recv-Q."""
+        """The bytes of the receive buffer in use, as `ss` shows them in Recv-Q."""
         return self._queued_bytes
 
     def close(self) -> None:
-        """Give up the port; what waits to be received is gone."""
+        """Release the port and drop the receive queue."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -209,7 +176,7 @@ class UdpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Take a datagram that was found to be for this socket. False if the receive buffer is full."""
+        """Receive a datagram that is for this socket. Return `False` if the receive buffer is full."""
         traced = self.namespace.clock.context is not None
         if traced and self._is_full(len(data)):
             self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
@@ -217,31 +184,31 @@ class UdpSocket(Socket):
         if traced:
             what = f"{self.owner_label} receives {len(data)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
-        return self.take(data, packet.src, packet.sport)
+        return self.enqueue(data, packet.src, packet.sport)
 
-    def take(self, data: bytes, src: Address, sport: int) -> bool:
-        """Take a datagram of which nothing else is of interest. False if the receive buffer is full."""
-        taken = self._queued_bytes + len(data) + _OVERHEAD
-        if taken > _RECEIVE_BUFFER and self.waiting:
+    def enqueue(self, data: bytes, src: Address, sport: int) -> bool:
+        """Append a datagram to the receive queue. Return `False` if the receive buffer is full."""
+        queued_bytes = self._queued_bytes + len(data) + _SKB_OVERHEAD
+        if queued_bytes > _RECEIVE_BUFFER and self.receive_queue:
             return False
-        self.waiting.append((data, src, sport))
-        self._queued_bytes = taken
+        self.receive_queue.append((data, src, sport))
+        self._queued_bytes = queued_bytes
         self._became_readable()
         return True
 
     def _is_full(self, length: int) -> bool:
-        return bool(self.waiting) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER
+        return bool(self.receive_queue) and self._queued_bytes + length + _SKB_OVERHEAD > _RECEIVE_BUFFER
 
     def fail(self, error: IcmpErrorInfo) -> None:
-        """Take note of an ICMP error about a datagram this socket sent."""
-        found = icmp_errno(error.family, error.icmp_type, error.code)
-        if found is None:
+        """Queue an ICMP error in answer to a datagram of this socket (__udp4_lib_err)."""
+        meaning = icmp_errno(error.family, error.icmp_type, error.code)
+        if meaning is None:
             return
-        number, is_hard = found
+        number, is_hard = meaning
         if self.recverr:
             self._errors.append(QueuedError(number, error))
         elif self.remote is not None and (is_hard or (number == errno.EMSGSIZE and self.dont_fragment)):
-            # so_error holds one error only.
+            # sk_err holds one error only.
             self._errors.clear()
             self._errors.append(os_error(number))
         else:

@@ -205,7 +205,6 @@ class Xfrm:
             raise OSError(errno.EPERM, "Operation not permitted")
         if not policy.templates:
             return False
-        packet.recording = None
         namespace = self._namespace
         states: list[XfrmState] = []
         for template in policy.templates:
@@ -325,7 +324,6 @@ class Xfrm:
 
     def _drop(self, packet: Packet, counter: str, reason: DropReason, what: str = "", *, decision: str = "") -> None:
         self.counters[counter] += 1
-        packet.recording = None
         self._namespace.drop(packet, reason, what or f"{reason.value} ({counter})", decision=decision)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.clock import Clock, collecting_seldom
+from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.libnetwork.networkdb.databases import databases_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
     begun_s = clock.now
     clock.run_ready()
     checker = ConvergenceChecker()
-    with collecting_seldom():
+    with rare_garbage_collection():
         while not checker.is_converged(databases_of(clock)):
             if clock.now - begun_s >= limit_s:
                 difference = first_difference(databases_of(clock))

@@ -13,7 +13,8 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.opaque_payload import OpaquePayload, PayloadStore
+from cnmsim.kernel.offload.datagram_path import OpaqueDatagrams
+from cnmsim.kernel.opaque_payload import OpaquePayload, PayloadStore, payload_store
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -75,8 +76,8 @@ class Stream:
     def send(self, message: Any) -> None:
         """Send a message. Raises `OSError` if the connection is closed."""
         length = min(LONGEST_STREAM, message.size + ENCRYPTION_OVERHEAD)
-        sealed = self._transport.seal(message, length, lifetime_s=_STREAM_LIFETIME_S)
-        self.socket.send(_ENCRYPTED + len(sealed).to_bytes(4) + sealed)
+        payload = self._transport.seal(message, length, lifetime_s=_STREAM_LIFETIME_S)
+        self.socket.send(_ENCRYPTED + len(payload).to_bytes(4) + payload)
 
     async def recv(self, timeout_s: float = TCP_TIMEOUT_S) -> Any:
         """Receive a message.
@@ -117,10 +118,11 @@ class Transport:
     is_known: Callable[[Any], bool]
     _udp: UdpSocket = field(init=False)
     _listener: TcpSocket = field(init=False)
-    _sealed: PayloadStore = field(init=False)
+    _datagrams: OpaqueDatagrams = field(init=False)
+    _payloads: PayloadStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sealed = self.process.clock.sealed
+        self._payloads = payload_store(self.process.clock)
         family = 6 if len(self.bind) == 16 else 4
         self._listener = self.process.tcp(family)
         self._listener.reuse_address = True
@@ -134,12 +136,11 @@ class Transport:
             raise
         self._listener.on_accept = self._accepted
         self._udp.on_readable = self._readable
-        self._udp.on_sealed = self._take
-        self._udp.knows = self._knows
+        self._datagrams = OpaqueDatagrams(self._udp, self._receive_content, self._is_redundant)
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
         """Return the opaque bytes for a message."""
-        return self._sealed.seal((self.keyring.primary, message), length, lifetime_s=lifetime_s)
+        return self._payloads.encrypt((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
         """Return the message for opaque bytes.
@@ -147,7 +148,7 @@ class Transport:
         Raises `OSError` (EBADMSG) for others, or if the key is not installed.
         """
         try:
-            key, message = self._sealed.open(payload)
+            key, message = self._payloads.decrypt(payload)
         except ValueError as error:
             raise OSError(errno.EBADMSG, str(error)) from None
         if not self.keyring.accepts(key):
@@ -157,26 +158,26 @@ class Transport:
     def send(self, message: Any, to: SocketAddress) -> None:
         """Send a datagram. Raises `OSError` if it cannot leave this host."""
         content = self.keyring.primary, message
-        self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
+        self._datagrams.send(self._payloads.payload(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 
     def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
         """Send datagrams. One that cannot leave this host is dropped, as others carry the same content.
 
         Redundant ones are sent first: they are delivered before anything else happens.
         """
-        key, udp = self.keyring.primary, self._udp
+        key, datagrams = self.keyring.primary, self._datagrams
         news: list[tuple[OpaquePayload, SocketAddress]] = []
         before: Any = None
-        sealed: OpaquePayload
+        payload: OpaquePayload
         for message, place in messages:
             if message is not before:
                 before = message
-                sealed = self._sealed.sealed((key, message), message.size + ENCRYPTION_OVERHEAD - 1, _VERSION)
-            if not udp.send_known(sealed, place):
-                news.append((sealed, place))
-        for sealed, place in news:
+                payload = self._payloads.payload((key, message), message.size + ENCRYPTION_OVERHEAD - 1, _VERSION)
+            if not datagrams.send_if_redundant(payload, place):
+                news.append((payload, place))
+        for payload, place in news:
             try:
-                udp.send_sealed(sealed, place)
+                datagrams.send(payload, place)
             except OSError:
                 continue
 
@@ -199,7 +200,7 @@ class Transport:
         if not self.process.is_paused:
             self.read_datagrams()
 
-    def _take(self, content: tuple[bytes, Any], sender: SocketAddress) -> bool:
+    def _receive_content(self, content: tuple[bytes, Any], sender: SocketAddress) -> bool:
         if self.process.is_paused:
             return False
         key, message = content
@@ -207,7 +208,7 @@ class Transport:
             self.on_packet(message, sender)
         return True
 
-    def _knows(self, content: tuple[bytes, Any]) -> bool:
+    def _is_redundant(self, content: tuple[bytes, Any]) -> bool:
         if self.process.is_paused:
             return False
         key, message = content

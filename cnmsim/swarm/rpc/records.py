@@ -8,6 +8,7 @@ from attrs import frozen
 
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.opaque_payload import payload_store
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.swarm.ca.certificates import Certificate
 
@@ -75,7 +76,7 @@ class TlsRecords:
 
     def send(self, content: object, length: int) -> None:
         """Send one record of `length` bytes. Raises `OSError`."""
-        payload = self.clock.sealed.seal(content, length, lifetime_s=_LIFETIME_S)
+        payload = payload_store(self.clock).encrypt(content, length, lifetime_s=_LIFETIME_S)
         self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
 
     async def receive(self) -> Any:
@@ -94,7 +95,7 @@ class TlsRecords:
             if not self._buffer.startswith(_APPLICATION_DATA[: len(self._buffer)]):
                 raise ValueError("first record does not look like a TLS handshake")
         record, self._buffer = self._buffer[: _HEADER_LENGTH + length], self._buffer[_HEADER_LENGTH + length :]
-        return self.clock.sealed.open(record[_HEADER_LENGTH:])
+        return payload_store(self.clock).decrypt(record[_HEADER_LENGTH:])
 
 
 def split_host_port(text: str) -> tuple[Address, int]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer, require_option
-from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_number
 
@@ -70,9 +69,7 @@ def _hops_kind(name: str, family: int) -> MatchKind:
         Option(f"{name}-lt", _HOPS, can_invert=False),
         Option(f"{name}-gt", _HOPS, can_invert=False),
     )
-    return MatchKind(
-        name, options, _compile_hops, _describe_hops, _check_hops, depends=Dependency.TTL, families=(family,)
-    )
+    return MatchKind(name, options, _compile_hops, _describe_hops, _check_hops, families=(family,))
 
 
 KINDS = (
@@ -82,7 +79,6 @@ KINDS = (
         _compile_length,
         _describe_length,
         require_option("length", "length"),
-        Dependency.LENGTH,
     ),
     _hops_kind("ttl", 4),
     _hops_kind("hl", 6),

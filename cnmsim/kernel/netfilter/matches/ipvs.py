@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
@@ -103,9 +102,5 @@ KINDS = (
         _compile,
         settings_listing,
         _check,
-        depends={
-            "": Dependency.IPVS,
-            **dict.fromkeys(("vproto", "vaddr", "vport", "vdir", "vmethod", "vportctl"), Dependency.ANYTHING),
-        },
     ),
 )

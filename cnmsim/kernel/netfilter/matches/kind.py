@@ -39,12 +39,14 @@ class MatchKind:
     needs_conntrack: bool = False
     has_no_leading_space: bool = False
 
-    def dependencies(self, match: Extension) -> set[Dependency]:
-        """Return what the outcome of this use of the match depends on."""
+    def dependency(self, match: Extension) -> Dependency:
+        """Return what the outcome of this use of the match depends on: `FLOW` only if all its options declare that."""
         if isinstance(self.depends, Dependency):
-            return {self.depends}
-        names = {"", *(setting.name for setting in match.settings)}
-        return {dependency for name, dependency in self.depends.items() if name in names}
+            return self.depends
+        declared = {
+            self.depends.get(name, self.depends[""]) for name in ("", *(setting.name for setting in match.settings))
+        }
+        return Dependency.FLOW if declared == {Dependency.FLOW} else Dependency.ANYTHING
 
 
 def negate(test: Test) -> Test:

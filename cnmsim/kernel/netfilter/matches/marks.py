@@ -63,7 +63,6 @@ KINDS = (
         _compile_connmark,
         _describe_mark,
         require_option("connmark", "mark"),
-        depends=Dependency.CONNMARK,
         needs_conntrack=True,
     ),
 )

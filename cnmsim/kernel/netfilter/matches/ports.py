@@ -170,7 +170,7 @@ KINDS = (
         _compile_ports,
         _describe_ports,
         _requires("tcp", "TCP", 6),
-        depends={"": Dependency.FLOW, "tcp-flags": Dependency.TCP_FLAGS},
+        depends={"": Dependency.FLOW, "tcp-flags": Dependency.ANYTHING},
     ),
     MatchKind("udp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("udp", "UDP", 17), Dependency.FLOW),
     MatchKind(

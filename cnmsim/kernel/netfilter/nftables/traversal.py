@@ -10,14 +10,14 @@ from cnmsim.kernel.netfilter.nftables.elements import Jump
 from cnmsim.kernel.netfilter.nftables.statements import Break, CompileContext, Counter
 from cnmsim.kernel.netfilter.nftables.tables import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import Verdict
-from cnmsim.kernel.netfilter.traversal import CachedTraversal, Counts, TraversalResult
+from cnmsim.kernel.netfilter.traversal import PacketCounter, Traversal, TraversalResult
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
-class ChainTraversal(CachedTraversal[RuleEntry]):
+class ChainTraversal(Traversal[RuleEntry]):
     """A base chain registered on its hook."""
 
     __slots__ = ("_chain", "_env", "_table")
@@ -26,14 +26,13 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         self._table = table
         self._chain = chain
         self._env = CompileContext(netfilter, lambda name: table.sets[name].elements)
-        super().__init__(hook, netfilter, (table.label, chain.name))
+        super().__init__(hook, netfilter)
 
-    def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
-        """Traverse the chain and the chains it jumps to: evaluate statements and increment counters."""
+    def _traverse(self, packet: Packet) -> TraversalResult[RuleEntry]:
         chains = self._table.chains
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
-        counters: list[Counts] = []
+        counters: list[PacketCounter] = []
         is_cacheable = True
         while True:
             outcome: Verdict | Jump | None = None
@@ -54,18 +53,18 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
                 path = [frame[0].name for frame in stack] + [chain.name]
                 if path[0] != self._chain.name:
                     path.insert(0, self._chain.name)
-                return TraversalResult(outcome, counters, [], entry, path, is_cacheable)
+                return TraversalResult(outcome, counters, entry, path, is_cacheable)
             if not stack:
                 policy = Verdict.ACCEPT if self._chain.policy == "accept" else Verdict.DROP
-                return TraversalResult(policy, counters, [], None, [self._chain.name], is_cacheable)
+                return TraversalResult(policy, counters, None, [self._chain.name], is_cacheable)
             chain, at = stack.pop()
 
     def _evaluate(
-        self, entry: RuleEntry, packet: Packet, counters: list[Counts]
+        self, entry: RuleEntry, packet: Packet, counters: list[PacketCounter]
     ) -> tuple[Verdict | Jump | None, bool]:
         """Evaluate one rule.
 
-        Return its verdict, None to continue with the next rule, and whether all of it is cacheable.
+        Return its verdict, `None` to continue with the next rule, and whether all of it is cacheable.
         """
         compiled = entry.compiled
         if compiled is None:
@@ -83,27 +82,20 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
             return (None if isinstance(outcome, Break) else outcome), is_cacheable
         return None, is_cacheable
 
-    # --- observation ---------------------------------------------------------------------------------------------
-
-    def _observed(self, packet: Packet) -> bool:
-        walked = self._walk(packet)
-        self._report(packet, walked)
-        return walked.verdict is Verdict.ACCEPT
-
-    def _report(self, packet: Packet, walked: TraversalResult[RuleEntry]) -> None:
+    def _report(self, packet: Packet, result: TraversalResult[RuleEntry]) -> None:
         namespace = self._netfilter.namespace
         name = f"{self._table.label} {self._chain.name}"
-        decision = f"{self._table.label} {' → '.join(walked.chains)}: "
-        decision += f"policy {self._chain.policy}" if walked.entry is None else walked.entry.rule.text()
-        if walked.verdict is Verdict.ACCEPT:
+        decision = f"{self._table.label} {' → '.join(result.chains)}: "
+        decision += f"policy {self._chain.policy}" if result.entry is None else result.entry.rule.text()
+        if result.verdict is Verdict.ACCEPT:
             if not self._chain.is_empty or self._chain.policy != "accept":
                 namespace.report(Step.HOOK, f"accepted by {name}", packet, decision=decision)
             return
-        if walked.verdict is Verdict.REJECT:
+        if result.verdict is Verdict.REJECT:
             reason = DropReason.NETFILTER_REJECT
-        elif walked.entry is None:
+        elif result.entry is None:
             reason = DropReason.NETFILTER_POLICY
-        elif self._chain.base is not None and self._chain.base.type is ChainType.NAT and walked.entry.rule.translates:
+        elif self._chain.base is not None and self._chain.base.type is ChainType.NAT and result.entry.rule.translates:
             reason = DropReason.NAT_EXHAUSTED
         else:
             reason = DropReason.NETFILTER_DROP

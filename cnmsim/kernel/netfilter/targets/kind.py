@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, accept_any
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ Action = Callable[[Packet, Hook], Verdict | None]
 class TargetKind:
     """One target extension.
 
-    `tables` and `chains` are where the kernel allows it (empty: everywhere); `depends` is what the verdict and effect of the action
-    depend on.
+    `tables` and `chains` are where the kernel allows it (empty: everywhere). The action is executed on every packet: the flow
+    cache holds no flow that meets one.
     """
 
     name: str
@@ -47,7 +47,6 @@ class TargetKind:
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     needs_conntrack: bool = False
-    depends: Dependency = Dependency.ANYTHING
     families: tuple[int, ...] = (4, 6)
 
 

@@ -9,7 +9,7 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
@@ -152,6 +152,5 @@ KINDS = (
         _compile_log,
         _describe_log,
         _check_log,
-        depends=Dependency.FLOW,
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
 from cnmsim.kernel.packet import TCP_SYN
@@ -144,7 +144,6 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         describe,
         final_check,
         tables=("mangle",),
-        depends=Dependency.FLOW,
         families=(family,),
     )
 
@@ -156,7 +155,6 @@ KINDS = (
         _compile_tcpmss,
         _describe_tcpmss,
         _check_tcpmss,
-        depends=Dependency.FLOW,
     ),
     TargetKind(
         "CHECKSUM",
@@ -165,7 +163,6 @@ KINDS = (
         _describe_checksum,
         _check_checksum,
         tables=("mangle",),
-        depends=Dependency.FLOW,
     ),
     _hops_kind("TTL", 4),
     _hops_kind("HL", 6),

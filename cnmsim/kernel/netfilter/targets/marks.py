@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
@@ -148,7 +148,7 @@ def _describe_connmark(target: Extension, is_numeric: bool) -> str:
 
 
 KINDS = (
-    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _check_mark, depends=Dependency.FLOW),
+    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _check_mark),
     TargetKind(
         "CONNMARK",
         (
@@ -163,6 +163,5 @@ KINDS = (
         _describe_connmark,
         _check_connmark,
         needs_conntrack=True,
-        depends=Dependency.CONNMARK,
     ),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, no_listing_text
 from cnmsim.kernel.skbuff import CtState, Packet
 
@@ -40,7 +40,7 @@ def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) ->
 
 
 KINDS = (
-    TargetKind("NOTRACK", (), _compile_notrack, no_listing_text, tables=("raw",), depends=Dependency.FLOW),
+    TargetKind("NOTRACK", (), _compile_notrack, no_listing_text, tables=("raw",)),
     TargetKind(
         "CT",
         (Option("notrack", words=0, can_invert=False),),
@@ -48,7 +48,6 @@ KINDS = (
         _describe_ct,
         _check_ct,
         tables=("raw",),
-        depends=Dependency.FLOW,
     ),
-    TargetKind("TRACE", (), _compile_nothing, no_listing_text, tables=("raw",), depends=Dependency.FLOW),
+    TargetKind("TRACE", (), _compile_nothing, no_listing_text, tables=("raw",)),
 )

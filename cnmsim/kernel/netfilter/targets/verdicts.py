@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Dependency, Hook
+from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, no_listing_text
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
@@ -101,7 +101,7 @@ def _fixed(verdict: Verdict) -> TargetKind:
     def compile_(target: Extension, family: int, netfilter: PacketFilter) -> Action:
         return lambda packet, hook: verdict
 
-    return TargetKind(verdict.value, (), compile_, no_listing_text, depends=Dependency.FLOW)
+    return TargetKind(verdict.value, (), compile_, no_listing_text)
 
 
 KINDS = (
@@ -115,6 +115,5 @@ KINDS = (
         _describe_reject,
         _check_reject,
         chains=("INPUT", "FORWARD", "OUTPUT"),
-        depends=Dependency.FLOW,
     ),
 )
