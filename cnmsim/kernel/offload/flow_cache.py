@@ -10,7 +10,7 @@ over the MTU, TCP flags that change the connection's state, neighbours that must
 or hook step that depends on more than the flow (`Dependency.ANYTHING`), or a target that acts on packets.
 
 Invalidation: a flow holds the sum of `NetworkNamespace.generation` (routes, addresses, links, sysctls) and
-`Netfilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours are looked
+`PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours are looked
 at for each packet, the socket table by its `udp_changes`.
 
 Only TCP and UDP flows are cached. Law: tests/laws/test_flow_cache.py. Shown by: bench/crossing_bridge.py.
