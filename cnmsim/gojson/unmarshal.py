@@ -246,27 +246,27 @@ ANYTHING = Type("interface {}", lambda value, _place: value, lambda: None)
 NOTHING = Type("struct {}", _read_object, dict)
 
 
-def S(name: str, go: str = "string", *, omit: bool = False) -> Field:  # noqa: N802 - letters read better in the tables
+def Str(name: str, go: str = "string", *, omit: bool = False) -> Field:  # noqa: N802 - read as types in the tables
     """Return a string field."""
     return Field(name, STRING if go == "string" else string(go), str, omit)
 
 
-def B(name: str, *, omit: bool = False) -> Field:  # noqa: N802
+def Bool(name: str, *, omit: bool = False) -> Field:  # noqa: N802
     """Return a boolean field."""
     return Field(name, BOOL, bool, omit)
 
 
-def I(name: str, go: str = "int64", *, omit: bool = False) -> Field:  # noqa: N802, E743
+def Int(name: str, go: str = "int64", *, omit: bool = False) -> Field:  # noqa: N802
     """Return an integer field."""
     return Field(name, integer(go), int, omit)
 
 
-def L(name: str, kind: Kind = STRINGS, *, omit: bool = False) -> Field:  # noqa: N802
+def Nullable(name: str, kind: Kind = STRINGS, *, omit: bool = False) -> Field:  # noqa: N802
     """Return a field that is `null` when absent: a slice, map or pointer."""
     return Field(name, kind, lambda: None, omit)
 
 
-def V(name: str, kind: Kind, *, omit: bool = False) -> Field:  # noqa: N802
+def Value(name: str, kind: Kind, *, omit: bool = False) -> Field:  # noqa: N802
     """Return a field that is the zero value of its type when absent: a struct that is not a pointer."""
     return Field(name, kind, kind.zero, omit)
 

@@ -20,7 +20,7 @@ from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.gojson.scanner import GoJsonError
-from cnmsim.gojson.unmarshal import B, I, L, Place, S, Struct
+from cnmsim.gojson.unmarshal import Bool, Int, Nullable, Place, Str, Struct
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.files import File
 from cnmsim.kernel.task import Task
@@ -157,7 +157,7 @@ def test_ports_are_read_and_published():
     assert published == [PortBinding("tcp", 80, None, 8080, 8080), PortBinding("tcp", 81)]
 
 
-STRUCT = Struct("x.T", (S("Name"), B("Quiet"), I("Size"), L("Tags"), S("Note", omit=True)))
+STRUCT = Struct("x.T", (Str("Name"), Bool("Quiet"), Int("Size"), Nullable("Tags"), Str("Note", omit=True)))
 
 
 def test_absent_fields_have_zero_values_in_the_order_of_the_struct():

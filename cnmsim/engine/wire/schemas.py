@@ -23,14 +23,14 @@ from cnmsim.gojson.unmarshal import (
     STRING_MAP,
     STRINGS,
     WORDS,
-    B,
+    Bool,
     Field,
-    I,
-    L,
+    Int,
+    Nullable,
     Place,
-    S,
+    Str,
     Struct,
-    V,
+    Value,
     convert,
     embedded,
     integer,
@@ -40,229 +40,238 @@ from cnmsim.gojson.unmarshal import (
 )
 from cnmsim.libnetwork.profile import Profile
 
-_PORT_BINDING = Struct("nat.PortBinding", (S("HostIp"), S("HostPort")))
+_PORT_BINDING = Struct("nat.PortBinding", (Str("HostIp"), Str("HostPort")))
 _RESTART_POLICY = Struct(
-    "container.RestartPolicy", (S("Name", "container.RestartPolicyMode"), I("MaximumRetryCount", "int"))
+    "container.RestartPolicy", (Str("Name", "container.RestartPolicyMode"), Int("MaximumRetryCount", "int"))
 )
 HEALTH = Struct(
     "v1.HealthcheckConfig",
     (
-        L("Test", omit=True),
-        I("Interval", "time.Duration", omit=True),
-        I("Timeout", "time.Duration", omit=True),
-        I("StartPeriod", "time.Duration", omit=True),
-        I("StartInterval", "time.Duration", omit=True),
-        I("Retries", "int", omit=True),
+        Nullable("Test", omit=True),
+        Int("Interval", "time.Duration", omit=True),
+        Int("Timeout", "time.Duration", omit=True),
+        Int("StartPeriod", "time.Duration", omit=True),
+        Int("StartInterval", "time.Duration", omit=True),
+        Int("Retries", "int", omit=True),
     ),
 )
-_LOG_CONFIG = Struct("container.LogConfig", (S("Type"), Field("Config", STRING_MAP, dict)))
-ULIMIT = Struct("units.Ulimit", (S("Name"), I("Hard"), I("Soft")))
-_WEIGHT_DEVICE = Struct("blkiodev.WeightDevice", (S("Path"), I("Weight", "uint16")))
-_THROTTLE_DEVICE = Struct("blkiodev.ThrottleDevice", (S("Path"), I("Rate", "uint64")))
-_DEVICE = Struct("container.DeviceMapping", (S("PathOnHost"), S("PathInContainer"), S("CgroupPermissions")))
+_LOG_CONFIG = Struct("container.LogConfig", (Str("Type"), Field("Config", STRING_MAP, dict)))
+ULIMIT = Struct("units.Ulimit", (Str("Name"), Int("Hard"), Int("Soft")))
+_WEIGHT_DEVICE = Struct("blkiodev.WeightDevice", (Str("Path"), Int("Weight", "uint16")))
+_THROTTLE_DEVICE = Struct("blkiodev.ThrottleDevice", (Str("Path"), Int("Rate", "uint64")))
+_DEVICE = Struct("container.DeviceMapping", (Str("PathOnHost"), Str("PathInContainer"), Str("CgroupPermissions")))
 _DEVICE_REQUEST = Struct(
     "container.DeviceRequest",
     (
-        S("Driver"),
-        I("Count", "int"),
-        L("DeviceIDs"),
-        L("Capabilities", list_of(STRINGS)),
-        L("Options", STRING_MAP),
+        Str("Driver"),
+        Int("Count", "int"),
+        Nullable("DeviceIDs"),
+        Nullable("Capabilities", list_of(STRINGS)),
+        Nullable("Options", STRING_MAP),
     ),
 )
 _BIND_OPTIONS = Struct(
     "mount.BindOptions",
     (
-        S("Propagation", "mount.Propagation", omit=True),
-        B("NonRecursive", omit=True),
-        B("CreateMountpoint", omit=True),
-        B("ReadOnlyNonRecursive", omit=True),
-        B("ReadOnlyForceRecursive", omit=True),
+        Str("Propagation", "mount.Propagation", omit=True),
+        Bool("NonRecursive", omit=True),
+        Bool("CreateMountpoint", omit=True),
+        Bool("ReadOnlyNonRecursive", omit=True),
+        Bool("ReadOnlyForceRecursive", omit=True),
     ),
 )
-_MOUNT_DRIVER = Struct("mount.Driver", (S("Name", omit=True), L("Options", STRING_MAP, omit=True)))
+_MOUNT_DRIVER = Struct("mount.Driver", (Str("Name", omit=True), Nullable("Options", STRING_MAP, omit=True)))
 _VOLUME_OPTIONS = Struct(
     "mount.VolumeOptions",
     (
-        B("NoCopy", omit=True),
-        L("Labels", STRING_MAP, omit=True),
-        S("Subpath", omit=True),
-        L("DriverConfig", _MOUNT_DRIVER, omit=True),
+        Bool("NoCopy", omit=True),
+        Nullable("Labels", STRING_MAP, omit=True),
+        Str("Subpath", omit=True),
+        Nullable("DriverConfig", _MOUNT_DRIVER, omit=True),
     ),
 )
 _TMPFS_OPTIONS = Struct(
     "mount.TmpfsOptions",
-    (I("SizeBytes", omit=True), I("Mode", "fs.FileMode", omit=True), L("Options", list_of(STRINGS), omit=True)),
+    (
+        Int("SizeBytes", omit=True),
+        Int("Mode", "fs.FileMode", omit=True),
+        Nullable("Options", list_of(STRINGS), omit=True),
+    ),
 )
 MOUNT = Struct(
     "mount.Mount",
     (
-        S("Type", "mount.Type", omit=True),
-        S("Source", omit=True),
-        S("Target", omit=True),
-        B("ReadOnly", omit=True),
-        S("Consistency", "mount.Consistency", omit=True),
-        L("BindOptions", _BIND_OPTIONS, omit=True),
-        L("VolumeOptions", _VOLUME_OPTIONS, omit=True),
-        L("ImageOptions", Struct("mount.ImageOptions", (S("Subpath", omit=True),)), omit=True),
-        L("TmpfsOptions", _TMPFS_OPTIONS, omit=True),
-        L("ClusterOptions", Struct("mount.ClusterOptions", ()), omit=True),
+        Str("Type", "mount.Type", omit=True),
+        Str("Source", omit=True),
+        Str("Target", omit=True),
+        Bool("ReadOnly", omit=True),
+        Str("Consistency", "mount.Consistency", omit=True),
+        Nullable("BindOptions", _BIND_OPTIONS, omit=True),
+        Nullable("VolumeOptions", _VOLUME_OPTIONS, omit=True),
+        Nullable("ImageOptions", Struct("mount.ImageOptions", (Str("Subpath", omit=True),)), omit=True),
+        Nullable("TmpfsOptions", _TMPFS_OPTIONS, omit=True),
+        Nullable("ClusterOptions", Struct("mount.ClusterOptions", ()), omit=True),
     ),
 )
 
 _RESOURCES = embedded(
     "Resources",
-    I("CpuShares"),
-    I("Memory"),
-    I("NanoCpus"),
-    S("CgroupParent"),
-    I("BlkioWeight", "uint16"),
-    L("BlkioWeightDevice", list_of(_WEIGHT_DEVICE, "[]*blkiodev.WeightDevice")),
-    L("BlkioDeviceReadBps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
-    L("BlkioDeviceWriteBps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
-    L("BlkioDeviceReadIOps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
-    L("BlkioDeviceWriteIOps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
-    I("CpuPeriod"),
-    I("CpuQuota"),
-    I("CpuRealtimePeriod"),
-    I("CpuRealtimeRuntime"),
-    S("CpusetCpus"),
-    S("CpusetMems"),
-    L("Devices", list_of(_DEVICE)),
-    L("DeviceCgroupRules"),
-    L("DeviceRequests", list_of(_DEVICE_REQUEST)),
-    I("KernelMemory", omit=True),
-    I("KernelMemoryTCP", omit=True),
-    I("MemoryReservation"),
-    I("MemorySwap"),
-    L("MemorySwappiness", INT64),
-    L("OomKillDisable", BOOL),
-    L("PidsLimit", INT64),
-    L("Ulimits", list_of(ULIMIT, "[]*units.Ulimit")),
-    I("CpuCount"),
-    I("CpuPercent"),
-    I("IOMaximumIOps", "uint64"),
-    I("IOMaximumBandwidth", "uint64"),
+    Int("CpuShares"),
+    Int("Memory"),
+    Int("NanoCpus"),
+    Str("CgroupParent"),
+    Int("BlkioWeight", "uint16"),
+    Nullable("BlkioWeightDevice", list_of(_WEIGHT_DEVICE, "[]*blkiodev.WeightDevice")),
+    Nullable("BlkioDeviceReadBps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
+    Nullable("BlkioDeviceWriteBps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
+    Nullable("BlkioDeviceReadIOps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
+    Nullable("BlkioDeviceWriteIOps", list_of(_THROTTLE_DEVICE, "[]*blkiodev.ThrottleDevice")),
+    Int("CpuPeriod"),
+    Int("CpuQuota"),
+    Int("CpuRealtimePeriod"),
+    Int("CpuRealtimeRuntime"),
+    Str("CpusetCpus"),
+    Str("CpusetMems"),
+    Nullable("Devices", list_of(_DEVICE)),
+    Nullable("DeviceCgroupRules"),
+    Nullable("DeviceRequests", list_of(_DEVICE_REQUEST)),
+    Int("KernelMemory", omit=True),
+    Int("KernelMemoryTCP", omit=True),
+    Int("MemoryReservation"),
+    Int("MemorySwap"),
+    Nullable("MemorySwappiness", INT64),
+    Nullable("OomKillDisable", BOOL),
+    Nullable("PidsLimit", INT64),
+    Nullable("Ulimits", list_of(ULIMIT, "[]*units.Ulimit")),
+    Int("CpuCount"),
+    Int("CpuPercent"),
+    Int("IOMaximumIOps", "uint64"),
+    Int("IOMaximumBandwidth", "uint64"),
 )
 
 HOST_CONFIG = Struct(
     "container.HostConfig",
     (
-        L("Binds"),
-        S("ContainerIDFile"),
-        V("LogConfig", _LOG_CONFIG),
-        S("NetworkMode", "container.NetworkMode"),
-        L("PortBindings", map_of(list_of(_PORT_BINDING), "nat.PortMap")),
-        V("RestartPolicy", _RESTART_POLICY),
-        B("AutoRemove"),
-        S("VolumeDriver"),
-        L("VolumesFrom"),
-        V("ConsoleSize", pair_of(integer("uint"))),
-        L("Annotations", STRING_MAP, omit=True),
-        L("CapAdd", WORDS),
-        L("CapDrop", WORDS),
-        S("CgroupnsMode", "container.CgroupnsMode"),
-        L("Dns"),
-        L("DnsOptions"),
-        L("DnsSearch"),
-        L("ExtraHosts"),
-        L("GroupAdd"),
-        S("IpcMode", "container.IpcMode"),
-        S("Cgroup", "container.CgroupSpec"),
-        L("Links"),
-        I("OomScoreAdj", "int"),
-        S("PidMode", "container.PidMode"),
-        B("Privileged"),
-        B("PublishAllPorts"),
-        B("ReadonlyRootfs"),
-        L("SecurityOpt"),
-        L("StorageOpt", STRING_MAP, omit=True),
-        L("Tmpfs", STRING_MAP, omit=True),
-        S("UTSMode", "container.UTSMode"),
-        S("UsernsMode", "container.UsernsMode"),
-        I("ShmSize"),
-        L("Sysctls", STRING_MAP, omit=True),
-        S("Runtime", omit=True),
-        S("Isolation", "container.Isolation"),
+        Nullable("Binds"),
+        Str("ContainerIDFile"),
+        Value("LogConfig", _LOG_CONFIG),
+        Str("NetworkMode", "container.NetworkMode"),
+        Nullable("PortBindings", map_of(list_of(_PORT_BINDING), "nat.PortMap")),
+        Value("RestartPolicy", _RESTART_POLICY),
+        Bool("AutoRemove"),
+        Str("VolumeDriver"),
+        Nullable("VolumesFrom"),
+        Value("ConsoleSize", pair_of(integer("uint"))),
+        Nullable("Annotations", STRING_MAP, omit=True),
+        Nullable("CapAdd", WORDS),
+        Nullable("CapDrop", WORDS),
+        Str("CgroupnsMode", "container.CgroupnsMode"),
+        Nullable("Dns"),
+        Nullable("DnsOptions"),
+        Nullable("DnsSearch"),
+        Nullable("ExtraHosts"),
+        Nullable("GroupAdd"),
+        Str("IpcMode", "container.IpcMode"),
+        Str("Cgroup", "container.CgroupSpec"),
+        Nullable("Links"),
+        Int("OomScoreAdj", "int"),
+        Str("PidMode", "container.PidMode"),
+        Bool("Privileged"),
+        Bool("PublishAllPorts"),
+        Bool("ReadonlyRootfs"),
+        Nullable("SecurityOpt"),
+        Nullable("StorageOpt", STRING_MAP, omit=True),
+        Nullable("Tmpfs", STRING_MAP, omit=True),
+        Str("UTSMode", "container.UTSMode"),
+        Str("UsernsMode", "container.UsernsMode"),
+        Int("ShmSize"),
+        Nullable("Sysctls", STRING_MAP, omit=True),
+        Str("Runtime", omit=True),
+        Str("Isolation", "container.Isolation"),
         *_RESOURCES,
-        L("Mounts", list_of(MOUNT), omit=True),
-        L("MaskedPaths"),
-        L("ReadonlyPaths"),
-        L("Init", BOOL, omit=True),
+        Nullable("Mounts", list_of(MOUNT), omit=True),
+        Nullable("MaskedPaths"),
+        Nullable("ReadonlyPaths"),
+        Nullable("Init", BOOL, omit=True),
     ),
 )
 
 _ENDPOINT_IPAM = Struct(
     "network.EndpointIPAMConfig",
-    (S("IPv4Address", omit=True), S("IPv6Address", omit=True), L("LinkLocalIPs", omit=True)),
+    (Str("IPv4Address", omit=True), Str("IPv6Address", omit=True), Nullable("LinkLocalIPs", omit=True)),
 )
 ENDPOINT_SETTINGS = Struct(
     "network.EndpointSettings",
     (
-        L("IPAMConfig", _ENDPOINT_IPAM),
-        L("Links"),
-        L("Aliases"),
-        S("MacAddress"),
-        L("DriverOpts", STRING_MAP),
-        I("GwPriority", "int"),
-        S("NetworkID"),
-        S("EndpointID"),
+        Nullable("IPAMConfig", _ENDPOINT_IPAM),
+        Nullable("Links"),
+        Nullable("Aliases"),
+        Str("MacAddress"),
+        Nullable("DriverOpts", STRING_MAP),
+        Int("GwPriority", "int"),
+        Str("NetworkID"),
+        Str("EndpointID"),
     ),
 )
 _NETWORKING_CONFIG = Struct(
     "network.NetworkingConfig",
-    (L("EndpointsConfig", map_of(ENDPOINT_SETTINGS, "map[string]*network.EndpointSettings")),),
+    (Nullable("EndpointsConfig", map_of(ENDPOINT_SETTINGS, "map[string]*network.EndpointSettings")),),
 )
 
 _IPAM_CONFIG = Struct(
-    "network.IPAMConfig", (S("Subnet"), S("IPRange"), S("Gateway"), Field("AuxiliaryAddresses", STRING_MAP, dict))
+    "network.IPAMConfig",
+    (Str("Subnet"), Str("IPRange"), Str("Gateway"), Field("AuxiliaryAddresses", STRING_MAP, dict)),
 )
-_IPAM = Struct("network.IPAM", (S("Driver"), L("Options", STRING_MAP), Field("Config", list_of(_IPAM_CONFIG), list)))
+_IPAM = Struct(
+    "network.IPAM", (Str("Driver"), Nullable("Options", STRING_MAP), Field("Config", list_of(_IPAM_CONFIG), list))
+)
 _NETWORK_OPTIONS = (
-    B("CheckDuplicate"),
-    S("Driver"),
-    S("Scope"),
-    L("EnableIPv4", BOOL),
-    L("EnableIPv6", BOOL),
-    L("IPAM", _IPAM),
-    B("Internal"),
-    B("Attachable"),
-    B("Ingress"),
-    B("ConfigOnly"),
-    L("ConfigFrom", Struct("network.ConfigReference", (S("Network"),))),
-    L("Options", STRING_MAP),
-    L("Labels", STRING_MAP),
+    Bool("CheckDuplicate"),
+    Str("Driver"),
+    Str("Scope"),
+    Nullable("EnableIPv4", BOOL),
+    Nullable("EnableIPv6", BOOL),
+    Nullable("IPAM", _IPAM),
+    Bool("Internal"),
+    Bool("Attachable"),
+    Bool("Ingress"),
+    Bool("ConfigOnly"),
+    Nullable("ConfigFrom", Struct("network.ConfigReference", (Str("Network"),))),
+    Nullable("Options", STRING_MAP),
+    Nullable("Labels", STRING_MAP),
 )
-_NETWORK_CONNECT = Struct("ConnectRequest", (S("Container"), L("EndpointConfig", ENDPOINT_SETTINGS)))
-_NETWORK_DISCONNECT = Struct("DisconnectRequest", (S("Container"), B("Force")))
+_NETWORK_CONNECT = Struct("ConnectRequest", (Str("Container"), Nullable("EndpointConfig", ENDPOINT_SETTINGS)))
+_NETWORK_DISCONNECT = Struct("DisconnectRequest", (Str("Container"), Bool("Force")))
 
 _EXEC_CREATE = Struct(
     "ExecCreateRequest",
     (
-        S("User"),
-        B("Privileged"),
-        B("Tty"),
-        L("ConsoleSize", pair_of(integer("uint"))),
-        B("AttachStdin"),
-        B("AttachStderr"),
-        B("AttachStdout"),
-        S("DetachKeys"),
-        L("Env"),
-        S("WorkingDir"),
+        Str("User"),
+        Bool("Privileged"),
+        Bool("Tty"),
+        Nullable("ConsoleSize", pair_of(integer("uint"))),
+        Bool("AttachStdin"),
+        Bool("AttachStderr"),
+        Bool("AttachStdout"),
+        Str("DetachKeys"),
+        Nullable("Env"),
+        Str("WorkingDir"),
         Field("Cmd", STRINGS, list),
     ),
 )
-_EXEC_START = Struct("ExecStartRequest", (B("Detach"), B("Tty"), L("ConsoleSize", pair_of(integer("uint")))))
-CONTAINER_UPDATE = Struct("container.UpdateConfig", (*_RESOURCES, V("RestartPolicy", _RESTART_POLICY)))
-_CLUSTER_VOLUME = Struct("volume.ClusterVolumeSpec", (L("AccessMode", ANYTHING), S("Group")))
+_EXEC_START = Struct(
+    "ExecStartRequest", (Bool("Detach"), Bool("Tty"), Nullable("ConsoleSize", pair_of(integer("uint"))))
+)
+CONTAINER_UPDATE = Struct("container.UpdateConfig", (*_RESOURCES, Value("RestartPolicy", _RESTART_POLICY)))
+_CLUSTER_VOLUME = Struct("volume.ClusterVolumeSpec", (Nullable("AccessMode", ANYTHING), Str("Group")))
 VOLUME_CREATE = Struct(
     "volume.CreateOptions",
     (
-        S("Name"),
-        S("Driver"),
-        L("DriverOpts", STRING_MAP),
-        L("Labels", STRING_MAP),
-        L("ClusterVolumeSpec", _CLUSTER_VOLUME),
+        Str("Name"),
+        Str("Driver"),
+        Nullable("DriverOpts", STRING_MAP),
+        Nullable("Labels", STRING_MAP),
+        Nullable("ClusterVolumeSpec", _CLUSTER_VOLUME),
     ),
 )
 
@@ -272,37 +281,37 @@ def container_config(*, is_slim: bool) -> tuple[Field, ...]:
     """Return the fields of a container's Config."""
     return embedded(
         "Config",
-        S("Hostname"),
-        S("Domainname"),
-        S("User"),
-        B("AttachStdin"),
-        B("AttachStdout"),
-        B("AttachStderr"),
-        L("ExposedPorts", map_of(NOTHING, "nat.PortSet"), omit=True),
-        B("Tty"),
-        B("OpenStdin"),
-        B("StdinOnce"),
-        L("Env"),
-        L("Cmd", WORDS),
-        L("Healthcheck", HEALTH, omit=True),
-        B("ArgsEscaped", omit=True),
-        S("Image"),
-        L("Volumes", map_of(NOTHING)),
-        S("WorkingDir"),
-        L("Entrypoint", WORDS),
-        B("NetworkDisabled", omit=True),
-        S("MacAddress", omit=True),
-        L("OnBuild", omit=is_slim),
-        L("Labels", STRING_MAP),
-        S("StopSignal", omit=True),
-        L("StopTimeout", INT, omit=True),
-        L("Shell", WORDS, omit=True),
+        Str("Hostname"),
+        Str("Domainname"),
+        Str("User"),
+        Bool("AttachStdin"),
+        Bool("AttachStdout"),
+        Bool("AttachStderr"),
+        Nullable("ExposedPorts", map_of(NOTHING, "nat.PortSet"), omit=True),
+        Bool("Tty"),
+        Bool("OpenStdin"),
+        Bool("StdinOnce"),
+        Nullable("Env"),
+        Nullable("Cmd", WORDS),
+        Nullable("Healthcheck", HEALTH, omit=True),
+        Bool("ArgsEscaped", omit=True),
+        Str("Image"),
+        Nullable("Volumes", map_of(NOTHING)),
+        Str("WorkingDir"),
+        Nullable("Entrypoint", WORDS),
+        Bool("NetworkDisabled", omit=True),
+        Str("MacAddress", omit=True),
+        Nullable("OnBuild", omit=is_slim),
+        Nullable("Labels", STRING_MAP),
+        Str("StopSignal", omit=True),
+        Nullable("StopTimeout", INT, omit=True),
+        Nullable("Shell", WORDS, omit=True),
     )
 
 
 @cache
 def _container_create(name: str, *, is_slim: bool) -> Struct:
-    others = (V("HostConfig", HOST_CONFIG), V("NetworkingConfig", _NETWORKING_CONFIG))
+    others = (Value("HostConfig", HOST_CONFIG), Value("NetworkingConfig", _NETWORKING_CONFIG))
     return Struct(name, (*container_config(is_slim=is_slim), *others))
 
 
@@ -323,7 +332,7 @@ def read_network_create(profile: Profile, body: Any) -> dict[str, Any]:
     """Decode the body of `POST /networks/create`. Raises `InvalidParameter`."""
     inner = profile.body_structs.network_create_embeds
     options = embedded(inner, *_NETWORK_OPTIONS) if inner else _NETWORK_OPTIONS
-    return read(Struct(profile.body_structs.network_create, (*options, S("Name"))), body)
+    return read(Struct(profile.body_structs.network_create, (*options, Str("Name"))), body)
 
 
 def read_network_connect(profile: Profile, body: Any) -> dict[str, Any]:

@@ -14,261 +14,278 @@ from cnmsim.gojson.unmarshal import (
     FLOAT32,
     INT64,
     STRING_MAP,
-    B,
-    I,
-    L,
-    S,
+    Bool,
+    Int,
+    Nullable,
+    Str,
     Struct,
-    V,
+    Value,
     embedded,
     integer,
     list_of,
 )
 
 _DURATION, _UINT64 = integer("time.Duration"), integer("uint64")
-_ANNOTATIONS = embedded("Annotations", S("Name"), L("Labels", STRING_MAP))
-_DRIVER = Struct("swarm.Driver", (S("Name"), L("Options", STRING_MAP)))
+_ANNOTATIONS = embedded("Annotations", Str("Name"), Nullable("Labels", STRING_MAP))
+_DRIVER = Struct("swarm.Driver", (Str("Name"), Nullable("Options", STRING_MAP)))
 
 # ---- the cluster and its nodes
 
 _EXTERNAL_CA = Struct(
     "swarm.ExternalCA",
-    (S("Protocol", "swarm.ExternalCAProtocol"), S("URL"), L("Options", STRING_MAP, omit=True), S("CACert")),
+    (
+        Str("Protocol", "swarm.ExternalCAProtocol"),
+        Str("URL"),
+        Nullable("Options", STRING_MAP, omit=True),
+        Str("CACert"),
+    ),
 )
 _RAFT = Struct(
     "swarm.RaftConfig",
     (
-        I("SnapshotInterval", "uint64"),
-        L("KeepOldSnapshots", _UINT64),
-        I("LogEntriesForSlowFollowers", "uint64"),
-        I("ElectionTick", "int"),
-        I("HeartbeatTick", "int"),
+        Int("SnapshotInterval", "uint64"),
+        Nullable("KeepOldSnapshots", _UINT64),
+        Int("LogEntriesForSlowFollowers", "uint64"),
+        Int("ElectionTick", "int"),
+        Int("HeartbeatTick", "int"),
     ),
 )
 _CA = Struct(
     "swarm.CAConfig",
     (
-        I("NodeCertExpiry", "time.Duration"),
-        L("ExternalCAs", list_of(_EXTERNAL_CA, "[]*swarm.ExternalCA")),
-        S("SigningCACert"),
-        S("SigningCAKey"),
-        I("ForceRotate", "uint64"),
+        Int("NodeCertExpiry", "time.Duration"),
+        Nullable("ExternalCAs", list_of(_EXTERNAL_CA, "[]*swarm.ExternalCA")),
+        Str("SigningCACert"),
+        Str("SigningCAKey"),
+        Int("ForceRotate", "uint64"),
     ),
 )
 CLUSTER_SPEC = Struct(
     "swarm.Spec",
     (
         *_ANNOTATIONS,
-        V("Orchestration", Struct("swarm.OrchestrationConfig", (L("TaskHistoryRetentionLimit", INT64),))),
-        V("Raft", _RAFT),
-        V("Dispatcher", Struct("swarm.DispatcherConfig", (I("HeartbeatPeriod", "time.Duration"),))),
-        V("CAConfig", _CA),
-        V("TaskDefaults", Struct("swarm.TaskDefaults", (L("LogDriver", _DRIVER),))),
-        V("EncryptionConfig", Struct("swarm.EncryptionConfig", (B("AutoLockManagers"),))),
+        Value("Orchestration", Struct("swarm.OrchestrationConfig", (Nullable("TaskHistoryRetentionLimit", INT64),))),
+        Value("Raft", _RAFT),
+        Value("Dispatcher", Struct("swarm.DispatcherConfig", (Int("HeartbeatPeriod", "time.Duration"),))),
+        Value("CAConfig", _CA),
+        Value("TaskDefaults", Struct("swarm.TaskDefaults", (Nullable("LogDriver", _DRIVER),))),
+        Value("EncryptionConfig", Struct("swarm.EncryptionConfig", (Bool("AutoLockManagers"),))),
     ),
 )
-_ADDRESSES = (S("ListenAddr"), S("AdvertiseAddr"), S("DataPathAddr"), S("Availability", "swarm.NodeAvailability"))
+_ADDRESSES = (
+    Str("ListenAddr"),
+    Str("AdvertiseAddr"),
+    Str("DataPathAddr"),
+    Str("Availability", "swarm.NodeAvailability"),
+)
 SWARM_INIT = Struct(
     "swarm.InitRequest",
     (
         *_ADDRESSES,
-        I("DataPathPort", "uint32"),
-        B("ForceNewCluster"),
-        V("Spec", CLUSTER_SPEC),
-        B("AutoLockManagers"),
-        L("DefaultAddrPool"),
-        I("SubnetSize", "uint32"),
+        Int("DataPathPort", "uint32"),
+        Bool("ForceNewCluster"),
+        Value("Spec", CLUSTER_SPEC),
+        Bool("AutoLockManagers"),
+        Nullable("DefaultAddrPool"),
+        Int("SubnetSize", "uint32"),
     ),
 )
-SWARM_JOIN = Struct("swarm.JoinRequest", (*_ADDRESSES, L("RemoteAddrs"), S("JoinToken")))
-SWARM_UNLOCK = Struct("swarm.UnlockRequest", (S("UnlockKey"),))
+SWARM_JOIN = Struct("swarm.JoinRequest", (*_ADDRESSES, Nullable("RemoteAddrs"), Str("JoinToken")))
+SWARM_UNLOCK = Struct("swarm.UnlockRequest", (Str("UnlockKey"),))
 NODE_SPEC = Struct(
-    "swarm.NodeSpec", (*_ANNOTATIONS, S("Role", "swarm.NodeRole"), S("Availability", "swarm.NodeAvailability"))
+    "swarm.NodeSpec", (*_ANNOTATIONS, Str("Role", "swarm.NodeRole"), Str("Availability", "swarm.NodeAvailability"))
 )
 
 # ---- secrets and configs
 
 SECRET_SPEC = Struct(
-    "swarm.SecretSpec", (*_ANNOTATIONS, V("Data", BYTES), L("Driver", _DRIVER), L("Templating", _DRIVER))
+    "swarm.SecretSpec",
+    (*_ANNOTATIONS, Value("Data", BYTES), Nullable("Driver", _DRIVER), Nullable("Templating", _DRIVER)),
 )
-CONFIG_SPEC = Struct("swarm.ConfigSpec", (*_ANNOTATIONS, V("Data", BYTES), L("Templating", _DRIVER)))
+CONFIG_SPEC = Struct("swarm.ConfigSpec", (*_ANNOTATIONS, Value("Data", BYTES), Nullable("Templating", _DRIVER)))
 
 # ---- services
 
 
 def _file(name: str) -> Struct:
-    return Struct(name, (S("Name"), S("UID"), S("GID"), I("Mode", "fs.FileMode")))
+    return Struct(name, (Str("Name"), Str("UID"), Str("GID"), Int("Mode", "fs.FileMode")))
 
 
 _SECRET_REFERENCE = Struct(
     "swarm.SecretReference",
-    (L("File", _file("swarm.SecretReferenceFileTarget")), S("SecretID"), S("SecretName")),
+    (Nullable("File", _file("swarm.SecretReferenceFileTarget")), Str("SecretID"), Str("SecretName")),
 )
 _CONFIG_REFERENCE = Struct(
     "swarm.ConfigReference",
     (
-        L("File", _file("swarm.ConfigReferenceFileTarget")),
-        L("Runtime", Struct("swarm.ConfigReferenceRuntimeTarget", ())),
-        S("ConfigID"),
-        S("ConfigName"),
+        Nullable("File", _file("swarm.ConfigReferenceFileTarget")),
+        Nullable("Runtime", Struct("swarm.ConfigReferenceRuntimeTarget", ())),
+        Str("ConfigID"),
+        Str("ConfigName"),
     ),
 )
 _PRIVILEGES = Struct(
     "swarm.Privileges",
     (
-        L("CredentialSpec", Struct("swarm.CredentialSpec", (S("Config"), S("File"), S("Registry")))),
-        L(
+        Nullable("CredentialSpec", Struct("swarm.CredentialSpec", (Str("Config"), Str("File"), Str("Registry")))),
+        Nullable(
             "SELinuxContext",
-            Struct("swarm.SELinuxContext", (B("Disable"), S("User"), S("Role"), S("Type"), S("Level"))),
+            Struct("swarm.SELinuxContext", (Bool("Disable"), Str("User"), Str("Role"), Str("Type"), Str("Level"))),
         ),
-        L(
+        Nullable(
             "Seccomp",
-            Struct("swarm.SeccompOpts", (S("Mode", "swarm.SeccompMode", omit=True), V("Profile", BYTES, omit=True))),
+            Struct(
+                "swarm.SeccompOpts", (Str("Mode", "swarm.SeccompMode", omit=True), Value("Profile", BYTES, omit=True))
+            ),
         ),
-        L("AppArmor", Struct("swarm.AppArmorOpts", (S("Mode", "swarm.AppArmorMode", omit=True),))),
-        B("NoNewPrivileges"),
+        Nullable("AppArmor", Struct("swarm.AppArmorOpts", (Str("Mode", "swarm.AppArmorMode", omit=True),))),
+        Bool("NoNewPrivileges"),
     ),
 )
 _CONTAINER_SPEC = Struct(
     "swarm.ContainerSpec",
     (
-        S("Image"),
-        L("Labels", STRING_MAP),
-        L("Command"),
-        L("Args"),
-        S("Hostname"),
-        L("Env"),
-        S("Dir"),
-        S("User"),
-        L("Groups"),
-        L("Privileges", _PRIVILEGES),
-        L("Init", BOOL),
-        S("StopSignal"),
-        B("TTY"),
-        B("OpenStdin"),
-        B("ReadOnly"),
-        L("Mounts", list_of(MOUNT)),
-        L("StopGracePeriod", _DURATION),
-        L("Healthcheck", HEALTH),
-        L("Hosts"),
-        L("DNSConfig", Struct("swarm.DNSConfig", (L("Nameservers"), L("Search"), L("Options")))),
-        L("Secrets", list_of(_SECRET_REFERENCE, "[]*swarm.SecretReference")),
-        L("Configs", list_of(_CONFIG_REFERENCE, "[]*swarm.ConfigReference")),
-        S("Isolation", "container.Isolation"),
-        L("Sysctls", STRING_MAP),
-        L("CapabilityAdd"),
-        L("CapabilityDrop"),
-        L("Ulimits", list_of(ULIMIT, "[]*units.Ulimit")),
-        I("OomScoreAdj"),
+        Str("Image"),
+        Nullable("Labels", STRING_MAP),
+        Nullable("Command"),
+        Nullable("Args"),
+        Str("Hostname"),
+        Nullable("Env"),
+        Str("Dir"),
+        Str("User"),
+        Nullable("Groups"),
+        Nullable("Privileges", _PRIVILEGES),
+        Nullable("Init", BOOL),
+        Str("StopSignal"),
+        Bool("TTY"),
+        Bool("OpenStdin"),
+        Bool("ReadOnly"),
+        Nullable("Mounts", list_of(MOUNT)),
+        Nullable("StopGracePeriod", _DURATION),
+        Nullable("Healthcheck", HEALTH),
+        Nullable("Hosts"),
+        Nullable(
+            "DNSConfig", Struct("swarm.DNSConfig", (Nullable("Nameservers"), Nullable("Search"), Nullable("Options")))
+        ),
+        Nullable("Secrets", list_of(_SECRET_REFERENCE, "[]*swarm.SecretReference")),
+        Nullable("Configs", list_of(_CONFIG_REFERENCE, "[]*swarm.ConfigReference")),
+        Str("Isolation", "container.Isolation"),
+        Nullable("Sysctls", STRING_MAP),
+        Nullable("CapabilityAdd"),
+        Nullable("CapabilityDrop"),
+        Nullable("Ulimits", list_of(ULIMIT, "[]*units.Ulimit")),
+        Int("OomScoreAdj"),
     ),
 )
 _GENERIC_RESOURCE = Struct(
     "swarm.GenericResource",
     (
-        L("NamedResourceSpec", Struct("swarm.NamedGenericResource", (S("Kind"), S("Value")))),
-        L("DiscreteResourceSpec", Struct("swarm.DiscreteGenericResource", (S("Kind"), I("Value")))),
+        Nullable("NamedResourceSpec", Struct("swarm.NamedGenericResource", (Str("Kind"), Str("Value")))),
+        Nullable("DiscreteResourceSpec", Struct("swarm.DiscreteGenericResource", (Str("Kind"), Int("Value")))),
     ),
 )
 _RESOURCES = Struct(
     "swarm.ResourceRequirements",
     (
-        L("Limits", Struct("swarm.Limit", (I("NanoCPUs"), I("MemoryBytes"), I("Pids")))),
-        L(
+        Nullable("Limits", Struct("swarm.Limit", (Int("NanoCPUs"), Int("MemoryBytes"), Int("Pids")))),
+        Nullable(
             "Reservations",
             Struct(
                 "swarm.Resources",
-                (I("NanoCPUs"), I("MemoryBytes"), L("GenericResources", list_of(_GENERIC_RESOURCE))),
+                (Int("NanoCPUs"), Int("MemoryBytes"), Nullable("GenericResources", list_of(_GENERIC_RESOURCE))),
             ),
         ),
-        L("SwapBytes", INT64),
-        L("MemorySwappiness", INT64),
+        Nullable("SwapBytes", INT64),
+        Nullable("MemorySwappiness", INT64),
     ),
 )
 _PLACEMENT = Struct(
     "swarm.Placement",
     (
-        L("Constraints"),
-        L(
+        Nullable("Constraints"),
+        Nullable(
             "Preferences",
             list_of(
                 Struct(
                     "swarm.PlacementPreference",
-                    (L("Spread", Struct("swarm.SpreadOver", (S("SpreadDescriptor"),))),),
+                    (Nullable("Spread", Struct("swarm.SpreadOver", (Str("SpreadDescriptor"),))),),
                 )
             ),
         ),
-        I("MaxReplicas", "uint64"),
-        L("Platforms", list_of(Struct("swarm.Platform", (S("Architecture"), S("OS"))))),
+        Int("MaxReplicas", "uint64"),
+        Nullable("Platforms", list_of(Struct("swarm.Platform", (Str("Architecture"), Str("OS"))))),
     ),
 )
 _RESTART_POLICY = Struct(
     "swarm.RestartPolicy",
     (
-        S("Condition", "swarm.RestartPolicyCondition"),
-        L("Delay", _DURATION),
-        L("MaxAttempts", _UINT64),
-        L("Window", _DURATION),
+        Str("Condition", "swarm.RestartPolicyCondition"),
+        Nullable("Delay", _DURATION),
+        Nullable("MaxAttempts", _UINT64),
+        Nullable("Window", _DURATION),
     ),
 )
-_NETWORKS = list_of(Struct("swarm.NetworkAttachmentConfig", (S("Target"), L("Aliases"), L("DriverOpts", STRING_MAP))))
+_NETWORKS = list_of(
+    Struct("swarm.NetworkAttachmentConfig", (Str("Target"), Nullable("Aliases"), Nullable("DriverOpts", STRING_MAP)))
+)
 _TASK_SPEC = Struct(
     "swarm.TaskSpec",
     (
-        L("ContainerSpec", _CONTAINER_SPEC),
-        L("PluginSpec", Struct("runtime.PluginSpec", (L("privileges", ANYTHING),))),
-        L("NetworkAttachmentSpec", Struct("swarm.NetworkAttachmentSpec", (S("ContainerID"),))),
-        L("Resources", _RESOURCES),
-        L("RestartPolicy", _RESTART_POLICY),
-        L("Placement", _PLACEMENT),
-        L("Networks", _NETWORKS),
-        L("LogDriver", _DRIVER),
-        I("ForceUpdate", "uint64"),
-        S("Runtime", "swarm.RuntimeType"),
+        Nullable("ContainerSpec", _CONTAINER_SPEC),
+        Nullable("PluginSpec", Struct("runtime.PluginSpec", (Nullable("privileges", ANYTHING),))),
+        Nullable("NetworkAttachmentSpec", Struct("swarm.NetworkAttachmentSpec", (Str("ContainerID"),))),
+        Nullable("Resources", _RESOURCES),
+        Nullable("RestartPolicy", _RESTART_POLICY),
+        Nullable("Placement", _PLACEMENT),
+        Nullable("Networks", _NETWORKS),
+        Nullable("LogDriver", _DRIVER),
+        Int("ForceUpdate", "uint64"),
+        Str("Runtime", "swarm.RuntimeType"),
     ),
 )
-_JOB = Struct("swarm.ReplicatedJob", (L("MaxConcurrent", _UINT64), L("TotalCompletions", _UINT64)))
+_JOB = Struct("swarm.ReplicatedJob", (Nullable("MaxConcurrent", _UINT64), Nullable("TotalCompletions", _UINT64)))
 _MODE = Struct(
     "swarm.ServiceMode",
     (
-        L("Replicated", Struct("swarm.ReplicatedService", (L("Replicas", _UINT64),))),
-        L("Global", Struct("swarm.GlobalService", ())),
-        L("ReplicatedJob", _JOB),
-        L("GlobalJob", Struct("swarm.GlobalJob", ())),
+        Nullable("Replicated", Struct("swarm.ReplicatedService", (Nullable("Replicas", _UINT64),))),
+        Nullable("Global", Struct("swarm.GlobalService", ())),
+        Nullable("ReplicatedJob", _JOB),
+        Nullable("GlobalJob", Struct("swarm.GlobalJob", ())),
     ),
 )
 _UPDATE = Struct(
     "swarm.UpdateConfig",
     (
-        I("Parallelism", "uint64"),
-        I("Delay", "time.Duration"),
-        S("FailureAction"),
-        I("Monitor", "time.Duration"),
-        V("MaxFailureRatio", FLOAT32),
-        S("Order"),
+        Int("Parallelism", "uint64"),
+        Int("Delay", "time.Duration"),
+        Str("FailureAction"),
+        Int("Monitor", "time.Duration"),
+        Value("MaxFailureRatio", FLOAT32),
+        Str("Order"),
     ),
 )
 _PORT = Struct(
     "swarm.PortConfig",
     (
-        S("Name"),
-        S("Protocol", "swarm.PortConfigProtocol"),
-        I("TargetPort", "uint32"),
-        I("PublishedPort", "uint32"),
-        S("PublishMode", "swarm.PortConfigPublishMode"),
+        Str("Name"),
+        Str("Protocol", "swarm.PortConfigProtocol"),
+        Int("TargetPort", "uint32"),
+        Int("PublishedPort", "uint32"),
+        Str("PublishMode", "swarm.PortConfigPublishMode"),
     ),
 )
 SERVICE_SPEC = Struct(
     "swarm.ServiceSpec",
     (
         *_ANNOTATIONS,
-        V("TaskTemplate", _TASK_SPEC),
-        V("Mode", _MODE),
-        L("UpdateConfig", _UPDATE),
-        L("RollbackConfig", _UPDATE),
-        L("Networks", _NETWORKS),
-        L(
+        Value("TaskTemplate", _TASK_SPEC),
+        Value("Mode", _MODE),
+        Nullable("UpdateConfig", _UPDATE),
+        Nullable("RollbackConfig", _UPDATE),
+        Nullable("Networks", _NETWORKS),
+        Nullable(
             "EndpointSpec",
-            Struct("swarm.EndpointSpec", (S("Mode", "swarm.ResolutionMode"), L("Ports", list_of(_PORT)))),
+            Struct("swarm.EndpointSpec", (Str("Mode", "swarm.ResolutionMode"), Nullable("Ports", list_of(_PORT)))),
         ),
     ),
 )

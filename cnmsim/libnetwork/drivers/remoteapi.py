@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from cnmsim.gojson.unmarshal import ANYTHING, STRING_MAP, B, Field, I, L, S, Struct, embedded, list_of, map_of
+from cnmsim.gojson.unmarshal import (
+    ANYTHING,
+    STRING_MAP,
+    Bool,
+    Field,
+    Int,
+    Nullable,
+    Str,
+    Struct,
+    embedded,
+    list_of,
+    map_of,
+)
 from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, parse_ip, parse_mac
 from cnmsim.libnetwork.driver import IpamInfo, JoinInfo, StaticRoute
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
@@ -22,40 +34,42 @@ _CONNECTED = 1
 
 _INTERFACE = Struct(
     "api.EndpointInterface",
-    (S("Address", omit=True), S("AddressIPv6", omit=True), S("MacAddress", omit=True)),
+    (Str("Address", omit=True), Str("AddressIPv6", omit=True), Str("MacAddress", omit=True)),
 )
-_NAMES = Struct("api.InterfaceName", (S("SrcName", omit=True), S("DstName", omit=True), S("DstPrefix", omit=True)))
+_NAMES = Struct(
+    "api.InterfaceName", (Str("SrcName", omit=True), Str("DstName", omit=True), Str("DstPrefix", omit=True))
+)
 _ROUTE = Struct(
-    "api.StaticRoute", (S("Destination", omit=True), I("RouteType", "int", omit=True), S("NextHop", omit=True))
+    "api.StaticRoute", (Str("Destination", omit=True), Int("RouteType", "int", omit=True), Str("NextHop", omit=True))
 )
 
 
 def _response(name: str, *fields: Field) -> Struct:
-    return Struct(f"api.{name}", (*fields, *embedded("Response", S("Err", omit=True))))
+    return Struct(f"api.{name}", (*fields, *embedded("Response", Str("Err", omit=True))))
 
 
 ANSWERS = {
     "GetCapabilities": _response(
         "GetCapabilityResponse",
-        S("Scope", omit=True),
-        S("ConnectivityScope", omit=True),
-        B("GwAllocChecker", omit=True),
+        Str("Scope", omit=True),
+        Str("ConnectivityScope", omit=True),
+        Bool("GwAllocChecker", omit=True),
     ),
-    "AllocateNetwork": _response("AllocateNetworkResponse", L("Options", STRING_MAP, omit=True)),
+    "AllocateNetwork": _response("AllocateNetworkResponse", Nullable("Options", STRING_MAP, omit=True)),
     "FreeNetwork": _response("FreeNetworkResponse"),
-    "GwAllocCheck": _response("GwAllocCheckerResponse", B("SkipIPv4", omit=True), B("SkipIPv6", omit=True)),
+    "GwAllocCheck": _response("GwAllocCheckerResponse", Bool("SkipIPv4", omit=True), Bool("SkipIPv6", omit=True)),
     "CreateNetwork": _response("CreateNetworkResponse"),
     "DeleteNetwork": _response("DeleteNetworkResponse"),
-    "CreateEndpoint": _response("CreateEndpointResponse", L("Interface", _INTERFACE, omit=True)),
+    "CreateEndpoint": _response("CreateEndpointResponse", Nullable("Interface", _INTERFACE, omit=True)),
     "DeleteEndpoint": _response("DeleteEndpointResponse"),
-    "EndpointOperInfo": _response("EndpointInfoResponse", L("Value", map_of(ANYTHING), omit=True)),
+    "EndpointOperInfo": _response("EndpointInfoResponse", Nullable("Value", map_of(ANYTHING), omit=True)),
     "Join": _response(
         "JoinResponse",
-        L("InterfaceName", _NAMES, omit=True),
-        S("Gateway", omit=True),
-        S("GatewayIPv6", omit=True),
-        L("StaticRoutes", list_of(_ROUTE), omit=True),
-        B("DisableGatewayService", omit=True),
+        Nullable("InterfaceName", _NAMES, omit=True),
+        Str("Gateway", omit=True),
+        Str("GatewayIPv6", omit=True),
+        Nullable("StaticRoutes", list_of(_ROUTE), omit=True),
+        Bool("DisableGatewayService", omit=True),
     ),
     "Leave": _response("LeaveResponse"),
     "ProgramExternalConnectivity": _response("ProgramExternalConnectivityResponse"),

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
-from cnmsim.gojson.unmarshal import STRING_MAP, B, Field, L, S, Struct, embedded
+from cnmsim.gojson.unmarshal import STRING_MAP, Bool, Field, Nullable, Str, Struct, embedded
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.ipam.allocator import Pool
 from cnmsim.libnetwork.plugins.client import PluginClient
@@ -21,23 +21,28 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def _response(name: str, *fields: Field) -> Struct:
-    return Struct(f"api.{name}", (*fields, *embedded("Response", S("Error", omit=True))))
+    return Struct(f"api.{name}", (*fields, *embedded("Response", Str("Error", omit=True))))
 
 
 _ANSWERS = {
     "GetCapabilities": _response(
-        "GetCapabilityResponse", B("RequiresMACAddress", omit=True), B("RequiresRequestReplay", omit=True)
+        "GetCapabilityResponse", Bool("RequiresMACAddress", omit=True), Bool("RequiresRequestReplay", omit=True)
     ),
     "GetDefaultAddressSpaces": _response(
         "GetAddressSpacesResponse",
-        S("LocalDefaultAddressSpace", omit=True),
-        S("GlobalDefaultAddressSpace", omit=True),
+        Str("LocalDefaultAddressSpace", omit=True),
+        Str("GlobalDefaultAddressSpace", omit=True),
     ),
     "RequestPool": _response(
-        "RequestPoolResponse", S("PoolID", omit=True), S("Pool", omit=True), L("Data", STRING_MAP, omit=True)
+        "RequestPoolResponse",
+        Str("PoolID", omit=True),
+        Str("Pool", omit=True),
+        Nullable("Data", STRING_MAP, omit=True),
     ),
     "ReleasePool": _response("ReleasePoolResponse"),
-    "RequestAddress": _response("RequestAddressResponse", S("Address", omit=True), L("Data", STRING_MAP, omit=True)),
+    "RequestAddress": _response(
+        "RequestAddressResponse", Str("Address", omit=True), Nullable("Data", STRING_MAP, omit=True)
+    ),
     "ReleaseAddress": _response("ReleaseAddressResponse"),
 }
 

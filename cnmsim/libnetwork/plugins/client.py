@@ -11,7 +11,7 @@ from attrs import define, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.gojson.scanner import GoJsonError
-from cnmsim.gojson.unmarshal import S, Struct, unmarshal
+from cnmsim.gojson.unmarshal import Str, Struct, unmarshal
 from cnmsim.libnetwork.plugins.discovery import PluginAddress, dump
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
@@ -33,7 +33,7 @@ class PluginFault(SystemFault):
         return self.plugin_status == _NOT_FOUND
 
 
-_ERROR_RESPONSE = Struct("plugins.responseErr", (S("Err"),))
+_ERROR_RESPONSE = Struct("plugins.responseErr", (Str("Err"),))
 
 
 @define

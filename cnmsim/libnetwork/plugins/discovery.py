@@ -105,15 +105,15 @@ def _read_spec(name: str, path: Path) -> PluginAddress:
 
 def _read_json(name: str, path: Path) -> PluginAddress:
     from cnmsim.gojson.scanner import GoJsonError
-    from cnmsim.gojson.unmarshal import B, L, S, Struct, unmarshal
+    from cnmsim.gojson.unmarshal import Bool, Nullable, Str, Struct, unmarshal
 
-    tls = Struct("tlsconfig.Options", (B("InsecureSkipVerify"), S("CAFile"), S("CertFile"), S("KeyFile")))
+    tls = Struct("tlsconfig.Options", (Bool("InsecureSkipVerify"), Str("CAFile"), Str("CertFile"), Str("KeyFile")))
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SystemFault(_unreadable(path, error)) from None
     try:
-        read = unmarshal(content, Struct("plugins.Plugin", (S("Addr"), L("TLSConfig", tls))))
+        read = unmarshal(content, Struct("plugins.Plugin", (Str("Addr"), Nullable("TLSConfig", tls))))
     except GoJsonError as error:
         raise SystemFault(str(error)) from None
     options = read["TLSConfig"]

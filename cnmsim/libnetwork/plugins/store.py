@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault
-from cnmsim.gojson.unmarshal import L, Struct
+from cnmsim.gojson.unmarshal import Nullable, Struct
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.discovery import find_plugin, scan_plugins
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
@@ -95,4 +95,4 @@ class PluginStore:
         return implements
 
 
-_MANIFEST = Struct("plugins.Manifest", (L("Implements"),))
+_MANIFEST = Struct("plugins.Manifest", (Nullable("Implements"),))

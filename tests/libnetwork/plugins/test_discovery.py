@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cnmsim import Lab
 from cnmsim.errors import SystemFault
 from cnmsim.gojson.scanner import GoJsonError
-from cnmsim.gojson.unmarshal import STRING_MAP, B, I, L, S, Struct, unmarshal
+from cnmsim.gojson.unmarshal import STRING_MAP, Bool, Int, Nullable, Str, Struct, unmarshal
 from cnmsim.libnetwork.plugins import PluginPolicy, find_plugin, scan_plugins
 from cnmsim.libnetwork.plugins.discovery import TlsFiles
 
@@ -213,7 +213,7 @@ def test_a_plugin_over_tls_shows_the_certificate_that_was_asked_for(
     )
 )
 def test_whatever_json_there_is_is_read_or_refused_in_gos_words(value: object) -> None:
-    struct = Struct("api.Answer", (S("Name"), I("Size", "int"), B("Is"), L("All", STRING_MAP)))
+    struct = Struct("api.Answer", (Str("Name"), Int("Size", "int"), Bool("Is"), Nullable("All", STRING_MAP)))
     try:
         found = unmarshal(json.dumps(value).encode(), struct)
     except GoJsonError as error:
@@ -226,7 +226,7 @@ def test_whatever_json_there_is_is_read_or_refused_in_gos_words(value: object) -
 @given(st.binary(max_size=60))
 def test_whatever_bytes_there_are_are_read_or_refused(content: bytes) -> None:
     try:
-        unmarshal(content, Struct("api.Answer", (S("Name"),)))
+        unmarshal(content, Struct("api.Answer", (Str("Name"),)))
     except GoJsonError as error:
         assert str(error)
 
