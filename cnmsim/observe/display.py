@@ -7,7 +7,7 @@ from typing import Any
 
 
 def views() -> Any:
-    """Return the package that draws. It is loaded by name: an answer imports no pictures, and needs none to be printed."""
+    """Return the package that draws, loaded by name: an answer imports no pictures, and needs none to print."""
     return import_module("cnmsim.observe.views")
 
 

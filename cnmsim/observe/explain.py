@@ -41,8 +41,8 @@ class Explanation(Displayable):
     def fixes(self) -> tuple[Fix, ...]:
         """The fixes, the best first. `fixes[0].apply()` returns the explanation after it.
 
-        Each was tried on a fork of the lab, as it was when this was first read. Those of a lab that cannot be forked are untried
-        (`was_tried`).
+        Each was tried on a fork of the lab, as it was when this was first read. Those of a lab that cannot be forked
+        are untried (`was_tried`).
         """
         if self.reachable or self._failed is None:
             return ()
@@ -169,7 +169,8 @@ def _facts(source: Location, goal: Location | None, target: Target) -> list[str]
     texts = [f"{item}/{item.protocol}" + (f" ({item.program})" if item.program else "") for item in heard]
     facts.append(f"{goal.name} listens on {', '.join(texts) or 'nothing'}")
     facts += [
-        f"{goal.name} publishes {item.port}/{item.protocol} as {item.host_ip or 'every address'} port {item.host_port}"
+        f"{goal.name} publishes {item.port}/{item.protocol} as {item.host_ip or 'every address'} "
+        f"port {item.host_port}"
         for item in goal.published
     ]
     return facts

@@ -12,7 +12,7 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 @frozen
 class _Plan:
-    """What a drawing shows: (id, label) of nodes by host, labelled edges between ids, and the tunnels of overlay networks."""
+    """The nodes of a drawing by host, labelled edges between their ids, and the tunnels of overlay networks."""
 
     hosts: dict[str, list[tuple[str, str, str]]]
     segments: list[tuple[str, str]]

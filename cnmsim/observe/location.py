@@ -63,7 +63,7 @@ class Published:
 
 @frozen
 class Listener:
-    """A bound socket that receives connections or datagrams: protocol, address, port, and the program that owns it."""
+    """A bound socket that receives connections or datagrams: protocol, address, port, and its program."""
 
     protocol: str
     address: Address
@@ -248,8 +248,8 @@ class Directory:
     def find(self, text: str) -> Location:
         """Return the location with a name.
 
-        A name is that of a container, `host:name`, a service (its first replica), `service-2`, a task `service.2`, an id
-        prefix, or that of a host. Raises `NotFound` with the closest name, and `Conflict` if the name matches several.
+        A name is that of a container, `host:name`, a service (its first replica), `service-2`, a task `service.2`, an
+        id prefix, or that of a host. Raises `NotFound` with the closest name, `Conflict` if the name matches several.
         """
         found = self.matching(text)
         if len(found) == 1:
@@ -308,7 +308,7 @@ def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
 
 
 def stack_owner(location: Location, directory: Directory) -> Location | None:
-    """Return the owner of the network stack that a container shares (`network_mode: host` or `container:X`), else `None`."""
+    """Return the owner of the stack that a container shares (`network_mode: host` or `container:X`), else `None`."""
     others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
     if location.network_mode == "host":
         return next((item for item in others if not item.is_container), None)
@@ -350,7 +350,9 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
         is_container=True,
         hostname=attrs["Config"].get("Hostname") or container.name,
         attachments=tuple(
-            _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name not in {"none", "host"}
+            _attachment(name, view, networks.get(name, {}))
+            for name, view in attached.items()
+            if name not in {"none", "host"}
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
         project=labels.get("com.docker.compose.project") or labels.get("com.docker.stack.namespace") or "",
@@ -358,7 +360,9 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
         replica=_number(labels, service),
         task=labels.get("com.docker.swarm.task.name", ""),
         aliases=tuple(
-            dict.fromkeys(alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ())
+            dict.fromkeys(
+                alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ()
+            )
         ),
         id=container.id,
         image=attrs["Config"].get("Image", ""),

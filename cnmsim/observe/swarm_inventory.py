@@ -106,7 +106,8 @@ def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
         services = [
             (
                 each["name"], each["image"], each["mode"].lower(), f"{each['running']}/{each['wanted']}",
-                ", ".join(f"{name} {address}" for name, address in each["addresses"].items()), ", ".join(each["ports"]),
+                ", ".join(f"{name} {address}" for name, address in each["addresses"].items()),
+                ", ".join(each["ports"]),
             )
             for each in swarm["services"]
         ]  # fmt: skip

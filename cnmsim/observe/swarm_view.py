@@ -150,7 +150,7 @@ def ports_of(service: Service) -> tuple[PortConfig, ...]:
 
 
 def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
-    """Return the swarms of these engines, each by the store of its leader, or of any manager if there is no leader."""
+    """Return the swarms of these engines, each by the store of its leader, or of any manager without a leader."""
     members = [engine for engine in engines if engine.controller.cluster is not None]
     managing = [
         each.cluster.node.manager_node

@@ -205,7 +205,7 @@ def _unknown_neighbour(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause) -> Diagnosis:
-    """Diagnose why `host` has not learnt what `other` announces: gossip does not pass, or one of them left the swarm."""
+    """Diagnose why `host` has not learnt what `other` announces: gossip does not pass, or one left the swarm."""
     swarm = next((each for each in context.directory.swarms if host in each.members), None)
     for member in (host, other):
         if swarm is not None and member in swarm.halted:

@@ -81,7 +81,8 @@ def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:
                     continue
                 text = format_ip(own.address)
                 cause = NarrowMask(
-                    source.name, str(own.prefix), f"{text}/{own.prefix.length}", context.address_text, target.name, str(theirs)
+                    source.name, str(own.prefix), f"{text}/{own.prefix.length}", context.address_text, target.name,
+                    str(theirs),
                 )  # fmt: skip
                 return diagnosis(cause, AddAddress(source.name, f"{text}/{theirs.length}", device.name))
         return None

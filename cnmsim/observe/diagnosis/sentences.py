@@ -132,12 +132,18 @@ def _(cause: causes.PublishedForOtherFamily) -> str:
 
 @sentence.register(causes.PublishedAsOtherPort)
 def _(cause: causes.PublishedAsOtherPort) -> str:
-    return f"{_silent(cause.host, cause.endpoint)}; {cause.container}'s port {cause.port} is published as {cause.host_port}"
+    return (
+        f"{_silent(cause.host, cause.endpoint)}; {cause.container}'s port {cause.port} is published as "
+        f"{cause.host_port}"
+    )
 
 
 @sentence.register(causes.PublisherNotRunning)
 def _(cause: causes.PublisherNotRunning) -> str:
-    return f"{_silent(cause.host, cause.endpoint)}: {cause.container}, which publishes the port, is not running ({cause.status})"
+    return (
+        f"{_silent(cause.host, cause.endpoint)}: {cause.container}, which publishes the port, is not running "
+        f"({cause.status})"
+    )
 
 
 @sentence.register(causes.ListenerNotPublished)
@@ -182,7 +188,8 @@ def _(cause: causes.NoRunningTask) -> str:
             return f"{begin}: its task is pending ({detail or 'it waits for a node'})"
         case TaskStatus.NEW:
             return (
-                f"{begin}: its task is new, and waits for an address on {detail or 'its networks'} (the virtual address, every task, "
+                f"{begin}: its task is new, and waits for an address on {detail or 'its networks'} (the virtual "
+                "address, every task, "
                 "and the load balancer of every node use one)"
             )
         case TaskStatus.NODE_DOWN:
@@ -197,13 +204,17 @@ def _(cause: causes.NoRunningTask) -> str:
 
 @sentence.register(causes.PortOfService)
 def _(cause: causes.PortOfService) -> str:
-    return f"{_silent(cause.host, f'port {cause.port}')} there: it is published by service {cause.service}; {sentence(cause.reason)}"
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: it is published by service {cause.service}; "
+        f"{sentence(cause.reason)}"
+    )
 
 
 @sentence.register(causes.PublishedOnNodesOfTasks)
 def _(cause: causes.PublishedOnNodesOfTasks) -> str:
     return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: service {cause.service} publishes it in mode host, only on the nodes "
+        f"{_silent(cause.host, f'port {cause.port}')} there: service {cause.service} publishes it in mode host, "
+        "only on the nodes "
         f"that run one of its tasks ({', '.join(cause.nodes)})"
     )
 
@@ -211,7 +222,8 @@ def _(cause: causes.PublishedOnNodesOfTasks) -> str:
 @sentence.register(causes.NoRoutingMesh)
 def _(cause: causes.NoRoutingMesh) -> str:
     return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: with --firewall-backend=nftables {cause.host} has no chain DOCKER-FORWARD, "
+        f"{_silent(cause.host, f'port {cause.port}')} there: with --firewall-backend=nftables {cause.host} has no "
+        "chain DOCKER-FORWARD, "
         "and publishes no port of the routing mesh"
     )
 
@@ -226,20 +238,25 @@ def _(cause: causes.BalancerHasNoTask) -> str:
 def _(cause: causes.ConnectionForgotten) -> str:
     service = f"service {cause.service}" if cause.service else "the service"
     return (
-        f"{cause.place} resets the connection to {service}: IPVS has no entry for it any more (it drops one that is idle for "
+        f"{cause.place} resets the connection to {service}: IPVS has no entry for it any more (it drops one that "
+        "is idle for "
         f"{cause.idle_s} s, and within 120 s one that was closed), and accepts only a SYN for a new one"
     )
 
 
 @sentence.register(causes.ServiceUnknown)
 def _(cause: causes.ServiceUnknown) -> str:
-    return f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on {', '.join(cause.nodes)})"
+    return (
+        f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on "
+        f"{', '.join(cause.nodes)})"
+    )
 
 
 @sentence.register(causes.PortMissingInMesh)
 def _(cause: causes.PortMissingInMesh) -> str:
     return (
-        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for service {cause.service}, "
+        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for "
+        f"service {cause.service}, "
         f"which runs on {', '.join(cause.nodes)}"
     )
 
@@ -262,7 +279,8 @@ def _(cause: causes.TunnelFiltered) -> str:
 def _(cause: causes.TunnelTooLong) -> str:
     limit = f", which carries {cause.mtu} bytes" if cause.mtu else ""
     return (
-        f"{_packet(cause.packet)} is too long for {cause.where}{limit}: {cause.header} bytes of headers come on top of what the "
+        f"{_packet(cause.packet)} is too long for {cause.where}{limit}: {cause.header} bytes of headers come on "
+        "top of what the "
         "container sends"
     )
 
@@ -276,8 +294,10 @@ def _(cause: causes.TunnelWithoutKeys) -> str:
 def _(cause: causes.TunnelSourceUnexpected) -> str:
     sender = cause.packet.sender
     return (
-        f"{_packet(cause.packet)} is dropped by {cause.receiver}: it comes from {cause.used}, and {cause.receiver} accepts frames of that "
-        f"MAC from {cause.expected or 'another address'} only, the data path address with which {sender} joined; routes choose the outer "
+        f"{_packet(cause.packet)} is dropped by {cause.receiver}: it comes from {cause.used}, and "
+        f"{cause.receiver} accepts frames of that "
+        f"MAC from {cause.expected or 'another address'} only, the data path address with which {sender} joined; "
+        "routes choose the outer "
         f"source address, and {sender}'s route to {cause.peer} chooses {cause.used}"
     )
 
@@ -344,7 +364,8 @@ def _(cause: causes.RouteRefuses) -> str:
 @sentence.register(causes.ForwardingOff)
 def _(cause: causes.ForwardingOff) -> str:
     return (
-        f"{'the answer' if cause.is_reply else 'it'} stops on {cause.place}: IP forwarding is disabled there ({cause.key} = 0), before "
+        f"{'the answer' if cause.is_reply else 'it'} stops on {cause.place}: IP forwarding is disabled there "
+        f"({cause.key} = 0), before "
         "any chain is traversed"
     )
 
@@ -360,7 +381,8 @@ def _(cause: causes.RoutingLoop) -> str:
 def _(cause: causes.SilentGateway) -> str:
     subject = f"the answer from {cause.replier}" if cause.replier else "it"
     return (
-        f"{subject} stops on {cause.place}: the route to {cause.address} there, {cause.route}, leads to {cause.gateway}, and nobody on that "
+        f"{subject} stops on {cause.place}: the route to {cause.address} there, {cause.route}, leads to "
+        f"{cause.gateway}, and nobody on that "
         "wire answers for the address"
     )
 
@@ -369,7 +391,8 @@ def _(cause: causes.SilentGateway) -> str:
 def _(cause: causes.MulticastNotForwarded) -> str:
     by = f" by {cause.device} ({cause.route})" if cause.route else ""
     return (
-        f"{cause.address} is a multicast address: {cause.source} sends it{by}, it stops on {cause.place}, and no router or tunnel of "
+        f"{cause.address} is a multicast address: {cause.source} sends it{by}, it stops on {cause.place}, and no "
+        "router or tunnel of "
         "Docker carries it on"
     )
 
@@ -386,7 +409,8 @@ def _(cause: causes.NeighbourSilent) -> str:
 @sentence.register(causes.HostOff)
 def _(cause: causes.HostOff) -> str:
     return (
-        f"{cause.place} asked for {cause.address} on {cause.device or 'its link'}, and {cause.host}, which has that address, has no power or "
+        f"{cause.place} asked for {cause.address} on {cause.device or 'its link'}, and {cause.host}, which has "
+        "that address, has no power or "
         "no cable"
     )
 
@@ -401,7 +425,8 @@ def _(cause: causes.NextHopSilent) -> str:
 @sentence.register(causes.ParentAndChild)
 def _(cause: causes.ParentAndChild) -> str:
     return (
-        f"{cause.guest} is {_article(cause.kind)} child of {cause.host}'s {cause.parent}, and a parent and its children never hear each "
+        f"{cause.guest} is {_article(cause.kind)} child of {cause.host}'s {cause.parent}, and a parent and its "
+        "children never hear each "
         "other: what either sends leaves by the wire"
     )
 
@@ -419,7 +444,8 @@ def _(cause: causes.SiblingsIsolated) -> str:
 @sentence.register(causes.IpvlanRouteMissing)
 def _(cause: causes.IpvlanRouteMissing) -> str:
     return (
-        f"{'the answer is lost: ' if cause.is_reply else ''}{cause.place} has no route to {cause.subnet}, an ipvlan network in mode "
+        f"{'the answer is lost: ' if cause.is_reply else ''}{cause.place} has no route to {cause.subnet}, an "
+        "ipvlan network in mode "
         f"{cause.mode} of {cause.host}"
     )
 
@@ -427,7 +453,8 @@ def _(cause: causes.IpvlanRouteMissing) -> str:
 @sentence.register(causes.DifferentVlans)
 def _(cause: causes.DifferentVlans) -> str:
     return (
-        f"{cause.one}'s {cause.device} is in {_vlan(cause.vlan)}, {cause.other}'s {cause.other_device} in {_vlan(cause.other_vlan)}: they "
+        f"{cause.one}'s {cause.device} is in {_vlan(cause.vlan)}, {cause.other}'s {cause.other_device} in "
+        f"{_vlan(cause.other_vlan)}: they "
         "are different networks on one wire"
     )
 
@@ -460,7 +487,10 @@ def _(purpose: causes.InternalNetwork) -> str:
 @sentence.register(causes.OtherRuleSet)
 def _(purpose: causes.OtherRuleSet) -> str:
     listing = "iptables-legacy -S" if purpose.is_legacy else "nft list ruleset"
-    return f": {purpose.place} has more than one rule set, a packet must pass all, and only {listing} lists the one that dropped it"
+    return (
+        f": {purpose.place} has more than one rule set, a packet must pass all, and only {listing} lists the one "
+        "that dropped it"
+    )
 
 
 # ---- names
@@ -523,7 +553,8 @@ def _(cause: causes.SharesStack) -> str:
 @sentence.register(causes.OtherAddressInHostsFile)
 def _(cause: causes.OtherAddressInHostsFile) -> str:
     return (
-        f"{sentence(cause.cause)}; {cause.name} is {cause.address} by the hosts file of {cause.source}, while {cause.owner} has "
+        f"{sentence(cause.cause)}; {cause.name} is {cause.address} by the hosts file of {cause.source}, while "
+        f"{cause.owner} has "
         f"{cause.owner_address}"
     )
 
@@ -547,7 +578,10 @@ def _(cause: causes.NothingAnswered) -> str:
 
 @sentence.register(causes.PortHeldByContainer)
 def _(cause: causes.PortHeldByContainer) -> str:
-    return f"container {cause.container} on {cause.host} has port {cause.port}/{cause.protocol} on {cause.address or 'every address'}"
+    return (
+        f"container {cause.container} on {cause.host} has port {cause.port}/{cause.protocol} on "
+        f"{cause.address or 'every address'}"
+    )
 
 
 @sentence.register(causes.PortHeldByProgram)
@@ -563,7 +597,10 @@ def _(cause: causes.PoolsExhausted) -> str:
 @sentence.register(causes.NetworkInUse)
 def _(cause: causes.NetworkInUse) -> str:
     is_many = len(cause.containers) > 1
-    return f"container{'s' * is_many} {', '.join(cause.containers)} {'are' if is_many else 'is'} on network {cause.network}"
+    return (
+        f"container{'s' * is_many} {', '.join(cause.containers)} {'are' if is_many else 'is'} on network "
+        f"{cause.network}"
+    )
 
 
 # ---- remarks
@@ -583,7 +620,8 @@ def _(remark: causes.LateSuccess) -> str:
 @sentence.register(causes.NameShared)
 def _(remark: causes.NameShared) -> str:
     return (
-        f"{remark.count} containers answer to the name {remark.name}: {', '.join(remark.owners)}; which of them is asked changes from one "
+        f"{remark.count} containers answer to the name {remark.name}: {', '.join(remark.owners)}; which of them "
+        "is asked changes from one "
         "lookup to the next"
     )
 
@@ -597,7 +635,8 @@ def _(remark: causes.LookupQueries) -> str:
 @sentence.register(causes.VirtualAddress)
 def _(remark: causes.VirtualAddress) -> str:
     return (
-        f"{remark.address} is the virtual address of service {remark.service}, balanced over {remark.tasks} task{'s' * (remark.tasks != 1)}; "
+        f"{remark.address} is the virtual address of service {remark.service}, balanced over {remark.tasks} "
+        f"task{'s' * (remark.tasks != 1)}; "
         f"a connection idle for {remark.idle_s} s is forgotten"
     )
 
@@ -606,7 +645,8 @@ def _(remark: causes.VirtualAddress) -> str:
 def _(remark: causes.ConnectionReused) -> str:
     return (
         f"{remark.place} does not balance this connection: it sends port {remark.port} of {remark.source} to "
-        f"{remark.task or 'the task it had before'} for 120 s after the last connection from that port was closed ({remark.sysctl}, which "
+        f"{remark.task or 'the task it had before'} for 120 s after the last connection from that port was closed "
+        f"({remark.sysctl}, which "
         "Docker sets)"
     )
 
@@ -617,7 +657,8 @@ def _(remark: causes.TunnelMtuTooSmall) -> str:
     is_segment = remark.where.startswith("segment")
     what = "small packets pass, full ones do not" if is_segment else "full packets are fragmented"
     return (
-        f"{what}: network {remark.network} has an MTU of {remark.inner_mtu}, its tunnel adds {remark.header} bytes, and {remark.where} carries "
+        f"{what}: network {remark.network} has an MTU of {remark.inner_mtu}, its tunnel adds {remark.header} "
+        f"bytes, and {remark.where} carries "
         f"{remark.mtu}; set com.docker.network.driver.mtu={remark.mtu} on the network"
     )
 
@@ -667,7 +708,9 @@ def _(change: changes.RecreateContainer) -> str:
     return {
         ContainerOption.NO_DNS: f"run {name} without --dns",
         ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts (--add-host) of {name}",
-        ContainerOption.BRIDGE_NETWORK: f"start {name} on a network instead of none: a container in network_mode none can not join another",
+        ContainerOption.BRIDGE_NETWORK: (
+            f"start {name} on a network instead of none: a container in network_mode none can not join another"
+        ),
     }[change.option]
 
 
@@ -734,7 +777,9 @@ _TEMPLATES: dict[object, str] = {
     Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers ask the host's name server",
     Fact.NAME_UNKNOWN: "no container, service or host has that name",
     Fact.NO_UPSTREAM_USABLE: "it asked no other server, for no network of the container leads out",
-    Fact.SUBNET_NOT_FIXED: "the network's subnet was chosen by Docker, and would be another one after it is made anew",
+    Fact.SUBNET_NOT_FIXED: (
+        "the network's subnet was chosen by Docker, and would be another one after it is made anew"
+    ),
     Fact.BRIDGE_ONLY: ": only stations on that bridge may send there",
     Fact.CONTAINER_ADDRESS_FROM_OUTSIDE: "; a container's own address cannot be reached from outside its host",
     Fact.OPERATOR_RULE: "; a rule in DOCKER-USER, which Docker leaves to the operator",
@@ -865,7 +910,9 @@ _TASKS = {
     Task.ASK_FROM_SAME_NETWORK: "send from a container on the same network",
     Task.ASK_MEMBER: "ask one of {0}",
     Task.CHECK_SPELLING: "check the spelling",
-    Task.CHECK_DOMAIN: "check the spelling; if {0} is short for a longer name, ask for that, or name its domain (dns_search)",
+    Task.CHECK_DOMAIN: (
+        "check the spelling; if {0} is short for a longer name, ask for that, or name its domain (dns_search)"
+    ),
     Task.CHECK_PLACE: "look at {0}",
     Task.CHECK_BEYOND: "check the path behind that point",
     Task.CHECK_PAUSED: "check that {0} is not paused",
@@ -888,11 +935,16 @@ _TASKS = {
     Task.PUBLISH_OTHER_PORT: "publish another port",
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
     Task.USE_PUBLISHED: "use one of those",
-    Task.USE_HOST_GATEWAY: "give the asking container extra_hosts host.docker.internal:host-gateway, and ask host.docker.internal",
+    Task.USE_HOST_GATEWAY: (
+        "give the asking container extra_hosts host.docker.internal:host-gateway, and ask host.docker.internal"
+    ),
     Task.USE_OVERLAY: "put both on an overlay network",
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",
     Task.USE_SERVICE: "run {0} as a service on it",
-    Task.USE_CONSTRAINTS: "let a node satisfy its constraints (docker node update), or change them: look at docker service ps --no-trunc {0}",
+    Task.USE_CONSTRAINTS: (
+        "let a node satisfy its constraints (docker node update), or change them: look at docker service ps "
+        "--no-trunc {0}"
+    ),
     Task.USE_KEEPALIVE: "send keepalives more often than every 900 s (net.ipv4.tcp_keepalive_time)",
     Task.USE_LARGER_SUBNET: "create {0} with a larger --subnet",
     Task.USE_DNS_SERVER: "name a server that can be reached (dns)",
@@ -916,12 +968,16 @@ _TASKS = {
     Task.REPAIR_PATH: "repair the path between the nodes at {0}",
     Task.WAIT_FOR_GOSSIP: "wait until gossip has spread (lab.settle())",
     Task.WAIT_FOR_REPLACEMENT: "wait until its tasks run elsewhere",
-    Task.RECONNECT: "open the connection again, and see why that end forgot it (restarted, or moved to another container)",
+    Task.RECONNECT: (
+        "open the connection again, and see why that end forgot it (restarted, or moved to another container)"
+    ),
     Task.WIDEN_PORT_RANGE: "widen net.ipv4.ip_local_port_range, or open fewer connections to one destination",
     Task.STOP_PROGRAM: "stop that program",
     Task.USE_OTHER_SUBNET: "use another subnet",
     Task.PRUNE_NETWORKS: "docker network prune",
-    Task.USE_SMALLER_POOLS: 'use more and smaller default-address-pools ([{{"base": "172.20.0.0/14", "size": 24}}] makes 1,024)',
+    Task.USE_SMALLER_POOLS: (
+        'use more and smaller default-address-pools ([{{"base": "172.20.0.0/14", "size": 24}}] makes 1,024)'
+    ),
     Task.USE_IP_RANGE: "keep the addresses that you assign yourself out of --ip-range",
     Task.USE_MORE_NETWORKS: "spread the containers over more networks",
     Task.USE_FIXED_SUBNET: "create the network with --subnet",

@@ -190,7 +190,8 @@ def _(change: RebindProgram, lab: Any) -> None:
     def edit(body: Body) -> None:
         for key in ("Cmd", "Entrypoint"):
             if body.get(key):
-                body[key] = [word.replace(change.address, "0.0.0.0") for word in body[key]]  # noqa: S104 - the wildcard is the fix
+                # The wildcard is what the fix is about.
+                body[key] = [word.replace(change.address, "0.0.0.0") for word in body[key]]  # noqa: S104
 
     _recreate_container(lab, change.host, change.container, edit)
 

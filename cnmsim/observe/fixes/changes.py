@@ -258,7 +258,7 @@ class DeleteNftRule(Change):
 
 @frozen
 class AcceptByPolicy(Change):
-    """Set the policy of a base chain to accept; `program` is iptables, iptables-legacy, their IPv6 siblings, or nft."""
+    """Set the policy of a base chain to accept, with iptables, iptables-legacy, their IPv6 siblings, or nft."""
 
     host: str
     program: str

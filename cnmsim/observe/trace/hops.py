@@ -133,14 +133,15 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
             event.time_ns - start_ns, event.place, event.device, event.step,
             f"{event.what} again" if index in again else event.what, decisions[index],
             by_number[number].label, number, by_number[number].layer4,
-            summary.src, summary.sport, summary.dst, summary.dport, summary.addresses, event.reason, event.detail, index in again, index in plain,
+            summary.src, summary.sport, summary.dst, summary.dport, summary.addresses, event.reason, event.detail,
+            index in again, index in plain,
         )
         for index, (event, summary, number) in enumerate(zip(events, summaries, number_of, strict=True))
     )  # fmt: skip
 
 
 def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
-    """Return True if a program at another place sends the same bytes again (a DNS forwarder): a message of its own."""
+    """Return True if a program at another place sends the same bytes (a DNS forwarder): a message of its own."""
     return event.step is Step.SENT and event.place != events[message.indexes[0]].place
 
 

@@ -77,7 +77,7 @@ class RuleDecision:
 
     @property
     def table_label(self) -> str:
-        """The table with its program, as decisions name it: `filter`, `iptables-legacy nat`, `nft ip docker-bridges`."""
+        """The table as decisions name it: `filter`, `iptables-legacy nat`, `nft ip docker-bridges`."""
         return self.table if self.rule_set is RuleSet.IPTABLES else f"{self.rule_set.value} {self.table}"
 
     @property

@@ -85,7 +85,7 @@ def decided_by(hop: Hop) -> str:
 
 
 def what_of(hop: Hop) -> str:
-    """Return the event of a hop in brief, with the reason of a drop. The owner of a socket stands in the next column."""
+    """Return the event of a hop in brief, with the reason of a drop, without the owner of a socket."""
     verb, layer4 = _VERBS.get(hop.step), hop.layer4
     # A listening socket that receives a SYN reports a new connection.
     is_accepted = layer4.is_syn and hop.step is Step.DELIVERED and " listening on " in hop.decision

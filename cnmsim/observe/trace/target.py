@@ -1,4 +1,4 @@
-"""The target of a probe: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (an echo request)."""
+"""The target of a probe: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (a ping)."""
 
 from __future__ import annotations
 
