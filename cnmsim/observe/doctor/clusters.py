@@ -172,9 +172,7 @@ def _lost(
         return None
     target = Target(format_ip(address), port, protocol)
     walk = run_probe(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
-    filtered = (
-        hop for hop in walk.drops if hop.decision and "netfilter" in (hop.reason.name if hop.reason else "").lower()
-    )
+    filtered = (hop for hop in walk.drops if hop.decision and hop.reason in _FILTERED)
     return next(filtered, None)
 
 
