@@ -132,13 +132,6 @@ class FlowCache:
         self.received.clear()
         self.sent.clear()
 
-    def receive(self, frame: bytes, device: Device) -> bool:
-        """Replay the flow of a received frame. Return `False`, without any effect, if there is none or it does not apply."""
-        flow = self.received.get((device, frame[26:38])) or (
-            self.received.get((device, frame[22:58])) if frame[12] == 0x86 else None
-        )
-        return flow is not None and flow.receive(frame, device)
-
     def record_received(self, frame: bytes, packet: Packet, device: Device) -> None:
         """Start to record a received packet, if its kind is cacheable and its flow is admitted."""
         if (
