@@ -64,7 +64,7 @@ def trace_served(
 @click.argument("destination", metavar="DST[:PORT]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_served(directory: Path, source: str, destination: str, as_json: bool) -> None:
-    """Tell whether SRC reaches DST in a lab that is being served, as it is now, and what decides it."""
+    """Explain whether SRC reaches DST in a lab that is being served, as it is now, and why."""
     answer = _ask(directory, {"verb": "explain", "source": source, "destination": destination})
     explanation = answer["explanation"]
     click.echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
