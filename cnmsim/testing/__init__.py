@@ -1,10 +1,10 @@
-"""The test bench: assertions and policies about labs, and what Hypothesis needs to look for the labs where they fail.
+"""Assertions and policies about labs, and Hypothesis strategies and state machines that generate labs.
 
     from cnmsim.testing import assert_isolated, compose_files, labs
 
-What is listed here is imported when it is asked for: `assertions`, `policy`, `prove`, `invariants`, `snapshot` and `plugin` (a Docker plugin
-to test engines with) need nothing but cnmsim; `drivers` (the conformance of network drivers) and `pytest_plugin` need pytest;
-strategies and state machines need Hypothesis.
+Names are imported on first use. `assertions`, `policy`, `prove`, `invariants`, `snapshot` and `plugin` (a Docker
+plugin to test engines with) need nothing but cnmsim; `drivers` (conformance tests of network drivers) and
+`pytest_plugin` need pytest; strategies and state machines need Hypothesis.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def __getattr__(name: str) -> Any:
     if module in _NEED_HYPOTHESIS:
         from cnmsim.testing.hypothesis_types import register_if_used
 
-        found = getattr(import_module(f"{__name__}.{module}"), own_name or name)
+        value = getattr(import_module(f"{__name__}.{module}"), own_name or name)
         register_if_used()
-        return found
+        return value
     return getattr(import_module(f"{__name__}.{module}"), own_name or name)

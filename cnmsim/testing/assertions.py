@@ -1,12 +1,12 @@
-"""Assertions about a lab for tests and CI; where one fails, the message is the walk that shows why.
+"""Assertions about a lab for tests and CI. The message of a failed assertion contains the trace.
 
     assert_reachable(lab, "web", "db:5432")
     assert_isolated(lab, "web", "vault")
     assert_resolves(lab, "web", "db", to="172.18.0.3")
     assert_no_path_from_outside(lab, "db")
 
-Each is answered by packets really sent. They change what packets change (counters, connections, neighbours); ask `lab.fork()`
-where that matters.
+Each assertion sends real packets, which change counters, connections and neighbour entries of the lab; pass
+`lab.fork()` where that matters.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _TIMEOUT_S = 2.0
 def assert_reachable(
     lab: Lab, source: object, destination: str, *, protocol: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> Trace:
-    """Assert that `source` reaches `destination` (`"db:5432"`, `"dns:53/udp"`, `"10.0.0.15:8080"`), and give the walk.
+    """Assert that `source` reaches `destination`, and return the trace.
 
-    Without a port it is pinged; `timeout_s` is virtual time. Raises `AssertionError` with the walk, `NotFound` or `Conflict`
-    for an unknown or ambiguous source, `InvalidParameter` for a wrong destination.
+    A destination is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`. Without a port `destination` is
+    pinged. `timeout_s` is in virtual time. Raises `AssertionError` with the trace, `NotFound` or `Conflict` for an
+    unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     walk = trace(lab, source, destination, protocol=protocol, timeout_s=timeout_s)
     assert walk.is_reachable, f"{_name(source)} does not reach {destination}\n\n{walk}"
@@ -47,48 +48,50 @@ def assert_isolated(
     destinations: object | Iterable[object],
     services: Iterable[str] | None = None,
 ) -> None:
-    """Assert that nothing that `sources` send to any address of `destinations` gets there, answered or not.
+    """Assert that no packet from `sources` arrives at any address of `destinations`, answered or not.
 
-    Both are a name, host or container, or several. `services` are `icmp`, `tcp/PORT` or `udp/PORT`; unless given, an echo request
-    and each port that a destination listens on. Raises `AssertionError` with the walk of what got through.
+    Each is one or several names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`; by default an
+    echo request and each port that a destination listens on. Raises `AssertionError` with the trace of the packet
+    that arrived.
     """
     for destination in _several(destinations):
         location = location_of(directory_of(lab), destination)
-        asked = services if services is not None else ["icmp", *_services(location)]
-        assert_isolated_pairs(lab, _several(sources), [destination], asked)
+        probed = services if services is not None else ["icmp", *_services(location)]
+        assert_isolated_pairs(lab, _several(sources), [destination], probed)
 
 
 def assert_resolves(
     lab: Lab, source: object, name: str, *, to: str | Iterable[str] | None = None, family: int = 4
 ) -> list[str]:
-    """Assert that programs of `source` find addresses for `name`, and give them; with `to`, exactly these.
+    """Assert that `name` resolves in `source`, and return its addresses; with `to`, they must be exactly these.
 
-    The question goes the way that getaddrinfo goes: /etc/hosts, then the servers of resolv.conf. Raises `AssertionError` with the
-    questions that were asked and the answers, and where there was none with the walk of the questions.
+    The lookup follows getaddrinfo: /etc/hosts, then the servers of resolv.conf. Raises `AssertionError` with the
+    queries and their answers, and with the trace of the queries if no address was returned.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
-    addresses, asked = find_addresses(lab, location, name, family=family)
-    found = [format_ip(address) for address in addresses]
-    questions = "\n".join(asked)
-    if not found:
+    addresses, queries = find_addresses(lab, location, name, family=family)
+    resolved = [format_ip(address) for address in addresses]
+    questions = "\n".join(queries)
+    if not resolved:
         walk = run_probe(directory, location, Target(name, 0, "icmp"), family=family)
         raise AssertionError(f"{location.name} finds no address for {name}\n{questions}\n\n{walk}")
-    wanted = None if to is None else sorted([to] if isinstance(to, str) else to)
-    assert wanted is None or sorted(found) == wanted, (
-        f"{location.name} resolves {name} to {', '.join(sorted(found))}, not to {', '.join(wanted or ())}\n{questions}"
+    expected = None if to is None else sorted([to] if isinstance(to, str) else to)
+    shown = ", ".join(sorted(resolved))
+    assert expected is None or sorted(resolved) == expected, (
+        f"{location.name} resolves {name} to {shown}, not to {', '.join(expected or ())}\n{questions}"
     )
-    return found
+    return resolved
 
 
 def assert_no_path_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> None:
-    """Assert that no machine without an engine gets a packet to `destination`, by its addresses or by a published port.
+    """Assert that no host without an engine gets a packet to `destination`, by its addresses or by a published port.
 
-    `outside` are the machines to ask from, unless given all hosts that run no engine. `ports` such as `"80/tcp"` are asked at the
-    container's addresses, unless given all that it listens on; besides, every port of its host that it publishes. Raises
-    `AssertionError` with the walk of what came in.
+    `outside` are the hosts to probe from, by default all that run no engine. `ports` such as `"80/tcp"` are probed at
+    the container's addresses, by default all ports that it listens on. Every published port is probed too. Raises
+    `AssertionError` with the trace of the packet that arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
         raise AssertionError(f"{source.name} gets to {target.name} from outside\n\n{walk}")
@@ -97,27 +100,34 @@ def assert_no_path_from_outside(
 def paths_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> Iterator[tuple[Location, Location, Trace]]:
-    """Find the ways by which machines outside get packets to `destination`; arguments as `assert_no_path_from_outside`."""
+    """Yield source, target and trace of each probe from outside that arrives at `destination`.
+
+    The parameters are those of `assert_no_path_from_outside`.
+    """
     directory = directory_of(lab)
     target = location_of(directory, destination)
-    asking = [location_of(directory, each) for each in outside] if outside is not None else _outsiders(directory)
-    for source in asking:
-        for asked in _doors(directory, target, ports):
-            walk = run_probe(directory, source, asked, timeout_s=_TIMEOUT_S)
+    probing = [location_of(directory, host) for host in outside] if outside is not None else _outsiders(directory)
+    for source in probing:
+        for probe in _probe_targets(directory, target, ports):
+            walk = run_probe(directory, source, probe, timeout_s=_TIMEOUT_S)
             if has_come_to(walk, target.namespace):
                 yield source, target, walk
 
 
 def _outsiders(directory: Directory) -> list[Location]:
-    return [each for each in directory.locations if not each.is_container and not each.has_engine]
+    return [location for location in directory.locations if not location.is_container and not location.has_engine]
 
 
-def _doors(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
-    """Give what to knock at: the container's own addresses, then the ports published for it."""
+def _probe_targets(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
+    """Return the targets to probe: the container's own addresses, then the ports published for it."""
     services = list(ports) if ports is not None else [*_services(target), "icmp"]
     for address in target.addresses:
         yield from (Target.of_service(format_ip(address), service) for service in services)
-    hosts = [each for each in directory.locations if each.namespace is target.machine.root and not each.is_container]
+    hosts = [
+        location
+        for location in directory.locations
+        if location.namespace is target.machine.root and not location.is_container
+    ]
     for published in target.published:
         if published.is_loopback_only:
             continue
@@ -128,7 +138,9 @@ def _doors(directory: Directory, target: Location, ports: Iterable[str] | None) 
 
 def _services(location: Location) -> list[str]:
     return list(
-        dict.fromkeys(f"{each.protocol}/{each.port}" for each in location.services if not each.is_loopback_only)
+        dict.fromkeys(
+            f"{socket.protocol}/{socket.port}" for socket in location.services if not socket.is_loopback_only
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens to a lab: operations on its engine, and faults of its wiring and its hosts, as values that print and shrink."""
+"""Hypothesis strategies for changes to a lab: operations on its engine, and faults of its links and hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Verb(Enum):
-    """What an operator does, the least first."""
+    """The docker commands of an `Operation`, in the order in which examples shrink."""
 
     RUN = "run"
     CREATE_NETWORK = "network create"
@@ -52,7 +52,7 @@ class Operation:
         return " ".join(("docker", self.verb.value, *filter(None, (self.network, self.container))))
 
     def apply(self, engine: Engine) -> bool:
-        """Do it. Tells whether the engine did, and did not refuse."""
+        """Execute the command. Return False if the engine refused it."""
         try:
             self._do(engine)
         except EngineError:
@@ -89,16 +89,16 @@ def operations(
     networks: Sequence[str] = ("front", "back"),
     verbs: Sequence[Verb] = tuple(Verb),
 ) -> SearchStrategy[Operation]:
-    """Give operations on `containers` and `networks`; many will be refused, as things are not there or are in use.
+    """Return a strategy for operations on `containers` and `networks`; the engine refuses many of them.
 
-    Raises Hypothesis's `InvalidArgument` where there is nothing to draw from.
+    Raises Hypothesis's `InvalidArgument` if `containers` or `networks` leaves nothing to draw from.
     """
     if not containers or not networks or not verbs:
         raise InvalidArgument("containers, networks and verbs must not be empty")
 
     @st.composite
     def operation(draw: st.DrawFn) -> Operation:
-        # Both names are drawn for every verb: what draws less would count as the smaller example, whatever it does.
+        # Both names are drawn for every verb: an example with fewer draws would count as smaller, whatever its verb.
         verb = draw(st.sampled_from(list(verbs)))
         container, network = draw(st.sampled_from(list(containers))), draw(st.sampled_from(list(networks)))
         return Operation(verb, container if verb in _WITH_CONTAINER else "", network if verb in _WITH_NETWORK else "")
@@ -107,7 +107,7 @@ def operations(
 
 
 class FaultKind(Enum):
-    """What goes wrong, the mildest first."""
+    """The kinds of faults, in the order in which examples shrink."""
 
     LOSS = "loss"
     ONE_WAY = "one way only"
@@ -118,7 +118,7 @@ class FaultKind(Enum):
 
 @frozen
 class Fault:
-    """Something that goes wrong at `host`, towards `other` where it is about two; `apply` brings it about."""
+    """A fault at `host`, towards `other` if it concerns two hosts."""
 
     kind: FaultKind
     host: str
@@ -139,7 +139,7 @@ class Fault:
         return f"{self.host} does not forward"
 
     def apply(self, lab: Lab) -> None:
-        """Bring it about."""
+        """Inject the fault into a lab."""
         match self.kind:
             case FaultKind.LOSS:
                 lab.lose(self.host, self.other, self.share)
@@ -161,9 +161,9 @@ def faults(
     kinds: Sequence[FaultKind] = tuple(FaultKind),
     ports: Sequence[int] = (7946, 4789, 2377, 80),
 ) -> SearchStrategy[Fault]:
-    """Give faults between and at `hosts` of a lab. Shrinks to a little loss between the first two.
+    """Return a strategy for faults between and at `hosts`. Shrinks to a small loss between the first two.
 
-    Raises Hypothesis's `InvalidArgument` where there is nothing to draw from, or one host alone for a fault between two.
+    Raises Hypothesis's `InvalidArgument` if there is nothing to draw from, or only one host for a fault between two.
     """
     between = {FaultKind.LOSS, FaultKind.ONE_WAY}
     if not hosts or not kinds or not ports:
@@ -175,8 +175,8 @@ def faults(
     def fault(draw: st.DrawFn) -> Fault:
         kind = draw(st.sampled_from(list(kinds)))
         host = draw(st.sampled_from(list(hosts)))
-        # Everything is drawn for every kind: what draws less would count as the smaller example, whatever it is.
-        other = draw(st.sampled_from([each for each in hosts if each != host] or [""]))
+        # Everything is drawn for every kind: an example with fewer draws would count as smaller, whatever its kind.
+        other = draw(st.sampled_from([name for name in hosts if name != host] or [""]))
         tenths = draw(st.integers(1, 10))
         port = draw(st.sampled_from(list(ports)))
         return Fault(

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for Compose files: plain values that `Lab.from_compose` takes, and that print as one would write them."""
+"""Hypothesis strategies for Compose files, as plain values that `Lab.from_compose` accepts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def services(
     max_replicas: int = 1,
     host_ports: Sequence[int] = (8080, 8081),
 ) -> SearchStrategy[Service]:
-    """Give services of a Compose file, on up to `max_networks` of `networks`, or on the project's default network.
+    """Return a strategy for services of a Compose file.
 
-    With few `host_ports`, services clash: that is meant. A service with several replicas publishes no port. Shrinks to one image
-    and nothing else. Raises Hypothesis's `InvalidArgument` for impossible bounds.
+    A service is on up to `max_networks` of `networks`, or on the project's default network. With few `host_ports`,
+    services conflict on purpose. A service with several replicas publishes no port. Shrinks to a service with an
+    image only. Raises Hypothesis's `InvalidArgument` for impossible bounds.
     """
     if not images:
         raise InvalidArgument("images must not be empty")
@@ -41,17 +42,17 @@ def services(
 
     @st.composite
     def service(draw: st.DrawFn) -> Service:
-        made: Service = {"image": draw(st.sampled_from(list(images)))}
-        if made["image"] == "alpine":
-            made["command"] = "sleep infinity"
+        definition: Service = {"image": draw(st.sampled_from(list(images)))}
+        if definition["image"] == "alpine":
+            definition["command"] = "sleep infinity"
         if networks and (joined := draw(st.lists(st.sampled_from(list(networks)), max_size=limit, unique=True))):
-            made["networks"] = joined
+            definition["networks"] = joined
         if ports := draw(st.lists(st.sampled_from(list(host_ports)), max_size=max_ports, unique=True)):
             address = draw(st.sampled_from(["", "127.0.0.1:"]))
-            made["ports"] = [f"{address}{port}:80" for port in ports]
+            definition["ports"] = [f"{address}{port}:80" for port in ports]
         elif (replicas := draw(st.integers(1, max_replicas))) > 1:
-            made["deploy"] = {"replicas": replicas}
-        return made
+            definition["deploy"] = {"replicas": replicas}
+        return definition
 
     return service()
 
@@ -65,7 +66,7 @@ def compose_files(
     allow_internal: bool = True,
     images: Sequence[str] = ("nginx", "redis", "alpine"),
 ) -> SearchStrategy[dict[str, Any]]:
-    """Give Compose files that come up: no two services want one port of the host.
+    """Return a strategy for Compose files that come up: no two services publish the same host port.
 
     Shrinks to one service of the first image. Raises Hypothesis's `InvalidArgument` for impossible bounds.
     """
@@ -77,16 +78,16 @@ def compose_files(
     @st.composite
     def compose_file(draw: st.DrawFn) -> dict[str, Any]:
         networks = list(_NETWORKS[: draw(st.integers(0, max_networks))])
-        made: dict[str, Any] = {"services": {}}
+        project: dict[str, Any] = {"services": {}}
         for number in range(draw(st.integers(min_services, max_services))):
             ports = (_FIRST_HOST_PORT + number,)
-            made["services"][_NAMES[number]] = draw(
+            project["services"][_NAMES[number]] = draw(
                 services(networks=networks, images=images, max_replicas=max_replicas, host_ports=ports)
             )
         if networks:
-            made["networks"] = {
+            project["networks"] = {
                 name: {"internal": True} if allow_internal and draw(st.booleans()) else {} for name in networks
             }
-        return made
+        return project
 
     return compose_file()

@@ -1,8 +1,8 @@
-"""What a docker-py client makes on an engine that others use too, so that just that can be removed again.
+"""Record the objects that a docker-py client creates on a shared engine, and remove exactly these.
 
-An engine's lists cannot tell whose things are: while a test runs, somebody else may make a container of the same kind. What a client
-made is told by the answers to its own create calls (Engine API: `POST /containers/create`, `/networks/create`, `/services/create`,
-`/secrets/create`, `/configs/create`).
+An engine's lists do not show which client created an object, and other clients may create objects during a test. The
+objects of one client are therefore recorded from the responses to its create requests (Engine API: `POST
+/containers/create`, `/networks/create`, `/services/create`, `/secrets/create`, `/configs/create`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-#: `/v1.45/networks/create` → `networks`. Volumes are not among them: creating one that is there already is answered like a new one.
+#: `/v1.45/networks/create` → `networks`. Volumes are left out: the response to a create request is the same for a
+#: volume that exists already.
 _CREATE = re.compile(r"^(?:/v[\d.]+)?/(services|containers|networks|secrets|configs)/create$")
-#: What has to go before what: a network is kept by its containers, a secret by the services that use it.
+#: The order of removal: a network cannot be removed before its containers, nor a secret before the services that use
+#: it.
 _ORDER = ("services", "containers", "networks", "secrets", "configs")
-#: Tasks of a removed service leave its networks and secrets some seconds later.
+#: Tasks of a removed service release its networks and secrets some seconds later.
 _PATIENCE_S = 15.0
 
 
 class Created:
-    """The things that a client has made since `Created(client)`, by kind and id."""
+    """The objects that a client has created since `Created(client)`, by kind and id."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -29,17 +31,25 @@ class Created:
         client.api.hooks["response"].append(self._on_answer)
 
     def _on_answer(self, answer: Any, *_: Any, **__: Any) -> None:
-        found = _CREATE.match(urlsplit(answer.url).path)
-        if found is None or answer.request.method != "POST" or answer.status_code != 201:
+        match = _CREATE.match(urlsplit(answer.url).path)
+        if match is None or answer.request.method != "POST" or answer.status_code != 201:
             return
         body = answer.json()
-        self.ids[found.group(1)].append(body.get("Id") or body["ID"])
+        self.ids[match.group(1)].append(body.get("Id") or body["ID"])
 
     def remove(self, patience_s: float = _PATIENCE_S) -> list[str]:
-        """Remove them, and give in words what could not be removed. What is gone already is no fault."""
+        """Remove the objects.
+
+        Return a message for each that could not be removed; objects that no longer exist are ignored.
+        """
         self._client.api.hooks["response"].remove(self._on_answer)
         end = time.monotonic() + patience_s
-        left = [failure for kind in _ORDER for each in self.ids[kind] if (failure := self._remove(kind, each, end))]
+        left = [
+            failure
+            for kind in _ORDER
+            for identifier in self.ids[kind]
+            if (failure := self._remove(kind, identifier, end))
+        ]
         self.ids = {kind: [] for kind in _ORDER}
         return left
 
@@ -47,7 +57,7 @@ class Created:
         from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
 
         options = {"force": True, "v": True} if kind == "containers" else {}
-        # A node keeps the network of a removed service until the last of its tasks has stopped there.
+        # A node keeps the network of a removed service until the service's last task has stopped there.
         lingers = kind == "networks" and bool(self.ids["services"])
         is_removed = False
         while True:

@@ -1,11 +1,11 @@
-"""What every network driver has to do: a test class that the author of one subclasses. Needs pytest.
+"""The conformance tests of network drivers: a test class for driver authors to subclass. Needs pytest.
 
     from cnmsim.testing.drivers import DriverConformance
 
     class TestSwitchDriver(DriverConformance):
         driver = "switch"
 
-That runs each test under every release. `docs/drivers.md` has the contract that the tests hold a driver to.
+This runs each test under every release. `docs/drivers.md` documents the contract that is tested.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ _UNKNOWN = "0" * 64
 
 
 @frozen
-class _Held:
-    """What a host holds: what a snapshot has of it, and the devices in namespaces that only a driver knows."""
+class _HostState:
+    """The state of a host: its `Snapshot`, and the devices in namespaces that only the driver references."""
 
     snapshot: Snapshot
     hidden: Counter[str]
 
     @classmethod
-    def by(cls, host: Host) -> _Held:
-        """Take down what `host` holds now."""
+    def of(cls, host: Host) -> _HostState:
+        """Record the present state of `host`."""
         machine = host.machine
-        gc.collect()  # a namespace that nobody holds any more is gone, as in Linux
-        known = {id(each) for each in (machine.root, *machine.namespaces.values())}
+        gc.collect()  # as in Linux, a namespace without references is gone
+        known = {id(namespace) for namespace in (machine.root, *machine.namespaces.values())}
         hidden = (
-            f"{each.name}: {device.name} {device.kind}"
-            for each in gc.get_objects()
-            if isinstance(each, NetworkNamespace) and each.machine is machine and id(each) not in known
-            for device in each.devices.values()
-            if device is not each.loopback
+            f"{namespace.name}: {device.name} {device.kind}"
+            for namespace in gc.get_objects()
+            if isinstance(namespace, NetworkNamespace) and namespace.machine is machine and id(namespace) not in known
+            for device in namespace.devices.values()
+            if device is not namespace.loopback
         )
         return cls(Snapshot.of(host), Counter(hidden))
 
-    def difference(self, later: _Held) -> list[str]:
-        """List what `later` has lost (`-`) and won (`+`); [] if nothing."""
+    def difference(self, later: _HostState) -> list[str]:
+        """Return the lines that `later` lacks (`-`) or adds (`+`); [] if both are equal."""
         lost, won = self.hidden - later.hidden, later.hidden - self.hidden
         changes = self.snapshot.difference(later.snapshot)
         changes += [f"- device in a namespace of the driver's: {line}" for line in sorted(lost.elements())]
@@ -64,35 +64,35 @@ class _Held:
 
 
 class _Bench:
-    """A lab with a Docker host and a machine beside it, for the tests below."""
+    """A lab with a Docker host and a second host, as the tests below use it."""
 
-    #: The driver's name, as `docker network create -d` has it.
+    #: The driver's name, as passed to `docker network create -d`.
     driver: ClassVar[str] = ""
 
     @pytest.fixture(params=list(PROFILES))
     def release(self, request: pytest.FixtureRequest) -> str:
-        """Give each release in turn."""
+        """Return each supported release in turn."""
         return str(request.param)
 
     @pytest.fixture
     def lab(self, release: str) -> Iterator[Lab]:
-        """Make the lab. To be overridden by a driver that needs more of it: it must have a Docker host `node1`."""
-        made = Lab(engine=release)
-        made.add_host("node1", "10.0.0.15/24", docker=True)
-        made.add_host("beside", "10.0.0.50/24", web=True)
-        yield made
+        """Yield the lab. Override it for a driver that needs more; the lab must have a Docker host `node1`."""
+        lab = Lab(engine=release)
+        lab.add_host("node1", "10.0.0.15/24", docker=True)
+        lab.add_host("beside", "10.0.0.50/24", web=True)
+        yield lab
 
     def engine_of(self, lab: Lab) -> Any:
-        """Give the engine of `node1`."""
+        """Return the engine of `node1`."""
         return lab.host("node1").docker
 
     def driver_of(self, lab: Lab) -> Driver:
-        """Give the driver itself."""
-        found: Driver = self.engine_of(lab).controller.drivers.get(self.driver)
-        return found
+        """Return the driver under test."""
+        driver: Driver = self.engine_of(lab).controller.drivers.get(self.driver)
+        return driver
 
     def run(self, lab: Lab, name: str, network: str, image: str = "alpine", **options: Any) -> Any:
-        """Run a container that stays."""
+        """Run a container that keeps running."""
         command = "sleep 1d" if image == "alpine" else None
         container = self.engine_of(lab).containers.run(
             image, command, name=name, network=network, detach=True, **options
@@ -102,34 +102,34 @@ class _Bench:
 
 
 class DriverConformance(_Bench):
-    """The tests of a driver that makes networks. A subclass names it by `driver`, and says how its networks are asked for."""
+    """The tests of a driver that creates networks. A subclass sets `driver` and the attributes below."""
 
-    #: The options (`-o`) of every network.
+    #: The driver options (`-o`) of every network.
     options: ClassVar[dict[str, str]] = {}
     #: The subnet of the network that most tests use.
     subnet: ClassVar[str] = "10.91.0.0/24"
-    #: Options that the driver has to refuse, or `None` if it takes any.
+    #: Options that the driver must refuse, or `None` if it accepts any.
     refused_options: ClassVar[dict[str, str] | None] = None
-    #: Whether an endpoint may be given a MAC address.
+    #: Whether an endpoint accepts a MAC address from the user.
     takes_mac: ClassVar[bool] = True
-    #: Whether its networks may have IPv6 addresses.
+    #: Whether the driver supports IPv6 addresses.
     takes_ipv6: ClassVar[bool] = True
-    #: Whether a host may have several of its networks at a time.
+    #: Whether a host can have several networks of the driver at a time.
     takes_several: ClassVar[bool] = True
-    #: Whether two containers of one network reach each other.
+    #: Whether two containers on one network reach each other.
     connects: ClassVar[bool] = True
-    #: What the names of its interfaces in a container begin with.
+    #: The prefix of the driver's interface names in a container.
     interface_prefix: ClassVar[str] = "eth"
 
     def network(self, lab: Lab, name: str = "net-a", subnet: str = "", **options: Any) -> Any:
-        """Make a network of the driver by the engine."""
+        """Create a network of the driver through the engine."""
         ipam = {"Config": [{"Subnet": subnet or self.subnet}]}
         return self.engine_of(lab).networks.create(
             name, driver=self.driver, options=dict(self.options), ipam=ipam, **options
         )
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """It has every method of the contract, its own name, and a reach that there is."""
+        """The driver has every method of the contract, its own name, and a valid scope."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver), "a method or attribute of cnmsim.libnetwork.driver.Driver is missing"
         assert driver.name == self.driver
@@ -137,47 +137,47 @@ class DriverConformance(_Bench):
         assert {driver.capability.data_scope, driver.capability.connectivity_scope} <= {"local", "global"}
 
     def test_a_network_leaves_nothing(self, lab: Lab) -> None:
-        """A network that is made and removed leaves its host as it was."""
-        # What a driver makes once for all its networks may stay.
+        """Creating and removing a network leaves the host unchanged."""
+        # Objects that a driver creates once for all its networks may stay.
         self.network(lab).remove()
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         network = self.network(lab)
         assert network.attrs["Driver"] == self.driver
         network.remove()
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_a_container_leaves_nothing(self, lab: Lab) -> None:
-        """A container that runs, stops and is removed leaves its host as it was."""
+        """Running, stopping and removing a container leaves the host unchanged."""
         self.network(lab)
         self.run(lab, "first", "net-a").remove(force=True)
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         container = self.run(lab, "c1", "net-a")
         container.stop()
         container.start()
         container.remove(force=True)
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_connect_and_disconnect_leave_nothing(self, lab: Lab) -> None:
-        """A running container that joins and leaves is as it was, three times over."""
+        """Connecting and disconnecting a running container leaves the host unchanged, three times over."""
         network = self.network(lab)
         container = self.run(lab, "c1", "bridge")
         host = lab.host("node1")
         network.connect("c1")
         network.disconnect("c1")
         lab.settle()
-        before, devices = _Held.by(host), _device_names(container)
+        before, devices = _HostState.of(host), _device_names(container)
         for _ in range(3):
             network.connect("c1")
             assert len(_device_names(container)) > len(devices)
             network.disconnect("c1")
             lab.settle()
-        assert before.difference(_Held.by(host)) == []
+        assert before.difference(_HostState.of(host)) == []
         assert _device_names(container) == devices
 
     def test_the_interface_has_the_addresses_of_the_endpoint(self, lab: Lab) -> None:
-        """What inspect shows is what the interface in the container has."""
+        """The interface in the container has the addresses that inspect shows."""
         self.network(lab)
         container = self.run(lab, "c1", "net-a")
         settings = container.attrs["NetworkSettings"]["Networks"]["net-a"]
@@ -188,41 +188,41 @@ class DriverConformance(_Bench):
         assert any(name.startswith(self.interface_prefix) for name in _device_names(container))
 
     def test_what_is_asked_for_is_kept(self, lab: Lab) -> None:
-        """The driver fills in what an endpoint lacks; it leaves alone what the user asked for."""
+        """The driver fills in the addresses that an endpoint lacks, and keeps those that the user requested."""
         network = self._libnetwork(lab)
         mac = parse_mac(_MAC) if self.takes_mac else None
-        wanted = parse_ip(self.subnet.partition("/")[0])[:3] + b"\x42"
-        endpoint = network.create_endpoint("wanted", options=EndpointOptions(ipv4=wanted, mac=mac))
-        assert endpoint.ipv4 is not None and format_ip(endpoint.ipv4[0]) == format_ip(wanted)
+        requested = parse_ip(self.subnet.partition("/")[0])[:3] + b"\x42"
+        endpoint = network.create_endpoint("wanted", options=EndpointOptions(ipv4=requested, mac=mac))
+        assert endpoint.ipv4 is not None and format_ip(endpoint.ipv4[0]) == format_ip(requested)
         if mac is not None:
             assert endpoint.mac is not None and format_mac(endpoint.mac) == _MAC
         others = [network.create_endpoint(name) for name in ("other", "third")]
         if self.takes_mac:
-            macs = [each.mac for each in (endpoint, *others)]
+            macs = [created.mac for created in (endpoint, *others)]
             assert None not in macs and len(set(macs)) == len(macs), (
                 "two endpoints have one MAC address, or one has none"
             )
-        for each in (endpoint, *others):
-            each.delete()
+        for created in (endpoint, *others):
+            created.delete()
         network.delete()
 
     def test_an_endpoint_may_be_deleted_before_it_joins(self, lab: Lab) -> None:
-        """Endpoints that never join leave nothing."""
+        """Deleting endpoints that never joined leaves nothing behind."""
         network = self._libnetwork(lab)
         network.create_endpoint("first").delete()
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         network.create_endpoint("second").delete()
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
         network.delete()
 
     def test_an_endpoint_may_leave_and_join_again(self, lab: Lab) -> None:
-        """An endpoint that left its sandbox joins it again, and at last leaves nothing."""
+        """An endpoint that left its sandbox can join it again, and finally leaves nothing behind."""
         network = self._libnetwork(lab)
 
         def join_twice() -> None:
             sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
-            sandbox.set_key()  # 26.1.5 plugs in what joined before only then
+            sandbox.set_key()  # 26.1.5 attaches an endpoint that joined earlier only then
             endpoint = network.create_endpoint("ep")
             for _ in range(2):
                 endpoint.join(sandbox)
@@ -233,13 +233,13 @@ class DriverConformance(_Bench):
             lab.settle()
 
         join_twice()
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         join_twice()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
         network.delete()
 
     def test_it_tells_what_it_did(self, lab: Lab) -> None:
-        """`operational_info` answers for an endpoint from its making to its end."""
+        """`operational_info` succeeds for an endpoint from its creation to its deletion."""
         network = self._libnetwork(lab)
         endpoint: Endpoint = network.create_endpoint("ep")
         assert isinstance(endpoint.driver_info(), dict)
@@ -250,7 +250,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_containers_reach_each_other_by_name(self, lab: Lab) -> None:
-        """Two containers of a network exchange packets, and leave the network as it was."""
+        """Two containers of one network exchange packets, and leave the network unchanged."""
         if not self.connects:
             pytest.skip(f"the networks of {self.driver} connect nothing")
         self.network(lab)
@@ -260,7 +260,7 @@ class DriverConformance(_Bench):
         assert client.exec("ping -c 1 -W 2 web").exit_code == 0
 
     def test_containers_reach_each_other_by_ipv6(self, lab: Lab) -> None:
-        """An IPv6 network's interfaces have its addresses, and packets between them arrive."""
+        """Interfaces on an IPv6 network have its addresses, and packets between them arrive."""
         if not (self.connects and self.takes_ipv6):
             pytest.skip(f"the networks of {self.driver} connect nothing by IPv6")
         ipam = {"Config": [{"Subnet": self.subnet}, {"Subnet": "fd00:91::/64"}]}
@@ -274,7 +274,7 @@ class DriverConformance(_Bench):
         assert client.exec(f"ping -6 -c 1 -W 2 {address}").exit_code == 0
 
     def test_one_network_does_not_end_with_another(self, lab: Lab) -> None:
-        """What is done to one network, and its end, is nothing to the containers of another."""
+        """Changing or removing one network does not affect the containers of another."""
         if not (self.connects and self.takes_several):
             pytest.skip(f"a host has one network of {self.driver} at a time")
         self.network(lab)
@@ -289,31 +289,31 @@ class DriverConformance(_Bench):
         assert client.exec("wget -qO- -T 3 http://web/").output == "hello from the web server\n"
 
     def test_an_internal_network_leads_nowhere(self, lab: Lab) -> None:
-        """From an internal network nothing of the outside is reached."""
+        """A container on an internal network reaches nothing outside it."""
         self.network(lab, internal=True)
         client = self.run(lab, "client", "net-a")
         assert client.exec("wget -qO- -T 2 http://10.0.0.50/").exit_code != 0
 
     def test_a_refused_network_changes_nothing(self, lab: Lab) -> None:
-        """What the driver cannot make raises an `EngineError`, and changes nothing."""
+        """A network that the driver refuses raises an `EngineError` and changes nothing."""
         if self.refused_options is None:
             pytest.skip(f"{self.driver} refuses no options")
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         ipam = {"Config": [{"Subnet": self.subnet}]}
         with pytest.raises(EngineError):
             self.engine_of(lab).networks.create(
                 "wrong", driver=self.driver, options={**self.options, **self.refused_options}, ipam=ipam
             )
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_a_start_that_fails_leaves_nothing(self, lab: Lab) -> None:
-        """An endpoint whose sandbox cannot be plugged in is taken back: its address is in use there already."""
+        """A failed start is rolled back. It fails because the endpoint's address is in use in the sandbox already."""
         network = self._libnetwork(lab)
         sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
         network.create_endpoint("first").join(sandbox)
         lab.settle()
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         second = network.create_endpoint("second")
         # Two interfaces of one subnet: the second one's route conflicts with the first one's.
         with pytest.raises(EngineError, match="conflicts with existing route"):
@@ -321,12 +321,12 @@ class DriverConformance(_Bench):
         assert second.sandbox is None
         second.delete()
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
         sandbox.delete()
         network.delete()
 
     def test_what_it_does_not_know_is_an_engine_error_or_nothing(self, lab: Lab) -> None:
-        """Calls about networks and endpoints that there are not end well, or with an `EngineError`: never otherwise."""
+        """Calls about unknown networks and endpoints succeed or raise an `EngineError`, nothing else."""
         driver = self.driver_of(lab)
         context = SandboxContext("s", "/var/run/docker/netns/s", None)
         calls: list[Any] = [
@@ -336,16 +336,16 @@ class DriverConformance(_Bench):
             lambda: driver.join(_UNKNOWN, _UNKNOWN, context, _join_info()),
             lambda: driver.leave(_UNKNOWN, _UNKNOWN),
         ]
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         for call in calls:
             try:
                 call()
             except EngineError as error:
                 assert error.message
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_two_labs_alike_behave_alike(self, lab: Lab, release: str) -> None:
-        """Whatever a driver draws, it draws from the machine's seeded stream."""
+        """The driver draws random values only from the machine's seeded generator."""
         del release
         network = self._libnetwork(lab)
         twice = []
@@ -358,27 +358,27 @@ class DriverConformance(_Bench):
         network.delete()
 
     def _libnetwork(self, lab: Lab) -> Network:
-        """Make a network below the engine."""
+        """Create a network in libnetwork, below the engine."""
         options = NetworkOptions(driver_opts=dict(self.options), ipam_config=[IpamConfig(self.subnet)])
         network: Network = self.engine_of(lab).controller.new_network("net-a", self.driver, options=options)
         return network
 
 
 class SpecialDriverConformance(_Bench):
-    """The tests of a driver with one network that is there from the start and stays: `host` and `null`."""
+    """The tests of a driver with one network that always exists: `host` and `null`."""
 
     #: The name of that network.
     network_name: ClassVar[str] = ""
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """It has every method of the contract, and says that it does without addresses."""
+        """The driver has every method of the contract, and declares that it needs no addresses."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver)
         assert driver.name == self.driver
         assert self.engine_of(lab).controller.find_network(self.network_name).is_special
 
     def test_there_is_one_network_and_it_stays(self, lab: Lab) -> None:
-        """A second network is refused, and so is the removal of the first."""
+        """The driver refuses a second network, and the removal of the first."""
         driver = self.driver_of(lab)
         with pytest.raises(Forbidden):
             driver.create_network(NetworkRequest("1" * 64, "second", {}, [], []))
@@ -388,15 +388,15 @@ class SpecialDriverConformance(_Bench):
             self.engine_of(lab).networks.get(self.network_name).remove()
 
     def test_a_container_leaves_nothing(self, lab: Lab) -> None:
-        """A container that runs, stops and is removed leaves its host as it was."""
+        """Running, stopping and removing a container leaves the host unchanged."""
         self.run(lab, "first", self.network_name).remove(force=True)
-        before = _Held.by(lab.host("node1"))
+        before = _HostState.of(lab.host("node1"))
         container = self.run(lab, "c1", self.network_name)
         settings = container.attrs["NetworkSettings"]["Networks"][self.network_name]
         assert (settings["IPAddress"], settings["MacAddress"]) == ("", "")
         container.remove(force=True)
         lab.settle()
-        assert before.difference(_Held.by(lab.host("node1"))) == []
+        assert before.difference(_HostState.of(lab.host("node1"))) == []
 
 
 def _device_names(container: Any) -> list[str]:

@@ -1,7 +1,8 @@
-"""What Hypothesis makes of cnmsim's types: `st.from_type(LabSpec)`, or a test's argument annotated with one.
+"""Register cnmsim's types with Hypothesis, for `st.from_type(LabSpec)` and annotated arguments of tests.
 
-The entry point `hypothesis` in the package's metadata has Hypothesis call `register_if_used` when it is imported; who does not use
-cnmsim pays nothing. So do `cnmsim.testing`, when it is imported after Hypothesis, and the pytest plugin before the tests.
+Hypothesis calls `register_if_used` when it is imported, by the entry point `hypothesis` of the package's metadata, so
+programs that do not use cnmsim import nothing more. `cnmsim.testing`, when imported after Hypothesis, and the pytest
+plugin call it too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _done: set[str] = set()
 def register_if_used() -> None:
     """Register the types if a program has imported both cnmsim's labs and Hypothesis.
 
-    Where it is one of the strategies' own modules that imports Hypothesis, they are not to be had yet: whoever imports it asks again.
+    Does nothing while a strategies module is itself importing Hypothesis; the importer of that module calls it again.
     """
     if (
         "cnmsim.lab.lab" in sys.modules
@@ -26,7 +27,7 @@ def register_if_used() -> None:
 
 
 def _is_beginning() -> bool:
-    """Whether a module of the strategies has begun to be imported, and is not there yet."""
+    """Return True if the import of a strategies module has begun and not finished."""
     return any(
         name in sys.modules and not hasattr(sys.modules[name], last)
         for name, last in (("cnmsim.testing.strategies", "packets"), ("cnmsim.testing.changes", "operations"))
@@ -34,7 +35,10 @@ def _is_beginning() -> bool:
 
 
 def register() -> None:
-    """Tell Hypothesis how to make labs, specs, operations and faults; they are imported when a test wants one."""
+    """Register strategies for labs, specs, operations and faults.
+
+    Their modules are imported when a test first draws from them.
+    """
     _done.add("registered")
     from hypothesis import strategies as st
     from hypothesis.strategies import register_type_strategy

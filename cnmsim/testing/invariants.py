@@ -1,6 +1,7 @@
-"""What is true of a Docker host at every moment: who owns each address, port, rule, device and bridge entry.
+"""Invariants of a Docker host: each address, port, rule, device and bridge entry has exactly one owner.
 
-Each `check_` function raises `AssertionError` naming the thing that has no owner or two; `check_host` runs them all.
+Each `check_` function raises `AssertionError` that names the thing with no owner or with two; `check_host` runs them
+all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _BRIDGE_DRIVER = "bridge"
 
 
 def check_host(host: Host) -> None:
-    """Check all that must hold for one host. Raises `AssertionError`."""
+    """Check all invariants of one host. Raises `AssertionError`."""
     check_bridges(host.machine)
     if host.docker is None:
         return
@@ -36,7 +37,7 @@ def check_host(host: Host) -> None:
 
 
 def check_addresses(engine: Engine) -> None:
-    """Check that each endpoint's address is in a pool of its network, and neither a gateway's nor another endpoint's."""
+    """Check that each endpoint's address is unique, in a pool of its network, and not a gateway's."""
     owners: dict[Address, str] = {}
     for endpoint in _endpoints(engine):
         network = endpoint.network
@@ -57,30 +58,35 @@ def check_sandboxes(engine: Engine) -> None:
         if space is None or sandbox.options.use_host_namespace:
             continue
         joined = [endpoint for endpoint in sandbox.endpoints if endpoint.network.driver_name == _BRIDGE_DRIVER]
-        wanted = {"lo", *(endpoint.interface_name for endpoint in joined)}
-        assert set(space.devices) == wanted, f"{space.name} has {sorted(space.devices)}, not {sorted(wanted)}"
+        expected = {"lo", *(endpoint.interface_name for endpoint in joined)}
+        assert set(space.devices) == expected, f"{space.name} has {sorted(space.devices)}, not {sorted(expected)}"
         for endpoint in joined:
-            held = {each.address for each in space.devices[endpoint.interface_name].addresses if each.scope != "link"}
+            held = {
+                address.address
+                for address in space.devices[endpoint.interface_name].addresses
+                if address.scope != "link"
+            }
             assert held == set(_addresses(endpoint)), f"{space.name}:{endpoint.interface_name} has other addresses"
 
 
 def check_devices(engine: Engine) -> None:
-    """Check that each bridge and cable belongs to a live network and endpoint, and each of these has its own."""
+    """Check that each bridge and veth belongs to a live network or endpoint, and that each of these has its own."""
     root = engine.machine.root
     bridges = {device.name for device in root.devices.values() if device.kind == "bridge"}
-    networks = [each for each in engine.controller.networks if each.driver_name == _BRIDGE_DRIVER]
+    networks = [network for network in engine.controller.networks if network.driver_name == _BRIDGE_DRIVER]
     assert bridges == set(_bridge_names(engine)), (
         f"bridges {sorted(bridges)} of networks {sorted(_bridge_names(engine))}"
     )
     cables = [device for device in root.devices.values() if device.kind == "veth"]
-    joined = [each for network in networks for each in network.endpoints.values() if each.sandbox is not None]
+    endpoints = (endpoint for network in networks for endpoint in network.endpoints.values())
+    joined = [endpoint for endpoint in endpoints if endpoint.sandbox is not None]
     assert len(cables) == len(joined), f"{len(cables)} cables for {len(joined)} joined endpoints"
     for cable in cables:
         assert cable.master is not None, f"{cable.name} is the port of no bridge"
 
 
 def check_bridges(machine: Machine) -> None:
-    """Check that each port of a bridge is a device of the host, and each forwarding entry leads to a port or the bridge."""
+    """Check that each bridge port is a device of the host, and each FDB entry refers to a port or to the bridge."""
     root = machine.root
     for bridge in root.devices.values():
         if not isinstance(bridge, Bridge):
@@ -97,7 +103,7 @@ def check_bridges(machine: Machine) -> None:
 
 
 def check_ports(engine: Engine) -> None:
-    """Check that the host ports that are held are those that live endpoints publish."""
+    """Check that the allocated host ports are those that live endpoints publish."""
     held = {
         (protocol, port)
         for (protocol, _), table in engine.controller.allocator._tables.items()
@@ -120,20 +126,20 @@ def check_rules(engine: Engine) -> None:
     pools = {info.pool for network in engine.controller.networks for info in network.ipam_info}
     ports = {binding.host_port for endpoint in _endpoints(engine) for binding in endpoint.port_map}
     for family in (4, 6):
-        for found in machine.root.netfilter.iptables(family).tables.values():
-            for chain in found.chains.values():
+        for iptables in machine.root.netfilter.iptables(family).tables.values():
+            for chain in iptables.chains.values():
                 for entry in chain.rules:
-                    text = f"{found.name}: -A {chain.name} {entry.rule}"
+                    text = f"{iptables.name}: -A {chain.name} {entry.rule}"
                     _check_rule(entry.rule, text, bridges, endpoints, pools)
-                    if found.name == "nat" and " -j DNAT " in text:
+                    if iptables.name == "nat" and " -j DNAT " in text:
                         _check_translation(text, endpoints, ports)
     for table in NfTables.of(machine.root.netfilter).tables.values():
         for nft_rule in table.rules():
             _check_nft_rule(nft_rule.text(), bridges, endpoints, pools, ports)
-        for each in table.sets.values():
-            for element in each.elements.texts():
+        for nft_set in table.sets.values():
+            for element in nft_set.elements.texts():
                 name = element.partition('"')[2].partition('"')[0]
-                assert name in bridges, f"the bridge of this element of {each.name} is gone: {element}"
+                assert name in bridges, f"the bridge of this element of {nft_set.name} is gone: {element}"
 
 
 def _check_nft_rule(
@@ -142,7 +148,7 @@ def _check_nft_rule(
     for names in re.findall(r"[io]ifname (?:!= )?(\{[^}]*\}|\S+)", text):
         for name in re.findall(r'"([^"]+)"', names):
             assert name in {*bridges, "lo", "docker_gwbridge"}, f"the bridge of this rule is gone: {text}"
-    own = {format_ip(each) for each in endpoints}
+    own = {format_ip(address) for address in endpoints}
     for value in re.findall(r"ip6? [sd]addr (?:!= )?(\S+)", text):
         if "/" in value:
             is_no_network = value.startswith(("127.", "fe80:"))
@@ -170,7 +176,7 @@ def _check_rule(rule: Rule, text: str, bridges: set[str], endpoints: set[Address
 
 
 def _is_of_the_host(match: HostMatch) -> bool:
-    """Tell whether a match is for loopback or link-local addresses, of which no network is owner."""
+    """Return True for a match on loopback or link-local addresses, which belong to no network."""
     return match.address[0] == 127 or match.address[:2] == b"\xfe\x80" or match.address == b"\0" * 15 + b"\1"
 
 
@@ -178,7 +184,7 @@ def _check_translation(text: str, endpoints: set[Address], ports: set[int]) -> N
     words = text.split()
     target = words[words.index("--to-destination") + 1]
     address = target.rpartition(":")[0].strip("[]")
-    assert address in {format_ip(each) for each in endpoints}, f"the endpoint of this rule is gone: {text}"
+    assert address in {format_ip(endpoint) for endpoint in endpoints}, f"the endpoint of this rule is gone: {text}"
     assert int(words[words.index("--dport") + 1]) in ports, f"nobody publishes the port of this rule: {text}"
 
 

@@ -1,8 +1,8 @@
 """A Hypothesis state machine for the life of networks and containers on one Docker host.
 
-Its rules are what operators type; a model kept beside the engine, of nothing but names, states and who is on which
-network, says what must come of it. After every step the host's books are checked; every operation that an engine refuses
-must leave the host as it was; and when a run ends, everything is deleted and nothing may be left. Use it in a test by
+Its rules are docker commands. A model beside the engine (names, states, and the networks of each container) predicts
+their results. After every step the host's invariants are checked; an operation that the engine refuses must leave the
+host unchanged; at the end of a run everything is deleted and nothing may be left. Use it in a test by
 
     TestDockerHost = DockerHostMachine.TestCase
 """
@@ -50,9 +50,9 @@ _PORTS = st.sampled_from([8080, 8081, 80, 9999])
 
 @define
 class ContainerModel:
-    """What must be true of a container: its name, whether it runs, its networks by name, and what it asked to publish.
+    """The expected state of a container: name, whether it runs, networks by name, and requested ports.
 
-    `only_noted` are networks that it could not join while it ran, and will join when it starts again.
+    `only_noted` are networks that it failed to join while it ran, and joins at its next start.
     """
 
     name: str
@@ -63,23 +63,23 @@ class ContainerModel:
 
     @property
     def joined(self) -> set[str]:
-        """The networks it has an interface on."""
+        """The networks on which the container has an interface."""
         return self.networks - self.only_noted if self.is_running else set()
 
     def started(self) -> None:
-        """Take note that it was started: it is then on all its networks."""
+        """Record a start: the container has then joined all its networks."""
         if not self.is_running:
             self.only_noted.clear()
         self.is_running = True
 
 
 def _known(kind: str) -> st.SearchStrategy[str]:
-    """Draw the name of one of the things that exist when the rule runs."""
+    """Draw the name of one of the objects that exist when the rule runs."""
     return st.runner().flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, kind))))
 
 
 class DockerHostMachine(RuleBasedStateMachine):
-    """One Docker host of any release, a client beside it, and an operator who does things in any order."""
+    """One Docker host of any release, a client beside it, and docker commands in any order."""
 
     lab: Lab
     engine: Engine
@@ -87,7 +87,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Networks that exist, by name: whether they are internal.
+        #: Existing networks, by name: whether they are internal.
         self.networks: dict[str, bool] = {}
         self.containers: dict[str, ContainerModel] = {}
 
@@ -99,9 +99,9 @@ class DockerHostMachine(RuleBasedStateMachine):
         run=st.lists(container_specs(names=_CONTAINERS, networks=_NETWORKS), max_size=4),
     )
     def begin(
-        self, release: str, has_proxy: bool, has_nftables: bool, made: list[NetworkSpec], run: list[ContainerSpec]
+        self, release: str, has_proxy: bool, has_nftables: bool, initial: list[NetworkSpec], run: list[ContainerSpec]
     ) -> None:
-        """Bring the host up, with some networks and containers to begin with. Only 29.7.2 knows nftables."""
+        """Create the host with initial networks and containers. Only 29.7.2 supports nftables."""
         self.lab = Lab(release)
         options: dict[str, Any] = {"userland-proxy": has_proxy}
         has_nftables = has_nftables and release == DEFAULT_VERSION
@@ -113,7 +113,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         self.engine = node.docker
         self.networks = {DEFAULT_NETWORK: False}
         self.fresh = self.snapshot()
-        for network in made:
+        for network in initial:
             self.create_network(network)
         for container in run:
             if container.name not in self.containers:
@@ -121,11 +121,11 @@ class DockerHostMachine(RuleBasedStateMachine):
                 for name in container.networks[1:]:
                     self.connect(container.name, name)
 
-    # ---- what operators do
+    # ---- docker commands
 
     @rule(spec=networks(names=_NETWORKS))
     def create_network(self, spec: NetworkSpec) -> None:
-        """Do `docker network create`."""
+        """Run `docker network create`."""
         if self.attempt(lambda: spec.create(self.engine)):
             assert spec.name not in self.networks, f"there are two networks {spec.name}"
             self.networks[spec.name] = spec.internal
@@ -133,8 +133,8 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]))
     @precondition(lambda self: len(self.networks) > 1)
     def remove_network(self, name: str) -> None:
-        """Do `docker network rm`."""
-        is_used = any(name in each.joined for each in self.containers.values())
+        """Run `docker network rm`."""
+        is_used = any(name in container.joined for container in self.containers.values())
         if self.attempt(lambda: self.engine.networks.get(name).remove()):
             assert name != DEFAULT_NETWORK, "a predefined network was removed"
             assert not is_used, f"network {name} was removed under a running container"
@@ -145,7 +145,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @rule(spec=container_specs(names=_CONTAINERS, networks=_NETWORKS, max_networks=1), starts=st.booleans())
     def create_container(self, spec: ContainerSpec, starts: bool) -> None:
-        """Do `docker create`, and `docker start` unless told otherwise."""
+        """Run `docker create`, and `docker start` if requested."""
         network = (*spec.networks, DEFAULT_NETWORK)[0]
 
         def create() -> None:
@@ -162,7 +162,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"))
     @precondition(lambda self: self.containers)
     def start(self, name: str) -> None:
-        """Do `docker start`."""
+        """Run `docker start`."""
         model = self.containers[name]
         if self.attempt(self.container(name).start):
             missing = model.networks - set(self.networks)
@@ -172,14 +172,14 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"))
     @precondition(lambda self: self.containers)
     def stop(self, name: str) -> None:
-        """Do `docker stop`."""
+        """Run `docker stop`."""
         assert self.attempt(self.container(name).stop), f"{name} could not be stopped"
         self.containers[name].is_running = False
 
     @rule(name=_known("containers"))
     @precondition(lambda self: self.containers)
     def restart(self, name: str) -> None:
-        """Do `docker restart`; where it fails, the container has been stopped."""
+        """Run `docker restart`; if it fails, the container has been stopped."""
         model = self.containers[name]
         try:
             self.container(name).restart()
@@ -191,7 +191,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"), force=st.booleans())
     @precondition(lambda self: self.containers)
     def remove(self, name: str, force: bool) -> None:
-        """Do `docker rm`."""
+        """Run `docker rm`."""
         is_running = self.containers[name].is_running
         if self.attempt(lambda: self.container(name).remove(force=force)):
             assert force or not is_running, f"{name} was removed while it ran"
@@ -203,7 +203,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(old=_known("containers"), new=st.sampled_from([*_CONTAINERS, "api"]))
     @precondition(lambda self: self.containers)
     def rename(self, old: str, new: str) -> None:
-        """Do `docker rename`."""
+        """Run `docker rename`."""
         if self.attempt(lambda: self.container(old).rename(new)):
             assert new not in self.containers, f"there are two containers {new}"
             model = self.containers.pop(old)
@@ -219,12 +219,12 @@ class DockerHostMachine(RuleBasedStateMachine):
     )
     @precondition(lambda self: self.containers)
     def connect(self, name: str, network: str, number: int = 0) -> None:
-        """Do `docker network connect`, with `--ip` if `number` says which address of the first subnet."""
-        asked = self.address_of(network, number) if number else None
+        """Run `docker network connect`, with `--ip` if `number` selects an address of the first subnet."""
+        requested = self.address_of(network, number) if number else None
         model = self.containers[name]
         keeps = self.engine.profile.failed_connect_keeps_settings
         if self.attempt(
-            lambda: self.engine.networks.get(network).connect(self.container(name), ipv4_address=asked),
+            lambda: self.engine.networks.get(network).connect(self.container(name), ipv4_address=requested),
             ignoring="containers" if keeps else "",
         ):
             assert network in self.networks, f"{name} was connected to {network}, which is not there"
@@ -238,7 +238,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"), network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]), force=st.booleans())
     @precondition(lambda self: self.containers)
     def disconnect(self, name: str, network: str, force: bool) -> None:
-        """Do `docker network disconnect`."""
+        """Run `docker network disconnect`."""
         model = self.containers[name]
         if self.attempt(lambda: self.engine.networks.get(network).disconnect(self.container(name), force=force)):
             assert network in model.networks, f"{name} was disconnected from {network}, which it was not on"
@@ -247,7 +247,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"), ports=published_ports(min_size=1))
     @precondition(lambda self: self.containers)
     def publish(self, name: str, ports: dict[str, int | None]) -> None:
-        """Make a container anew with other published ports, as Compose does."""
+        """Recreate a container with other published ports, as Compose does."""
         model = self.containers[name]
         kept = sorted(model.networks & set(self.networks))
         self.remove(name, force=True)
@@ -258,23 +258,27 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 60, 400]))
     def wait(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the virtual time."""
         self.lab.run(seconds)
 
-    # ---- what is asked by packets
+    # ---- checks by packets
 
     @rule(data=st.data())
     @precondition(lambda self: self.running())
     def a_name_resolves_iff_there_is_a_common_network_with_names(self, data: st.DataObject) -> None:
-        """Ask a container's resolver for every name there is."""
+        """Resolve the name of every container from one container."""
         asker = self.containers[data.draw(st.sampled_from(self.running()), label="asker")]
-        for asked in self.containers.values():
-            shared = (asker.joined & asked.joined) - {DEFAULT_NETWORK}
-            # The resolver answers from the first network, in its own order, that knows the name.
-            right = [self.container(asked.name).ip(network) for network in shared]
-            found = resolve(self.lab, self.container(asker.name), asked.name)
-            assert len(found) == min(1, len(right)), f"{asker.name} resolves {asked.name} to {found}, not {right}"
-            assert set(found) <= set(right), f"{asker.name} resolves {asked.name} to {found}, not {right}"
+        for target in self.containers.values():
+            shared = (asker.joined & target.joined) - {DEFAULT_NETWORK}
+            # The resolver answers from the first network, in its own order, that has the name.
+            expected = [self.container(target.name).ip(network) for network in shared]
+            resolved = resolve(self.lab, self.container(asker.name), target.name)
+            assert len(resolved) == min(1, len(expected)), (
+                f"{asker.name} resolves {target.name} to {resolved}, not {expected}"
+            )
+            assert set(resolved) <= set(expected), (
+                f"{asker.name} resolves {target.name} to {resolved}, not {expected}"
+            )
 
     @rule(data=st.data())
     @precondition(lambda self: len(self.running()) > 1)
@@ -283,15 +287,15 @@ class DockerHostMachine(RuleBasedStateMachine):
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
         space = self.container(second).namespace
-        ways = [
+        addresses = [
             (network, address)
             for network in sorted(target.joined)
             for family in (4, 6)
             if (address := self.container(second).ip(network, family=family))
         ]
-        for network, address in ways:
-            asked = f"[{address}]:80" if ":" in address else f"{address}:80"
-            walk = self.lab.trace(self.container(first), asked, protocol="tcp", timeout_s=2)
+        for network, address in addresses:
+            destination = f"[{address}]:80" if ":" in address else f"{address}:80"
+            walk = self.lab.trace(self.container(first), destination, protocol="tcp", timeout_s=2)
             if network in source.joined:
                 assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"
             elif not source.joined & target.joined:
@@ -300,7 +304,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(port=_PORTS)
     @precondition(lambda self: self.running())
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
-        """Knock at a port of the host from the machine beside it."""
+        """Connect to a port of the host from the client."""
         publishers = self.publishers(port)
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
@@ -314,45 +318,45 @@ class DockerHostMachine(RuleBasedStateMachine):
     def containers_reach_others_through_the_host_by_published_ports_only(
         self, data: st.DataObject, port: int
     ) -> None:
-        """Knock at a port of the host from a container."""
+        """Connect to a port of the host from a container."""
         source = data.draw(st.sampled_from(self.running()), label="from")
         walk = self.lab.trace(self.container(source), f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
         others = self.reached_by(walk) - {source}
         assert others <= set(self.publishers(port)), f"port {port} of the host leads {source} to {others}:\n{walk}"
 
-    # ---- what always holds
+    # ---- invariants
 
     @invariant()
     def the_books_are_right(self) -> None:
-        """Check who owns what on the host."""
+        """Check the host's invariants."""
         check_host(self.lab.host(NODE))
 
     @invariant()
     def the_engine_tells_what_was_done(self) -> None:
         """Compare the engine's lists with the model."""
-        assert {each.name for each in self.engine.networks.list()} == {*self.networks, "host", "none"}
-        listed = {each.name: each for each in self.engine.containers.list(all=True)}
+        assert {network.name for network in self.engine.networks.list()} == {*self.networks, "host", "none"}
+        listed = {container.name: container for container in self.engine.containers.list(all=True)}
         assert set(listed) == set(self.containers)
         for name, model in self.containers.items():
             container = listed[name]
             assert (container.status == "running") == model.is_running, f"{name} is {container.status}"
-            told = set(container.attrs["NetworkSettings"]["Networks"])
-            assert told == model.networks, f"{name} is on {told}, not {model.networks}"
+            listed_networks = set(container.attrs["NetworkSettings"]["Networks"])
+            assert listed_networks == model.networks, f"{name} is on {listed_networks}, not {model.networks}"
 
     @invariant()
     def ports_are_published_as_asked(self) -> None:
-        """Check that a running container with a way out has each port it asked for, and a stopped one none."""
+        """Check that a running container on a non-internal network has each requested port, and others none."""
         for name, model in self.containers.items():
             bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
             leads_out = any(not self.networks.get(network, True) for network in model.joined)
-            wanted = model.ports if leads_out else {}
-            assert set(bound) == set(wanted), f"{name} publishes {bound}, was asked for {wanted}"
+            expected = model.ports if leads_out else {}
+            assert set(bound) == set(expected), f"{name} publishes {bound}, was asked for {expected}"
             for port, bindings in bound.items():
                 numbers = {int(binding["HostPort"]) for binding in bindings}
                 assert model.ports[port] is None or numbers == {model.ports[port]}, f"{name}: {port} is at {numbers}"
 
     def teardown(self) -> None:
-        """Delete everything: nothing may be left."""
+        """Delete everything, and check that nothing is left."""
         if not hasattr(self, "fresh"):
             return
         for name in list(self.containers):
@@ -363,12 +367,12 @@ class DockerHostMachine(RuleBasedStateMachine):
         left = self.fresh.difference(self.snapshot())
         assert not left, "left behind:\n" + "\n".join(left)
 
-    # ---- rooms of its own
+    # ---- helpers
 
     def attempt(self, operation: Callable[[], Any], *, ignoring: str = "") -> bool:
-        """Do something; if the engine refuses, check that it changed nothing. Tells whether it was done.
+        """Run an operation; if the engine refuses it, check that nothing changed. Return True if it succeeded.
 
-        `ignoring` is a kind of thing, as in `Snapshot`, that the release is known to leave changed.
+        `ignoring` is a field of `Snapshot` that the release is known to leave changed.
         """
         before = self.snapshot()
         try:
@@ -382,22 +386,22 @@ class DockerHostMachine(RuleBasedStateMachine):
         return True
 
     def snapshot(self) -> Snapshot:
-        """Take down what the host holds."""
+        """Return the host's present state."""
         return Snapshot.of(self.lab.host(NODE))
 
     def container(self, name: str) -> Container:
-        """Give the engine's container of that name."""
+        """Return the engine's container of that name."""
         return self.engine.containers.get(name)
 
     def address_of(self, network: str, number: int) -> str:
-        """Give an address by its number in the first subnet of a network; one of no network if there is no such network."""
+        """Return the address with this number in the network's first subnet, or an unused one without a network."""
         if network not in self.networks:
             return "192.0.2.1"
         pool = self.engine.controller.find_network(network).ipam_pools(4)[0].pool
         return format_ip(from_int(pool.first_int + number, 4))
 
     def publishers(self, port: int) -> dict[str, str]:
-        """Give the running containers that publish a TCP port at this port of the host, and the port of theirs."""
+        """Return the running containers that publish a TCP port at this host port, and their container port."""
         return {
             name: container_port
             for name in self.running()
@@ -407,9 +411,9 @@ class DockerHostMachine(RuleBasedStateMachine):
         }
 
     def reached_by(self, walk: Trace) -> set[str]:
-        """Give the running containers that any packet of a walk came to."""
+        """Return the running containers that received any packet of a trace."""
         return {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
 
     def running(self) -> list[str]:
-        """Give the names of the containers that run."""
+        """Return the names of the running containers."""
         return sorted(name for name, model in self.containers.items() if model.is_running)

@@ -1,12 +1,10 @@
-"""A Docker plugin for tests: a network driver and an IPAM driver behind a Unix socket, in a thread of this program.
+"""A Docker plugin for tests: a network driver and an IPAM driver behind a Unix socket, in a thread of this process.
 
-It does by itself what a plugin does, with devices that it makes on a simulated host; a test says which answers are to be others, and
-looks at what was asked.
+The plugin creates real devices on a simulated host. A test can replace single replies and inspect the calls.
 
 >>> with PluginServer(folder, lab.host("node1"), lab) as plugin:           # doctest: +SKIP
-...     plugin.replies["NetworkDriver.Join"] = {"Err": "no room"}
-...     ...
-...     assert plugin.methods() == ["Plugin.Activate", …]
+...     plugin.replies["NetworkDriver.Join"] = {"Err": "no room"} ...     ... ...     assert plugin.methods() ==
+["Plugin.Activate", …]
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 @frozen
 class PluginCall:
-    """A call that the plugin got: its method, such as `NetworkDriver.Join`, its body (`None` if empty) and its headers."""
+    """A call that the plugin received: method such as `NetworkDriver.Join`, body (`None` if empty), and headers."""
 
     method: str
     body: dict[str, Any] | None
@@ -42,10 +40,10 @@ class PluginCall:
 
 @frozen
 class Fault:
-    """An answer that is none: these bytes with this HTTP status, after `delay_s` seconds of real time.
+    """A faulty reply: these bytes with this HTTP status, after `delay_s` seconds of real time.
 
-    `hang_up` ends the connection in place of an answer; `length` is the Content-Length that is claimed, if another than the
-    body's; with `does_work` the plugin first does what it was asked for.
+    `hang_up` closes the connection instead of replying. `length` is a Content-Length other than the body's. With
+    `does_work` the plugin executes the call before it replies.
     """
 
     body: bytes = b"{}"
@@ -57,19 +55,19 @@ class Fault:
 
 
 class Refusal(Exception):
-    """What the plugin has against a call; becomes the `Err` or `Error` of its answer."""
+    """The plugin's refusal of a call; its text becomes the reply's `Err` or `Error`."""
 
 
-#: What a test may have a method answer: JSON, a function of the call's body that gives it, or a fault.
+#: A reply set by a test: JSON, a function from the call's body to JSON, or a fault.
 Reply: TypeAlias = "dict[str, Any] | Callable[[dict[str, Any] | None], dict[str, Any]] | Fault"
 
 
 class PluginServer:
-    """Listens at `FOLDER/NAME.sock` for the length of a block.
+    """A plugin that listens at `FOLDER/NAME.sock` for the length of a `with` block.
 
-    `replies` are answers by method that replace the plugin's own, and may change at any time; `calls` is what was asked so far.
-    `host`, of `lab`, is where it makes its devices: a bridge a network and a veth an endpoint. Without one it makes none, and joins
-    give no interface. Pools are 10.78.0.0/24, 10.78.1.0/24, …
+    `replies` maps methods to replies that replace the plugin's own, and may change at any time; `calls` holds the
+    calls received so far. On `host`, of `lab`, the plugin creates a bridge for each network and a veth for each
+    endpoint. Without a host it creates none, and Join returns no interface. Pools are 10.78.0.0/24, 10.78.1.0/24, …
     """
 
     def __init__(
@@ -96,13 +94,13 @@ class PluginServer:
         self._server: socketserver.UnixStreamServer | None = None
 
     def methods(self, since: int = 0) -> list[str]:
-        """List the methods that were called, from call number `since` on."""
+        """Return the methods that were called, from call number `since` on."""
         return [call.method for call in self.calls[since:]]
 
-    # --- its life
+    # --- start and stop
 
     def start(self) -> None:
-        """Begin to listen. Raises `OSError`."""
+        """Start listening. Raises `OSError`."""
         self.path.unlink(missing_ok=True)
         plugin = self
 
@@ -113,7 +111,7 @@ class PluginServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name="plugin", daemon=True).start()
 
     def stop(self) -> None:
-        """End: the socket stays as a dead process leaves it, and nobody listens."""
+        """Stop listening. The socket file stays, as after the death of a process."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -129,10 +127,10 @@ class PluginServer:
         self.stop()
         self.path.unlink(missing_ok=True)
 
-    # --- its answers
+    # --- replies
 
     def answer(self, call: PluginCall) -> Fault:
-        """Give the answer to a call."""
+        """Return the reply to a call."""
         self.calls.append(call)
         reply = self.replies.get(call.method)
         if isinstance(reply, Fault):
@@ -141,8 +139,8 @@ class PluginServer:
             return reply
         if reply is None:
             return self._own_reply(call)
-        said = reply(call.body) if callable(reply) else reply
-        return Fault(json.dumps(said).encode())
+        content = reply(call.body) if callable(reply) else reply
+        return Fault(json.dumps(content).encode())
 
     def _own_reply(self, call: PluginCall) -> Fault:
         service, _, method = call.method.partition(".")
@@ -156,12 +154,12 @@ class PluginServer:
         if work is None:
             return Fault(json.dumps({error_field: f"{call.method} is not implemented"}).encode(), status=404)
         try:
-            said = work(call.body or {}) or {}
+            content = work(call.body or {}) or {}
         except Refusal as refusal:
-            said = {error_field: str(refusal)}
+            content = {error_field: str(refusal)}
         except KeyError as missing:
-            said = {error_field: f"unknown: {missing}"}
-        return Fault(json.dumps(said).encode())
+            content = {error_field: f"unknown: {missing}"}
+        return Fault(json.dumps(content).encode())
 
 
 def _snake(method: str) -> str:
@@ -192,47 +190,47 @@ class _Network:
     devices: _Devices
     gateways: dict[str, str] = field(factory=dict)
 
-    def create_network(self, asked: dict[str, Any]) -> None:
-        bridge, ip = f"tp-{asked['NetworkID'][:8]}", self.devices.ip
-        gateway = (asked.get("IPv4Data") or [{}])[0].get("Gateway", "")
+    def create_network(self, request: dict[str, Any]) -> None:
+        bridge, ip = f"tp-{request['NetworkID'][:8]}", self.devices.ip
+        gateway = (request.get("IPv4Data") or [{}])[0].get("Gateway", "")
         ip(f"link add {bridge} type bridge")
         if gateway:
             ip(f"addr add {gateway} dev {bridge}")
         ip(f"link set {bridge} up")
-        # FORWARD drops what nobody accepts, and br_netfilter sends what is bridged through it.
+        # FORWARD drops packets that no rule accepts, and br_netfilter sends bridged packets through it.
         self.devices.run(f"iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT")
-        self.gateways[asked["NetworkID"]] = gateway.partition("/")[0]
+        self.gateways[request["NetworkID"]] = gateway.partition("/")[0]
 
-    def delete_network(self, asked: dict[str, Any]) -> None:
-        self.gateways.pop(asked["NetworkID"], None)
-        bridge = f"tp-{asked['NetworkID'][:8]}"
+    def delete_network(self, request: dict[str, Any]) -> None:
+        self.gateways.pop(request["NetworkID"], None)
+        bridge = f"tp-{request['NetworkID'][:8]}"
         self.devices.run(f"iptables -D FORWARD -i {bridge} -o {bridge} -j ACCEPT")
         self.devices.ip(f"link del {bridge}")
 
-    def create_endpoint(self, asked: dict[str, Any]) -> dict[str, Any]:
-        near, far, ip = f"tn{asked['EndpointID'][:7]}", f"tf{asked['EndpointID'][:7]}", self.devices.ip
+    def create_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        near, far, ip = f"tn{request['EndpointID'][:7]}", f"tf{request['EndpointID'][:7]}", self.devices.ip
         ip(f"link add {near} type veth peer name {far}")
-        ip(f"link set {near} master tp-{asked['NetworkID'][:8]}")
+        ip(f"link set {near} master tp-{request['NetworkID'][:8]}")
         ip(f"link set {near} up")
-        if asked["Interface"]["MacAddress"] or not asked["Interface"]["Address"]:
+        if request["Interface"]["MacAddress"] or not request["Interface"]["Address"]:
             return {}
-        address = ipaddress.ip_interface(asked["Interface"]["Address"]).ip
+        address = ipaddress.ip_interface(request["Interface"]["Address"]).ip
         return {"Interface": {"MacAddress": "02:78:" + address.packed.hex(":")}}
 
-    def delete_endpoint(self, asked: dict[str, Any]) -> None:
-        self.devices.ip(f"link del tn{asked['EndpointID'][:7]}")
+    def delete_endpoint(self, request: dict[str, Any]) -> None:
+        self.devices.ip(f"link del tn{request['EndpointID'][:7]}")
 
-    def endpoint_oper_info(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"Value": {"device": f"tn{asked['EndpointID'][:7]}"}}
+    def endpoint_oper_info(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"Value": {"device": f"tn{request['EndpointID'][:7]}"}}
 
-    def join(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def join(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.devices.host is None:
             return {"DisableGatewayService": True}
-        names = {"SrcName": f"tf{asked['EndpointID'][:7]}", "DstPrefix": "eth"}
-        return {"InterfaceName": names, "Gateway": self.gateways.get(asked["NetworkID"], "")}
+        names = {"SrcName": f"tf{request['EndpointID'][:7]}", "DstPrefix": "eth"}
+        return {"InterfaceName": names, "Gateway": self.gateways.get(request["NetworkID"], "")}
 
-    def leave(self, asked: dict[str, Any]) -> None:
-        del asked
+    def leave(self, request: dict[str, Any]) -> None:
+        del request
 
     program_external_connectivity = revoke_external_connectivity = discover_new = discover_delete = leave
 
@@ -241,36 +239,40 @@ class _Network:
 class _Pools:
     pools: dict[str, set[ipaddress.IPv4Address | ipaddress.IPv6Address]] = field(factory=dict)
 
-    def get_capabilities(self, asked: dict[str, Any]) -> dict[str, Any]:
-        del asked
+    def get_capabilities(self, request: dict[str, Any]) -> dict[str, Any]:
+        del request
         return {"RequiresMACAddress": False}
 
-    def get_default_address_spaces(self, asked: dict[str, Any]) -> dict[str, Any]:
-        del asked
+    def get_default_address_spaces(self, request: dict[str, Any]) -> dict[str, Any]:
+        del request
         return {"LocalDefaultAddressSpace": "test-local", "GlobalDefaultAddressSpace": "test-global"}
 
-    def request_pool(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def request_pool(self, request: dict[str, Any]) -> dict[str, Any]:
         free = (f"10.78.{number}.0/24" for number in itertools.count() if f"10.78.{number}.0/24" not in self.pools)
-        pool = asked["Pool"] or next(free)
+        pool = request["Pool"] or next(free)
         if pool in self.pools:
             raise Refusal(f"{pool} is taken")
         self.pools[pool] = set()
         return {"PoolID": pool, "Pool": pool}
 
-    def release_pool(self, asked: dict[str, Any]) -> None:
-        del self.pools[asked["PoolID"]]
+    def release_pool(self, request: dict[str, Any]) -> None:
+        del self.pools[request["PoolID"]]
 
-    def request_address(self, asked: dict[str, Any]) -> dict[str, Any]:
-        pool, taken = ipaddress.ip_network(asked["PoolID"]), self.pools[asked["PoolID"]]
-        wanted = asked["Address"]
-        found = ipaddress.ip_address(wanted) if wanted else next((a for a in pool.hosts() if a not in taken), None)
-        if found is None or found in taken:
-            raise Refusal(f"{found} is taken" if found else f"{pool} is used up")
-        taken.add(found)
-        return {"Address": f"{found}/{pool.prefixlen}"}
+    def request_address(self, request: dict[str, Any]) -> dict[str, Any]:
+        pool, allocated = ipaddress.ip_network(request["PoolID"]), self.pools[request["PoolID"]]
+        requested = request["Address"]
+        address = (
+            ipaddress.ip_address(requested)
+            if requested
+            else next((a for a in pool.hosts() if a not in allocated), None)
+        )
+        if address is None or address in allocated:
+            raise Refusal(f"{address} is taken" if address else f"{pool} is used up")
+        allocated.add(address)
+        return {"Address": f"{address}/{pool.prefixlen}"}
 
-    def release_address(self, asked: dict[str, Any]) -> None:
-        self.pools[asked["PoolID"]].discard(ipaddress.ip_address(asked["Address"]))
+    def release_address(self, request: dict[str, Any]) -> None:
+        self.pools[request["PoolID"]].discard(ipaddress.ip_address(request["Address"]))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -292,16 +294,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             self.wfile.write(answer.body)
         except OSError:
-            self.close_connection = True  # the engine has read enough
+            self.close_connection = True  # the engine has closed the connection
         if answer.length is not None:
             self.close_connection = True
 
     def address_string(self) -> str:
-        """Name the client, which has no address."""
+        """Return a name for the client, which has no address on a Unix socket."""
         return "docker"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Print nothing: `calls` has it."""
+        """Log nothing: `calls` records every call."""
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -1,6 +1,6 @@
-"""Policies: who may talk to whom in a lab, and nobody else; checked by packets.
+"""Reachability policies of a lab, checked by real packets.
 
-A policy file is YAML. Every key may be left out; what is left out is not checked, but an `allow` of nothing allows nothing.
+A policy file is YAML. Every key is optional. A section left out is not checked, but an empty `allow` allows nothing.
 
 groups:
   front: [proxy, "web-*"]
@@ -74,7 +74,7 @@ _ANY = "*"
 
 @frozen
 class Finding:
-    """One thing that was checked: of which `kind`, what, whether it holds, and if not, why (with the walk)."""
+    """The result of one check: `kind`, `subject`, whether it passed, and if not, why (with the trace)."""
 
     kind: str
     subject: str
@@ -85,49 +85,52 @@ class Finding:
 
 @frozen(eq=False)
 class Report(Displayable):
-    """What came of a check, in the order of the policy."""
+    """The results of checking a policy, in the order of the policy."""
 
     findings: tuple[Finding, ...]
 
     @property
     def violations(self) -> tuple[Finding, ...]:
-        """What does not hold."""
-        return tuple(each for each in self.findings if not each.passed)
+        """The findings that failed."""
+        return tuple(finding for finding in self.findings if not finding.passed)
 
     @property
     def passed(self) -> bool:
-        """Whether everything holds."""
+        """Whether all findings passed."""
         return not self.violations
 
     def __str__(self) -> str:
-        lines = [f"{each.message}\n\n{each.details}".rstrip() + "\n" for each in self.violations]
+        lines = [f"{finding.message}\n\n{finding.details}".rstrip() + "\n" for finding in self.violations]
         return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
 
     def _repr_html_(self) -> str:
         from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
 
-        rows = [("✓" if each.passed else "✕", each.kind, each.subject, each.message) for each in self.findings]
-        marks = ["" if each.passed else LOST for each in self.findings]
-        told = f"{len(self.findings)} checked, {len(self.violations)} violated"
-        verdict = banner("holds", told, GOOD) if self.passed else banner("violated", told, BAD)
-        walks = [folded(each.message, each.details) for each in self.violations if each.details]
+        rows = [
+            ("✓" if finding.passed else "✕", finding.kind, finding.subject, finding.message)
+            for finding in self.findings
+        ]
+        marks = ["" if finding.passed else LOST for finding in self.findings]
+        summary = f"{len(self.findings)} checked, {len(self.violations)} violated"
+        verdict = banner("holds", summary, GOOD) if self.passed else banner("violated", summary, BAD)
+        walks = [folded(finding.message, finding.details) for finding in self.violations if finding.details]
         return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain values."""
+        """Return the report as plain values."""
         return {
             "passed": self.passed,
             "checked": len(self.findings),
             "violated": len(self.violations),
             "findings": [
-                {"kind": each.kind, "subject": each.subject, "passed": each.passed, "message": each.message,
-                 "details": each.details}
-                for each in self.findings
+                {"kind": finding.kind, "subject": finding.subject, "passed": finding.passed,
+                 "message": finding.message, "details": finding.details}
+                for finding in self.findings
             ],
         }  # fmt: skip
 
     def to_junit(self) -> str:
-        """Write the report as JUnit XML, a test case for each thing that was checked."""
+        """Return the report as JUnit XML, with a test case for each finding."""
         suite = ET.Element(
             "testsuite",
             name="cnmsim policy",
@@ -135,10 +138,10 @@ class Report(Displayable):
             failures=str(len(self.violations)),
             errors="0",
         )
-        for each in self.findings:
-            case = ET.SubElement(suite, "testcase", classname=f"policy.{each.kind}", name=each.subject)
-            if not each.passed:
-                ET.SubElement(case, "failure", message=each.message).text = each.details
+        for finding in self.findings:
+            case = ET.SubElement(suite, "testcase", classname=f"policy.{finding.kind}", name=finding.subject)
+            if not finding.passed:
+                ET.SubElement(case, "failure", message=finding.message).text = finding.details
         root = ET.Element("testsuites")
         root.append(suite)
         ET.indent(root)
@@ -147,7 +150,7 @@ class Report(Displayable):
 
 @frozen
 class _Flow:
-    """A permission or demand: stations by name or pattern, and a service of others (`None` for any port)."""
+    """An `allow` or `require` entry: sources by name or pattern, and a service of targets (`None` for any port)."""
 
     source: str
     target: str
@@ -164,7 +167,7 @@ class _Flow:
 
 @define
 class Policy:
-    """What a policy file says. `load` reads one, `check` holds a lab to it."""
+    """A policy. `load` reads one from a file, `check` checks a lab against it."""
 
     groups: dict[str, list[str]]
     allow: tuple[_Flow, ...] | None
@@ -175,13 +178,13 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
-        """Read a policy file. Raises `FileError`, naming the line and key that is wrong, or `OSError`."""
+        """Read a policy file. Raises `FileError`, naming the invalid line and key, or `OSError`."""
         document = load_yaml(Path(path))
         return cls.of({} if document is None else document, str(path))
 
     @classmethod
     def of(cls, document: Any, path: str = "policy") -> Policy:
-        """Read a policy from plain values, as the file has them. Raises `FileError`."""
+        """Read a policy from plain values, structured as in the file. Raises `FileError`."""
         check(document, _POLICY, path)
 
         def flows(key: str) -> tuple[_Flow, ...]:
@@ -196,16 +199,17 @@ class Policy:
             flows("allow") if "allow" in document else None,
             flows("require"),
             None if "outside" not in document else tuple(
-                _flow(_ANY, text, document, ("outside", number), path) for number, text in enumerate(document["outside"])
+                _flow(_ANY, text, document, ("outside", number), path)
+                for number, text in enumerate(document["outside"])
             ),
             _lists(document.get("names")),
             _lists(document.get("unknown_names")),
         )  # fmt: skip
 
     def check(self, lab: Lab) -> Report:
-        """Hold a lab to the policy. What the probes leave in tables is left in a copy: the lab stays as it is.
+        """Check a lab against the policy. Probes run on a fork, so the lab stays unchanged.
 
-        Raises `NotFound` for a name that means nothing in the lab, `Unavailable` for a lab that cannot be copied.
+        Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked.
         """
         copy = lab.fork()
         return Report(tuple(self._findings(copy)))
@@ -215,27 +219,27 @@ class Policy:
         self._require_known(directory)
         protocols = ("tcp", "udp")
         if self.allow is not None or self.require:
-            found = lab.reachability(protocols=protocols)
-            yield from self._demands(directory, found)
+            matrix = lab.reachability(protocols=protocols)
+            yield from self._demands(directory, matrix)
             if self.allow is not None:
-                yield from self._nobody_else(directory, found)
+                yield from self._nobody_else(directory, matrix)
         if self.outside is not None:
             yield from self._from_outside(lab, directory)
         yield from self._names(lab, directory)
 
     def _require_known(self, directory: Directory) -> None:
         flows = (*(self.allow or ()), *self.require, *(self.outside or ()))
-        wanted = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
-        for name in wanted:
-            if name != _ANY and not any(_is_meant(name, each, self.groups) for each in directory.locations):
-                directory.find(name)  # raises, with what may be meant
+        names = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
+        for name in names:
+            if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
+                directory.find(name)  # raises, and suggests similar names
 
-    def _demands(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
-        locations = _by_name(directory, found)
+    def _demands(self, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
+        locations = _by_name(directory, matrix)
         for flow in self.require:
             pairs = [
                 (source, service)
-                for source in found.sources
+                for source in matrix.sources
                 for service, (location, protocol, port) in locations.services.items()
                 if locations.of[source] is not location
                 and flow.covers(locations.of[source], location, protocol, port, self.groups)
@@ -243,7 +247,7 @@ class Policy:
             if not pairs:
                 yield Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
             for source, service in pairs:
-                passed = found.reaches(source, service)
+                passed = matrix.reaches(source, service)
                 message = (
                     "" if passed else f"{source} does not reach {service}, which the policy requires ({flow.text})"
                 )
@@ -252,27 +256,27 @@ class Policy:
                     f"{source} -> {service}",
                     passed,
                     message,
-                    "" if passed else str(found.walk(source, service)),
+                    "" if passed else str(matrix.walk(source, service)),
                 )
 
-    def _nobody_else(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
-        locations = _by_name(directory, found)
+    def _nobody_else(self, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
+        locations = _by_name(directory, matrix)
         allowed = (*(self.allow or ()), *self.require)
-        for source in found.sources:
+        for source in matrix.sources:
             for service, (location, protocol, port) in locations.services.items():
                 asker = locations.of[source]
                 if asker is location or any(
                     flow.covers(asker, location, protocol, port, self.groups) for flow in allowed
                 ):
                     continue
-                passed = not found.reaches(source, service)
+                passed = not matrix.reaches(source, service)
                 message = "" if passed else f"{source} reaches {service}, which the policy does not allow"
                 yield Finding(
                     "deny",
                     f"{source} -> {service}",
                     passed,
                     message,
-                    "" if passed else str(found.walk(source, service)),
+                    "" if passed else str(matrix.walk(source, service)),
                 )
 
     def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
@@ -280,26 +284,26 @@ class Policy:
             if not location.is_container:
                 continue
             closed = [
-                f"{each.protocol}/{each.port}"
-                for each in location.services
-                if not each.is_loopback_only and not self._is_open(location, each.protocol, each.port)
+                f"{socket.protocol}/{socket.port}"
+                for socket in location.services
+                if not socket.is_loopback_only and not self._is_open(location, socket.protocol, socket.port)
             ]
             published = {
-                (each.host_ip, each.host_port, each.protocol)
-                for each in location.published
-                if self._is_open(location, each.protocol, each.port)
+                (port.host_ip, port.host_port, port.protocol)
+                for port in location.published
+                if self._is_open(location, port.protocol, port.port)
             }
-            ways = [
+            paths = [
                 (source, walk)
                 for source, _, walk in paths_from_outside(lab, location, ports=dict.fromkeys(closed))
                 if not _is_published_way(walk.question, published)
             ]
             message = (
                 ""
-                if not ways
-                else f"{ways[0][0].name} gets to {location.name} from outside, which the policy does not allow"
+                if not paths
+                else f"{paths[0][0].name} gets to {location.name} from outside, which the policy does not allow"
             )
-            yield Finding("outside", location.name, not ways, message, "" if not ways else str(ways[0][1]))
+            yield Finding("outside", location.name, not paths, message, "" if not paths else str(paths[0][1]))
 
     def _is_open(self, location: Location, protocol: str, port: int) -> bool:
         return any(
@@ -310,8 +314,8 @@ class Policy:
         )
 
     def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
-        for kind, wanted in (("names", self.names), ("unknown_names", self.unknown_names)):
-            for who, names in wanted.items():
+        for kind, expected in (("names", self.names), ("unknown_names", self.unknown_names)):
+            for who, names in expected.items():
                 for location in directory.locations:
                     if location.is_container and _is_meant(who, location, self.groups):
                         yield from (_name_finding(lab, location, name, kind) for name in names)
@@ -323,10 +327,10 @@ class _Stations:
     services: dict[str, tuple[Location, str, int]]
 
 
-def _by_name(_directory: Directory, found: Reachability) -> _Stations:
+def _by_name(_directory: Directory, matrix: Reachability) -> _Stations:
     return _Stations(
-        {name: found.source(name) for name in found.sources},
-        {name: found.service(name) for name in found.services},
+        {name: matrix.source(name) for name in matrix.sources},
+        {name: matrix.service(name) for name in matrix.services},
     )
 
 
@@ -353,25 +357,25 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
 
 
 def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
-    """Tell whether a name, pattern or group means a station: by its own name, its service's, or `network:NAME`."""
+    """Return True if a name, pattern or group matches a location: by its name, its service's, or `network:NAME`."""
     if name in groups:
         return any(
-            _is_meant(each, location, {key: value for key, value in groups.items() if key != name})
-            for each in groups[name]
+            _is_meant(member, location, {key: value for key, value in groups.items() if key != name})
+            for member in groups[name]
         )
     if name.startswith("network:"):
-        wanted, project = name.removeprefix("network:"), f"{location.project}_"
+        pattern, project = name.removeprefix("network:"), f"{location.project}_"
         return any(
-            fnmatchcase(known, wanted)
-            for each in location.attachments
-            for known in (each.network, each.network.removeprefix(project))
+            fnmatchcase(known, pattern)
+            for attachment in location.attachments
+            for known in (attachment.network, attachment.network.removeprefix(project))
         )
     own = {location.name, *(location.service_names if location.service else ())}
-    return any(fnmatchcase(each, name) for each in own)
+    return any(fnmatchcase(own_name, name) for own_name in own)
 
 
-def _lists(given: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    return {name: [value] if isinstance(value, str) else list(value) for name, value in (given or {}).items()}
+def _lists(entries: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    return {name: [value] if isinstance(value, str) else list(value) for name, value in (entries or {}).items()}
 
 
 def _read(document: Any, item: Any, keys: tuple[Key, ...], path: str) -> Iterator[_Flow]:
@@ -398,7 +402,10 @@ def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: 
 
 
 def check_policy(lab: Lab, policy: str | Path | Mapping[str, Any]) -> Report:
-    """Hold a lab to a policy: a file, or its content as plain values. Raises as `Policy.load` and `Policy.check`."""
+    """Check a lab against a policy: a file, or its content as plain values.
+
+    Raises as `Policy.load` and `Policy.check`.
+    """
     if isinstance(policy, Mapping):
         return Policy.of(dict(policy)).check(lab)
     if not Path(policy).exists():

@@ -1,6 +1,6 @@
-"""Proofs about a lab, each by packets really sent: what reaches what, what does not, what a container can resolve.
+"""Checks of a lab by real packets: reachability, isolation and name resolution.
 
-They are meant for `assert`-like use in tests; each raises `AssertionError` with the trace of what should not have been.
+For use in tests. Each raises `AssertionError` with the trace of the packet that violates the assertion.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _RESOLVER = ("127.0.0.11", 53)
 _TIMEOUT_S = 2.0
 _IP = (b"\x08\x00", b"\x86\xdd")
-#: Services that are tried where none is named: an echo request, a connection and a datagram.
+#: Services that are probed by default: an echo request, a connection and a datagram.
 _SERVICES = ("icmp", "tcp/80", "udp/53")
 
 
 def assert_isolated(
     lab: Lab, sources: Iterable[object], destinations: Iterable[object], services: Iterable[str] = _SERVICES
 ) -> None:
-    """Assert that nothing `sources` send to any address of `destinations` gets there.
+    """Assert that no packet from `sources` arrives at any address of `destinations`.
 
-    All are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. More than a verdict is asked for:
-    no packet that the probe caused, answered or not, may have come to the other's devices.
+    Both are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. The check is stricter than a
+    verdict: no packet that the probe caused, answered or not, may have arrived at the destination's devices.
     """
     for source, target in _pairs(lab, sources, destinations):
         for address in target.addresses:
@@ -47,14 +47,17 @@ def assert_isolated(
 def assert_reaches(
     lab: Lab, sources: Iterable[object], destinations: Iterable[object], service: str = "icmp"
 ) -> None:
-    """Assert that `sources` reach `destinations` by `service` (`tcp/80`), at the address that fits best."""
+    """Assert that `sources` reach `destinations` by `service` (`tcp/80`), at the best matching address."""
     for source, target in _pairs(lab, sources, destinations):
         walk = _probe(lab, source, format_ip(address_towards(source, target)), service)
         assert walk.is_reachable, f"{source.name} does not reach {target.name} by {service}:\n{walk}"
 
 
 def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
-    """Tell whether any IP packet of a walk came to a device of `space`, meant for it: floods and ARP do not count."""
+    """Return True if an IP packet of the trace arrived at a device of `space` and was addressed to that device.
+
+    Flooded frames and ARP do not count.
+    """
     macs = {device.mac for device in space.devices.values()}
     return any(
         event.place == space.name
@@ -67,7 +70,7 @@ def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
 
 
 def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
-    """Ask the embedded resolver of a container for a name, by a DNS query over UDP; [] if it gives no address."""
+    """Resolve a name by a UDP query to a container's embedded resolver. Return [] if there is no address."""
     from dns.message import from_wire, make_query
 
     location = location_of(directory_of(lab), source)
@@ -81,7 +84,7 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
         try:
             socket.send(question)
             answers.append((await socket.recvfrom(timeout=30))[0])
-        except OSError:  # nobody is at that address, or silence (TimeoutError)
+        except OSError:  # no listener at that address, or no answer (TimeoutError)
             return 1
         return 0
 
@@ -97,28 +100,28 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
 
 
 def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> tuple[tuple[Address, ...], list[str]]:
-    """Look a name up as programs of `source` do: /etc/hosts, then the servers of resolv.conf.
+    """Resolve a name as programs in `source` do: /etc/hosts, then the servers of resolv.conf.
 
-    Gives the addresses, and in words each question that was asked and its answer.
+    Return the addresses, and a text for each query and its answer.
     """
     from cnmsim.observe.trace.lookup import Lookup, look_up
 
-    found: list[Lookup] = []
+    lookups: list[Lookup] = []
 
     async def main(process: Process) -> int:
-        found.append(await look_up(process, name, family=family))
+        lookups.append(await look_up(process, name, family=family))
         return 0
 
     process = location_of(directory_of(lab), source).spawn(main, ["getent", "hosts", name])
     lab.clock.run_for(300, stop=lambda: not process.is_running)
-    lookup = found[0]
-    asked = [f"{each.name} {each.record}, asked of {each.server}: {each.result}" for each in lookup.queries]
-    return tuple(lookup.addresses), asked or ["no server was asked"]
+    lookup = lookups[0]
+    queries = [f"{query.name} {query.record}, asked of {query.server}: {query.result}" for query in lookup.queries]
+    return tuple(lookup.addresses), queries or ["no server was asked"]
 
 
 def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Location, Location]]:
     directory = directory_of(lab)
-    targets = [location_of(directory, each) for each in destinations]
+    targets = [location_of(directory, destination) for destination in destinations]
     return [(location_of(directory, source), target) for source in sources for target in targets]
 
 

@@ -1,8 +1,9 @@
-"""The pytest plugin: the fixtures `lab`, `docker_socket` and `docker_client`, and walks in the reports of tests that failed.
+"""The pytest plugin: fixtures `lab`, `docker_socket` and `docker_client`, and traces in reports of failed tests.
 
-A test that is marked `real_engine` runs on a simulated engine, and with the option `--real-engine` on this machine's Docker too.
+A test marked `real_engine` runs on a simulated engine, and with the option `--real-engine` on this machine's Docker
+too.
 
-It is loaded in every test run of whoever has cnmsim installed, so it imports nothing until a test asks for a lab.
+pytest loads this module in every test run where cnmsim is installed, so it imports nothing until a test uses a lab.
 """
 
 from __future__ import annotations
@@ -21,34 +22,34 @@ if TYPE_CHECKING:
     from cnmsim.observe import Trace
 
 _SIMULATED, _REAL = "simulated", "real"
-#: Lines of a walk that a report shows at most.
+#: The maximum number of lines of a trace in a report.
 _LINES = 60
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Lab:
-    """Make a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` says what `Lab` is told."""
+    """Yield a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` sets arguments of `Lab`."""
     from cnmsim.lab import Lab
 
     marker = request.node.get_closest_marker("cnmsim")
-    made = Lab(**marker.kwargs) if marker is not None else Lab()
-    keep_last_trace(made)
-    return made
+    new_lab = Lab(**marker.kwargs) if marker is not None else Lab()
+    keep_last_trace(new_lab)
+    return new_lab
 
 
 @pytest.fixture
 def cnmsim_engine(request: pytest.FixtureRequest) -> str:
-    """Tell which engine a test runs on: `simulated`, or `real`."""
+    """Return the engine that a test runs on: `simulated` or `real`."""
     return str(getattr(request, "param", _SIMULATED))
 
 
 @pytest.fixture
 def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generator[Path, None, None]:
-    """Give the path of a Docker Engine's socket.
+    """Return the path of a Docker Engine's socket.
 
-    It is that of the first Docker host of the fixture `lab`, which is given one called `docker` (10.0.0.15) if it has none. The lab is
-    served for as long as the test runs: use it through the sockets only. For a test marked `real_engine`, on the machine's
-    own engine, it is that one's.
+    The engine is the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15) is added.
+    The lab is served while the test runs: use it through sockets only. For a test marked `real_engine` that runs on
+    this machine's own engine, the path is that engine's socket.
     """
     if cnmsim_engine == _REAL:
         yield _real_socket()
@@ -62,10 +63,11 @@ def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generat
 
 @pytest.fixture
 def docker_client(docker_socket: Path, cnmsim_engine: str) -> Generator[Any, None, None]:
-    """Give a docker-py client of the engine at `docker_socket`.
+    """Return a docker-py client of the engine at `docker_socket`.
 
-    On a real engine, what this client created is removed after the test: containers with their anonymous volumes, networks, services,
-    secrets and configs; nothing else is touched. The test is skipped where docker-py is not installed.
+    On a real engine, the objects that this client created are removed after the test: containers with their anonymous
+    volumes, networks, services, secrets and configs; nothing else is touched. The test is skipped if docker-py is not
+    installed.
     """
     docker = pytest.importorskip("docker")
     from cnmsim.testing.created import Created
@@ -90,7 +92,7 @@ def _real_socket() -> Path:
 
 
 def keep_last_trace(lab: Lab) -> None:
-    """Have `lab.trace` and `lab.explain` put the walk they give aside, for the report of a test that fails."""
+    """Keep the last trace of `lab.trace` and `lab.explain`, for the report of a failed test."""
     trace, explain = lab.trace, lab.explain
 
     def traced(*arguments: Any, **options: Any) -> Trace:
@@ -107,16 +109,16 @@ def keep_last_trace(lab: Lab) -> None:
 
 
 def last_trace(lab: object) -> Trace | None:
-    """Give the last walk of a lab that the fixture made, or `None`."""
+    """Return the last trace of a lab that the fixture created, or `None`."""
     return _LAST.get(id(lab))
 
 
-#: The last walk of each lab, by the lab's identity, until its test is over.
+#: The last trace of each lab, by the lab's identity, until its test is over.
 _LAST: dict[int, Trace] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the markers."""
     config.addinivalue_line("markers", "cnmsim(engine=..., seed=...): what the fixture `lab` is built with")
     config.addinivalue_line("markers", "real_engine: runs on a real Docker Engine too, with --real-engine")
 
@@ -130,7 +132,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have a test that is marked `real_engine` run on the simulated engine, and on the real one if that is asked for."""
+    """Run a test marked `real_engine` on the simulated engine, and on the real one if `--real-engine` is set."""
     marked = metafunc.definition.get_closest_marker("real_engine") is not None
     if marked and "cnmsim_engine" in metafunc.fixturenames:
         engines = [_SIMULATED, _REAL] if metafunc.config.getoption("real_engine") else [_SIMULATED]
@@ -138,7 +140,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Tell Hypothesis of cnmsim's types, where tests use both."""
+    """Register cnmsim's types with Hypothesis if tests use both."""
     if "cnmsim.lab.lab" in sys.modules and "hypothesis" in sys.modules:
         from cnmsim.testing.hypothesis_types import register_if_used
 
@@ -149,7 +151,7 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the walk to the report of a test that failed: of `lab`, and of whatever fixture called `keep_last_trace`."""
+    """Add the last trace to the report of a failed test: that of `lab`, or of a lab passed to `keep_last_trace`."""
     report = yield
     for value in getattr(item, "funcargs", {}).values():
         walk = last_trace(value)

@@ -1,10 +1,10 @@
-"""What a host holds at one moment, as a value that can be compared: the yardstick of "changes nothing" and "leaves nothing".
+"""The state of a host as a comparable value, to check that an operation changes nothing or leaves nothing behind.
 
-Left out is what Linux and Docker keep on purpose or what only time brings: counters, conntrack entries, neighbours,
-learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port cursors and the
-policies of built-in chains (the first IPv6 network sets one for good), and the embedded resolver with its rules and
-resolv.conf: a sandbox keeps it once a network wanted it, even one that it then failed to join (moby
-`Sandbox.populateNetworkResources`).
+State that Linux and Docker keep on purpose, or that changes with time, is left out: counters, conntrack entries,
+neighbours, learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port
+cursors, and the policies of built-in chains (the first IPv6 network sets one for good). So are the embedded resolver,
+its rules and resolv.conf: a sandbox keeps them once a network needed them, even a network that it then failed to join
+(moby `Sandbox.populateNetworkResources`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _RESOLVER_CHAINS = frozenset({"DOCKER_OUTPUT", "DOCKER_POSTROUTING"})
 
 @frozen
 class Snapshot:
-    """The state of one host in words, a sorted tuple of lines for each kind of thing it holds.
+    """The state of one host: for each kind of object a sorted tuple of lines.
 
-    `rules` are without order: what was taken away and put back stands elsewhere in its chain. `addresses` and `ports` are
-    what IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts files.
+    `rules` are sorted too: a rule that was deleted and added again has another position in its chain. `addresses` and
+    `ports` are those that IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts
+    files.
     """
 
     devices: _Lines
@@ -54,7 +55,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, host: Host) -> Snapshot:
-        """Take down what `host` holds now."""
+        """Record the present state of `host`."""
         machine = host.machine
         inside = [machine.root, *machine.namespaces.values()]
         kernel = {
@@ -71,7 +72,7 @@ class Snapshot:
         return cls(**{name: tuple(sorted(lines)) for name, lines in (kernel | docker).items()})
 
     def difference(self, later: Snapshot) -> list[str]:
-        """List what `later` has lost (`-`) and won (`+`), each line headed by its kind; [] if nothing."""
+        """Return the lines that `later` lacks (`-`) or adds (`+`), prefixed with their kind; [] if both are equal."""
         changes: list[str] = []
         for attribute in fields(Snapshot):
             before, after = getattr(self, attribute.name), getattr(later, attribute.name)
@@ -93,9 +94,10 @@ def _without(lines: _Lines, others: _Lines) -> list[str]:
 
 def _devices(space: NetworkNamespace) -> Iterator[str]:
     for device in space.devices.values():
-        addresses = ", ".join(str(each) for each in device.addresses if each.scope != "link")
+        addresses = ", ".join(str(address) for address in device.addresses if address.scope != "link")
         state = "up" if device.is_up else "down"
-        # A bridge that was given none takes the lowest of its ports', and is left with none by the last of them.
+        # A bridge without a configured MAC address takes the lowest of its ports', and has none once the last port is
+        # gone.
         is_taken = isinstance(device, Bridge) and not device.has_fixed_mac
         mac = "of its ports" if is_taken else format_mac(device.mac)
         yield f"{space.name}: {device.name} {device.kind} {state} {mac} mtu {device.mtu} [{addresses}]"
@@ -160,8 +162,10 @@ def _addresses(engine: Engine) -> Iterator[str]:
     for ipam in engine.controller.ipams.values():
         for space in getattr(ipam, "_spaces", {}).values():
             for prefix, subnet in space.subnets.items():
-                taken = subnet.allocated
-                runs = ",".join(f"{first}-{last}" for first, last in zip(taken._starts, taken._ends, strict=True))
+                allocated = subnet.allocated
+                runs = ",".join(
+                    f"{first}-{last}" for first, last in zip(allocated._starts, allocated._ends, strict=True)
+                )
                 yield f"{space.name} {prefix} {runs} of ranges {sorted(map(str, subnet.ranges))}"
 
 

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for networks, containers, whole labs, and what is sent through them.
+"""Hypothesis strategies for networks, containers, whole labs, and packets.
 
-Each gives values that are printed as one would type them, and shrinks towards the smallest: one network, one container,
-nothing published, an empty payload. Bounds are keyword-only; impossible ones raise Hypothesis's `InvalidArgument`.
+Values print as Python source, and shrink towards the smallest: one network, one container, no published port, an
+empty payload. Bounds are keyword-only; impossible bounds raise Hypothesis's `InvalidArgument`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: The releases, the newest first, so that examples shrink to it.
 RELEASES: tuple[str, ...] = tuple(sorted(PROFILES, reverse=True))
 
-#: What generated labs call their Docker host and the machine beside it.
+#: The names of the Docker host and of the client in generated labs.
 NODE, CLIENT = "node", "client"
 _LENGTHS = {4: 32, 6: 128}
 # 10/8 leaves 10.0.0.0/24 to the lab's hosts; fd00::/8 is free.
@@ -42,7 +42,7 @@ _FUZZED_BYTES = 8
 
 @frozen
 class NetworkSpec:
-    """A network to be made: what `docker network create` would be told."""
+    """The parameters of a network, as for `docker network create`."""
 
     name: str
     subnets: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class NetworkSpec:
     driver_opts: dict[str, str] = field(factory=dict)
 
     def create(self, engine: Engine) -> Network:
-        """Make it. Raises an `EngineError`."""
+        """Create the network. Raises an `EngineError`."""
         return engine.networks.create(
             self.name,
             subnet=self.subnets or None,
@@ -62,7 +62,7 @@ class NetworkSpec:
 
 @frozen
 class ContainerSpec:
-    """A container to be run: `networks` by name, none meaning the default bridge; `ports` as docker-py writes them."""
+    """The parameters of a container: `networks` by name, empty for the default bridge; `ports` as in docker-py."""
 
     name: str
     networks: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class ContainerSpec:
     image: str = "nginx"
 
     def run(self, engine: Engine) -> Container:
-        """Run it, detached, on all its networks. Raises an `EngineError`."""
+        """Run the container, detached, on all its networks. Raises an `EngineError`."""
         first, *others = self.networks or ("bridge",)
         container: Container = engine.containers.run(
             self.image, name=self.name, network=first, ports=self.ports, detach=True
@@ -82,7 +82,7 @@ class ContainerSpec:
 
 @frozen
 class LabSpec:
-    """A lab to be built: a Docker host `node` (10.0.0.15) with networks and containers, and `client` (10.0.0.50) beside it."""
+    """The parameters of a lab: Docker host `node` (10.0.0.15) with networks and containers, `client` (10.0.0.50)."""
 
     release: str
     networks: tuple[NetworkSpec, ...]
@@ -91,7 +91,7 @@ class LabSpec:
     seed: int = 0
 
     def build(self) -> Lab:
-        """Build it, with everything running."""
+        """Build the lab with all its containers running."""
         lab = Lab(self.release, self.seed)
         options = {} if self.userland_proxy else {"userland-proxy": False}
         node = lab.add_host(NODE, "10.0.0.15/24", docker=options or True)
@@ -106,14 +106,15 @@ class LabSpec:
 
 
 def releases() -> SearchStrategy[str]:
-    """Releases that are simulated, such as `29.7.2`."""
+    """Return a strategy for simulated releases, such as `29.7.2`."""
     return st.sampled_from(RELEASES)
 
 
 def subnets(*, family: int = 4, min_length: int | None = None, max_length: int | None = None) -> SearchStrategy[str]:
-    """Private subnets with prefix lengths from `min_length` (16, or 64) to `max_length` (29, or 64).
+    """Return a strategy for private subnets.
 
-    None overlaps the hosts of generated labs.
+    Prefix lengths are from `min_length` (16, or 64 for IPv6) to `max_length` (29, or 64). No subnet overlaps those of
+    the hosts in generated labs.
     """
     _require_family(family)
     shortest, longest = (16, 29) if family == 4 else (64, 64)
@@ -135,7 +136,7 @@ def subnets(*, family: int = 4, min_length: int | None = None, max_length: int |
 def networks(
     *, names: Sequence[str] = ("front", "back", "data"), allow_internal: bool = True, allow_ipv6: bool = True
 ) -> SearchStrategy[NetworkSpec]:
-    """Bridge networks with a name out of `names`, with pools of the engine's choice or of their own."""
+    """Return a strategy for bridge networks with a name from `names`, and with default pools or explicit subnets."""
     if not names:
         raise InvalidArgument("names must not be empty")
     choices: list[SearchStrategy[tuple[str, ...]]] = [st.just(()), st.tuples(subnets())]
@@ -156,9 +157,9 @@ def published_ports(
     container_ports: Sequence[str] = ("80/tcp", "53/udp", "443/tcp"),
     host_ports: Sequence[int | None] = (8080, 8081, None),
 ) -> SearchStrategy[dict[str, int | None]]:
-    """Give published ports as docker-py writes them, `{"80/tcp": 8080}`; `None` leaves the host port to the engine.
+    """Return a strategy for published ports as in docker-py: `{"80/tcp": 8080}`.
 
-    With few `host_ports`, containers clash: that is meant.
+    The engine chooses the host port in place of `None`. With few `host_ports`, containers conflict on purpose.
     """
     _require_range("size", min_size, max_size, 0, len(container_ports))
     if not host_ports:
@@ -178,7 +179,10 @@ def container_specs(
     max_networks: int | None = None,
     ports: SearchStrategy[dict[str, int | None]] | None = None,
 ) -> SearchStrategy[ContainerSpec]:
-    """Containers with a name out of `names` on up to `max_networks` of `networks`, or on none of them: the default bridge."""
+    """Return a strategy for containers with a name from `names`.
+
+    They are on up to `max_networks` of `networks`, or on the default bridge.
+    """
     if not names:
         raise InvalidArgument("names must not be empty")
     limit = len(networks) if max_networks is None else max_networks
@@ -203,7 +207,7 @@ def lab_specs(
     allow_ipv6: bool = True,
     max_ports: int = 2,
 ) -> SearchStrategy[LabSpec]:
-    """Labs with one Docker host, as values that print and can be built again; no two things in one clash."""
+    """Return a strategy for specs of labs with one Docker host and no conflicts between networks or containers."""
     _require_range("networks", min_networks, max_networks, 0, 20)
     _require_range("containers", min_containers, max_containers, 0, 50)
     _require_range("ports", 0, max_ports, 0, 3)
@@ -212,11 +216,11 @@ def lab_specs(
 
     @st.composite
     def lab_spec(draw: st.DrawFn) -> LabSpec:
-        made: list[NetworkSpec] = []
+        chosen: list[NetworkSpec] = []
         for number in range(draw(st.integers(min_networks, max_networks))):
             spec = draw(networks(names=[f"net{number}"], allow_internal=allow_internal, allow_ipv6=allow_ipv6))
-            made.append(spec if not _overlaps(spec, made) else NetworkSpec(spec.name, (), spec.internal))
-        names = [spec.name for spec in made]
+            chosen.append(spec if not _overlaps(spec, chosen) else NetworkSpec(spec.name, (), spec.internal))
+        names = [spec.name for spec in chosen]
         containers: list[ContainerSpec] = []
         for number in range(draw(st.integers(min_containers, max_containers))):
             first = 8080 + 10 * number
@@ -224,7 +228,7 @@ def lab_specs(
                 max_size=max_ports, host_ports=(first, None), container_ports=("80/tcp", "53/udp")
             )
             containers.append(draw(container_specs(names=[f"box{number}"], networks=names, ports=ports)))
-        return LabSpec(draw(st.sampled_from(list(engines))), tuple(made), tuple(containers), draw(st.booleans()))
+        return LabSpec(draw(st.sampled_from(list(engines))), tuple(chosen), tuple(containers), draw(st.booleans()))
 
     return lab_spec()
 
@@ -237,7 +241,7 @@ def labs(
     max_containers: int = 3,
     engines: Sequence[str] = RELEASES,
 ) -> SearchStrategy[Lab]:
-    """Build and run labs; see `lab_specs`, whose values print better."""
+    """Return a strategy for running labs. `lab_specs` has the same labs as values that print better."""
     specs = lab_specs(
         min_networks=min_networks,
         max_networks=max_networks,
@@ -249,7 +253,7 @@ def labs(
 
 
 def addresses(*, family: int = 4) -> SearchStrategy[Address]:
-    """Addresses of either family, as wire bytes."""
+    """Return a strategy for addresses of either family, as wire bytes."""
     _require_family(family)
     return st.binary(min_size=_LENGTHS[family] // 8, max_size=_LENGTHS[family] // 8)
 
@@ -261,7 +265,10 @@ def packets(
     destinations: SearchStrategy[Address] | None = None,
     max_payload: int = 64,
 ) -> SearchStrategy[bytes]:
-    """Well-formed IP packets: UDP, TCP, ICMP echo, with right checksums. `sources` and `destinations` are of one family."""
+    """Return a strategy for well-formed IP packets: UDP, TCP and ICMP echo, with valid checksums.
+
+    `sources` and `destinations` are of one family.
+    """
     if family is None:
         if sources is not None or destinations is not None:
             raise InvalidArgument("family must be given along with sources or destinations")
@@ -301,7 +308,10 @@ def frames(
     destinations: SearchStrategy[Address] | None = None,
     macs: SearchStrategy[Mac] | None = None,
 ) -> SearchStrategy[bytes]:
-    """Well-formed Ethernet frames around `packets`, or ARP requests; `macs` are destinations besides broadcast."""
+    """Return a strategy for well-formed Ethernet frames: `packets`, or ARP requests.
+
+    `macs` are destinations besides broadcast.
+    """
     to = st.binary(min_size=6, max_size=6) if macs is None else macs
     head = st.tuples(to | st.just(_BROADCAST), st.just(b"\x02\x00\x00\x00\xee\xee"))
     carried = packets(family=family, sources=sources, destinations=destinations)
@@ -310,8 +320,8 @@ def frames(
         return b"".join(ends) + _ETHERTYPES[packet[0] >> 4] + packet
 
     arp = st.builds(
-        lambda ends, asker, asked: (
-            b"".join(ends) + b"\x08\x06" + ArpMessage(1, ends[1], asker, bytes(6), asked).to_wire()
+        lambda ends, asker, target: (
+            b"".join(ends) + b"\x08\x06" + ArpMessage(1, ends[1], asker, bytes(6), target).to_wire()
         ),
         head,
         addresses(),
@@ -321,9 +331,9 @@ def frames(
 
 
 def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
-    """Frames that are cut short, have bytes overwritten, or are noise; some are well-formed by chance.
+    """Return a strategy for frames that are truncated, partly overwritten, or random; some are well-formed by chance.
 
-    Of those with bytes overwritten some have their checksums put right again, so that they get further.
+    Some of the overwritten frames have valid checksums, so that later stages receive them too.
     """
     base = frames() if whole is None else whole
 
@@ -333,19 +343,19 @@ def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStr
         for _ in range(draw(st.integers(0, _FUZZED_BYTES))):
             data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
         if draw(st.booleans()):
-            _put_checksums_right(data)
+            _fix_checksums(data)
             return bytes(data)
         return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=8))
 
     return malformed() | st.binary(max_size=80)
 
 
-#: Where the checksum of a transport header is, by protocol number.
+#: The offset of the checksum in a transport header, by protocol number.
 _CHECKSUM_AT = {1: 2, 6: 16, 17: 6, 58: 2}
 
 
-def _put_checksums_right(frame: bytearray) -> None:
-    """Write the checksums that an IP frame ought to have, as far as its headers reach."""
+def _fix_checksums(frame: bytearray) -> None:
+    """Write valid checksums into an IP frame, as far as its headers are complete."""
     ip = frame[14:]
     if frame[12:14] == _ETHERTYPES[4] and len(ip) >= 20:
         start = min((ip[0] & 15) * 4, len(ip))
@@ -372,7 +382,7 @@ _SEQUENCES = st.integers(0, (1 << 32) - 1)
 
 def _overlaps(spec: NetworkSpec, others: Sequence[NetworkSpec]) -> bool:
     held = [Prefix.parse(subnet) for other in others for subnet in other.subnets]
-    return any(Prefix.parse(subnet).overlaps(each) for subnet in spec.subnets for each in held)
+    return any(Prefix.parse(subnet).overlaps(pool) for subnet in spec.subnets for pool in held)
 
 
 def _require_family(family: int) -> None:

@@ -1,6 +1,6 @@
-"""What is true of a swarm at rest: who owns each address and VNI, what each node knows, and who may answer whom.
+"""Invariants of a swarm at rest: owners of addresses and VNIs, state of each node, and DNS answers.
 
-Each `check_` function raises `AssertionError` naming what is wrong; `check_swarm` runs all that look and send nothing.
+Each `check_` function raises `AssertionError` that names the violation; `check_swarm` runs all that send no packets.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _IPV4, _ARP = b"\x08\x00", b"\x08\x06"
 
 
 def engines_of(lab: Lab) -> list[Engine]:
-    """Give the engines that are in a swarm."""
+    """Return the engines that are members of a swarm."""
     engines = (host.docker for host in lab.hosts.values())
     return [engine for engine in engines if engine is not None and engine.controller.cluster is not None]
 
 
 def store_of_swarm(lab: Lab) -> Store:
-    """Give the store of the swarm that the lab's hosts are in. Raises `LookupError` if there is none."""
+    """Return the store of the swarm that the lab's hosts are in. Raises `LookupError` if there is none."""
     for engine in engines_of(lab):
         if engine.cluster.manager_node is not None:
             return engine.cluster.manager_node.store
@@ -42,18 +42,18 @@ def store_of_swarm(lab: Lab) -> Store:
 
 
 def running(store: Store, service: Service) -> list[Task]:
-    """Give the tasks of a service that run, are meant to, and are on nodes that are ready."""
-    found = []
+    """Return the tasks of a service that run, whose desired state is running, and whose nodes are ready."""
+    tasks = []
     for task in store.tasks.by_service(service.id):
         node = store.nodes.get(task.node_id)
         is_up = node is not None and node.status.state is NodeState.READY
         if is_up and task.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING:
-            found.append(task)
-    return found
+            tasks.append(task)
+    return tasks
 
 
 def address_on(task: Task, network: Network) -> Address | None:
-    """Give the IPv4 address of a task on a network."""
+    """Return the IPv4 address of a task on a network."""
     for attachment in task.networks:
         if attachment.network.id == network.id and attachment.addresses:
             return parse_ip(attachment.addresses[0].partition("/")[0])
@@ -61,7 +61,7 @@ def address_on(task: Task, network: Network) -> Address | None:
 
 
 def check_swarm(lab: Lab) -> None:
-    """Check all that must hold of a swarm at rest. Raises `AssertionError`."""
+    """Check the invariants of a swarm at rest. Raises `AssertionError`."""
     check_gossip(lab)
     check_addresses(lab)
     check_vnis(lab)
@@ -71,13 +71,13 @@ def check_swarm(lab: Lab) -> None:
 
 
 def check_gossip(lab: Lab) -> None:
-    """Check that all nodes know the same of each other."""
+    """Check that all nodes hold the same gossip tables."""
     difference = first_difference(databases_of(lab.clock))
     assert not difference, difference
 
 
 def check_addresses(lab: Lab) -> None:
-    """Check that no address of a network is given to two, by the managers' books and on the devices of all nodes."""
+    """Check that no address of a network is assigned twice, in the managers' store or on the nodes' devices."""
     store = store_of_swarm(lab)
     owners: dict[tuple[str, Address], str] = {}
     for network_id, text, who in _allocated(store):
@@ -116,7 +116,7 @@ def _allocated(store: Store) -> Iterator[tuple[str, str, str]]:
 
 
 def check_vnis(lab: Lab) -> None:
-    """Check that no VNI and no subnet belongs to two networks."""
+    """Check that no two networks share a VNI or a subnet."""
     store = store_of_swarm(lab)
     owners: dict[str, str] = {}
     subnets: dict[Prefix, str] = {}
@@ -133,7 +133,7 @@ def check_vnis(lab: Lab) -> None:
 
 
 def check_balancers(lab: Lab) -> None:
-    """Check that each node that has a network sends the load of its services to the tasks that run, and to no other."""
+    """Check that a service's IPVS backends are its running tasks, on each node with its network."""
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         discovery = engine.controller.discovery
@@ -144,19 +144,20 @@ def check_balancers(lab: Lab) -> None:
             for service in store.services:
                 known = {
                     backend.endpoint_ip
-                    for (service_id, _ports), each in discovery.services.items()
-                    if service_id == service.id and network.id in each.networks
-                    for backend in each.networks[network.id].backends.values()
+                    for (service_id, _ports), entry in discovery.services.items()
+                    if service_id == service.id and network.id in entry.networks
+                    for backend in entry.networks[network.id].backends.values()
                 }
-                wanted = {address_on(task, network) for task in running(store, service)} - {None}
-                assert known == wanted, (
-                    f"{engine.machine.name} sends {service.name} on {network.name} to {sorted(map(format_ip, known))}, "
-                    f"its tasks are {sorted(format_ip(each) for each in wanted if each is not None)}"
+                addresses = {address_on(task, network) for task in running(store, service)}
+                expected = {address for address in addresses if address is not None}
+                assert known == expected, (
+                    f"{engine.machine.name} sends {service.name} on {network.name} "
+                    f"to {sorted(map(format_ip, known))}, its tasks are {sorted(map(format_ip, expected))}"
                 )
 
 
 def check_names(lab: Lab) -> None:
-    """Check that the name of a service stands, on each node with its network, for its virtual address or its tasks."""
+    """Check that a service's name resolves to its virtual address or its tasks, on each node with its network."""
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         for local in engine.controller.networks:
@@ -170,16 +171,16 @@ def check_names(lab: Lab) -> None:
                 endpoint = service.spec.endpoint
                 is_shared = endpoint is None or endpoint.mode is ResolutionMode.VIP
                 vips = service.endpoint.virtual_ips if service.endpoint is not None else ()
-                own = {parse_ip(each.addr.partition("/")[0]) for each in vips if each.network_id == network.id}
-                wanted = (own if tasks else set()) if is_shared else tasks
-                found = set(local.records.lookup(service.name) or ())
-                assert found == wanted, (
-                    f"{service.name} on {network.name} is {sorted(map(format_ip, found))} on {engine.machine.name}"
+                own = {parse_ip(vip.addr.partition("/")[0]) for vip in vips if vip.network_id == network.id}
+                expected = (own if tasks else set()) if is_shared else tasks
+                resolved = set(local.records.lookup(service.name) or ())
+                assert resolved == expected, (
+                    f"{service.name} on {network.name} is {sorted(map(format_ip, resolved))} on {engine.machine.name}"
                 )
 
 
 def check_tunnels(lab: Lab) -> None:
-    """Check that tunnel devices lead to endpoints that are there, on the node that has them, and to all of them."""
+    """Check that VXLAN FDB entries refer to live endpoints, on the node that has them, and to all of them."""
     there: dict[str, dict[bytes, tuple[Address, str]]] = {}
     for engine in engines_of(lab):
         agent = engine.controller.agent
@@ -207,19 +208,19 @@ def check_tunnels(lab: Lab) -> None:
 
 
 def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
-    """Give the tunnel device of an overlay network on a node, `None` if the node has none."""
+    """Return the VXLAN device of an overlay network on a node, or `None`."""
     name = f"{engine.machine.name}: overlay {network}"
     for space in engine.machine.namespaces.values():
         if space.name == name:
-            return next((each for each in space.devices.values() if isinstance(each, Vxlan)), None)
+            return next((device for device in space.devices.values() if isinstance(device, Vxlan)), None)
     return None
 
 
 @define(eq=False)
 class Isolation:
-    """Looks at all that passes the devices of overlay networks: what has no business on a network is in `strays`.
+    """Watches the devices of overlay networks; `strays` are the frames whose source is not in the network's subnets.
 
-    Each frame's source must be an address of the network's subnet. `look` finds devices that came up since.
+    `look` also watches devices that were created later.
     """
 
     lab: Lab = field(repr=False)
@@ -228,7 +229,7 @@ class Isolation:
     _watched: set[Device] = field(factory=set, repr=False)
 
     def look(self) -> None:
-        """Begin to watch the devices of overlay networks that are not watched yet."""
+        """Start watching the devices of overlay networks that are not watched yet."""
         for engine in engines_of(self.lab):
             for network in engine.controller.networks:
                 if network.driver_name != "overlay":
@@ -240,15 +241,15 @@ class Isolation:
                         self._watch(device, f"{place} {device.name}", pools)
                 for endpoint in network.endpoints.values():
                     inside = endpoint.sandbox.namespace if endpoint.sandbox is not None else None
-                    found = inside.devices.get(endpoint.interface_name) if inside is not None else None
-                    if found is not None:
-                        self._watch(found, f"{endpoint.name} {found.name} of {place}", pools)
+                    interface = inside.devices.get(endpoint.interface_name) if inside is not None else None
+                    if interface is not None:
+                        self._watch(interface, f"{endpoint.name} {interface.name} of {place}", pools)
 
     def _watch(self, device: Device, name: str, pools: Iterable[Prefix]) -> None:
         if device in self._watched or device.kind == "loopback":
             return
         self._watched.add(device)
-        wanted = tuple(pools)
+        subnets = tuple(pools)
 
         def take(_time_ns: int, direction: str, frame: bytes) -> None:
             kind = frame[12:14]
@@ -256,11 +257,11 @@ class Isolation:
             if not source or not any(source):
                 return
             self.frames += 1
-            if not any(source in pool for pool in wanted):
+            if not any(source in pool for pool in subnets):
                 self.strays.append(f"{name} {direction}: a frame from {format_ip(source)}")
 
         device.taps = (*device.taps, take)
 
     def check(self) -> None:
-        """Raise `AssertionError` if any frame was where it has no business."""
+        """Raise `AssertionError` if a stray frame was seen."""
         assert not self.strays, "\n".join(self.strays[:10])

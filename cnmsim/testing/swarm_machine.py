@@ -1,9 +1,10 @@
-"""A Hypothesis state machine for the life of a swarm: nodes that join, leave, fail and are cut off, networks and services.
+"""A Hypothesis state machine for the life of a swarm.
 
-One manager and two or three workers in two rooms with a router between. Its rules are what operators type and what befalls
-the wiring. Whenever it comes to rest with all wires whole, every node must know the same, names and ports must lead to the
-tasks that run, and no frame may have been on a network it has no business on; at the end everything must have been given back.
-Use it in a test by
+Nodes join, leave, fail and are cut off; networks and services are created, updated and removed. The lab has one
+manager and two or three workers, on two segments with a router between. The rules are docker commands and faults of
+the links. Whenever the swarm is at rest with all links up, all nodes must agree, names and ports must lead to the
+running tasks, and no frame may have left its network. At the end every resource must have been released. Use it in a
+test by
 
     TestSwarm = SwarmMachine.TestCase
 """
@@ -35,12 +36,12 @@ _ADDRESSES = {MANAGER: "10.1.0.11", **_WORKERS}
 _NETWORKS = ("red", "blue")
 _SERVICES = ("web", "api", "jobs")
 _PORTS = st.sampled_from([None, None, 8080, 8081])
-#: Seconds until a cluster has noticed all that may have befallen it: heartbeats, suspicion, restart delays.
+#: Seconds until a cluster has reacted to all faults: heartbeats, suspicion, restart delays.
 _REST_S = 30.0
 
 
 class SwarmMachine(RuleBasedStateMachine):
-    """A swarm of any release on real wires, and operators and accidents in any order."""
+    """A swarm of any release on simulated links, with docker commands and faults in any order."""
 
     lab: Lab
     engine: Engine
@@ -55,7 +56,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @initialize(release=releases(), workers=st.integers(1, 2))
     def begin(self, release: str, workers: int) -> None:
-        """Bring the machines up and the swarm together."""
+        """Start the machines and initialise the swarm."""
         self._use(_machines(release))
         self.engine.swarm.init(advertise_addr=_ADDRESSES[MANAGER])
         for name in list(_WORKERS)[:workers]:
@@ -68,7 +69,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.isolation = Isolation(lab)
 
     def docker(self, host: str) -> Engine:
-        """Give the engine of a host."""
+        """Return the engine of a host."""
         engine = self.lab.host(host).docker
         assert engine is not None
         return engine
@@ -78,7 +79,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(_WORKERS)))
     @precondition(lambda self: not self.lab.faults)
     def join(self, name: str) -> None:
-        """Do `docker swarm join` on a machine that is in no swarm."""
+        """Run `docker swarm join` on a machine that is in no swarm."""
         if name not in self.members:
             self.docker(name).swarm.join(self.engine.swarm.tokens.worker, f"{_ADDRESSES[MANAGER]}:2377")
             self.members.append(name)
@@ -86,7 +87,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(_WORKERS)))
     @precondition(lambda self: not self.lab.faults)
     def leave(self, name: str) -> None:
-        """Do `docker swarm leave` on a worker, and take it off the list when it is known to be down."""
+        """Run `docker swarm leave` on a worker, and remove its node once it is down."""
         if name not in self.members or not self.lab.host(name).is_on:
             return
         gone = self.docker(name).swarm.node_id
@@ -95,45 +96,45 @@ class SwarmMachine(RuleBasedStateMachine):
         self.lab.run(1)
         self.engine.nodes.get(gone).remove(force=True)
 
-    # Containers that ask on behalf of these checks are on the manager: a paused node takes none.
+    # The containers that probe for these checks run on the manager, and a paused node accepts none.
     @rule(name=st.sampled_from(sorted(_WORKERS)), availability=st.sampled_from(["active", "pause", "drain"]))
     def set_availability(self, name: str, availability: str) -> None:
-        """Do `docker node update --availability`."""
+        """Run `docker node update --availability`."""
         if name in self.members:
             self.engine.nodes.get(name).update(Availability=availability)
 
-    # ---- accidents
+    # ---- faults
 
     @rule(name=st.sampled_from(sorted(_ADDRESSES)))
     def cut(self, name: str) -> None:
-        """Pull a machine's cable."""
+        """Disconnect a machine's cable."""
         self.lab.cut(name)
 
     @rule(alone=st.sets(st.sampled_from(sorted(_ADDRESSES)), min_size=1, max_size=2))
     def partition(self, alone: set[str]) -> None:
-        """Let some machines hear no others."""
+        """Partition some machines from all others."""
         self.lab.partition(sorted(alone), sorted(set(_ADDRESSES) - alone))
 
     @rule(sender=st.sampled_from(sorted(_ADDRESSES)), receiver=st.sampled_from(sorted(_ADDRESSES)))
     def lose(self, sender: str, receiver: str) -> None:
-        """Lose all that one machine sends to another."""
+        """Lose all frames from one machine to another."""
         if sender != receiver:
             self.lab.lose(sender, receiver)
 
     @rule(name=st.sampled_from(sorted(_WORKERS)))
     def lose_power(self, name: str) -> None:
-        """Let a worker lose its power."""
+        """Power off a worker."""
         if name in self.members:
             self.lab.host(name).power_off()
 
     @rule(name=st.sampled_from(sorted(_WORKERS)))
     def regain_power(self, name: str) -> None:
-        """Give a worker its power again."""
+        """Power on a worker."""
         self.lab.host(name).power_on()
 
     @rule()
     def serve_again(self) -> None:
-        """Save the state of the lab, and go on with a lab that is restored from it: with whole wires, and power everywhere."""
+        """Save the lab and continue with a restored one, with all links and machines up."""
         lab = _machines(self.engine.profile.version)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "state"
@@ -143,19 +144,19 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(_ADDRESSES)))
     def heal(self, name: str) -> None:
-        """Mend what concerns a machine."""
+        """Heal the faults of a machine."""
         self.lab.heal(name)
 
     @rule(seconds=st.sampled_from([0.1, 1, 4, 10, 25]))
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the virtual time."""
         self.lab.run(seconds)
 
     # ---- networks and services
 
     @rule(name=st.sampled_from(_NETWORKS), encrypted=st.booleans())
     def create_network(self, name: str, encrypted: bool) -> None:
-        """Do `docker network create -d overlay --attachable`."""
+        """Run `docker network create -d overlay --attachable`."""
         if name not in self.networks:
             options = {"encrypted": ""} if encrypted else {}
             self.engine.networks.create(name, driver="overlay", attachable=True, options=options)
@@ -172,7 +173,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def create_service(
         self, name: str, networks: set[str], replicas: int, is_global: bool, port: int | None, is_shared: bool
     ) -> None:
-        """Do `docker service create`; what is refused must have a reason."""
+        """Run `docker service create`; a refusal must have a reason."""
         joined = sorted(networks & set(self.networks))
         options: dict[str, Any] = {"mode": "global"} if is_global else {"replicas": replicas}
         if port is not None:
@@ -190,14 +191,14 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_SERVICES), replicas=st.integers(0, 5))
     def scale(self, name: str, replicas: int) -> None:
-        """Do `docker service scale`."""
+        """Run `docker service scale`."""
         service = self.engine.services.get(name) if name in self.services else None
         if service is not None and "Replicated" in service.attrs["Spec"]["Mode"]:
             service.scale(replicas)
 
     @rule(name=st.sampled_from(_SERVICES), networks=st.sets(st.sampled_from(_NETWORKS), max_size=2))
     def update(self, name: str, networks: set[str]) -> None:
-        """Do `docker service update --force`, with other networks."""
+        """Run `docker service update --force`, with other networks."""
         if name in self.services:
             service = self.engine.services.get(name)
             service.update(networks=sorted(networks & set(self.networks)))
@@ -205,25 +206,25 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_SERVICES))
     def remove_service(self, name: str) -> None:
-        """Do `docker service rm`."""
+        """Run `docker service rm`."""
         if name in self.services:
             self.engine.services.get(name).remove()
             self.services.remove(name)
 
-    # ---- what must hold
+    # ---- checks
 
     @invariant()
     def nothing_leaks(self) -> None:
-        """Check that no frame was on a network it has no business on."""
+        """Check that no frame left its network."""
         if hasattr(self, "isolation"):
             self.isolation.look()
             self.isolation.check()
 
     @rule()
     def come_to_rest(self) -> None:
-        """Mend the wiring, wait, and look whether all is as it is wanted to be.
+        """Heal all links, wait, and check that the swarm is in its desired state.
 
-        Paused nodes are let go on: an update of what runs on one would wait for ever.
+        Paused nodes are activated: an update of a task on one would never end.
         """
         self.lab.heal()
         for name in self.members:
@@ -244,10 +245,10 @@ class SwarmMachine(RuleBasedStateMachine):
         self.isolation.check()
 
     def _try_again(self) -> None:
-        """Do `docker service update --force` where tasks wait that the scheduler has given up.
+        """Run `docker service update --force` for services whose tasks the scheduler has given up.
 
-        It does not come back to a task that found no node if its service was changed since, as by a scale. Source: swarmkit
-        `manager/scheduler/scheduler.go`, noSuitableNode.
+        The scheduler does not retry a task without a suitable node if its service was changed since, as by a scale.
+        Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
         """
         store = store_of_swarm(self.lab)
         for service in list(store.services):
@@ -260,19 +261,20 @@ class SwarmMachine(RuleBasedStateMachine):
                 self.engine.services.get(service.name).force_update()
 
     def names_lead_to_tasks(self) -> None:
-        """Check that a container on a service's network is answered by running tasks, if there are any, and else not."""
+        """Check that a service's name leads to its running tasks, if any, from a container on its network."""
         store = store_of_swarm(self.lab)
         for service in store.services:
             for network in self.networks:
                 known = store.networks.by_name(network)
-                if known is None or known.id not in {each.target for each in service.networks}:
+                attached = {attachment.target for attachment in service.networks}
+                if known is None or known.id not in attached:
                     continue
                 self._probe_on(network)
                 self.isolation.look()
                 self._ask(service, f"probe-{network}", service.name, 2)
 
     def ports_lead_to_tasks(self) -> None:
-        """Check that every node answers on a published port as long as any task runs, and no other machine does."""
+        """Check that every node answers on a published port while any task runs, and that no other machine does."""
         for service in store_of_swarm(self.lab).services:
             for port in service.endpoint.ports if service.endpoint is not None else ():
                 for name in self.members:
@@ -280,7 +282,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     def _probe_on(self, network: str) -> None:
         if network not in self.probes:
-            # It is to be there again after a loss of power.
+            # The probing container must exist again after a loss of power.
             always = {"Name": "always", "MaximumRetryCount": 0}
             self.engine.containers.run(
                 "busybox", "sleep 10d", name=f"probe-{network}", network=network, restart_policy=always, detach=True
@@ -299,7 +301,7 @@ class SwarmMachine(RuleBasedStateMachine):
                 assert hop.place in tasks, f"{source} asks {goal} and {hop.place} answers, none of {sorted(tasks)}"
 
     def teardown(self) -> None:
-        """Take everything away: nothing may be left."""
+        """Remove everything, and check that nothing is left."""
         if not hasattr(self, "isolation"):
             return
         self.come_to_rest()
@@ -316,7 +318,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.nothing_is_left()
 
     def nothing_is_left(self) -> None:
-        """Check that only the ingress network is left, on every node, and in the managers' books."""
+        """Check that only the ingress network is left on every node and in the managers' store."""
         store = store_of_swarm(self.lab)
         assert not list(store.services)
         assert not list(store.tasks), [task.name for task in store.tasks]
@@ -343,12 +345,12 @@ def _machines(release: str) -> Lab:
 
 def _check_bare(engine: Engine, *, is_member: bool) -> None:
     host = engine.machine.name
-    overlays = [each.name for each in engine.controller.networks if each.driver_name == "overlay"]
+    overlays = [network.name for network in engine.controller.networks if network.driver_name == "overlay"]
     assert overlays == (["ingress"] if is_member else []), f"{host} has {overlays}"
     spaces = sorted(space.name for space in engine.machine.namespaces.values())
-    wanted = [f"{host}: overlay ingress", "ingress-sbox"] if is_member else []
-    assert set(spaces) <= {*wanted}, f"{host} has the namespaces {spaces}"
-    containers = [each.name for each in engine.containers.list(all=True)]
+    expected = [f"{host}: overlay ingress", "ingress-sbox"] if is_member else []
+    assert set(spaces) <= {*expected}, f"{host} has the namespaces {spaces}"
+    containers = [container.name for container in engine.containers.list(all=True)]
     assert not containers, f"{host} has {containers}"
     agent = engine.controller.agent
     assert (agent is not None) == is_member
