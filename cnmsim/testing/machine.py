@@ -95,7 +95,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         release=releases(),
         has_proxy=st.booleans(),
         has_nftables=st.booleans(),
-        made=st.lists(networks(names=_NETWORKS), max_size=3),
+        initial=st.lists(networks(names=_NETWORKS), max_size=3),
         run=st.lists(container_specs(names=_CONTAINERS, networks=_NETWORKS), max_size=4),
     )
     def begin(

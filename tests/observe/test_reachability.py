@@ -211,7 +211,7 @@ def test_a_pair_goes_by_any_name_of_its_two() -> None:
     matrix = lab.reachability()
     assert matrix.reaches("web", "db:5432")
     assert matrix["web-1", "db:5432"] is matrix["shop-web-1", "shop-db-1:5432"]
-    with pytest.raises(KeyError, match="web to db:9 was not asked"):
+    with pytest.raises(KeyError, match="web to db:9 was not probed"):
         matrix.verdict("web", "db:9")
 
 

@@ -1,4 +1,4 @@
-"""Captures: taps on any devices of a lab, their frames as scapy packets and as pcapng files.
+"""Captures: taps on devices of a lab, with frames as scapy packets and as pcapng files.
 
 A device is named `place:device` (`node1:eth0`, `web:eth0`); patterns hold shell wildcards (`node1:br-*`, `*:lo`).
 """
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Capture(Displayable):
-    """Frames taken down at some devices, from its making until `stop` (or the end of its `with` block).
+    """The frames captured at some devices, from construction until `stop` (or the end of its `with` block).
 
-    `namespaces` gives the network stacks of the lab; `names` the names of addresses for the file, asked when it is
-    written. `epoch_s` is the time of day at which the lab began. Devices that come up later are found by `refresh`. Raises `NotFound` if no device fits any pattern.
+    `namespaces` returns the network stacks of the lab; `names` returns the host names of addresses and is called when
+    the file is written. `epoch_s` is the time of day at which the lab began. `refresh` finds devices that were
+    created later. Raises `NotFound` if no device matches any pattern.
     """
 
     patterns: tuple[str, ...]
@@ -51,7 +52,7 @@ class Capture(Displayable):
             raise NotFound(f"no device fits {', '.join(self.patterns)}; there are {shown}")
 
     def refresh(self) -> int:
-        """Tap the devices that came up since, and give the number of devices tapped in all."""
+        """Tap the devices that were created since, and return the number of tapped devices."""
         for space in self.namespaces():
             for device in space.devices.values():
                 name = f"{space.name}:{device.name}"
@@ -70,7 +71,7 @@ class Capture(Displayable):
         device.taps = (*device.taps, take)
 
     def stop(self) -> None:
-        """Take nothing more down; what is there stays."""
+        """Stop capturing; captured frames stay."""
         for device, tap in self._taps.items():
             device.taps = tuple(other for other in device.taps if other is not tap)
 
@@ -103,8 +104,8 @@ class Capture(Displayable):
         return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
 
     def packets(self) -> list[Any]:
-        """Give the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
-        # A layer is only dissected once its module is loaded.
+        """Return the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
+        # scapy dissects a layer only once its module is loaded.
         import scapy.layers.dhcp
         import scapy.layers.dns
         import scapy.layers.inet
@@ -121,22 +122,22 @@ class Capture(Displayable):
         return packets
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
-        """Give a pcapng file; with a trace its verdict and its losses become comments."""
+        """Return a pcapng file; with a trace, its verdict and its drops become packet comments."""
         frames = commented(self.frames, trace) if trace is not None else self.frames
         comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
         return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:
-        """Write the pcapng file. Raises `OSError` as any write."""
+        """Write the pcapng file. Raises `OSError`."""
         path = Path(path)
         path.write_bytes(self.to_bytes(trace))
         return path
 
 
 def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:
-    """Comment frames with what a trace knows: at the last sight of a lost message where and why it was lost.
+    """Add comments from a trace: the reason and place of a drop at the last captured frame of the dropped message.
 
-    The verdict stands at the last frame of the message that decided it.
+    The verdict is added at the last frame of the message that decided it.
     """
     walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}
@@ -162,7 +163,7 @@ def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFra
 
 
 def _decisive(trace: Trace, walks: Sequence[object]) -> int:
-    """Find the last frame of the message whose hop decided; without one, the last frame of all."""
+    """Return the last frame of the message whose hop was decisive, or else the last frame of all."""
     hop = trace.finding.hop if trace.finding else None
     if hop is not None:
         event = trace.events[trace.hops.index(hop)]

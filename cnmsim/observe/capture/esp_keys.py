@@ -1,6 +1,7 @@
-"""The keys of encrypted overlay networks, as Wireshark takes them.
+"""The keys of encrypted overlay networks in Wireshark's format.
 
-Source for the form: Wireshark `epan/dissectors/packet-ipsec.c` (uat `esp_sa`), its file is `esp_sa` in the profile's folder.
+Source of the format: Wireshark `epan/dissectors/packet-ipsec.c` (uat `esp_sa`). The file is `esp_sa` in the profile's
+folder.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def esp_keys(namespaces: Iterable[NetworkNamespace]) -> str:
-    """Give a line for each IPsec state of these network stacks: what goes into Wireshark's file `esp_sa`.
+    """Return a line of Wireshark's file `esp_sa` for each IPsec state of these network stacks.
 
-    On tshark's command line a line is given as `-o "uat:esp_sa:LINE"`, with `-o esp.enable_encryption_decode:TRUE`. Keys are
-    rotated every 12 hours: the states are those of now.
+    On tshark's command line a line is passed as `-o "uat:esp_sa:LINE"`, with `-o esp.enable_encryption_decode:TRUE`.
+    Keys are rotated every 12 hours; these are the present ones.
     """
     states = (state for space in namespaces if space.xfrm is not None for state in space.xfrm.states)
     return "".join(f"{line}\n" for line in dict.fromkeys(_line(state) for state in states))
@@ -36,4 +37,4 @@ def _line(state: XfrmState) -> str:
         method,
         f"0x{state.key.hex()}",
     )
-    return ",".join(f'"{each}"' for each in (*fields, "NULL", ""))
+    return ",".join(f'"{value}"' for value in (*fields, "NULL", ""))

@@ -1,7 +1,7 @@
 """Captures as pcapng files (IETF draft-ietf-opsawg-pcapng): one interface per capture point, names, comments.
 
-Written here block by block, because a reader of the file should see what scapy's writer cannot say: interface names,
-nanoseconds, direction, why a packet was lost, and who has which address.
+Blocks are written here because scapy's writer does not support interface names, nanoseconds, direction, packet
+comments and name resolution.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _IF_NAME, _IF_DESCRIPTION, _IF_MAC, _IF_TSRESOL = 2, 3, 6, 9
 _SECTION_APPLICATION = 4
 _PACKET_FLAGS = 2
 _LINKTYPE_ETHERNET = 1
-#: What a capture keeps of each frame, in bytes: all of it (tcpdump's own limit).
+#: The snapshot length of each interface, in bytes: whole frames (tcpdump's own limit).
 _SNAPLEN = 262144
 
 
 @frozen
 class CapturePoint:
-    """One interface of the file: `name` as `node1:eth0`, what it is, and its MAC address."""
+    """One interface of the file: `name` such as `node1:eth0`, its description, and its MAC address."""
 
     name: str
     description: str = ""
@@ -35,9 +35,9 @@ class CapturePoint:
 
 @frozen
 class CapturedFrame:
-    """A frame as it passed one capture point: `time_ns` since the lab began, `direction` "in" or "out".
+    """A frame at one capture point: `time_ns` since the lab began, `direction` "in" or "out".
 
-    `comments` end up as packet comments in the file.
+    `comments` become packet comments in the file.
     """
 
     time_ns: int
@@ -61,8 +61,8 @@ def _text_option(code: int, text: str) -> bytes:
 
 
 def _options(*options: bytes) -> bytes:
-    given = b"".join(options)
-    return given + pack("<HH", 0, 0) if given else b""
+    encoded = b"".join(options)
+    return encoded + pack("<HH", 0, 0) if encoded else b""
 
 
 def _block(kind: int, body: bytes) -> bytes:
@@ -86,7 +86,7 @@ def _interface(point: CapturePoint) -> bytes:
 
 
 def _names(names: Mapping[Address, Sequence[str]]) -> bytes:
-    """Write the name resolution block: one record an address, its names zero-terminated (§4.5)."""
+    """Return the name resolution block: one record per address, with zero-terminated names (§4.5)."""
     records = b""
     for address, texts in names.items():
         value = address + b"".join(text.encode() + b"\0" for text in texts)
@@ -114,7 +114,7 @@ def to_pcapng(
     application: str = "cnmsim",
     epoch_s: int = EPOCH_S,
 ) -> bytes:
-    """Give the bytes of a pcapng file: one section, `points` as its interfaces, `frames` in the order given.
+    """Return the bytes of a pcapng file: one section, `points` as its interfaces, `frames` in the order passed.
 
     `epoch_s` is the time of day, in seconds since 1970, at which the lab began.
     """

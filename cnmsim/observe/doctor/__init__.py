@@ -1,4 +1,4 @@
-"""The doctor: looks a lab over for what will hurt, before anybody is hurt."""
+"""The doctor: finds latent faults of a lab before they cause failures."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ _LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
 
 
 def doctor(lab: LabView) -> Checkup:
-    """Look a lab over and give its latent faults, the worst first.
+    """Return the latent faults of a lab, the worst first.
 
-    Nodes of a swarm ask each other by real packets, which takes some virtual time; a lab without a swarm is only looked at.
+    Swarm nodes probe each other by real packets, which takes some virtual time; in a lab without a swarm no packet is
+    sent.
     """
     snapshot = LabSnapshot.of(lab)
-    found = dict.fromkeys(fault for look in _LOOKS for fault in look(snapshot))
-    return Checkup(tuple(sorted(found, key=lambda fault: -fault.severity)))
+    faults = dict.fromkeys(fault for look in _LOOKS for fault in look(snapshot))
+    return Checkup(tuple(sorted(faults, key=lambda fault: -fault.severity)))

@@ -1,4 +1,4 @@
-"""Addresses that clash or run out: subnets that hide a LAN or a VPN, pools nearly used up, one MAC or name for two."""
+"""Address conflicts and exhaustion: overlapping subnets, pools nearly used up, duplicate MAC addresses and names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
 from cnmsim.observe.location import Location
 
-#: Fewer free default networks than this are said to be nearly none.
+#: Fewer free default networks than this are reported as nearly used up.
 FEW_POOLS = 4
-#: The share of a network's addresses in use from which it is said to be nearly full.
+#: The share of a network's addresses in use from which it is reported as nearly full.
 NEARLY_FULL = 0.9
 
 
@@ -26,7 +26,7 @@ def _clash(one: Prefix, two: Prefix) -> bool:
 
 
 def overlaps(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose subnet the host has another route to (LAN, VPN), or that hides another machine of the lab."""
+    """Find networks whose subnet overlaps another route of the host (LAN, VPN) or contains another machine."""
     for net in snapshot.networks:
         if net.driver in {"macvlan", "ipvlan"}:
             continue
@@ -47,8 +47,8 @@ def _routes_over(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
             if _clash(subnet, route.prefix):
                 yield Fault(
                     Severity.ERROR, "subnet-overlap", net.place,
-                    f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: the longer "
-                    "prefix wins, and whoever is behind the other cannot be reached",
+                    f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: "
+                    "the longer prefix wins, and whoever is behind the other cannot be reached",
                     "give the network another --subnet, or the daemon other default-address-pools",
                 )  # fmt: skip
 
@@ -65,8 +65,8 @@ def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                 if address.scope == "global" and any(address.address in subnet for subnet in net.subnets):
                     yield Fault(
                         Severity.WARNING, "subnet-overlap", net.place,
-                        f"its subnet {net.subnets[0]} contains {format_ip(address.address)} of {host.name}: {net.host.name} sends "
-                        "what is meant for that machine into the network",
+                        f"its subnet {net.subnets[0]} contains {format_ip(address.address)} of {host.name}: "
+                        f"{net.host.name} sends what is meant for that machine into the network",
                         "give the network another --subnet, or the daemon other default-address-pools",
                     )  # fmt: skip
 
@@ -87,22 +87,22 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
                 continue
             part = info.ip_range or info.pool
             total = 2 ** (32 - part.length) - (0 if info.ip_range else 2)
-            taken = _taken(net, info.pool, part)
-            if total > 0 and taken >= NEARLY_FULL * total:
+            used = _taken(net, info.pool, part)
+            if total > 0 and used >= NEARLY_FULL * total:
                 yield Fault(
                     Severity.WARNING, "network-nearly-full", net.place,
-                    f"{taken} of the {total} addresses of {part} are in use",
+                    f"{used} of the {total} addresses of {part} are in use",
                     "make the network with a larger --subnet",
                 )  # fmt: skip
 
 
 def free_pools(snapshot: LabSnapshot, host: Location) -> int:
-    """Count the default IPv4 networks this host could still make, free and clear of its routes; `FEW_POOLS` is as far as it counts."""
+    """Count the default IPv4 networks that overlap no network or route of this host, up to `FEW_POOLS`."""
     used = [subnet for net in snapshot.networks if net.host is host for subnet in net.subnets]
     used += [route.prefix for route in host.namespace.routes(4).routes if route.prefix.length]
     blocks = snapshot.engines[host.name].controller.ipams["default"].default_pools(4)
     candidates = (block.subnet(index) for block in blocks for index in range(block.count))
-    free = (each for each in candidates if not any(_clash(each, other) for other in used))
+    free = (candidate for candidate in candidates if not any(_clash(candidate, other) for other in used))
     return sum(1 for _ in islice(free, FEW_POOLS))
 
 
@@ -114,11 +114,12 @@ def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
 
 
 def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find MAC addresses that two containers of one network have, on one host or on one wire."""
+    """Find MAC addresses that two containers of one network share, on one host or on one link."""
     owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
     for location in snapshot.containers():
         for item in location.attachments:
-            # A bridge is a host's own; what is on a parent interface or in a tunnel shares a wire with other hosts.
+            # A bridge is local to its host; networks on a parent interface or in a tunnel share a link with other
+            # hosts.
             where = location.host if item.driver == "bridge" else ""
             for device in location.namespace.devices.values():
                 if any(own.address in item.addresses for own in device.addresses) and device.kind != "ipvlan":
@@ -134,7 +135,7 @@ def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def names(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find names that containers of different services answer to on one network."""
+    """Find names that containers of different services share on one network."""
     owners: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for location in snapshot.containers():
         if location.task:
@@ -147,12 +148,13 @@ def names(snapshot: LabSnapshot) -> Iterator[Fault]:
                 owners[where, item.network, name][f"{location.project}/{location.service or location.name}"] = (
                     location.name
                 )
-    for (where, network, name), found in owners.items():
-        if len(found) > 1:
-            listed = " and ".join(sorted(found.values()))
+    for (where, network, name), containers in owners.items():
+        if len(containers) > 1:
+            listed = " and ".join(sorted(containers.values()))
             yield Fault(
                 Severity.WARNING, "name-clash", f"{where}: network {network}" if where else f"network {network}",
-                f"{listed} both answer to the name {name}: which of them is asked changes from one lookup to the next",
+                f"{listed} both answer to the name {name}: "
+                "which of them is asked changes from one lookup to the next",
                 "give each its own alias, or each project a network of its own",
             )  # fmt: skip
 
@@ -160,4 +162,4 @@ def names(snapshot: LabSnapshot) -> Iterator[Fault]:
 def _aliases(snapshot: LabSnapshot, location: Location, network: str) -> list[str]:
     record = snapshot.engines[location.host].store.find(location.id)
     settings = record.networks.get(network) if record is not None else None
-    return [each for each in (settings.aliases or ()) if each != location.id[:12]] if settings is not None else []
+    return [alias for alias in (settings.aliases or ()) if alias != location.id[:12]] if settings is not None else []

@@ -1,6 +1,7 @@
-"""Swarms that will not survive, or whose nodes do not hear each other.
+"""Faults of swarms: managers without a spare majority, and closed ports between nodes.
 
-Source for the numbers: moby/swarmkit `manager/state/raft` (a majority of managers must agree); docs of Docker on swarm ports.
+Sources of the numbers: moby/swarmkit `manager/state/raft` (a majority of managers must agree); Docker's documentation
+of the swarm ports.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
 
-#: Nodes of which every pair is asked; of more, each asks the next ones in a ring.
+#: The largest number of nodes of which every pair is probed; in larger swarms each node probes its neighbours in a
+#: ring.
 ALL_PAIRS = 6
 _TIMEOUT_S = 0.5
 _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
@@ -31,7 +33,7 @@ _FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, D
 
 
 def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find swarms that one lost manager stops."""
+    """Find swarms that stop when one manager is lost."""
     for swarm in snapshot.directory.swarms:
         nodes = list(swarm.store.nodes)
         managers = [node.hostname for node in nodes if node.role is NodeRole.MANAGER]
@@ -39,21 +41,22 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
         if len(managers) == 1 and len(nodes) > 1:
             yield Fault(
                 Severity.WARNING, "quorum", place,
-                f"{managers[0]} is the only manager of {len(nodes)} nodes: without it no task is replaced and nothing can be changed",
+                f"{managers[0]} is the only manager of {len(nodes)} nodes: "
+                "without it no task is replaced and nothing can be changed",
                 "docker node promote two more nodes, so that one may fail",
             )  # fmt: skip
         elif len(managers) % 2 == 0 and managers:
             spare = (len(managers) - 1) // 2
             yield Fault(
                 Severity.WARNING, "quorum", place,
-                f"{len(managers)} managers survive the loss of {spare}, as {len(managers) - 1} would: the last one adds nothing but "
-                "a way to lose the majority",
+                f"{len(managers)} managers survive the loss of {spare}, as {len(managers) - 1} would: "
+                "the last one adds nothing but a way to lose the majority",
                 "promote one more node, or demote one",
             )  # fmt: skip
 
 
 def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find members that were switched on and take no part."""
+    """Find members that are powered on but take no part in the swarm."""
     for swarm in snapshot.directory.swarms:
         for host, why in swarm.halted.items():
             yield Fault(
@@ -66,7 +69,7 @@ def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find services that the loss of one node stops for a while."""
+    """Find services that are unavailable for a while after the loss of one node."""
     for swarm in snapshot.directory.swarms:
         if len(swarm.members) < 2:
             continue
@@ -80,13 +83,14 @@ def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
             ):
                 yield Fault(
                     Severity.NOTE, "single-point", f"service {service.name}",
-                    "it publishes a port and has one replica: while its node is lost and until it is replaced, nobody answers",
+                    "it publishes a port and has one replica: "
+                    "while its node is lost and until it is replaced, nobody answers",
                     f"docker service scale {service.name}=2",
                 )  # fmt: skip
 
 
 def overlay_subnets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find overlay networks whose subnet is that of a node's own network, into which their tunnels would lead."""
+    """Find overlay networks whose subnet overlaps that of a node's own network."""
     for swarm in snapshot.directory.swarms:
         members = [host for host in snapshot.hosts if host.name in swarm.members]
         for network in swarm.store.networks:
@@ -107,19 +111,20 @@ def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: lis
                 if own.family == prefix.family and own.prefix.overlaps(prefix):
                     yield Fault(
                         Severity.ERROR, "overlay-on-host-subnet", f"network {network}",
-                        f"its subnet {subnet} overlaps {own.prefix} of {host.name} {device.name}: its containers take the nodes "
-                        "themselves, and all else there, for neighbours in the network",
+                        f"its subnet {subnet} overlaps {own.prefix} of {host.name} {device.name}: "
+                        "its containers take the nodes themselves, and all else there, for neighbours in the network",
                         "make it with another --subnet, or init the swarm with --default-addr-pool",
                     )  # fmt: skip
 
 
 def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find VXLAN devices of nodes that keep an overlay network from coming up there."""
-    for each in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
+    """Find VXLAN devices on nodes that prevent an overlay network from being created there."""
+    for stale in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
         yield Fault(
-            Severity.ERROR, "vni-taken", each.host,
-            f"{sentence(each)}: no container there can join {each.network} (error creating vxlan interface: file exists)",
-            sentence(DeleteLink(each.host, each.device)),
+            Severity.ERROR, "vni-taken", stale.host,
+            f"{sentence(stale)}: no container there can join {stale.network} "
+            "(error creating vxlan interface: file exists)",
+            sentence(DeleteLink(stale.host, stale.device)),
         )  # fmt: skip
 
 
@@ -127,7 +132,7 @@ def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports between nodes that are closed, by real packets from one to the other."""
+    """Find closed ports between nodes, by real packets from one to the other."""
     for swarm in snapshot.directory.swarms:
         hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
@@ -136,18 +141,19 @@ def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
             ("udp", 7946, "gossip"),
             ("udp", swarm.data_path_port, "the tunnels of overlay networks"),
         ]
-        told: set[tuple[str, str, int]] = set()
+        reported: set[tuple[str, str, int]] = set()
         for one, two in _pairs(swarm):
             if one not in hosts or two not in hosts:
                 continue
-            wanted = [*needed, *([("tcp", 2377, "the managers")] if two in managers else [])]
-            for protocol, port, use in wanted:
+            probed = [*needed, *([("tcp", 2377, "the managers")] if two in managers else [])]
+            for protocol, port, use in probed:
                 loss = _lost(snapshot, swarm, hosts[one], two, protocol, port)
-                if loss is not None and (loss.where, protocol, port) not in told:
-                    told.add((loss.where, protocol, port))
+                if loss is not None and (loss.where, protocol, port) not in reported:
+                    reported.add((loss.where, protocol, port))
                     yield Fault(
                         Severity.ERROR, "port-blocked", f"{one} to {two}",
-                        f"{protocol.upper()} port {port} ({use}) is closed on {loss.place}" + (f" by {loss.decision}" if loss.decision else ""),
+                        f"{protocol.upper()} port {port} ({use}) is closed on {loss.place}"
+                        + (f" by {loss.decision}" if loss.decision else ""),
                         f"open {port}/{protocol} between all nodes",
                     )  # fmt: skip
         drivers = [network.spec.driver for network in swarm.store.networks]
@@ -166,7 +172,7 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
 def _lost(
     snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
 ) -> Hop | None:
-    """Send one real packet and give the hop where a packet filter ended it."""
+    """Send one real packet, and return the hop where a packet filter dropped it."""
     address = _address_of(swarm, goal)
     if address is None:
         return None
@@ -177,18 +183,19 @@ def _lost(
 
 
 def _address_of(swarm: SwarmView, name: str) -> Address | None:
-    node = next((each for each in swarm.store.nodes if each.hostname == name), None)
+    node = next((member for member in swarm.store.nodes if member.hostname == name), None)
     text = node.status.addr if node is not None else ""
     return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - what an unknown address is
 
 
 def _esp(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find rules against ESP: no program can send it for a test."""
+    """Find rules that drop ESP. They are read, not probed, because no program can send ESP."""
     for host in snapshot.hosts:
         for line in host.namespace.netfilter.iptables(4).save("filter").splitlines():
             if _AGAINST_ESP.match(line):
                 yield Fault(
                     Severity.ERROR, "port-blocked", host.name,
-                    f"ESP (IP protocol 50), which encrypted overlay networks use in place of a port, is closed by {line}",
+                    "ESP (IP protocol 50), which encrypted overlay networks use in place of a port, "
+                    f"is closed by {line}",
                     "let IP protocol 50 pass between all nodes: it has no port, so a list of ports does not open it",
                 )  # fmt: skip

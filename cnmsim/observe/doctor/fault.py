@@ -1,4 +1,4 @@
-"""Latent faults: what is wrong with a lab though nobody has suffered from it yet, with severity and place."""
+"""Latent faults of a lab, with severity and place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnmsim.observe.display import Displayable
 
 
 class Severity(IntEnum):
-    """How bad it is: a *note* is good to know, a *warning* will hurt some day, an *error* hurts whoever comes that way."""
+    """The severity of a fault: a *note* informs, a *warning* may cause failures later, an *error* causes them now."""
 
     NOTE = 0
     WARNING = 1
@@ -20,7 +20,7 @@ class Severity(IntEnum):
 
 @frozen
 class Fault:
-    """One fault: its kind (a short word that stays the same), where it is, what it is, and what to do."""
+    """One fault: its kind (a stable identifier), its place, a message, and a fix."""
 
     severity: Severity
     kind: str
@@ -32,15 +32,16 @@ class Fault:
         return f"{self.severity.name.lower()} [{self.kind}] {self.place}: {self.text}\n  fix: {self.fix}"
 
     def to_json(self) -> dict[str, str]:
-        """Give it as plain values."""
+        """Return the fault as plain values."""
         return {
-            "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place, "text": self.text, "fix": self.fix,
+            "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place,
+            "text": self.text, "fix": self.fix,
         }  # fmt: skip
 
 
 @frozen
 class Checkup(Displayable):
-    """What the doctor found: `faults`, the worst first. It is true if there is neither error nor warning."""
+    """The result of a checkup: `faults`, the worst first. True if there is neither an error nor a warning."""
 
     faults: tuple[Fault, ...] = ()
 
@@ -51,12 +52,12 @@ class Checkup(Displayable):
         return len(self.faults)
 
     def of(self, kind: str) -> tuple[Fault, ...]:
-        """Give the faults of one kind."""
+        """Return the faults of one kind."""
         return tuple(fault for fault in self.faults if fault.kind == kind)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.faults)) or "nothing found"
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Give everything as plain values."""
+        """Return the checkup as plain values."""
         return [fault.to_json() for fault in self.faults]

@@ -1,4 +1,4 @@
-"""Hosts that will not carry what they are to carry: forwarding, the bridge's firewall hooks, MTUs."""
+"""Faults of hosts: IP forwarding, bridge netfilter hooks, MTUs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cnmsim.observe.trace.rule_decision import DOCKER_TABLE
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"
-#: An address that no lab has: it is reached by the default route (RFC 5737).
+#: A documentation address (RFC 5737), which no lab has: only the default route leads there.
 _SOMEWHERE: Address = bytes((192, 0, 2, 254))
 _MOST_HOPS = 16
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
 def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts that forward no IP."""
+    """Find Docker hosts that do not forward IP."""
     for host in snapshot.docker_hosts:
         key = "net.ipv4.ip_forward"
         has_bridges = any(
@@ -32,15 +32,16 @@ def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
         if has_bridges and host.namespace.sysctl_get(key) == "0":
             yield Fault(
                 Severity.ERROR, "ip-forward-off", host.name,
-                f"{key} = 0: containers reach nothing beyond {host.name}, and its published ports work by docker-proxy alone",
+                f"{key} = 0: containers reach nothing beyond {host.name}, "
+                "and its published ports work by docker-proxy alone",
                 f"sysctl -w {key}=1 on {host.name}, and find what switches it off",
             )  # fmt: skip
 
 
 def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts with rules in tables that belong to another program than Docker's rules do.
+    """Find Docker hosts with rules in a second rule set beside the one Docker uses.
 
-    An operator's own tables of nftables beside Docker's are no fault: that is how it is meant to be.
+    An operator's own nftables tables beside Docker's are not a fault.
     """
     for host in snapshot.docker_hosts:
         netfilter = host.namespace.netfilter
@@ -56,14 +57,14 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
         if listed:
             yield Fault(
                 Severity.WARNING, "second-rule-set", host.name,
-                f"beside the rules of Docker there are those that {' and '.join(listed)} shows: a packet must pass all of them, and what "
-                "one accepts another may drop",
+                f"beside the rules of Docker there are those that {' and '.join(listed)} shows: "
+                "a packet must pass all of them, and what one accepts another may drop",
                 f"keep the rules of {host.name} in one place",
             )  # fmt: skip
 
 
 def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks with icc=false on hosts whose bridges do not ask the packet filter."""
+    """Find networks with icc=false on hosts whose bridges bypass the packet filter."""
     key = "net.bridge.bridge-nf-call-iptables"
     for net in snapshot.networks:
         if net.driver != "bridge" or net.options.get(_ICC, "true") not in _FALSE:
@@ -71,13 +72,14 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
         if net.host.namespace.sysctl_get(key) == "0":
             yield Fault(
                 Severity.ERROR, "icc-without-br-netfilter", net.place,
-                f"icc is false, but {key} = 0: frames between its containers never meet the rule that is to drop them",
+                f"icc is false, but {key} = 0: "
+                "frames between its containers never meet the rule that is to drop them",
                 f"modprobe br_netfilter; sysctl -w {key}=1 on {net.host.name}",
             )  # fmt: skip
 
 
 def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose packets are too long for the way out of their host, or for the tunnel between hosts."""
+    """Find networks whose MTU is too large for their host's path to the outside, or for the tunnel between hosts."""
     for net in snapshot.networks:
         smallest, where = smallest_mtu(snapshot, net.host, _outside(snapshot, net))
         mtu = _mtu_of(snapshot, net)
@@ -86,29 +88,33 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
         if net.driver == "bridge" and mtu > smallest:
             yield Fault(
                 Severity.WARNING, "mtu", net.place,
-                f"its MTU is {mtu}, but {where} carries {smallest} bytes: large answers hang where the ICMP message about it is lost",
-                f"make it with -o com.docker.network.driver.mtu={smallest} (a daemon's mtu is for the default bridge only)",
+                f"its MTU is {mtu}, but {where} carries {smallest} bytes: "
+                "large answers hang where the ICMP message about it is lost",
+                f"make it with -o com.docker.network.driver.mtu={smallest} "
+                "(a daemon's mtu is for the default bridge only)",
             )  # fmt: skip
         if net.driver == "overlay":
             header = VXLAN_BYTES + (ESP_BYTES if "encrypted" in net.options else 0)
             if mtu + header > smallest:
-                # A host fragments what its tunnel sends, or tells the sender of a packet that must not be; a switch does neither.
+                # A host fragments, or returns an ICMP error to the sender of a packet with DF; a switch does neither.
                 is_switch = where.startswith("segment")
                 what = "are lost" if is_switch else "are fragmented, or must be sent shorter"
                 yield Fault(
                     Severity.ERROR if is_switch else Severity.WARNING, "mtu", net.place,
-                    f"its MTU is {mtu} and its tunnel adds {header} bytes, but {where} carries {smallest}: full packets {what}",
-                    f"make it with -o com.docker.network.driver.mtu={smallest} (of an overlay network it is that of the way between the nodes)",
+                    f"its MTU is {mtu} and its tunnel adds {header} bytes, but {where} carries {smallest}: "
+                    f"full packets {what}",
+                    f"make it with -o com.docker.network.driver.mtu={smallest} "
+                    "(of an overlay network it is that of the way between the nodes)",
                 )  # fmt: skip
 
 
 def smallest_mtu(snapshot: LabSnapshot, host: Location, peers: Iterable[Address]) -> tuple[int, str]:
-    """Give the smallest MTU on the ways from a host to `peers`, by the routes of every machine on them; (0, "") without a way."""
-    return min((each for peer in peers for each in _way(snapshot, host, peer)), default=(0, ""))
+    """Return the smallest MTU on the paths from a host to `peers`, and its place; (0, "") without a path."""
+    return min((hop for peer in peers for hop in _way(snapshot, host, peer)), default=(0, ""))
 
 
 def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple[int, str]]:
-    """Walk from machine to machine as the routes say, and give the MTU of each interface and segment on the way."""
+    """Follow the routes from machine to machine, and yield the MTU of each interface and segment on the path."""
     here: Location | None = host
     for _ in range(_MOST_HOPS):
         if here is None or goal in here.addresses:
@@ -123,7 +129,7 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
 
 
 def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
-    """Give addresses that stand for where a network's packets go: an overlay's to the other nodes, a bridge's to the world."""
+    """Return destinations of a network's traffic: an overlay's other nodes, or an outside address."""
     if net.driver != "overlay":
         return [_SOMEWHERE]
     names = {name for swarm in snapshot.directory.swarms for name in swarm.members if net.host.name in swarm.members}
@@ -136,7 +142,8 @@ def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
         return _configured(net) or int(
             snapshot.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
         )
-    # The option of an overlay is the MTU of the way between nodes; containers get what the headers leave (moby, overlay's maxMTU).
+    # An overlay's option is the MTU of the path between nodes; containers get it less the headers (moby, overlay's
+    # maxMTU).
     mtu = (_configured(net) or 1500) - VXLAN_BYTES
     return (mtu - ESP_BYTES) // 4 * 4 if "encrypted" in net.options else mtu
 

@@ -1,4 +1,4 @@
-"""What the doctor looks at: the hosts of a lab, their networks and containers, and what the lab's swarms know."""
+"""The input of the doctor: the hosts of a lab, their networks and containers, and the lab's swarms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MTU = "com.docker.network.driver.mtu"
 
 @frozen
 class Net:
-    """A network as one host's engine knows it: its name, driver, options, subnets, and the name of its bridge."""
+    """A network on one host: its name, driver, options, subnets, and the name of its bridge."""
 
     host: Location
     name: str
@@ -27,18 +27,18 @@ class Net:
     subnets: tuple[Prefix, ...]
     bridge: str
     is_internal: bool
-    #: The object of the CNM, whose pools tell how full it is.
+    #: The libnetwork network, whose pools show how many addresses are allocated.
     record: Any = field(repr=False)
 
     @property
     def place(self) -> str:
-        """How people call it."""
+        """The network's name for messages."""
         return f"{self.host.name}: network {self.name}"
 
 
 @frozen
 class LabSnapshot:
-    """A lab, seen once: its directory of stations, its engines by host, and every network of every engine."""
+    """A lab at one moment: its directory of locations, its engines by host, and every network of every engine."""
 
     lab: LabView
     directory: Directory
@@ -47,25 +47,25 @@ class LabSnapshot:
 
     @classmethod
     def of(cls, lab: LabView) -> LabSnapshot:
-        """Look around in a lab."""
+        """Return the snapshot of a lab."""
         directory = directory_of(lab)
         engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
         by_name = {location.name: location for location in directory.locations if not location.is_container}
-        found = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
-        return cls(lab, directory, engines, found)
+        networks = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
+        return cls(lab, directory, engines, networks)
 
     @property
     def hosts(self) -> Iterator[Location]:
-        """Machines, without containers."""
+        """The lab's machines, without containers."""
         return (location for location in self.directory.locations if not location.is_container)
 
     @property
     def docker_hosts(self) -> Iterator[Location]:
-        """Machines that run an engine."""
+        """The machines that run an engine."""
         return (location for location in self.hosts if location.has_engine)
 
     def containers(self, host: Location | None = None) -> Iterator[Location]:
-        """Give the running containers, of one host or of all."""
+        """Return the running containers, of one host or of all."""
         return (
             location
             for location in self.directory.locations
@@ -73,7 +73,7 @@ class LabSnapshot:
         )
 
     def own_devices(self, host: Location) -> set[str]:
-        """Name the devices of a host that its engine made or took as bridges of its networks."""
+        """Return the names of a host's devices that its engine created, or uses as bridges of its networks."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 

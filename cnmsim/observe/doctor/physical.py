@@ -1,4 +1,4 @@
-"""What threatens networks on a physical wire: addresses that others have or give out, too. Docker asks nobody before it gives one out."""
+"""Address conflicts on physical links: Docker does not check whether an address is in use before it assigns it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIX = "give the network an --ip-range that nobody else gives out, and --aux-add
 
 @frozen
 class _Wire:
-    """A broadcast domain: the segments it is made of, and the VLAN on them (0 where they keep none apart)."""
+    """A broadcast domain: its segments, and the VLAN on them (0 if they have no VLANs)."""
 
     segments: frozenset[str]
     vlan: int
@@ -31,7 +31,7 @@ class _Wire:
 
 @frozen
 class _Lent:
-    """The addresses that one network gives out on a wire."""
+    """The addresses that one network assigns on a link."""
 
     net: Net
     wire: _Wire
@@ -49,7 +49,7 @@ def _wire_of(device: Device | None) -> _Wire | None:
     native = segment.vlans_of(device).native if segment.has_vlans else 0
     if not tag and native is None:
         return None
-    return _Wire(frozenset(each.name for each in reachable(segment)), tag or native or 0)
+    return _Wire(frozenset(member.name for member in reachable(segment)), tag or native or 0)
 
 
 def _lent(snapshot: LabSnapshot) -> Iterator[_Lent]:
@@ -65,17 +65,17 @@ def _lent(snapshot: LabSnapshot) -> Iterator[_Lent]:
 
 
 def ranges(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks that give out what a DHCP server lends, what a machine has, or what another host's network gives out."""
+    """Find networks whose addresses overlap a DHCP range, a machine's address, or another host's network."""
     lent = list(_lent(snapshot))
-    for each in lent:
-        yield from _dhcp(snapshot, each)
-        yield from _machines(snapshot, each)
+    for assigned in lent:
+        yield from _dhcp(snapshot, assigned)
+        yield from _machines(snapshot, assigned)
     for one, other in combinations(lent, 2):
         if one.wire == other.wire and one.part.overlaps(other.part):
             yield Fault(
                 Severity.WARNING, "range-overlap", one.net.place,
-                f"it gives out {one.part}, and {other.net.place} gives out {other.part} on the same wire: two containers get one "
-                "address",
+                f"it gives out {one.part}, and {other.net.place} gives out {other.part} on the same wire: "
+                "two containers get one address",
                 "give each of them an --ip-range of its own",
             )  # fmt: skip
 
@@ -89,7 +89,8 @@ def _dhcp(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
         if any(_wire_of(device) == lent.wire for device in subnets):
             yield Fault(
                 Severity.WARNING, "dhcp-overlap", lent.net.place,
-                f"it gives out {lent.part}, of which {host.name} lends {served} by DHCP: a container and a machine get one address",
+                f"it gives out {lent.part}, of which {host.name} lends {served} by DHCP: "
+                "a container and a machine get one address",
                 _FIX,
             )  # fmt: skip
 
@@ -103,23 +104,23 @@ def _holds(device: Device, address: Address) -> bool:
 
 
 def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
-    found = [
+    conflicts = [
         f"{format_ip(own.address)} of {host.name}"
         for host in snapshot.hosts
         for device in host.namespace.devices.values()
         for own in device.addresses
         if own.address in lent.part and own.address not in lent.reserved and _wire_of(device) == lent.wire
     ]
-    if found:
+    if conflicts:
         yield Fault(
             Severity.WARNING, "address-in-range", lent.net.place,
-            f"it gives out {lent.part}, in which lies {', '.join(found)}: a container gets that address some day",
+            f"it gives out {lent.part}, in which lies {', '.join(conflicts)}: a container gets that address some day",
             _FIX,
         )  # fmt: skip
 
 
 def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find addresses that two stations were heard to claim, and still have."""
+    """Find addresses that two machines or containers claimed according to the event log, and still have."""
     seen: set[tuple[Address, frozenset[Mac]]] = set()
     for host in snapshot.hosts:
         for notice in host.machine.link_events.events:
@@ -128,17 +129,21 @@ def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
             if notice.kind is not LinkEventKind.DUPLICATE_ADDRESS or key in seen or None in owners:
                 continue
             seen.add(key)
-            one, two = sorted(str(each) for each in owners)
+            one, two = sorted(str(owner) for owner in owners)
             yield Fault(
                 Severity.ERROR, "duplicate-address", one,
                 f"it and {two} both have {format_ip(notice.address)}: which of them is reached is chance",
-                "give one of them another address; keep --ip-range clear of what a DHCP server or an operator gives out",
+                "give one of them another address; "
+                "keep --ip-range clear of what a DHCP server or an operator gives out",
             )  # fmt: skip
 
 
 def _owner(snapshot: LabSnapshot, address: Address, mac: Mac) -> str | None:
     def has(location: Location) -> bool:
         devices = location.namespace.devices.values()
-        return any(each.mac == mac and any(own.address == address for own in each.addresses) for each in devices)
+        return any(
+            device.mac == mac and any(own.address == address for own in device.addresses) for device in devices
+        )
 
-    return next((f"{each.label} ({format_mac(mac)})" for each in snapshot.directory.locations if has(each)), None)
+    owners = (location for location in snapshot.directory.locations if has(location))
+    return next((f"{owner.label} ({format_mac(mac)})" for owner in owners), None)

@@ -1,4 +1,4 @@
-"""Published ports that are more open, or less plain, than they look."""
+"""Faults of published ports: open to everybody, not answered, or without the client's address."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cnmsim.observe.swarm_view import ports_of
 
 #: Ports of services that are seldom meant for everybody.
 _PRIVATE = {
-    2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch", 11211: "memcached",
-    27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
+    2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch",
+    11211: "memcached", 27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
 }  # fmt: skip
-#: Programs that are simulated as they are.
+#: Programs whose behaviour is simulated, rather than assumed from the image's name.
 _REAL = frozenset({"httpd", "nc"})
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
 
 def published(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports published on all addresses that the host's INPUT rules pretend to close, or that are seldom for everybody."""
+    """Find ports published on all addresses although INPUT rules close them, or although they are seldom public."""
     for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
         closed = ":INPUT DROP" in " ".join(line[:11] for line in lines)
@@ -36,51 +36,54 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
                 if rule:
                     yield Fault(
                         Severity.ERROR, "published-past-firewall", place,
-                        f"port {item.host_port}/{item.protocol} is published on all addresses, and open though the firewall says {rule}: "
-                        "a published port goes through FORWARD, not INPUT",
-                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or filter it in DOCKER-USER",
+                        f"port {item.host_port}/{item.protocol} is published on all addresses, "
+                        f"and open though the firewall says {rule}: a published port goes through FORWARD, not INPUT",
+                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), "
+                        "or filter it in DOCKER-USER",
                     )  # fmt: skip
                 elif item.port in _PRIVATE:
                     yield Fault(
                         Severity.WARNING, "published-to-all", place,
                         f"port {item.host_port} ({_PRIVATE[item.port]}) is published on all addresses of {host.name}",
-                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or not at all: containers of one "
-                        "network need no published ports",
+                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or not at all: "
+                        "containers of one network need no published ports",
                     )  # fmt: skip
 
 
 def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find services on the ports of all nodes that are seldom meant for everybody."""
+    """Find services that publish on all nodes a port that is seldom public."""
     for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
                 if item.target_port in _PRIVATE:
                     yield Fault(
                         Severity.WARNING, "published-to-all", f"service {service.name}",
-                        f"port {item.published_port} ({_PRIVATE[item.target_port]}) is published on all addresses of every node",
+                        f"port {item.published_port} ({_PRIVATE[item.target_port]}) is published "
+                        "on all addresses of every node",
                         "leave it unpublished: services of one network need no published ports",
                     )  # fmt: skip
 
 
 def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports that are published, and lead to a port of the container where nothing listens, or only for the container itself."""
+    """Find published ports that lead to a container port where nothing listens, or only on loopback."""
     for host in snapshot.docker_hosts:
         for container in snapshot.containers(host):
-            for item in dict.fromkeys(evolve(each, host_ip="") for each in container.published):
-                heard = container.listening_on(item.protocol, item.port)
-                if any(not each.is_loopback_only for each in heard):
+            for item in dict.fromkeys(evolve(port, host_ip="") for port in container.published):
+                listeners = container.listening_on(item.protocol, item.port)
+                if any(not socket.is_loopback_only for socket in listeners):
                     continue
                 others = sorted(
                     {
-                        str(each.port)
-                        for each in container.services
-                        if each.protocol == item.protocol and not each.is_loopback_only
+                        str(socket.port)
+                        for socket in container.services
+                        if socket.protocol == item.protocol and not socket.is_loopback_only
                     }
                 )
-                # Of most images only the usual ports are known; a web server, and what a command starts, is the real thing.
-                is_known = any(each.program in _REAL for each in container.services)
-                if heard:
-                    why, fix = f"only {heard[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
+                # For most images only the usual ports are known; a web server or a program started by the command
+                # really listens.
+                is_known = any(socket.program in _REAL for socket in container.services)
+                if listeners:
+                    why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
                 elif others:
                     why, fix = f"it listens on {', '.join(others)}", f"-p {item.host_port}:{others[0]}"
                 else:
@@ -89,8 +92,11 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                         f"start a program in it that listens on {item.port}/{item.protocol}",
                     )
                 yield Fault(
-                    Severity.WARNING if is_known else Severity.NOTE, "nobody-listens", f"{host.name}: container {container.name}",
-                    f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, where nobody listens ({why}{'' if is_known else ', as far as its image is known here'})",
+                    Severity.WARNING if is_known else Severity.NOTE,
+                    "nobody-listens",
+                    f"{host.name}: container {container.name}",
+                    f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, "
+                    f"where nobody listens ({why}{'' if is_known else ', as far as its image is known here'})",
                     fix,
                 )  # fmt: skip
 
@@ -98,7 +104,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
 def _open_ports(container: Location) -> Iterator[Published]:
     seen = set()
     for item in container.published:
-        is_open = item.host_ip in {"", "0.0.0.0", "::"}  # noqa: S104 - what people publish on
+        is_open = item.host_ip in {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
         if is_open and (item.host_port, item.protocol) not in seen:
             seen.add((item.host_port, item.protocol))
             yield item
@@ -107,10 +113,10 @@ def _open_ports(container: Location) -> Iterator[Published]:
 def _closes(rule: str, item: Published) -> bool:
     if f"-p {item.protocol} " not in rule and " -p " in rule:
         return False
-    found = _PORTS.search(rule)
-    if found is None:
+    match = _PORTS.search(rule)
+    if match is None:
         return not re.search(r" -(s|i|m) ", rule)
-    for part in found.group(1).split(","):
+    for part in match.group(1).split(","):
         low, _, high = part.partition(":")
         if int(low) <= item.host_port <= int(high or low):
             return True
@@ -118,7 +124,7 @@ def _closes(rule: str, item: Published) -> bool:
 
 
 def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find published ports whose connections docker-proxy carries, so that containers see the gateway as their client."""
+    """Find published ports whose connections docker-proxy forwards, so that containers see the gateway as client."""
     for host in snapshot.docker_hosts:
         config = snapshot.engines[host.name].config
         if not config.userland_proxy:
@@ -139,8 +145,8 @@ def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
             elif _has_ipv6(host) and not any(len(address) == 16 for address in container.addresses):
                 yield Fault(
                     Severity.NOTE, "proxy-hides-source", place,
-                    f"{host.name} has IPv6 and {container.name} has not: docker-proxy carries IPv6 clients of port {listed}, "
-                    f"and {container.name} sees its gateway in their place",
+                    f"{host.name} has IPv6 and {container.name} has not: docker-proxy carries IPv6 clients "
+                    f"of port {listed}, and {container.name} sees its gateway in their place",
                     "make its network with --ipv6, or publish on 0.0.0.0 only",
                 )  # fmt: skip
 

@@ -1,12 +1,13 @@
-"""Stations that no table tells apart: the classes behind `lab.reachability`.
+"""Equivalence classes of locations, which let `lab.reachability` answer many pairs by one probe.
 
-Two containers are in one class if what they are attached to, their own tables, and every rule, route and sysctl of their host that
-could decide on their packets are the same but for their own names and addresses. Two pairs of containers have one *form* if
-this holds for the pairs: the rules of the networks of the one and of the other, in the order they are walked in, read alike once
-bridges, subnets and addresses are named by the part they play. Pairs of one form get one answer, and one real probe gives it.
+Two containers are in one class if their attachments, their own tables, and every rule, route and sysctl of their host
+that can decide on their packets are equal except for their own names and addresses. Two pairs of containers have the
+same *signature* if this holds for the pairs: the rules of their networks, in traversal order, are equal once bridges,
+subnets and addresses are replaced by their roles. One real probe answers all pairs with one signature.
 
-What cannot be read off so (a rule that counts, limits, or asks a set; a gateway that is another container; an address that two
-have; networks other than bridges) puts a station in a class of its own. Connections that exist already are not looked at.
+A location is in a class of its own if its tables cannot be compared in this way: a rule that counts, limits or looks
+up a set; a gateway that is another container; a duplicate address; a network that is not a bridge. Existing
+connections are ignored.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _RESOLVER = "127.0.0.11"
-#: A container's device, the other end of its cable, and the bridge that is in.
+#: A container's device, its veth peer, and the bridge of that peer.
 _Port = tuple["Device", "Device", Bridge]
 
 
 @frozen(eq=False)
 class Group:
-    """Stations that nothing tells apart. `shape` is what they are once their own names are taken away, `None` if they stand alone."""
+    """A class of locations.
+
+    `shape` is their configuration without their own names; `None` for a location in a class of its own.
+    """
 
     number: int
     host: str
@@ -52,7 +56,10 @@ class Group:
 
 
 class EquivalenceClasses:
-    """The classes of stations for packets to one port: `groups`, and `form` of two stations."""
+    """The equivalence classes of locations, for packets to one port.
+
+    `groups` lists the classes; `signature` compares pairs of locations.
+    """
 
     def __init__(self, directory: Directory, locations: Sequence[Location], protocol: str, port: int) -> None:
         self._protocol, self._port = protocol, port
@@ -71,13 +78,13 @@ class EquivalenceClasses:
         self._group_of: dict[int, Group] = {}
         self._forms: dict[tuple[int, int], Any] = {}
         self.groups: list[Group] = []
-        found: dict[Any, list[Location]] = {}
+        members_by_key: dict[Any, list[Location]] = {}
         shapes: dict[Any, tuple[Any, ...] | None] = {}
         for location in locations:
             key, shape = self._key(location)
-            found.setdefault(key, []).append(location)
+            members_by_key.setdefault(key, []).append(location)
             shapes[key] = shape
-        for key, members in found.items():
+        for key, members in members_by_key.items():
             self._add(key, shapes[key], members)
 
     def _add(self, key: Any, shape: tuple[Any, ...] | None, members: list[Location]) -> None:
@@ -95,17 +102,17 @@ class EquivalenceClasses:
             self._group_of[id(location)] = group
 
     def group(self, location: Location) -> Group:
-        """Give the group of a station."""
+        """Return the class of a location."""
         return self._group_of[id(location)]
 
     def signature(self, source: Location, target: Location) -> Any:
-        """Give what a probe from `source` to `target` depends on, as a value: equal forms, equal answers."""
+        """Return a value that determines the result of a probe from `source` to `target`."""
         first, second = self.group(source), self.group(target)
         key = (first.number, second.number)
-        made = self._forms.get(key)
-        if made is None:
-            made = self._forms[key] = self._form(first, second)
-        return ("itself", made) if source is target else made
+        signature = self._forms.get(key)
+        if signature is None:
+            signature = self._forms[key] = self._form(first, second)
+        return ("itself", signature) if source is target else signature
 
     def _form(self, first: Group, second: Group) -> Any:
         if second.shape is None or (first.shape is None and first.members[0].is_container):
@@ -122,10 +129,10 @@ class EquivalenceClasses:
         )
         return ("forms", first.host, first.shape, second.shape, shared, order)
 
-    # ---- stations
+    # ---- locations
 
     def _key(self, location: Location) -> tuple[Any, tuple[Any, ...] | None]:
-        """Give what tells a station apart, and its shape: the same without its own names."""
+        """Return a location's class key, and its shape: the key without the location's own names."""
         tables = self._host_tables[location.host]
         ports = _bridge_ports(location) if location.is_container else None
         if not ports or tables.is_opaque or not self._is_plain(location, tables, ports):
@@ -150,12 +157,14 @@ class EquivalenceClasses:
             tuple(renamed(str(route), own) for table in (space.routes4, space.routes6) for route in table.routes),
             tuple(renamed(line, own) for line in chain_lines(space) if _RESOLVER not in line),
             tuple(space.sysctl.items()),
-            tuple((renamed(address, own), *rest) for address, *rest in _heard(location, self._protocol, self._port)),
             tuple(
-                (nets.index(each.bridge) if each.bridge in nets else -1, len(each.addresses))
-                for each in location.attachments
+                (renamed(address, own), *rest) for address, *rest in _listeners(location, self._protocol, self._port)
             ),
-            tuple(tuple(each for each in tables.prefixes if address in each) for address in location.addresses),
+            tuple(
+                (nets.index(attachment.bridge) if attachment.bridge in nets else -1, len(attachment.addresses))
+                for attachment in location.attachments
+            ),
+            tuple(tuple(prefix for prefix in tables.prefixes if address in prefix) for address in location.addresses),
             location.is_paused,
         )
         shape = (
@@ -167,7 +176,7 @@ class EquivalenceClasses:
         return key, shape
 
     def _is_plain(self, location: Location, tables: HostTables, ports: list[_Port]) -> bool:
-        """Tell whether a container's packets go by bridges of its host and by nothing else."""
+        """Return True if a container's packets pass only bridges of its host."""
         root, space = location.machine.root, location.namespace
         addresses = set(location.addresses)
         if addresses & (tables.alone | self._fixed[location.host] | self._duplicates) or permanent_neighbours(space):
@@ -179,8 +188,10 @@ class EquivalenceClasses:
             learnt = bridge.fdb.get(device.mac)
             if bridge.namespace is not root or device.mac in self._duplicates or (learnt and learnt.is_permanent):
                 return False
-            gateways |= {each.address for each in bridge.addresses}
-            if not all(_leads_to(root, each.address, bridge) for each in device.addresses if each.scope != "link"):
+            gateways |= {address.address for address in bridge.addresses}
+            if not all(
+                _leads_to(root, address.address, bridge) for address in device.addresses if address.scope != "link"
+            ):
                 return False
         routes = [*space.routes4.routes, *space.routes6.routes]
         return all(route.gateway is None or route.gateway in gateways for route in routes)
@@ -188,7 +199,7 @@ class EquivalenceClasses:
     def _net_shape(self, tables: HostTables, name: str, number: int) -> tuple[Any, ...]:
         net = tables.nets[name]
         own = {name: f"<bridge {number}>"} | {
-            str(each): f"<subnet {number} of {each.length}>" for each in net.subnets
+            str(subnet): f"<subnet {number} of {subnet.length}>" for subnet in net.subnets
         }
         entries = tuple(
             (chain, sum(1 for generic in net.gaps[chain] if generic < at), renamed(text, own))
@@ -198,7 +209,7 @@ class EquivalenceClasses:
 
 
 def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
-    """Give how two sorted runs of places lie to each other."""
+    """Return the relative order of two sorted runs of rule positions."""
     if first[-1] < second[0]:
         return "<"
     if first[0] > second[-1]:
@@ -208,28 +219,28 @@ def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
 
 
 def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
-    """Give the part that each name and address of a container and its networks plays, by its text."""
+    """Map each name and address of a container and its networks to its role."""
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):
         own[bridge.name] = f"<bridge {number}>"
         own[format_mac(device.mac)] = f"<mac {number}>"
         own |= {str(prefix): f"<subnet {number} of {prefix.length}>" for prefix in tables.nets[bridge.name].subnets}
-        own |= {format_ip(each.address): f"<gateway {number}>" for each in bridge.addresses}
-        own |= {format_ip(each.address): f"<own {number} of {each.prefixlen}>" for each in device.addresses}
+        own |= {format_ip(address.address): f"<gateway {number}>" for address in bridge.addresses}
+        own |= {format_ip(address.address): f"<own {number} of {address.prefixlen}>" for address in device.addresses}
     return own
 
 
 def _bridge_ports(location: Location) -> list[_Port] | None:
-    """Give a container's devices with the cable's other end and the bridge it is in; `None` if it has another kind."""
-    found = []
+    """Return a container's devices with their veth peers and bridges, or `None` if it has another kind of device."""
+    ports = []
     for device in location.namespace.devices.values():
         if device.kind == "loopback":
             continue
         peer = getattr(device, "peer", None)
         if device.kind != "veth" or peer is None or not isinstance(peer.master, Bridge):
             return None
-        found.append((device, peer, peer.master))
-    return found
+        ports.append((device, peer, peer.master))
+    return ports
 
 
 def _flags(port: Device, bridge: Bridge) -> tuple[bool, ...]:
@@ -242,10 +253,14 @@ def _leads_to(root: NetworkNamespace, address: bytes, bridge: Bridge) -> bool:
     return route is not None and route.device is bridge and route.gateway is None
 
 
-def _heard(location: Location, protocol: str, port: int) -> list[tuple[str, str, tuple[str, ...]]]:
-    """List the sockets for a port: address, and the words of the program that serves it."""
+def _listeners(location: Location, protocol: str, port: int) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the sockets that listen on a port: address, and command line of the program."""
     return [
-        (format_ip(each.local), each.program, tuple(getattr(location.machine.processes.get(each.pid), "argv", ())))
-        for each in location.namespace.sockets.listeners()
-        if (each.protocol, each.local_port) == (protocol, port)
+        (
+            format_ip(socket.local),
+            socket.program,
+            tuple(getattr(location.machine.processes.get(socket.pid), "argv", ())),
+        )
+        for socket in location.namespace.sockets.listeners()
+        if (socket.protocol, socket.local_port) == (protocol, port)
     ]

@@ -1,6 +1,6 @@
-"""What a host's tables say, sorted by which of its bridges and containers they can concern.
+"""The rules and routes of a host, sorted by the bridges and containers that they can concern.
 
-Read for one protocol and port: a rule for another decides on none of its packets.
+The tables are read for one protocol and port; rules for other ports are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.location import Directory
 
-#: Matches that ask nothing but headers, devices and the state of the connection.
+#: Matches that depend only on headers, devices and the connection state.
 _PLAIN_MATCHES = frozenset(
     {"tcp", "udp", "icmp", "icmp6", "addrtype", "conntrack", "state", "comment", "multiport", "mark"}
 )
@@ -36,13 +36,13 @@ _LAST = 1 << 30
 
 #: Family, table and chain.
 Chain = tuple[int, str, str]
-#: A place in the order of a chain, and what stands there.
+#: A position in a chain, and the rule or policy there.
 Entry = tuple[Chain, int, str]
 
 
 @define(eq=False)
 class Net:
-    """A bridge with containers: its name, its subnets, and whether rules set it apart from others by name."""
+    """A bridge with containers: its name, its subnets, and whether rules treat it differently from others by name."""
 
     name: str
     subnets: tuple[Prefix, ...]
@@ -54,7 +54,7 @@ class Net:
 
 @define(eq=False)
 class HostTables:
-    """What a host's tables say, sorted by whom it concerns, for one protocol and port."""
+    """A host's rules and routes for one protocol and port, sorted by the networks and containers they concern."""
 
     nets: dict[str, Net]
     generic: list[Entry] = field(factory=list)
@@ -67,12 +67,19 @@ class HostTables:
 def read_host(
     machine: Machine, machines: Iterable[Machine], members: frozenset[Address], protocol: str, port: int
 ) -> HostTables:
-    """Read the tables of one host. `members` are the addresses of its containers, `machines` all there are in the lab."""
+    """Read the tables of one host.
+
+    `members` maps addresses to containers of this host, `machines` are all machines of the lab.
+    """
     root = machine.root
     nets = {
         device.name: Net(
             device.name,
-            tuple(Prefix.of(each.address, each.prefixlen) for each in device.addresses if each.scope != "link"),
+            tuple(
+                Prefix.of(address.address, address.prefixlen)
+                for address in device.addresses
+                if address.scope != "link"
+            ),
             _bridge_attributes(root, device),
         )
         for device in root.devices.values()
@@ -105,18 +112,21 @@ def read_host(
 
 
 class _Reader:
-    """Sorts the rules of one host's chains into its world."""
+    """Sorts the rules of one host's chains into `HostTables`."""
 
     def __init__(self, tables: HostTables, members: frozenset[Address], protocol: str, port: int) -> None:
         self._tables = tables
         self._members = members
         self._protocol, self._port = protocol, port
         self._by_subnet = {prefix: net for net in tables.nets.values() for prefix in net.subnets}
-        #: Networks that rules, or routes elsewhere, know by name or address together with others.
+        #: Networks that rules, or routes elsewhere, name by name or address together with others.
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
-        """Sort the rules of a chain. Those for one address stand between the others, which are numbered."""
+        """Sort the rules of a chain.
+
+        Rules for a single address are kept by their position between the others, which are numbered.
+        """
         tables = self._tables
         number = 0
         sides: set[str] = set()
@@ -145,11 +155,12 @@ class _Reader:
             number += 1
             self._sort(rule, (place, 2 * number - 1, text))
         if len(sides) > 1:
-            # Rules for one address as source and for another as destination may meet in one packet: their order counts.
+            # A rule for a source address and a rule for a destination address may match the same packet: their order
+            # counts.
             tables.alone |= singled_out
 
     def _sort(self, rule: Rule, entry: Entry) -> None:
-        """Give a rule to the one network it can concern, or else to all."""
+        """Assign a rule to the single network it can concern, or else to all."""
         words = set(entry[2].split())
         owners = {net.name for net in self._owners(rule)}
         named = {name for name in self._tables.nets if name in words} | owners
@@ -163,7 +174,7 @@ class _Reader:
         self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
 
     def _owners(self, rule: Rule) -> Iterator[Net]:
-        """Give the networks without whose packets a rule never matches."""
+        """Return the networks that are needed for a rule to match."""
         for interface in (rule.in_interface, rule.out_interface):
             if interface is not None and not interface.is_inverted and interface.name in self._tables.nets:
                 yield self._tables.nets[interface.name]
@@ -173,23 +184,23 @@ class _Reader:
                 yield from (net for subnet, net in self._by_subnet.items() if _is_within(prefix, subnet))
 
     def _is_one(self, match: HostMatch) -> bool:
-        """Tell whether a rule's end is one container."""
+        """Return True if a rule's source or destination is one container."""
         if match.is_inverted or match.address not in self._members:
             return False
         return match.mask.bit_count() == len(match.address) * 8
 
     def _may_matter(self, rule: Rule) -> bool:
-        """Tell whether a rule could match a packet of the probe, or one that answers it."""
+        """Return True if a rule could match a packet of the probe, or of its reply."""
         number = _PROTOCOL_NUMBERS[self._protocol]
         if rule.protocol and not rule.is_protocol_inverted and rule.protocol not in {number, 1, 58}:
             return False
-        found = _DPORT.search(rule.matches_text())
-        if found is None:
+        ports = _DPORT.search(rule.matches_text())
+        if ports is None:
             return True
-        return any(_overlaps(part, self._port) for part in found[1].split(","))
+        return any(_overlaps(part, self._port) for part in ports[1].split(","))
 
     def read_routes(self, machine: Machine, machines: Iterable[Machine]) -> None:
-        """Set networks apart that further routes lead to, and that other machines know by their addresses."""
+        """Mark the networks to which further routes lead, or that other machines refer to by address, as special."""
         for other in machines:
             root = other.root
             texts = [str(route) for table in (root.routes4, root.routes6) for route in table.routes]
@@ -203,7 +214,7 @@ class _Reader:
 
 
 def chain_lines(space: NetworkNamespace) -> list[str]:
-    """List the rules and policies of a namespace, each with its family, table and chain."""
+    """Return the rules and policies of a namespace, each with its family, table and chain."""
     others = (
         space.netfilter.rules_outside_iptables_nft().splitlines()
         if space.netfilter.has_rules_outside_iptables_nft
@@ -226,26 +237,26 @@ def chain_lines(space: NetworkNamespace) -> list[str]:
 
 
 def renamed(text: str, own: Mapping[str, str]) -> str:
-    """Write a text with one's own names and addresses replaced by the parts they play."""
+    """Return a text with a location's own names and addresses replaced by their roles."""
     return " ".join(
         own.get(word) or own.get(word.removesuffix("/32").removesuffix("/128")) or word for word in text.split()
     )
 
 
 def duplicates(directory: Directory) -> frozenset[Address | Mac]:
-    """Give the IP and MAC addresses that more than one device of the lab has; those of one stack count once."""
+    """Return the IP and MAC addresses that are in use in more than one network stack of the lab."""
     spaces = {location.namespace for location in directory.locations}
     seen: Counter[bytes] = Counter()
     for space in spaces:
         seen.update({device.mac for device in space.devices.values() if any(device.mac)})
         seen.update(
-            {each.address for device in space.devices.values() for each in device.addresses if each.scope == "global"}
+            {own.address for device in space.devices.values() for own in device.addresses if own.scope == "global"}
         )
-    return frozenset(each for each, count in seen.items() if count > 1)
+    return frozenset(address for address, count in seen.items() if count > 1)
 
 
 def permanent_neighbours(space: NetworkNamespace) -> frozenset[Address]:
-    """Give the addresses whose neighbour entries somebody wrote by hand."""
+    """Return the addresses of permanent neighbour entries."""
     return frozenset(entry.address for entry in space.neighbours.entries() if entry.state.name == "PERMANENT")
 
 
@@ -253,12 +264,12 @@ def _bridge_attributes(root: NetworkNamespace, bridge: Bridge) -> tuple[Any, ...
     settings = sorted(
         (key.replace(bridge.name, "*"), str(value)) for key, value in root.sysctl.items() if f".{bridge.name}." in key
     )
-    addresses = tuple((each.prefixlen, each.scope) for each in bridge.addresses)
+    addresses = tuple((address.prefixlen, address.scope) for address in bridge.addresses)
     return (bridge.mtu, bridge.is_up, addresses, tuple(settings))
 
 
 def _is_readable(rule: Rule) -> bool:
-    """Tell whether all that a rule asks is in the packet's headers, its devices and the state of its connection."""
+    """Return True if a rule's matches depend only on headers, devices and the connection state."""
     target = rule.target
     if target is not None and target.name in TARGETS and target.name not in _PLAIN_TARGETS:
         return False
@@ -277,12 +288,12 @@ def _is_within(prefix: Prefix, subnet: Prefix) -> bool:
 
 
 def _prefixes(text: str) -> Iterator[Prefix]:
-    """Find the addresses and prefixes in a rule or route."""
+    """Return the addresses and prefixes in a rule or route."""
     for word in text.replace(",", " ").split():
         if "." in word or ":" in word:
             try:
                 yield Prefix.parse(word, strict=False)
-            except ValueError:  # an address with a port, or no address
+            except ValueError:  # an address with a port, or not an address
                 head = word.rpartition(":")[0].strip("[]")
                 try:
                     parsed = parse_ip(head)
@@ -292,7 +303,7 @@ def _prefixes(text: str) -> Iterator[Prefix]:
 
 
 def _overlaps(part: str, port: int) -> bool:
-    """Tell whether a range of ports holds the one asked at, or one to which a stack could have the answer sent."""
+    """Return True if a range of ports contains the probed port, or a port from the ephemeral range (for replies)."""
     first, colon, last = part.partition(":")
     try:
         low, high = int(first or 0), int((last or 65535) if colon else first)

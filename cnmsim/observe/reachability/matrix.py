@@ -1,4 +1,4 @@
-"""Who reaches what in a lab: every pair answered, one real probe for all pairs that nothing tells apart."""
+"""The reachability matrix of a lab: a verdict for every pair, from one real probe per signature."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, 
 
 #: Larger matrices are shown as counts of verdicts, not cell by cell.
 _SHOWN_CELLS = 10_000
-#: How long a probe waits for an answer, in seconds of virtual time.
+#: The timeout of a probe, in seconds of virtual time.
 _TIMEOUT_S = 1.0
 
 
 @frozen(eq=False)
 class Service:
-    """What a station is asked for."""
+    """The destination of a probe: a location, a protocol and a port."""
 
     location: Location
     target: Target
 
 
 class Cells(Mapping[tuple[str, str], Trace]):
-    """The answer of every pair: the walk of the probe that was sent for its class."""
+    """The results of all pairs: for each, the trace of the probe sent for its signature."""
 
     def __init__(
         self, directory: Directory, sources: dict[str, Location], services: dict[str, Service], timeout_s: float
@@ -47,11 +47,11 @@ class Cells(Mapping[tuple[str, str], Trace]):
         self._walks: dict[Any, Trace] = {}
 
     def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
-        """Take the classes for a protocol and a port."""
+        """Add the equivalence classes for a protocol and a port."""
         self._equivalence[port] = equivalence
 
     def signature(self, source: Location, service: Service) -> Any:
-        """Give what the answer of a pair depends on."""
+        """Return the signature of a pair."""
         port = (service.target.protocol, service.target.port)
         return (port, self._equivalence[port].signature(source, service.location))
 
@@ -67,40 +67,46 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
     @property
     def probes(self) -> int:
-        """How many probes were sent."""
+        """The number of probes sent."""
         return len(self._walks)
 
     def named(self, source: str, service: str) -> tuple[str, str]:
-        """Give the pair that is meant: names may be all that the lab knows its stations by (`web`, `web-2`, `node1:web`).
+        """Return the pair with these names.
 
-        Raises `KeyError` for a pair that was not asked.
+        A location may have several names (`web`, `web-2`, `node1:web`); each is accepted. Raises `KeyError` for a
+        pair that was not probed.
         """
         if source in self.sources and service in self.services:
             return source, service
-        asker = self.sources.get(source) or self._one(source)
-        found = next((name for name, location in self.sources.items() if location is asker), None)
+        source_location = self.sources.get(source) or self._one(source)
+        source_name = next((name for name, location in self.sources.items() if location is source_location), None)
         name, _, port = service.rpartition(":")
         goal = self._one(name)
         suffix = f":{port}" if port else ""
-        heard = next(
-            (key for key, each in self.services.items() if each.location is goal and key.endswith(suffix)), None
+        service_name = next(
+            (key for key, candidate in self.services.items() if candidate.location is goal and key.endswith(suffix)),
+            None,
         )
-        if found is None or (heard is None and service not in self.services):
-            raise KeyError(f"{source} to {service} was not asked")
-        return found, service if service in self.services else str(heard)
+        if source_name is None or (service_name is None and service not in self.services):
+            raise KeyError(f"{source} to {service} was not probed")
+        return source_name, service if service in self.services else str(service_name)
 
     def _one(self, name: str) -> Location | None:
         known = self._directory.matching(name)
         return known[0] if len(known) == 1 else None
 
     def send_one(self, source: str, service: str) -> Trace:
-        """Send a probe for one pair."""
+        """Send the probe of one pair."""
         return _probe(self._directory, self.sources[source], self.services[service], self._timeout_s)
 
     def send(self) -> None:
-        """Send a probe for every form of pair that there is."""
+        """Send one probe for every signature."""
         for port, equivalence in self._equivalence.items():
-            services = [each for each in self.services.values() if (each.target.protocol, each.target.port) == port]
+            services = [
+                service
+                for service in self.services.values()
+                if (service.target.protocol, service.target.port) == port
+            ]
             by_group: dict[int, list[Location]] = {}
             for source in self.sources.values():
                 by_group.setdefault(equivalence.group(source).number, []).append(source)
@@ -116,16 +122,16 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
-    """Give a pair of two stations, and where there are any all that ask themselves: one stands for the others."""
+    """Yield one pair of two different locations, and one pair of a location with itself, if there are such pairs."""
     other = next(
-        ((source, each) for source in sources[:2] for each in targets[:2] if each.location is not source), None
+        ((source, target) for source in sources[:2] for target in targets[:2] if target.location is not source), None
     )
     if other is not None:
         yield other
-    asked = {id(each.location): each for each in targets}
-    itself = next((source for source in sources if id(source) in asked), None)
+    by_location = {id(target.location): target for target in targets}
+    itself = next((source for source in sources if id(source) in by_location), None)
     if itself is not None:
-        yield itself, asked[id(itself)]
+        yield itself, by_location[id(itself)]
 
 
 def _probe(directory: Directory, source: Location, service: Service, timeout_s: float) -> Trace:
@@ -142,7 +148,7 @@ def _probe(directory: Directory, source: Location, service: Service, timeout_s: 
 
 
 def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
-    """Tell whether it was `target` that answered: hosts give their containers the same addresses, and names too."""
+    """Return True if `target` itself answered: containers on several hosts may share addresses and names."""
     places = {event.place for event in walk.events}
     is_far = target.is_container and source.host != target.host
     return target.namespace.name in places and (not is_far or target.host in places)
@@ -150,7 +156,7 @@ def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
 
 @frozen(eq=False)
 class Change:
-    """A pair that is answered otherwise in another lab; `None` where a lab has no such pair."""
+    """A pair whose verdict differs in another lab; a verdict is `None` where the lab has no such pair."""
 
     source: str
     service: str
@@ -158,25 +164,28 @@ class Change:
     after: Verdict | None
 
     def __str__(self) -> str:
-        before, after = (each.value if each else "not there" for each in (self.before, self.after))
+        before, after = (verdict.value if verdict else "not there" for verdict in (self.before, self.after))
         return f"{self.source} → {self.service}: {before}, now {after}"
 
 
 @frozen(eq=False)
 class Difference(Displayable):
-    """What differs in reachability between two labs: `opened` and `closed` are the changes that let something through, or stop it."""
+    """The difference in reachability between two labs.
+
+    `opened` and `closed` are the pairs that became reachable or unreachable.
+    """
 
     changes: tuple[Change, ...]
 
     @property
     def opened(self) -> tuple[Change, ...]:
-        """Pairs that reach each other now and did not before."""
-        return tuple(each for each in self.changes if _reaches(each.after) and not _reaches(each.before))
+        """Pairs that are reachable now and were not before."""
+        return tuple(change for change in self.changes if _reaches(change.after) and not _reaches(change.before))
 
     @property
     def closed(self) -> tuple[Change, ...]:
-        """Pairs that reached each other before and do not now."""
-        return tuple(each for each in self.changes if _reaches(each.before) and not _reaches(each.after))
+        """Pairs that were reachable before and are not now."""
+        return tuple(change for change in self.changes if _reaches(change.before) and not _reaches(change.after))
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -191,24 +200,24 @@ class Difference(Displayable):
         return "\n".join(map(str, self.changes)) or "no difference"
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Give the changes as plain values."""
+        """Return the changes as plain values."""
         return [
             {
-                "source": each.source,
-                "service": each.service,
-                "before": each.before.value if each.before else None,
-                "after": each.after.value if each.after else None,
+                "source": change.source,
+                "service": change.service,
+                "before": change.before.value if change.before else None,
+                "after": change.after.value if change.after else None,
             }
-            for each in self.changes
+            for change in self.changes
         ]
 
 
 @define(eq=False)
 class Reachability(Displayable):
-    """Who reaches what: `sources` by `services` (`db:5432`, `dns:53/udp`).
+    """The reachability of `services` (`db:5432`, `dns:53/udp`) from `sources`.
 
-    `cells[source, service]` is the walk of a real probe: that of the pair itself, or of one that no rule, route, socket or
-    bridge tells from it. `probes` counts how many were sent.
+    `cells[source, service]` is the trace of a real probe: of the pair itself, or of an equivalent pair, which no
+    rule, route, socket or bridge distinguishes from it. `probes` is the number of probes sent.
     """
 
     sources: tuple[str, ...]
@@ -220,48 +229,48 @@ class Reachability(Displayable):
 
     @property
     def probes(self) -> int:
-        """How many probes answered all pairs."""
+        """The number of probes that answered all pairs."""
         return self.cells.probes
 
     def source(self, name: str) -> Location:
-        """Give the station that a source is."""
+        """Return the location of a source."""
         return self.cells.sources[name]
 
     def service(self, name: str) -> tuple[Location, str, int]:
-        """Give the station, protocol and port that a service is."""
-        found = self.cells.services[name]
-        return found.location, found.target.protocol, found.target.port
+        """Return the location, protocol and port of a service."""
+        service = self.cells.services[name]
+        return service.location, service.target.protocol, service.target.port
 
     def walk(self, source: str, service: str) -> Trace:
-        """Send a probe for this very pair now, and give its walk."""
+        """Probe this pair now, and return the trace."""
         return self.cells.send_one(*self.cells.named(source, service))
 
     def verdict(self, source: str, service: str) -> Verdict:
-        """Give the verdict of a pair, by any names of the two. Raises `KeyError` for one that was not asked."""
-        found = self[source, service].verdict
-        assert found is not None, "a probe that has ended has a verdict"
-        return found
+        """Return the verdict of a pair, by any of their names. Raises `KeyError` for a pair that was not probed."""
+        verdict = self[source, service].verdict
+        assert verdict is not None, "a probe that has ended has a verdict"
+        return verdict
 
     def reaches(self, source: str, service: str) -> bool:
-        """Tell whether `source` reaches `service`."""
+        """Return True if `source` reaches `service`."""
         return self.verdict(source, service).is_reachable
 
     def pairs(self) -> Iterator[tuple[str, str, Verdict]]:
-        """Give every pair with its verdict."""
+        """Yield every pair with its verdict."""
         return (
             (source, service, self.verdict(source, service)) for source in self.sources for service in self.services
         )
 
     def counts(self) -> dict[Verdict, int]:
-        """Give how many pairs have which verdict."""
-        found: dict[Verdict, int] = {}
+        """Return the number of pairs for each verdict."""
+        counts: dict[Verdict, int] = {}
         for _, _, verdict in self.pairs():
-            found[verdict] = found.get(verdict, 0) + 1
-        return found
+            counts[verdict] = counts.get(verdict, 0) + 1
+        return counts
 
     def diff(self, other: Reachability) -> Difference:
-        """Tell what is answered otherwise in `other`: pairs are the same if their names are."""
-        ours, theirs = (set(each.services) for each in (self, other))
+        """Return the pairs whose verdicts differ in `other`. Pairs are compared by name."""
+        ours, theirs = (set(matrix.services) for matrix in (self, other))
         changes = []
         for source in dict.fromkeys((*self.sources, *other.sources)):
             for service in dict.fromkeys((*self.services, *other.services)):
@@ -277,7 +286,7 @@ class Reachability(Displayable):
 
     @property
     def is_large(self) -> bool:
-        """Whether it has too many pairs to be shown one by one."""
+        """Whether the matrix has too many pairs to be shown one by one."""
         return len(self.sources) * len(self.services) > _SHOWN_CELLS
 
     def _rows(self) -> list[list[str]]:
@@ -294,7 +303,7 @@ class Reachability(Displayable):
         return plain_grid(("FROM \\ TO", *self.services), self._rows())
 
     def to_svg(self) -> str:
-        """Draw the matrix: a square a pair, with a tick where it is reached; each has its verdict as tooltip.
+        """Draw the matrix: a square for each pair, with a tick if it is reachable and the verdict as its tooltip.
 
         Raises `InvalidParameter` for a matrix of more than 10,000 pairs.
         """
@@ -305,7 +314,7 @@ class Reachability(Displayable):
         return str(views().matrix_svg(self))
 
     def to_frame(self) -> Any:
-        """Give the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""
+        """Return the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""
         return import_module("pandas").DataFrame(
             [row[1:] for row in self._rows()], index=self.sources, columns=self.services
         )
@@ -316,21 +325,21 @@ def _reaches(verdict: Verdict | None) -> bool:
 
 
 def reachability(
-    lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",), protocol: str | None = None,
-    port: int | None = None, timeout_s: float = _TIMEOUT_S,
+    lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
+    protocol: str | None = None, port: int | None = None, timeout_s: float = _TIMEOUT_S,
 ) -> Reachability:  # fmt: skip
-    """Find out who reaches what, by address: from every container (or `sources`) to every container.
+    """Probe by address which containers reach which: from every container (or `sources`) to every container.
 
-    With `port` every container is asked at that port of `protocol`; without, at each port that it listens on by one of `protocols`, a
-    listener on 127.0.0.1 left out. `protocol` alone stands for `protocols`; `icmp` needs no port. Raises `InvalidParameter` for
-    an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
+    With `port` every container is probed at that port of `protocol`; without, at each port on which it listens by one
+    of `protocols`, except listeners on 127.0.0.1. `protocol` alone stands for `protocols`; `icmp` needs no port.
+    Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
     """
-    wanted = (protocol,) if protocol is not None else tuple(protocols)
+    probed_protocols = (protocol,) if protocol is not None else tuple(protocols)
     if port is not None:
-        wanted = wanted[:1]
-    for each in wanted:
-        if each not in PROTOCOLS:
-            raise InvalidParameter(f"unknown protocol {each!r}: tcp, udp or icmp")
+        probed_protocols = probed_protocols[:1]
+    for name in probed_protocols:
+        if name not in PROTOCOLS:
+            raise InvalidParameter(f"unknown protocol {name!r}: tcp, udp or icmp")
     directory = directory_of(lab)
     names = _names(directory)
     everyone = [location for location in directory.locations if location.is_container]
@@ -339,23 +348,25 @@ def reachability(
     for location in everyone:
         if not location.addresses:
             continue
-        for target in _targets(location, names[id(location)], wanted, port):
+        for target in _targets(location, names[id(location)], probed_protocols, port):
             services.setdefault(str(target), Service(location, target))
-    cells = Cells(directory, {names[id(each)]: each for each in askers}, services, timeout_s)
-    asked = list({id(each): each for each in (*askers, *(each.location for each in services.values()))}.values())
-    for there in dict.fromkeys((each.target.protocol, each.target.port) for each in services.values()):
-        cells.add(there, EquivalenceClasses(directory, asked, *there))
+    cells = Cells(directory, {names[id(source)]: source for source in askers}, services, timeout_s)
+    targets = [service.location for service in services.values()]
+    locations = list({id(location): location for location in (*askers, *targets)}.values())
+    for probed_port in dict.fromkeys((service.target.protocol, service.target.port) for service in services.values()):
+        cells.add(probed_port, EquivalenceClasses(directory, locations, *probed_port))
     cells.send()
-    return Reachability(tuple(names[id(each)] for each in askers), tuple(services), cells)
+    return Reachability(tuple(names[id(source)] for source in askers), tuple(services), cells)
 
 
 def _names(directory: Directory) -> dict[int, str]:
-    """Name each station: where several hosts have a container of one name, with its host."""
+    """Name each location; a container name that several hosts have is prefixed with its host."""
     seen: dict[str, int] = {}
     for location in directory.locations:
         seen[location.name] = seen.get(location.name, 0) + 1
     return {
-        id(each): each.name if seen[each.name] == 1 else each.label.replace(":", "/") for each in directory.locations
+        id(location): location.name if seen[location.name] == 1 else location.label.replace(":", "/")
+        for location in directory.locations
     }
 
 
