@@ -36,24 +36,24 @@ def add_commands(group: click.Group, load: Load) -> None:
 def _serve_command(load: Load) -> click.Command:
     @click.command()
     @click.argument("file", type=_FILE)
-    @click.option("--dir", "directory", type=_FOLDER, required=True, help="Where the sockets go.")
+    @click.option("--dir", "directory", type=_FOLDER, required=True, help="Folder for the sockets.")
     @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
     @click.option(
-        "--state", type=_STATE, help="Restore the engines from this file if it is there, and save them at the end."
+        "--state", type=_STATE, help="Restore the engines from this file if it exists, and save them at the end."
     )
-    @click.option("--offline-images", is_flag=True, help="Let no image be pulled, as on a host without a registry.")
+    @click.option("--offline-images", is_flag=True, help="Let every pull fail, as on a host without a registry.")
     @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
     @click.option(
         "--expose-ports", is_flag=False, flag_value="", metavar="[=HOST]",
-        help="Open the ports that this Docker host publishes on this machine's loopback too.",
+        help="Also open the ports that this Docker host publishes on this machine's loopback.",
     )  # fmt: skip
     @click.option("--plugin-dir", multiple=True, type=_FOLDER, help="Look for network and IPAM plugins here.")
     @click.option(
         "--plugin-wait", type=click.FloatRange(min=0), metavar="SECONDS",
-        help="For how long to look for a plugin, and to try one that does not answer (30).",
+        help="Seconds to look for a plugin, and to retry one that does not respond (30).",
     )  # fmt: skip
-    @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
-    @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
+    @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP as well.")
+    @click.option("--tlsverify", is_flag=True, help="Accept only TCP clients with a certificate of the CA.")
     @click.option("--tlscacert", type=_FILE, help="The CA's certificate.")
     @click.option("--tlscert", type=_FILE, help="The server's certificate.")
     @click.option("--tlskey", type=_FILE, help="The server's key.")
@@ -159,7 +159,7 @@ async def _serve(
 
 @click.command("sh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--dir", "directory", type=_FOLDER, required=True, help="The folder of `cnmsim serve`.")
-@click.option("--own", is_flag=True, help="Run a program of this machine, to which HOST's programs are its own.")
+@click.option("--own", is_flag=True, help="Run a program of this machine, with HOST's programs first in its PATH.")
 @click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM ARGUMENT…]")
 def shell(directory: Path, own: bool, host: str, command: tuple[str, ...]) -> None:

@@ -47,7 +47,7 @@ def _ask(directory: Path, request: dict[str, Any]) -> Any:
 def trace_served(
     directory: Path, source: str, destination: str, protocol: str | None, timeout: float, as_json: bool, verbose: bool
 ) -> None:
-    """Send real packets from SRC to DST in a lab that is being served, as it is now, and show their walk."""
+    """Send real packets from SRC to DST in a served lab and show their path."""
     request = {
         "verb": "trace", "source": source, "destination": destination, "protocol": protocol, "timeout_s": timeout,
         "verbose": verbose,
@@ -64,7 +64,7 @@ def trace_served(
 @click.argument("destination", metavar="DST[:PORT]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_served(directory: Path, source: str, destination: str, as_json: bool) -> None:
-    """Explain whether SRC reaches DST in a lab that is being served, as it is now, and why."""
+    """Show whether SRC reaches DST in a served lab, and what decides it."""
     answer = _ask(directory, {"verb": "explain", "source": source, "destination": destination})
     explanation = answer["explanation"]
     click.echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
@@ -75,12 +75,12 @@ def explain_served(directory: Path, source: str, destination: str, as_json: bool
 @_directory
 @click.argument("devices", nargs=-1, required=True, metavar="HOST:DEVICE…")
 @click.option("-w", "--write", "target", type=_PCAPNG, help="Write a pcapng file (- is stdout) instead of lines.")
-@click.option("-c", "--count", type=click.IntRange(min=1), help="End after so many frames.")
-@click.option("--duration", type=click.FloatRange(min=0.001), metavar="SECONDS", help="End after this time.")
+@click.option("-c", "--count", type=click.IntRange(min=1), help="End after this number of frames.")
+@click.option("--duration", type=click.FloatRange(min=0.001), metavar="SECONDS", help="End after this many seconds.")
 def capture(
     directory: Path, devices: tuple[str, ...], target: Path | None, count: int | None, duration: float | None
 ) -> None:
-    """Show the frames at devices of a lab that is being served, until Ctrl-C.
+    """Show the frames at devices of a served lab, until Ctrl-C.
 
     Devices are those of hosts and containers, with wildcards; time keeps step with real time meanwhile.
 
