@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from cnmsim.api.plugin_control import PluginControlSocket as PluginControlSocket  # noqa: PLC0414 - `Lab` takes it from here
-from cnmsim.api.plugin_control import open_plugin_control as open_plugin_control  # noqa: PLC0414
+from cnmsim.api.plugin_control import open_plugin_control as open_plugin_control  # noqa: PLC0414 - part of `lab.serving.Server`
 from cnmsim.api.server import ApiServer
 
 if TYPE_CHECKING:

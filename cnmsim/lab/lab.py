@@ -21,6 +21,7 @@ from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import ExecResult, Host
 from cnmsim.lab.naming import require_name
+from cnmsim.lab.serving import PluginControl, ServedLab, server
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
@@ -31,7 +32,6 @@ from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.api.inprocess import PluginControlSocket, ServedLab
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.client.stacks import StackDescription, StackFiles
     from cnmsim.engine.engine import Engine
@@ -581,21 +581,17 @@ class Lab:
         `expose_ports` publishes are also open on this machine's loopback, under the same numbers; the mapping's
         `ports` lists them.
         """
-        from cnmsim.api.inprocess import serve
-
         folder = None if directory is None else Path(directory)
-        return serve(self, folder, fast=fast, expose_ports=expose_ports)
+        return server().serve(self, folder, fast=fast, expose_ports=expose_ports)
 
-    def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControlSocket]:
+    def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControl]:
         """Let plugin processes run programs on the hosts, while a block lasts.
 
         `control.environment(host, folder)` is the environment of a plugin process whose `ip` is that of `host`.
         Programs run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` opens such a
         control socket itself.
         """
-        from cnmsim.api.inprocess import open_plugin_control
-
-        return open_plugin_control(self, None if directory is None else Path(directory))
+        return server().open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
         """Let every present engine look for plugins in `folders` as well.

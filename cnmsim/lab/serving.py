@@ -1,0 +1,75 @@
+"""What a lab needs of the server of its Engine APIs.
+
+The server, `cnmsim.api.inprocess`, is above the lab: it is described here by protocols, and imported by name when a lab is first
+served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast
+
+if TYPE_CHECKING:
+    from cnmsim.lab.lab import Lab
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_SERVER = "cnmsim.api.inprocess"
+
+
+class ServedLab(Protocol):
+    """The sockets of a served lab: a mapping from the names of its Docker hosts to paths."""
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the sockets, as `cnmsim sh --dir` takes it."""
+
+    @property
+    def ports(self) -> dict[str, tuple[str, int]]:
+        """The real addresses of the exposed ports, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`."""
+
+    def __getitem__(self, host: str, /) -> Path:
+        """Return the path of a Docker host's socket. Raises `KeyError`."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the Docker hosts."""
+
+    def __len__(self) -> int:
+        """Return the number of Docker hosts."""
+
+    def values(self) -> Collection[Path]:
+        """Return the paths of the sockets."""
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function` in the server's thread. Return its result or raise its error."""
+
+
+class PluginControl(Protocol):
+    """A control socket for plugin processes."""
+
+    @property
+    def path(self) -> Path:
+        """The path of the socket."""
+
+    def environment(self, host: str, folder: Path) -> dict[str, str]:
+        """Return the environment of a process whose `ip`, `iptables` and so on are those of `host`."""
+
+
+class Server(Protocol):
+    """The module that serves labs."""
+
+    def serve(
+        self, lab: Lab, directory: Path | None, *, fast: bool, expose_ports: str | None
+    ) -> AbstractContextManager[ServedLab]:
+        """Serve the Engine API of a lab's Docker hosts while a block lasts."""
+
+    def open_plugin_control(self, lab: Lab, directory: Path | None) -> AbstractContextManager[PluginControl]:
+        """Serve a control socket for plugins while a block lasts."""
+
+
+def server() -> Server:
+    """Import the server of the Engine API. It is above the lab, hence imported by name."""
+    return cast("Server", import_module(_SERVER))
