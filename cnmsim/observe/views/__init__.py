@@ -1,4 +1,4 @@
-"""Pictures and pages of a lab: static SVG and HTML for notebooks, GitHub and paper, and one page to step through a walk."""
+"""Views of a lab: SVG pictures and HTML for notebooks, GitHub and paper, and a page that steps through a trace."""
 
 from cnmsim.observe.views.cards import host_card, render
 from cnmsim.observe.views.matrix import matrix_svg

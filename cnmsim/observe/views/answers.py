@@ -1,4 +1,4 @@
-"""Cards of answers: explanations, refusals, the doctor's findings, and captures."""
+"""Cards of results: explanations, engine errors, checkups, and captures."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
 
-#: Frames of a capture that are shown; the rest is for Wireshark.
+#: The number of captured frames that a card shows.
 _FRAMES = 200
 _SEVERITIES = {"error": BAD, "warning": STEP, "note": "#4b5563"}
 
 
 def explanation_card(what: Explanation) -> str:
-    """Give the card of an explanation: the answer, what is known of the two, and the walk."""
+    """Return the card of an explanation: the answer, facts about both locations, and the trace."""
     finding = what.trace.finding
     more = [("fix", what.fix)]
     if what.by_address is not None and what.by_address.finding is not None:
@@ -51,12 +51,12 @@ def explanation_card(what: Explanation) -> str:
 
 
 def error_card(what: ErrorExplanation) -> str:
-    """Give the card of a refusal."""
+    """Return the card of an explained engine error."""
     return card("", "", banner("refused", what.message, BAD, ("because", what.cause), ("fix", what.fix)))
 
 
 def checkup_card(what: Checkup) -> str:
-    """Give the card of a checkup: each fault with its severity, place and fix."""
+    """Return the card of a checkup: each fault with its severity, place and fix."""
     if not what.faults:
         return card("checkup", "", banner("nothing found", "", GOOD))
     rows = []
@@ -69,7 +69,7 @@ def checkup_card(what: Checkup) -> str:
             f'<div style="{SOFT}"><b>fix</b> {safe(fault.fix)}</div></td></tr>'
         )
     head = "".join(
-        f'<th style="{CELL};{SOFT};font-weight:600">{each}</th>' for each in ("severity", "place", "fault")
+        f'<th style="{CELL};{SOFT};font-weight:600">{heading}</th>' for heading in ("severity", "place", "fault")
     )
     grid = (
         f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
@@ -78,7 +78,7 @@ def checkup_card(what: Checkup) -> str:
 
 
 def capture_card(what: Capture) -> str:
-    """Give the card of a capture: where and how long it listened, and its frames with times since the first."""
+    """Return the card of a capture: its devices and duration, and its frames with times since the first."""
     frames = what.frames
     begin = frames[0].time_ns if frames else 0
     rows = []

@@ -1,4 +1,4 @@
-"""The numbers of steps in a picture: one badge a place, none upon another, and the place of a loss said in words."""
+"""Badges with step numbers in a picture: one at each place, without overlaps, with the reason of a drop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANGES, _REASON = 3, 34
 
 
 class Kind(Enum):
-    """What happened at the place of a badge."""
+    """The kind of event at the place of a badge."""
 
     STEP = "step"
     DELIVERED = "delivered"
@@ -28,7 +28,7 @@ _COLOURS = {Kind.STEP: STEP, Kind.DELIVERED: GOOD, Kind.LOST: BAD}
 
 @frozen
 class Badge:
-    """A badge around `at`: the numbers of steps and, where a packet was lost, why. `place` is what it belongs to."""
+    """A badge around `at`: step numbers and, for a drop, its reason. `place` is the device or stack it belongs to."""
 
     at: Point
     text: str
@@ -38,7 +38,7 @@ class Badge:
 
     @property
     def width(self) -> float:
-        """How wide it is, in pixels."""
+        """The badge's width in pixels."""
         cross = _CROSS + 4 if self.kind is Kind.LOST else 0.0
         return max(15.0, 8 + _DIGIT * len(self.text) + _LETTER * (len(self.label) - len(self.text)) + cross)
 
@@ -54,7 +54,7 @@ class Badge:
         return (x - self.width / 2, y - HEIGHT / 2, x + self.width / 2, y + HEIGHT / 2)
 
     def svg(self) -> str:
-        """Draw it."""
+        """Return the badge as SVG."""
         left, top, _, _ = self.corners
         colour = _COLOURS[self.kind]
         shape = f'<rect x="{left:.1f}" y="{top:.1f}" width="{self.width:.1f}" height="{HEIGHT:g}" rx="7" fill="{colour}"/>'
@@ -69,7 +69,7 @@ class Badge:
 
 
 def loss_mark(badge: Badge) -> str:
-    """Draw the stop sign at the place itself."""
+    """Return a stop sign at the place of a drop, as SVG."""
     x, y = badge.place
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="{BAD}" stroke="#fff" stroke-width="1.5"/>' + _cross(
         x, y, 3.6, "#fff", 2.2
@@ -82,8 +82,8 @@ def _cross(x: float, y: float, size: float, colour: str, width: float) -> str:
 
 
 def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple[Badge, ...]:
-    """Move badges that lie upon each other to a free spot nearby; `boxes` are not to be covered, `width` not to be left."""
-    taken = [(box.x, box.y + 5, box.x + box.width, box.y + box.height) for box in boxes if box.kind in _KEPT_FREE]
+    """Move overlapping badges to free spots nearby, off the `boxes` and within `width`."""
+    occupied = [(box.x, box.y + 5, box.x + box.width, box.y + box.height) for box in boxes if box.kind in _KEPT_FREE]
     placed: dict[int, Badge] = {}
     order = sorted(
         range(len(badges)),
@@ -91,9 +91,9 @@ def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple
     )
     for at in order:
         badge = badges[at]
-        others = [each.corners for each in placed.values()]
+        others = [other.corners for other in placed.values()]
         spots = [_inside(evolve(badge, at=point), width) for point in _spots(badge)]
-        free = (spot for spot in spots if not _hits(spot, others) and (spot is spots[0] or not _hits(spot, taken)))
+        free = (spot for spot in spots if not _hits(spot, others) and (spot is spots[0] or not _hits(spot, occupied)))
         placed[at] = next(free, None) or next((spot for spot in spots if not _hits(spot, others)), spots[0])
     return tuple(placed[at] for at in range(len(badges)))
 
@@ -105,7 +105,7 @@ def _spots(badge: Badge) -> list[Point]:
     x, y = badge.at
     down, side = HEIGHT + _GAP, badge.width / 2 + 10
     if badge.kind is Kind.LOST:
-        # Beside or below the stop sign, which it must not hide.
+        # Beside or below the stop sign, so as not to hide it.
         px, py = badge.place
         near = badge.width / 2 + 11
         return [
@@ -131,16 +131,16 @@ def _inside(badge: Badge, width: float) -> Badge:
 
 def _hits(badge: Badge, others: Iterable[tuple[float, float, float, float]]) -> bool:
     left, top, right, bottom = badge.corners
-    return any(left < each[2] and each[0] < right and top < each[3] and each[1] < bottom for each in others)
+    return any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in others)
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Write numbers briefly: `1-3, 7`; of many ranges the first ones."""
-    found: list[list[int]] = []
+    """Format numbers briefly: `1-3, 7`; of many ranges only the first ones."""
+    runs: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
         else:
-            found.append([number, number])
-    texts = [str(one) if one == two else f"{one}-{two}" for one, two in found]
+            runs.append([number, number])
+    texts = [str(one) if one == two else f"{one}-{two}" for one, two in runs]
     return ",".join(texts[:_RANGES]) + (",…" if len(texts) > _RANGES else "")

@@ -1,7 +1,7 @@
-"""The whole picture: machines in rows that a page is wide enough for, with the segments they are plugged into between them.
+"""The layout of the whole picture: rows of machines within a page's width, and the segments between the rows.
 
-Machines with containers stand above the segments of their row, routers and clients hang below those of the last one. A
-segment that several rows share goes up and down the left edge.
+Machines with containers stand above the segments of their row; routers and clients hang below the segments of the
+last row. A segment that several rows share runs along the left edge.
 """
 
 from __future__ import annotations
@@ -14,77 +14,77 @@ from cnmsim.observe.views.layout import NIC_H, PAD, Bar, Layout, Wire
 from cnmsim.observe.views.machines import MachineBox
 from cnmsim.observe.views.scene import Interface, Key, MachineScene, Scene
 
-#: As wide as a row of several machines may be, in pixels.
+#: The largest width of a row of several machines, in pixels.
 _ROW_WIDTH = 1300.0
 _MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 32.0, 34.0, 9.0
 _ROW_GAP = 26.0
 _LETTER, _LONGEST, _TOLD = 7.4, 24, 12
-#: Tops of neighbours that differ by less than this are drawn level.
+#: Adjacent machines whose tops differ by less than this are aligned.
 _LEVEL = 90.0
 
 
 @define
 class _Row:
-    """Machines beside each other above (`standing`) and below (`hanging`) the segments of a row."""
+    """Machines above (`standing`) and below (`hanging`) the segments of a row."""
 
     standing: list[MachineBox] = field(factory=list)
     hanging: list[MachineBox] = field(factory=list)
 
     def interfaces(self) -> list[Interface]:
-        return [item for each in (*self.standing, *self.hanging) for item in each.scene.interfaces]
+        return [item for machine in (*self.standing, *self.hanging) for item in machine.scene.interfaces]
 
 
 def lay_out(scene: Scene) -> Layout:
-    """Find a place for everything."""
-    layout = Layout(networks=scene.networks, summary="; ".join(map(_told, scene.machines)))
-    full = [MachineBox(layout, each) for each in scene.machines if not each.is_plain]
-    if len(_filled(full)) == len(full):
-        # Each has a row for itself, and so may be wide.
-        full = [MachineBox(layout, each.scene, is_alone=True) for each in full]
-    plain = [MachineBox(layout, each, is_hanging=bool(full)) for each in scene.machines if each.is_plain]
-    rows = [_Row(standing=each) for each in _filled(full or plain)] or [_Row()]
+    """Return the layout of a scene."""
+    layout = Layout(networks=scene.networks, summary="; ".join(map(_description, scene.machines)))
+    full = [MachineBox(layout, machine) for machine in scene.machines if not machine.is_plain]
+    if len(_fill_rows(full)) == len(full):
+        # Each machine has its own row, so it may be wide.
+        full = [MachineBox(layout, box.scene, is_alone=True) for box in full]
+    plain = [MachineBox(layout, machine, is_hanging=bool(full)) for machine in scene.machines if machine.is_plain]
+    rows = [_Row(standing=boxes) for boxes in _fill_rows(full or plain)] or [_Row()]
     if full:
-        first, *more = _filled(plain) or [[]]
+        first, *more = _fill_rows(plain) or [[]]
         rows[-1].hanging = first
-        rows += [_Row(hanging=each) for each in more]
+        rows += [_Row(hanging=boxes) for boxes in more]
     _Cabling(layout, scene, rows).place()
     layout.finish()
     return layout
 
 
-def _told(machine: MachineScene) -> str:
-    """Say what a machine is and has, in words."""
-    names = [each.name for each in machine.sandboxes if each.kind == "container"] + list(machine.guests)
+def _description(machine: MachineScene) -> str:
+    """Return a text description of a machine."""
+    names = [sandbox.name for sandbox in machine.sandboxes if sandbox.kind == "container"] + list(machine.guests)
     shown = ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
     role = f" ({machine.role})" if machine.role else ""
     return f"{machine.name}{role}{f' with {shown}' if shown else ''}"
 
 
-def _filled(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
-    """Put machines into rows, as many into each as fit."""
+def _fill_rows(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
+    """Distribute machines over rows, as many as fit into each."""
     rows: list[list[MachineBox]] = []
     room = 0.0
-    for each in machines:
-        if rows and each.width <= room:
-            rows[-1].append(each)
+    for machine in machines:
+        if rows and machine.width <= room:
+            rows[-1].append(machine)
         else:
-            rows.append([each])
+            rows.append([machine])
             room = _ROW_WIDTH
-        room -= each.width + _MACHINE_GAP
+        room -= machine.width + _MACHINE_GAP
     return rows
 
 
 class _Cabling:
-    """Rows of machines while they are placed one below the other."""
+    """Places rows of machines one below the other."""
 
     def __init__(self, layout: Layout, scene: Scene, rows: list[_Row]) -> None:
         self.layout, self.scene, self.rows = layout, scene, rows
         self.labels = dict(scene.segments)
         self.members = [self._segments_of(row) for row in rows]
-        self._seat_loose_ones()
+        self._place_empty_segments()
         self.shared = [name for name in self.labels if sum(name in names for names in self.members) > 1]
         longest = max((min(len(label), _LONGEST) for label in self.labels.values()), default=0) * _LETTER + 14
-        #: Names of segments stand on their bars where machines are so wide that no cable comes through them.
+        #: Names of segments stand on their bars if machines are so wide that no cable passes through the names.
         self.is_on_bar = bool(rows[0].standing) and all(
             row.standing[0].first_nic > longest for row in rows if row.standing
         )
@@ -92,7 +92,7 @@ class _Cabling:
         self.hang_from = self.edge + (longest if self.is_on_bar else 0)
         lanes = len(self.shared) + len(scene.trunks)
         self.left = self.edge + _LANE * lanes + (12 if self.labels else 0)
-        #: Where a shared segment goes up and down, and where it has been seen last.
+        #: The x position of a shared segment's vertical line, and the y position of its last bar.
         self.risers: dict[str, tuple[float, float, Key]] = {}
         self.right = self.left
 
@@ -100,8 +100,8 @@ class _Cabling:
         used = {item.segment for item in row.interfaces()}
         return [name for name in self.labels if name in used]
 
-    def _seat_loose_ones(self) -> None:
-        """Show a segment that no machine is in where its neighbours are, and both ends of a trunk in one row."""
+    def _place_empty_segments(self) -> None:
+        """Assign a segment without machines to its neighbours' row, and both ends of a trunk to one row."""
         trunks = self.scene.trunks
         for _ in self.labels:
             for one, other in (*trunks, *((two, one) for one, two in trunks)):
@@ -118,7 +118,7 @@ class _Cabling:
             names[:] = [name for name in self.labels if name in names]
 
     def place(self) -> None:
-        """Put every row below the one before."""
+        """Place every row below the previous one."""
         y = PAD
         for number, row in enumerate(self.rows):
             y = self._row(number, row, y) + _ROW_GAP
@@ -126,11 +126,11 @@ class _Cabling:
         self.layout.height = y - _ROW_GAP + PAD
 
     def _row(self, number: int, row: _Row, top: float) -> float:
-        floor = top + max((each.height for each in row.standing), default=0.0)
+        floor = top + max((machine.height for machine in row.standing), default=0.0)
         x = self.left
-        for each in row.standing:
-            each.place(x, floor, level=top if floor - each.height - top < _LEVEL else None)
-            x += each.width + _MACHINE_GAP
+        for machine in row.standing:
+            machine.place(x, floor, level=top if floor - machine.height - top < _LEVEL else None)
+            x += machine.width + _MACHINE_GAP
         self.right = max(self.right, x - _MACHINE_GAP)
         names = self.members[number]
         first = floor + _CABLE if row.standing else top + 10
@@ -139,33 +139,33 @@ class _Cabling:
         self._hang(row.hanging, bottom + _CABLE)
         self._segments(number, row, heights)
         if row.hanging:
-            return bottom + _CABLE + max(each.height for each in row.hanging)
+            return bottom + _CABLE + max(machine.height for machine in row.hanging)
         return bottom + 8 if names else floor + NIC_H / 2
 
     def _hang(self, machines: Sequence[MachineBox], ceiling: float) -> None:
-        """Put machines below the segments, each as near as may be below those it shares a segment with."""
-        wanted = sorted(
-            ((self._middle(each) - each.width / 2, at, each) for at, each in enumerate(machines)),
+        """Place machines below the segments, as near as possible to the machines they share a segment with."""
+        preferred = sorted(
+            ((self._middle(machine) - machine.width / 2, at, machine) for at, machine in enumerate(machines)),
             key=lambda item: item[:2],
         )
         spots: list[float] = []
         leftmost = max(self.left, self.hang_from)
         x = leftmost
-        for want, _, each in wanted:
-            spots.append(max(x, want))
-            x = spots[-1] + each.width + _MACHINE_GAP
-        # What sticks out on the right moves back, and pushes its neighbours.
-        limit = max(self.right, leftmost + sum(each.width + _MACHINE_GAP for each in machines) - _MACHINE_GAP)
+        for preferred_x, _, machine in preferred:
+            spots.append(max(x, preferred_x))
+            x = spots[-1] + machine.width + _MACHINE_GAP
+        # Machines that exceed the right edge are moved left and push their neighbours.
+        limit = max(self.right, leftmost + sum(machine.width + _MACHINE_GAP for machine in machines) - _MACHINE_GAP)
         for at in reversed(range(len(spots))):
-            each = wanted[at][2]
-            spots[at] = min(spots[at], limit - each.width)
+            machine = preferred[at][2]
+            spots[at] = min(spots[at], limit - machine.width)
             limit = spots[at] - _MACHINE_GAP
-        for spot, (_, _, each) in zip(spots, wanted, strict=True):
-            each.place(spot, ceiling)
-            self.right = max(self.right, spot + each.width)
+        for spot, (_, _, machine) in zip(spots, preferred, strict=True):
+            machine.place(spot, ceiling)
+            self.right = max(self.right, spot + machine.width)
 
     def _middle(self, machine: MachineBox) -> float:
-        """Give the middle of the NICs that share a segment with a machine; the left edge where there are none yet."""
+        """Return the middle of the NICs on the machine's segments, or the left edge if there are none yet."""
         segments = {item.segment for item in machine.scene.interfaces if item.segment}
         places = self.layout.places
         xs = [

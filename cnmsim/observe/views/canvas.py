@@ -1,4 +1,4 @@
-"""A layout as SVG text."""
+"""Rendering of a layout as SVG."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from cnmsim.observe.views.markup import MONO, PALETTE, SANS, deep, safe, short
 
 __all__ = ["LEGEND_H", "Point", "render"]
 
-#: Height of the line below a picture that explains its marks.
+#: The height of the legend's line below a picture.
 LEGEND_H = 22
 
-#: A file of its own follows the reader's light or dark, and is black on paper.
+#: A standalone file follows the reader's colour scheme, and is black on paper.
 _STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
 )
-#: Paper does not scroll.
+#: In print the page does not scroll, so the picture shrinks to fit.
 _ON_PAPER = "<style>@media print{svg.cnm-lab{width:100%!important}}</style>"
-#: What stands behind the wires.
+#: The background behind the wires.
 _GROUND = ("machine", "hanging")
-#: A picture in a page is made no narrower than this share of its size; then the page scrolls sideways.
+#: The smallest share of its size to which a picture in a page is scaled; below it the page scrolls sideways.
 _LEAST = 0.76
 _DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"', "riser": ' stroke-opacity=".55"'}
 
 
 def colour_of(number: int) -> str:
-    """Give the colour of the network with that number; a wire, or nothing in particular, takes the ink."""
+    """Return the colour of the network with that number; `currentColor` for wires and anything without a network."""
     return PALETTE[number % len(PALETTE)] if number >= 0 else "currentColor"
 
 
 def render(
     layout: Layout, title: str, under: str = "", over: str = "", legend: str = "", *, standalone: bool = True
 ) -> str:  # fmt: skip
-    """Draw lines and bars, then `under`, then boxes, then `over`, and below it all the `legend`.
+    """Render lines and bars, then `under`, then boxes, then `over`, and the `legend` below.
 
-    Not `standalone`, it takes the ink of the page around it.
+    Without `standalone` the picture inherits the text colour of the page around it.
     """
     width, height = round(layout.width), round(layout.height) + (LEGEND_H if legend else 0)
     parts = [
@@ -138,7 +138,7 @@ def _guest(box: Box) -> str:
 
 
 def _nic(box: Box) -> str:
-    # The page shows through a translucent box; an opaque one of the page's own colour is not to be had in plain SVG.
+    # The page shows through a translucent box: plain SVG has no way to fill one with the page's own colour.
     return _rect(box, 'fill="#64748b"', 'stroke="none"', 4) + (
         f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" text-anchor="middle" font-size="10" '
         f'fill="#fff" font-family="{safe(MONO)}">{safe(box.lines[0][0])}</text>'
@@ -173,7 +173,7 @@ def _sandbox(box: Box) -> str:
 
 
 def _mark(x: float, y: float, number: int) -> str:
-    """Draw what stands before a line: a dot in the network's colour, for a published port an arrow inwards."""
+    """Return the symbol before a line: a dot in the network's colour, or an inward arrow for a published port."""
     if number == PUBLISHED:
         return f'<path d="M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}" fill="none" stroke="currentColor"/>'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour_of(number)}"/>'

@@ -1,6 +1,6 @@
-"""Hosts, engines, networks, containers and services as cards for notebooks.
+"""Cards of hosts, engines, networks, containers and services for notebooks.
 
-Engines stand below what draws them, so they ask whoever has been put in charge (`Model.renderer`); `lab` puts `render` there.
+The engine is below the views and cannot import them, so it calls `Model.renderer`, which `lab` sets to `render`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, 
 
 
 def render(what: object) -> str | None:
-    """Give the card of an engine's object, `None` for one that has none."""
+    """Return the card of an engine's object, or `None` for an object without a card."""
     for kind, draw in _CARDS.items():
         if isinstance(what, kind):
             return draw(what)
@@ -25,7 +25,7 @@ def render(what: object) -> str | None:
 
 
 def host_card(host: Any) -> str:
-    """Give the card of a host: its interfaces and routes, and what its engine runs."""
+    """Return the card of a host: its interfaces and routes, and the objects of its engine."""
     devices = [
         (device.name, device.kind, ", ".join(str(item) for item in device.addresses), str(device.mtu), "up" if device.is_up else "down")
         for device in host.namespace.devices.values()
@@ -34,7 +34,7 @@ def host_card(host: Any) -> str:
     parts = [
         table(("device", "kind", "addresses", "mtu", ""), devices, numbers=(3,), rigid=(0, 1)),
         heading("routes"),
-        table(("",), [(str(each),) for family in (4, 6) for each in host.namespace.routes(family).routes]),
+        table(("",), [(str(route),) for family in (4, 6) for route in host.namespace.routes(family).routes]),
     ]
     if host.docker is not None:
         parts += [heading(f"Docker {host.docker.profile.version}"), _containers(host.docker)]
@@ -44,13 +44,13 @@ def host_card(host: Any) -> str:
 def _engine(engine: Engine) -> str:
     networks = [
         (
-            each["Name"],
-            each["Driver"],
-            each["Scope"],
-            ", ".join(_subnets(each)),
-            "internal" if each["Internal"] else "",
+            attributes["Name"],
+            attributes["Driver"],
+            attributes["Scope"],
+            ", ".join(_subnets(attributes)),
+            "internal" if attributes["Internal"] else "",
         )
-        for each in (network.attrs for network in engine.networks.list())
+        for attributes in (network.attrs for network in engine.networks.list())
     ]
     return card(
         engine.machine.name,
@@ -64,7 +64,7 @@ def _engine(engine: Engine) -> str:
 
 
 def _swarm(engine: Engine) -> str:
-    """Say what the engine is in its swarm, "" outside of one."""
+    """Describe the engine's role in its swarm, "" outside a swarm."""
     swarm = engine.info()["Swarm"]
     if swarm["LocalNodeState"] in {"", "inactive"}:
         return ""
@@ -79,10 +79,12 @@ def _subnets(attrs: dict[str, Any]) -> list[str]:
 
 def _containers(engine: Engine) -> str:
     rows = []
-    for each in reversed(engine.containers.list(all=True)):
-        attrs = each.attrs
+    for container in reversed(engine.containers.list(all=True)):
+        attrs = container.attrs
         places = [f"{name} {view.get('IPAddress') or ''}".strip() for name, view in _networks(attrs).items()]
-        rows.append((each.name, attrs["Config"]["Image"], each.status, "\n".join(places), "\n".join(_ports(attrs))))
+        rows.append(
+            (container.name, attrs["Config"]["Image"], container.status, "\n".join(places), "\n".join(_ports(attrs)))
+        )
     return table(("name", "image", "status", "networks", "ports"), rows, rigid=(0, 3, 4)) if rows else note("none")
 
 
@@ -91,17 +93,24 @@ def _networks(attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ports(attrs: dict[str, Any]) -> list[str]:
-    found = []
+    lines = []
     for port, bindings in (attrs["NetworkSettings"].get("Ports") or {}).items():
-        found += [f"{each['HostIp'] or '*'}:{each['HostPort']} → {port}" for each in bindings or ()] or [port]
-    return found
+        lines += [f"{binding['HostIp'] or '*'}:{binding['HostPort']} → {port}" for binding in bindings or ()] or [
+            port
+        ]
+    return lines
 
 
 def _network(network: Network) -> str:
     attrs = network.attrs
     members = [
-        (each.get("Name", ""), each.get("IPv4Address", ""), each.get("IPv6Address", ""), each.get("MacAddress", ""))
-        for each in (attrs.get("Containers") or {}).values()
+        (
+            endpoint.get("Name", ""),
+            endpoint.get("IPv4Address", ""),
+            endpoint.get("IPv6Address", ""),
+            endpoint.get("MacAddress", ""),
+        )
+        for endpoint in (attrs.get("Containers") or {}).values()
     ]
     gateways = [item["Gateway"] for item in (attrs.get("IPAM") or {}).get("Config") or () if item.get("Gateway")]
     pairs = [
@@ -133,28 +142,30 @@ def _service(service: Service) -> str:
     attrs = service.attrs
     spec, endpoint = attrs["Spec"], attrs.get("Endpoint") or {}
     mode = next(iter(spec.get("Mode") or {"": {}}))
-    wanted = (spec.get("Mode") or {}).get("Replicated", {}).get("Replicas")
+    replicas = (spec.get("Mode") or {}).get("Replicated", {}).get("Replicas")
     ports = [
-        f"{each.get('PublishedPort', '')} → {each.get('TargetPort', '')}/{each.get('Protocol', 'tcp')} ({each.get('PublishMode', 'ingress')})"
-        for each in endpoint.get("Ports") or ()
+        f"{port.get('PublishedPort', '')} → {port.get('TargetPort', '')}/{port.get('Protocol', 'tcp')} "
+        f"({port.get('PublishMode', 'ingress')})"
+        for port in endpoint.get("Ports") or ()
     ]
     pairs = [
         ("image", spec["TaskTemplate"].get("ContainerSpec", {}).get("Image", "")),
-        ("mode", f"{mode.lower()}{f', {wanted} wanted' if wanted is not None else ''}"),
-        ("virtual IPs", ", ".join(each.get("Addr", "") for each in endpoint.get("VirtualIPs") or ())),
+        ("mode", f"{mode.lower()}{f', {replicas} wanted' if replicas is not None else ''}"),
+        ("virtual IPs", ", ".join(vip.get("Addr", "") for vip in endpoint.get("VirtualIPs") or ())),
         ("ports", ", ".join(ports)),
     ]
-    tasks = sorted(service.tasks(), key=lambda each: (each.get("Slot", 0), each["DesiredState"] != "running"))
+    tasks = sorted(service.tasks(), key=lambda task: (task.get("Slot", 0), task["DesiredState"] != "running"))
     hosts = {
-        each.id: each.attrs.get("Description", {}).get("Hostname", "")
-        for each in NodeCollection(service.engine).list()
+        node.id: node.attrs.get("Description", {}).get("Hostname", "")
+        for node in NodeCollection(service.engine).list()
     }
     rows = [
-        (str(each.get("Slot", "")), hosts.get(each.get("NodeID", "")) or each.get("NodeID", "")[:12], each["Status"]["State"], each["DesiredState"], each["Status"].get("Err", ""))
-        for each in tasks
+        (str(task.get("Slot", "")), hosts.get(task.get("NodeID", "")) or task.get("NodeID", "")[:12],
+         task["Status"]["State"], task["DesiredState"], task["Status"].get("Err", ""))
+        for task in tasks
     ]  # fmt: skip
     colours = [
-        WELL if each["Status"]["State"] == "running" else LOST if each["Status"].get("Err") else "" for each in tasks
+        WELL if task["Status"]["State"] == "running" else LOST if task["Status"].get("Err") else "" for task in tasks
     ]
     return card(
         spec["Name"],

@@ -1,6 +1,6 @@
-"""The headers of one frame or packet, outermost first, each with the fields an engineer looks at.
+"""The headers of one frame or packet, outermost first, each with its main fields.
 
-A tunnel's frame has its outer headers before its inner ones, which is how the wire has them (RFC 7348 §5).
+A tunnel's outer headers precede its inner ones, in wire order (RFC 7348 §5).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREVIEW = 60
 
 @frozen
 class Header:
-    """One header: its protocol, its fields as (name, value), and how deep in tunnels it is (0: outermost)."""
+    """One header: its protocol, its fields as (name, value), and its tunnel depth (0: outermost)."""
 
     protocol: str
     fields: tuple[tuple[str, str], ...]
@@ -28,23 +28,23 @@ class Header:
 
 
 def headers_of(data: bytes, *, is_frame: bool) -> tuple[Header, ...]:
-    """Take a frame or packet apart as far as it goes; what cannot be read stands there as bytes."""
-    found: list[Header] = []
+    """Parse a frame or packet as far as possible; the rest is shown as bytes."""
+    headers: list[Header] = []
     try:
         if is_frame:
-            _frame(data, found, 0)
+            _frame(data, headers, 0)
         else:
-            _packet(data, found, 0)
+            _packet(data, headers, 0)
     except (MalformedPacketError, IndexError, ValueError) as error:
-        found.append(Header("malformed", (("why", str(error)), ("bytes", data[:_PREVIEW].hex(" ")))))
-    return tuple(found)
+        headers.append(Header("malformed", (("why", str(error)), ("bytes", data[:_PREVIEW].hex(" ")))))
+    return tuple(headers)
 
 
-def _frame(data: bytes, found: list[Header], depth: int) -> None:
+def _frame(data: bytes, headers: list[Header], depth: int) -> None:
     if len(data) < 14:
         raise MalformedPacketError("truncated Ethernet header")
     kind, body = int.from_bytes(data[12:14]), data[14:]
-    found.append(
+    headers.append(
         Header(
             "Ethernet",
             (
@@ -62,16 +62,16 @@ def _frame(data: bytes, found: list[Header], depth: int) -> None:
             ("priority", str(tag >> 13)),
             ("type", _ETHERTYPES.get(kind, f"0x{kind:04x}")),
         )
-        found.append(Header(name, fields, depth))
+        headers.append(Header(name, fields, depth))
     if kind == 0x0806:
-        _arp(body, found, depth)
+        _arp(body, headers, depth)
     elif kind in (0x0800, 0x86DD):
-        _packet(body, found, depth)
+        _packet(body, headers, depth)
 
 
-def _arp(body: bytes, found: list[Header], depth: int) -> None:
+def _arp(body: bytes, headers: list[Header], depth: int) -> None:
     arp = ArpMessage.parse(body)
-    found.append(
+    headers.append(
         Header(
             "ARP",
             (
@@ -84,7 +84,7 @@ def _arp(body: bytes, found: list[Header], depth: int) -> None:
     )  # fmt: skip
 
 
-def _packet(data: bytes, found: list[Header], depth: int) -> None:
+def _packet(data: bytes, headers: list[Header], depth: int) -> None:
     packet = Packet(data)
     fields = [("source", format_ip(packet.src)), ("destination", format_ip(packet.dst))]
     if packet.family == 4:
@@ -102,22 +102,22 @@ def _packet(data: bytes, found: list[Header], depth: int) -> None:
         ]  # fmt: skip
     if packet.fragment_offset:
         fields.append(("fragment offset", str(packet.fragment_offset)))
-    found.append(Header(f"IPv{packet.family}", tuple(pair for pair in fields if pair[1]), depth))
+    headers.append(Header(f"IPv{packet.family}", tuple(pair for pair in fields if pair[1]), depth))
     body = packet.payload
     if packet.fragment_offset:
-        found.append(Header("fragment", (("length", f"{len(body)} bytes"),), depth))
+        headers.append(Header("fragment", (("length", f"{len(body)} bytes"),), depth))
     elif packet.protocol == 6:
-        _tcp(packet, body, found, depth)
+        _tcp(packet, body, headers, depth)
     elif packet.protocol == 17:
-        _udp(packet, body, found, depth)
+        _udp(packet, body, headers, depth)
     elif packet.protocol == 50 and len(body) >= 8:
         numbers = (("SPI", f"0x{body[:4].hex()}"), ("sequence", str(int.from_bytes(body[4:8]))))
-        found.append(Header("ESP", (*numbers, ("encrypted", f"{len(body) - 8} bytes")), depth))
+        headers.append(Header("ESP", (*numbers, ("encrypted", f"{len(body) - 8} bytes")), depth))
     elif packet.icmp_type >= 0:
-        _icmp(packet, body, found, depth)
+        _icmp(packet, body, headers, depth)
 
 
-def _tcp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
+def _tcp(packet: Packet, body: bytes, headers: list[Header], depth: int) -> None:
     size = len(body) - (body[12] >> 4) * 4
     fields = [
         ("source port", str(packet.sport)), ("destination port", str(packet.dport)),
@@ -125,19 +125,19 @@ def _tcp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
         ("acknowledges", str(int.from_bytes(body[8:12])) if packet.tcp_flags & 0x10 else ""),
         ("window", str(int.from_bytes(body[14:16]))),
     ]  # fmt: skip
-    found.append(Header("TCP", tuple(pair for pair in fields if pair[1]), depth))
-    _payload(body[len(body) - size :] if size > 0 else b"", found, depth)
+    headers.append(Header("TCP", tuple(pair for pair in fields if pair[1]), depth))
+    _payload(body[len(body) - size :] if size > 0 else b"", headers, depth)
 
 
-def _udp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
+def _udp(packet: Packet, body: bytes, headers: list[Header], depth: int) -> None:
     payload = body[8:]
     ports = (("source port", str(packet.sport)), ("destination port", str(packet.dport)))
-    found.append(Header("UDP", (*ports, ("length", f"{int.from_bytes(body[4:6])} bytes")), depth))
+    headers.append(Header("UDP", (*ports, ("length", f"{int.from_bytes(body[4:6])} bytes")), depth))
     if is_vxlan(packet, payload) and not packet.more_fragments:
-        found.append(
+        headers.append(
             Header("VXLAN", (("VNI", str(int.from_bytes(payload[4:7]))), ("flags", "I (the VNI is valid)")), depth)
         )
-        _frame(payload[8:], found, depth + 1)
+        _frame(payload[8:], headers, depth + 1)
         return
     label = (
         dns_label(payload)
@@ -145,21 +145,21 @@ def _udp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
         else ""
     )
     if label:
-        found.append(Header("DNS", (("message", label.removeprefix("DNS ")),), depth))
+        headers.append(Header("DNS", (("message", label.removeprefix("DNS ")),), depth))
     else:
-        _payload(payload, found, depth)
+        _payload(payload, headers, depth)
 
 
-def _icmp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
+def _icmp(packet: Packet, body: bytes, headers: list[Header], depth: int) -> None:
     fields = [("type", icmp_name(packet.family, packet.icmp_type, packet.icmp_code))]
     if (packet.family, packet.icmp_type) in {(4, 0), (4, 8), (6, 128), (6, 129)}:
         fields += [("identifier", str(int.from_bytes(body[4:6]))), ("sequence", str(int.from_bytes(body[6:8])))]
-    found.append(Header("ICMPv6" if packet.family == 6 else "ICMP", tuple(fields), depth))
+    headers.append(Header("ICMPv6" if packet.family == 6 else "ICMP", tuple(fields), depth))
 
 
-def _payload(data: bytes, found: list[Header], depth: int) -> None:
+def _payload(data: bytes, headers: list[Header], depth: int) -> None:
     if data:
         text = data[:_PREVIEW].decode("ascii", "replace")
         shown = "".join(letter if letter.isprintable() else "·" for letter in text)
         more = "…" if len(data) > _PREVIEW else ""
-        found.append(Header("data", (("length", f"{len(data)} bytes"), ("text", shown + more)), depth))
+        headers.append(Header("data", (("length", f"{len(data)} bytes"), ("text", shown + more)), depth))

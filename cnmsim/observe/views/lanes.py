@@ -1,4 +1,4 @@
-"""Ways in a picture as lanes of a road: whoever drives keeps to the right, so that there and back stand apart."""
+"""Lanes of a path in a picture: each direction is drawn on the right-hand side, so that both are visible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 
 from cnmsim.observe.views.layout import Point
 
-#: How far a lane is from the middle, in pixels.
+#: The distance of a lane from the middle, in pixels.
 OFFSET = 2.6
 _ARROW_EVERY, _ARROW_FROM = 260.0, 24.0
 _SIZE = 4.6
 
 
 def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
-    """Join legs that follow upon each other, and leave away what has been walked before."""
+    """Join consecutive legs, and leave out those walked before."""
     chains: list[tuple[Point, ...]] = []
     seen: set[tuple[Point, ...]] = set()
     goes_on = False
@@ -33,25 +33,25 @@ def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
 
 
 def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
-    """Shift a line of level and upright pieces to its right-hand side."""
+    """Shift a polyline of horizontal and vertical pieces to its right-hand side."""
     line = _without_stops(points)
     if len(line) < 2:
         return tuple(line)
     shifts = [_right_of(one, other, offset) for one, other in itertools.pairwise(line)]
-    found = [_moved(line[0], shifts[0])]
+    shifted = [_moved(line[0], shifts[0])]
     for at, (before, after) in enumerate(itertools.pairwise(shifts), 1):
         is_reversal = before[0] == -after[0] and before[1] == -after[1]
         if is_reversal or before == after:
-            found += [_moved(line[at], before), _moved(line[at], after)]
+            shifted += [_moved(line[at], before), _moved(line[at], after)]
         else:
-            found.append(_moved(line[at], (before[0] + after[0], before[1] + after[1])))
-    found.append(_moved(line[-1], shifts[-1]))
-    return tuple(found)
+            shifted.append(_moved(line[at], (before[0] + after[0], before[1] + after[1])))
+    shifted.append(_moved(line[-1], shifts[-1]))
+    return tuple(shifted)
 
 
 def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Say where arrow heads go: a point and the direction there, one near the middle of each piece that has room."""
-    found = []
+    """Return the position and direction of arrow heads: one near the middle of each piece that has room."""
+    heads = []
     for (ax, ay), (bx, by) in itertools.pairwise(points):
         length = math.hypot(bx - ax, by - ay)
         if length < _ARROW_FROM:
@@ -60,12 +60,12 @@ def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
         direction = ((bx - ax) / length, (by - ay) / length)
         for number in range(count):
             share = (number + 0.42) / count
-            found.append(((ax + (bx - ax) * share, ay + (by - ay) * share), direction))
-    return found
+            heads.append(((ax + (bx - ax) * share, ay + (by - ay) * share), direction))
+    return heads
 
 
 def arrow_path(at: Point, direction: Point) -> str:
-    """Give an arrow head as SVG path data."""
+    """Return an arrow head as SVG path data."""
     (x, y), (dx, dy) = at, direction
     tip = (x + dx * _SIZE, y + dy * _SIZE)
     corners = [(x - dx * _SIZE + side * dy * _SIZE, y - dy * _SIZE - side * dx * _SIZE) for side in (1, -1)]

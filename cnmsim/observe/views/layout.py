@@ -1,6 +1,6 @@
-"""Where everything of a picture is: boxes, bars and wires to draw, and the places that packets pass, joined by lines.
+"""The layout of a picture: boxes, bars and wires to draw, and the places of hops, joined by lines.
 
-A network is a horizontal bar, and so is a segment. A dot is a junction, a crossing without one is none.
+A network or segment is a horizontal bar. A dot marks a junction; lines that cross without a dot are not joined.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from cnmsim.observe.views.scene import Key
 Point = tuple[float, float]
 
 PAD, NIC_H = 14.0, 22.0
-#: The host's own stack has its text in one half and the way of packets in the other.
+#: The host's own stack has its text in one half and the path of packets in the other.
 STACK_H, STACK_LANE = 36.0, 26.0
 
 
 @frozen
 class Box:
-    """A rectangle to draw: kind of thing, position, size, texts, and for each text line the network's number or -1."""
+    """A rectangle to draw: kind, position, size, texts, and for each text line the network's number or -1."""
 
     kind: str
     x: float
@@ -29,15 +29,15 @@ class Box:
     height: float
     lines: tuple[tuple[str, int], ...] = ()
     title: str = ""
-    #: Where its text begins, from its left side.
+    #: The distance of its text from its left side.
     inset: float = 10.0
 
 
 @frozen
 class Bar:
-    """A network or a segment as a horizontal bar, with its label left of it; `colour` is the network's number, -1 a wire.
+    """A network or a segment as a horizontal bar, with its label on the left.
 
-    `is_idle` tells that nothing is plugged into it, `is_named_above` that its label stands on it.
+    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached to it, `is_named_above` if its label stands on it.
     """
 
     x: float
@@ -61,7 +61,7 @@ class Wire:
 
 @define
 class Layout:
-    """The finished layout: what to draw, where each place of a hop is, and which places are joined by which line."""
+    """A finished layout: things to draw, the position of each place of a hop, and the lines between places."""
 
     width: float = 0.0
     height: float = 0.0
@@ -70,18 +70,18 @@ class Layout:
     wires: list[Wire] = field(factory=list)
     dots: list[tuple[Point, int]] = field(factory=list)
     places: dict[Key, Point] = field(factory=dict)
-    #: Where the numbers of a place's steps are written, if not at the place itself.
+    #: Where the step numbers of a place are written, if not at the place itself.
     badges: dict[Key, Point] = field(factory=dict)
     edges: list[tuple[Key, Key, tuple[Point, ...]]] = field(factory=list)
     networks: tuple[str, ...] = ()
-    #: What is in the picture, for those who do not see it.
+    #: The text alternative of the picture.
     summary: str = ""
     #: The places of networks, which have bars.
     bars_of: set[Key] = field(factory=set)
     _on_bar: dict[Key, list[tuple[float, Key]]] = field(factory=dict)
 
     def join(self, one: Key, other: Key, *points: Point) -> None:
-        """Say that a frame can go from one place to the other along `points`."""
+        """Record a line along `points` by which a frame can pass from one place to the other."""
         self.edges.append((one, other, points))
 
     def put_on(self, bar: Key, x: float, place: Key) -> None:
@@ -89,11 +89,11 @@ class Layout:
         self._on_bar.setdefault(bar, []).append((x, place))
 
     def is_on(self, bar: Key, place: Key) -> bool:
-        """Tell whether a place is on a bar."""
+        """Return True if a place is on a bar."""
         return any(key == place for _, key in self._on_bar.get(bar, ()))
 
     def finish(self) -> None:
-        """Join what hangs on each bar along it."""
+        """Join the places on each bar along it."""
         for placed in self._on_bar.values():
             placed.sort()
             for (_, one), (_, other) in itertools.pairwise(placed):

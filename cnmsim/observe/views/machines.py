@@ -1,7 +1,8 @@
-"""One machine of a picture: sandboxes over network bars, the host's own stack below them, and its NICs on the edge.
+"""The layout of one machine: sandboxes above network bars, the host's own stack below, and NICs on the edge.
 
-Each interface of a sandbox drops a line to its bar, those of upper rows through the channel beside their column, so that
-lines cross bars but no box. A machine that is nothing but a stack may hang below a segment, NICs up.
+Each interface of a sandbox has a line to its bar. Lines from upper rows run in the channel beside their column, so
+that they cross bars but no box. A machine with nothing but its own stack may hang below a segment, with its NICs on
+top.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ BUS_STEP, TITLE, NIC_GAP = 36.0, 26.0, 20.0
 _NAME_LETTER, _DETAIL_LETTER, _LONGEST = 7.6, 6.1, 24
 _PORT_LINES = 3
 _VTEP_W, _LETTER = 70.0, 6.2
-#: Numbers of a box's lines that are no network's: on the host's own stack, a published port.
+#: Negative numbers for lines of a box without a network: on the host's own stack, and a published port.
 ON_STACK, PUBLISHED = -2, -3
 
 
 class MachineBox:
-    """One machine while it is laid out: first its size, then, when that of the others is known, its place."""
+    """One machine during layout: its size is computed first, its position once the sizes of the others are known."""
 
     def __init__(
         self, layout: Layout, scene: MachineScene, *, is_alone: bool = False, is_hanging: bool = False
@@ -30,7 +31,7 @@ class MachineBox:
         self.layout, self.scene, self.is_hanging = layout, scene, is_hanging
         count = len(scene.sandboxes)
         self.columns = min(count, _columns(count, is_alone=is_alone))
-        #: The last row is the one next to the bars; it may be the short one.
+        #: The row next to the bars is the last and may be shorter.
         self.rows = rows = [scene.sandboxes[at : at + self.columns] for at in range(0, count, self.columns or 1)]
         self.lanes = [
             sum(len(row[column].plugs) for row in rows[:-1] if column < len(row)) for column in range(self.columns)
@@ -48,10 +49,10 @@ class MachineBox:
             + len(_stack_text(scene)) * _LETTER
             + 10
             + 2 * PAD
-            + sum(_guest_width(each) + 6 for each in scene.guests),
+            + sum(_guest_width(guest) + 6 for guest in scene.guests),
             130.0,
         )
-        self.row_heights = [max(box_height(each) for each in row) + self._fan(row) for row in rows]
+        self.row_heights = [max(box_height(sandbox) for sandbox in row) + self._fan(row) for row in rows]
         if is_hanging:
             self.height = NIC_H / 2 + NIC_GAP + STACK_H + TITLE + 2
         else:
@@ -62,17 +63,17 @@ class MachineBox:
 
     @property
     def first_nic(self) -> float:
-        """How far its first NIC's cable is from its left side."""
+        """The distance of the first NIC's cable from the machine's left side."""
         widths = [_nic_width(item.label) for item in self.scene.interfaces]
-        taken = sum(widths) + 10 * (len(widths) - 1) + PAD + (34 if self.scene.is_plain else 0)
-        return self.width - taken + widths[0] / 2 if widths else self.width
+        occupied = sum(widths) + 10 * (len(widths) - 1) + PAD + (34 if self.scene.is_plain else 0)
+        return self.width - occupied + widths[0] / 2 if widths else self.width
 
     def _fan(self, row: tuple[Sandbox, ...]) -> float:
-        """Give the height in which the lines of a row turn into their channels."""
-        return 30.0 + 3.0 * max(len(each.plugs) for each in row) if row is not self.rows[-1] else 16.0
+        """Return the height in which the lines of a row turn into their channels."""
+        return 30.0 + 3.0 * max(len(sandbox.plugs) for sandbox in row) if row is not self.rows[-1] else 16.0
 
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:
-        """Put it with its left side at `x` and its NICs at `edge`; its top at `level`, if that is given."""
+        """Place the machine with its left side at `x`, its NICs at `edge`, and its top at `level` if that is set."""
         scene = self.scene
         kind, sign = ("hanging", 1) if self.is_hanging else ("machine", -1)
         top = edge if self.is_hanging else edge - self.height
@@ -121,7 +122,7 @@ class MachineBox:
         return self.gutter + 5.0 * len(self.scene.buses) if feet else 10.0
 
     def _enter_stack(self, x: float, name: str) -> Key:
-        """Make the place at `x` where something comes into the host's own stack."""
+        """Add the place at `x` where a line enters the host's own stack."""
         layout, key = self.layout, self.scene.key
         place: Key = (*key[:2], f"stack {name}")
         layout.places[place] = (x, layout.places[key][1])
@@ -277,17 +278,17 @@ class MachineBox:
 
 
 def box_height(sandbox: Sandbox) -> float:
-    """Give the height of a sandbox's box: a line for its name and one for each interface and published port."""
+    """Return the height of a sandbox's box: a line for its name and one for each interface and published port."""
     return BOX_HEAD + LINE * (max(1, len(sandbox.plugs)) + len(_port_lines(sandbox))) + 8
 
 
 def _columns(count: int, *, is_alone: bool) -> int:
-    """Give the number of sandboxes beside each other: fewer where several machines are to stand in a row."""
+    """Return the number of sandboxes in a row, which is smaller where several machines share a row of the picture."""
     return max(4, math.ceil(math.sqrt(count * 0.6))) if is_alone else max(2, math.ceil(math.sqrt(count * 0.8)))
 
 
 def _gutter(scene: MachineScene) -> float:
-    """Give the width that the names of networks need."""
+    """Return the width that the names of networks need."""
     names = [min(len(bus.name), _LONGEST) * _NAME_LETTER for bus in scene.buses]
     details = [min(len(bus.detail), _LONGEST + 2) * _DETAIL_LETTER for bus in scene.buses]
     return max(80.0, *names, *details) + 22 if scene.buses else 0.0

@@ -1,7 +1,7 @@
-"""Small pieces of HTML and SVG that are safe with any name and readable on light and dark grounds.
+"""Fragments of HTML and SVG that escape any name and are readable on light and dark backgrounds.
 
-Ink is `currentColor`, everything else a middle tone or translucent, so that a piece takes the colours of the page it
-stands in. Nothing needs a script, a font or a file from elsewhere.
+Text is `currentColor`, everything else a middle tone or translucent, so that a fragment adapts to the page around it.
+No fragment needs a script, a font or an external file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 
-#: Colours of networks: middle tones that stand out on white and on black.
+#: Colours of networks: middle tones with contrast on white and on black.
 PALETTE = (
     "#3b82f6",
     "#0f9d76",
@@ -25,40 +25,40 @@ PALETTE = (
     "#4d7c0f",
     "#3f78b8",
 )
-#: For lines (3:1 on white and on black grounds), and for grounds of white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
+#: For lines (3:1 on white and on black), and for backgrounds of white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
 ACCENT, BACK = "#d97706", "#8b5cf6"
 GOOD, BAD, STEP = "#15803d", "#dc2626", "#b45309"
 SANS = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
-#: What XML 1.0 §2.2 does not allow as a character, however it is written.
+#: Characters that XML 1.0 §2.2 does not allow, even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")
 
 _INK = "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,inherit))"
-#: Paper does not scroll: there tables are set smaller.
+#: Tables are smaller in print, where nothing scrolls.
 _ON_PAPER = (
     "<style>@media print{.cnm-card{overflow:visible!important}.cnm-card table *{font-size:8.5px!important}"
     ".cnm-card td,.cnm-card th{min-width:0!important;padding-right:7px!important;overflow-wrap:break-word}}</style>"
 )
-#: Ink for what is said beside the point: 4.5:1 in the ink of any page that has 7:1 itself.
+#: Opacity of secondary text: 4.5:1 on any page whose own text has 7:1.
 SOFT = "opacity:.75"
 CELL = f"padding:2px 14px 2px 0;text-align:left;vertical-align:top;font:12px/1.45 {MONO};border:0"
 TABLE = '<table style="border-collapse:collapse;border:0;margin:4px 0">'
-#: Grounds of rows, seen on white and on black: what decided, what led there, what went well, what was lost.
+#: Backgrounds of rows, visible on white and on black: decisive, on the path to it, successful, dropped.
 DECIDED, LED, WELL, LOST = "rgba(217,119,6,.30)", "rgba(217,119,6,.13)", "rgba(22,163,74,.22)", "rgba(220,38,38,.24)"
 
 
 def luminance(colour: str) -> float:
-    """Give the relative luminance of `#rrggbb` (WCAG 2.2)."""
+    """Return the relative luminance of `#rrggbb` (WCAG 2.2)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts)
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def contrast(one: str, other: str) -> float:
-    """Give the contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -72,17 +72,17 @@ def deep(colour: str) -> str:
 
 
 def safe(text: object) -> str:
-    """Escape a text for HTML, SVG and their attributes; characters that XML has no place for become `�`."""
+    """Escape a text for HTML, SVG and their attributes; characters that XML does not allow become `�`."""
     return escape(_FORBIDDEN.sub("\ufffd", str(text)), quote=True)
 
 
 def words(text: object) -> str:
-    """Escape a text whose options (`--dport`) are not to be broken at their hyphens."""
+    """Escape a text, without line breaks at the hyphens of options (`--dport`)."""
     return _OPTION.sub(r'<span style="white-space:nowrap">\g<0></span>', safe(text))
 
 
 def short(text: str, length: int) -> str:
-    """Cut a text to `length` characters, with an ellipsis where something is gone."""
+    """Truncate a text to `length` characters, with an ellipsis if something was cut."""
     return text if len(text) <= length else text[: max(1, length - 1)] + "…"
 
 
@@ -90,10 +90,10 @@ def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], marks: Iterable[str] = (), *,
     numbers: Iterable[int] = (), rigid: Iterable[int] = (),
 ) -> str:  # fmt: skip
-    """Give an HTML table of texts; a column in which nothing stands is left out.
+    """Return an HTML table of texts, without its empty columns.
 
-    `marks` are CSS backgrounds of the rows, "" for none. Columns in `numbers` stand to the right, those in `rigid` are not
-    broken into lines.
+    `marks` are CSS backgrounds of the rows, "" for none. Columns in `numbers` are right-aligned, those in `rigid` do
+    not wrap.
     """
     grid = [list(map(str, row)) for row in rows]
     shown = [at for at, header in enumerate(headers) if not grid or any(row[at] for row in grid)]
@@ -115,7 +115,7 @@ def table(
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Give labelled values, those that are empty left out."""
+    """Return labelled values, without empty ones."""
     rows = "".join(
         f'<tr style="background:transparent;border:0"><th style="{CELL};font-family:inherit;font-weight:400;{SOFT};white-space:nowrap">'
         f'{safe(label)}</th><td style="{CELL};white-space:pre-wrap;overflow-wrap:anywhere">{safe(value)}</td></tr>'
@@ -126,7 +126,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def card(title: str, kind: str, *parts: str) -> str:
-    """Give a framed piece with a title and what kind of thing it is; `parts` are HTML."""
+    """Return a framed card with a title and a kind; `parts` are HTML."""
     body = "".join(parts)
     return (
         f'{_ON_PAPER}<div class="cnm-card" style="{_INK};font:13px/1.45 {SANS};border:1px solid rgba(128,128,128,.45);border-radius:8px;'
@@ -137,17 +137,17 @@ def card(title: str, kind: str, *parts: str) -> str:
 
 
 def heading(text: str) -> str:
-    """Give a small heading inside a card."""
+    """Return a small heading inside a card."""
     return f'<div style="margin-top:10px"><b>{safe(text)}</b></div>'
 
 
 def note(text: str) -> str:
-    """Give a line that says what is not shown, or why nothing is."""
+    """Return a line that says what is omitted, or why nothing is shown."""
     return f'<div style="{SOFT};margin-top:4px">{safe(text)}</div>'
 
 
 def folded(title: str, text: str) -> str:
-    """Give a text as a terminal would have it, folded away under its title."""
+    """Return a preformatted text, folded away under its title."""
     return (
         f'<details style="margin-top:6px"><summary style="cursor:pointer">{safe(title)}</summary>'
         f'<pre style="font:12px/1.4 {MONO};overflow-x:auto;background:transparent;color:inherit;margin:4px 0">{safe(text)}</pre></details>'
@@ -155,7 +155,7 @@ def folded(title: str, text: str) -> str:
 
 
 def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
-    """Give a finding: its word on `colour`, the sentence beside it, and labelled lines below."""
+    """Return a finding: its verdict on `colour`, the sentence beside it, and labelled lines below."""
     mark = "✓" if colour == GOOD else "✕" if colour == BAD else "!"
     lines = "".join(
         f'<div style="margin-top:3px"><b style="{SOFT}">{safe(label)}</b> {safe(value)}</div>'
@@ -170,9 +170,10 @@ def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
 
 
 def framed(svg: str, standalone: str = "", title: str = "") -> str:
-    """Put an inline SVG where it takes the ink of the page and scrolls sideways if it must.
+    """Wrap an inline SVG so that it inherits the page's text colour and scrolls sideways if needed.
 
-    GitHub strips inline SVG and styles from notebooks. The `standalone` one, as a hidden image, is then what is seen.
+    GitHub strips inline SVG and styles from notebooks and then shows the `standalone` SVG, which is a hidden image
+    elsewhere.
     """
     image = ""
     if standalone:

@@ -1,6 +1,7 @@
-"""Who reaches whom, as a picture: a square a pair, and the verdicts counted beside their signs.
+"""Pictures of the reachability matrix: a square for each pair, and the number of each verdict.
 
-Signs differ in shape as well as in colour: a tick is reached, a cross refused, a stroke unreachable, a bar silence.
+Signs differ in shape as well as in colour: tick for reachable, cross for refused, stroke for unreachable, bar for
+silence.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.reachability.matrix import Difference, Reachability
 
 _SIZE, _LETTER, _LONGEST = 16, 6.8, 28
-#: Columns up to which the matrix is a table of words.
+#: The largest number of columns that are shown as a table of words.
 _FEW = 12
 _REACHED, _REFUSED, _SILENT = "#15803d", "#b45309", "#dc2626"
 _COLOURS = {Verdict.ANSWERED: _REACHED, Verdict.DELIVERED: _REACHED, Verdict.REFUSED: _REFUSED}
@@ -31,7 +32,7 @@ _FILE = (
 
 
 def matrix_card(what: Reachability) -> str:
-    """Give the card of a matrix: words where it is small, a picture where it is not, counts where it is huge."""
+    """Return the card of a matrix: words if it is small, a picture if it is larger, counts if it is huge."""
     kind = f"{len(what.sources)} sources by {len(what.services)} services, {what.probes} probes"
     if what.is_large:
         counts = [(verdict.value, str(count)) for verdict, count in what.counts().items()]
@@ -50,7 +51,7 @@ def _words(what: Reachability) -> str:
     rows = []
     for source in what.sources:
         verdicts = [what.verdict(source, service) for service in what.services]
-        rows.append([source, *(f"{'✓' if each.is_reachable else '✕'} {each.value}" for each in verdicts)])
+        rows.append([source, *(f"{'✓' if verdict.is_reachable else '✕'} {verdict.value}" for verdict in verdicts)])
     return table(("from \\ to", *what.services), rows, rigid=range(len(what.services) + 1))
 
 
@@ -65,8 +66,8 @@ def _legend(what: Reachability) -> str:
             f'<span style="margin-right:16px;white-space:nowrap">{sign} {safe(verdict.value)} {count}</span>'
         )
     port = _common_port(what.services)
-    told = f'<span style="{SOFT}">all at {safe(port)}</span>' if port else ""
-    return f'<div style="margin:4px 0">{" ".join(entries)}{told}</div>'
+    note = f'<span style="{SOFT}">all at {safe(port)}</span>' if port else ""
+    return f'<div style="margin:4px 0">{" ".join(entries)}{note}</div>'
 
 
 def _common_port(services: Sequence[str]) -> str:
@@ -75,11 +76,11 @@ def _common_port(services: Sequence[str]) -> str:
 
 
 def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
-    """Draw the squares with the names of rows and columns. A port that all have is left out of the names."""
+    """Draw the squares with the names of rows and columns. A port that all columns share is left out of the names."""
     port = _common_port(what.services)
     columns = [service.removesuffix(f":{port}") if port else service for service in what.services]
-    left = 10 + _LETTER * max(min(len(each), _LONGEST) for each in what.sources)
-    top = 10 + _LETTER * max(min(len(each), _LONGEST) for each in columns)
+    left = 10 + _LETTER * max(min(len(source), _LONGEST) for source in what.sources)
+    top = 10 + _LETTER * max(min(len(column), _LONGEST) for column in columns)
     width, height = left + _SIZE * len(columns) + 8, top + _SIZE * len(what.sources) + 8
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
@@ -108,23 +109,23 @@ def _cell(verdict: Verdict, x: float, y: float, title: str = "") -> str:
     is_reached = verdict.is_reachable
     fill = f'fill="{colour}"' if is_reached else f'fill="{colour}" fill-opacity=".16"'
     ink = "#fff" if is_reached else colour
-    told = f"<title>{safe(title)}</title>" if title else ""
+    tooltip = f"<title>{safe(title)}</title>" if title else ""
     return (
-        f'<g transform="translate({x:.1f} {y:.1f})"><rect x="1" y="1" width="{_SIZE - 2}" height="{_SIZE - 2}" rx="2" {fill}>{told}</rect>'
+        f'<g transform="translate({x:.1f} {y:.1f})"><rect x="1" y="1" width="{_SIZE - 2}" height="{_SIZE - 2}" rx="2" {fill}>{tooltip}</rect>'
         f'<path d="{_SIGNS.get(verdict, _BAR)}" fill="none" stroke="{ink}" stroke-width="1.8" stroke-linecap="round" pointer-events="none"/></g>'
     )
 
 
 def difference_card(what: Difference) -> str:
-    """Give the card of a difference: each pair with what it was and what it is, coloured by what opened or closed."""
+    """Return the card of a difference: each pair with its verdict before and after, coloured by opened or closed."""
     if not what.changes:
         return card("difference", "in reachability", note("no difference"))
     opened, closed = set(map(id, what.opened)), set(map(id, what.closed))
     rows, marks = [], []
-    for each in what.changes:
-        before, after = (verdict.value if verdict else "not there" for verdict in (each.before, each.after))
-        word = "opened" if id(each) in opened else "closed" if id(each) in closed else ""
-        rows.append((each.source, each.service, before, after, word))
+    for change in what.changes:
+        before, after = (verdict.value if verdict else "not there" for verdict in (change.before, change.after))
+        word = "opened" if id(change) in opened else "closed" if id(change) in closed else ""
+        rows.append((change.source, change.service, before, after, word))
         marks.append({"opened": WELL, "closed": LOST}.get(word, ""))
     kind = f"in reachability: {len(opened)} opened, {len(closed)} closed"
     return card("difference", kind, table(("from", "to", "before", "after", ""), rows, marks))

@@ -1,4 +1,4 @@
-"""The picture of a lab as SVG, with the way of a trace on it if there is one."""
+"""The picture of a lab as SVG, optionally with the path of a trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Picture:
-    """A drawing of a lab. A notebook shows it; `svg()` and `save()` give it as a file of its own."""
+    """A picture of a lab. A notebook displays it; `svg()` and `save()` export it."""
 
     layout: Layout
     title: str
@@ -36,11 +36,11 @@ class Picture:
         return self.layout.width, self.layout.height + (LEGEND_H if self.track is not None else 0)
 
     def svg(self, *, standalone: bool = True) -> str:
-        """Give the SVG: as a file that knows light and dark by itself or, not `standalone`, to stand inside a page."""
+        """Return the SVG: `standalone` as a file with light and dark colours, otherwise for embedding in a page."""
         return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
     def save(self, path: str | Path) -> Path:
-        """Write the SVG to a file. Raises `OSError` as any write."""
+        """Write the SVG to a file. Raises `OSError`."""
         path = Path(path)
         path.write_text(self.svg(), encoding="utf-8")
         return path
@@ -49,7 +49,7 @@ class Picture:
         return framed(self.svg(standalone=False), self.svg(), self.title)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Give HTML for notebooks, SVG for what shows pictures only, and a line for terminals."""
+        """Return HTML for notebooks, SVG for viewers of images, and a line for terminals."""
         del include, exclude
         return {"text/html": self._repr_html_(), "image/svg+xml": self.svg(), "text/plain": repr(self)}
 
@@ -63,9 +63,9 @@ class Picture:
             return ""
         parts = []
         for legs, colour, style in ((track.forth, ACCENT, ""), (track.back, BACK, _DASHED)):
-            lanes = [lane(each) for each in chained(legs)]
-            line = "".join(f"M{_line(each)}" for each in lanes if len(each) > 1)
-            heads = "".join(arrow_path(*each) for points in lanes for each in arrows(points))
+            lanes = [lane(leg) for leg in chained(legs)]
+            line = "".join(f"M{_line(points)}" for points in lanes if len(points) > 1)
+            heads = "".join(arrow_path(*head) for points in lanes for head in arrows(points))
             if line:
                 parts.append(
                     f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="3"{style} stroke-linejoin="round"/>'
@@ -75,14 +75,14 @@ class Picture:
 
     def _badges(self) -> str:
         badges = self.track.badges if self.track is not None else ()
-        marks = [loss_mark(each) for each in badges if each.kind is Kind.LOST]
-        return "".join([*marks, *(each.svg() for each in badges)])
+        marks = [loss_mark(badge) for badge in badges if badge.kind is Kind.LOST]
+        return "".join([*marks, *(badge.svg() for badge in badges)])
 
     def _legend(self) -> str:
         if self.track is None:
             return ""
         y = self.layout.height + 4
-        kinds = {each.kind for each in self.track.badges}
+        kinds = {badge.kind for badge in self.track.badges}
         entries = [(_sample(y, ACCENT, ""), "sent")]
         if self.track.back:
             entries.append((_sample(y, BACK, _DASHED), "came back"))
@@ -113,15 +113,15 @@ def _line(points: tuple[Point, ...]) -> str:
 
 
 def draw_directory(directory: Directory, title: str = "lab", trace: Trace | None = None) -> Picture:
-    """Draw the stations of a directory and the machines they run on."""
+    """Draw the locations of a directory and their machines."""
     layout = lay_out(scene_of(directory))
     return Picture(layout, title, track_of(layout, trace) if trace is not None else None)
 
 
 def draw(lab: LabView, trace: Trace | None = None) -> Picture:
-    """Draw a lab as it is now: hosts with their sandboxes, bridges and tunnels, and the segments between them.
+    """Draw the present state of a lab: hosts with sandboxes, bridges and tunnels, and the segments between them.
 
-    With `trace` its way is drawn over it: solid what the asker sent, dashed what came back, and the numbers of the steps
-    that the trace's table shows, at the devices where they happened.
+    With `trace` its path is drawn too: solid for packets of the source, dashed for replies, with the step numbers of
+    the trace's table at the devices where they happened.
     """
     return draw_directory(directory_of(lab), trace.title if trace is not None else "lab", trace)

@@ -1,4 +1,4 @@
-"""The way of a trace through a layout: where each hop is in the picture, and along which lines it got there."""
+"""The path of a trace through a layout: the place of each hop, and the lines between the places."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What only finds a neighbour is no part of the way.
 #: What the host's own stack decides, though the events name the device: routes, packet filter rules, translations.
 _IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
-#: What is lost before or after the stack, at the device itself.
+#: Drops before or after the stack, at the device itself.
 _AT_DEVICE = frozenset(
     {
         DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT,
@@ -33,43 +33,43 @@ _AT_DEVICE = frozenset(
 
 @frozen
 class Waypoint:
-    """Where a hop is (`None`: not in the picture), and the line that leads there from the hop before it of the same message."""
+    """The place of a hop (`None`: not in the picture), and the line to it from its message's previous hop."""
 
     hop: Hop
     at: Point | None
     leg: tuple[Point, ...] = ()
     is_reply: bool = False
     number: int = 0
-    #: Where its number is written.
+    #: Where its step number is written.
     badge: Point | None = None
 
 
 @frozen
 class Track:
-    """A walk in a picture: every hop with its place, the lines walked either way, and the badges with step numbers."""
+    """A trace in a picture: each hop with its place, the lines in either direction, and badges with step numbers."""
 
     waypoints: tuple[Waypoint, ...]
     badges: tuple[Badge, ...] = ()
 
     @property
     def forth(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines walked by what the asker sent."""
+        """The lines of packets from the source."""
         return self._legs(is_reply=False)
 
     @property
     def back(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines walked by what came back."""
+        """The lines of replies."""
         return self._legs(is_reply=True)
 
     def _legs(self, *, is_reply: bool) -> tuple[tuple[Point, ...], ...]:
-        """Give them message by message, so that those that follow upon each other stand so."""
-        ways = [each for each in self.waypoints if each.is_reply is is_reply and len(each.leg) > 1]
-        return tuple(each.leg for each in sorted(ways, key=lambda each: each.hop.message))
+        """Return the legs message by message, so that consecutive legs are adjacent."""
+        walked = [waypoint for waypoint in self.waypoints if waypoint.is_reply is is_reply and len(waypoint.leg) > 1]
+        return tuple(waypoint.leg for waypoint in sorted(walked, key=lambda waypoint: waypoint.hop.message))
 
 
 @define
 class _Walker:
-    """Finds places and ways; `hosts` remembers for each message on which machine it was last."""
+    """Finds places and paths; `hosts` maps each message to the machine of its last hop."""
 
     layout: Layout
     graph: nx.Graph[Key] = field(init=False)
@@ -86,27 +86,27 @@ class _Walker:
             self.graph.add_edge(one, other, points=points, first=one, length=length + 1)
 
     def find(self, hop: Hop) -> Key | None:
-        """Give the place of a hop: the one of that name on the machine where the message is."""
+        """Return the place of a hop: the one of that name on the message's present machine."""
         places = self.layout.places
         by_host = {key[0]: key for key in places if key[1] == hop.place and key[2] == hop.device}
         by_host |= {key[0]: key for key in places if key[1] == hop.place and key[2] == "" and key[0] not in by_host}
         here = self.hosts.get(hop.message, self.last_host)
-        found = by_host.get(here) or next(iter(by_host.values()), None)
-        if found is not None and found[0] != found[1]:
-            self.hosts[hop.message] = self.last_host = found[0]
-        elif found is not None:
-            self.hosts[hop.message] = self.last_host = found[1]
-            inside = (*found[:2], f"stack {found[2]}")
+        place = by_host.get(here) or next(iter(by_host.values()), None)
+        if place is not None and place[0] != place[1]:
+            self.hosts[hop.message] = self.last_host = place[0]
+        elif place is not None:
+            self.hosts[hop.message] = self.last_host = place[1]
+            inside = (*place[:2], f"stack {place[2]}")
             if _is_in_stack(hop) and inside in places:
                 return inside
-        if found is not None and hop.step is Step.DELIVERED:
-            # A socket took it, not the device that it came by.
-            return (*found[:2], "") if (*found[:2], "") in places else found
-        return found
+        if place is not None and hop.step is Step.DELIVERED:
+            # The hop is at the socket, not at the device on which the packet arrived.
+            return (*place[:2], "") if (*place[:2], "") in places else place
+        return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Give the first place on the bar of a network, coming from `one`."""
-        return next((each for each in self._nodes(one, bar) if self.layout.is_on(bar, each)), bar)
+        """Return the first place on the bar of a network, coming from `one`."""
+        return next((node for node in self._nodes(one, bar) if self.layout.is_on(bar, node)), bar)
 
     def _nodes(self, one: Key, other: Key) -> list[Key]:
         import networkx as nx
@@ -119,7 +119,7 @@ class _Walker:
         return self.known[one, other]
 
     def way(self, one: Key, other: Key) -> tuple[Point, ...]:
-        """Give the points along the drawn lines from one place to the other; none if there is no way."""
+        """Return the points along the drawn lines from one place to the other; [] without a path."""
         nodes = self._nodes(one, other)
         points: list[Point] = []
         for here, there in itertools.pairwise(nodes):
@@ -135,7 +135,7 @@ def _is_in_stack(hop: Hop) -> bool:
 
 
 def track_of(layout: Layout, trace: Trace) -> Track:
-    """Find the way of a trace in a layout."""
+    """Return the path of a trace in a layout."""
     walker = _Walker(layout)
     shown = {id(hop): number for number, hop in enumerate(trace.shown(), 1)}
     asker = trace.hops[0].place if trace.hops else ""
@@ -149,7 +149,7 @@ def track_of(layout: Layout, trace: Trace) -> Track:
             last.pop(hop.message, None)
         before = last.get(hop.message)
         if key in layout.bars_of and before is not None:
-            # A bridge is wherever a frame comes onto it.
+            # A bridge is the place where a frame enters it.
             key = walker.onto(before, key)
         leg: tuple[Point, ...] = ()
         if key is not None and not hop.layer4.is_link:
@@ -166,20 +166,22 @@ def track_of(layout: Layout, trace: Trace) -> Track:
 def _badges(waypoints: tuple[Waypoint, ...], lost: Waypoint | None, layout: Layout) -> tuple[Badge, ...]:
     numbers: dict[Point, list[int]] = {}
     places: dict[Point, Point] = {}
-    for each in waypoints:
-        if each.number and each.badge is not None and each.at is not None:
-            numbers.setdefault(each.badge, []).append(each.number)
-            places.setdefault(each.badge, each.at)
-    taken = next((each for each in reversed(waypoints) if _is_taken(each) and each.badge in numbers), None)
-    found = []
+    for waypoint in waypoints:
+        if waypoint.number and waypoint.badge is not None and waypoint.at is not None:
+            numbers.setdefault(waypoint.badge, []).append(waypoint.number)
+            places.setdefault(waypoint.badge, waypoint.at)
+    delivered = next(
+        (waypoint for waypoint in reversed(waypoints) if _is_taken(waypoint) and waypoint.badge in numbers), None
+    )
+    badges = []
     for point, seen in numbers.items():
-        kind = Kind.DELIVERED if taken is not None and point == taken.badge else Kind.STEP
+        kind = Kind.DELIVERED if delivered is not None and point == delivered.badge else Kind.STEP
         if lost is not None and point == lost.badge and lost.at is not None:
             reason = lost.hop.reason.value if lost.hop.reason else lost.hop.what
-            found.append(Badge(lost.at, ranges(seen), Kind.LOST, lost.at, reason))
+            badges.append(Badge(lost.at, ranges(seen), Kind.LOST, lost.at, reason))
         else:
-            found.append(Badge(point, ranges(seen), kind, places[point]))
-    return spread(found, layout.boxes, layout.width)
+            badges.append(Badge(point, ranges(seen), kind, places[point]))
+    return spread(badges, layout.boxes, layout.width)
 
 
 def _is_taken(way: Waypoint) -> bool:
@@ -187,7 +189,9 @@ def _is_taken(way: Waypoint) -> bool:
 
 
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
-    """Give the loss that decided or, of several, the last one that the table shows."""
-    losses = [each for each in waypoints if each.hop.is_drop and each.number and each.at is not None]
+    """Return the decisive drop or, of several, the last one that the table shows."""
+    losses = [
+        waypoint for waypoint in waypoints if waypoint.hop.is_drop and waypoint.number and waypoint.at is not None
+    ]
     decided = trace.finding.hop if trace.finding is not None else None
-    return next((each for each in losses if each.hop == decided), losses[-1] if losses else None)
+    return next((waypoint for waypoint in losses if waypoint.hop == decided), losses[-1] if losses else None)

@@ -1,6 +1,6 @@
-"""Tables of a machine or a container to look at: packet filter rules with counters, routes, and the way of a name.
+"""Tables of a machine or a container: packet filter rules with counters, routes, and name lookups.
 
-What a trace passed is marked in the rules: the rules that decided, the jumps to their chains, and the chains' names.
+With a trace, the rules that decided, the jumps to their chains, and the names of the chains are marked.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class RuleRow:
 
 @frozen
 class ChainView:
-    """A chain with its rules. `policy` is "" for a user-defined one; `is_visited` if the trace came through.
+    """A chain with its rules.
 
-    `hook` is where nftables registered it, as nft writes it: such a chain counts no packets.
+    `policy` is "" for a user-defined chain; `is_visited` is true if the trace traversed it. `hook` is the chain's nftables hook in nft's syntax; such a chain counts no packets.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ChainView:
 
     @property
     def title(self) -> str:
-        """Its name with policy and counters, as `iptables -L -v` heads a chain."""
+        """The chain's name with policy and counters, as in the head of `iptables -L -v`."""
         policy = f" (policy {self.policy}, {self.packets} packets, {self.bytes} bytes)" if self.policy else ""
         policy = f" ({self.hook.rstrip(';')})" if self.hook else policy
         return f"{self.name}{policy}{' ◂ passed' if self.is_visited else ''}"
@@ -75,7 +75,7 @@ class ChainView:
 
 @frozen
 class RulesView(Displayable):
-    """Chains of one table at one place. A notebook shows them; text is as a terminal would have it."""
+    """The chains of one table at one place, as HTML in a notebook and as text in a terminal."""
 
     place: str
     table: str
@@ -115,19 +115,20 @@ _WORDS = {"": "", "decided": "◂ decided", "jumped": "◂ jumped"}
 
 
 def rules(
-    lab: LabView, where: object, table_name: str = "filter", chain: str | None = None, *, trace: Trace | None = None, family: int = 4
+    lab: LabView, where: object, table_name: str = "filter", chain: str | None = None, *, trace: Trace | None = None,
+    family: int = 4
 ) -> RulesView:  # fmt: skip
-    """List the rules of one table (or one `chain` of it) on a host or in a container, with their counters.
+    """Return the rules of one table (or one `chain` of it) on a host or in a container, with their counters.
 
-    A table is one of iptables (`filter`), of iptables-legacy (`iptables-legacy filter`) or of nftables (`nft ip docker-bridges`).
-    With `trace` the chains it passed there and the rules that decided are marked. Raises `NotFound` for an unknown
-    place or chain, `InvalidParameter` for an unknown table.
+    A table is one of iptables (`filter`), of iptables-legacy (`iptables-legacy filter`) or of nftables (`nft ip
+    docker-bridges`). With `trace` the traversed chains and the decisive rules are marked. Raises `NotFound` for an
+    unknown place or chain, `InvalidParameter` for an unknown table.
     """
     location = location_of(directory_of(lab), where)
     passed, decided = _visits(trace, location.namespace.name, table_name)
     views = _views(location.namespace.netfilter, table_name, family, passed, decided)
     if chain is not None:
-        views = [each for each in views if each.name == chain]
+        views = [view for view in views if view.name == chain]
         if not views:
             raise NotFound(f"no chain {chain!r} in table {table_name} of {location.label}")
     return RulesView(location.label, table_name, tuple(views), family)
@@ -140,21 +141,23 @@ def _views(
         tables = {table.label: table for table in NfTables.of(netfilter).tables.values()}
         if table_name not in tables:
             raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(tables) or 'none'}")
-        return [_nft_chain_view(each, passed, decided) for each in tables[table_name].chains.values()]
+        return [_nft_chain_view(chain, passed, decided) for chain in tables[table_name].chains.values()]
     is_legacy = table_name.startswith(_LEGACY)
-    found = netfilter.iptables(family, LEGACY if is_legacy else NFT).tables
+    iptables = netfilter.iptables(family, LEGACY if is_legacy else NFT).tables
     name = table_name.removeprefix(_LEGACY)
-    if name not in found:
-        raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(found)}")
-    return [_chain_view(each, passed, decided) for each in found[name].chains_in_order()]
+    if name not in iptables:
+        raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(iptables)}")
+    return [_chain_view(chain, passed, decided) for chain in iptables[name].chains_in_order()]
 
 
 def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[str]) -> ChainView:
     rows = []
     for entry in chain.rules:
         text = entry.rule.text()
-        counter = next((each for each in entry.rule.statements if isinstance(each, Counter)), Counter())
-        leads = {name for each in entry.rule.statements for name in each.chains()}
+        counter = next(
+            (statement for statement in entry.rule.statements if isinstance(statement, Counter)), Counter()
+        )
+        leads = {name for statement in entry.rule.statements for name in statement.chains()}
         jumped = any((chain.name, name) in passed for name in leads)
         mark = "decided" if text in decided else "jumped" if jumped else ""
         rows.append(RuleRow(entry.handle, counter.packets, counter.bytes, text, mark))
@@ -164,7 +167,7 @@ def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[
 
 
 def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple[str, str]], set[str]]:
-    """Give the steps from chain to chain ("" before the first) and the texts of the rules that decided."""
+    """Return the steps from chain to chain ("" before the first) and the texts of the decisive rules."""
     steps: set[tuple[str, str]] = set()
     decided: set[str] = set()
     for event in trace.events if trace is not None else ():
@@ -191,7 +194,7 @@ def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -
 class RoutesView(Displayable):
     """The routing tables at one place, as `ip route` and `ip -6 route` list them.
 
-    `chosen` are those that were asked for: the route to an address, or those that a trace took here.
+    `chosen` are the routes to mark: the one to a requested address, or those that a trace used here.
     """
 
     place: str
@@ -200,7 +203,7 @@ class RoutesView(Displayable):
     chosen: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return "\n".join(f"{each} ◂ chosen" if each in self.chosen else each for each in (*self.ipv4, *self.ipv6))
+        return "\n".join(f"{route} ◂ chosen" if route in self.chosen else route for route in (*self.ipv4, *self.ipv6))
 
     def _repr_html_(self) -> str:
         parts = [self._table(self.ipv4) if self.ipv4 else note("no routes")]
@@ -223,9 +226,9 @@ class RoutesView(Displayable):
 
 
 def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
-    """List the routes of a host or a container, and mark that to the address `to`, or those that a `trace` took here.
+    """Return the routes of a host or a container, with the route to `to`, or those that `trace` used, marked.
 
-    Raises `NotFound` for the place, `InvalidParameter` for what is no address.
+    Raises `NotFound` for an unknown place, `InvalidParameter` for an invalid address.
     """
     location = location_of(directory_of(lab), where)
     space = location.namespace
@@ -249,11 +252,11 @@ _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
 
 
 def _in_table(decision: str) -> str:
-    """Write the route of a decision as the list has it: with its table, if a rule led to another than the main one."""
-    found = _BY_RULE.fullmatch(decision)
-    if found is None:
+    """Format the route of a decision as in the list: with its table, if a rule selected another table than main."""
+    match = _BY_RULE.fullmatch(decision)
+    if match is None:
         return decision
-    return found[1] if found[2] == "main" else f"{found[1]} table {found[2]}"
+    return match[1] if match[2] == "main" else f"{match[1]} table {match[2]}"
 
 
 def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
@@ -266,7 +269,7 @@ def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
 
 @frozen
 class LookupView(Displayable):
-    """How a name was looked up somewhere: its addresses, every question asked, and how long it took in seconds."""
+    """The result of a name lookup: addresses, all queries, and the duration in seconds."""
 
     place: str
     lookup: Lookup
@@ -277,45 +280,45 @@ class LookupView(Displayable):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What was found, as texts."""
+        """The addresses as texts."""
         return tuple(format_ip(address) for address in self.lookup.addresses)
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [(query.record, query.name, query.server, query.result) for query in self.lookup.queries]
 
     def __str__(self) -> str:
-        found = ", ".join(self.addresses) or "not found"
-        return f"{self.lookup.name} in {self.place}: {found}\n" + plain_grid(
+        addresses = ", ".join(self.addresses) or "not found"
+        return f"{self.lookup.name} in {self.place}: {addresses}\n" + plain_grid(
             ("TYPE", "NAME", "SERVER", "RESULT"), self._rows()
         )
 
     def _repr_html_(self) -> str:
         queries = self.lookup.queries
         rows = [(str(number), *row) for number, row in enumerate(self._rows(), 1)]
-        marks = [WELL if any(each in query.result for each in self.addresses) else LOST for query in queries]
-        found = ", ".join(self.addresses)
+        marks = [WELL if any(address in query.result for address in self.addresses) else LOST for query in queries]
+        addresses = ", ".join(self.addresses)
         return card(
             self.lookup.name, f"looked up in {self.place}",
-            banner("found" if found else "not found", found, GOOD if found else BAD),
+            banner("found" if addresses else "not found", addresses, GOOD if addresses else BAD),
             table(("#", "type", "name", "server", "result"), rows, marks, numbers=(0,), rigid=(1, 2, 3)),
             note(f"took {self.elapsed_s * 1000:.1f} ms"),
         )  # fmt: skip
 
 
 def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> LookupView:
-    """Look a name up as a program's C library does there, with real DNS packets. Raises `NotFound` for the place."""
+    """Resolve a name as the C library does there, with real DNS packets. Raises `NotFound` for an unknown place."""
     location = location_of(directory_of(lab), where)
     clock = lab.clock
     begun_ns = clock.now_ns
-    found: list[Lookup] = []
+    lookups: list[Lookup] = []
 
     async def resolve(process: Process) -> int:
-        found.append(await look_up(process, name, family=family))
+        lookups.append(await look_up(process, name, family=family))
         return 0
 
     process = location.spawn(resolve, ["getent", "hosts", name])
     clock.run_for(_LIMIT_S, stop=lambda: not process.is_running)
-    if not found:
+    if not lookups:
         process.kill()
-        found.append(Lookup(name))
-    return LookupView(location.label, found[0], (clock.now_ns - begun_ns) / NS_PER_S)
+        lookups.append(Lookup(name))
+    return LookupView(location.label, lookups[0], (clock.now_ns - begun_ns) / NS_PER_S)

@@ -1,6 +1,6 @@
-"""What there is to draw of a lab: machines with their sandboxes, networks, tunnels and interfaces, and the wires between.
+"""The contents of a picture: machines with their sandboxes, networks, tunnels and interfaces, and the links between.
 
-Everything is read off devices as they are: a veth's peer, a bridge's ports, a tunnel's parent, a NIC's segment.
+Everything is read from the devices: a veth's peer, a bridge's ports, a tunnel's parent, a NIC's segment.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
 
-#: Letters that a network's second line has room for.
+#: The number of letters that fit into a network's second line.
 _DETAIL = 26
 
-#: A place and a device in it: what a hop names, made unique by its host.
+#: A place and a device in it, as in a hop, made unique by its host.
 Key = tuple[str, str, str]
 
 
 @frozen
 class Plug:
-    """An interface of a sandbox: its `key`, addresses, and the `bus` it hangs on (`None`: on the host's own stack)."""
+    """An interface of a sandbox. `bus` is the network it is attached to, `None` for the host's own stack."""
 
     key: Key
     addresses: str
     bus: Key | None
-    #: The host's end of the cable, if it has one.
+    #: The host's end of the veth pair, if there is one.
     far: Key | None = None
 
 
 @frozen
 class Sandbox:
-    """A container's network stack, or one that Docker keeps for itself (`kind` "container" or "docker")."""
+    """A network stack of a container, or one that Docker creates for itself (`kind` "container" or "docker")."""
 
     key: Key
     name: str
     title: str
     kind: str
     plugs: tuple[Plug, ...]
-    #: What is published of it, as `8080 → 80/tcp`.
+    #: Its published ports, as `8080 → 80/tcp`.
     ports: tuple[str, ...] = ()
 
 
 @frozen
 class Bus:
-    """A network on one host: a bridge, or the parent interface that children share.
+    """A network on one host: a bridge, or the parent interface that child interfaces share.
 
-    `tunnel` is the VTEP on it, `vni` its number; `parent` the interface that children stand on; `is_routed` tells that
-    the host has an address on it.
+    `tunnel` is its VTEP, `vni` its VNI; `parent` is the interface below the children; `is_routed` is true if the host
+    has an address on it.
     """
 
     key: Key
@@ -72,7 +72,7 @@ class Bus:
 
 @frozen
 class Interface:
-    """A NIC of a machine, and the segment its cable is in ("" for none)."""
+    """A NIC of a machine, and its segment ("" for none)."""
 
     key: Key
     label: str
@@ -81,7 +81,7 @@ class Interface:
 
 @frozen
 class MachineScene:
-    """One machine. `guests` are containers that live in the machine's own network stack."""
+    """One machine. `guests` are containers that share the machine's own network stack."""
 
     name: str
     role: str
@@ -92,12 +92,12 @@ class MachineScene:
 
     @property
     def key(self) -> Key:
-        """Its own network stack."""
+        """The key of the machine's own network stack."""
         return (self.name, self.name, "")
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is nothing in it but its own stack: a router, a client."""
+        """Whether the machine has nothing but its own stack, as a router or a client."""
         return not self.sandboxes and not self.buses
 
 
@@ -116,7 +116,7 @@ class Scene:
 
 
 def scene_of(directory: Directory) -> Scene:
-    """Look around and say what is to be drawn."""
+    """Return the contents of the picture of a lab."""
     machines = tuple(_machine(location, directory) for location in directory.locations if not location.is_container)
     segments: dict[str, Segment] = {}
     for location in directory.locations:
@@ -129,10 +129,10 @@ def scene_of(directory: Directory) -> Scene:
             for far in _neighbours(segment)
         }
     )
-    return Scene(machines, tuple((name, _segment_text(each)) for name, each in segments.items()), tuple(trunks))
+    return Scene(machines, tuple((name, _segment_text(segment)) for name, segment in segments.items()), tuple(trunks))
 
 
-def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> None:
+def _find_segments(namespace: NetworkNamespace, segments: dict[str, Segment]) -> None:
     waiting = [
         device.link
         for device in namespace.devices.values()
@@ -140,8 +140,8 @@ def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> No
     ]
     while waiting:
         segment = waiting.pop()
-        if segment.name not in found:
-            found[segment.name] = segment
+        if segment.name not in segments:
+            segments[segment.name] = segment
             waiting += _neighbours(segment)
 
 
@@ -164,8 +164,10 @@ def _segment_text(segment: Segment) -> str:
 def _machine(location: Location, directory: Directory) -> MachineScene:
     machine, root = location.machine, location.namespace
     spaces = [*machine.namespaces.values()]
-    here = [each for each in directory.locations if each.host == location.name and each.is_container]
-    spaces += [each.namespace for each in here]
+    here = [
+        container for container in directory.locations if container.host == location.name and container.is_container
+    ]
+    spaces += [container.namespace for container in here]
     spaces = [space for space in dict.fromkeys(spaces) if space is not root]
     names = {**location.bridges, **{bridge: name for name, bridge in _network_names(here)}}
     buses = _buses(machine, [root, *spaces], names)
@@ -174,9 +176,9 @@ def _machine(location: Location, directory: Directory) -> MachineScene:
     hidden = {bus.key[1] for bus in buses} - {root.name}
     sandboxes = [_sandbox(location, space, here, known) for space in spaces if space.name not in hidden]
     sandboxes.sort(
-        key=lambda each: (
-            each.kind != "container",
-            [order.get(plug.bus, -1) if plug.bus else -1 for plug in each.plugs[:1]],
+        key=lambda sandbox: (
+            sandbox.kind != "container",
+            [order.get(plug.bus, -1) if plug.bus else -1 for plug in sandbox.plugs[:1]],
         )
     )
     interfaces = tuple(
@@ -184,7 +186,7 @@ def _machine(location: Location, directory: Directory) -> MachineScene:
         for device in root.devices.values()
         if isinstance(device, Nic)
     )
-    guests = tuple(each.name for each in here if each.namespace is root)
+    guests = tuple(container.name for container in here if container.namespace is root)
     return MachineScene(location.name, _role(location, directory), tuple(sandboxes), tuple(buses), interfaces, guests)
 
 
@@ -215,7 +217,7 @@ def _device_text(device: Device) -> str:
 
 
 def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, str]) -> list[Bus]:
-    found: dict[Key, Bus] = {}
+    buses: dict[Key, Bus] = {}
     for space in spaces:
         for device in space.devices.values():
             if isinstance(device, Bridge):
@@ -230,8 +232,8 @@ def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, st
                 bus = Bus(at, names.get(lower.name, lower.name), detail, parent=parent)
             else:
                 continue
-            found.setdefault(bus.key, bus)
-    return list(found.values())
+            buses.setdefault(bus.key, bus)
+    return list(buses.values())
 
 
 def _bridge_bus(host: str, space: NetworkNamespace, bridge: Bridge, names: dict[str, str]) -> Bus:
@@ -255,13 +257,15 @@ def _interface_under(machine: Machine, device: Device) -> Key:
 
 def _sandbox(location: Location, space: NetworkNamespace, here: list[Location], known: set[Key]) -> Sandbox:
     host = location.name
-    owners = [each for each in here if each.namespace is space]
+    owners = [owner for owner in here if owner.namespace is space]
     plugs = tuple(
         _plug(location, space, device, known) for device in space.devices.values() if device.kind != "loopback"
     )
-    names = [_short_name(each) for each in owners] or [space.name]
-    title = ", ".join(f"{each.name} ({each.image})" if each.image else each.name for each in owners) or space.name
-    ports = tuple(dict.fromkeys(_port_text(item) for each in owners for item in each.published))
+    names = [_short_name(owner) for owner in owners] or [space.name]
+    title = (
+        ", ".join(f"{owner.name} ({owner.image})" if owner.image else owner.name for owner in owners) or space.name
+    )
+    ports = tuple(dict.fromkeys(_port_text(item) for owner in owners for item in owner.published))
     return Sandbox(
         (host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs, ports
     )
@@ -273,7 +277,7 @@ def _port_text(item: Published) -> str:
 
 
 def _short_name(location: Location) -> str:
-    """Leave a task's id away: `web.1` says enough."""
+    """Shorten a container's name by its task id: `web.1`."""
     return ".".join(location.task.split(".")[:-1]) or location.name if location.task else location.name
 
 

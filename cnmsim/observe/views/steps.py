@@ -1,6 +1,6 @@
-"""A walk to step through: one HTML file that needs nothing from elsewhere, with the headers beside the picture.
+"""A page to step through a trace: one self-contained HTML file with the headers beside the picture.
 
-The page is made of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget uses as well.
+The page consists of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget uses too.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 @cache
 def asset(name: str) -> str:
-    """Give the text of a file beside this module (`stepper.js`, `stepper.css`)."""
+    """Return the text of a file beside this module (`stepper.js`, `stepper.css`)."""
     return files("cnmsim.observe.views").joinpath(name).read_text(encoding="utf-8")
 
 
 def picture_of(trace: Trace) -> Picture:
-    """Draw the lab that a trace walked through, with its way. Raises `InvalidParameter` for a trace of no lab."""
+    """Draw the lab of a trace with its path. Raises `InvalidParameter` for a trace without a lab."""
     if trace.directory is None:
         raise InvalidParameter("this trace knows no lab: ask for one with lab.trace()")
     return draw_directory(trace.directory, trace.title, trace)
 
 
 def walk_data(trace: Trace) -> dict[str, Any]:
-    """Give the walk as the stepper reads it: title, finding, the picture, and all steps with places and headers."""
+    """Return the data of the stepper: title, finding, picture, and all steps with places and headers."""
     picture = picture_of(trace)
     assert picture.track is not None
     steps = []
@@ -52,8 +52,8 @@ def walk_data(trace: Trace) -> dict[str, Any]:
                 "loss": hop.is_drop, "answer": way.is_reply, "at": list(way.at) if way.at else None,
                 "leg": [[round(x, 1), round(y, 1)] for x, y in lane(way.leg)],
                 "headers": [
-                    {"protocol": each.protocol, "depth": each.depth, "fields": [list(pair) for pair in each.fields]}
-                    for each in (headers_of(event.data, is_frame=event.is_frame) if event.data else ())
+                    {"protocol": header.protocol, "depth": header.depth, "fields": [list(pair) for pair in header.fields]}
+                    for header in (headers_of(event.data, is_frame=event.is_frame) if event.data else ())
                 ],
             }
         )  # fmt: skip
@@ -69,7 +69,7 @@ def walk_data(trace: Trace) -> dict[str, Any]:
 
 
 def walk_html(trace: Trace) -> str:
-    """Give the page as text. Raises `InvalidParameter` for a trace of no lab."""
+    """Return the page as text. Raises `InvalidParameter` for a trace without a lab."""
     data = walk_data(trace)
     # Inside a script element only `</` and `<!--` could end or change it.
     encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
@@ -87,7 +87,7 @@ def walk_html(trace: Trace) -> str:
 
 
 def save_walk(trace: Trace, path: str | Path) -> Path:
-    """Write the page to a file. Raises `OSError` as any write, `InvalidParameter` for a trace of no lab."""
+    """Write the page to a file. Raises `OSError`, or `InvalidParameter` for a trace without a lab."""
     path = Path(path)
     path.write_text(walk_html(trace), encoding="utf-8")
     return path

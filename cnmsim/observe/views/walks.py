@@ -1,6 +1,7 @@
-"""A walk as a notebook shows it: the finding first, then the table, its steps numbered as in the picture.
+"""The card of a trace in a notebook: the finding, then the table, with steps numbered as in the picture.
 
-What decided, what was rewritten, taken and lost is marked by signs as well as by colour, for GitHub and paper have none.
+Decisions, rewrites, deliveries and drops are marked by signs as well as by colour, because GitHub and paper show no
+colour.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 
 _GROUNDS = {Step.DROPPED: LOST, Step.DELIVERED: WELL, Step.TRANSLATED: "rgba(59,130,246,.17)"}
 _SIGNS = {Step.DROPPED: "✕ ", Step.DELIVERED: "✓ ", Step.TRANSLATED: "⇄ "}
-#: The id of a task, which its container's name ends in.
+#: A task's id at the end of its container's name.
 _TASK_ID = re.compile(r"(?<=\.\d)(\d*)\.[a-z0-9]{25}\b")
 _TUNNELS = frozenset({Step.ENCAPSULATED, Step.DECAPSULATED})
 
 
 def walk_card(trace: Trace) -> str:
-    """Give the card of a trace."""
+    """Return the card of a trace."""
     parts = [finding_banner(trace)]
     shown = trace.shown()
     if shown:
@@ -51,7 +52,7 @@ def walk_card(trace: Trace) -> str:
 
 
 def finding_banner(trace: Trace) -> str:
-    """Give the verdict with its cause, the fix and the remarks."""
+    """Return the verdict with its cause, fixes and remarks."""
     finding = trace.finding
     if finding is None:
         return ""
@@ -60,7 +61,7 @@ def finding_banner(trace: Trace) -> str:
 
 
 def walk_table(trace: Trace) -> str:
-    """Give the table of a trace: messages one below the other, each with its steps."""
+    """Return the table of a trace: its messages in order, each with its steps."""
     events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
     decided = _decisive(trace)
     head = "".join(
@@ -79,12 +80,12 @@ def walk_table(trace: Trace) -> str:
 
 
 def _decisive(trace: Trace) -> Hop | None:
-    """Give the step that decided, or of a loss that came again the first one like it."""
+    """Return the decisive step or, of a repeated drop, the first one like it."""
     hop = trace.finding.hop if trace.finding is not None else None
     if hop is None:
         return None
-    same = (each for each in trace.shown() if _what_it_was(each) == _what_it_was(hop))
-    return next((each for each in trace.shown() if each == hop), None) or next(same, None)
+    same = (candidate for candidate in trace.shown() if _what_it_was(candidate) == _what_it_was(hop))
+    return next((candidate for candidate in trace.shown() if candidate == hop), None) or next(same, None)
 
 
 def _what_it_was(hop: Hop) -> tuple[object, ...]:
@@ -95,7 +96,7 @@ def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
     time, place, device, what, decision, addresses = row.cells
     colour = _GROUNDS.get(row.step, DECIDED if is_decisive else "transparent")
     sign = _SIGNS.get(row.step, "")
-    told = f"<b>{safe(sign + what)}</b>" if sign or is_decisive else safe(what)
+    summary = f"<b>{safe(sign + what)}</b>" if sign or is_decisive else safe(what)
     cause = f"<b>{words(decision)}</b>" if is_decisive and decision else words(decision)
     if is_decisive:
         cause += ' <b style="white-space:nowrap">◂ decided</b>'
@@ -107,7 +108,7 @@ def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
     cells = (
         f'<td style="{firm};text-align:right">{row.number}</td><td style="{firm};text-align:right">{safe(time)}</td>'
         f'<td style="{firm}">{where}</td><td style="{firm}">{safe(device)}</td>'
-        f'<td style="{CELL};min-width:11em">{told}</td><td style="{CELL};min-width:14em;overflow-wrap:anywhere">{cause}</td>'
+        f'<td style="{CELL};min-width:11em">{summary}</td><td style="{CELL};min-width:14em;overflow-wrap:anywhere">{cause}</td>'
         f'<td style="{firm}">{ends}</td>'
     )
     return f'<tr style="background:{colour};border:0">{cells}</tr>'
@@ -120,7 +121,7 @@ def _ends(addresses: str) -> str:
 
 
 def _inside(event: Event) -> str:
-    """Give the addresses of the packet within a tunnel's."""
+    """Return the addresses of the packet inside a tunnel packet."""
     headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
     fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
     outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}

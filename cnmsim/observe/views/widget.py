@@ -1,4 +1,4 @@
-"""The walk as a notebook widget (extra `cnmsim[notebook]`): the same stepper as in the saved page."""
+"""The trace as a notebook widget (extra `cnmsim[notebook]`), with the stepper of the saved page."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def _widget_class() -> Any:
 
 
 def walk_widget(trace: Trace) -> Any:
-    """Give an anywidget that steps through a trace. Raises `ImportError` without anywidget."""
+    """Return an anywidget that steps through a trace. Raises `ImportError` without anywidget."""
     return _widget_class()(walk=walk_data(trace))
