@@ -9,6 +9,7 @@ from cnmsim.api.message import Answer, Request, Response
 from cnmsim.api.route import Route
 from cnmsim.api.routes import ROUTES
 from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import EndlessInstantError
 
 if TYPE_CHECKING:
     from cnmsim.api.host import HostApi
@@ -40,6 +41,9 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
             api.clock_driver.run_ready()
     except CnmsimError as error:
         return Response.error(error.status, error.message)
+    except EndlessInstantError as error:
+        _log.exception("%s %s", request.method, request.path)
+        return Response.error(500, str(error))
     except Exception:  # noqa: BLE001 - an error of ours must not end the other clients' connections; it is logged
         _log.exception("%s %s", request.method, request.path)
         return Response.error(500, "internal error of the simulator; its log has the traceback")

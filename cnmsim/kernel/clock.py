@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define
@@ -30,8 +31,14 @@ EPOCH_S = 1_767_225_600
 _NEVER_NS = 1 << 62
 #: Cancelled timers are removed whenever so many timers were created.
 _SWEEP_INTERVAL = 4096
+#: How many calls one instant may run; more is a loop. The largest instant of bench/setup_hosts.py has 10,201.
+_LARGEST_INSTANT = 1_000_000
 #: The threshold of Python's youngest generation of objects while time passes.
 _GC_THRESHOLD = 50_000
+
+
+class EndlessInstantError(RuntimeError):
+    """More calls ran at one instant than any lab needs: a program or callback schedules calls without waiting."""
 
 
 @define(eq=False)
@@ -62,7 +69,8 @@ class Clock:
     """
 
     __slots__ = (
-        "_horizon_ns", "_instants", "_later", "_ready", "_timer_count", "context", "epoch_s", "now_ns", "registry", "seed",
+        "_horizon_ns", "_instants", "_later", "_ready", "_repeats", "_timer_count", "context", "epoch_s", "now_ns",
+        "registry", "seed",
     )  # fmt: skip
 
     def __init__(self, seed: int = 0) -> None:
@@ -74,6 +82,8 @@ class Clock:
         self._instants: list[int] = []
         self._later: dict[int, list[_Call | Timer]] = {}
         self._timer_count = 0
+        #: How often in a row the calls that were due did not move time.
+        self._repeats = 0
         #: The virtual time until which the caller of `run` does not regain control; -1 if it may after any instant.
         self._horizon_ns = -1
         self.registry: dict[str, Any] = {}
@@ -158,15 +168,37 @@ class Clock:
         return next_ns is None or next_ns > when_ns
 
     def run_ready(self) -> None:
-        """Run all calls of this instant, including those that they schedule for this instant."""
+        """Run all calls of this instant, including those that they schedule for this instant.
+
+        Raises `EndlessInstantError` for a program or callback that schedules calls without end; it ends the program.
+        """
         ready = self._ready
         context_before = self.context
         try:
-            while ready:
+            for _ in repeat(None, _LARGEST_INSTANT - self._repeats):
+                if not ready:
+                    return
                 call, args, self.context = ready.popleft()
                 call(*args)
+            if ready:
+                self._fail_endless()
         finally:
             self.context = context_before
+
+    def _fail_endless(self) -> None:
+        """Drop the next call, and raise the error in the program that it would resume, or else here."""
+        self._repeats = 0
+        call, _, self.context = self._ready.popleft()
+        # A call that resumes a task is a method of the task or of the future that it awaits (cnmsim.kernel.task).
+        find_task = getattr(getattr(call, "__self__", None), "waiting_task", None)
+        task = find_task() if find_task is not None else None
+        name = f"callback {getattr(call, '__qualname__', call)}" if task is None else task.description
+        error = EndlessInstantError(
+            f"{name} does not let time pass: the clock ran {_LARGEST_INSTANT:,} calls at {self.now:.6f} s"
+        )
+        if task is None:
+            raise error
+        task.fail(error)
 
     def run_isolated(self, call: Callable[[], T]) -> T:
         """Run `call()` and the calls that it schedules for this instant, but no call scheduled before. Return its result.
@@ -202,8 +234,7 @@ class Clock:
                     next_ns = self.next_event_ns()
                     if next_ns is None or (until_ns is not None and next_ns > until_ns):
                         break
-                    self.now_ns = max(self.now_ns, next_ns)
-                    self._run_due()
+                    self._run_due(next_ns)
                 else:
                     return
         finally:
@@ -219,10 +250,9 @@ class Clock:
         next_ns = self.next_event_ns()
         if next_ns is None:
             return False
-        self.now_ns = max(self.now_ns, next_ns)
         context_before = self.context
         try:
-            self._run_due()
+            self._run_due(next_ns)
         finally:
             self.context = context_before
         return True
@@ -231,7 +261,11 @@ class Clock:
         """Run for `duration_s` seconds of virtual time, or less if `stop()` returns True before."""
         self.run(self.now_ns / NS_PER_S + duration_s, stop=stop)
 
-    def _run_due(self) -> None:
+    def _run_due(self, due_ns: int) -> None:
+        if due_ns > self.now_ns:
+            self.now_ns, self._repeats = due_ns, 0
+        else:
+            self._repeats += 1
         instants, ready, now_ns = self._instants, self._ready, self.now_ns
         while instants and instants[0] <= now_ns:
             for call in self._later.pop(heapq.heappop(instants)):

@@ -84,7 +84,7 @@ class Process:
         self.exited: Future[int] = Future(self.clock)
         self.handlers: dict[int, Callable[[], None]] = {}
         self.sockets: list[Socket] = []
-        self._gate = Gate()
+        self._gate = Gate(self)
         self._tasks: list[Task[Any]] = []
         self._own_pipes: list[Pipe] = []
         self._program: Program | None = None
@@ -105,6 +105,11 @@ class Process:
     def label(self) -> str:
         """The name of the process in traces, such as `httpd (pid 7)`."""
         return f"{self.name} (pid {self.pid})"
+
+    @property
+    def description(self) -> str:
+        """The program with its arguments, the process and the machine, for error messages."""
+        return f"program {self.argv} of {self.label} on {self.machine.name}"
 
     @property
     def is_paused(self) -> bool:
@@ -148,7 +153,7 @@ class Process:
             if socket not in self._inherited_sockets and not socket.has_callback:
                 socket.close_silently()
         self._tasks = []
-        self._gate = Gate()
+        self._gate = Gate(self)
         self.handlers = {}
         self.begin(self._program)
 
@@ -165,7 +170,7 @@ class Process:
         try:
             status = await program(self)
         except Exception as error:
-            error.add_note(f"in program {self.argv} of {self.label} on {self.machine.name}")
+            error.add_note(f"in {self.description}")
             self._end(1)
             raise
         if self.is_running:  # it may have ended itself with a signal

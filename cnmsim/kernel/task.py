@@ -15,6 +15,7 @@ from cnmsim.kernel.clock import NS_PER_S, Clock
 
 if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
+    from cnmsim.kernel.process import Process
 
 T = TypeVar("T")
 
@@ -73,6 +74,15 @@ class Future(Generic[T]):
         else:
             self._callbacks.append(callback)
 
+    def waiting_task(self) -> Task[Any] | None:
+        """Return a task that waits for the future, `None` if none does."""
+        for callback in self._callbacks:
+            owner = getattr(callback, "__self__", None)
+            task = owner.waiting_task() if isinstance(owner, Future) else None
+            if task is not None:
+                return task
+        return None
+
     def __await__(self) -> Generator[Future[T], None, T]:
         if not self.is_done:
             yield self
@@ -82,9 +92,11 @@ class Future(Generic[T]):
 class Gate:
     """A stop switch for a group of tasks, passed before each step; no task runs while it is shut (SIGSTOP)."""
 
-    __slots__ = ("_held", "is_shut")
+    __slots__ = ("_held", "is_shut", "process")
 
-    def __init__(self) -> None:
+    def __init__(self, process: Process | None = None) -> None:
+        #: The process whose tasks they are.
+        self.process = process
         self.is_shut = False
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
@@ -141,6 +153,26 @@ class Task(Future[T]):
             self.set_exception(Cancelled())
             return
         self._step(Cancelled())
+
+    @property
+    def description(self) -> str:
+        """The program and process of the task, or the name of its coroutine, for error messages."""
+        process = self.gate.process
+        return (
+            f"task {getattr(self._coroutine, '__qualname__', self._coroutine)}"
+            if process is None
+            else process.description
+        )
+
+    def waiting_task(self) -> Task[Any] | None:
+        """Return the task itself if it waits: the calls of the clock that resume it are its methods."""
+        return None if self.is_done or self._is_running else self
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error in the task where it waits. Raises it here if the task ends by it and no task awaits that."""
+        if _is_closed(self._coroutine):
+            raise error
+        self._step(error)
 
     def _wake(self, woken_by: Future[Any] | None) -> None:
         # The wake-up is stale if the task was cancelled and now waits for another future.

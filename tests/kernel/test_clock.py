@@ -1,9 +1,10 @@
 """Virtual time: order of work, observer contexts, running up to a time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.clock import Clock, EndlessInstantError
 
 
 @given(st.lists(st.floats(0, 10), max_size=20))
@@ -63,3 +64,28 @@ def test_streams_of_different_owners_do_not_shift_each_other():
     clock.stream("b").random()
     assert clock.stream("a").random() == one
     assert Clock(8).stream("a").random() != one
+
+
+def test_callback_that_never_lets_time_pass_is_an_error_and_the_rest_goes_on(monkeypatch):
+    monkeypatch.setattr("cnmsim.kernel.clock._LARGEST_INSTANT", 1000)
+    clock = Clock()
+    ran = []
+
+    def again():
+        clock.call_soon(again)
+
+    clock.call_later(1, again)
+    clock.call_later(2, ran.append, 2)
+    with pytest.raises(EndlessInstantError, match=r"callback .*again does not let time pass: .* 1,000 .* at 1\.0"):
+        clock.run()
+    clock.run()
+    assert ran == [2]
+
+
+def test_work_of_many_instants_is_no_endless_one(monkeypatch):
+    monkeypatch.setattr("cnmsim.kernel.clock._LARGEST_INSTANT", 100)
+    clock = Clock()
+    for number in range(1000):
+        clock.call_later(number // 90, int)
+    clock.run()
+    assert clock.now == 11

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.clock import Clock, EndlessInstantError
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets import TcpSocket
-from cnmsim.kernel.task import Cancelled, run_until
+from cnmsim.kernel.task import Cancelled, run_until, sleep
 
 
 @pytest.fixture
@@ -295,3 +295,22 @@ def test_a_killed_thread_does_not_outlive_its_process(machine: Machine) -> None:
 def test_what_a_program_names_itself_is_in_its_label(machine: Machine) -> None:
     process = machine.spawn(sleeper, ["/bin/sleep", "1d"])
     assert process.label == f"sleep (pid {process.pid})"
+
+
+def test_program_that_never_lets_time_pass_is_named_and_ends(monkeypatch):
+    monkeypatch.setattr("cnmsim.kernel.clock._LARGEST_INSTANT", 1000)
+    clock = Clock()
+    machine = Machine("one", clock)
+
+    async def spin(process):
+        while True:
+            await sleep(clock, 0)
+
+    process = machine.spawn(spin, ["spin", "-x"])
+    with pytest.raises(
+        EndlessInstantError, match=r"program \['spin', '-x'\] of spin \(pid \d+\) on one does not let"
+    ):
+        clock.run(5)
+    assert process.exit_status == 1
+    clock.run(5)
+    assert clock.now == 5
