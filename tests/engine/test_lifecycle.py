@@ -92,8 +92,18 @@ def test_on_failure_gives_up_after_the_last_retry():
     engine = new_engine()
     container = run(engine, "fail 3", restart_policy={"Name": "on-failure", "MaximumRetryCount": 2})
     assert container.wait() == {"StatusCode": 3}
+    engine.clock.run_for(2)
     assert (container.status, container.attrs["RestartCount"]) == ("exited", 2)
     assert container.logs(stderr=False) == b"out\n" * 3
+
+
+def test_wait_returns_at_each_exit_though_the_container_is_restarted():
+    engine = new_engine()
+    container = run(engine, "sleep 2", restart_policy={"Name": "always"})
+    for exits in (1, 2):
+        assert container.wait() == {"StatusCode": 0}
+        assert container.record.restart_count == exits
+        engine.clock.run_for(1)
 
 
 def test_container_that_waits_for_its_restart_counts_as_running_and_can_be_stopped():

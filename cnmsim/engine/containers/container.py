@@ -152,7 +152,6 @@ class Container:
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
     baseline: dict[str, bytes] = field(factory=dict)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
-    _when_exited: list[Future[int]] = field(factory=list, init=False)
     _when_removed: list[Future[int]] = field(factory=list, init=False)
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
 
@@ -220,34 +219,30 @@ class Container:
         self.state = after(self.state, change)
 
     def when(self, condition: str) -> Future[int]:
-        """Return a future of the exit code, done on "not-running" (at once if so already), "next-exit" or "removed"."""
+        """Return a future of the exit code, done on "not-running" (at once if so already), "next-exit" or "removed".
+
+        An exit after which the container is restarted counts as "not-running" too (State.SetRestarting).
+        """
         future: Future[int] = Future(self.clock)
         if condition == "not-running" and not self.is_running:
             future.set_result(self.exit_code)
         else:
-            waiting = {
-                "not-running": self._when_stopped,
-                "next-exit": self._when_exited,
-                "removed": self._when_removed,
-            }
-            waiting[condition].append(future)
+            (self._when_removed if condition == "removed" else self._when_stopped).append(future)
         return future
 
     def forget(self, future: Future[int]) -> None:
         """Drop a future that `when` returned, for a client that stopped waiting."""
-        for waiting in (self._when_exited, self._when_stopped, self._when_removed):
+        for waiting in (self._when_stopped, self._when_removed):
             if future in waiting:
                 waiting.remove(future)
 
-    def announce_exit(self, *, is_final: bool) -> None:
-        """Complete the futures of "next-exit", and with `is_final` those of "not-running"."""
-        _complete(self._when_exited, self.exit_code)
-        if is_final:
-            _complete(self._when_stopped, self.exit_code)
+    def announce_exit(self) -> None:
+        """Complete the futures of "not-running" and "next-exit"."""
+        _complete(self._when_stopped, self.exit_code)
 
     def announce_removal(self) -> None:
         """Complete all futures: the container is removed."""
-        for waiting in (self._when_exited, self._when_stopped, self._when_removed):
+        for waiting in (self._when_stopped, self._when_removed):
             _complete(waiting, self.exit_code)
 
 

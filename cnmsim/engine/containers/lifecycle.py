@@ -303,7 +303,7 @@ class Lifecycle:
         self.context.log_container(container, "die", {"execDuration": str(int(ran_s)), "exitCode": str(status)})
         if container.streams is not None:
             container.streams.finish(status)
-        container.announce_exit(is_final=pause_s is None)
+        container.announce_exit()
         if pause_s is not None:
             self.context.clock.call_later(pause_s, self._restart_after_pause, container)
         elif container.host_config["AutoRemove"] and not container.is_restarted_by_hand:
@@ -347,7 +347,7 @@ class Lifecycle:
 
     def _give_up_restart(self, container: Container) -> None:
         container.change(Change.GIVE_UP_RESTART)
-        container.announce_exit(is_final=True)
+        container.announce_exit()
         if container.host_config["AutoRemove"]:
             self._auto_remove(container)
 
