@@ -1,10 +1,15 @@
 """Attach and exec take the connection over; wait and logs stream."""
 
+import asyncio
 import json
 import select
 import time
+from unittest.mock import Mock
 
 from support.api_client import everything, frames
+
+from cnmsim.api.router import dispatch
+from cnmsim.kernel.clock import EndlessInstantError
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
 
@@ -163,3 +168,22 @@ def test_who_attached_has_time_to_open_the_events_before_a_short_container_ends(
     assert everything(starting).startswith(b"HTTP/1.1 204 ")
     for sock in (events, attached):
         sock.close()
+
+
+def test_container_whose_shell_traps_sigterm_stops_and_is_waited_for(api):
+    api.container("trapping", ("sh", "-c", "trap 'exit 5' TERM; while true; do usleep 10; done"))
+    began = time.monotonic()
+    assert api.call("POST", "/containers/trapping/stop")[0] == 204
+    assert api.call("POST", "/containers/trapping/wait") == (200, {"StatusCode": 5})
+    assert time.monotonic() - began < 9
+
+
+def test_program_that_never_lets_time_pass_is_reported_in_the_answer(monkeypatch):
+    error = EndlessInstantError("program ['spin'] of spin (pid 7) on node1 does not let time pass")
+
+    def spin(*_):
+        raise error
+
+    monkeypatch.setattr("cnmsim.api.router.find", spin)
+    answer = asyncio.run(dispatch(Mock(), Mock()))
+    assert (answer.status, json.loads(answer.body)) == (500, {"message": str(error)})

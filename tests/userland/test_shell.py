@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.program_host import World
 
+from cnmsim.userland import CONTAINER_PROGRAMS
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
 from cnmsim.userland.sh.parser import parse
 from cnmsim.userland.sh.syntax import ShellSyntaxError
@@ -126,3 +127,43 @@ def test_arithmetic_refuses_nonsense():
     for text in ("1 +", "(1", "1 2", "@"):
         with pytest.raises(ShellArithmeticError):
             evaluate(text, {})
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "out"),
+    [
+        ("trap 'echo got; exit 4' TERM; kill -TERM $$; echo not here", 4, "got\n"),
+        ("trap 'echo $?' USR1; false; kill -USR1 $$; echo on $?", 0, "0\non 0\n"),
+        ("trap '' TERM; kill $$; echo alive", 0, "alive\n"),
+        ("trap 'echo no' TERM; trap - TERM; kill $$; echo dead", 143, ""),
+        ("trap 'echo no' TERM; trap 15; kill $$; echo dead", 143, ""),
+        ("trap 'echo bye' EXIT; exit 3", 3, "bye\n"),
+        ("trap 'echo bye; exit 5' 0; true", 5, "bye\n"),
+        ("trap \"echo 'x'\" SIGTERM; trap '' int; trap", 0, "trap -- '' INT\ntrap -- 'echo '\"'\"'x'\"'\"'' TERM\n"),
+        ("trap 'echo now' TERM; (sleep 1; kill $$) & wait; echo $?", 0, "now\n143\n"),
+        ("trap 'echo late' TERM; (sleep 1; kill $$) & sleep 5; echo slept", 0, "late\nslept\n"),
+        ("trap : NOPE", 1, ""),
+    ],
+)
+def test_trap_runs_its_command_when_the_signal_arrives(script, status, out):
+    result = World().sh(script)
+    assert (result.status, result.out) == (status, out)
+
+
+def test_usleep_takes_microseconds():
+    world = World()
+    assert world.sh("usleep 2500000; usleep x; echo $?; usleep; echo $?").out == "1\n1\n"
+    assert 2.5 <= world.clock.now < 2.6
+
+
+@pytest.mark.parametrize("body", ["usleep 10", "nosuch 2>/dev/null", ":", "/bin/true", "sleep 0", "x=$(:)"])
+def test_busy_loop_costs_few_rounds_a_second_of_lab_time(body):
+    world = World()
+    process = world.one.spawn(
+        CONTAINER_PROGRAMS["sh"],
+        ["sh", "-c", f"n=0; while true; do {body}; n=$((n+1)); echo; done"],
+        programs=CONTAINER_PROGRAMS,
+    )
+    world.clock.run_for(1)
+    assert process.is_running
+    assert len(process.stdout.getvalue()) < 60_000

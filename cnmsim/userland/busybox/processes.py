@@ -1,4 +1,4 @@
-"""Applets for processes: sleep, timeout, env, printenv, ps, kill, killall, busybox, true, false."""
+"""Applets for processes: sleep, usleep, timeout, env, printenv, ps, kill, killall, busybox, true, false."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ async def sleep(process: Process) -> int:
         await process.sleep(sum(map(duration, process.argv[1:])))
     except UsageError as error:
         return complain(process, str(error))
+    return 0
+
+
+async def usleep(process: Process) -> int:
+    """Run `usleep MICROSECONDS`."""
+    if len(process.argv) < 2:
+        return show_usage(process, "N")
+    text = process.argv[1]
+    if not text.isdigit():
+        return complain(process, f"invalid number '{text}'")
+    await process.sleep(int(text) / 1e6)
     return 0
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
@@ -12,7 +13,7 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
-from cnmsim.userland.busybox.processes import SIGNALS, take_signal
+from cnmsim.userland.busybox.processes import SIGNALS, signal_number, take_signal
 from cnmsim.userland.sh.interpreter import Builtin, ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.state import Streams
 
@@ -243,9 +244,22 @@ async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
         if job_names and str(child.pid) not in job_names and f"%{shell.background.index(child) + 1}" not in job_names:
             remaining.append(child)
             continue
-        status = await child.exited
+        await _until_signal(shell, child)
+        if child.exit_status is None:
+            return 128 + shell.pending_signals[0]
+        status = child.exit_status
     shell.background = remaining
     return status if job_names else 0
+
+
+async def _until_signal(shell: Shell, child: Process) -> None:
+    """Wait until a child has ended or a trapped signal has arrived."""
+
+    def wake(_: object) -> None:
+        shell.signalled.notify()
+
+    child.exited.add_done_callback(wake)
+    await shell.signalled.wait_until(lambda: child.exit_status is not None or bool(shell.pending_signals))
 
 
 async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -281,8 +295,31 @@ def _job(shell: Shell, text: str) -> Process | None:
 
 
 async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
-    """Accept `trap` and do nothing: the only signals a simulated shell receives end it."""
-    return 0
+    arguments = words[2:] if words[1:2] == ["--"] else words[1:]
+    if not arguments:
+        for number, command in sorted(shell.traps.items()):
+            quoted = command.replace("'", "'\"'\"'")
+            shell.put(streams.stdout, f"trap -- '{quoted}' {_signal_name(number)}\n")
+        return 0
+    is_reset = len(arguments) == 1 or arguments[0] == "-" or arguments[0].isdigit()
+    names = arguments[arguments[0] == "-" or not is_reset :]
+    status = 0
+    for name in names:
+        signal = 0 if name.upper() == "EXIT" else signal_number(name)
+        if signal is None:
+            shell.complain(streams, f"trap: {name}: invalid signal specification")
+            status = 1
+        elif is_reset:
+            shell.traps.pop(signal, None)
+            shell.process.handlers.pop(signal, None)
+        else:
+            shell.traps[signal] = arguments[0]
+            shell.process.handlers[signal] = partial(shell.take_signal, signal)
+    return status
+
+
+def _signal_name(number: int) -> str:
+    return next((name for name, other in SIGNALS.items() if other == number), str(number) if number else "EXIT")
 
 
 async def _exec(shell: Shell, words: list[str], streams: Streams) -> int:

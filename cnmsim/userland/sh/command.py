@@ -1,8 +1,7 @@
 """`sh`: a POSIX shell for the commands that containers run, with busybox ash's messages.
 
 It has sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents and background jobs. It has no job control and no `getopts`; `trap` is
-accepted and does nothing. At a terminal Ctrl-C returns to the prompt.
+substitution, arithmetic, here-documents, background jobs and `trap`. It has no job control and no `getopts`. At a terminal Ctrl-C returns to the prompt.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ async def main(process: Process) -> int:
             return 2
         shell = Shell(process, BUILTINS, name=operands[1] if len(operands) > 1 else "sh", arguments=operands[2:])
         _set_flags(shell, options.values)
-        return await _finish(shell, operands[0])
+        return await shell.run_exit_trap(await _finish(shell, operands[0]))
     if operands and "s" not in options:
         return await run_script(process, operands[0], operands[1:])
     shell = Shell(process, BUILTINS, arguments=operands)
     _set_flags(shell, options.values)
-    return await _interactive(shell, prompts="i" in options or "TERM" in process.env)
+    return await shell.run_exit_trap(await _interactive(shell, prompts="i" in options or "TERM" in process.env))
 
 
 def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.invocation import finish
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 Builtin = Callable[["Shell", list[str], Streams], Awaitable[int]]
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
-# A loop that never waits would stop virtual time for ever. This many rounds at one instant are free; after that each
-# takes about as long as a round of a real shell.
+# A loop that hardly waits would keep virtual time from passing. This many quick rounds in a row are free; after that
+# each takes at least as long as on a real machine: one that starts programs, and one of builtins alone.
 _FREE_ROUNDS = 1000
-_ROUND_S = 1e-3
+_PROGRAM_ROUND_NS = 1_000_000
+_BUILTIN_ROUND_NS = 20_000
 
 
 class InterruptedShell(Exception):
@@ -82,11 +84,14 @@ class Shell(ShellState):
         self.builtins = builtins
         self._conditions = 0
         self._substituted = 0
-        self._rounds = (0, 0)
+        self._quick_rounds = 0
+        self._round_began_ns = 0
+        self._has_started_program = False
 
     def clone(self, process: Process) -> Shell:
         """Return a copy of this shell that runs as a subshell in `process`."""
         copy = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
+        copy.main_pid = self.main_pid
         copy.variables = dict(self.variables)
         copy.exported = set(self.exported)
         copy.functions = dict(self.functions)
@@ -117,17 +122,22 @@ class Shell(ShellState):
         return b"".join(chunks).decode(errors="surrogateescape").rstrip("\n")
 
     def _subshell_of(self, source: str, output: Pipe) -> Process:
+        self._has_started_program = True
+
         async def main(process: Process) -> int:
             shell = self.clone(process)
             streams = Streams(process.stdin, output, process.stderr)
             try:
-                return await finish(process, await shell.run_text(source, streams))
+                status = await shell.run_text(source, streams)
             except ExitShell as leaving:
-                return await finish(process, leaving.status)
+                status = leaving.status
+            return await finish(process, status)
 
         return self.process.start(main, ["sh"], stdout=output)
 
     def _subshell(self, node: Command | Sequence | AndOr, streams: Streams) -> Process:
+        self._has_started_program = True
+
         async def main(process: Process) -> int:
             shell = self.clone(process)
             inner = standard_streams(process)
@@ -162,8 +172,32 @@ class Shell(ShellState):
                 status = self.status = 0
             else:
                 status = self.status = await self._and_or(item, streams)
+            if self.pending_signals:
+                await self.run_traps(streams)
             if self.is_interrupted:
                 raise InterruptedShell
+        return status
+
+    async def run_traps(self, streams: Streams) -> None:
+        """Run the commands of `trap` for the signals that have arrived. `$?` is kept."""
+        while self.pending_signals:
+            command = self.traps.get(self.pending_signals.pop(0))
+            if command:
+                status = self.status
+                await self.run_text(command, streams)
+                self.status = status
+
+    async def run_exit_trap(self, status: int) -> int:
+        """Run the command of `trap … EXIT`, once. Return the exit status of the shell."""
+        command = self.traps.pop(0, "")
+        self.status = status
+        if command:
+            try:
+                await self.run_text(command, standard_streams(self.process))
+            except ExitShell as leaving:
+                return leaving.status
+            except LeaveLoop:
+                pass
         return status
 
     async def _and_or(self, node: AndOr, streams: Streams) -> int:
@@ -286,12 +320,13 @@ class Shell(ShellState):
         return status, True
 
     async def _charge_loop_time(self) -> None:
-        instant, rounds = self._rounds
-        now = self.process.clock.now_ns
-        rounds = rounds + 1 if instant == now else 0
-        self._rounds = (now, rounds)
-        if rounds > _FREE_ROUNDS:
-            await self.process.sleep(_ROUND_S)
+        clock = self.process.clock
+        least_ns = _PROGRAM_ROUND_NS if self._has_started_program else _BUILTIN_ROUND_NS
+        missing_ns = self._round_began_ns + least_ns - clock.now_ns
+        self._quick_rounds = self._quick_rounds + 1 if missing_ns > 0 else 0
+        if self._quick_rounds > _FREE_ROUNDS:
+            await self.process.sleep(missing_ns / NS_PER_S)
+        self._round_began_ns, self._has_started_program = clock.now_ns, False
 
     async def _case(self, node: Case, streams: Streams) -> int:
         text = await expand_text(self, node.word)
@@ -337,6 +372,7 @@ class Shell(ShellState):
         program = self.find(name)
         if program is None:
             return self._not_found(name, streams)
+        self._has_started_program = True
         child = self.process.start(
             program,
             words,
@@ -398,7 +434,7 @@ async def run_script(process: Process, builtins: Mapping[str, Builtin], path: st
     except OSError as error:
         process.error(f"sh: can't open '{path}': {strerror(error)}\n")
         return 2
-    return await _run_by_lines(shell, source)
+    return await shell.run_exit_trap(await _run_by_lines(shell, source))
 
 
 async def _run_by_lines(shell: Shell, source: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cnmsim.kernel.files import Pipe
+from cnmsim.kernel.task import Signal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -29,6 +30,8 @@ class ShellState(ABC):
 
     def __init__(self, process: Process, *, name: str, arguments: list[str] | None) -> None:
         self.process = process
+        #: The process of the shell itself, also in its subshells.
+        self.main_pid = process.pid
         self.name = name
         self.arguments = arguments or []
         self.variables = dict(process.env)
@@ -43,11 +46,23 @@ class ShellState(ABC):
         #: Set by Ctrl-C at the terminal of an interactive shell; the running command is abandoned.
         self.is_interrupted = False
         self.line_number = 0
+        #: The command of `trap` for each signal number, empty for an ignored signal; 0 is the exit of the shell.
+        self.traps: dict[int, str] = {}
+        #: The trapped signals that have arrived and whose commands are still to run.
+        self.pending_signals: list[int] = []
+        #: Notified when a trapped signal arrives, by which `wait` returns.
+        self.signalled = Signal(process.clock)
         self.locals: list[dict[str, str | None]] = []
 
     @abstractmethod
     async def substitute(self, source: str) -> str:
         """Run `$(source)` in a subshell. Return its output without trailing newlines."""
+
+    def take_signal(self, number: int) -> None:
+        """Handle a signal that has a trap: its command runs after the current one. An ignored signal does nothing."""
+        if self.traps.get(number):
+            self.pending_signals.append(number)
+            self.signalled.notify()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -62,7 +77,7 @@ class ShellState(ABC):
                 return self.name
             return self.arguments[number - 1] if number <= len(self.arguments) else None
         special = {
-            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid),
+            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.main_pid),
             "!": self.last_background,
             "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
         }  # fmt: skip
