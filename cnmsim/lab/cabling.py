@@ -45,11 +45,11 @@ class Cabling:
         if name in self.segments:
             return self.segments[name]
         try:
-            wanted = Prefix.parse(name, strict=False)
+            subnet = Prefix.parse(name, strict=False)
         except ValueError:
             raise NotFound(f"no segment named {name}; there are: {', '.join(self.segments) or 'none'}") from None
         for prefix, segment in self._by_subnet.items():
-            if prefix.overlaps(wanted):
+            if prefix.overlaps(subnet):
                 return segment
         raise NotFound(f"no segment carries {name}")
 
@@ -111,11 +111,11 @@ class Cabling:
         done: list[Plug] = []
         try:
             for plug in plugs:
-                interface, wanted, segment = plug
+                interface, spec, segment = plug
                 self.segments.setdefault(segment.name, segment)
-                for address in wanted.addresses:
+                for address in spec.addresses:
                     self._by_subnet.setdefault(address.prefix, segment)
-                segment.attach(interface, vlans=self._port_vlans(wanted))
+                segment.attach(interface, vlans=self._port_vlans(spec))
                 done.append(plug)
             yield
         except BaseException:
@@ -152,11 +152,11 @@ class Cabling:
 
     def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
         """Return the VLAN configuration of an interface's port: access to the VLAN of its subnet."""
-        found = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
-        if len(found) > 1:
-            listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(found))
+        vlans = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
+        if len(vlans) > 1:
+            listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(vlans))
             raise InvalidParameter(f"{', '.join(interface.subnets)} are in {listed}")
-        return PortVlans.access(found.pop()) if found else None
+        return PortVlans.access(vlans.pop()) if vlans else None
 
     def _end(self, text: str) -> Segment | HostInterface:
         if text in self.segments:

@@ -32,7 +32,8 @@ from cnmsim.errors import Unavailable
 _SHARED: frozenset[type] = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, range, slice, object, type(Ellipsis), type(NotImplemented),
-        types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.WrapperDescriptorType, types.GetSetDescriptorType,
+        types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.WrapperDescriptorType,
+        types.GetSetDescriptorType,
         types.MethodDescriptorType, types.MemberDescriptorType, types.ClassMethodDescriptorType, re.Pattern, property,
         operator.attrgetter, operator.itemgetter, type(functools.lru_cache(lambda: None)),
         dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone,
@@ -76,8 +77,8 @@ class Copier:
         }
 
     def copy(self, thing: Any) -> Any:
-        """Copy `thing` and everything reachable from it. Raises `Unavailable` with the type of what cannot be copied."""
-        made = self.take(thing)
+        """Copy `thing` and everything reachable from it. Raises `Unavailable` with the type that cannot be copied."""
+        copied = self.take(thing)
         while self._unfilled or self._hashed:
             while self._unfilled:
                 fill, old, new = self._unfilled.popleft()
@@ -85,16 +86,16 @@ class Copier:
             if self._hashed:
                 fill, old, new = self._hashed.popleft()
                 fill(old, new)
-        return made
+        return copied
 
     def take(self, thing: Any) -> Any:
         """Return the copy of `thing`, which may not be filled yet."""
         cls = type(thing)
         if cls in _SHARED:
             return self._builtin(thing) if cls is types.BuiltinFunctionType else thing
-        made = self._memo.get(id(thing))
-        if made is not None:
-            return made
+        copied = self._memo.get(id(thing))
+        if copied is not None:
+            return copied
         handler = self._handlers.get(cls)
         if handler is None:
             handler = self._handlers[cls] = self._handler(cls)
@@ -163,17 +164,17 @@ class Copier:
         new: Any = cls.__new__
 
         def handler(thing: Any) -> Any:
-            made = memo[id(thing)] = new(cls)
+            copied = memo[id(thing)] = new(cls)
             held.append(thing)
-            unfilled.append((filler, thing, made))
-            return made
+            unfilled.append((filler, thing, copied))
+            return copied
 
         return handler if new is object.__new__ else functools.partial(self._slow_object, cls)
 
     def _slow_object(self, cls: type, thing: Any) -> Any:
-        made = self.remember(thing, object.__new__(cls))
-        self.fill_later(thing, made)
-        return made
+        copied = self.remember(thing, object.__new__(cls))
+        self.fill_later(thing, copied)
+        return copied
 
     def _filler(self, cls: type) -> Callable[[Any, Any], None]:
         slots = [(member.__get__, member.__set__) for member in _slots(cls)]
@@ -213,21 +214,21 @@ class Copier:
             held = {name: self.take(value) for name, value in getattr(thing, "__dict__", {}).items()}
             if is_same and all(value is thing.__dict__[name] for name, value in held.items()):
                 return self.remember(thing, thing)
-            made = self.remember(thing, object.__new__(cls))
+            copied = self.remember(thing, object.__new__(cls))
             for member, value in values:
-                member.__set__(made, value)
+                member.__set__(copied, value)
             if held:
-                made.__dict__.update(held)
-            return made
+                copied.__dict__.update(held)
+            return copied
 
         return handler
 
     # ---- containers
 
     def _sequence(self, thing: Any) -> Any:
-        made = self.remember(thing, _blank(thing))
-        self._unfilled.append((self._fill_list, thing, made))
-        return made
+        copied = self.remember(thing, _blank(thing))
+        self._unfilled.append((self._fill_list, thing, copied))
+        return copied
 
     def _fill_list(self, old: list[Any], new: list[Any]) -> None:
         take = self.take
@@ -239,18 +240,18 @@ class Copier:
             self._filler(type(old))(old, new)
 
     def _dict(self, thing: Any) -> Any:
-        made = self.remember(thing, _blank(thing))
-        self._hashed.append((self._fill_dict, thing, made))
+        copied = self.remember(thing, _blank(thing))
+        self._hashed.append((self._fill_dict, thing, copied))
         for key in thing:  # to be filled before they are hashed
             self.take(key)
-        return made
+        return copied
 
     def _defaultdict(self, thing: Any) -> Any:
-        made = self.remember(thing, defaultdict(self.take(thing.default_factory)))
-        self._hashed.append((self._fill_dict, thing, made))
+        copied = self.remember(thing, defaultdict(self.take(thing.default_factory)))
+        self._hashed.append((self._fill_dict, thing, copied))
         for key in thing:
             self.take(key)
-        return made
+        return copied
 
     def _fill_dict(self, old: dict[Any, Any], new: dict[Any, Any]) -> None:
         take = self.take
@@ -264,28 +265,28 @@ class Copier:
             self._fill_more(old, new, dict)
 
     def _weak_values(self, thing: Any) -> Any:
-        made: weakref.WeakValueDictionary[Any, Any] = self.remember(thing, weakref.WeakValueDictionary())
-        self._hashed.append((self._fill_weak_values, thing, made))
-        return made
+        copied: weakref.WeakValueDictionary[Any, Any] = self.remember(thing, weakref.WeakValueDictionary())
+        self._hashed.append((self._fill_weak_values, thing, copied))
+        return copied
 
     def _fill_weak_values(self, old: Any, new: Any) -> None:
         for key, value in old.items():
             new[self.take(key)] = self.take(value)
 
     def _set(self, thing: Any) -> Any:
-        made = self.remember(thing, _blank(thing))
-        self._hashed.append((self._fill_set, thing, made))
+        copied = self.remember(thing, _blank(thing))
+        self._hashed.append((self._fill_set, thing, copied))
         for value in thing:
             self.take(value)
-        return made
+        return copied
 
     def _fill_set(self, old: set[Any], new: set[Any]) -> None:
         new.update([self.take(value) for value in old])
 
     def _deque(self, thing: Any) -> Any:
-        made: deque[Any] = self.remember(thing, deque(maxlen=thing.maxlen))
-        self._unfilled.append((self._fill_deque, thing, made))
-        return made
+        copied: deque[Any] = self.remember(thing, deque(maxlen=thing.maxlen))
+        self._unfilled.append((self._fill_deque, thing, copied))
+        return copied
 
     def _fill_deque(self, old: deque[Any], new: deque[Any]) -> None:
         new.extend([self.take(value) for value in old])
@@ -312,13 +313,13 @@ class Copier:
         defaults = self.take(thing.__defaults__)
         if not cells and defaults is thing.__defaults__ and not thing.__kwdefaults__:
             return self.remember(thing, thing)
-        made = types.FunctionType(thing.__code__, thing.__globals__, thing.__name__, defaults, closure)
-        made.__qualname__, made.__module__ = thing.__qualname__, thing.__module__
-        made.__kwdefaults__ = self.take(thing.__kwdefaults__)
-        return self.remember(thing, made)
+        copied = types.FunctionType(thing.__code__, thing.__globals__, thing.__name__, defaults, closure)
+        copied.__qualname__, copied.__module__ = thing.__qualname__, thing.__module__
+        copied.__kwdefaults__ = self.take(thing.__kwdefaults__)
+        return self.remember(thing, copied)
 
     def _cell(self, thing: Any) -> Any:
-        made = self.remember(thing, types.CellType())
+        copied = self.remember(thing, types.CellType())
 
         def fill(old: Any, new: Any) -> None:
             try:
@@ -326,8 +327,8 @@ class Copier:
             except ValueError:  # a variable that has no value yet
                 return
 
-        self._unfilled.append((fill, thing, made))
-        return made
+        self._unfilled.append((fill, thing, copied))
+        return copied
 
     def _method(self, thing: Any) -> Any:
         function, owner = self.take(thing.__func__), self.take(thing.__self__)
@@ -338,17 +339,17 @@ class Copier:
         owner = thing.__self__
         if owner is None or isinstance(owner, (types.ModuleType, type)):
             return thing
-        made = self.take(owner)
-        return thing if made is owner else getattr(made, thing.__name__)
+        copied = self.take(owner)
+        return thing if copied is owner else getattr(copied, thing.__name__)
 
     def _partial(self, thing: Any) -> Any:
-        made = self.remember(thing, type(thing)(thing.func))
+        copied = self.remember(thing, type(thing)(thing.func))
 
         def fill(old: Any, new: Any) -> None:
             new.__setstate__((self.take(old.func), self.take(old.args), dict(self._items(old.keywords)), None))
 
-        self._unfilled.append((fill, thing, made))
-        return made
+        self._unfilled.append((fill, thing, copied))
+        return copied
 
     def _items(self, held: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return [(name, self.take(value)) for name, value in held.items()]
@@ -356,14 +357,14 @@ class Copier:
     # ---- others
 
     def _random(self, thing: Any) -> Any:
-        made = type(thing)()
-        made.setstate(thing.getstate())
-        return self.remember(thing, made)
+        copied = type(thing)()
+        copied.setstate(thing.getstate())
+        return self.remember(thing, copied)
 
     def _exception(self, thing: Any) -> Any:
-        made = self.remember(thing, _blank(thing, *thing.args))
-        self.fill_later(thing, made)
-        return made
+        copied = self.remember(thing, _blank(thing, *thing.args))
+        self.fill_later(thing, copied)
+        return copied
 
     def _foreign(self, thing: Any) -> Any:
         """Copy an object of a C type, if it is known to be immutable."""

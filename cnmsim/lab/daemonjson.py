@@ -31,28 +31,28 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
         return DaemonConfig()
     if not isinstance(options, Mapping):
         raise InvalidParameter(f"docker must be true or a mapping of daemon options, not {options!r}")
-    given = dict(_directives(options))
-    unknown = [key for key in given if key not in profile.daemon_directives and key != _ENVIRONMENT]
+    directives = dict(_directives(options))
+    unknown = [key for key in directives if key not in profile.daemon_directives and key != _ENVIRONMENT]
     if unknown:
         raise InvalidParameter(
             "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
             f"the following directives don't match any configuration option: {', '.join(unknown)}"
         )
-    if given.get("rootless"):
+    if directives.get("rootless"):
         raise NotSimulated("rootless mode is not simulated")
-    if "host-gateway-ips" in given:
-        if "host-gateway-ip" in given:
+    if "host-gateway-ips" in directives:
+        if "host-gateway-ip" in directives:
             raise InvalidParameter(
                 "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
                 "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
             )
-        addresses = given.pop("host-gateway-ips")
+        addresses = directives.pop("host-gateway-ips")
         if not isinstance(addresses, list):
             raise InvalidParameter(f"host-gateway-ips: must be a list, not {addresses!r}")
-        given["host-gateway-ip"] = ",".join(map(str, addresses))
+        directives["host-gateway-ip"] = ",".join(map(str, addresses))
     values = {
         name: _daemon_value(key, name, value)
-        for key, value in given.items()
+        for key, value in directives.items()
         if (name := key.replace("-", "_")) in _KNOWN
     }
     config = DaemonConfig(**values)
@@ -65,7 +65,7 @@ def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in options.items():
         name = str(key).replace("_", "-")
         if isinstance(value, Mapping) and name not in MAPPINGS:
-            yield from ((str(inner).replace("_", "-"), each) for inner, each in value.items())
+            yield from ((str(inner).replace("_", "-"), inner_value) for inner, inner_value in value.items())
         else:
             yield name, value
 

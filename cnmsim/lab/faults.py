@@ -90,8 +90,8 @@ class Faults:
 
     def cut(self, *ends: str) -> None:
         """Unplug hosts (`"node2"`) or single interfaces (`"node2:eth1"`). Raises `NotFound`."""
-        wanted = [each for end in ends for each in self._interfaces(end)]
-        for name, interface in wanted:
+        interfaces = [plug for end in ends for plug in self._interfaces(end)]
+        for name, interface in interfaces:
             if isinstance(interface.link, Segment):
                 segment = interface.link
                 self._pulled[interface] = (name, segment, segment.pull(interface))
@@ -129,7 +129,7 @@ class Faults:
         self._spread()
 
     def heal(self, *names: str) -> None:
-        """Remove all faults, or those of these hosts: plug cables in again, stop dropping frames. Raises `NotFound`."""
+        """Remove all faults, or those of these hosts: plug cables in, stop dropping frames. Raises `NotFound`."""
         for name in names:
             self._host(name)
         for interface, (name, segment, attachment) in list(self._pulled.items()):
@@ -144,14 +144,14 @@ class Faults:
 
     def describe(self) -> list[str]:
         """Return the faults that are set, one sentence each."""
-        found = [f"{name}:{interface.name} is unplugged" for interface, (name, _, _) in self._pulled.items()]
+        texts = [f"{name}:{interface.name} is unplugged" for interface, (name, _, _) in self._pulled.items()]
         shares = sorted((pair, share) for pair, share in self._losses.shares.items() if share)
-        return found + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
+        return texts + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
 
     # ---- addresses
 
     def _spread(self) -> None:
-        """Collect the addresses of all hosts anew, since they may have changed, and set the segments' loss functions."""
+        """Collect the hosts' addresses again, as they may have changed, and set the segments' loss functions."""
         losses = self._losses
         has_any = any(losses.shares.values())
         losses.sender_of.clear()
@@ -166,14 +166,14 @@ class Faults:
             segment.loses = losses.loses if has_any else None
 
     def _host(self, name: str) -> Host:
-        found = self.lab.hosts.get(name)
-        if found is None:
+        host = self.lab.hosts.get(name)
+        if host is None:
             raise NotFound(f"no host named {name}; there are: {', '.join(self.lab.hosts) or 'none'}")
-        return found
+        return host
 
     def _interfaces(self, end: str) -> list[tuple[str, HostInterface]]:
         name, _, device = end.partition(":")
-        found = [(name, each) for each in self._host(name).interfaces if device in {"", each.name}]
-        if not found:
+        matches = [(name, interface) for interface in self._host(name).interfaces if device in {"", interface.name}]
+        if not matches:
             raise NotFound(f"{name} has no interface {device}")
-        return found
+        return matches

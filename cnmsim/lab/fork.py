@@ -38,7 +38,7 @@ def fork_lab(lab: Lab) -> Lab:
     """Copy a lab, see `Lab.fork`. Raises `Unavailable`."""
     _require_forkable(lab)
     lab.clock.run_ready()
-    made: Lab = Copier(
+    copy: Lab = Copier(
         {
             Task: _dead_task,
             Timer: _timer,
@@ -46,19 +46,19 @@ def fork_lab(lab: Lab) -> Lab:
             MainThreadExecutor: lambda _old, _copier: MainThreadExecutor(),
         }
     ).copy(lab)
-    made.clock.context = None
-    machines = [host.machine for host in made.hosts.values()]
+    copy.clock.context = None
+    machines = [host.machine for host in copy.hosts.values()]
     for machine in machines:
         _stop_capturing(machine)
     paused = [process for machine in machines for process in _restart_programs(machine)]
-    made.clock.run_ready()
+    copy.clock.run_ready()
     for process in paused:
         process.pause()
-    for host in made.hosts.values():
+    for host in copy.hosts.values():
         host.socket = None
-    if _has_swarm(made):
-        _reconnect(made)
-    return made
+    if _has_swarm(copy):
+        _reconnect(copy)
+    return copy
 
 
 def _require_forkable(lab: Lab) -> None:
@@ -106,25 +106,25 @@ def _reconnect(lab: Lab) -> None:
 
 def _dead_task(task: Any, copier: Copier) -> Any:
     """Turn a task into a cancelled one, without its coroutine."""
-    made: Task[Any] = copier.remember(task, Task.__new__(Task))
-    Future.__init__(made, copier.take(task.clock))
-    made._coroutine = made._awaited = None  # type: ignore[assignment]
-    made._is_running = False
-    made.gate = copier.take(task.gate)
-    made.is_done = True
+    copy: Task[Any] = copier.remember(task, Task.__new__(Task))
+    Future.__init__(copy, copier.take(task.clock))
+    copy._coroutine = copy._awaited = None  # type: ignore[assignment]
+    copy._is_running = False
+    copy.gate = copier.take(task.gate)
+    copy.is_done = True
     if task.is_done:
-        made._value, made._error = copier.take(task._value), copier.take(task._error)
+        copy._value, copy._error = copier.take(task._value), copier.take(task._error)
     else:
-        made._error = Cancelled()
-    return made
+        copy._error = Cancelled()
+    return copy
 
 
 def _timer(timer: Any, copier: Copier) -> Any:
     """Copy a timer, without the trace context of the original."""
-    made = copier.remember(timer, Timer(timer.when_ns, None, (), None))
+    copy = copier.remember(timer, Timer(timer.when_ns, None, (), None))
     if timer.call is not None:
-        made.call, made.args = copier.take(timer.call), copier.take(timer.args)
-    return made
+        copy.call, copy.args = copier.take(timer.call), copier.take(timer.args)
+    return copy
 
 
 def _no_capture(capture: Any, _copier: Copier) -> Any:
@@ -133,7 +133,11 @@ def _no_capture(capture: Any, _copier: Copier) -> Any:
 
 
 def _stop_capturing(machine: Machine) -> None:
-    spaces = {machine.root, *machine.namespaces.values(), *(each.namespace for each in machine.processes.values())}
+    spaces = {
+        machine.root,
+        *machine.namespaces.values(),
+        *(process.namespace for process in machine.processes.values()),
+    }
     for space in spaces:
         for device in space.devices.values():
             device.taps = ()

@@ -32,7 +32,7 @@ _SIGKILL = 9
 
 @frozen
 class ExecResult:
-    """The result of a command: its exit status, and what it printed on stdout and stderr, in the order of printing."""
+    """The result of a command: its exit status, and its output on stdout and stderr, in the order of printing."""
 
     status: int
     output: str
@@ -93,7 +93,11 @@ class Host:
         """
         if self._dark is not None:
             return
-        plugs = [(each.link, each.link.pull(each)) for each in self.interfaces if isinstance(each.link, Segment)]
+        plugs = [
+            (interface.link, interface.link.pull(interface))
+            for interface in self.interfaces
+            if isinstance(interface.link, Segment)
+        ]
         remembered = None
         if self.docker is not None:
             from cnmsim.engine.daemon.crash import lose_power

@@ -81,7 +81,7 @@ class Lab:
         self.nameserver = nameserver
         self.clock = Clock(seed)
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
-        self.plugin_dirs = [Path(each) for each in plugin_dirs]
+        self.plugin_dirs = [Path(folder) for folder in plugin_dirs]
         self.plugin_policy = plugin_policy or PluginPolicy()
         #: Executes work in the lab's thread while an engine waits for a plugin.
         self.executor = MainThreadExecutor()
@@ -167,7 +167,7 @@ class Lab:
             host.plain.bring_up()
             self._add_routes(host, routes)
             if config is not None:
-                folders = self.plugin_dirs if plugin_dirs is None else [Path(each) for each in plugin_dirs]
+                folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
                 host.docker = self._engine(host, release, config, folders)
         self.hosts[name] = host
         return host
@@ -211,10 +211,10 @@ class Lab:
 
     def host(self, name: str) -> Host:
         """Return the host of that name. Raises `NotFound`."""
-        found = self.hosts.get(name)
-        if found is None:
+        host = self.hosts.get(name)
+        if host is None:
             raise NotFound(f"no host named {name}; there are: {', '.join(self.hosts) or 'none'}")
-        return found
+        return host
 
     def segment(self, name: str) -> Segment:
         """Return a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
@@ -226,28 +226,28 @@ class Lab:
         In a Compose project or a swarm the name of a service means its first container, `service.2` a task. Raises
         `NotFound`, or `Conflict` if several engines have one.
         """
-        found = [
+        matches = [
             container
             for engine in self._engines()
             for container in engine.containers.list(all=True)
             if name in {container.name, container.id}
         ]
-        if not found and self.project is not None:
-            found = self.project.containers(name)[:1]
-        if not found:
-            found = self._tasks(name)
-        if not found:
+        if not matches and self.project is not None:
+            matches = self.project.containers(name)[:1]
+        if not matches:
+            matches = self._tasks(name)
+        if not matches:
             raise NotFound(f"No such container: {name}")
-        if len(found) > 1:
+        if len(matches) > 1:
             raise Conflict(f"several hosts have a container {name}: ask one host's engine")
-        return found[0]
+        return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
         """Return the containers of swarm tasks that match a name."""
         from cnmsim.observe import directory_of
 
-        stations = [each for each in directory_of(self).matching(name) if each.task]
-        engines = [(self.hosts[each.host].docker, each.id) for each in stations]
+        locations = [location for location in directory_of(self).matching(name) if location.task]
+        engines = [(self.hosts[location.host].docker, location.id) for location in locations]
         return [engine.containers.get(identity) for engine, identity in engines if engine is not None]
 
     def __getitem__(self, name: str) -> Host | Container:
@@ -344,8 +344,8 @@ class Lab:
     @property
     def events(self) -> list[LinkEvent]:
         """Link events that no program reports, such as two stations with one address; oldest first."""
-        found = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
-        return sorted(found, key=lambda notice: notice.time_ns)
+        events = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
+        return sorted(events, key=lambda notice: notice.time_ns)
 
     def topology(self) -> nx.Graph[str]:
         """Return hosts, segments, containers and networks as a networkx graph; its edges are devices."""
@@ -546,7 +546,8 @@ class Lab:
 
         return compose_lab(
             files, project, env, profiles,
-            env_files=env_files, scale=scale, create_external=create_external, engine=engine, seed=seed, epoch_s=epoch_s,
+            env_files=env_files, scale=scale, create_external=create_external, engine=engine, seed=seed,
+            epoch_s=epoch_s,
         )  # fmt: skip
 
     def up(
@@ -556,7 +557,7 @@ class Lab:
         host: str | None = None,
         **options: Any,
     ) -> Project:
-        """Bring a Compose project up on one Docker host (the only one, unless named); options as in `from_compose`."""
+        """Start a Compose project on one Docker host (by default the only one); options as in `from_compose`."""
         from cnmsim.lab.compose import load_project
         from cnmsim.lab.compose.project import Project
 
@@ -601,7 +602,7 @@ class Lab:
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)
-        more = [Path(each) for each in folders]
+        more = [Path(folder) for folder in folders]
         self.plugin_dirs += more
         for engine in self._engines():
             store = engine.controller.plugins
@@ -659,12 +660,14 @@ class Lab:
                 raise InvalidParameter(f"host {host.name}: ip route add {words}: {done.output.strip()}")
 
     def _refuse_taken_addresses(self, spec: HostSpec) -> None:
-        wanted = {address.address: address for interface in spec.interfaces for address in interface.addresses}
+        requested = {address.address: address for interface in spec.interfaces for address in interface.addresses}
         for host in self.hosts.values():
             for interface in host.plain.spec.interfaces:
                 for address in interface.addresses:
-                    if address.address in wanted:
-                        raise Conflict(f"host {spec.name}: {wanted[address.address]} is the address of {host.name}")
+                    if address.address in requested:
+                        raise Conflict(
+                            f"host {spec.name}: {requested[address.address]} is the address of {host.name}"
+                        )
 
 
 def _render(what: object) -> str | None:

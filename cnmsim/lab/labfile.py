@@ -212,11 +212,11 @@ class _Reader:
             raise self._error(("segments", name), error) from None
 
     def _add_host(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
-        taken = {key: options[key] for key in _HOST_OPTIONS if key in options}
+        arguments = {key: options[key] for key in _HOST_OPTIONS if key in options}
         if "plugin-dirs" in options:
-            taken["plugin_dirs"] = self._beside(options["plugin-dirs"])
+            arguments["plugin_dirs"] = self._beside(options["plugin-dirs"])
         try:
-            lab.add_host(name, *options["addresses"], **taken)
+            lab.add_host(name, *options["addresses"], **arguments)
         except CnmsimError as error:
             raise self._error(self._error_keys(name, options, error), error) from None
 
@@ -260,16 +260,16 @@ class _Reader:
                 raise self._error(keys, ValueError(f"exit status {done.status}: {text}"))
 
     def _compose(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
-        given = options["compose"]
+        project_source = options["compose"]
         if not options.get("docker", False):
             raise self._error(("hosts", name, "compose"), ValueError("the host runs no engine: set docker: true"))
         project = options.get("project", name)
         try:
-            if isinstance(given, Map):
-                lab.up(given, host=name, project=project, folder=self.path.parent)
+            if isinstance(project_source, Map):
+                lab.up(project_source, host=name, project=project, folder=self.path.parent)
                 return
-            files = [given] if isinstance(given, str) else list(given)
-            lab.up([self.path.parent / each for each in files], host=name, project=options.get("project"))
+            files = [project_source] if isinstance(project_source, str) else list(project_source)
+            lab.up([self.path.parent / file for file in files], host=name, project=options.get("project"))
         except CnmsimError as error:
             raise self._error(("hosts", name, "compose"), error) from None
 

@@ -60,14 +60,14 @@ class QuiescenceChecker:
                 return f"container {name} waits for a manager"
         if electing := _electing(members):
             return f"{electing} and other managers elect a leader"
-        return next((found for store in _leading(members) if (found := self._unsettled_in(store))), "")
+        return next((reason for store in _leading(members) if (reason := self._unsettled_in(store))), "")
 
     def _unsettled_in(self, store: Store) -> str:
-        index, found = self._found.get(store, (-1, ""))
+        index, reason = self._found.get(store, (-1, ""))
         if index != store.index:
-            found = _unsettled_in(store, self.may_retry)
-            self._found[store] = store.index, found
-        return found
+            reason = _unsettled_in(store, self.may_retry)
+            self._found[store] = store.index, reason
+        return reason
 
 
 def _members(engines: Iterable[Engine]) -> list[Engine]:
@@ -77,7 +77,7 @@ def _members(engines: Iterable[Engine]) -> list[Engine]:
 def _leading(members: Iterable[Engine]) -> list[Store]:
     """Return the stores of the leaders."""
     managing = (engine.cluster.manager_node for engine in members)
-    return [each.store for each in managing if each is not None and each.raft.is_leading]
+    return [manager.store for manager in managing if manager is not None and manager.raft.is_leading]
 
 
 def _left_behind(members: Iterable[Engine]) -> str:
@@ -99,10 +99,10 @@ def _left_behind(members: Iterable[Engine]) -> str:
 def _electing(members: Iterable[Engine]) -> str:
     """Return the name of a manager that has not had a leader yet although there is a quorum, or ""."""
     managing = [(engine, engine.cluster.manager_node) for engine in members]
-    running = [(engine, each) for engine, each in managing if each is not None and each.raft.is_running]
-    for engine, each in running:
-        others = {other.member.raft_id for _, other in running} & {one.raft_id for one in each.members()}
-        if each.raft.is_starting and len(others) >= each.raft.membership.quorum:
+    running = [(engine, manager) for engine, manager in managing if manager is not None and manager.raft.is_running]
+    for engine, manager in running:
+        others = {other.member.raft_id for _, other in running} & {one.raft_id for one in manager.members()}
+        if manager.raft.is_starting and len(others) >= manager.raft.membership.quorum:
             return engine.machine.name
     return ""
 
@@ -117,7 +117,9 @@ def _databases(members: list[Engine]) -> list[NetworkDB]:
     lost = {node.id for store in _leading(members) for node in store.nodes if node.status.state is is_down}
     if not lost:
         return list(databases_of(members[0].clock))
-    down = {each.machine for each in members if each.cluster.node is not None and each.cluster.node.id in lost}
+    down = {
+        engine.machine for engine in members if engine.cluster.node is not None and engine.cluster.node.id in lost
+    }
     return [db for db in databases_of(members[0].clock) if db.process.machine not in down]
 
 

@@ -97,7 +97,7 @@ def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None)
 
 
 def _deepest(error: ValidationError) -> ValidationError:
-    """Return, among the alternatives that a value violates, the error of the one that its author most likely meant."""
+    """Return the error of the alternative that the author of an invalid value most likely meant."""
     while error.context:
         by_branch: dict[Any, list[ValidationError]] = {}
         for each in error.context:
@@ -133,9 +133,9 @@ def _wrong_type(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Ke
 
 def _no_alternative(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
     kinds: list[str] = []
-    for each in error.context or ():
-        if _is_type_clash(each):
-            named: Any = each.validator_value
+    for alternative in error.context or ():
+        if _is_type_clash(alternative):
+            named: Any = alternative.validator_value
             kinds += [named] if isinstance(named, str) else named
     return keys, f"must be {_alternatives(list(dict.fromkeys(kinds)))}" if kinds else error.message
 

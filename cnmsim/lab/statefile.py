@@ -76,8 +76,8 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
 
 def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
     """Return the containers that are about to start: the host has no power, or no manager has been reached yet."""
-    waiting = (engine.store.find(each) for each in engine.cluster.waiting)
-    return [*lab.hosts[name].starting, *(each for each in waiting if each is not None)]
+    waiting = (engine.store.find(record) for record in engine.cluster.waiting)
+    return [*lab.hosts[name].starting, *(record for record in waiting if record is not None)]
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -147,14 +147,14 @@ def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:
     stock = raft_logs_of(engines.values())
     members = {name: save_member(engine, stock) for name, engine in engines.items()}
     return _SwarmDisk(
-        tuple(save_store(each) for each in stock.stores),
-        {name: each for name, each in members.items() if each is not None},
+        tuple(save_store(store) for store in stock.stores),
+        {name: member for name, member in members.items() if member is not None},
     )
 
 
 def _restore_swarms(clock: Clock, swarms: _SwarmDisk, engines: dict[str, Engine], path: Path) -> None:
     with _complaining(path, "swarm"):
-        stores = [restore_store(clock, each) for each in swarms.stores]
+        stores = [restore_store(clock, saved_store) for saved_store in swarms.stores]
     for name, member in swarms.members.items():
         if name not in engines:
             raise _wrong(path, f"swarm: there is no Docker host {name}")

@@ -15,14 +15,14 @@ VLAN_OPTIONS = ("access", "native", "trunk")
 
 def subnet_vlans(vlans: Mapping[int, str | Iterable[str]]) -> dict[Prefix, int]:
     """Parse `{100: "10.0.0.0/24", 200: ["192.168.3.0/24"]}` into VLANs by subnet. Raises `ValueError`."""
-    found: dict[Prefix, int] = {}
+    by_prefix: dict[Prefix, int] = {}
     for vlan, subnets in vlans.items():
         PortVlans.access(vlan)
         for text in [subnets] if isinstance(subnets, str) else subnets:
             prefix = Prefix.parse(text, strict=False)
-            if found.setdefault(prefix, vlan) != vlan:
-                raise ValueError(f"{prefix} is in VLAN {found[prefix]} and VLAN {vlan}")
-    return found
+            if by_prefix.setdefault(prefix, vlan) != vlan:
+                raise ValueError(f"{prefix} is in VLAN {by_prefix[prefix]} and VLAN {vlan}")
+    return by_prefix
 
 
 def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
@@ -31,16 +31,16 @@ def take_port_vlans(options: dict[str, Any]) -> PortVlans | None:
     `access` is the VLAN of an access port; `trunk` the tagged VLANs of a trunk, `"all"` for all, and `native` its
     untagged VLAN, by default 1, `None` for none.
     """
-    given = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
-    if not given:
+    vlan_options = {name: options.pop(name) for name in VLAN_OPTIONS if name in options}
+    if not vlan_options:
         return None
-    if "access" in given:
-        if len(given) > 1:
+    if "access" in vlan_options:
+        if len(vlan_options) > 1:
             raise ValueError("a port is either access or trunk")
-        return PortVlans.access(given["access"])
-    if "trunk" not in given:
+        return PortVlans.access(vlan_options["access"])
+    if "trunk" not in vlan_options:
         raise ValueError("native is the untagged VLAN of a trunk: say which VLANs the trunk carries")
-    trunk = given["trunk"]
+    trunk = vlan_options["trunk"]
     if isinstance(trunk, str) and trunk != "all":
         raise ValueError(f'a trunk carries a list of VLANs, or "all": {trunk!r}')
-    return PortVlans.trunk(None if trunk == "all" else trunk, given.get("native", DEFAULT_VLAN))
+    return PortVlans.trunk(None if trunk == "all" else trunk, vlan_options.get("native", DEFAULT_VLAN))

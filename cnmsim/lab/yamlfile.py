@@ -157,7 +157,7 @@ def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
         raise FileError("yaml: the file holds more than one document", path=path, line=line)
     builder = _Builder(path)
     try:
-        return [builder.build(each) for each in documents]
+        return [builder.build(document) for document in documents]
     except RecursionError:
         raise FileError("yaml: nested too deeply", path=path) from None
 
@@ -246,10 +246,10 @@ class _Builder:
 
     def _merged(self, node: yaml.Node) -> list[Map]:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found = [self.build(each) for each in nodes]
-        if not all(isinstance(each, Map) for each in found):
+        maps = [self.build(value) for value in nodes]
+        if not all(isinstance(value, Map) for value in maps):
             raise self._error(node, "map merge requires map or sequence of maps as the value")
-        return found
+        return maps
 
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):

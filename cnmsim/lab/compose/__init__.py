@@ -46,12 +46,13 @@ def load_project(
     return read_project(document, name, shown, active, variables.values, warnings)
 
 
-def _project_name(given: str | None, values: Mapping[str, str], files: Sequence[Path | Map], folder: Path) -> str:
-    explicit = given or values.get("COMPOSE_PROJECT_NAME")
+def _project_name(requested: str | None, values: Mapping[str, str], files: Sequence[Path | Map], folder: Path) -> str:
+    explicit = requested or values.get("COMPOSE_PROJECT_NAME")
     if explicit:
         if _normal(explicit) != explicit:
             raise InvalidParameter(
-                f'invalid project name "{explicit}": must consist only of lowercase alphanumeric characters, hyphens, '
+                f'invalid project name "{explicit}": must consist only of lowercase alphanumeric '
+                "characters, hyphens, "
                 "and underscores as well as start with a letter or number"
             )
         return explicit

@@ -95,7 +95,7 @@ def container_body(
         "Cmd": None if service.command is None else list(service.command),
         "Entrypoint": None if service.entrypoint is None else list(service.entrypoint),
         "Env": [key if value is None else f"{key}={value}" for key, value in service.environment.items()],
-        "ExposedPorts": {port: {} for port in (*service.expose, *(each.key for each in service.ports))},
+        "ExposedPorts": {port: {} for port in (*service.expose, *(item.key for item in service.ports))},
         "Labels": _labels(project, service, number),
         "HostConfig": {
             "NetworkMode": network_mode or (project.networks[uses[0].network].name if uses else "none"),

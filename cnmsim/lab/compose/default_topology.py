@@ -35,11 +35,11 @@ def compose_lab(
     """
     model = load_project(files, project, env, profiles, env_files=env_files)
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
-    taken = {name for service in model.services.values() for name in (service.name, service.container_name)}
-    lab.add_router(_free("router", taken), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
-    lab.add_host(_free("internet", taken), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
-    lab.add_host(_free("client", taken), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    docker = lab.add_host(_free("docker", taken), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
+    used = {name for service in model.services.values() for name in (service.name, service.container_name)}
+    lab.add_router(_free("router", used), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
+    lab.add_host(_free("internet", used), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
+    lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
+    docker = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
     assert docker is not None, "the host was asked for with an engine"
     lab.settle()
     if create_external:

@@ -29,12 +29,12 @@ def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
         number += 1
         if not line or line.startswith("#"):
             continue
-        found = _ASSIGNMENT.fullmatch(line)
-        if found is None:
+        match = _ASSIGNMENT.fullmatch(line)
+        if match is None:
             raise FileError(
                 f"unexpected text {line[:40]!r} where NAME=value should be", path=str(path), line=first + 1
             )
-        name, raw = found[1], found[2]
+        name, raw = match[1], match[2]
         if raw is None:
             if name in outer:
                 values[name] = outer[name]

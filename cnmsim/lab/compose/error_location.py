@@ -47,13 +47,13 @@ def keys_of_service_error(project: ComposeProject, service: Service, message: st
 def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
     """Return the keys that lead to the value that a message quotes."""
     if isinstance(value, dict):
-        for key, each in value.items():
-            found = holding(each, message, (*at, key))
+        for key, item in value.items():
+            found = holding(item, message, (*at, key))
             if found is not None:
                 return found
     elif isinstance(value, list):
-        for number, each in enumerate(value):
-            found = holding(each, message, (*at, number))
+        for number, item in enumerate(value):
+            found = holding(item, message, (*at, number))
             if found is not None:
                 return found
     elif isinstance(value, str) and len(value) > 3 and value in message:

@@ -48,10 +48,10 @@ class Variables:
         if template[at : at + 1] == "{":
             end = _closing_brace(template, at)
             return self._braced(template[at + 1 : end], template), end + 1
-        found = _NAME.match(template, at)
-        if found is None:
+        match = _NAME.match(template, at)
+        if match is None:
             raise _Invalid(f"invalid interpolation format: {template!r}")
-        return self._plain(found[0]), found.end()
+        return self._plain(match[0]), match.end()
 
     def _plain(self, name: str) -> str:
         if name not in self.values and name not in self.unset:

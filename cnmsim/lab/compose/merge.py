@@ -51,7 +51,7 @@ class MergeError(ValueError):
 
 
 def merge(base: Any, over: Any, keys: tuple[Key, ...] = (), place: Place | None = None) -> Any:
-    """Return `base` with `over` merged over it; neither is changed. Raises `MergeError` where a list meets a mapping."""
+    """Return `base` with `over` merged over it, as a copy. Raises `MergeError` where a list meets a mapping."""
     if isinstance(over, Tagged):
         return strip_tags(over.value)
     if over is None:

@@ -11,7 +11,7 @@ from cnmsim.lab.yamlfile import Key, Map, locate, wrong
 
 @frozen
 class NetworkUse:
-    """The attachment of a service to one network of its project. Addresses and MAC are "" if the engine chooses them."""
+    """The attachment of a service to a network of its project. Addresses and MAC are "" if Docker chooses them."""
 
     network: str
     aliases: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ from cnmsim.lab.compose.model import Service
 
 _SHELLS = ("sh", "ash", "bash", "dash")
 _KEYWORDS = frozenset(
-    "! : [ . break case cd continue do done elif else esac eval exec exit export fi for if in printf read return set shift test then "  # noqa: SIM905
-    "trap true false ulimit umask unset until wait while { }".split()
+    "! : [ . break case cd continue do done elif else esac eval exec exit export fi for if in printf "  # noqa: SIM905
+    "read return set shift test then trap true false ulimit umask unset until wait while { }".split()
 )
 _PREFIXES = frozenset(("exec", "!", "then", "do", "else", "if", "while", "until", "elif", "{", "("))
 

@@ -77,11 +77,11 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _range(text: str, what: str) -> tuple[int, int]:
-    found = _RANGE.fullmatch(text)
-    if found is None:
+    match = _RANGE.fullmatch(text)
+    if match is None:
         raise ValueError(f"Invalid {what}: {text}")
-    first = _port(found[1], what)
-    last = _port(found[2], what) if found[2] else first
+    first = _port(match[1], what)
+    last = _port(match[2], what) if match[2] else first
     if last < first:
         raise ValueError(f"Invalid range specified for port: {text}")
     return first, last

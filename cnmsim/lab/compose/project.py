@@ -146,15 +146,15 @@ class Project:
 
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
         """Create the missing containers of a service, and remove surplus and changed ones."""
-        wanted = range(1, service.replicas + 1)
+        requested = range(1, service.replicas + 1)
         kept: set[int] = set()
         for container in self.containers(service.name):
             number = int(container.labels[LABEL_NUMBER])
-            if number in wanted and container.labels[LABEL_HASH] == self._hash(service):
+            if number in requested and container.labels[LABEL_HASH] == self._hash(service):
                 kept.add(number)
             else:
                 container.remove(force=True)
-        for number in (each for each in wanted if each not in kept):
+        for number in (each for each in requested if each not in kept):
             made += [("container", self._create(service, number))]  # one by one: a later one may be refused
 
     def _hash(self, service: Service) -> str:

@@ -207,7 +207,7 @@ class _ProjectReader:
         return tuple(dict.fromkeys(found))
 
     def _dependencies(self, given: Map) -> tuple[Dependency, ...]:
-        """Return `depends_on`, and the dependencies that links and shared namespaces imply (compose-go `Normalize`)."""
+        """Return `depends_on`, and dependencies implied by links and shared namespaces (compose-go `Normalize`)."""
         declared = given.get("depends_on", ())
         found: dict[str, Dependency] = {}
         if isinstance(declared, Mapping):
@@ -334,8 +334,8 @@ class _ProjectReader:
 
 
 def _is_enabled(service: Any, profiles: Sequence[str]) -> bool:
-    wanted = (service or {}).get("profiles", ())
-    return not wanted or "*" in profiles or any(profile in profiles for profile in wanted)
+    enabled_profiles = (service or {}).get("profiles", ())
+    return not enabled_profiles or "*" in profiles or any(profile in profiles for profile in enabled_profiles)
 
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|ns))+")
@@ -469,11 +469,11 @@ def _source(section: str, item: Any) -> str | None:
 
 
 def _check_names(project: ComposeProject) -> None:
-    taken: dict[str, str] = {}
+    used: dict[str, str] = {}
     for service in project.services.values():
         name = service.container_name
-        if name and name in taken:
-            text = f'container name "{name}" is already in use by service {taken[name]}'
+        if name and name in used:
+            text = f'container name "{name}" is already in use by service {used[name]}'
             raise project.error(text, "services", service.name, "container_name")
         if name:
-            taken[name] = service.name
+            used[name] = service.name
