@@ -44,7 +44,8 @@ def render(
         + (
             ""
             if standalone
-            else f' class="cnm-lab" style="width:min({width}px,max(100%,{round(width * _LEAST)}px));max-width:none;height:auto"'
+            else f' class="cnm-lab" style="width:min({width}px,max(100%,{round(width * _LEAST)}px));'
+            'max-width:none;height:auto"'
         )
         + f"><title>{safe(title)}</title><desc>{safe(layout.summary)}</desc>",
     ]
@@ -140,7 +141,8 @@ def _guest(box: Box) -> str:
 def _nic(box: Box) -> str:
     # The page shows through a translucent box: plain SVG has no way to fill one with the page's own colour.
     return _rect(box, 'fill="#64748b"', 'stroke="none"', 4) + (
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" text-anchor="middle" font-size="10" '
+        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" '
+        'text-anchor="middle" font-size="10" '
         f'fill="#fff" font-family="{safe(MONO)}">{safe(box.lines[0][0])}</text>'
     )
 

@@ -83,7 +83,8 @@ def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
     top = 10 + _LETTER * max(min(len(column), _LONGEST) for column in columns)
     width, height = left + _SIZE * len(columns) + 8, top + _SIZE * len(what.sources) + 8
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}" '
         f'font-family="{safe(MONO)}" font-size="11" fill="currentColor" role="img" aria-label="reachability">'
     )
     parts = [head, _FILE if standalone else ""]

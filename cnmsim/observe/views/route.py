@@ -24,7 +24,8 @@ _IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
 #: Drops before or after the stack, at the device itself.
 _AT_DEVICE = frozenset(
     {
-        DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT,
+        DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US,
+        DropReason.NO_BRIDGE_PORT,
         DropReason.NEIGHBOUR_FAILED, DropReason.NEIGHBOUR_QUEUE_FULL, DropReason.NO_VLAN, DropReason.KEPT_APART,
         DropReason.LAYER_3_ONLY, DropReason.PORT_SECURITY,
     }

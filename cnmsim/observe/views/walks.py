@@ -108,7 +108,8 @@ def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
     cells = (
         f'<td style="{firm};text-align:right">{row.number}</td><td style="{firm};text-align:right">{safe(time)}</td>'
         f'<td style="{firm}">{where}</td><td style="{firm}">{safe(device)}</td>'
-        f'<td style="{CELL};min-width:11em">{summary}</td><td style="{CELL};min-width:14em;overflow-wrap:anywhere">{cause}</td>'
+        f'<td style="{CELL};min-width:11em">{summary}</td>'
+        f'<td style="{CELL};min-width:14em;overflow-wrap:anywhere">{cause}</td>'
         f'<td style="{firm}">{ends}</td>'
     )
     return f'<tr style="background:{colour};border:0">{cells}</tr>'
