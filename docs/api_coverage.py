@@ -1,8 +1,9 @@
-"""Writes api-coverage.md: how much of Docker's API description is served.
+"""Write api-coverage.md: the operations of Docker's API description that are served.
 
     python docs/api_coverage.py path/to/moby/api/swagger.yaml
 
-The description is moby's `api/swagger.yaml`; it is read, not kept here. Exits with 1 if an operation is missing.
+The description is moby's `api/swagger.yaml`; it is not part of this repository. Exits with 1 if an operation is
+missing.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ PAGE = Path(__file__).with_name("api-coverage.md")
 HEAD = """\
 # Coverage of the Engine API
 
-Counted by `docs/api_coverage.py` from Docker's description of its API, version {version}, against the table of operations
-in `cnmsim/api/routes.py`. *Simulated* operations do what the engine does. *Not simulated* ones answer 501 with a
-sentence that says so.
-*Missing* ones would answer 404.
+This page compares Docker's API description, version {version}, with the routes in `cnmsim/api/routes.py`.
+*Simulated* operations behave as the engine's. *Not simulated* operations return 501 with a message.
+*Missing* operations would return 404.
 
 | tag | operations | simulated | not simulated | missing |
 | --- | ---: | ---: | ---: | ---: |
@@ -33,19 +33,19 @@ sentence that says so.
 
 
 def normal(path: str) -> str:
-    """Give a path with its parameters' names left out: ours need not be Docker's."""
+    """Return a path without the names of its parameters: ours may differ from Docker's."""
     return re.sub(r"\{\w+\}", "{}", path)
 
 
 def served() -> dict[tuple[str, str], Route]:
-    """Give what is registered, by method and path. HEAD is served where GET is."""
+    """Return the registered routes by method and path. HEAD is served where GET is."""
     found = {(row.method, normal(row.path)): row for row in ROUTES}
     heads = {("HEAD", path): row for (method, path), row in found.items() if method == "GET"}
     return {**heads, **found}
 
 
 def described(document: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Give tag, method and path of every operation of the description."""
+    """Return tag, method and path of every operation of the description."""
     return [
         (operation["tags"][0], method.upper(), path)
         for path, methods in document["paths"].items()
@@ -55,14 +55,14 @@ def described(document: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def verdict(row: Route | None) -> str:
-    """Tell how an operation is answered."""
+    """Return how an operation is answered."""
     if row is None:
         return "missing"
     return "simulated" if row.is_simulated else "not simulated"
 
 
 def page(document: dict[str, Any]) -> tuple[str, int]:
-    """Give the page and the number of missing operations."""
+    """Return the page and the number of missing operations."""
     rows = served()
     kinds = ("simulated", "not simulated", "missing")
     counts: dict[str, Counter[str]] = {}
@@ -84,7 +84,7 @@ def page(document: dict[str, Any]) -> tuple[str, int]:
 
 
 def main() -> int:
-    """Read the description that the command line names, and write the page."""
+    """Read the description named on the command line, and write the page."""
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)  # noqa: T201
         return 2

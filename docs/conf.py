@@ -1,4 +1,4 @@
-"""Sphinx: the site is MyST text whose code cells are run at every build; a cell that fails fails the build."""
+"""Sphinx configuration. Pages are MyST text; their code cells run at every build, and a failing cell fails it."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_execution_show_tb = True
-# Pictures as a notebook's reader sees them, as HTML and not as files.
+# Show diagrams as HTML, as in a notebook, and not as image files.
 nb_mime_priority_overrides = [("html", "text/html", 0)]
 
 default_role = "code"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
-# Docstrings are plain sentences; how docutils would rather have them wrapped is no error of the site.
-# A page that no list names is found by the search; it is no error either.
+# Docstrings are plain sentences, and docutils' warnings about their wrapping are not errors. A page in no toctree is
+# found by the search, and is not an error either.
 suppress_warnings = ["docutils", "ref.python", "myst.xref_missing", "toc.not_included"]

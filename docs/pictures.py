@@ -1,4 +1,4 @@
-"""Draws the pictures of the README anew: `python docs/pictures.py`."""
+"""Draw the pictures of the README: `python docs/pictures.py`."""
 
 from io import StringIO
 from pathlib import Path
@@ -23,7 +23,7 @@ def published_port() -> None:
 
 
 def overlay() -> None:
-    """Write overlay.svg: two nodes, an overlay network over both, and the way of a connection through it."""
+    """Write overlay.svg: two nodes, an overlay network over both, and the path of a connection through it."""
     lab = Lab()
     node1 = lab.add_host("node1", "172.31.1.5/24", gateway="172.31.1.1", docker=True)
     node2 = lab.add_host("node2", "192.168.1.25/24", gateway="192.168.1.1", docker=True)

@@ -1,6 +1,7 @@
-"""localhost inside a container is the container.
+"""A program that listens on 127.0.0.1 is reachable only inside its container.
 
-An application listens on 127.0.0.1, as it always did. In a container nobody else reaches it: connection refused.
+An application listens on 127.0.0.1, as it did before it ran in a container. Other containers get "connection
+refused".
 """
 
 from house import idler, lan, run

@@ -1,7 +1,7 @@
-"""Refused, unreachable and timeout are three different things.
+"""Refused, unreachable and timeout have three different causes.
 
-A program says "connection refused", another "no route to host" though the route is there, a third says nothing and hangs. All three
-ask the same host, and each needs another remedy.
+One program reports "connection refused", another "no route to host" although there is a route, a third hangs without
+a message. All three connect to the same host, and each needs another fix.
 """
 
 from house import idler, lan
@@ -15,7 +15,7 @@ def build():
     node1 = lab.host("node1")
     for port in (7001, 7002):
         node1.start(f"nc -lk -p {port}")
-    # What firewalld does with a zone that does not list the service, and what most people write themselves.
+    # firewalld rejects like this in a zone that does not list the service; hand-written rules usually drop.
     node1.iptables("-A INPUT -i docker0 -p tcp --dport 7001 -j REJECT --reject-with icmp-host-prohibited")
     node1.iptables("-A INPUT -i docker0 -p tcp --dport 7002 -j DROP")
     return lab
@@ -26,8 +26,9 @@ def ask(lab):
 
 
 def fix(lab):
-    """*Refused* came from the host itself: the way is open, so start the program. *Unreachable* came as an ICMP error, which names who
-    sent it, and *timeout* is silence: both are for whoever keeps the firewall.
+    """*Refused* came from the host itself: the network is fine, so start the program. *Unreachable* is an ICMP error,
+    and its source is the machine that rejected the packet. *Timeout* means no reply at all. The last two are fixed in
+    a firewall.
     """
     node1 = lab.host("node1")
     node1.start("nc -lk -p 7000")

@@ -1,6 +1,7 @@
 """A container does not reach a program on its host.
 
-`host.docker.internal` is given by host-gateway and resolves, but the connection times out: the host's own firewall drops it.
+`host.docker.internal` is set to host-gateway and resolves, but the connection times out: the host's own firewall
+drops it.
 """
 
 from house import idler, lan

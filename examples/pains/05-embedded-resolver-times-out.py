@@ -1,6 +1,6 @@
 """The resolver 127.0.0.11 times out.
 
-Names of other containers are found, names of the world are not, and each lookup takes seconds.
+Names of other containers are found, external names are not, and each lookup takes seconds.
 """
 
 from house import idler, lan
@@ -10,7 +10,7 @@ def build():
     lab = lan()
     lab.host("node1").docker.networks.create("app")
     idler(lab, network="app")
-    # The embedded resolver asks on behalf of the container, from the host.
+    # The embedded resolver forwards the container's queries from the host.
     lab.host("node1").iptables("-A OUTPUT -p udp --dport 53 -j DROP")
     return lab
 

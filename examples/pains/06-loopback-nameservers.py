@@ -1,6 +1,7 @@
-"""The host names 127.0.0.53 as its name server.
+"""The host uses 127.0.0.53 as its name server.
 
-systemd-resolved listens on the host's loopback, where no container on the default bridge can ask; the engine puts something else in its place, and in a network without way to 8.8.8.8 nothing resolves.
+systemd-resolved listens on the host's loopback, which containers on the default bridge cannot reach. The engine
+replaces it by public servers, and in a network without access to 8.8.8.8 no name resolves.
 """
 
 from house import idler
@@ -24,7 +25,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Name a server that can be reached: `--dns`, or `dns` in daemon.json."""
+    """Set a name server that can be reached: `--dns`, or `dns` in daemon.json."""
     lab.container("app").remove(force=True)
     idler(lab, dns=["203.0.113.10"])
 

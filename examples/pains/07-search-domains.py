@@ -1,6 +1,6 @@
-"""A short name is not found, or is asked for in a surprising order.
+"""A short name is not found, or search domains are tried in an unexpected order.
 
-`api` is known in the company's domain, and found on the host, but not in the container.
+`api` is a name in the company's domain. It resolves on the host, but not in the container.
 """
 
 from house import idler
@@ -25,7 +25,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Give the container the company's search list: `--dns-search corp.example`."""
+    """Set the company's search list for the container: `--dns-search corp.example`."""
     lab.container("app").remove(force=True)
     idler(lab, network="app", dns_search=["corp.example"])
 

@@ -1,6 +1,6 @@
-"""A client remembers the address of a container that is gone.
+"""A client keeps using the address of a container that is gone.
 
-nginx looked a name up once. Since the back end was made anew it answers 502: no route to host.
+nginx looked a name up once. Since the back end was recreated, nginx answers 502: no route to host.
 """
 
 from house import idler, lan, run
@@ -23,7 +23,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Look the name up again instead of keeping the address (nginx: `resolver 127.0.0.11` and a variable in `proxy_pass`)."""
+    """Resolve the name again for each request (nginx: `resolver 127.0.0.11` and a variable in `proxy_pass`)."""
     return lab.explain("app", "backend", "tcp/80")
 
 

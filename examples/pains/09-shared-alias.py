@@ -1,6 +1,6 @@
-"""Two projects share a network, and a name.
+"""Two projects use the same alias on a shared network.
 
-Half of the requests for `api` end in the wrong project.
+Half of the requests to `api` reach the wrong project.
 """
 
 from house import idler, lan, run
@@ -20,7 +20,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Give each project a name of its own on the network they share."""
+    """Use a different name for each project on the shared network."""
     lab.container("green-api-1").remove(force=True)
     run(lab, "green-api-1", network="shared", aliases=["green-api"])
     clashes = lab.doctor().of("name-clash")

@@ -1,6 +1,6 @@
 """A published port is open although the firewall denies it.
 
-`ufw deny 8080` is set, and the whole LAN reaches the container on port 8080.
+`ufw deny 8080` is set, but the whole LAN reaches the container on port 8080.
 """
 
 from house import lan, run
@@ -18,7 +18,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Filter it where it passes: in DOCKER-USER, by the port it had before translation."""
+    """Filter forwarded packets in DOCKER-USER, by the port before translation."""
     lab.host("node1").iptables("-I DOCKER-USER -p tcp -m conntrack --ctorigdstport 8080 -j DROP")
 
 

@@ -1,6 +1,7 @@
 """A port published on 127.0.0.1 is reached from the LAN (before Engine 28).
 
-The port is published on 127.0.0.1 only. A neighbour who adds a route to the container's network gets in all the same.
+The port is published on 127.0.0.1 only. A machine on the LAN with a route to the container's network reaches it
+nevertheless.
 """
 
 from house import lan, run
@@ -17,7 +18,9 @@ def ask(lab):
 
 
 def fix(lab):
-    """Run Engine 28 or later: it drops in the raw table what comes for a container from elsewhere than its bridge."""
+    """Run Engine 28 or later: its rules in the raw table drop packets to a container that do not come from its
+    bridge.
+    """
     return ask(build("29.7.2"))
 
 

@@ -1,6 +1,7 @@
-"""Since Engine 28, containers are not reached at their own addresses.
+"""Since Engine 28, containers are not reachable at their own addresses.
 
-A route to the container network is set on the client, and with Engine 26 it worked for published ports. After the upgrade it times out.
+The client has a route to the container network, and with Engine 26 it worked for published ports. After the upgrade
+connections time out.
 """
 
 from house import lan, run
@@ -18,7 +19,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Say of the network that it is routed: `-o com.docker.network.bridge.gateway_mode_ipv4=routed`."""
+    """Make the network a routed one: `-o com.docker.network.bridge.gateway_mode_ipv4=routed`."""
     docker = lab.host("node1").docker
     lab.container("web").remove(force=True)
     docker.networks.get("app").remove()

@@ -1,6 +1,6 @@
 """Behind the routing mesh every client has the same address.
 
-The access log of a service shows 10.0.0.x for everybody.
+The access log of a service shows 10.0.0.x for all clients.
 """
 
 from house import shop
@@ -15,7 +15,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Publish in mode host: the port is then only on nodes with a task, and the client's address stays."""
+    """Publish the port in mode host. It is then open only on nodes with a task, and the client's address is kept."""
     lab.host("node1").docker.services.get("web").update(ports={8080: (80, "tcp", "host")})
     lab.settle()
     asked = ask(lab)

@@ -1,6 +1,6 @@
-"""The container sees its gateway in place of IPv6 clients.
+"""The container sees its gateway's address instead of that of IPv6 clients.
 
-Clients by IPv4 are logged with their address, clients by IPv6 all as 172.18.0.1.
+IPv4 clients are logged with their own address, all IPv6 clients as 172.18.0.1.
 """
 
 from house import run
@@ -22,7 +22,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Give the network IPv6: then the connection is translated, and no proxy stands between."""
+    """Enable IPv6 on the network: connections are then translated by the kernel and bypass docker-proxy."""
     return f"{ask(build(ipv6=True))}\n(no proxy)"
 
 

@@ -1,6 +1,6 @@
-"""A container asks its own published port.
+"""A container connects to its own published port.
 
-An application calls itself by its public address, and sees a stranger: the gateway.
+An application connects to itself by its public address, and sees the gateway as the client.
 """
 
 from house import lan, run
@@ -17,7 +17,9 @@ def ask(lab):
 
 
 def fix(lab):
-    """Without the proxy (`userland-proxy: false`) the kernel translates it there and back on the bridge."""
+    """Without docker-proxy (`userland-proxy: false`) the kernel translates the packets and sends them back out of the
+    same bridge port.
+    """
     return ask(build(**{"userland-proxy": False}))
 
 

@@ -1,6 +1,6 @@
-"""A firewall reload wipes Docker's rules.
+"""A firewall reload deletes Docker's rules.
 
-After `systemctl reload` of the firewall containers reach nothing outside. Nobody touched Docker.
+After `systemctl reload` of the firewall, containers reach nothing outside, although Docker was not changed.
 """
 
 from house import idler, lan
@@ -20,7 +20,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Let Docker make its rules anew (restart it after the firewall). Here: the same lab without the reload."""
+    """Have Docker install its rules again: restart it after the firewall. Here: the same lab without the reload."""
     lab = lan()
     lab.host("node1").docker.networks.create("app")
     idler(lab, network="app")

@@ -1,7 +1,7 @@
 """Two firewalls on one host: iptables-legacy drops what Docker's rules accept.
 
-A published port is dead. `iptables -S` shows nothing but Docker's own rules, and they accept the packet. A script from
-before the upgrade to Debian 10 still calls iptables-legacy.
+A published port times out. `iptables -S` shows nothing but Docker's own rules, and they accept the packet. A script
+from before the upgrade to Debian 10 still calls iptables-legacy.
 """
 
 from house import lan, run

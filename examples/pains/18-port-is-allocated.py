@@ -1,6 +1,6 @@
 """Port is already allocated.
 
-The second stack does not start, and Docker does not say who has the port.
+The second stack does not start, and Docker does not name the container that uses the port.
 """
 
 from house import lan, run

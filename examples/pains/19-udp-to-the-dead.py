@@ -1,7 +1,8 @@
-"""UDP goes on to a container that is gone.
+"""UDP packets still go to a container that is gone.
 
-A sender that never stops keeps the connection tracking entry of its flow alive, and with it the address the flow was translated to.
-The engine deletes such entries when a published port goes; what an operator translated by a rule of his own, nobody deletes.
+A sender that never pauses keeps the conntrack entry of its flow alive, and with it the translated destination
+address. The engine deletes such entries when a published port is removed, but not those created by an operator's own
+rule.
 """
 
 from house import lan, run
@@ -28,7 +29,7 @@ def build():
 
 
 async def sender(process):
-    """Send a line a second from one port, for ever."""
+    """Send a line each second from one port, without end."""
     socket = process.udp(4)
     socket.bind(("10.0.0.50", 40000))
     while True:
@@ -43,7 +44,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Delete the entry: the next datagram is translated by the rules of today."""
+    """Delete the conntrack entry: the next datagram is translated by the current rules."""
     lab.host("node1").exec("conntrack -D -p udp --orig-port-src 40000")
 
 

@@ -1,6 +1,6 @@
-"""Containers on one network may not talk to each other.
+"""Containers on one network cannot connect to each other.
 
-Someone hardened the network with icc=false. Names resolve, connections time out.
+The network was hardened with icc=false. Names resolve, but connections time out.
 """
 
 from house import idler, lan, run

@@ -1,6 +1,6 @@
 """A container on an internal network reaches nothing outside.
 
-Network is unreachable, although the host has a way out.
+The container reports "network is unreachable", although the host has a default route.
 """
 
 from house import idler, lan

@@ -24,7 +24,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """More and smaller pools in daemon.json."""
+    """Configure more and smaller pools in daemon.json."""
     return ask(build(**{"default-address-pools": [{"base": "172.20.0.0/14", "size": 24}]}))
 
 

@@ -1,6 +1,6 @@
 """A new network hides the VPN.
 
-Since a project came up, a machine behind the VPN does not answer from this host.
+Since a project was started, a machine behind the VPN no longer answers this host.
 """
 
 from house import lan

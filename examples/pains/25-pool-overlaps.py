@@ -1,6 +1,6 @@
 """Pool overlaps with other one on this address space.
 
-A network with a subnet of its own is refused, and Docker does not say which network it collides with.
+A network with an explicit subnet is refused, and Docker does not name the network that it overlaps.
 """
 
 from house import lan
@@ -23,7 +23,7 @@ def ask(lab, subnet="10.20.30.0/24"):
 
 
 def fix(lab):
-    """Take a subnet that is free."""
+    """Choose a free subnet."""
     return ask(lab, "10.21.30.0/24")
 
 

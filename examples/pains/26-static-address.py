@@ -23,7 +23,7 @@ def ask(lab, network="app", address="172.18.0.50"):
 
 
 def fix(lab):
-    """Make the network with a subnet of your own."""
+    """Create the network with an explicit subnet."""
     lab.host("node1").docker.networks.create("fixed", subnet="10.30.0.0/24")
     return ask(lab, "fixed", "10.30.0.50")
 

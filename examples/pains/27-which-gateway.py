@@ -1,6 +1,6 @@
-"""On two networks, the wrong one is the way out.
+"""With two networks, the default route uses the wrong one.
 
-A container got a second network, and lost its way to the world.
+A container was connected to a second network, and no longer reaches the outside.
 """
 
 from house import idler, lan
@@ -21,7 +21,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Say which network leads out: `gw_priority`."""
+    """Set the network that provides the default route: `gw_priority`."""
     network = lab.host("node1").docker.networks.get("b-open")
     network.disconnect("app")
     network.connect("app", gw_priority=10)

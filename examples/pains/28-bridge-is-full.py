@@ -1,6 +1,6 @@
-"""A bridge takes 1,023 ports and no more.
+"""A bridge has at most 1,023 ports.
 
-On a large build machine the next container does not start: exchange full. There are addresses left, and memory too.
+On a large build machine the next container does not start: exchange full. Neither addresses nor memory have run out.
 """
 
 from house import lan, run
@@ -14,7 +14,7 @@ def build():
     node1.docker.networks.create(
         "build", subnet="10.50.0.0/16", options={"com.docker.network.bridge.name": "br-build"}
     )
-    # Ports of virtual machines, which take no time to start.
+    # Ports of virtual machines are faster to create than containers.
     for number in range(1022):
         node1.exec(["ip", "link", "add", f"tap{number}", "type", "dummy"])
         node1.exec(["ip", "link", "set", f"tap{number}", "master", "br-build"])
@@ -31,7 +31,7 @@ def ask(lab, name="job2", network="build"):
 
 
 def fix(lab):
-    """Spread the containers over more networks."""
+    """Distribute the containers over more networks."""
     lab.host("node1").docker.networks.create("build2")
     return ask(lab, "job3", "build2")
 

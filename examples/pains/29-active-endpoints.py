@@ -1,6 +1,6 @@
 """Network has active endpoints.
 
-`docker network rm` is refused, and someone has to find out who is on it.
+`docker network rm` is refused, and the containers on the network have to be found first.
 """
 
 from house import idler, lan
@@ -24,7 +24,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Disconnect who is on it."""
+    """Disconnect the containers."""
     lab.host("node1").docker.networks.get("app").disconnect("forgotten")
     return ask(lab)
 

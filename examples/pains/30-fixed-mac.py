@@ -1,6 +1,6 @@
 """Two containers with one MAC address.
 
-A Compose file with `mac_address` was copied. Connections to both services hang now and then.
+A Compose file with `mac_address` was copied. Connections to both services hang intermittently.
 """
 
 from house import lan, run
@@ -19,7 +19,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Leave the MAC address to Docker, or give each its own."""
+    """Let Docker generate the MAC addresses, or set a different one for each container."""
     return ask(build("02:00:00:00:00:02"))
 
 

@@ -1,6 +1,7 @@
-"""Ping works, TLS hangs: the bridge's MTU is larger than the way out.
+"""Ping works, TLS hangs: the bridge's MTU is larger than that of the uplink.
 
-On a cloud with an MTU of 1450, small answers come through and large ones never do. The daemon's `mtu` is set, but Compose networks do not use it.
+On a cloud with an MTU of 1450, small replies arrive and large ones never do. The daemon's `mtu` is set, but Compose
+networks do not use it.
 """
 
 from cnmsim import Lab
@@ -19,7 +20,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Give the network itself the MTU."""
+    """Set the MTU on the network itself."""
     return ask(build(**{"com.docker.network.driver.mtu": "1450"}))
 
 

@@ -1,6 +1,6 @@
-"""Between nodes small packets pass and full ones do not.
+"""Between nodes small packets pass and full-size ones do not.
 
-An overlay network over a way that carries 1450 bytes: the handshake works, the answer never comes.
+The underlay of an overlay network has an MTU of 1450: the handshake succeeds, the response never arrives.
 """
 
 from house import shop
@@ -17,7 +17,9 @@ def ask(lab):
 
 
 def fix(lab):
-    """Tell the network what the way between the nodes carries. It leaves 50 bytes of it to the headers: its containers get an MTU of 1400."""
+    """Set the MTU of the underlay on the network. 50 bytes of it are used by the headers, so containers get an MTU of
+    1400.
+    """
     asked = ask(build(options={"com.docker.network.driver.mtu": "1450"}))
     assert "full ones do not" not in str(asked)
     return f"{asked}\n(full packets fit)"

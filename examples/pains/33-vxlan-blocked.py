@@ -1,6 +1,6 @@
-"""Names resolve between nodes, and no packet arrives.
+"""Names resolve between nodes, but no packet arrives.
 
-Gossip and DNS are fine, but every connection to a container on another node times out.
+Gossip and DNS work, but every connection to a container on another node times out.
 """
 
 from house import shop

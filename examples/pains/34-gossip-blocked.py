@@ -1,4 +1,4 @@
-"""A node joined, and never learns of the others.
+"""A node joined, but gossip does not reach it.
 
 `docker node ls` shows all nodes ready. Names of services on other nodes are not found.
 """
@@ -19,7 +19,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Let TCP and UDP port 7946 pass between the nodes."""
+    """Open TCP and UDP port 7946 between the nodes."""
     for protocol in ("udp", "tcp"):
         lab.host("router").iptables(f"-D FORWARD -p {protocol} --dport 7946 -j DROP")
     lab.run(90)

@@ -1,6 +1,6 @@
-"""An encrypted overlay carries nothing.
+"""An encrypted overlay carries no traffic.
 
-The security group opens all the ports the manual lists. Plain overlay networks work, the encrypted one does not.
+The security group opens all ports listed in the manual. Plain overlay networks work, the encrypted one does not.
 """
 
 from house import shop

@@ -1,6 +1,6 @@
-"""A node is lost, and the others still send to it.
+"""A node is lost, and the others still send packets to it.
 
-For some seconds after a machine died, every second request to the service times out.
+For some seconds after a machine failed, every second request to the service times out.
 """
 
 from house import swarm
@@ -26,7 +26,9 @@ def ask(lab):
 
 
 def fix(lab):
-    """Wait: gossip takes the node for dead, and the managers start its tasks elsewhere. Two replicas shorten what is felt."""
+    """Wait: gossip declares the node dead, and the managers start its tasks on other nodes. A second replica reduces
+    the impact.
+    """
     lab.run(40)
 
 

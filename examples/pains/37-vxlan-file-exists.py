@@ -1,7 +1,7 @@
 """Error creating vxlan interface: file exists.
 
-On one node nothing that uses the network starts any more. Tasks are rejected with "error creating vxlan interface: file exists", and
-`docker run` waits for a while and says "attaching to network failed".
+On one node no container on the network starts any more. Tasks are rejected with "error creating vxlan interface: file
+exists", and `docker run` waits for a while and fails with "attaching to network failed".
 """
 
 from house import swarm
@@ -11,7 +11,7 @@ def build():
     lab = swarm()
     node1 = lab.host("node1").docker
     node1.networks.create("uber-net", driver="overlay", attachable=True)
-    # What an engine that died leaves behind, or somebody who tried out VXLAN by hand.
+    # Left behind by an engine that crashed, or created by hand.
     lab.host("node2").exec("ip link add vx-001001-old type vxlan id 4097 dstport 4789 dev eth0")
     node1.services.create("nginx", name="web", networks=["uber-net"], constraints=["node.hostname==node2"])
     lab.run(10)
@@ -24,7 +24,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Remove the device from the node. The managers try again by themselves; `docker run` has to be typed again."""
+    """Delete the device on the node. The managers retry by themselves; `docker run` must be repeated."""
     lab.host("node2").exec("ip link del vx-001001-old")
 
 

@@ -1,6 +1,7 @@
-"""A node has two networks, and its containers get no answers from other nodes.
+"""A node has two networks, and its containers get no replies from other nodes.
 
-The tunnels were to use the second one, a fast one: `docker swarm join --data-path-addr`. Since then packets go out and none come back.
+The tunnels were meant to use the second, faster one: `docker swarm join --data-path-addr`. Since then packets are
+sent and no replies arrive.
 """
 
 from house import Lab

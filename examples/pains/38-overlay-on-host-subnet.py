@@ -1,6 +1,6 @@
 """An overlay network has the subnet of the hosts.
 
-A stack is deployed, and nodes vanish from each other's sight inside its containers.
+After a stack is deployed, its containers no longer reach the other nodes.
 """
 
 from house import swarm
@@ -17,7 +17,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Take another subnet, or another default-addr-pool."""
+    """Choose another subnet, or another default-addr-pool."""
     return ask(build("10.77.0.0/24"))
 
 

@@ -1,6 +1,6 @@
 """Connections to a service die when they are idle for 15 minutes.
 
-A connection pool of an application finds its connections to the database broken every morning.
+An application's connection pool finds its connections to the database broken every morning.
 """
 
 from house import swarm
@@ -12,7 +12,7 @@ PUSHES = []
 
 
 async def talker(process):
-    """Connect with keepalives, and say something whenever it is pushed."""
+    """Connect with keepalives, and send data whenever a message is pushed."""
     socket = process.tcp(4)
     socket.set_keepalive()
     await socket.connect((process.argv[1], int(process.argv[2])))
@@ -56,9 +56,10 @@ def ask(lab, idle_s=901):
 
 
 def fix(lab):
-    """Send keepalives more often than every 900 s, not every two hours as by default (`docker run --sysctl`, or TCP_KEEPIDLE).
+    """Send keepalives more often than every 900 s, instead of the default two hours (`docker run --sysctl`, or
+    TCP_KEEPIDLE).
 
-    Or let the name give the tasks' own addresses: `--endpoint-mode dnsrr`.
+    Or resolve the name to the addresses of the tasks: `--endpoint-mode dnsrr`.
     """
     return ask(build(**{"net.ipv4.tcp_keepalive_time": "600"}))
 

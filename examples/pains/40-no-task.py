@@ -1,6 +1,6 @@
-"""The routing mesh answers nowhere: the service has no task.
+"""The routing mesh does not answer on any node: the service has no task.
 
-A node was drained for maintenance and nothing runs any more: the service may only run there.
+A node was drained for maintenance, and the service has no running task since: its placement allows no other node.
 """
 
 from house import shop

@@ -22,7 +22,7 @@ def ask(lab):
 
 
 def fix(lab):
-    """Make the network larger: VIPs, tasks and each node's load balancer take an address."""
+    """Make the network larger: VIPs, tasks and each node's load balancer use one address each."""
     return ask(build("10.77.0.0/24"))
 
 

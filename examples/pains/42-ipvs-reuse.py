@@ -1,7 +1,7 @@
-"""One client always meets the same task, however many there are.
+"""One client always reaches the same task, however many there are.
 
-The service was scaled to two tasks, and still everything that comes through one proxy, or from a load test with few source ports, is
-answered by one of them.
+The service was scaled to two tasks, but all connections that come through one proxy, or from a load test with few
+source ports, are answered by one of them.
 """
 
 from house import swarm
@@ -27,9 +27,10 @@ def ask(lab):
 
 
 def fix(lab):
-    """Have clients use many ports, or keep their connections open. If they cannot, set the switch to 1 on the nodes they ask, until the
-    sandbox of the routing mesh is made anew. Docker has reasons to set it to 0: with 1, a kernel before 5.9 drops the first packet
-    of a connection that uses a port again, and each such connection takes a second longer.
+    """Use many source ports on the clients, or keep connections open. Otherwise set the sysctl to 1 on the nodes that
+    the clients connect to; this lasts until the sandbox of the routing mesh is recreated. Docker sets it to 0 for a
+    reason: with 1, a kernel before 5.9 drops the first packet of a connection that reuses a port, so each such
+    connection takes a second longer.
     """
     lab.host("node1").exec(f"{BALANCER} sysctl -w net.ipv4.vs.conn_reuse_mode=1")
 

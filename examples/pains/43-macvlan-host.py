@@ -1,6 +1,6 @@
-"""A host and its macvlan containers do not hear each other.
+"""A host and its own macvlan containers cannot reach each other.
 
-Everybody on the LAN reaches the container, only its own host does not.
+Every machine on the LAN reaches the container, except its own host.
 """
 
 from house import lan, run

@@ -1,6 +1,7 @@
 """macvlan does not work in a virtual machine.
 
-The virtual switch lets out only frames with the machine's own MAC. Containers on macvlan reach nobody.
+The virtual switch forwards only frames with the machine's own MAC address. Containers on macvlan reach no other
+machine.
 """
 
 from house import run

@@ -1,6 +1,6 @@
-"""Containers on ipvlan L3 get no answers.
+"""Containers on ipvlan L3 get no replies.
 
-In L3 mode nobody answers ARP for the containers. The router has to be told where their subnet is.
+In L3 mode no ARP request for the containers is answered. The router needs a route to their subnet.
 """
 
 from house import lan, run

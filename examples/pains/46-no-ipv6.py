@@ -1,6 +1,6 @@
 """A container has no IPv6.
 
-The host has an IPv6 address and reaches the world by it. The container says: network is unreachable.
+The host has an IPv6 address and reaches the Internet by IPv6. The container reports: network is unreachable.
 """
 
 from house import idler

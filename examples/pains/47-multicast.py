@@ -1,6 +1,6 @@
 """Multicast does not cross an overlay network.
 
-mDNS or a cluster that finds its members by multicast works on one machine. In a swarm nobody finds anybody.
+mDNS, or a cluster that discovers its members by multicast, works on one machine. In a swarm no member is found.
 """
 
 from house import shop

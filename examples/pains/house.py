@@ -1,4 +1,4 @@
-"""The rooms in which the pains of this gallery happen: one Docker host on a LAN, or three nodes of a swarm."""
+"""The labs of the gallery: one Docker host on a LAN, or three nodes of a swarm."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from cnmsim import Lab
 
 
 def lan(engine: str = "29.7.2", **daemon: Any) -> Lab:
-    """A Docker host and a client on one LAN; beyond the router a server with web pages and names."""
+    """Return a lab with a Docker host and a client on one LAN; beyond the router is a web and name server."""
     lab = Lab(engine, nameserver="203.0.113.10")
     lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=daemon or True)
     lab.add_host("client", "10.0.0.50/24", gateway="10.0.0.1", routes=["172.16.0.0/12 via 10.0.0.15"])
@@ -25,12 +25,14 @@ def run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, *
 
 
 def idler(lab: Lab, name: str = "app", **options: Any) -> Any:
-    """A container that only waits, to ask from."""
+    """Run a container that only sleeps, as the client of a probe."""
     return run(lab, name, "alpine", "sleep 1d", **options)
 
 
 def swarm(**init: Any) -> Lab:
-    """A manager and two workers in two rooms with a router between, and a client that is no member."""
+    """Return a lab with a manager and two workers on two subnets with a router between them, and a client outside the
+    swarm.
+    """
     lab = Lab()
     lab.add_router("router", "10.1.0.1/24", "10.2.0.1/24")
     node1 = lab.add_host("node1", "10.1.0.11/24", gateway="10.1.0.1", docker=True).docker
@@ -45,7 +47,9 @@ def swarm(**init: Any) -> Lab:
 
 
 def shop(**options: Any) -> Lab:
-    """A swarm with an attachable network, service `web` on node2 (published as 8080), and containers c1 and c2."""
+    """Return a swarm with an attachable network, service `web` on node2 (published as 8080), and containers c1 and
+    c2.
+    """
     lab = swarm()
     node1, node2 = lab.host("node1").docker, lab.host("node2").docker
     node1.networks.create("uber-net", driver="overlay", attachable=True, **options)

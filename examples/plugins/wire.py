@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""A Docker network plugin and IPAM plugin, in nothing but Python's standard library.
+"""A Docker network and IPAM plugin that uses only Python's standard library.
 
-A network is a Linux bridge that this plugin makes with `ip`, an endpoint a veth cable with one end in that bridge; Docker moves
-the other end into the container. What crosses the bridge is accepted with `iptables`. Address pools are 10.77.0.0/24, 10.77.1.0/24, …
+A network is a Linux bridge that this plugin makes with `ip`; an endpoint is a veth pair with one end in that bridge,
+and Docker moves the other end into the container. The plugin accepts traffic across the bridge with `iptables`.
+Address pools are 10.77.0.0/24, 10.77.1.0/24, …
 
-It neither knows nor cares whether a real engine asks it or a simulated one. For a real one, as root:
+It works with a real engine and with a simulated one. With a real one, as root:
 
     python3 wire.py /run/docker/plugins/wire.sock
 
-For cnmsim, in a shell whose `ip` is that of a simulated host:
+With cnmsim, in a shell whose `ip` is that of a simulated host:
 
     cnmsim serve lab.yml --dir /tmp/lab --plugin-dir /tmp/plugins &
     cnmsim sh --dir /tmp/lab node1
@@ -28,7 +29,7 @@ import subprocess
 
 
 class Refused(Exception):
-    """What the plugin answers instead: its text becomes the `Err` or `Error` of the reply."""
+    """A refusal; its text becomes the `Err` or `Error` of the reply."""
 
 
 def run(program, *words):
@@ -42,12 +43,14 @@ def ip(*words):
 
 
 def accept(change, bridge):
-    """Docker lets FORWARD drop what nobody accepts, and br_netfilter sends what is bridged through it."""
+    """Accept the bridge's traffic in FORWARD, whose policy Docker sets to DROP; br_netfilter sends bridged packets
+    through it.
+    """
     run("iptables", change, "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT")
 
 
 class NetworkDriver:
-    """The calls of a Docker network driver. State lives in memory, as in most plugins: it is gone with the process."""
+    """The calls of a Docker network driver. State is kept in memory only, as in most plugins."""
 
     def __init__(self):
         self.networks = {}
@@ -109,7 +112,7 @@ class NetworkDriver:
 
 
 class IpamDriver:
-    """The calls of a Docker IPAM driver: whole pools, and in each the lowest free address."""
+    """The calls of a Docker IPAM driver: whole pools, and the lowest free address of each."""
 
     def __init__(self):
         self.pools = {}
@@ -158,7 +161,7 @@ DRIVERS = {"NetworkDriver": (NetworkDriver(), "Err"), "IpamDriver": (IpamDriver(
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """POST /<Driver>.<Method> with a JSON body, and a JSON body back."""
+    """Handle POST /<Driver>.<Method> with a JSON body; reply with a JSON body."""
 
     protocol_version = "HTTP/1.1"
     log_file = None

@@ -1,4 +1,4 @@
-"""A published port passes the host's INPUT chain by; the DOCKER-USER chain is where it is stopped."""
+"""Packets to a published port do not pass the host's INPUT chain; they can be dropped in DOCKER-USER."""
 
 from cnmsim import Lab
 

@@ -1,4 +1,4 @@
-"""Two containers on a network of their own: names, addresses, and the walk of one packet."""
+"""Two containers on a user-defined network: names, addresses, and the walk of one packet."""
 
 from cnmsim import Lab
 

@@ -1,4 +1,4 @@
-"""The walk of a packet to a published port: the address it is sent to, and the one it arrives at."""
+"""The walk of a packet to a published port: the original destination address, and the translated one."""
 
 from cnmsim import Lab
 

@@ -1,4 +1,4 @@
-"""One replica on one of four nodes: a client asks each of them in turn, and each answers."""
+"""One replica on one of four nodes: a client connects to each node in turn, and each answers."""
 
 from cnmsim import Lab
 
@@ -16,19 +16,20 @@ print(f"web.1 runs on {nodes[0].docker.nodes.get(task['NodeID']).hostname}")
 for node in nodes:
     print(f"{node.name} answers:", client.curl(f"http://{node.address}:8080/cgi-bin/whoami").output.strip())
 
-# The client is not who the task sees: each node's balancer asks it in its own name, from the ingress network.
+# The task does not see the client's address: each node's load balancer connects from its own address on the ingress
+# network.
 walk = lab.trace("client", "node3:8080")
 print("by way of:", ", ".join(dict.fromkeys(hop.place for hop in walk.hops if hop.packet == "TCP SYN")))
 print(walk.finding.remark_texts[-1])
 
-# A port in host mode is the node's own: only where a task is somebody answers, and sees who asks.
+# A port in host mode is open only on nodes with a task, and the task sees the client's address.
 nodes[0].docker.services.create("nginx", name="direct", ports={9090: (80, "tcp", "host")})
 lab.settle()
 for node in nodes:
     answer = client.curl(f"http://{node.address}:9090/cgi-bin/whoami").output.strip()
     print(f"{node.name} port 9090:", answer or "connection refused")
 
-# Scaled up, a node deals connections out in turn; drained, it still answers through the others.
+# After scaling up, a node distributes connections in turn; a drained node still answers with tasks on the others.
 web.scale(4)
 nodes[0].docker.nodes.get("node3").update(Availability="drain")
 print(f"settled again in {lab.settle():.1f} s")

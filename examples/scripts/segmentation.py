@@ -1,4 +1,4 @@
-"""Hypothesis proves a rule of segmentation: containers reach one another exactly if they have a network in common."""
+"""A property-based test of segmentation: containers reach each other if and only if they have a network in common."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Containers on the VLANs of an office: who hears whom, and what happens when an address is given out twice."""
+"""Containers on two VLANs of an office: which machines reach each other, and a duplicate address."""
 
 from pathlib import Path
 
@@ -11,23 +11,23 @@ node1 = lab.host("node1")
 print(lab.host("app-server").curl("http://10.0.0.64/").output, end="")
 print(node1.exec("ip -br link show type vlan").output, end="")
 
-# ... VLAN 200 is reached by the router only ...
+# ... VLAN 200 is reached through the router only ...
 walk = lab.trace("mactainer1", "192.168.3.10:80")
 print(
     "from VLAN 100 to VLAN 200 by:",
     ", ".join(dict.fromkeys(hop.place for hop in walk.hops if hop.packet == "TCP SYN")),
 )
 
-# ... and the Docker host is a stranger to its own containers.
+# ... and the Docker host cannot reach its own containers.
 node1.exec("ip addr add 10.0.0.15/24 dev eth0.100")
 print(lab.explain("node1", "10.0.0.65").decided_by)
 
-# The DHCP server of the office asks by ARP whether an address is free: two containers answer, so a laptop gets the third ...
+# The DHCP server of the office probes addresses by ARP: two containers answer, so a laptop gets the third address ...
 print(lab.doctor().of("dhcp-overlap")[0])
 laptop = lab.add_host("laptop", "10.0.0.250/24")
 print(laptop.exec("ip addr flush dev eth0; udhcpc -i eth0 -n -q").output, end="")
 
-# ... but Docker asks nobody: its next container gets that address, too.
+# ... but Docker does not probe: its next container gets the same address.
 node1.docker.containers.run("nginx", name="web", network="vlan100", detach=True)
 lab.settle(5)
 for event in lab.events:

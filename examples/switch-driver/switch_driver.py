@@ -1,7 +1,7 @@
-"""A network driver of another package: each network is an Ethernet switch, each endpoint a cable to it.
+"""A network driver in a separate package: each network is an Ethernet switch, each endpoint a cable to it.
 
-The switch stands in a namespace of its own, where no packet filter is, so the host cannot reach it, nor the containers
-anything but each other. With `-o switch.ports=4` it has four ports, and a fifth endpoint is refused.
+The switch is in a namespace of its own without a packet filter, so the host cannot reach it, and the containers reach
+only each other. With `-o switch.ports=4` it has four ports, and a fifth endpoint is refused.
 
     docker network create -d switch --subnet 10.50.0.0/24 -o switch.ports=4 fabric
 """
@@ -25,7 +25,7 @@ PORTS = "switch.ports"
 
 @define
 class Switch:
-    """A network: the switch, where it stands, and its cables by endpoint."""
+    """A network: the switch, its namespace, and its cables by endpoint."""
 
     bridge: Bridge
     place: NetworkNamespace
@@ -34,7 +34,9 @@ class Switch:
 
 
 class SwitchDriver:
-    """The driver of one host. cnmsim calls this class with a `DriverHost` when somebody first asks for its name."""
+    """The driver of one host. cnmsim calls this class with a `DriverHost` when a network with this driver is first
+    created.
+    """
 
     name = "switch"
     capability = Capability("local", "local")
@@ -43,10 +45,10 @@ class SwitchDriver:
         self.machine = host.machine
         self.switches: dict[str, Switch] = {}
 
-    # Each of these succeeds, or raises an EngineError and has changed nothing.
+    # Each method succeeds, or raises an EngineError and changes nothing.
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Set a switch up. Whatever can be wrong is looked at before anything is made."""
+        """Create a switch. All options are validated before anything is created."""
         text = request.options.get(PORTS, "32")
         if not text.isdigit() or not int(text):
             raise InvalidParameter(f"invalid {PORTS} {text}: a switch has at least one port")
@@ -57,7 +59,7 @@ class SwitchDriver:
         self.switches[request.id] = Switch(bridge, place, int(text))
 
     def delete_network(self, network_id: str) -> None:
-        """Take it away."""
+        """Delete the switch."""
         switch = self._switch(network_id)
         del self.switches[network_id]
         switch.place.destroy()
@@ -65,7 +67,7 @@ class SwitchDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Take a cable out of the box. A MAC address is filled in where none was asked for."""
+        """Register a cable. Set a MAC address if none was requested."""
         del options
         switch = self._switch(network_id)
         if len(switch.cables) >= switch.ports:
@@ -76,7 +78,7 @@ class SwitchDriver:
         switch.cables[endpoint_id] = Veth.pair(self.machine.clock, port, end, self._draw_mac(), interface.mac)
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Throw the cable away: both ends of it, wherever they are."""
+        """Delete both ends of the cable, in whatever namespace they are."""
         ends = self._cable(network_id, endpoint_id)
         del self._switch(network_id).cables[endpoint_id]
         for end in ends:
@@ -84,11 +86,13 @@ class SwitchDriver:
                 end.namespace.remove_device(end)
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Tell the MAC address of an endpoint."""
+        """Return the MAC address of an endpoint."""
         return {"mac": self._cable(network_id, endpoint_id)[1].mac}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Plug the near end in, lay the far end out in the host, and say where it is. libnetwork takes it from there."""
+        """Plug the near end into the switch, and put the far end into the host's namespace. libnetwork moves it into
+        the sandbox.
+        """
         del sandbox
         near, far = self._cable(network_id, endpoint_id)
         switch = self._switch(network_id)
@@ -101,11 +105,11 @@ class SwitchDriver:
         info.disable_gateway_service = True
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Pull the near end out. libnetwork brings the far end back into the host."""
+        """Unplug the near end. libnetwork moves the far end back into the host's namespace."""
         near, _ = self._cable(network_id, endpoint_id)
         self._switch(network_id).bridge.remove_port(near)
 
-    # Rooms of its own
+    # Lookups
 
     def _switch(self, network_id: str) -> Switch:
         if network_id not in self.switches:
@@ -119,5 +123,5 @@ class SwitchDriver:
         return cables[endpoint_id]
 
     def _draw_mac(self) -> bytes:
-        # Of the machine's stream, so that two labs with one seed are alike.
+        # Drawn from the machine's stream, so that two labs with one seed are identical.
         return b"\x06" + self.machine.random.randbytes(5)

@@ -1,4 +1,4 @@
-"""The tests of the switch driver: what every driver has to do, and what only this one does."""
+"""Tests of the switch driver: the conformance tests of all drivers, and tests of its own options."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Three mistakes of the kind people make, and the property-based tests that find them (docs/testing.md)."""
+"""Three common mistakes, and the property-based tests that find them (docs/testing.md)."""
 # ruff: noqa: ANN001, ANN201
 
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ from cnmsim.testing.snapshot import Snapshot
 thorough = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-# A segmentation hole: the firewall script lets the web port through, for every container.
+# A segmentation hole: the firewall script accepts the web port for every container.
 
 
 def firewall_script(host):
@@ -32,7 +32,7 @@ def networks_are_isolated(spec):
                 assert_isolated(lab, one.name, other.name, ["tcp/80"])
 
 
-# An address leak: a deployment that fails half-way leaves its network, and the subnet with it.
+# An address leak: a deployment that fails half way leaves its network, and the subnet with it.
 
 
 def deploy(engine, name, port):
@@ -55,7 +55,7 @@ def a_failed_deployment_leaves_nothing(ports):
             assert not left, "left behind:\n" + "\n".join(left)
 
 
-# A stale name: the address of the database is looked up once and written down for the web server.
+# A stale name: the address of the database is looked up once and written to the web server's hosts file.
 
 
 def run_web(engine):
