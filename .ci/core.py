@@ -1,7 +1,9 @@
-"""Plays the examples with what is installed: `python .ci/core.py [EXTRA]`, run by the interpreter of a fresh virtual environment.
+"""Play the examples with what is installed.
 
-An example that needs an extra is left out, with that reason printed; with the name of an extra, only those that need it are
-played. One that misses anything else has found what `pyproject.toml` forgot, and fails.
+Run as `python .ci/core.py [EXTRA]`, by the interpreter of a fresh virtual environment.
+
+An example that needs an extra is left out, with that reason printed; with the name of an extra, only those that need
+it are played. One that misses anything else has found what `pyproject.toml` forgot, and fails.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python bench/api_load.py [--seconds 10] [--clients 200]
 
 Prints requests per second as a ratio to `/_ping`, the most trivial handler, on the same server in the same run, and
-exits with 1 if an answer was wrong or missing, if anything was left behind, or if memory grew. A run of `--seconds 60`
-is what tells about memory; the default is short enough to be run often.
+exits with 1 if an answer was wrong or missing, if anything was left behind, or if memory grew. A run of `--seconds
+60` is what tells about memory; the default is short enough to be run often.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def message(method: str, target: str, body: object, headers: str = "") -> bytes:
     content = b"" if body is None else json.dumps(body).encode()
     kind = "Content-Type: application/json\r\n" if content else ""
     return (
-        f"{method} {target} HTTP/1.1\r\nHost: docker\r\n{headers}{kind}Content-Length: {len(content)}\r\n\r\n".encode()
+        f"{method} {target} HTTP/1.1\r\nHost: docker\r\n{headers}{kind}"
+        f"Content-Length: {len(content)}\r\n\r\n".encode()
         + content
     )
 
@@ -174,7 +175,8 @@ def main() -> int:
         if count > objects_before[name]
     }
     print(
-        f"{options.clients} clients, {options.seconds:g} s: {counts['cycles']} containers, {counts['requests']} requests"
+        f"{options.clients} clients, {options.seconds:g} s: "
+        f"{counts['cycles']} containers, {counts['requests']} requests"
     )
     print(f"requests per second: {rate / trivial:.3f} of /_ping's ({rate:.0f} to {trivial:.0f})")
     print(f"memory: {before} KiB before, {after} KiB after ({after - before:+d} KiB)")

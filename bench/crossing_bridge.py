@@ -1,4 +1,4 @@
-"""A UDP datagram from container to container on one user-defined network, as a ratio to one scapy dissection of it."""
+"""A UDP datagram between two containers of one user-defined network, as a ratio to one scapy dissection of it."""
 
 from measuring import Crossing, report
 

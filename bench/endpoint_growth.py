@@ -1,9 +1,9 @@
 """What nodes of a swarm keep of the endpoints of one network, and how long they take to take them in.
 
-Nodes that are attached to one overlay network hear of endpoints on nodes that are not there: of each its two entries, as gossip
-brings them. What is measured is what becomes of them on every node: names, peers, neighbours, FDB entries, backends
-of services of 100 tasks and IPVS destinations; and the share all nodes have together. Run with numbers of endpoints as
-arguments, else with 1,000, 10,000 and 100,000; `--nodes` tells how many nodes, else 4.
+Nodes that are attached to one overlay network hear of endpoints on nodes that are not there: of each its two entries,
+as gossip brings them. What is measured is what becomes of them on every node: names, peers, neighbours, FDB entries,
+backends of services of 100 tasks and IPVS destinations; and the share all nodes have together. Run with numbers of
+endpoints as arguments, else with 1,000, 10,000 and 100,000; `--nodes` tells how many nodes, else 4.
 """
 
 import argparse
@@ -117,7 +117,8 @@ def main():
         command = [sys.executable, __file__, "--one", str(size), "--nodes", str(asked.nodes)]
         found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         print(
-            f"{size:,} endpoints: {found['first']:,.0f} bytes and {found['first_us']:.0f} µs each with the first node,\n"
+            f"{size:,} endpoints: {found['first']:,.0f} bytes and "
+            f"{found['first_us']:.0f} µs each with the first node,\n"
             f"  {found['more']:,.0f} bytes and {found['more_us']:.0f} µs for each further node that knows it",
             flush=True,
         )

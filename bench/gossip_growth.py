@@ -1,7 +1,9 @@
-"""NetworkDB on growing clusters: how long nodes and endpoints take to be known everywhere, and what they take of memory.
+"""NetworkDB on growing clusters: how long nodes and endpoints take to be known everywhere, and what they take of
+memory.
 
-Nodes stand in racks of 25 behind one router. A network has 250 endpoints on 25 nodes, as a /24 has room for; each endpoint
-is an entry in two tables. Run with pairs NODES:ENDPOINTS as arguments (0 endpoints: members alone), else 100:1000 and 300:3000.
+Nodes stand in racks of 25 behind one router. A network has 250 endpoints on 25 nodes, as a /24 has room for; each
+endpoint is an entry in two tables. Run with pairs NODES:ENDPOINTS as arguments (0 endpoints: members alone), else
+100:1000 and 300:3000.
 """
 
 import gc
@@ -118,7 +120,8 @@ def views(endpoints=100_000, nodes=20):
             view.set(version)
     each = (memory() - shared) / nodes / endpoints
     print(
-        f"one network of {endpoints:,} endpoints: {(shared - before) / endpoints:,.0f} bytes an endpoint for all nodes,"
+        f"one network of {endpoints:,} endpoints: {(shared - before) / endpoints:,.0f} bytes "
+        "an endpoint for all nodes,"
     )
     print(f"  and {each:.1f} for each node that knows it: {each * endpoints * 1000 / 2**20:,.0f} MiB for 1,000 nodes")
 

@@ -1,7 +1,8 @@
-"""Who reaches whom among many containers: seconds of work and probes sent, from 500 containers on 50 networks to 10,000 on 1,000.
+"""Who reaches whom among many containers: seconds of work and probes sent, from 500 containers on 50 networks to
+10,000 on 1,000.
 
-Each line is set in relation to the one before: how many times as many pairs, how many times as much work. Run with pairs
-CONTAINERS:NETWORKS as arguments for other sizes.
+Each line is set in relation to the one before: how many times as many pairs, how many times as much work. Run with
+pairs CONTAINERS:NETWORKS as arguments for other sizes.
 """
 
 import sys

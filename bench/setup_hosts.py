@@ -1,4 +1,5 @@
-"""100 Docker hosts in one lab, a copy of a lab, ports published with each firewall: seconds of work, and how that grows.
+"""100 Docker hosts in one lab, a copy of a lab, ports published with each firewall: seconds of work, and how that
+grows.
 
 The second line of each pair is set in relation to the first.
 """

@@ -1,11 +1,12 @@
 """A whole swarm, end to end: Docker hosts that join, overlay networks, services, every packet of it simulated.
 
-Nodes stand in racks of 25 behind one router, or all on one segment. A service has 100 tasks at most, on a network of its
-own, as a /24 has room for; a node runs 20 tasks. Run with layout:NODES:TASKS as arguments, else with 10, 30 and 100 nodes.
-Each size is measured in a program of its own; a line tells the seconds of work and of virtual time that a step takes, the
-memory, and how much more this is than with the size before it of the same layout. Tasks run long before each node has heard of each. An endpoint is
-a task's: its container is counted in, and its share of what each node has for each network, a load balancer with an endpoint of its
-own among it. The last line says how many endpoints the nodes know together, and what all of that is for each.
+Nodes stand in racks of 25 behind one router, or all on one segment. A service has 100 tasks at most, on a network of
+its own, as a /24 has room for; a node runs 20 tasks. Run with layout:NODES:TASKS as arguments, else with 10, 30 and
+100 nodes. Each size is measured in a program of its own; a line tells the seconds of work and of virtual time that a
+step takes, the memory, and how much more this is than with the size before it of the same layout. Tasks run long
+before each node has heard of each. An endpoint is a task's: its container is counted in, and its share of what each
+node has for each network, a load balancer with an endpoint of its own among it. The last line says how many endpoints
+the nodes know together, and what all of that is for each.
 """
 
 import gc
@@ -69,7 +70,9 @@ def run_all(lab):
 
 
 def measure(layout, count, tasks):
-    """Measure one size: for each step its seconds of work and of virtual time and the bytes it took, with what they are for."""
+    """Measure one size: for each step its seconds of work and of virtual time and the bytes it took, with what they
+    are for.
+    """
     join(build(layout, 1), 1)  # what is imported is no node's
     lab = Lab()
     steps = {}

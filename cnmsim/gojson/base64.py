@@ -1,4 +1,6 @@
-"""Base64 decoded as by Go's `encoding/base64`: line ends are skipped, and an error names the offset of the wrong byte.
+"""Base64 decoded as by Go's `encoding/base64`.
+
+Line ends are skipped, and an error names the offset of the wrong byte.
 
 Source: Go `encoding/base64/base64.go`, `Encoding.decodeQuantum` (go1.24).
 """

@@ -34,7 +34,10 @@ _BITS["fs.FileMode"] = 32
 
 @frozen
 class Place:
-    """The position of a value in a document: the innermost Go struct around it, and the path of fields from the top."""
+    """The position of a value in a document.
+
+    The innermost Go struct around it, and the path of fields from the top.
+    """
 
     struct: str = ""
     path: str = ""
@@ -44,7 +47,10 @@ class Place:
         return Place(struct.rpartition(".")[2], f"{self.path}.{name}" if self.path else name)
 
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
-        """Return the error for a value of the wrong type. With `is_number` the error prints a number that does not fit."""
+        """Return the error for a value of the wrong type.
+
+        With `is_number` the error prints a number that does not fit.
+        """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
             kind = f"number {value}"
@@ -54,7 +60,10 @@ class Place:
 
 @frozen
 class Type:
-    """A Go type: its name, the function that converts a value other than `null`, and the one that makes its zero value."""
+    """A Go type.
+
+    Its name, the function that converts a value other than `null`, and the one that makes its zero value.
+    """
 
     name: str
     read: Callable[[Any, Place], Any]
@@ -85,7 +94,10 @@ class Field:
         return f"{self.embedded}.{self.name}" if self.embedded else self.name
 
     def is_omitted(self, content: Any) -> bool:
-        """Return True if `omitempty` leaves the field out. A pointer that is not nil is never left out, whatever it points to."""
+        """Return True if `omitempty` leaves the field out.
+
+        A pointer that is not nil is never left out, whatever it points to.
+        """
         is_pointer = isinstance(self.kind, Struct) or (self.empty() is None and not isinstance(content, (list, dict)))
         return self.omit_empty and (content is None or not (content or is_pointer))
 
@@ -125,7 +137,10 @@ Kind: TypeAlias = Type | Struct
 
 
 def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
-    """Return the first JSON value of `content` as `struct`. Raises `GoJsonError`, for a syntax error before any other."""
+    """Return the first JSON value of `content` as `struct`.
+
+    Raises `GoJsonError`, for a syntax error before any other.
+    """
     value, _ = first_value(content)
     result: dict[str, Any] = convert(struct, value, Place())
     return result

@@ -109,7 +109,7 @@ def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address
 
 
 def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
-    """Return whether arp_ignore forbids the answer: 1 unless the device has the address, 2 also outside its subnet."""
+    """Return whether arp_ignore forbids the reply: 1 unless the device has the address, 2 outside its subnet, too."""
     mode = _mode(namespace, "arp_ignore", device)
     if not mode:
         return False

@@ -1,8 +1,8 @@
 """Virtual time: a queue of calls for this instant, a heap of later instants, and seeded randomness.
 
-Nothing here reads the machine's clock. Calls run in the order (time, order of scheduling), so that two runs of one lab are
-identical. Every call carries the *context* that was current when it was scheduled: a trace that starts with one packet
-follows everything that packet causes, in every namespace, across links and timers.
+Nothing here reads the machine's clock. Calls run in the order (time, order of scheduling), so that two runs of one
+lab are identical. Every call carries the *context* that was current when it was scheduled: a trace that starts with
+one packet follows everything that packet causes, in every namespace, across links and timers.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Timer:
 class Clock:
     """The one clock of a lab.
 
-    `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that the current call reports
-    to, or `None`: every decision point checks this attribute. `epoch_s` is the time of day, in seconds since 1970, at which
-    the lab began. `registry` holds what the parts of one lab share, by name.
+    `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that the current call
+    reports to, or `None`: every decision point checks this attribute. `epoch_s` is the time of day, in seconds since
+    1970, at which the lab began. `registry` holds what the parts of one lab share, by name.
     """
 
     __slots__ = (
@@ -99,7 +99,10 @@ class Clock:
         return self.epoch_s + self.now_ns / NS_PER_S
 
     def stream(self, name: str) -> random.Random:
-        """Return a random generator for one owner, seeded by the lab's seed and `name`; other owners do not draw from it."""
+        """Return a random generator for one owner, seeded by the lab's seed and `name`.
+
+        Other owners do not draw from it.
+        """
         return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation, not a secret
 
     def call_soon(self, call: Callable[..., Any], *args: Any) -> None:
@@ -155,9 +158,9 @@ class Clock:
         return None
 
     def is_idle_until(self, when_ns: int) -> bool:
-        """Return True if no other call is scheduled at or before `when_ns`, and the caller of `run` regains control only later.
+        """Return True if no other call is scheduled at or before `when_ns`.
 
-        This is the hook of kernel/offload/datagram_path.py.
+        The caller of `run` must also regain control only later. This is the hook of kernel/offload/datagram_path.py.
         """
         if when_ns > self._horizon_ns or self._ready:
             return False
@@ -201,7 +204,9 @@ class Clock:
         task.fail(error)
 
     def run_isolated(self, call: Callable[[], T]) -> T:
-        """Run `call()` and the calls that it schedules for this instant, but no call scheduled before. Return its result.
+        """Run `call()` and the calls that it schedules for this instant, but no call scheduled before.
+
+        Return its result.
 
         May be called from within a call. Time does not pass.
         """
@@ -221,8 +226,9 @@ class Clock:
     def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
         """Run the scheduled calls and advance virtual time.
 
-        Return at `until_s` seconds of virtual time, with the clock exactly there, or without it when no call is left; in both
-        cases no later than the first instant after which `stop()` returns True. `stop` is called after every instant.
+        Return at `until_s` seconds of virtual time, with the clock exactly there, or without it when no call is left;
+        in both cases no later than the first instant after which `stop()` returns True. `stop` is called after every
+        instant.
         """
         until_ns = None if until_s is None else round(until_s * NS_PER_S)
         context_before, horizon_ns = self.context, self._horizon_ns
@@ -285,8 +291,8 @@ def _is_pending(call: _Call | Timer) -> bool:
 def rare_garbage_collection() -> Iterator[None]:
     """Make Python's cycle collector run less often, for code that lets time pass in many short steps.
 
-    Packets under way are many, live long enough to be examined over and over, and form no cycles: with the default threshold
-    of 700 objects a large lab spends a fifth of its time in the collector.
+    Packets under way are many, live long enough to be examined over and over, and form no cycles: with the default
+    threshold of 700 objects a large lab spends a fifth of its time in the collector.
     """
     if not hasattr(gc, "get_threshold"):  # PyPy's collector has none
         yield

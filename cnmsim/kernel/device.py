@@ -78,7 +78,8 @@ class Device:
     """
 
     __slots__ = (
-        "_mtu", "addresses", "clock", "has_qdisc", "index", "interned_neighbours", "is_all_multicast", "is_promiscuous", "is_up", "mac", "master",
+        "_mtu", "addresses", "clock", "has_qdisc", "index", "interned_neighbours", "is_all_multicast",
+        "is_promiscuous", "is_up", "mac", "master",
         "name", "namespace", "rx_bytes", "rx_dropped", "rx_packets", "taps", "tx_bytes", "tx_dropped", "tx_packets",
         "txqueuelen", "upper_devices",
     )  # fmt: skip
@@ -185,11 +186,17 @@ class Device:
 
     @property
     def carries_ipv6(self) -> bool:
-        """Whether its MTU is large enough for IPv6 (RFC 8200 §5); else Linux has no IPv6 on it at all (addrconf_notify)."""
+        """Whether its MTU is large enough for IPv6 (RFC 8200 §5).
+
+        Else Linux has no IPv6 on it at all (addrconf_notify).
+        """
         return self._mtu >= _IPV6_MIN_MTU
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the Ethernet address. Raises `OSError(EADDRNOTAVAIL)` for a group's or none at all (is_valid_ether_addr)."""
+        """Set the Ethernet address.
+
+        Raises `OSError(EADDRNOTAVAIL)` for a group's or none at all (is_valid_ether_addr).
+        """
         if mac[0] & 1 or not any(mac):
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         self._take_mac(mac)
@@ -374,9 +381,9 @@ class Link(Protocol):
         """Deliver a frame that has arrived at the end of a cable to the station there."""
 
     def path(self, macs: bytes, sender: Nic, length: int) -> LinkPath | None:
-        """Return the path of frames of `length` bytes from `sender`, if the link only delays them (for kernel/offload).
+        """Return the path of frames of `length` bytes from `sender`, if the link only delays them.
 
-        `macs` is destination and source.
+        `macs` is destination and source. The caller is kernel/offload.
         """
 
 

@@ -1,14 +1,18 @@
-"""Interning: table entries that many nodes have alike are one object in the whole lab, and a node keeps a small number for each.
+"""Interning of table entries.
 
-On a real cluster every node has its own copy of every peer, name, forwarding entry and NetworkDB entry. A thousand nodes
-with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
+An entry that many nodes have is one object in the whole lab, and a node keeps a small number for each.
 
-- `InternedMultiMap`: one node's map from a key to values, over an `InternPool` of (key, value) entries. Per entry the node
-  stores its insertion order, so two nodes that learned the same entries in another order list them in that order.
-- `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. Per entry the node stores the
-  code of the version it has, so two views are compared as fast as memory is.
+On a real cluster every node has its own copy of every peer, name, forwarding entry and NetworkDB entry. A thousand
+nodes with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
 
-Law tests: tests/laws/test_shared_entries.py, tests/libnetwork/networkdb/test_known_views.py. Cost: bench/endpoint_growth.py.
+- `InternedMultiMap`: one node's map from a key to values, over an `InternPool` of (key, value) entries. For each entry
+  the node stores its insertion order, so two nodes that learned the same entries in another order list them in that
+  order.
+- `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. For each entry the node
+  stores the code of the version it has, so two views are compared as fast as memory is.
+
+Law tests: tests/laws/test_shared_entries.py, tests/libnetwork/networkdb/test_known_views.py. Cost:
+bench/endpoint_growth.py.
 """
 
 from __future__ import annotations
@@ -34,7 +38,9 @@ _CHUNK = 256
 
 
 class InternPool(Generic[_K, _V]):
-    """The (key, value) entries that the maps of all nodes have, each stored once. `intern_pool` returns a lab's pool by name.
+    """The (key, value) entries that the maps of all nodes have, each stored once.
+
+    `intern_pool` returns a lab's pool by name.
 
     An entry is identified by its index in `entries`; the index is reused once no map refers to the entry.
     """
@@ -43,7 +49,8 @@ class InternPool(Generic[_K, _V]):
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
-        #: The entry's index by key; for a key with several values, all indices, and the index by value if they are many.
+        #: The entry's index by key; for a key with several values, all indices, and the index by value if they are
+        #: many.
         self.numbers: dict[_K, int | tuple[int, ...] | dict[_V, int]] = {}
         #: The number of maps that have each entry, by index.
         self.refcounts = array("I")
@@ -138,8 +145,8 @@ def intern_pool(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
 class InternedMultiMap(Generic[_K, _V]):
     """One node's map from keys to values, in insertion order like a `dict`; a key may have several values.
 
-    A key keeps its place until its last value is removed. Call `clear` before dropping a map, else its entries stay in
-    the pool. Without a `pool` the map has one of its own.
+    A key keeps its place until its last value is removed. Call `clear` before dropping a map, else its entries stay
+    in the pool. Without a `pool` the map has one of its own.
     """
 
     __slots__ = ("_last", "_orders", "_pool")
@@ -193,7 +200,10 @@ class InternedMultiMap(Generic[_K, _V]):
         return True
 
     def pop(self, key: _K) -> tuple[int, _V] | None:
-        """Remove a key that has at most one value. Return its order and value, or `None` if the key is not present."""
+        """Remove a key that has at most one value.
+
+        Return its order and value, or `None` if the key is not present.
+        """
         for number in self._present(key):
             entry, order = self._pool.entries[number], self._orders[number]
             assert entry is not None
@@ -285,7 +295,10 @@ class InternedMultiMap(Generic[_K, _V]):
         return present
 
     def _remove(self, number: int) -> None:
-        """Remove an entry. If it was the first of its key, the next one inherits its order, so that the key keeps its place."""
+        """Remove an entry.
+
+        If it was the first of its key, the next one inherits its order, so that the key keeps its place.
+        """
         orders, pool = self._orders, self._pool
         order, orders[number] = orders[number], 0
         entry = pool.entries[number]
@@ -304,7 +317,10 @@ class InternedMultiMap(Generic[_K, _V]):
 
 
 class Version:
-    """One state of an entry in a `VersionPool`. `code` identifies it within its slot while `refcount` views have it."""
+    """One state of an entry in a `VersionPool`.
+
+    `code` identifies it within its slot while `refcount` views have it.
+    """
 
     __slots__ = ("code", "refcount", "slot")
 

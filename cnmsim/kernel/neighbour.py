@@ -1,10 +1,11 @@
 """The neighbour table: the MAC address of each address on the link (Linux: net/core/neighbour.c).
 
 `arp` (RFC 826) and `ndisc` (RFC 4861) resolve addresses. States and times are Linux's: an entry is REACHABLE for
-base_reachable_time_ms after it was confirmed, then STALE. A STALE entry is used at once and probed after 5 s, unless TCP
-confirms it meanwhile. Three unanswered probes make it FAILED.
+base_reachable_time_ms after it was confirmed, then STALE. A STALE entry is used at once and probed after 5 s, unless
+TCP confirms it meanwhile. Three unanswered probes make it FAILED.
 
-Linux draws the reachable time between half and one and a half times base_reachable_time_ms; here it is that value itself.
+Linux draws the reachable time between half and one and a half times base_reachable_time_ms; here it is that value
+itself.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _NS_PER_MS = 1_000_000
-#: How much longer than asked for a neighbour timer takes: the timer wheel (kernel/time/timer.c) rounds 1 s up to 1.024 s,
-#: at HZ 250 and at HZ 1000 alike.
+#: How much longer than asked for a neighbour timer takes: the timer wheel (kernel/time/timer.c) rounds 1 s up to
+#: 1.024 s, at HZ 250 and at HZ 1000 alike.
 _TIMER_WHEEL_FACTOR = 1.024
 #: Packets that wait for one resolution; Linux limits them by unres_qlen_bytes.
 _MAX_QUEUE = 100
@@ -80,13 +81,19 @@ class Neighbour:
         return self._state
 
     def _expire_reachable(self) -> None:
-        """Do what the timer of a REACHABLE entry does: extend the state if the entry was confirmed meanwhile, else end it."""
+        """Do what the timer of a REACHABLE entry does.
+
+        Extend the state if the entry was confirmed meanwhile, else end it.
+        """
         self.reachable_until_ns = self.confirmed_ns + self.parameter("base_reachable_time_ms") * _NS_PER_MS
         if self.device.clock.now_ns > self.reachable_until_ns:
             self._state = _STALE
 
     def usable_mac(self, now_ns: int) -> Mac | None:
-        """Return the MAC if a packet can be sent to it with no other effect, else `None`; `None` for a deleted entry, too."""
+        """Return the MAC if a packet can be sent to it with no other effect, else `None`.
+
+        `None` for a deleted entry, too.
+        """
         state = self._state
         if state is _REACHABLE:
             return self.mac if now_ns <= self.reachable_until_ns else None
@@ -120,8 +127,8 @@ class Neighbour:
 class NeighbourTable:
     """The neighbour entries of one namespace, for both families.
 
-    The permanent entries of a device that has `interned_neighbours` stay in that map until they are looked up: an overlay
-    node has one for each endpoint of a network, and sends to few of them.
+    The permanent entries of a device that has `interned_neighbours` stay in that map until they are looked up: an
+    overlay node has one for each endpoint of a network, and sends to few of them.
 
     `pending_confirm` is set while a packet is sent that acknowledges progress: its next hop is confirmed (Linux:
     dst_pending_confirm).
@@ -256,7 +263,7 @@ class NeighbourTable:
             self._probe(entry, packet.src)
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
-        """Send a request, or give up after ucast_solicit unicast or mcast_solicit multicast ones (neigh_max_probes)."""
+        """Send a request, or fail after ucast_solicit unicast or mcast_solicit multicast ones (neigh_max_probes)."""
         entry.timer = None
         is_unicast = entry._state is _PROBE
         if entry.probes >= entry.parameter("ucast_solicit" if is_unicast else "mcast_solicit"):
@@ -337,7 +344,10 @@ class NeighbourTable:
         self._send_queued(entry)
 
     def update_stale(self, entry: Neighbour, mac: Mac) -> None:
-        """Store the MAC of a request's sender: usable, but STALE if new (RFC 4861 §7.2.3; neigh_update with NUD_STALE)."""
+        """Store the MAC of a request's sender: usable, but STALE if new.
+
+        Source: RFC 4861 §7.2.3; neigh_update with NUD_STALE.
+        """
         if entry._state is _PERMANENT:
             return
         if entry.mac != mac or entry.state in (_INCOMPLETE, _FAILED):

@@ -1,8 +1,8 @@
 """Simulated encryption: payloads that are opaque bytes on the wire, with their content kept beside it.
 
-What real hosts encrypt (SwarmKit's RPCs with TLS, memberlist's gossip with AES-GCM) crosses every wire here as bytes of the
-right length: a nonce, then noise. The content is one object for all receivers, stored by nonce. A lost packet loses its
-content; a payload that is never decrypted is dropped after its lifetime.
+What real hosts encrypt (SwarmKit's RPCs with TLS, memberlist's gossip with AES-GCM) crosses every wire here as bytes
+of the right length: a nonce, then noise. The content is one object for all receivers, stored by nonce. A lost packet
+loses its content; a payload that is never decrypted is dropped after its lifetime.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Bytes of nonce at the head of a payload (RFC 5116 section 3.2).
 NONCE_LENGTH = 12
-#: The noise of a payload is a slice of this, at an offset that the nonce selects: slicing is much faster than hashing.
+#: The noise of a payload is a slice of this, at an offset that the nonce selects: slicing is much faster than
+#: hashing.
 _NOISE = shake_128(b"sealed").digest(1 << 17)
 _MAX_OFFSET = 0xFFFF
 #: Nonces are generated in batches of this many.
@@ -27,10 +28,12 @@ _REGISTRY_KEY = "payloads"
 
 
 class OpaquePayload:
-    """A datagram's payload whose bytes are not made yet: `head` in the clear, then `content` as `length` opaque bytes.
+    """A datagram's payload whose bytes are not made yet.
 
-    `size` is the length of both, in bytes. The bytes are made only if the datagram becomes a frame. Each destination gets
-    bytes of its own, as each copy is encrypted by itself.
+    It is `head` in the clear, then `content` as `length` opaque bytes.
+
+    `size` is the length of both, in bytes. The bytes are made only if the datagram becomes a frame. Each destination
+    gets bytes of its own, as each copy is encrypted by itself.
     """
 
     __slots__ = ("_expiry_s", "_number", "_store", "content", "head", "length", "size")
@@ -47,7 +50,10 @@ class OpaquePayload:
         self.size = len(head) + length
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the bytes for one destination, by its `endpoint_key`. The content can be decrypted from them from now on."""
+        """Return the bytes for one destination, by its `endpoint_key`.
+
+        The content can be decrypted from them from now on.
+        """
         return self.head + self._store.store(self._number, endpoint, self._expiry_s, self.content, self.length)
 
 
@@ -131,7 +137,10 @@ class PayloadStore:
             self._contents, self._peak = dict(self._contents), len(self._contents)
 
     def decrypt(self, payload: bytes) -> Any:
-        """Return the content of a payload. Raises `ValueError` if the bytes are not a payload, were altered or have expired."""
+        """Return the content of a payload.
+
+        Raises `ValueError` if the bytes are not a payload, were altered or have expired.
+        """
         nonce, noise = payload[:NONCE_LENGTH], payload[NONCE_LENGTH:]
         content, expiry_s = self._contents.get(nonce, (None, 0))
         if self._clock.now_ns < expiry_s * NS_PER_S:

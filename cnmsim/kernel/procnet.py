@@ -82,7 +82,8 @@ def _route_line(route: Route) -> str:
     mask = ((0xFFFFFFFF << (32 - route.prefix.length)) & 0xFFFFFFFF).to_bytes(4, "big")
     fields = (
         route.device.name if route.device is not None else "*", _hex_words(route.prefix.network),
-        _hex_words(route.gateway or bytes(4)), f"{flags:04X}", "0", "0", str(route.metric), _hex_words(mask), "0", "0", "0",
+        _hex_words(route.gateway or bytes(4)), f"{flags:04X}", "0", "0", str(route.metric), _hex_words(mask),
+        "0", "0", "0",
     )  # fmt: skip
     return "\t".join(fields)
 

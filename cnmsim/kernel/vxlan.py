@@ -1,7 +1,7 @@
 """VXLAN devices (RFC 7348): Ethernet frames in UDP between tunnel endpoints (VTEPs).
 
-Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1. Multicast destinations, several VNIs per device and the extensions
-(GBP, GPE) are not modelled.
+Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1. Multicast destinations, several VNIs per device and the
+extensions (GBP, GPE) are not modelled.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _MAX_DEPTH = 8
 class _Path:
     """The cached route to one VTEP, valid while the namespace's `generation` is the same.
 
-    `max_frame` is the longest frame that needs no fragmentation, in bytes; `sum` what addresses, protocol, port and VXLAN
-    header add to the UDP checksum; `low` and `high` bound the source port; `header` is the VXLAN header.
+    `max_frame` is the longest frame that needs no fragmentation, in bytes; `sum` what addresses, protocol, port and
+    VXLAN header add to the UDP checksum; `low` and `high` bound the source port; `header` is the VXLAN header.
     """
 
     generation: int
@@ -88,11 +88,11 @@ class VxlanSocket(UdpSocket):
 class VxlanConfig:
     """The parameters of a VXLAN device, as `ip link add … type vxlan` sets them.
 
-    `local` is the outer source and `underlay` the outgoing device; `None` leaves either to routing. `remote` becomes the
-    default FDB entry. `ttl` 0 is the system default. With `proxy` the device answers ARP requests and neighbour
-    solicitations from its permanent neighbours, and they never cross the tunnel. `l2miss` and `l3miss` ask the kernel to
-    notify userland of FDB and neighbour misses; no program here listens for them. `family` (4 or 6) is that of the tunnel
-    endpoints where neither `local` nor `remote` determines it.
+    `local` is the outer source and `underlay` the outgoing device; `None` leaves either to routing. `remote` becomes
+    the default FDB entry. `ttl` 0 is the system default. With `proxy` the device answers ARP requests and neighbour
+    solicitations from its permanent neighbours, and they never cross the tunnel. `l2miss` and `l3miss` ask the kernel
+    to notify userland of FDB and neighbour misses; no program here listens for them. `family` (4 or 6) is that of the
+    tunnel endpoints where neither `local` nor `remote` determines it.
     """
 
     vni: int
@@ -147,8 +147,8 @@ class Vxlan(Device):
     def create(cls, namespace: NetworkNamespace, name: str, mac: Mac, config: VxlanConfig) -> Vxlan:
         """Create a device in `namespace`, which stays the namespace of its outer packets.
 
-        Raises `OSError`: EEXIST if the name is taken or another device created there has the same VNI, port and family,
-        ERANGE for a VNI over 24 bits or a bad name, EINVAL if `local` and `remote` are of two families.
+        Raises `OSError`: EEXIST if the name is taken or another device created there has the same VNI, port and
+        family, ERANGE for a VNI over 24 bits or a bad name, EINVAL if `local` and `remote` are of two families.
         """
         if not 0 <= config.vni <= _MAX_VNI:
             raise OSError(errno.ERANGE, "Numerical result out of range")
@@ -180,7 +180,10 @@ class Vxlan(Device):
     # --- up and down ---------------------------------------------------------------------------------------------
 
     def set_up(self) -> None:
-        """Open the UDP port, then set the device up. Raises `OSError(EADDRINUSE)` if another program has bound the port."""
+        """Open the UDP port, then set the device up.
+
+        Raises `OSError(EADDRINUSE)` if another program has bound the port.
+        """
         if self.is_up:
             return
         self._open()
@@ -328,7 +331,8 @@ class Vxlan(Device):
     def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
         """Answer a bridged frame whose outer packet exceeds the path MTU (skb_tunnel_check_pmtu).
 
-        Return `False` if the frame must be sent all the same: Linux answers no frame that the namespace itself sent or routed.
+        Return `False` if the frame must be sent all the same: Linux answers no frame that the namespace itself sent
+        or routed.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False

@@ -28,10 +28,12 @@ FdbMode = Literal["exclusive", "replace", "append"]
 
 @define(eq=False)
 class VxlanEntry:
-    """A MAC address and its VTEPs; only the default entry, 00:00:00:00:00:00, and multicast addresses may have several.
+    """A MAC address and its VTEPs.
 
-    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which ages. `order` is its place
-    in the listing.
+    Only the default entry, 00:00:00:00:00:00, and multicast addresses may have several.
+
+    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which ages. `order` is
+    its place in the listing.
     """
 
     mac: Mac
@@ -57,8 +59,8 @@ def _may_have_many(mac: Mac) -> bool:
 class VxlanFdb:
     """The table of one device. Its VTEPs are all of one `family` (4 or 6).
 
-    `ageing_s` is how long a learned entry outlives its last use, in seconds. Permanent unicast entries stay interned until
-    they are looked up: a node has one for each endpoint of a network, and sends to few of them.
+    `ageing_s` is how long a learned entry outlives its last use, in seconds. Permanent unicast entries stay interned
+    until they are looked up: a node has one for each endpoint of a network, and sends to few of them.
     """
 
     __slots__ = ("_clock", "_entries", "_interned", "_last_order", "_vtep_length", "ageing_s", "family")

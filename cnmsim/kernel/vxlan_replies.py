@@ -42,7 +42,10 @@ _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 
 @frozen
 class ProxyAnswer:
-    """The outcome of a proxied request: the `reply` frame (`None`: the request is dropped), an explanation, the entry used."""
+    """The outcome of a proxied request: the `reply` frame (`None`.
+
+    The request is dropped), an explanation, the entry used.
+    """
 
     reply: bytes | None
     what: str

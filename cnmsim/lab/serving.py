@@ -1,7 +1,7 @@
 """What a lab needs of the server of its Engine APIs.
 
-The server, `cnmsim.api.inprocess`, is above the lab: it is described here by protocols, and imported by name when a lab is first
-served.
+The server, `cnmsim.api.inprocess`, is above the lab: it is described here by protocols, and imported by name when a
+lab is first served.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ class _Machine:
         a = self.a
         results = {
             0x00: lambda: a + value, 0x10: lambda: a - value, 0x20: lambda: a * value, 0x30: lambda: a // value,
-            0x40: lambda: a | value, 0x50: lambda: a & value, 0x60: lambda: a << (value & 31), 0x70: lambda: a >> (value & 31),
+            0x40: lambda: a | value, 0x50: lambda: a & value,
+            0x60: lambda: a << (value & 31), 0x70: lambda: a >> (value & 31),
             _ALU_NEG: lambda: -a, 0x90: lambda: a % value, 0xA0: lambda: a ^ value,
         }  # fmt: skip
         self.a = results[operation]() & _WORD

@@ -34,8 +34,8 @@ class Hook(Enum):
 class Dependency(Enum):
     """What the outcome of a match or a hook step depends on, besides tables whose generation the flow cache checks.
 
-    `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol, ports, mark, connection and its
-    state. `ANYTHING` is the default: the outcome of a match or step that declares nothing is never cached.
+    `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol, ports, mark, connection
+    and its state. `ANYTHING` is the default: the outcome of a match or step that declares nothing is never cached.
     """
 
     FLOW = "flow"

@@ -1,4 +1,7 @@
-"""Names of protocols and services: the entries of Debian's /etc/protocols and /etc/services that packet filters use."""
+"""Names of protocols and services.
+
+The entries of Debian's /etc/protocols and /etc/services that packet filters use.
+"""
 
 from __future__ import annotations
 

@@ -73,9 +73,9 @@ class RuleSetSource(Protocol):
 class Netfilter:
     """The packet filter of one namespace.
 
-    `is_active` is False as long as no rule could touch a packet; the stack then skips `run`. `generation` increases with every
-    change of rules. `replied_packet` is the packet to which the message being sent replies. `ipvs` is the load
-    balancer, None while it has no services. `log` holds the lines of the LOG target.
+    `is_active` is False as long as no rule could touch a packet; the stack then skips `run`. `generation` increases
+    with every change of rules. `replied_packet` is the packet to which the message being sent replies. `ipvs` is the
+    load balancer, None while it has no services. `log` holds the lines of the LOG target.
     """
 
     __slots__ = (
@@ -177,7 +177,10 @@ class Netfilter:
         ]
 
     def next_order(self) -> int:
-        """Return a registration number: at one priority the newest registration comes first (nf_hook_entries_grow)."""
+        """Return a registration number.
+
+        At one priority the newest registration comes first (nf_hook_entries_grow).
+        """
         self._order += 1
         return self._order
 

@@ -136,7 +136,10 @@ _PLAIN = frozenset("_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 
 
 def quoted(text: str) -> str:
-    """Return free text as iptables-save prints it: bare if it is one plain word, else in double quotes with escapes."""
+    """Return free text as iptables-save prints it.
+
+    Bare if it is one plain word, else in double quotes with escapes.
+    """
     if text and _PLAIN.issuperset(text):
         return text
     return '"' + "".join("\\" + letter if letter in "\"\\'" else letter for letter in text) + '"'

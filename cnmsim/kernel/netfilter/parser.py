@@ -30,20 +30,26 @@ class _GlobalOption:
 
 
 _COMMANDS = (
-    _GlobalOption("append", "A"), _GlobalOption("delete", "D"), _GlobalOption("check", "C"), _GlobalOption("insert", "I"),
-    _GlobalOption("replace", "R"), _GlobalOption("list", "L", "optional"), _GlobalOption("list-rules", "S", "optional"),
+    _GlobalOption("append", "A"), _GlobalOption("delete", "D"),
+    _GlobalOption("check", "C"), _GlobalOption("insert", "I"),
+    _GlobalOption("replace", "R"), _GlobalOption("list", "L", "optional"),
+    _GlobalOption("list-rules", "S", "optional"),
     _GlobalOption("flush", "F", "optional"), _GlobalOption("zero", "Z", "optional"), _GlobalOption("new-chain", "N"),
     _GlobalOption("delete-chain", "X", "optional"), _GlobalOption("rename-chain", "E"), _GlobalOption("policy", "P"),
     _GlobalOption("version", "V", "none"), _GlobalOption("help", "h", "none"),
 )  # fmt: skip
 _RULE_OPTIONS = (
-    _GlobalOption("source", "s"), _GlobalOption("destination", "d"), _GlobalOption("in-interface", "i"), _GlobalOption("out-interface", "o"),
-    _GlobalOption("protocol", "p"), _GlobalOption("fragments", "f", "none"), _GlobalOption("match", "m"), _GlobalOption("jump", "j"),
+    _GlobalOption("source", "s"), _GlobalOption("destination", "d"),
+    _GlobalOption("in-interface", "i"), _GlobalOption("out-interface", "o"),
+    _GlobalOption("protocol", "p"), _GlobalOption("fragments", "f", "none"),
+    _GlobalOption("match", "m"), _GlobalOption("jump", "j"),
     _GlobalOption("goto", "g"), _GlobalOption("set-counters", "c"),
 )  # fmt: skip
 _OTHER_OPTIONS = (
-    _GlobalOption("table", "t"), _GlobalOption("verbose", "v", "none"), _GlobalOption("numeric", "n", "none"), _GlobalOption("exact", "x", "none"),
-    _GlobalOption("line-numbers", "0", "none"), _GlobalOption("wait", "w", "optional"), _GlobalOption("wait-interval", "W"),
+    _GlobalOption("table", "t"), _GlobalOption("verbose", "v", "none"),
+    _GlobalOption("numeric", "n", "none"), _GlobalOption("exact", "x", "none"),
+    _GlobalOption("line-numbers", "0", "none"), _GlobalOption("wait", "w", "optional"),
+    _GlobalOption("wait-interval", "W"),
     _GlobalOption("modprobe", "M"), _GlobalOption("ipv4", "4", "none"), _GlobalOption("ipv6", "6", "none"),
 )  # fmt: skip
 _BY_LETTER = {option.letter: option for option in (*_COMMANDS, *_RULE_OPTIONS, *_OTHER_OPTIONS)}
@@ -275,7 +281,10 @@ class _Parser:
     # --- options of extensions -----------------------------------------------------------------------------------
 
     def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
-        """Parse `--name` as an option of a loaded extension or of the protocol's match. Return False if none has it."""
+        """Parse `--name` as an option of a loaded extension or of the protocol's match.
+
+        Return False if none has it.
+        """
         drafts = [*([self.target] if self.target is not None else []), *reversed(self.matches)]
         for draft in drafts:
             option = find_option(_by_name(draft.options), name)

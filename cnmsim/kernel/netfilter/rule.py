@@ -36,8 +36,9 @@ class NameMatch:
 class Rule:
     """One rule. Parsing its canonical text, `str(rule)`, returns an equal rule.
 
-    `target` is None for a rule that only counts; a target that is not an extension is the chain `target.name`, entered with -j or, if
-    `is_goto`, with -g. `protocol` 0 is any; `fragment` is True for -f, False for ! -f, else None.
+    `target` is None for a rule that only counts; a target that is not an extension is the chain `target.name`,
+    entered with -j or, if `is_goto`, with -g. `protocol` 0 is any; `fragment` is True for -f, False for ! -f, else
+    None.
     """
 
     source: HostMatch | None = None

@@ -24,8 +24,8 @@ _INDEX_MIN_RULES = 16
 class CompiledRule:
     """A rule as closures over a packet.
 
-    `flow_tests` depend on the flow alone; `packet_tests` are the first that does not, and all that follow it. When all pass,
-    `action` is executed, or `verdict` returned, or the chain `jump` entered.
+    `flow_tests` depend on the flow alone; `packet_tests` are the first that does not, and all that follow it. When
+    all pass, `action` is executed, or `verdict` returned, or the chain `jump` entered.
     """
 
     flow_tests: tuple[Test, ...]
@@ -58,8 +58,8 @@ class RuleEntry:
 class Chain:
     """A chain with the counters of its policy. `policy` is None for a user-defined one.
 
-    `order` is the order of creation, 0 for a built-in chain that was never used, which the kernel does not have. Equal rules of a long
-    chain share one `Rule` object, so that a search among thousands compares identities.
+    `order` is the order of creation, 0 for a built-in chain that was never used, which the kernel does not have.
+    Equal rules of a long chain share one `Rule` object, so that a search among thousands compares identities.
     """
 
     name: str

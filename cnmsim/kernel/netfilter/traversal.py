@@ -1,7 +1,7 @@
 """Traversal of one base chain by a packet (Linux: ipt_do_table).
 
-Rules are compiled when a packet first reaches them: see `compiled.py`. A traversal decides anew for every packet; packets of
-a cached flow do not come here, see `kernel/offload/flow_cache.py`.
+Rules are compiled when a packet first reaches them: see `compiled.py`. A traversal decides anew for every packet;
+packets of a cached flow do not come here, see `kernel/offload/flow_cache.py`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class PacketCounter(Protocol):
 class TraversalResult(Generic[Entry]):
     """The outcome of a traversal: the `verdict` of rule `entry`, or of the chain's policy if that is `None`.
 
-    `counters` were incremented; `chains` is the path of chain names to the verdict. `is_cacheable` tells whether every packet
-    of the flow has the same outcome until a rule, an address, a route or a link changes: all tests made depend on the flow
-    alone (`Dependency.FLOW`), and no target acted on the packet.
+    `counters` were incremented; `chains` is the path of chain names to the verdict. `is_cacheable` tells whether
+    every packet of the flow has the same outcome until a rule, an address, a route or a link changes: all tests made
+    depend on the flow alone (`Dependency.FLOW`), and no target acted on the packet.
     """
 
     verdict: Verdict

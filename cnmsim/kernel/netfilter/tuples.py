@@ -48,7 +48,10 @@ def packet_tuple(packet: Packet) -> ConntrackTuple | None:
 
 
 def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Address] | None:
-    """Parse the IP header that an ICMP error quotes. Return protocol, offset of the transport header and addresses."""
+    """Parse the IP header that an ICMP error quotes.
+
+    Return protocol, offset of the transport header and addresses.
+    """
     if family == 4:
         if len(quoted) < 20 or quoted[0] >> 4 != 4:
             return None

@@ -1,10 +1,12 @@
-"""The routes that a UDP socket has cached (Linux: sk->sk_dst_cache), one for each peer whose flow the flow cache holds.
+"""The routes that a UDP socket has cached.
 
-Route, headers and checksum of a datagram depend on the socket, the peer and the tables that its flow watches; only length and
-data differ from one datagram to the next. IPv4 only.
+Linux: sk->sk_dst_cache. There is one for each peer whose flow the flow cache holds.
 
-Invalidation: a route is used while its flow accounts for the packet (see `flow_cache.py`) and the socket's options and local
-address are as they were. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
+Route, headers and checksum of a datagram depend on the socket, the peer and the tables that its flow watches; only
+length and data differ from one datagram to the next. IPv4 only.
+
+Invalidation: a route is used while its flow accounts for the packet (see `flow_cache.py`) and the socket's options
+and local address are as they were. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ class CachedRoute:
     """The route and the prepared headers of datagrams to one peer. `lookup` is the state of its datagram path."""
 
     __slots__ = (
-        "_dport", "_flow", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses", "lookup", "ttl",
+        "_dport", "_flow", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses",
+        "lookup", "ttl",
     )  # fmt: skip
 
     def __init__(self, flow: Flow, socket: UdpSocket, dst: Address, dport: int) -> None:

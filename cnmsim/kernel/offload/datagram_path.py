@@ -1,19 +1,20 @@
 """Datagram paths: opaque datagrams travel from one UDP socket through every stack between to another without a frame.
 
-Where the flow cache of every namespace on the way holds the flow, each link has a plain path to the next interface, and
-nothing observes the datagram, a frame's bytes decide nothing. What is left of a hop is to check that all is as it was, to
-count, and to let the time pass. Where a check fails the frame is made, and goes on from there as any other. (Linux: the flow
-offload of nf_tables, which bypasses the stack likewise.)
+Where the flow cache of every namespace on the way holds the flow, each link has a plain path to the next interface,
+and nothing observes the datagram, a frame's bytes decide nothing. What is left of a hop is to check that all is as it
+was, to count, and to let the time pass. Where a check fails the frame is made, and goes on from there as any other.
+(Linux: the flow offload of nf_tables, which bypasses the stack likewise.)
 
-A datagram does not wait for its arrival at a hop where no other event is scheduled before: the hop is processed at once, as
-of its arrival time.
+A datagram does not wait for its arrival at a hop where no other event is scheduled before: the hop is processed at
+once, as of its arrival time.
 
-Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave the
-path invalidates it. Laws: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Shown by: bench/swarm_cluster.py
-(30 nodes: 15 % of calls), bench/gossip_growth.py.
+Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave
+the path invalidates it. Laws: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Shown by:
+bench/swarm_cluster.py (30 nodes: 15 % of calls), bench/gossip_growth.py.
 
-To remove it in one commit: this module, its tests, and the hooks `RouteCache.opaque`, `CachedRoute.lookup`, `Link.path`,
-`Link.deliver` for a path's end, and `Clock.is_idle_until`; gossip then sends `payload.to_bytes(…)` by `UdpSocket.sendto`.
+To remove it in one commit: this module, its tests, and the hooks `RouteCache.opaque`, `CachedRoute.lookup`,
+`Link.path`, `Link.deliver` for a path's end, and `Clock.is_idle_until`; gossip then sends `payload.to_bytes(…)` by
+`UdpSocket.sendto`.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class LinkPath(Protocol):
 class OpaqueDatagrams:
     """Sends and receives opaque datagrams at one UDP socket.
 
-    `receive(content, sender)` is called for a datagram that arrived by a path; it returns `False` to have the datagram
-    received as bytes by the socket instead. `is_redundant(content)` tells whether receiving the content would change nothing.
+    `receive(content, sender)` is called for a datagram that arrived by a path; it returns `False` to have the
+    datagram received as bytes by the socket instead. `is_redundant(content)` tells whether receiving the content
+    would change nothing.
     """
 
     __slots__ = ("is_redundant", "receive", "socket")
@@ -116,7 +118,9 @@ class OpaqueDatagrams:
         )
 
     def send_if_redundant(self, payload: OpaquePayload, address: SocketAddress) -> bool:
-        """Send a datagram whose content changes nothing at its receiver. Return `False`, without any effect, for any other.
+        """Send a datagram whose content changes nothing at its receiver.
+
+        Return `False`, without any effect, for any other.
 
         Such a datagram may arrive before anything else happens, which costs least.
         """
@@ -201,7 +205,10 @@ class _Hop:
         return flow if flow is not None and not flow.translates and flow.mac == receiver.mac else None
 
     def enter(self, size: int) -> bool:
-        """Send a datagram of `size` bytes over the link. Return `False`, without any effect, if it must become a frame."""
+        """Send a datagram of `size` bytes over the link.
+
+        Return `False`, without any effect, if it must become a frame.
+        """
         device, link_path = self._device, self.link_path
         length = size + _FRAME_HEADERS
         now_ns = device.clock.now_ns
@@ -326,7 +333,10 @@ def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
 
 
 def _find_path(route: CachedRoute) -> DatagramPath | None:
-    """Follow a route's flow through every namespace. Return `None` if one has not cached it, or it ends at no plain socket."""
+    """Follow a route's flow through every namespace.
+
+    Return `None` if one has not cached it, or it ends at no plain socket.
+    """
     key, flow, ttl = route.flow_key, route.flow, route.ttl
     first: _Hop | None = None
     last: _Hop | None = None

@@ -1,17 +1,18 @@
 """The flow cache of one namespace: the decisions made for one packet of a flow, replayed for the next.
 
-Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables whose changes
-are counted. The full path of a packet is recorded by a `FlowRecorder` and kept as a `Flow`. While no table changed, the next
-packet with the same addresses and ports increments the same counters, refreshes the same conntrack entry, gets the same header
-rewrite and leaves by the same hop. (Linux: nf_flow_table; Open vSwitch's datapath. Unlike there, rule counters go on.)
+Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables whose
+changes are counted. The full path of a packet is recorded by a `FlowRecorder` and kept as a `Flow`. While no table
+changed, the next packet with the same addresses and ports increments the same counters, refreshes the same conntrack
+entry, gets the same header rewrite and leaves by the same hop. (Linux: nf_flow_table; Open vSwitch's datapath. Unlike
+there, rule counters go on.)
 
-The full path is taken by everything out of the ordinary: observed packets, fragments, IP options, an expiring TTL, a size
-over the MTU, TCP flags that change the connection's state, neighbours that must be resolved; and by flows that met a match
-or hook step that depends on more than the flow (`Dependency.ANYTHING`), or a target that acts on packets.
+The full path is taken by everything out of the ordinary: observed packets, fragments, IP options, an expiring TTL, a
+size over the MTU, TCP flags that change the connection's state, neighbours that must be resolved; and by flows that
+met a match or hook step that depends on more than the flow (`Dependency.ANYTHING`), or a target that acts on packets.
 
 Invalidation: a flow holds the sum of `NetworkNamespace.generation` (routes, addresses, links, sysctls) and
-`PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours are looked
-at for each packet, the socket table by its `udp_changes`.
+`PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours
+are looked at for each packet, the socket table by its `udp_changes`.
 
 Only TCP and UDP flows are cached. Law: tests/laws/test_flow_cache.py. Shown by: bench/crossing_bridge.py.
 """
@@ -72,8 +73,8 @@ SentKey = tuple[int, "Address", "Address", bytes]
 class FlowRecorder:
     """What one packet met on its full path so far. A step that cannot be replayed removes it from `Packet.recording`.
 
-    `counters` are those of the rules and policies it passed. `shape` (protocol and length) must not change on the way;
-    `tuple_before` (addresses and ports) may, by NAT.
+    `counters` are those of the rules and policies it passed. `shape` (protocol and length) must not change on the
+    way; `tuple_before` (addresses and ports) may, by NAT.
     """
 
     __slots__ = ("counters", "decision", "mac", "received", "sent", "shape", "tuple_before")
@@ -111,8 +112,8 @@ def received_key(frame: bytes, device: Device) -> ReceivedKey:
 class FlowCache:
     """The flows of one namespace. With `is_enabled` off every packet takes the full path, with the same outcome.
 
-    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer, and a recording costs
-    more than it saves them.
+    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer, and a
+    recording costs more than it saves them.
     """
 
     __slots__ = ("_filter", "_namespace", "is_enabled", "received", "sent")
@@ -122,7 +123,8 @@ class FlowCache:
         self.is_enabled = True
         self.received: dict[ReceivedKey, Flow] = {}
         self.sent: dict[SentKey, Flow] = {}
-        #: A byte for each slot, by the hash of a key: five bits of the hash of the key seen last, three bits of its count.
+        #: A byte for each slot, by the hash of a key: five bits of the hash of the key seen last, three bits of its
+        #: count.
         self._filter: bytearray | None = None
 
     def disable(self) -> None:
@@ -154,7 +156,7 @@ class FlowCache:
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams that originate here, or `None` if there is none that follows `decision`."""
+        """Return the cached flow of UDP datagrams that originate here and follow `decision`, or `None`."""
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
 
@@ -204,10 +206,10 @@ class FlowCache:
 class Flow:
     """One direction of one flow through one namespace.
 
-    `decision` is the route that an outgoing flow was recorded for. `translates` tells whether NAT rewrites addresses or ports.
-    A flow that leaves does so by `device`, with `l2_suffix` (source MAC and EtherType) behind the next hop's MAC. A flow
-    that is delivered ends at `socket` while the socket table is as it was at `sockets_at`. `mac` is the destination MAC of
-    received frames.
+    `decision` is the route that an outgoing flow was recorded for. `translates` tells whether NAT rewrites addresses
+    or ports. A flow that leaves does so by `device`, with `l2_suffix` (source MAC and EtherType) behind the next
+    hop's MAC. A flow that is delivered ends at `socket` while the socket table is as it was at `sockets_at`. `mac` is
+    the destination MAC of received frames.
     """
 
     __slots__ = (
@@ -366,7 +368,10 @@ class Flow:
         return packet
 
     def send(self, data: bytes) -> bool:
-        """Replay the flow for a packet that originates here. Return `False`, without any effect, if it must take the full path."""
+        """Replay the flow for a packet that originates here.
+
+        Return `False`, without any effect, if it must take the full path.
+        """
         size = len(data)
         hop = self.output(size, data[self._flags_at]) if size >= self._min_size else None
         if hop is None:
@@ -380,18 +385,24 @@ class Flow:
         return True
 
     def output(self, size: int, flags: int = 0) -> Mac | None:
-        """Account for an outgoing packet of `size` bytes and return its next hop's MAC; `None` if it must take the full path."""
+        """Account for an outgoing packet of `size` bytes and return its next hop's MAC.
+
+        `None` if it must take the full path.
+        """
         if size > self._max_size:
             return None
         hop = self.next_hop_mac()
         return hop if hop is not None and self.account(size, flags) else None
 
     def forward(self, size: int, mac: Mac) -> bool:
-        """Account for a packet of `size` bytes whose next hop must be `mac`. Return `False` if it must take the full path."""
+        """Account for a packet of `size` bytes whose next hop must be `mac`.
+
+        Return `False` if it must take the full path.
+        """
         return self.next_hop_mac() == mac and size <= self._max_size and self.account(size)
 
     def datagram_socket(self) -> UdpSocket | None:
-        """Return the socket that receives the flow's datagrams, if it is cached and needs only their sender and data."""
+        """Return the socket that receives the flow's datagrams, if it is cached and needs only sender and data."""
         socket = self.socket
         if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
             return None
@@ -407,7 +418,10 @@ class Flow:
         return mac
 
     def account(self, size: int, flags: int = 0) -> bool:
-        """Increment counters and refresh the conntrack entry. Return `False`, without any effect, if that needs the full path."""
+        """Increment counters and refresh the conntrack entry.
+
+        Return `False`, without any effect, if that needs the full path.
+        """
         if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False
         connection = self._connection

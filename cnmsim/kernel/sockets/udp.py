@@ -27,9 +27,10 @@ _SKB_OVERHEAD = 768
 class UdpSocket(Socket):
     """A UDP socket. An unbound socket is bound to an ephemeral port by its first datagram.
 
-    `dont_fragment` (IP_MTU_DISCOVER): `None` is Linux's default, DF unless the datagram must be fragmented; `True` refuses
-    datagrams larger than the path MTU with EMSGSIZE; `False` never sets DF. With `recverr` (IP_RECVERR) every ICMP error
-    is raised by the next `recvfrom` as `QueuedError`; without it only hard errors are, on connected sockets.
+    `dont_fragment` (IP_MTU_DISCOVER): `None` is Linux's default, DF unless the datagram must be fragmented; `True`
+    refuses datagrams larger than the path MTU with EMSGSIZE; `False` never sets DF. With `recverr` (IP_RECVERR) every
+    ICMP error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors are, on connected
+    sockets.
 
     `offload` is the hook of kernel/offload: the routes that the socket has cached.
     """

@@ -132,6 +132,7 @@ class XfrmState:
             f"\tproto esp spi 0x{self.spi:08x} reqid {self.reqid} mode transport\n"
             f"\treplay-window {self.replay_window} \n{mark}"
             f"\taead {self.algorithm} 0x{self.key.hex()} {self.icv_bits}\n{last_used}"
-            f"\tanti-replay context: seq 0x{self.sequence_in:x}, oseq 0x{self.sequence_out:x}, bitmap 0x{self.bitmap:08x}\n"
+            f"\tanti-replay context: seq 0x{self.sequence_in:x}, oseq 0x{self.sequence_out:x}, "
+            f"bitmap 0x{self.bitmap:08x}\n"
             f"\tsel {self.selector or Selector.match_all(family)}\n"
         )

@@ -92,7 +92,8 @@ def _describe_bpf(match: Extension, is_numeric: bool) -> str:
     return f"match bpf {match.settings[0].value.partition(',')[2]}\0"  # iptables prints this NUL
 
 
-# --- policy ----------------------------------------------------------------------------------------------------------
+# --- policy
+# ----------------------------------------------------------------------------------------------------------
 
 _PROTOCOLS = {50: "esp", 51: "ah", 108: "ipcomp"}
 _NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
@@ -131,8 +132,8 @@ def _check_policy(settings: dict[str, Setting], context: ParseContext) -> None:
             del settings[name]
     elif "strict" in settings and not elements:
         raise ParameterProblemError(
-            "policy match: empty policy element 0. --strict is in effect, but at least one of reqid, spi, tunnel-src, "
-            "tunnel-dst, proto or mode is required."
+            "policy match: empty policy element 0. --strict is in effect, but at least one of reqid, spi, "
+            "tunnel-src, tunnel-dst, proto or mode is required."
         )
 
 

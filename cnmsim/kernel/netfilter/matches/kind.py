@@ -23,9 +23,9 @@ Test = Callable[[Packet], bool]
 class MatchKind:
     """One match extension.
 
-    `compile` returns the test for one use of the match in one namespace; `describe` its text in `iptables -L`, numeric or with names;
-    `depends` is what the outcome of the test depends on, if necessary by option ("" for any use); `has_no_leading_space` means that
-    `iptables -L` prints no space before the text.
+    `compile` returns the test for one use of the match in one namespace; `describe` its text in `iptables -L`,
+    numeric or with names; `depends` is what the outcome of the test depends on, if necessary by option ("" for any
+    use); `has_no_leading_space` means that `iptables -L` prints no space before the text.
     """
 
     name: str
@@ -40,7 +40,10 @@ class MatchKind:
     has_no_leading_space: bool = False
 
     def dependency(self, match: Extension) -> Dependency:
-        """Return what the outcome of this use of the match depends on: `FLOW` only if all its options declare that."""
+        """Return what the outcome of this use of the match depends on.
+
+        `FLOW` only if all its options declare that.
+        """
         if isinstance(self.depends, Dependency):
             return self.depends
         declared = {
@@ -82,7 +85,10 @@ def always(packet: Packet) -> bool:
 
 
 def settings_listing(match: Extension, is_numeric: bool) -> str:
-    """Return the settings as `iptables -L` prints those of most matches: names and values, inverted ones after `! `."""
+    """Return the settings as `iptables -L` prints those of most matches.
+
+    These are names and values, inverted ones after `! `.
+    """
     return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)
 
 

@@ -39,8 +39,8 @@ class Span:
 class Datatype:
     """A data type: `bits` wide, with `names` for some of its values.
 
-    `write` returns the text of a value. Values of an `is_flags` type are bit sets. `order` is the sort key of elements; `per_line` is
-    the number of elements that nft lists on a line. `title` is the name in errors.
+    `write` returns the text of a value. Values of an `is_flags` type are bit sets. `order` is the sort key of
+    elements; `per_line` is the number of elements that nft lists on a line. `title` is the name in errors.
     """
 
     name: str

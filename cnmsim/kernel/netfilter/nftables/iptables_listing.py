@@ -305,7 +305,10 @@ def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
 
 
 def shown_chains(table: Table) -> list[Chain]:
-    """Return the chains that exist in the kernel in order of creation; a built-in one is created with its first rule."""
+    """Return the chains that exist in the kernel in order of creation.
+
+    A built-in one is created with its first rule.
+    """
     existing = [chain for chain in table.chains.values() if chain.order]
     return sorted(existing, key=lambda chain: chain.order)
 

@@ -59,7 +59,8 @@ def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Jso
 def set_json(table: Table, set_: Set, options: ListOptions) -> Json:
     """Return a set or map with its elements."""
     fields: dict[str, Json] = {
-        "family": table.family, "name": set_.name, "table": table.name, "type": _type_json(set_), "handle": set_.handle,
+        "family": table.family, "name": set_.name, "table": table.name, "type": _type_json(set_),
+        "handle": set_.handle,
     }  # fmt: skip
     if set_.comment:
         fields["comment"] = set_.comment
@@ -94,7 +95,10 @@ def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> I
 
 
 def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]:
-    """Yield what `nft list KIND` lists of a table. In a ruleset chains and sets precede the rules that refer to them."""
+    """Yield what `nft list KIND` lists of a table.
+
+    In a ruleset chains and sets precede the rules that refer to them.
+    """
     if kind in {"ruleset", "tables"}:
         yield table_json(table)
     if kind in {"ruleset", "chains"}:

@@ -21,7 +21,8 @@ _MAX_RAW_BITS = 128
 class KeyParser:
     """Parses the fields of one rule in a table of a family ("ip", "ip6" or "inet").
 
-    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule implies about the packet so far, 0 if nothing.
+    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule implies about the packet so far, 0 if
+    nothing.
     """
 
     cursor: Cursor

@@ -26,8 +26,8 @@ Read = Callable[[Packet], int | None]
 class Key:
     """A field that a rule can read; `text` is its canonical syntax.
 
-    `reader_for` returns the reader for a namespace. The packet must have `protocol` and `family` unless 0. `offset` is that of a payload
-    field in its header, in bytes: nft merges and orders comparisons of adjacent fields by it.
+    `reader_for` returns the reader for a namespace. The packet must have `protocol` and `family` unless 0. `offset`
+    is that of a payload field in its header, in bytes: nft merges and orders comparisons of adjacent fields by it.
     """
 
     text: str
@@ -262,7 +262,8 @@ _DEFINITIONS = [
     Key("fib saddr . iif oif", types.PRESENCE, _reverse_path_reader),
 ]  # fmt: skip
 
-#: Keys with one value for all packets of a flow. A key that is not listed, or a raw payload expression, is never cached.
+#: Keys with one value for all packets of a flow. A key that is not listed, or a raw payload expression, is never
+#: cached.
 _FLOW_KEYS = frozenset({
     "iifname", "oifname", "iif", "oif", "meta mark", "meta nfproto", "meta l4proto", "meta protocol",
     "ip version", "ip protocol", "ip saddr", "ip daddr", "ip6 nexthdr", "ip6 saddr", "ip6 daddr",
@@ -272,7 +273,8 @@ _FLOW_KEYS = frozenset({
     *(f"ct {direction} {field}" for direction in ("original", "reply") for field in (
         "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr", "proto-src", "proto-dst",
     )),
-    *(f"fib {which}{on} type" for which in ("saddr", "daddr") for on in ("", " . iif", " . oif")), "fib saddr . iif oif",
+    *(f"fib {which}{on} type" for which in ("saddr", "daddr") for on in ("", " . iif", " . oif")),
+    "fib saddr . iif oif",
 })  # fmt: skip
 
 KEYS: dict[str, Key] = {key.text: key for key in _DEFINITIONS}

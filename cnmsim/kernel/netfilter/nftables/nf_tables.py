@@ -79,7 +79,10 @@ class NfTables(Ruleset):
 
 
 def _commands_in_json(source: str) -> str | None:
-    """Translate a JSON document into nft's language; return None if the source is not JSON. Raises `InternalError`."""
+    """Translate a JSON document into nft's language; return None if the source is not JSON.
+
+    Raises `InternalError`.
+    """
     try:
         document = json.loads(source)
     except ValueError:

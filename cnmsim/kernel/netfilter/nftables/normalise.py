@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, S
 
 
 def normalise(statements: list[Statement], family: str) -> list[Statement]:
-    """Return the statements without those that others imply, and with comparisons of adjacent fields in header order."""
+    """Return the statements without those that others imply, comparisons of adjacent fields in header order."""
     return _in_header_order(_without_implied(statements, family))
 
 

@@ -114,7 +114,10 @@ class Session:
         return set_
 
     def iptables_table(self) -> IptablesTable | None:
-        """Consume the name of a table of iptables and return the table; consume nothing and return None if it is none."""
+        """Consume the name of a table of iptables and return the table.
+
+        Consume nothing and return None if it is none.
+        """
         cursor = self.cursor
         family = cursor.text if cursor.text in FAMILIES else "ip"
         name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text

@@ -51,7 +51,8 @@ class BaseChainSpec:
 
     def text(self, policy: str) -> str:
         """Return the line of the base chain as nft lists it."""
-        return f"type {self.type.value} hook {self.hook.value.lower()} priority {self._priority_text()}; policy {policy};"
+        hook, priority = self.hook.value.lower(), self._priority_text()
+        return f"type {self.type.value} hook {hook} priority {priority}; policy {policy};"
 
     def _priority_text(self) -> str:
         for name, (value, hooks) in PRIORITIES.items():

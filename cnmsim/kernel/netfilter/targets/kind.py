@@ -35,8 +35,8 @@ Action = Callable[[Packet, Hook], Verdict | None]
 class TargetKind:
     """One target extension.
 
-    `tables` and `chains` are where the kernel allows it (empty: everywhere). The action is executed on every packet: the flow
-    cache holds no flow that meets one.
+    `tables` and `chains` are where the kernel allows it (empty: everywhere). The action is executed on every packet:
+    the flow cache holds no flow that meets one.
     """
 
     name: str
