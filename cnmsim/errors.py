@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CnmsimError(Exception):
-    """Base class of the errors that cnmsim raises. `message` is the text, `status` the HTTP status of the Engine API."""
+    """Base class of cnmsim's errors. `message` is the text, `status` the HTTP status of the Engine API."""
 
     status = 500
 
@@ -34,7 +34,7 @@ class NotFound(EngineError):
 
 
 class NoSuchNetwork(NotFound):
-    """The network does not exist on this host; a task then creates its networks again (libnetwork.ErrNoSuchNetwork)."""
+    """The network does not exist on this host; a task then creates it again (libnetwork.ErrNoSuchNetwork)."""
 
 
 class Conflict(EngineError):

@@ -1,4 +1,4 @@
-"""Number parsing with the syntax and the error texts of Go's `strconv` (go1.24 `src/strconv/{atob,atoi,atof,quote}.go`)."""
+"""Number parsing with the syntax and the error texts of Go's `strconv` (go1.24, {atob,atoi,atof,quote}.go)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _FLOAT = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
 )
 _ESCAPES = {
-    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\",
+    '"': '\\"',
 }  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def _escape(char: str) -> str:
 
 
 def parse_bool(text: str) -> bool:
-    """Return the boolean that `text` stands for: 1, t, T, TRUE, true, True, or 0, f, F, FALSE, false, False. Raises `NumError`."""
+    """Parse a boolean: 1, t, T, TRUE, true, True, or 0, f, F, FALSE, false, False. Raises `NumError`."""
     if text not in _BOOLS:
         raise NumError("ParseBool", text)
     return _BOOLS[text]

@@ -75,8 +75,8 @@ async def forward_streams(
     """Copy both ways until the process ends, or the client detaches or disconnects.
 
     Time passes while `is_running()`: not while an attached container has not started yet. A fast clock jumps only if
-    the client
-    `waits_for_end`. `stdin_forwarder` forwards the client's input, if it is to be forwarded; with `ends_input` its end is forwarded, too.
+    the client `waits_for_end`. `stdin_forwarder` forwards the client's input, if it is to be forwarded; with
+    `ends_input` its end is forwarded, too.
     """
     streams.ended.add_done_callback(outbox.close)
 

@@ -59,7 +59,8 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
         file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool,
-        expose_ports: str | None, plugin_dir: tuple[Path, ...], plugin_wait: float | None, tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
+        expose_ports: str | None, plugin_dir: tuple[Path, ...], plugin_wait: float | None,
+        tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
 

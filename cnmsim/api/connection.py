@@ -103,7 +103,7 @@ class Connection:
             await self._send_head(response.status, {**response.headers, "Connection": "close"}, len(response.body))
             await self._send(h11.Data(data=response.body), h11.EndOfMessage())
 
-    # --- reading -------------------------------------------------------------------------------------------------
+    # --- reading
 
     async def _next_event(self, timeout_s: float | None) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
@@ -150,7 +150,7 @@ class Connection:
         method = event.method.decode("latin-1")
         return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp, self._client)
 
-    # --- answering -----------------------------------------------------------------------------------------------
+    # --- answering
 
     async def _answer_unless_gone(self, request: Request) -> Answer | None:
         """Run the handler; cancel it if the client disconnects."""
@@ -226,7 +226,7 @@ class Connection:
             if chunk and request.method != "HEAD":
                 await self._send(h11.Data(data=chunk))
 
-    # --- hijack --------------------------------------------------------------------------------------------------
+    # --- hijack
 
     async def _hijack(self, request: Request, hijack: Hijack) -> None:
         """Leave HTTP: send status 101 to a client that asked to upgrade, else 200, then copy raw bytes both ways."""

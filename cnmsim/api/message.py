@@ -28,7 +28,8 @@ class Client:
 class Request:
     """One complete request.
 
-    `path` is decoded and without the version prefix; `version` is that prefix (`1.45`) or "". Header names are in lower case.
+    `path` is decoded and without the version prefix; `version` is that prefix (`1.45`) or "". Header names are in
+    lower case.
     """
 
     method: str

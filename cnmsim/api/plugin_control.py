@@ -38,8 +38,8 @@ _LOOK_S = 0.05
 class PluginControlSocket:
     """Listens at `DIR/control.sock`, in threads of its own, from `open` to `close`.
 
-    `inner` is the lab's own control socket. Without it, in a program that does not serve the lab, clients wait for the next call of a
-    plugin.
+    `inner` is the lab's own control socket. Without it, in a program that does not serve the lab, clients wait for
+    the next call of a plugin.
     """
 
     def __init__(self, lab: Lab, directory: Path, inner: Path | None = None) -> None:

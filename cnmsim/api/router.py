@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route of a request, and its path parameters (`id_` for `{id}`). HEAD is served as GET unless it has a route."""
+    """Return the route of a request, and its path parameters (`id_` for `{id}`).
+
+    HEAD is served as GET unless it has a route.
+    """
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
             return route, {"id_" if name == "id" else name: value for name, value in match.groupdict().items()}

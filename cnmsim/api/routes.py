@@ -1,4 +1,4 @@
-"""The table of the Engine API's operations, in the order of Docker's OpenAPI description (moby `api/swagger.yaml`)."""
+"""The table of the Engine API's operations, in the order of Docker's description (moby `api/swagger.yaml`)."""
 
 from __future__ import annotations
 

@@ -53,9 +53,10 @@ class Writer(Protocol):
 def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     """Return the context of `dockerd --tlsverify`: clients must present a certificate that `ca` signed.
 
-    Raises `ssl.SSLError`, an `OSError`, for files that are no certificates or do not belong together. Client certificates are
-    verified as Go's crypto/x509 verifies them, whatever the defaults of this Python are: an Authority Key Identifier is not
-    required (RFC 5280 §4.2.1.1 requires it; Python 3.13 checks it), and any certificate in `ca` is a trust anchor.
+    Raises `ssl.SSLError`, an `OSError`, for files that are no certificates or do not belong together. Client
+    certificates are verified as Go's crypto/x509 verifies them, whatever the defaults of this Python are: an
+    Authority Key Identifier is not required (RFC 5280 §4.2.1.1 requires it; Python 3.13 checks it), and any
+    certificate in `ca` is a trust anchor.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
     context.load_cert_chain(certificate, key)

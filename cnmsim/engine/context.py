@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class EngineContext:
     """State of one daemon: its machine, configuration, stores, event log and libnetwork controller.
 
-    `random` is the daemon's own stream of random numbers; `programs` are the commands that containers can run, by name.
+    `random` is the daemon's own stream of random numbers; `programs` are the commands that containers can run, by
+    name.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """The engine: one simulated dockerd on one machine.
 
-`Engine.rest` has one call for each operation of Docker's Engine API, with the API's own bodies and answers; `networks`,
-`containers`, `images`, `volumes` and the swarm's collections are docker-py's interface on top of it.
+`Engine.rest` has one call for each operation of Docker's Engine API, with the API's own bodies and answers;
+`networks`, `containers`, `images`, `volumes` and the swarm's collections are docker-py's interface on top of it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 class Engine(Session):
     """A Docker Engine of the release `version` on `machine`.
 
-    `programs` are the commands that containers can run, by name; `images` maps image names to what they run; `plugins` finds network
-    and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the default networks exist.
+    `programs` are the commands that containers can run, by name; `images` maps image names to what they run;
+    `plugins` finds network and IPAM plugins. The engine runs once constructed: its firewall chains, docker0 and the
+    default networks exist.
 
     Raises `InvalidParameter` for a configuration that no daemon starts with, `ValueError` for an unknown release.
     """

@@ -6,8 +6,8 @@ On a real cluster every node has its own copy of every peer, name, forwarding en
 nodes with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
 
 - `InternedMultiMap`: one node's map from a key to values, over an `InternPool` of (key, value) entries. For each
-  entry the node stores its insertion order, so two nodes that learned the same entries in another order list them in that
-  order.
+  entry the node stores its insertion order, so two nodes that learned the same entries in another order list them in
+  that order.
 - `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. For each entry the node
   stores the code of the version it has, so two views are compared as fast as memory is.
 

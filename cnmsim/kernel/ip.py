@@ -100,7 +100,7 @@ class IpLayer:
         self.icmp = Icmp(namespace)
         self.reassembly = Reassembly(namespace.clock, self._fragment_timeout_ns, self._reassembly_timed_out)
 
-    # --- input ---------------------------------------------------------------------------------------------------
+    # --- input
 
     def input(self, packet: Packet, *, prerouted: bool = False) -> None:
         """Process a packet that a device received: PREROUTING, then local delivery or forwarding.
@@ -243,7 +243,7 @@ class IpLayer:
             else:
                 self.icmp.send_error(packet, 4, 1, 6)
 
-    # --- forwarding ----------------------------------------------------------------------------------------------
+    # --- forwarding
 
     def _forward(self, packet: Packet) -> None:
         namespace = self._namespace
@@ -314,7 +314,7 @@ class IpLayer:
         else:
             self.icmp.send_error(packet, TOO_BIG6, 0, mtu)
 
-    # --- output --------------------------------------------------------------------------------------------------
+    # --- output
 
     def route_output(
         self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0

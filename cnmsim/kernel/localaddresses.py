@@ -92,7 +92,7 @@ class LocalAddresses:
                 self._add_connected(device, other)
         self._namespace.topology_changed()
 
-    # --- effects of links and sysctls ----------------------------------------------------------------------------
+    # --- effects of links and sysctls
 
     def link_up(self, device: Device) -> None:
         """Add the automatic addresses of a device that is up, and the connected route of every address."""
@@ -173,7 +173,7 @@ class LocalAddresses:
                 self._broadcasts.update(address.broadcasts)
         self._namespace.generation += 1
 
-    # --- queries -------------------------------------------------------------------------------------------------
+    # --- queries
 
     def has(self, address: Address) -> bool:
         """Return True if a device has exactly this address."""

@@ -155,7 +155,7 @@ class NetworkNamespace:
         rule = None if rules is None else rules.find(dst, src, indev, outdev, mark)[1]
         return None if rules is None or rule in rules.default_rules else rule
 
-    # --- devices -------------------------------------------------------------------------------------------------
+    # --- devices
 
     def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
         """Add a device, with interface index `index` if that is free.
@@ -291,7 +291,7 @@ class NetworkNamespace:
         """
         return select_source(dst, outdev, self.devices.values(), final)
 
-    # --- routes and sysctls --------------------------------------------------------------------------------------
+    # --- routes and sysctls
 
     def add_route(self, route: Route, table: RoutingTable | None = None) -> None:
         """Add a route as `ip route add` does, to the main table unless `table` is given.
@@ -390,7 +390,7 @@ class NetworkNamespace:
         """Return the path MTU to `dst` in bytes. Raises `OSError` if there is no route."""
         return self.route_output(dst).mtu
 
-    # --- packets -------------------------------------------------------------------------------------------------
+    # --- packets
 
     def input(self, frame: bytes, device: Device, packet: Packet | None = None) -> None:
         """Process a frame that a device received.

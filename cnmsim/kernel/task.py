@@ -169,7 +169,7 @@ class Task(Future[T]):
         return None if self.is_done or self._is_running else self
 
     def fail(self, error: Exception) -> None:
-        """Raise an error in the task where it waits. Raises it here if the task ends by it and no task awaits that."""
+        """Raise an error in the task where it waits; raise it here if that ends the task and nothing awaits it."""
         if _is_closed(self._coroutine):
             raise error
         self._step(error)

@@ -177,7 +177,7 @@ class Vxlan(Device):
         """Its own index, which Linux shows behind `@if` once the device is not in its `link_namespace`."""
         return self.index if self.namespace is not self.link_namespace else None
 
-    # --- up and down ---------------------------------------------------------------------------------------------
+    # --- up and down
 
     def set_up(self) -> None:
         """Open the UDP port, then set the device up.
@@ -220,7 +220,7 @@ class Vxlan(Device):
             self.link_namespace.tunnels.remove(self)
         self.fdb.clear()
 
-    # --- out -----------------------------------------------------------------------------------------------------
+    # --- out
 
     def _put_on_wire(self, frame: bytes) -> None:
         if self.config.proxy and frame[12:14] != _IPV4 and is_proxied(frame):
@@ -349,7 +349,7 @@ class Vxlan(Device):
         self.clock.call_soon(self.receive, error)
         return True
 
-    # --- in ------------------------------------------------------------------------------------------------------
+    # --- in
 
     def decapsulate(self, packet: Packet, frame: bytes) -> bool:
         """Receive the inner frame of `packet` (vxlan_set_mac, vxlan_snoop). Return `False` if it was dropped."""

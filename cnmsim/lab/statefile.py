@@ -140,7 +140,7 @@ def _complaining(path: Path, text: str) -> Iterator[None]:
         raise _wrong(path, f"{text}: {error}") from None
 
 
-# --- swarms ------------------------------------------------------------------------------------------------------
+# --- swarms
 
 
 def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:

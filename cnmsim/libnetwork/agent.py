@@ -158,7 +158,7 @@ class Agent:
         self.controller.discovery.clear()
         self.db.close()
 
-    # --- keys and nodes ------------------------------------------------------------------------------------------
+    # --- keys and nodes
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
         """Apply a key rotation: add a key, change the primary key, remove a key (moby `handleKeyChange`)."""
@@ -195,7 +195,7 @@ class Agent:
             else:
                 discovery.node_left(address)
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     def join_network(self, network: Network) -> None:
         """Attach this node to a network in NetworkDB, if it is one of the swarm's (moby `joinCluster`)."""
@@ -244,7 +244,7 @@ class Agent:
             service.tasks.append(TaskInfo(record.name, endpoint_id, record.endpoint_ip, infos.get(endpoint_id, {})))
         return services
 
-    # --- endpoints of this node ----------------------------------------------------------------------------------
+    # --- endpoints of this node
 
     def add_driver_entries(self, endpoint: Endpoint) -> None:
         """Create the table entries that the endpoint's driver asked for when it joined."""
@@ -286,7 +286,7 @@ class Agent:
             self.controller.log.append(error.message)
         self.controller.discovery.remove(network_id, endpoint.id, record, fully=fully)
 
-    # --- endpoints of other nodes --------------------------------------------------------------------------------
+    # --- endpoints of other nodes
 
     def _apply_message(self, event: WatchEvent) -> None:
         """Apply what the message says, whatever the entry was before (26.1, 28.5)."""

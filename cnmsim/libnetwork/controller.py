@@ -137,7 +137,7 @@ class Controller:
             self._daemon = self.machine.spawn(_dockerd, ["/usr/bin/dockerd"])
         return self._daemon
 
-    # --- the daemon's start --------------------------------------------------------------------------------------
+    # --- the daemon's start
 
     @property
     def bridge_driver(self) -> BridgeDriver:
@@ -167,7 +167,7 @@ class Controller:
         if not any(network.name == name for network in self.networks):
             self.new_network(name, driver, options=options)
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     @property
     def networks(self) -> list[Network]:
@@ -426,7 +426,7 @@ class Controller:
         )
         return self.new_network(GATEWAY_NETWORK, "bridge", options=options)
 
-    # --- the swarm's control plane -------------------------------------------------------------------------------
+    # --- the swarm's control plane
 
     @property
     def is_swarm_node(self) -> bool:
@@ -461,7 +461,7 @@ class Controller:
         if self.agent is not None:
             self.agent.set_keys(keys)
 
-    # --- sandboxes -----------------------------------------------------------------------------------------------
+    # --- sandboxes
 
     def new_sandbox(
         self,

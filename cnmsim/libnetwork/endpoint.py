@@ -51,7 +51,7 @@ class Endpoint:
         names = [*self.options.dns_names, *self.options.aliases]
         self.dns_names = list(dict.fromkeys(names))
 
-    # --- properties ------------------------------------------------------------------------------------------------
+    # --- properties
 
     @property
     def mac(self) -> Mac | None:
@@ -102,7 +102,7 @@ class Endpoint:
         """Whether a sandbox that it joins gets the embedded resolver."""
         return not self.options.disable_resolution and not self.network.is_special
 
-    # --- joining and leaving -------------------------------------------------------------------------------------
+    # --- joining and leaving
 
     def join(self, sandbox: Sandbox, *, gw_priority: int = 0, links: Mapping[str, str] | None = None) -> None:
         """Join a sandbox: create its interface, routes, file entries, names and published ports.

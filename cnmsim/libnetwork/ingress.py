@@ -93,7 +93,7 @@ class Ingress:
                 if listener is not None:
                     listener.close()
 
-    # --- chains and jumps ----------------------------------------------------------------------------------------
+    # --- chains and jumps
 
     @property
     def _tables(self) -> IpTables:
@@ -158,7 +158,7 @@ class Ingress:
             )
         return route.device.name
 
-    # --- ports ---------------------------------------------------------------------------------------------------
+    # --- ports
 
     @staticmethod
     def _rules(gateway: Address, port: PortConfig) -> tuple[tuple[str, str], ...]:

@@ -109,7 +109,7 @@ class LoadBalancerSandbox:
             self._unmark(balancer)
             self._remove_alias(balancer.virtual_ip)
 
-    # --- the service ---------------------------------------------------------------------------------------------
+    # --- the service
 
     @property
     def _ipvs(self) -> Ipvs:
@@ -169,7 +169,7 @@ class LoadBalancerSandbox:
         if device is not None and any(item.address == address for item in device.addresses):
             self.namespace.remove_address(device, f"{format_ip(address)}/32")
 
-    # --- marks ---------------------------------------------------------------------------------------------------
+    # --- marks
 
     def _mark(self, balancer: LoadBalancer) -> None:
         """Mark packets to the service, and masquerade requests with this node's address (moby `configureFWMark`)."""
@@ -202,7 +202,7 @@ def _name(balancer: LoadBalancer) -> str:
     return f"vip {format_ip(balancer.virtual_ip)} fwmark {balancer.fwmark}"
 
 
-# --- direct server return, in the sandbox of a task -----------------------------------------------------------------
+# --- direct server return, in the sandbox of a task
 
 
 def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:

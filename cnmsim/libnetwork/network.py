@@ -67,7 +67,7 @@ class Network:
     def _no_records(self) -> NameRecords:
         return NameRecords.of_network(self.controller.machine.clock, self.id)
 
-    # --- properties ------------------------------------------------------------------------------------------------
+    # --- properties
 
     @property
     def labels(self) -> dict[str, str]:
@@ -180,7 +180,7 @@ class Network:
         """Return the endpoint of that name, or `None`."""
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def create_endpoint(self, name: str, *, options: EndpointOptions | None = None) -> Endpoint:
         """Create an endpoint, with its addresses and its driver's state. It is not joined yet.
@@ -323,7 +323,7 @@ class Network:
             self._call_logging_errors(self.driver.delete_endpoint, self.id, endpoint.id)
         self._release_addresses(endpoint)
 
-    # --- names ---------------------------------------------------------------------------------------------------
+    # --- names
 
     def add_records(self, endpoint: Endpoint) -> None:
         """Add the DNS records of an endpoint.
@@ -343,7 +343,7 @@ class Network:
             return
         self.records.remove_owner(endpoint.id)
 
-    # --- deletion --------------------------------------------------------------------------------------------------
+    # --- deletion
 
     def delete(self, *, force: bool = False, remove_load_balancer: bool = False) -> None:
         """Delete the network. Raises `Forbidden` while it has endpoints, or is used as configuration.

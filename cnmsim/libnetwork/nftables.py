@@ -177,7 +177,7 @@ class DaemonTable:
             map_state.added.clear()
             map_state.deleted.clear()
 
-    # --- the model -----------------------------------------------------------------------------------------------
+    # --- the model
 
     def _change(self, verb: Verb, item: Object) -> bool:
         """Apply one change to the model. Returns `False` if it changed nothing."""
@@ -232,7 +232,7 @@ class DaemonTable:
         if deleted.pop(key, None) is None:
             added[key] = verdict
 
-    # --- commands ------------------------------------------------------------------------------------------------
+    # --- commands
 
     def _update(self) -> None:
         """Update the kernel's table (incremental_update.nft.gotmpl). Raises `NftError`."""

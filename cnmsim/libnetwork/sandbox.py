@@ -65,7 +65,7 @@ class Sandbox:
         self.dns = SandboxDns(self)
         self.dns.build_files()
 
-    # --- properties ------------------------------------------------------------------------------------------------
+    # --- properties
 
     @property
     def key(self) -> str:
@@ -125,7 +125,7 @@ class Sandbox:
             legacy_links=options.legacy_links,
         )
 
-    # --- its namespace -------------------------------------------------------------------------------------------
+    # --- its namespace
 
     def _make_namespace(self) -> None:
         machine = self.controller.machine
@@ -197,7 +197,7 @@ class Sandbox:
         if service.virtual_ip is not None and DSR_OPTION in endpoint.network.driver_opts:
             add_virtual_ip(namespace, endpoint.interface_name, service.virtual_ip)
 
-    # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
+    # --- joining and leaving, called by Endpoint
 
     def add(self, endpoint: Endpoint) -> None:
         """Add an endpoint, with its interface, routes, file entries, names and ports.
@@ -316,7 +316,7 @@ class Sandbox:
                     f"({endpoint.id}): {error.message}"
                 ) from error
 
-    # --- docker_gwbridge -----------------------------------------------------------------------------------------
+    # --- docker_gwbridge
 
     def _gateway_network_endpoint(self) -> Endpoint | None:
         return next((e for e in self.endpoints if e.network.name == GATEWAY_NETWORK), None)
@@ -347,7 +347,7 @@ class Sandbox:
             endpoint.leave()
             endpoint.delete()
 
-    # --- services ------------------------------------------------------------------------------------------------
+    # --- services
 
     def enable_service(self) -> None:
         """Publish each endpoint's names in the swarm, and add it to its service's load balancers.
@@ -378,7 +378,7 @@ class Sandbox:
                 agent.delete_service_info(endpoint, fully=False)
             endpoint.is_service_enabled = False
 
-    # --- names ---------------------------------------------------------------------------------------------------
+    # --- names
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
         """Look a name up as the embedded resolver does. Returns `None` if the query is to be forwarded."""
@@ -392,7 +392,7 @@ class Sandbox:
         """Change the address of a linked container in /etc/hosts."""
         self.dns.update_hosts_entry(hostname, address)
 
-    # --- deletion --------------------------------------------------------------------------------------------------
+    # --- deletion
 
     def delete(self) -> None:
         """Leave and delete every endpoint, then release the namespace.

@@ -39,7 +39,7 @@ class SandboxDns:
     resolver: Resolver | None = field(default=None, init=False)
     _guard: ResolvConfGuard = field(factory=ResolvConfGuard, init=False)
 
-    # --- files ---------------------------------------------------------------------------------------------------
+    # --- files
 
     def build_files(self) -> None:
         """Write both files as they are before any endpoint joins."""
@@ -117,7 +117,7 @@ class SandboxDns:
     def _set_hosts(self, text: str) -> None:
         self.hosts_file.content = text.encode()
 
-    # --- the resolver --------------------------------------------------------------------------------------------
+    # --- the resolver
 
     def start_resolver(self) -> None:
         """Start the embedded resolver, unless it is running, and put it into resolv.conf."""
@@ -162,7 +162,7 @@ class SandboxDns:
             self.resolver.stop()
             self.resolver = None
 
-    # --- lookups -------------------------------------------------------------------------------------------------
+    # --- lookups
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
         """Return the addresses of a name; [] if it has none of that family, `None` if the query is to be forwarded.

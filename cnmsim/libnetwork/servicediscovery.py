@@ -75,7 +75,7 @@ class ServiceDiscovery:
     def _clock(self) -> Clock:
         return self.controller.machine.clock
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
         """Add the names of an endpoint, and add it to its service's load balancer."""
@@ -118,7 +118,7 @@ class ServiceDiscovery:
             if network.is_gossiped:
                 network.records.clear()
 
-    # --- bindings ------------------------------------------------------------------------------------------------
+    # --- bindings
 
     def _add_binding(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
         service = self.services.get((record.service_id, record.ports))
@@ -196,7 +196,7 @@ class ServiceDiscovery:
             names = (record.service_name, *(() if counts_aliases else record.aliases))
             _remove_records(network, names, record.virtual_ip, record.service_id)
 
-    # --- load ----------------------------------------------------------------------------------------------------
+    # --- load
 
     def _remove_from_balancer(
         self, network: Network | None, binding: ServiceOnNetwork, ip: Address, *, is_last: bool, fully: bool
@@ -226,7 +226,7 @@ class ServiceDiscovery:
             self.controller.log.append(error.message)
 
 
-# --- names ----------------------------------------------------------------------------------------------------------
+# --- names
 
 
 def _add_container_records(network: Network, endpoint_id: str, record: EndpointRecord) -> None:

@@ -115,7 +115,7 @@ class SwarmNode:
             self._gate,
         )
 
-    # --- state ---------------------------------------------------------------------------------------------------
+    # --- state
 
     @property
     def certificate(self) -> Certificate | None:
@@ -156,7 +156,7 @@ class SwarmNode:
     def _local_client(self) -> LocalClient | None:
         return self.manager_node.client() if self.manager_node is not None else None
 
-    # --- life cycle ----------------------------------------------------------------------------------------------
+    # --- life cycle
 
     def start(self) -> None:
         """Create or join a swarm."""
@@ -259,7 +259,7 @@ class SwarmNode:
             self.manager_node.stop()
         self.manager_node = None
 
-    # --- force-new-cluster ---------------------------------------------------------------------------------------
+    # --- force-new-cluster
 
     def force_new_cluster(self, listen: str, advertise: str) -> None:
         """Turn this manager and its copy of the store into a cluster of one manager; `ready` is a new future.
@@ -281,7 +281,7 @@ class SwarmNode:
         self.agent.restart()
         self._spawn(self.credentials.renew_periodically())
 
-    # --- creating a swarm ----------------------------------------------------------------------------------------
+    # --- creating a swarm
 
     def _create_swarm(self) -> None:
         config, random = self.config, self.random
@@ -323,7 +323,7 @@ class SwarmNode:
         )
         return self.manager_node
 
-    # --- joining a swarm -----------------------------------------------------------------------------------------
+    # --- joining a swarm
 
     async def _join(self) -> None:
         config = self.config
@@ -351,7 +351,7 @@ class SwarmNode:
         assert isinstance(response, JoinResponse)
         self._start_manager(response.store, response.member, response)
 
-    # --- session messages ----------------------------------------------------------------------------------------
+    # --- session messages
 
     def _on_session_message(self, message: SessionMessage) -> None:
         self.managers = message.managers
@@ -430,7 +430,7 @@ class SwarmNode:
             self._was_removed, self._role = False, NodeRole.MANAGER
             self._start_role_change()
 
-    # --- certificate ---------------------------------------------------------------------------------------------
+    # --- certificate
 
     async def renew_certificate(self) -> Certificate:
         """Request a new certificate at once and return it. Raises an `EngineError`."""

@@ -129,7 +129,7 @@ class Raft:
     _votes: set[int] = field(factory=set, init=False, repr=False)
     _timer: Timer | None = field(default=None, init=False, repr=False)
 
-    # --- life cycle ----------------------------------------------------------------------------------------------
+    # --- life cycle
 
     def start(self) -> None:
         """Start ticking. The only member of a group is elected at once."""
@@ -188,7 +188,7 @@ class Raft:
         others = (member.raft_id for member in self.membership.members if member.raft_id != self.member.raft_id)
         return 1 + sum(self._replied_within(raft_id, ticks) for raft_id in others)
 
-    # --- ticks ---------------------------------------------------------------------------------------------------
+    # --- ticks
 
     def _draw_election_timeout(self) -> None:
         self._election_timeout = ELECTION_TICKS + self.random.randrange(ELECTION_TICKS)
@@ -248,7 +248,7 @@ class Raft:
             self._votes.add(member.raft_id)
             self._count_votes()
 
-    # --- elections -----------------------------------------------------------------------------------------------
+    # --- elections
 
     def _campaign(self, is_transfer: bool = False) -> None:
         self.term += 1
@@ -306,7 +306,7 @@ class Raft:
             self._last_reply_ns = {}
             self.on_step_down()
 
-    # --- received messages ---------------------------------------------------------------------------------------
+    # --- received messages
 
     def on_heartbeat(self, message: Heartbeat) -> Reply:
         """Accept a heartbeat of the current or a newer term."""
@@ -344,7 +344,7 @@ class Raft:
             self._election_elapsed = 0
         return Reply(self.term, is_granted=is_granted)
 
-    # --- membership ----------------------------------------------------------------------------------------------
+    # --- membership
 
     def set_membership(self, membership: Membership) -> None:
         """Adopt a changed membership. A leader sends it to the others with its next heartbeat."""

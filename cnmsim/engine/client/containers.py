@@ -124,7 +124,7 @@ class Container(Model):
         """The published ports: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`."""
         return dict(self.record.ports)
 
-    # --- beyond docker-py --------------------------------------------------------------------------------------------
+    # --- beyond docker-py
 
     @property
     def files(self) -> FileSystem:
@@ -166,7 +166,7 @@ class Container(Model):
         exit_code, output = self.exec_run(command, **options)
         return CommandOutput((output or b"").decode(errors="replace"), exit_code if exit_code is not None else 0)
 
-    # --- docker-py -----------------------------------------------------------------------------------------------
+    # --- docker-py
 
     def start(self) -> None:
         """Start the container, and run its first process until it waits. Raises an `EngineError`."""
@@ -247,8 +247,8 @@ class Container(Model):
     ) -> ExecResult:
         """Run a command, and let time pass until it ends unless `detach`.
 
-        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr. Raises `Conflict` if the
-        container does not run.
+        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr.
+        Raises `Conflict` if the container does not run.
         """
         rest = self._engine.rest.execs
         env = (
@@ -320,8 +320,8 @@ class ContainerCollection:
     ) -> Any:
         """Create and start a container. Return the `Container` if detached, else its output once it has exited.
 
-        `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other than 0, or the
-        `EngineError` of a failed creation or start.
+        `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other
+        than 0, or the `EngineError` of a failed creation or start.
         """
         if detach and remove:
             options["auto_remove"] = True

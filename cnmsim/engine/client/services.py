@@ -116,12 +116,12 @@ class ServiceCollection:
         """Create a service.
 
         `options` are docker-py's: `name`, `args`, `replicas` or `mode` ("global", "replicated", or the API's object),
-        `networks` (names), `ports` (`{published: target}`, `{published: (target, protocol, mode)}`), `endpoint_mode`, `env`
-        (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`,
-        `healthcheck`,
-        `update_config`, `rollback_config`, `restart_policy`, `resources`, `mounts`, `secrets` and `configs` (names, or the API's references),
-        `stop_grace_period` in nanoseconds, and the other fields of the API's ContainerSpec under docker-py's names. Mappings
-        are the API's objects. Raises an `EngineError`, and `TypeError` for an unknown option.
+        `networks` (names), `ports` (`{published: target}`, `{published: (target, protocol, mode)}`), `endpoint_mode`,
+        `env` (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`,
+        `healthcheck`, `update_config`, `rollback_config`, `restart_policy`, `resources`, `mounts`, `secrets` and
+        `configs` (names, or the API's references), `stop_grace_period` in nanoseconds, and the other fields of the
+        API's ContainerSpec under docker-py's names. Mappings are the API's objects. Raises an `EngineError`, and
+        `TypeError` for an unknown option.
         """
         options = {**options, "image": image}
         if command is not None:

@@ -36,9 +36,9 @@ class StackDescription:
     """The content of a stack: the API's bodies of its services, networks, secrets and configs, by name.
 
     Services refer to secrets and configs by name. `external_networks` must exist already. `notices` names what was
-    ignored. `placeholders` are the commands that replace programs that are not simulated, by service. `located_error` creates
-    the error for an object that the engine refused: its arguments are "service", "network", "secret" or "config", the
-    name, the whole message and the engine's.
+    ignored. `placeholders` are the commands that replace programs that are not simulated, by service. `located_error`
+    creates the error for an object that the engine refused: its arguments are "service", "network", "secret" or
+    "config", the name, the whole message and the engine's.
     """
 
     services: Mapping[str, Body]
@@ -143,12 +143,12 @@ class StackCollection:
     ) -> Stack:
         """Create a stack from its files, or update it to match them.
 
-        `files` are paths, or content as a multi-line text or a mapping; later ones are merged into earlier ones. `env` are the variables for
-        `${…}`. Relative paths in files start from the folder of the first file, those in content from `folder`. Services whose spec did not
-        change are not updated; `prune` removes services that the files do not have. `resolve_image` is "always",
-        "changed" or "never": with the latter two a service keeps its present image while the image in the file is
-        unchanged. Tasks start in the background:
-        `lab.settle()` waits for them.
+        `files` are paths, or content as a multi-line text or a mapping; later ones are merged into earlier ones.
+        `env` are the variables for `${…}`. Relative paths in files start from the folder of the first file, those in
+        content from `folder`. Services whose spec did not change are not updated; `prune` removes services that the
+        files do not have. `resolve_image` is "always", "changed" or "never": with the latter two a service keeps its
+        present image while the image in the file is unchanged. Tasks start in the background: `lab.settle()` waits
+        for them.
 
         Raises `FileError` for an error in a file, before anything is created, and for what the engine refuses;
         earlier objects remain, as with the docker command. Raises `Unavailable` on an engine that is not a manager.
@@ -160,8 +160,8 @@ class StackCollection:
         description = files if isinstance(files, StackDescription) else self._read(name, files, env or {}, folder)
         if not self._engine.rest.system.info()["Swarm"]["ControlAvailable"]:
             raise Unavailable(
-                'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
-                " swarm and try again"
+                'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+                "node to swarm and try again"
             )
         stack = Stack(self._engine, name, description.notices, description.placeholders)
         _Deployment(self._engine, stack, description, resolve_image).run(prune=prune)
@@ -302,7 +302,7 @@ class _Deployment:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
     def _kept(self, spec: Body, present: Body) -> Body:
-        """Return a spec with what an update keeps: the count of forced updates, and an image unchanged in the file."""
+        """Return a spec with what an update keeps: the count of forced updates, an image unchanged in the file."""
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         is_same = container["Image"] == present["Labels"].get(_LABEL_IMAGE)
@@ -318,7 +318,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _tagged(spec: Body) -> Body:
-    """Return a spec whose image has a familiar name with a tag, as the docker client sends it (`imageWithTagString`)."""
+    """Return a spec whose image has a familiar name and a tag, as the client sends it (`imageWithTagString`)."""
     template = spec["TaskTemplate"]
     container = {**template["ContainerSpec"], "Image": image_name(template["ContainerSpec"]["Image"])}
     return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}

@@ -133,9 +133,8 @@ class Swarm:
         """Unlock this manager with a key, or with the result of `get_unlock_key`.
 
         The engine answers when the manager has found a leader, which needs a majority of unlocked managers. After
-        `timeout_s` seconds
-        `TimeoutError` is raised; the manager is unlocked, and continues in the background. Raises an `EngineError` for a wrong key, or if the
-        manager is not locked.
+        `timeout_s` seconds `TimeoutError` is raised; the manager is unlocked, and continues in the background. Raises
+        an `EngineError` for a wrong key, or if the manager is not locked.
         """
         body = {"UnlockKey": key} if isinstance(key, str) else dict(key)
         self._engine.complete(self._engine.rest.swarm.unlock(body), timeout_s)
@@ -192,7 +191,7 @@ class Node(Model):
         return str(self.attrs["Status"].get("State", "unknown"))
 
     def update(self, node_spec: Mapping[str, Any] | None = None, **changes: Any) -> bool:
-        """Change the spec: replace it by `node_spec`, or set single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
+        """Replace the spec by `node_spec`, or set single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
         attrs = self.attrs
         spec = dict(node_spec) if node_spec is not None else {**attrs["Spec"], **changes}
         query = query_of(version=attrs["Version"]["Index"])

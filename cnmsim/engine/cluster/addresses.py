@@ -153,7 +153,8 @@ def _several(left: str, one: Address, right: str, other: Address) -> InvalidPara
     if left == right:
         where = f"multiple addresses on interface {left} ({format_ip(one)} and {format_ip(other)})"
     else:
-        where = f"multiple addresses on different interfaces ({format_ip(one)} on {left} and {format_ip(other)} on {right})"
+        pair = f"{format_ip(one)} on {left} and {format_ip(other)} on {right}"
+        where = f"multiple addresses on different interfaces ({pair})"
     return InvalidParameter(f"could not choose an IP address to advertise since this system has {where}")
 
 

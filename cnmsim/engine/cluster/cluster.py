@@ -42,8 +42,8 @@ _WORKER = (
 )
 _OBSTACLES = {
     "locked": (
-        'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock'
-        " it."
+        'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to '
+        "unlock it."
     ),
     "expired": "Swarm certificates have expired. To replace them, leave the swarm and join again.",
 }
@@ -94,7 +94,7 @@ class Cluster:
         self._events = ClusterEvents(self.backend.context.events)
         self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
 
-    # --- libnetwork's cluster provider -------------------------------------------------------------------------------
+    # --- libnetwork's cluster provider
 
     @property
     def is_manager(self) -> bool:
@@ -117,7 +117,7 @@ class Cluster:
             return "pending"
         return "error" if self.node.ready.error is not None else "active"
 
-    # --- init, join, leave ---------------------------------------------------------------------------------------
+    # --- init, join, leave
 
     async def init(
         self,
@@ -278,10 +278,13 @@ class Cluster:
         if reachable - 2 > unreachable:
             return _RESTORE
         if reachable == 1 and unreachable == 0:
-            return "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
+            return (
+                "Removing the last manager erases all current state of the swarm. "
+                "Use `--force` to ignore this message. "
+            )
         return (
-            f"Removing this node leaves {reachable - 1} managers out of {reachable + unreachable}. Without a Raft quorum"
-            f" your swarm will be inaccessible. {_RESTORE}"
+            f"Removing this node leaves {reachable - 1} managers out of {reachable + unreachable}. Without a Raft "
+            f"quorum your swarm will be inaccessible. {_RESTORE}"
         )
 
     async def _end(self) -> None:
@@ -318,7 +321,7 @@ class Cluster:
         self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
         self._addresses, self._keys = None, ()
 
-    # --- addresses -----------------------------------------------------------------------------------------------
+    # --- addresses
 
     def _docker_subnets(self) -> list[Prefix]:
         return [
@@ -346,7 +349,7 @@ class Cluster:
         """The address by which other nodes reach this one, "" outside of a swarm."""
         return self._addresses.advertise if self._addresses is not None else ""
 
-    # --- the gossip agent ----------------------------------------------------------------------------------------
+    # --- the gossip agent
 
     def _take_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
         self._keys = tuple(AgentKey(key.subsystem, key.algorithm, key.key, key.lamport_time) for key in keys)
@@ -378,7 +381,7 @@ class Cluster:
         others = [manager.addr for manager in self.node.managers if manager.node_id != self.node.id]
         return [parse_ip(address.rpartition(":")[0].strip("[]")) for address in others]
 
-    # --- calls to managers -------------------------------------------------------------------------------------------
+    # --- calls to managers
 
     @property
     def manager_node(self) -> ManagerNode | None:
@@ -419,7 +422,9 @@ class Cluster:
         return await self.manager().control(name, *arguments, **options)
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Have a manager allocate addresses for a container on a network of the swarm. Return the endpoint's settings.
+        """Have a manager allocate addresses for a container on a network of the swarm.
+
+        Return the endpoint's settings.
 
         Raises `SystemFault`.
         """

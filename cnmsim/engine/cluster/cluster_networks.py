@@ -69,7 +69,10 @@ class ClusterNetworks:
         return None
 
     def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
-        """Return a network as `docker network inspect` prints it on a node without a copy, or as `docker network ls` does."""
+        """Return a network as `docker network inspect` prints it on a node that has no copy of it.
+
+        `is_summary`: as `docker network ls` prints it.
+        """
         profile = self.context.profile
         view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
         if not profile.network_containers_first:

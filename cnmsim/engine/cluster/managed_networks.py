@@ -102,7 +102,7 @@ class ManagedNetworks:
             return  # has active endpoints
         self.backend.networks.log(network, "destroy")
 
-    # --- ingress -------------------------------------------------------------------------------------------------
+    # --- ingress
 
     def set_up_ingress(self, network: SwarmNetwork, address: str) -> None:
         """Join this node to the routing mesh, with `address` on the ingress network. Raises an `EngineError`."""

@@ -40,7 +40,7 @@ class ContainerController:
     dependencies: Dependencies = field(repr=False)
     _container_id: str = field(default="", init=False)
 
-    # --- start -------------------------------------------------------------------------------------------------------
+    # --- start
 
     async def prepare(self) -> None:
         """Wait for this node's addresses, create networks and the container. Raises an `EngineError`."""
@@ -156,7 +156,7 @@ class ContainerController:
             else:
                 sandbox.disable_service()
 
-    # --- end ---------------------------------------------------------------------------------------------------------
+    # --- end
 
     async def wait(self) -> None:
         """Wait for the container's exit, and stop it if it becomes unhealthy. Raises `ExitError`.
@@ -213,7 +213,7 @@ class ContainerController:
             for attachment in self.task.networks
         )
 
-    # --- status ------------------------------------------------------------------------------------------------------
+    # --- status
 
     def _container(self) -> Container | None:
         return self.backend.context.containers.find(self._container_id or self.task.name)

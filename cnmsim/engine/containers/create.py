@@ -111,7 +111,7 @@ def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]
     return {name: EndpointSettings.from_body(body) for name, body in endpoints.items()}
 
 
-# --- requests of older API versions ------------------------------------------------------------------------------
+# --- requests of older API versions
 
 
 def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
@@ -171,7 +171,7 @@ def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiV
 
 
 def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
-    """Move interface sysctls of eth0 to the endpoint they apply to: interfaces get their numbers only at the start."""
+    """Move interface sysctls of eth0 to their endpoint: interfaces are numbered only at the start."""
     mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
     if mode in {"host", "none"} or mode.startswith("container:"):
         return []
@@ -203,7 +203,7 @@ def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
     return [f'Migrated sysctl "{",".join(moved)}" to DriverOpts{{"{_SYSCTLS_OPTION}":"{option}"}}.']
 
 
-# --- validation and defaults -------------------------------------------------------------------------------------
+# --- validation and defaults
 
 
 def _check_endpoints(context: EngineContext, networking: Networking, endpoints: dict[str, EndpointSettings]) -> None:
@@ -279,7 +279,7 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
         config["StopSignal"] = of_image["StopSignal"]
 
 
-# --- creation ----------------------------------------------------------------------------------------------------
+# --- creation
 
 
 def _make(context: EngineContext, networking: Networking, request: CreateRequest, image: Image) -> Container:

@@ -60,7 +60,7 @@ class Lifecycle:
     context: EngineContext
     networking: Networking
 
-    # --- start ---------------------------------------------------------------------------------------------------
+    # --- start
 
     def start(self, container: Container) -> bool:
         """Start a container. Return False if it runs already.
@@ -256,7 +256,7 @@ class Lifecycle:
             container.streams = streams
         return container.streams
 
-    # --- mounts --------------------------------------------------------------------------------------------------
+    # --- mounts
 
     def _mount(self, container: Container) -> None:
         for mount in container.mounts:
@@ -278,7 +278,7 @@ class Lifecycle:
                     "volume", "unmount", mount.name, {"container": container.id, "driver": "local"}
                 )
 
-    # --- exit --------------------------------------------------------------------------------------------------------
+    # --- exit
 
     def _ended(self, container: Container, process: Process) -> None:
         status = process.exit_status or 0
@@ -355,7 +355,7 @@ class Lifecycle:
         if container.state is ContainerState.EXITED and container in tuple(self.context.containers):
             self.remove(container, force=True, volumes=True)
 
-    # --- signals -------------------------------------------------------------------------------------------------
+    # --- signals
 
     def kill(self, container: Container, signal: str = "") -> None:
         """Send a signal, SIGKILL by default. Raises `Conflict` if the container does not run."""
@@ -369,7 +369,7 @@ class Lifecycle:
         self.send_signal(container, number)
 
     def send_signal(self, container: Container, number: int) -> None:
-        """Send a signal to a running container. A signal that is meant to stop it also disables its restart policy."""
+        """Send a signal to a running container. A signal that stops it also disables its restart policy."""
         stop_signal = container.config.get("StopSignal")
         if not stop_signal or number in {SIGKILL, parse_signal(stop_signal)}:
             container.was_stopped = True
@@ -438,12 +438,13 @@ class Lifecycle:
         for process in processes_of(container):
             action(process)
 
-    # --- removal -------------------------------------------------------------------------------------------------
+    # --- removal
 
     def remove(self, container: Container, *, force: bool = False, volumes: bool = False, term: str = "") -> None:
         """Remove a container; with `force` it is killed first. Raises `Conflict` while it runs.
 
-        `volumes` removes its anonymous volumes too. `term` is the caller's name for the container, for the error text.
+        `volumes` removes its anonymous volumes too. `term` is the caller's name for the container, for the error
+        text.
         """
         prefix = f'cannot remove container "{term or "/" + container.name}": '
         if container.state is ContainerState.REMOVING:

@@ -12,14 +12,20 @@ from random import Random
 from cnmsim.errors import InvalidParameter
 
 _VALID = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_ADJECTIVES = """able amber brave bright brisk calm clever cosmic crisp curious daring eager early earnest fair fleet fond
-    frosty gentle glad golden happy hardy honest humble jolly keen kind lively lucid lucky merry mild modest neat noble
-    patient placid plucky polite proud quick quiet rapid ready serene sharp silent sincere smart snowy steady still
-    sunny swift tidy tranquil upbeat vivid warm wise witty zesty""".split()  # noqa: SIM905 - a list of words
-_SURNAMES = """abramson baran berners bolt bush cailliau carr cerf clark cohen cooper corbato crocker davies deering
-    diffie engelbart estrin feinler floyd gerich goto hafner hellman hopper huitema jacobson kahn karn kernighan kleinrock
-    kirstein knuth lamport licklider liskov lovelace mills mockapetris moy murai neumann perlman pike pouzin postel
-    ritchie roberts salus schulzrinne shannon steiner taylor thompson tomlinson torvalds turing wilkes zimmermann""".split()  # noqa: SIM905 - a list of words
+_ADJECTIVES = """
+    able amber brave bright brisk calm clever cosmic crisp curious daring eager early earnest fair
+    fleet fond frosty gentle glad golden happy hardy honest humble jolly keen kind lively lucid
+    lucky merry mild modest neat noble patient placid plucky polite proud quick quiet rapid ready
+    serene sharp silent sincere smart snowy steady still sunny swift tidy tranquil upbeat vivid warm
+    wise witty zesty
+""".split()  # noqa: SIM905 - a list of words
+_SURNAMES = """
+    abramson baran berners bolt bush cailliau carr cerf clark cohen cooper corbato crocker davies
+    deering diffie engelbart estrin feinler floyd gerich goto hafner hellman hopper huitema jacobson
+    kahn karn kernighan kleinrock kirstein knuth lamport licklider liskov lovelace mills mockapetris
+    moy murai neumann perlman pike pouzin postel ritchie roberts salus schulzrinne shannon steiner
+    taylor thompson tomlinson torvalds turing wilkes zimmermann
+""".split()  # noqa: SIM905 - a list of words
 
 
 def check_name(name: str) -> None:
@@ -40,7 +46,7 @@ def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
 
 
 def hex_id(random: Random) -> str:
-    """Return a random id of 64 hexadecimal digits whose first twelve are not all decimal, as engines generate them."""
+    """Return a random id of 64 hexadecimal digits, of which the first twelve are not all decimal."""
     while True:
         drawn = f"{random.getrandbits(256):064x}"
         if not drawn[:12].isdigit():

@@ -115,6 +115,6 @@ class ContainerStore:
         ]
 
     def names_of(self, container: Container) -> list[str]:
-        """Return the names that `docker ps --no-trunc` prints: the container's own, and those of legacy links to it."""
+        """Return the names that `docker ps --no-trunc` prints: the container's own, and those of links to it."""
         linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
         return sorted([f"/{container.name}", *linked])

@@ -88,8 +88,8 @@ class TerminalInput(Pipe):
 class StandardStreams:
     """Stdin, stdout and stderr of one process.
 
-    `has_stdin` keeps stdin open for input; without it the process reads end of file. `is_terminal` makes the three streams a terminal.
-    `ended` is done when the process has ended.
+    `has_stdin` keeps stdin open for input; without it the process reads end of file. `is_terminal` makes the three
+    streams a terminal. `ended` is done when the process has ended.
     """
 
     clock: Clock

@@ -1,6 +1,7 @@
 """Containers as entries of `GET /containers/json`, which `docker ps` prints.
 
-Source: moby `daemon/list.go`, `daemon/container/view.go`, `daemon/container/state.go` (v26.1.5, v28.5.2, docker-v29.7.2).
+Source: moby `daemon/list.go`, `daemon/container/view.go`, `daemon/container/state.go` (v26.1.5, v28.5.2,
+docker-v29.7.2).
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ _USERS = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "
 # Titles of the columns of ps(1), by their names in -o.
 _TITLES = {
     "uid": "UID", "user": "USER", "pid": "PID", "ppid": "PPID", "c": "C", "pcpu": "%CPU", "pmem": "%MEM",
-    "vsz": "VSZ", "rss": "RSS", "stime": "STIME", "start": "START", "tty": "TTY", "tt": "TT", "stat": "STAT", "s": "S",
+    "vsz": "VSZ", "rss": "RSS", "stime": "STIME", "start": "START", "tty": "TTY", "tt": "TT", "stat": "STAT",
+    "s": "S",
     "time": "TIME", "etime": "ELAPSED", "cmd": "CMD", "args": "COMMAND", "command": "COMMAND", "comm": "COMMAND",
 }  # fmt: skip
 

@@ -13,7 +13,8 @@ from cnmsim.engine.containers.validate import check_restart_policy
 from cnmsim.errors import Conflict
 
 _LIMITS = (
-    "BlkioWeight", "CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
+    "BlkioWeight", "CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory",
+    "MemorySwap",
     "MemoryReservation", "CpuRealtimePeriod", "CpuRealtimeRuntime",
 )  # fmt: skip
 #: Conflicting options: the field to update, the field that is set, and the daemon's names for them.

@@ -46,7 +46,7 @@ _FIELDS = (
 _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 
-# --- saving ------------------------------------------------------------------------------------------------------
+# --- saving
 
 
 def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
@@ -136,14 +136,14 @@ def _paths(files: Any) -> list[str]:
     return sorted(files._files)
 
 
-# --- restoring ---------------------------------------------------------------------------------------------------
+# --- restoring
 
 
 def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     """Restore an engine from saved state. What it has is dropped, except its predefined networks.
 
-    `seed` seeds the engine's random numbers, so that no id is generated twice. Return the containers to start, in order. Raises an
-    `EngineError` if a network or volume can no longer be created on the host.
+    `seed` seeds the engine's random numbers, so that no id is generated twice. Return the containers to start, in
+    order. Raises an `EngineError` if a network or volume can no longer be created on the host.
     """
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")

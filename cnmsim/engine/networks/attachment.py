@@ -46,7 +46,7 @@ class Networking:
 
     context: EngineContext
 
-    # --- settings ------------------------------------------------------------------------------------------------
+    # --- settings
 
     def find(self, term: str) -> Network:
         """Return a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
@@ -109,7 +109,7 @@ class Networking:
             settings.dns_names = dns_names(container, settings.aliases or ())
         self.validate(network, network.name, settings)
 
-    # --- start ---------------------------------------------------------------------------------------------------
+    # --- start
 
     def initialise(self, container: Container) -> Sandbox | None:
         """Create a starting container's sandbox, not joined to any network yet.
@@ -140,7 +140,7 @@ class Networking:
             settings.clean()
             self._connect(container, sandbox, name, settings, is_starting=True)
 
-    # --- networks of a swarm -----------------------------------------------------------------------------------------
+    # --- networks of a swarm
 
     def unattached(self, container: Container) -> list[str]:
         """Return the networks on which a manager must allocate addresses before the start; none for a task."""
@@ -162,7 +162,7 @@ class Networking:
             await self._attach(container, name, container.networks[name])
 
     async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
-        """Have a manager allocate the address that a running container needs on a network. Raises an `EngineError`."""
+        """Let a manager allocate the address of a running container on a network. Raises an `EngineError`."""
         if not container.is_running or container.is_managed or self.context.controller.cluster is None:
             return
         network = self._find_or_none(term, settings)
@@ -250,7 +250,7 @@ class Networking:
             sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
         )
 
-    # --- connect and disconnect ----------------------------------------------------------------------------------
+    # --- connect and disconnect
 
     def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
         """Connect a container, as `docker network connect`.
@@ -432,7 +432,7 @@ class Networking:
                 " network"
             )
 
-    # --- stop and rename -----------------------------------------------------------------------------------------
+    # --- stop and rename
 
     def release(self, container: Container) -> None:
         """Delete a container's sandbox with all its endpoints, and reset its operational settings."""

@@ -39,7 +39,7 @@ class Networks:
     #: Ids of the networks that were created with IPAM options, even empty ones: they print `{}` instead of `null`.
     _with_ipam_options: set[str] = field(factory=set, init=False)
 
-    # --- creation ----------------------------------------------------------------------------------------------------
+    # --- creation
 
     def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
         """Create a network from a decoded body. Raises an `EngineError`; nothing is created then."""
@@ -92,7 +92,7 @@ class Networks:
             config_from=(body["ConfigFrom"] or {}).get("Network", ""),
         )
 
-    # --- lookup ------------------------------------------------------------------------------------------------------
+    # --- lookup
 
     def find(self, term: str, *, for_removal: bool = False) -> Network:
         """Return a network by id, name or unique id prefix.
@@ -141,7 +141,7 @@ class Networks:
             and (not types or ("builtin" if is_predefined else "custom") in types)
         )
 
-    # --- removal -----------------------------------------------------------------------------------------------------
+    # --- removal
 
     def remove(self, network: Network) -> None:
         """Remove a network. Raises `Forbidden` if it is predefined or has endpoints."""
@@ -177,7 +177,7 @@ class Networks:
         """Log an event of a network."""
         self.context.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
 
-    # --- views ---------------------------------------------------------------------------------------------------
+    # --- views
 
     def view(
         self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False

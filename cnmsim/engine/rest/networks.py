@@ -103,7 +103,7 @@ class NetworkApi:
         raise NotFound(f"network {term} not found")
 
     async def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
-        """POST /networks/{id}/connect. On a network of the swarm a manager allocates the container's addresses first."""
+        """POST /networks/{id}/connect. On a swarm network a manager allocates the container's addresses first."""
         context = self.context
         options = bodies.read_network_connect(context.profile, body)
         settings = EndpointSettings()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class SecretOrConfigApi:
     """Operations on the secrets or the configs of a swarm. `id_` is an id, a name or a unique id prefix.
 
-    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters, specs and objects.
+    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters, specs and
+    objects.
     """
 
     cluster: Cluster

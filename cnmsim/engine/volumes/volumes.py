@@ -83,7 +83,8 @@ class VolumeStore:
         elif not _VALID.fullmatch(name):
             raise InvalidParameter(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only'
-                ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+                ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute '
+                "path"
             )
         volume = self._volumes.get(name)
         if volume is None:

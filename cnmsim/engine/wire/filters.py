@@ -56,7 +56,7 @@ class Filters:
         return key in self.values
 
     def match(self, key: str, text: str) -> bool:
-        """Return True if one of the values equals `text`, or matches it as a regular expression, or if there is none."""
+        """Return True if a value equals `text` or matches it as a regular expression, or if there is no value."""
         return self._any(key, lambda pattern: pattern == text or _search(pattern, text))
 
     def exact_match(self, key: str, text: str) -> bool:

@@ -115,7 +115,7 @@ class Hooks:
         """Return the connection of a request that is already addressed to its destination, as xt_ipvs does."""
         return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
 
-    # --- connections ---------------------------------------------------------------------------------------------
+    # --- connections
 
     def _service_of(self, packet: Packet) -> Service | None:
         """Return the service for a new flow: by mark first, then by address (ip_vs_service_find)."""

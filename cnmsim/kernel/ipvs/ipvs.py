@@ -66,7 +66,7 @@ class Ipvs:
         """Return the service with that key, or `None`."""
         return self._services.get(key)
 
-    # --- services and destinations -------------------------------------------------------------------------------
+    # --- services and destinations
 
     def add_service(
         self,

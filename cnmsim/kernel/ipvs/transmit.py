@@ -90,7 +90,7 @@ class Transmitter:
             decision=f"{before} → {packet.summary()}",
         )  # fmt: skip
 
-    # --- routes --------------------------------------------------------------------------------------------------
+    # --- routes
 
     def _route(self, packet: Packet, connection: IpvsConnection, overhead: int = 0) -> bool:
         """Route a packet to the real server as a router does (__ip_vs_get_out_rt). Return False if it was dropped."""
@@ -150,7 +150,7 @@ class Transmitter:
         namespace.ip.output(outer)
         return False
 
-    # --- conntrack -----------------------------------------------------------------------------------------------
+    # --- conntrack
 
     def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
         """Mark a request as balanced and update its conntrack entry.

@@ -81,7 +81,7 @@ class Conntrack:
         #: evicted for new ones.
         self.invalid = self.table_full = self.early_drops = 0
 
-    # --- packets in ----------------------------------------------------------------------------------------------
+    # --- packets in
 
     def track(self, packet: Packet) -> bool:
         """Look up or create the packet's connection, at PREROUTING or OUTPUT.
@@ -270,7 +270,7 @@ class Conntrack:
         packet.ct_state = _RELATED
         return True
 
-    # --- packets out ---------------------------------------------------------------------------------------------
+    # --- packets out
 
     def confirm(self, packet: Packet) -> bool:
         """Insert a new connection when its first packet leaves.
@@ -337,7 +337,7 @@ class Conntrack:
             connection.expires_ns = self._namespace.clock.now_ns + timeout_s * NS_PER_S
         self._notify("update", connection)
 
-    # --- for NAT -------------------------------------------------------------------------------------------------
+    # --- for NAT
 
     def find(self, key: ConntrackTuple) -> Connection | None:
         """Return the unexpired connection that has `key` as the tuple of either direction, or None."""
@@ -363,7 +363,7 @@ class Conntrack:
         """
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, _TCP_ESTABLISHED))
 
-    # --- expiry --------------------------------------------------------------------------------------------------
+    # --- expiry
 
     def remaining_s(self, connection: Connection) -> int:
         """Return the whole seconds until a connection expires."""
@@ -391,7 +391,7 @@ class Conntrack:
                 return True
         return False
 
-    # --- conntrack(8) --------------------------------------------------------------------------------------------
+    # --- conntrack(8)
 
     @property
     def count(self) -> int:

@@ -75,7 +75,7 @@ class IpTables:
     def _new_table(self, name: str) -> Table:
         return Table(name, self.family, self.variant.label)
 
-    # --- the rule set for the hooks -------------------------------------------------------------------------------
+    # --- the rule set for the hooks
 
     @property
     def has_effect(self) -> bool:
@@ -109,7 +109,7 @@ class IpTables:
                 walk = ChainTraversal(table, chain, hook, self._netfilter)
                 yield Registration(hook, priority, table.order, chain_type, walk, Dependency.FLOW)
 
-    # --- commands as methods --------------------------------------------------------------------------------------
+    # --- commands as methods
 
     def append(self, table: str, chain: str, rule_text: str) -> None:
         """Append rules (`-A`). `rule_text` is iptables syntax, such as `-i docker0 ! -o docker0 -j ACCEPT`."""
@@ -251,7 +251,7 @@ class IpTables:
             self._table(table)
         return save.save(self.tables, table, with_counters=counters)
 
-    # --- the command line ----------------------------------------------------------------------------------------
+    # --- the command line
 
     def execute(self, args: list[str]) -> str:
         """Run one command line, without the program's name, and return its output. Raises `IptablesError`."""
@@ -346,7 +346,7 @@ class IpTables:
         with_counters = "v" in command.options
         return self.list_rules(command.chain, command.table, with_counters=with_counters, number=command.number)
 
-    # --- common to the commands -----------------------------------------------------------------------------------
+    # --- common to the commands
 
     def _table(self, name: str) -> Table:
         table = self.tables.get(name)

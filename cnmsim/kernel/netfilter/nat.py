@@ -59,7 +59,7 @@ class Nat:
         self._conntrack = conntrack
         self._random: Random | None = None
 
-    # --- binding a connection ------------------------------------------------------------------------------------
+    # --- binding a connection
 
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
@@ -165,7 +165,7 @@ class Nat:
                 return candidate
             attempts //= 2
 
-    # --- rewriting packets ---------------------------------------------------------------------------------------
+    # --- rewriting packets
 
     def apply(self, packet: Packet, *, is_source: bool) -> None:
         """Rewrite a packet to the addresses and ports it has from this hook on."""

@@ -127,7 +127,7 @@ class Netfilter:
             self._random = self.namespace.clock.stream(f"{self.namespace.name}/netfilter")
         return self._random
 
-    # --- the packet path -----------------------------------------------------------------------------------------
+    # --- the packet path
 
     def run(self, hook: Hook, packet: Packet) -> bool:
         """Run the steps of a hook. Return False if the packet was dropped or rejected.
@@ -312,7 +312,7 @@ class Netfilter:
 
         return run
 
-    # --- replies of the stack and of targets ----------------------------------------------------------------------
+    # --- replies of the stack and of targets
 
     @contextmanager
     def replying_to(self, packet: Packet) -> Iterator[None]:
@@ -353,7 +353,7 @@ class Netfilter:
         hop = route.gateway if route is not None and route.gateway is not None else packet.src
         return self.namespace.neighbours.known_mac(device, hop) or b""
 
-    # --- rules and sets ------------------------------------------------------------------------------------------
+    # --- rules and sets
 
     def iptables(self, family: int = 4, variant: Variant = NFT) -> IpTables:
         """Return the tables of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""

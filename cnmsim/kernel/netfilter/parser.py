@@ -103,7 +103,7 @@ class _Parser:
     seen: set[str] = field(factory=set)
     pending: list[tuple[str, str]] = field(factory=list)
 
-    # --- words ---------------------------------------------------------------------------------------------------
+    # --- words
 
     def parse(self) -> Command:
         inverted = False
@@ -167,7 +167,7 @@ class _Parser:
             return self.words[self.at - 1]
         return ""
 
-    # --- options of iptables itself ------------------------------------------------------------------------------
+    # --- options of iptables itself
 
     def _global(self, option: _GlobalOption, flag: str, given: list[str], inverted: bool) -> None:
         letter = option.letter
@@ -278,7 +278,7 @@ class _Parser:
             raise ParameterProblemError("-c packet counter not numeric")
         self.counters = (counts[0] or 0, counts[1] or 0)
 
-    # --- options of extensions -----------------------------------------------------------------------------------
+    # --- options of extensions
 
     def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
         """Parse `--name` as an option of a loaded extension or of the protocol's match.
@@ -309,7 +309,7 @@ class _Parser:
             words.append(self._argument(f"--{option.name}", []))
         draft.add(option, words, inverted, self.context)
 
-    # --- the complete command -------------------------------------------------------------------------------------
+    # --- the complete command
 
     def _finish(self) -> Command:
         command = self.command

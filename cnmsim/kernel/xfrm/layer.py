@@ -72,7 +72,7 @@ class Xfrm:
         """Return the counters as /proc/net/xfrm_stat shows them."""
         return "".join(f"{name:<24}\t{value}\n" for name, value in self.counters.items())
 
-    # --- configuration -------------------------------------------------------------------------------------------
+    # --- configuration
 
     def add_state(self, state: XfrmState, *, update: bool = False) -> None:
         """Add a state, or with `update` replace the one with the same identity.
@@ -165,7 +165,7 @@ class Xfrm:
                 best = policy
         return best
 
-    # --- out -----------------------------------------------------------------------------------------------------
+    # --- out
 
     def bundle(self, packet: Packet) -> tuple[XfrmState, ...]:
         """Return the states that would protect an outgoing packet, () if no policy requires it."""
@@ -252,7 +252,7 @@ class Xfrm:
             namespace.report(Step.ENCAPSULATED, what, encrypted, decision=_state_text(state))
         return encrypted
 
-    # --- in ------------------------------------------------------------------------------------------------------
+    # --- in
 
     def input(self, packet: Packet) -> None:
         """Process an ESP packet for this namespace (xfrm_input)."""

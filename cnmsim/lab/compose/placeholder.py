@@ -14,18 +14,10 @@ from pathlib import PurePosixPath
 from cnmsim.lab.compose.model import Service
 
 _SHELLS = ("sh", "ash", "bash", "dash")
-<<<<<<< HEAD
 _KEYWORDS = frozenset(
     "! : [ . break case cd continue do done elif else esac eval exec exit export fi for if in printf "  # noqa: SIM905
     "read return set shift test then trap true false ulimit umask unset until wait while { }".split()
 )
-=======
-_KEYWORDS = frozenset((
-    "!", ":", "[", ".", "break", "case", "cd", "continue", "do", "done", "elif", "else", "esac", "eval", "exec",
-    "exit", "export", "fi", "for", "if", "in", "printf", "read", "return", "set", "shift", "test", "then", "trap",
-    "true", "false", "ulimit", "umask", "unset", "until", "wait", "while", "{", "}",
-))  # fmt: skip
->>>>>>> abb6016 (Lines of interning and placeholders)
 _PREFIXES = frozenset(("exec", "!", "then", "do", "else", "if", "while", "until", "elif", "{", "("))
 
 

@@ -81,7 +81,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
     capability: Capability = field(default=Capability(LOCAL_SCOPE, GLOBAL_SCOPE), init=False)
     _networks: dict[str, ChildNetwork[OptionsT]] = field(factory=dict, init=False)
 
-    # --- implemented by the two drivers ----------------------------------------------------------------------------
+    # --- implemented by the two drivers
 
     @abstractmethod
     def _read(self, options: dict[str, str]) -> OptionsT:
@@ -103,7 +103,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
     def _set_gateways(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
         """Set the gateways of an endpoint whose network is not internal."""
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     def _settings(self, request: NetworkRequest) -> tuple[OptionsT, bool]:
         """Parse a network's options, and return whether it is internal. A network without a parent is."""
@@ -159,7 +159,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         except KeyError:
             raise SystemFault(f"network id {network_id} not found") from None
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
@@ -197,7 +197,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
-    # --- joining -------------------------------------------------------------------------------------------------
+    # --- joining
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Create the child on the host, to be moved into the sandbox. Raises `SystemFault` in the driver's words."""

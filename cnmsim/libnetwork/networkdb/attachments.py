@@ -99,7 +99,7 @@ class Attachments:
                 tables.attach(node)
         return True
 
-    # --- removal ---------------------------------------------------------------------------------------------------
+    # --- removal
 
     def forget_node(self, name: str) -> None:
         """Remove the attachments of a node that is gone."""

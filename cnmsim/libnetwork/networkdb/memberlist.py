@@ -150,7 +150,7 @@ class Memberlist:
         """Run a coroutine of the daemon."""
         return self.process.task(coroutine)
 
-    # --- sending -------------------------------------------------------------------------------------------------
+    # --- sending
 
     @property
     def _capacity(self) -> int:
@@ -218,7 +218,7 @@ class Memberlist:
                     break
         return chosen
 
-    # --- receiving -----------------------------------------------------------------------------------------------
+    # --- receiving
 
     def _handle_packet(self, message: Any, sender: SocketAddress) -> None:
         if message.__class__ is TableEventBatch:
@@ -269,7 +269,7 @@ class Memberlist:
             case _:
                 self.delegate.notify_stream_message(message)
 
-    # --- member states ---------------------------------------------------------------------------------------------
+    # --- member states
 
     def alive(self, member: Member) -> None:
         """Handle the message that a member is alive."""
@@ -380,7 +380,7 @@ class Memberlist:
                 self.ring.remove(name)
         self.random.shuffle(self.ring)
 
-    # --- push/pull -------------------------------------------------------------------------------------------------
+    # --- push/pull
 
     def _schedule_push_pull(self, delay_s: float) -> None:
         self.clock.call_later(delay_s + push_pull_interval_s(len(self.members)), self._push_pull_tick)

@@ -124,7 +124,7 @@ class NetworkDB:
         """Its encryption keys."""
         return self.members.keyring
 
-    # --- the cluster ---------------------------------------------------------------------------------------------
+    # --- the cluster
 
     def join(self, addresses: Iterable[Address]) -> None:
         """Join the cluster by nodes at these addresses, and retry whenever none of them is a member."""
@@ -162,7 +162,7 @@ class NetworkDB:
             complete(sent)
         return sent
 
-    # --- tables --------------------------------------------------------------------------------------------------
+    # --- tables
 
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Subscribe `callback` to remote changes of a table, for one network or for all ("").
@@ -241,7 +241,7 @@ class NetworkDB:
         residual_s = int(REAP_ENTRY_S) if is_deleted else 0
         tables.own.queue(TableEvent(operation, network, version, residual_s))
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     def _tables(self, network: str) -> NetworkTables:
         profile = self.config.profile
@@ -312,7 +312,7 @@ class NetworkDB:
         members = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
         return [member for member in members if member is not None]
 
-    # --- gossip --------------------------------------------------------------------------------------------------
+    # --- gossip
 
     def _schedule_member_gossip(self) -> None:
         self.members.schedule_gossip()
@@ -348,7 +348,7 @@ class NetworkDB:
         if is_pending:
             self._gossip.arm()
 
-    # --- memberlist's delegate -------------------------------------------------------------------------------------
+    # --- memberlist's delegate
 
     @property
     def queues(self) -> list[BroadcastQueue]:
@@ -458,7 +458,7 @@ class NetworkDB:
             tables.detach(name)
             tables.delete_entries_of(name)
 
-    # --- reaping ---------------------------------------------------------------------------------------------------
+    # --- reaping
 
     def _reap_tick(self) -> None:
         for network, tables in list(self.networks.items()):

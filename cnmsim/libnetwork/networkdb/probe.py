@@ -69,7 +69,7 @@ class Prober:
             self._round.timer.cancel()
         self._round = None
 
-    # --- the prober's side ---------------------------------------------------------------------------------------
+    # --- the prober's side
 
     def _tick(self) -> None:
         self._ticker.arm()
@@ -179,7 +179,7 @@ class Prober:
         if self._round is not None and self._round.seq == message.seq:
             self._round.nacks += 1
 
-    # --- the other side ------------------------------------------------------------------------------------------
+    # --- the other side
 
     def ping(self, message: Ping) -> None:
         """Answer a probe, if it is for this member and not for one that had its address before."""

@@ -93,7 +93,7 @@ class Rejoiner:
         """Forget pending attempts: their coroutines are not part of a forked lab."""
         self._is_retrying = self._is_rejoining = False
 
-    # --- nodes that failed ---------------------------------------------------------------------------------------
+    # --- nodes that failed
 
     def _retry_tick(self) -> None:
         nodes = self.context.nodes
@@ -115,7 +115,7 @@ class Rejoiner:
         finally:
             self._is_retrying = False
 
-    # --- bootstrap nodes -----------------------------------------------------------------------------------------
+    # --- bootstrap nodes
 
     def _rejoin_tick(self) -> None:
         self._rejoin.arm()
@@ -142,7 +142,7 @@ class Rejoiner:
         finally:
             self._is_rejoining = False
 
-    # --- leaving -------------------------------------------------------------------------------------------------
+    # --- leaving
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
         """Announce that this node leaves, then stop; `on_left` is called after that."""

@@ -117,7 +117,7 @@ class Agent:
         if client is not None:
             client.close()
 
-    # --- sessions ------------------------------------------------------------------------------------------------
+    # --- sessions
 
     async def _run(self) -> None:
         backoff_s = 0.0
@@ -199,7 +199,7 @@ class Agent:
             self._node = message.node
             await self.executor.configure(message.node)
 
-    # --- logs ----------------------------------------------------------------------------------------------------
+    # --- logs
 
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
         """Publish the logs of this node's tasks that a subscription selects, and follow them if it asks for that."""
@@ -236,7 +236,7 @@ class Agent:
                 end()
         self._log_followers.clear()
 
-    # --- reports -------------------------------------------------------------------------------------------------
+    # --- reports
 
     def _report(self, identity: str, status: TaskStatus) -> None:
         self._unreported[identity] = status

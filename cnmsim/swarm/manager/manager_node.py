@@ -129,7 +129,7 @@ class ManagerNode:
         self._rotation = RootRotationReconciler(self.store, self.random)
         self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.ca.root)
 
-    # --- life cycle ----------------------------------------------------------------------------------------------
+    # --- life cycle
 
     def start(self, listen_address: str, response: JoinResponse | None = None) -> None:
         """Listen at `listen_address` and start Raft. Raises `OSError` if the port is in use."""
@@ -192,7 +192,7 @@ class ManagerNode:
         for stream in streams:
             stream.end(RpcError("rpc error: code = Unavailable desc = the manager is no longer the leader"))
 
-    # --- RPC service ---------------------------------------------------------------------------------------------
+    # --- RPC service
 
     def _make_service(self) -> RpcService:
         dispatcher = self.manager.dispatcher
@@ -292,7 +292,7 @@ class ManagerNode:
     async def _root_certificate(self, _peer: Peer, _argument: Any) -> RootCa:
         return self.ca.root
 
-    # --- agents --------------------------------------------------------------------------------------------------
+    # --- agents
 
     def _session(self, peer: Peer, description: Any, stream: ServerStream) -> None:
         dispatcher, node_id = self.manager.dispatcher, _node_id(peer)
@@ -303,7 +303,7 @@ class ManagerNode:
     def _assignments(self, peer: Peer, session_id: str, stream: ServerStream) -> None:
         self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push, stream.end)
 
-    # --- the control API -----------------------------------------------------------------------------------------
+    # --- the control API
 
     def _handle_control(self, _peer: Peer, call: ControlCall) -> Any:
         self.require_quorum()
@@ -319,7 +319,7 @@ class ManagerNode:
         if not self.raft.has_quorum():
             raise RpcUnknown(NO_LEADER)
 
-    # --- Raft ----------------------------------------------------------------------------------------------------
+    # --- Raft
 
     async def _send_raft_message(self, member: Member, message: object) -> Reply:
         client = await self._client_of(member.address)
@@ -354,7 +354,7 @@ class ManagerNode:
         self._members_changed()
         return JoinResponse(member, self.raft.membership, self.store, self.raft.term, self._removed_ids)
 
-    # --- view of Raft for the control API ------------------------------------------------------------------------
+    # --- view of Raft for the control API
 
     def members(self) -> tuple[Member, ...]:
         """Return the Raft members."""

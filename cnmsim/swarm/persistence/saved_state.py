@@ -80,7 +80,7 @@ class SavedNode:
     configs: tuple[Config, ...] = ()
 
 
-# --- saving ------------------------------------------------------------------------------------------------------
+# --- saving
 
 
 def save_store(store: Store) -> SavedStore:
@@ -158,7 +158,7 @@ def _save_manager(manager_node: ManagerNode, logs: RaftLogs) -> SavedManager:
     )
 
 
-# --- restoring ---------------------------------------------------------------------------------------------------
+# --- restoring
 
 
 def restore_store(clock: Clock, disk: SavedStore) -> Store:

@@ -66,7 +66,7 @@ class _Client:
     def log(self, text: str) -> None:
         self.process.error(f"udhcpc: {text}\n")
 
-    # --- frames ----------------------------------------------------------------------------------------------------
+    # --- frames
 
     def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
         """Queue DHCP replies to this client; installed as a tap of the interface."""
@@ -108,7 +108,7 @@ class _Client:
                 return message
         return None
 
-    # --- states (RFC 2131 figure 5) --------------------------------------------------------------------------------
+    # --- states (RFC 2131 figure 5)
 
     async def obtain(self) -> bool:
         """Try `tries` times to obtain a lease. Return True on success."""
@@ -178,7 +178,7 @@ class _Client:
         self.lease = lease
         self._configure(lease)
 
-    # --- the work of the default script ----------------------------------------------------------------------------
+    # --- the work of the default script
 
     def deconfigure(self) -> None:
         """Set the interface up and remove its IPv4 addresses (the script's `deconfig`)."""
@@ -206,7 +206,7 @@ class _Client:
             lines = [f"nameserver {format_ip(servers[at : at + 4])}\n" for at in range(0, len(servers) - 3, 4)]
             self.process.files.write("/etc/resolv.conf", "".join(lines).encode())
 
-    # --- renewal ---------------------------------------------------------------------------------------------------
+    # --- renewal
 
     async def keep(self) -> int:
         """Renew the lease at half of its remaining time; once it has expired, obtain a new one (RFC 2131 §4.4.5)."""

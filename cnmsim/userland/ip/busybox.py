@@ -130,7 +130,7 @@ class _Ip(IpProgram):
     def _route_change(self, words: Words) -> None:
         self.changes.route_replace(words, must_exist=True)
 
-    # --- links and addresses -------------------------------------------------------------------------------------
+    # --- links and addresses
 
     def _link_line(self, device: Device, *, is_inet6: bool = False) -> str:
         flags = flags_of(device, shows_peer=False)
@@ -167,7 +167,7 @@ class _Ip(IpProgram):
         words.append(device.name if item.family == 4 else "")
         return " ".join(words)
 
-    # --- routes --------------------------------------------------------------------------------------------------
+    # --- routes
 
     def _routes(self, words: Words) -> None:
         chosen = parse_selection(words, self.family)
@@ -201,7 +201,7 @@ class _Ip(IpProgram):
         source = f" src {format_ip(decision.src)}" if decision.src else ""
         self.process.write(f"{' '.join(fields)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
 
-    # --- neighbours ----------------------------------------------------------------------------------------------
+    # --- neighbours
 
     def _neighbours(self, words: Words) -> None:
         now = self.process.clock.now_ns

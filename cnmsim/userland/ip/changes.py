@@ -59,7 +59,7 @@ class IpChanges:
     def _require_net_admin(self) -> None:
         self.process.credentials.require_net_admin()
 
-    # --- addresses -----------------------------------------------------------------------------------------------
+    # --- addresses
 
     def address_add(self, words: Words) -> None:
         """Run `addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
@@ -122,7 +122,7 @@ class IpChanges:
             raise IpCommandError("Command line is not complete.", 255)
         return text, name, options
 
-    # --- links ---------------------------------------------------------------------------------------------------
+    # --- links
 
     def link_set(self, words: Words) -> None:
         """Run `link set [dev] DEV up|down|mtu N|name N|address MAC|master BRIDGE|nomaster|txqueuelen N|netns N …`."""
@@ -219,7 +219,7 @@ class IpChanges:
         name = words.take() if word == "dev" else word
         self.namespace.remove_device(find_device(self.namespace, name))
 
-    # --- routes --------------------------------------------------------------------------------------------------
+    # --- routes
 
     def read_route(self, words: Words) -> tuple[Route, str]:
         """Parse a route: `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
@@ -330,7 +330,7 @@ class IpChanges:
                 if number != LOCAL:
                     self.namespace.remove_route(route, self.rules.table(str(number), family))
 
-    # --- neighbours ----------------------------------------------------------------------------------------------
+    # --- neighbours
 
     def neighbour_set(self, words: Words) -> None:
         """Run `neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""

@@ -243,7 +243,7 @@ class _Ip(IpProgram):
         except FileExistsError:
             return
 
-    # --- links ---------------------------------------------------------------------------------------------------
+    # --- links
 
     def _link_line(self, device: Device, *, has_mode: bool) -> str:
         words = [
@@ -300,7 +300,7 @@ class _Ip(IpProgram):
             lines = [self._link_line(device, has_mode=True), *hardware]
             self.print_lines(*lines, *(self._statistics_lines(device) if self.style.has_statistics else ()))
 
-    # --- addresses -----------------------------------------------------------------------------------------------
+    # --- addresses
 
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
         if self.style.is_brief:
@@ -339,7 +339,7 @@ class _Ip(IpProgram):
         words.append(device.name if item.family == 4 else "")
         return " ".join(words)
 
-    # --- neighbours ----------------------------------------------------------------------------------------------
+    # --- neighbours
 
     def _neighbour_get(self, words: Words) -> None:
         address, name = None, ""

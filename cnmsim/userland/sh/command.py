@@ -1,7 +1,8 @@
 """`sh`: a POSIX shell for the commands that containers run, with busybox ash's messages.
 
 It has sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents, background jobs and `trap`. It has no job control and no `getopts`. At a terminal Ctrl-C returns to the prompt.
+substitution, arithmetic, here-documents, background jobs and `trap`. It has no job control and no `getopts`. At a
+terminal Ctrl-C returns to the prompt.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class _Parser:
             return inner
         return self.primitive()
 
-    # --- relations -----------------------------------------------------------------------------------------------
+    # --- relations
 
     def relation(self) -> Predicate | None:
         """Parse a comparison of two numbers. Return `None` and consume nothing if there is none at this place."""
@@ -166,7 +166,7 @@ class _Parser:
             return load(token, offset, size)
         return constant(read_number(token, SYNTAX))
 
-    # --- qualifiers and values -----------------------------------------------------------------------------------
+    # --- qualifiers and values
 
     def primitive(self) -> Predicate:
         token = self.token

@@ -93,7 +93,6 @@ def _describe_bpf(match: Extension, is_numeric: bool) -> str:
 
 
 # --- policy
-# ----------------------------------------------------------------------------------------------------------
 
 _PROTOCOLS = {50: "esp", 51: "ah", 108: "ipcomp"}
 _NUMBERS = {name: number for number, name in _PROTOCOLS.items()}

@@ -71,7 +71,7 @@ class Transaction:
             raise
         return "".join(session.output)
 
-    # --- commands ------------------------------------------------------------------------------------------------
+    # --- commands
 
     def _commands(self) -> None:
         cursor = self.session.cursor
@@ -133,7 +133,7 @@ class Transaction:
         self.session.cursor.expect("rule")
         self.rules.add(verb)
 
-    # --- tables --------------------------------------------------------------------------------------------------
+    # --- tables
 
     def _add_table(self, verb: str) -> None:
         cursor = self.session.cursor
@@ -203,7 +203,7 @@ class Transaction:
                 if token.text == "}" and not depth:
                     return
 
-    # --- deletion ------------------------------------------------------------------------------------------------
+    # --- deletion
 
     def _delete(self, verb: str) -> None:
         cursor = self.session.cursor

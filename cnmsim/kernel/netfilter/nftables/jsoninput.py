@@ -55,7 +55,7 @@ def _failed(what: str, at: int) -> tuple[str, ...]:
     return (f"Parsing {what} array at index {at} failed.",)
 
 
-# --- commands ----------------------------------------------------------------------------------------------------
+# --- commands
 
 
 def _command(command: Mapping[str, Json]) -> str:
@@ -149,7 +149,7 @@ def _element(verb: str, kind: str, set_: Mapping[str, Json]) -> str:
     return f"{verb} {kind} {set_['family']} {set_['table']} {set_['name']} {_elements(set_['elem'])}"
 
 
-# --- expressions -------------------------------------------------------------------------------------------------
+# --- expressions
 
 
 def _elements(elements: Json) -> str:
@@ -224,7 +224,7 @@ _EXPRESSIONS: dict[str, Callable[[Any], str]] = {
 }
 
 
-# --- statements --------------------------------------------------------------------------------------------------
+# --- statements
 
 
 def _statement(statement: Json) -> str:

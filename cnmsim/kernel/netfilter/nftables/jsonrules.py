@@ -28,7 +28,7 @@ def one_or_list(values: list[Json]) -> Json:
     return values[0] if len(values) == 1 else values
 
 
-# --- keys and values ---------------------------------------------------------------------------------------------
+# --- keys and values
 
 
 def key_json(key: Key) -> Json:
@@ -116,7 +116,7 @@ def _bits_json(kind: Datatype, value: int) -> Json:
     return {"|": bits} if isinstance(bits, list) else bits
 
 
-# --- statements --------------------------------------------------------------------------------------------------
+# --- statements
 
 
 def _verdict_json(verdict: str | Jump) -> Json:

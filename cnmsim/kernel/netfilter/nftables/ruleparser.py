@@ -98,7 +98,7 @@ class RuleParser:
             self.cursor.unexpected()
         return Rule(tuple(normalise(self._statements, self.family)), comment, self._anonymous_sets)
 
-    # --- statements ----------------------------------------------------------------------------------------------
+    # --- statements
 
     def _statement(self) -> None:
         cursor = self.cursor
@@ -213,7 +213,7 @@ class RuleParser:
 
     _nat_location: Location | None = field(default=None, init=False)
 
-    # --- translations --------------------------------------------------------------------------------------------
+    # --- translations
 
     def _nat(self) -> None:
         cursor = self.cursor
@@ -283,7 +283,7 @@ class RuleParser:
             raise NftError(_NO_TRANSPORT, ports_location, self._nat_location)
         return (), "", address, ports
 
-    # --- comparisons and other statements on fields --------------------------------------------------------------
+    # --- comparisons and other statements on fields
 
     def _expression(self) -> None:
         cursor = self.cursor

@@ -71,7 +71,7 @@ class BridgeDriver:
     def __attrs_post_init__(self) -> None:
         self.firewall = self._make_firewall()
 
-    # --- the daemon's start --------------------------------------------------------------------------------------
+    # --- the daemon's start
 
     def start(self) -> None:
         """Create the daemon's chains, and enable forwarding in releases that do so at the start."""
@@ -113,7 +113,7 @@ class BridgeDriver:
         if self.config.ip_forward:
             self.firewall.open_forwarding(family)
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
         """Skip the gateway of isolated networks, and of internal ones whose bridge has no address."""
@@ -249,7 +249,7 @@ class BridgeDriver:
         if network.made_bridge and not network.options.default_bridge and bridge.namespace is not None:
             bridge.namespace.remove_device(bridge)
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
@@ -367,7 +367,7 @@ class BridgeDriver:
         if self.profile.veth_is_made_in_namespace:
             self._remove_veth(endpoint)
 
-    # --- published ports -----------------------------------------------------------------------------------------
+    # --- published ports
 
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str

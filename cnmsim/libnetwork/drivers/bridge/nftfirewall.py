@@ -82,7 +82,7 @@ class NftablesFirewall:
         except SystemFault as fault:
             raise SystemFault(f"adding rules for bridge {facts.bridge}: {fault.message}") from None
 
-    # --- forwarding ----------------------------------------------------------------------------------------------
+    # --- forwarding
 
     def open_forwarding(self, family: int) -> None:
         """Raise `SystemFault` if the host does not forward.

@@ -100,7 +100,7 @@ class OverlayDriver:
         rules = NftablesEncryptionRules(root) if self.uses_nftables else IptablesEncryptionRules(root)
         self.encryption = Encryption(root, self.log, self.profile.overlay_peers_by_address, rules)
 
-    # --- data path -------------------------------------------------------------------------------------------------
+    # --- data path
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
         """Set the address of this host's tunnels, the address that the swarm binds, and the tunnels' UDP port."""
@@ -120,7 +120,7 @@ class OverlayDriver:
         """
         self.encryption.update_keys(*(None if pair is None else Key(*pair) for pair in (new, primary, pruned)))
 
-    # --- networks ------------------------------------------------------------------------------------------------
+    # --- networks
 
     def create_network(self, request: NetworkRequest) -> None:
         """Register a network.
@@ -221,7 +221,7 @@ class OverlayDriver:
         if namespace is not None:
             namespace.destroy()
 
-    # --- endpoints -----------------------------------------------------------------------------------------------
+    # --- endpoints
 
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
@@ -305,7 +305,7 @@ class OverlayDriver:
             network.close()
             self._peers[network_id].reset_kernel_state()
 
-    # --- peers on other nodes ------------------------------------------------------------------------------------
+    # --- peers on other nodes
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
         """Program or remove a peer on another node. This node's own records are ignored."""

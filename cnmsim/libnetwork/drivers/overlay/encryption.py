@@ -90,7 +90,7 @@ class Encryption:
     def _xfrm(self) -> Xfrm:
         return xfrm_of(self.namespace)
 
-    # --- rules ---------------------------------------------------------------------------------------------------
+    # --- rules
 
     @property
     def _family(self) -> int:
@@ -104,7 +104,7 @@ class Encryption:
         """Delete the rules of a VNI, if there are any."""
         self.rules.remove(vni, self.port, self._family)
 
-    # --- keys ----------------------------------------------------------------------------------------------------
+    # --- keys
 
     def set_keys(self, keys: list[Key]) -> None:
         """Replace all keys, and delete every state and policy of this driver."""
@@ -159,7 +159,7 @@ class Encryption:
             self._remove_state(remote, spis[0].forward)
         _rearrange(spis, at_primary if at_primary > 0 else -1, at_pruned)
 
-    # --- peers ---------------------------------------------------------------------------------------------------
+    # --- peers
 
     def secure(self, remote: Address) -> None:
         """Set up the missing states and policies between this host and another tunnel endpoint."""

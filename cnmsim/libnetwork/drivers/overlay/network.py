@@ -96,7 +96,7 @@ class OverlayNetwork:
                 return subnet
         return None
 
-    # --- the namespace -------------------------------------------------------------------------------------------
+    # --- the namespace
 
     def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
         """Create the namespace and the subnet's devices if missing. Returns `True` if the namespace is new.
@@ -211,7 +211,7 @@ class OverlayNetwork:
         self.machine.unpin_namespace(self.key)
         namespace.destroy()
 
-    # --- veth pairs ------------------------------------------------------------------------------------------------
+    # --- veth pairs
 
     def plug(self, endpoint: OverlayEndpoint, subnet: Subnet) -> Veth:
         """Connect an endpoint to the subnet's bridge by a veth pair. Returns the sandbox's end, left on the host."""
