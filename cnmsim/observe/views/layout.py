@@ -37,7 +37,8 @@ class Box:
 class Bar:
     """A network or a segment as a horizontal bar, with its label on the left.
 
-    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached to it, `is_named_above` if its label stands on it.
+    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached to it,
+    `is_named_above` if its label stands on it.
     """
 
     x: float

@@ -54,7 +54,8 @@ class RuleRow:
 class ChainView:
     """A chain with its rules.
 
-    `policy` is "" for a user-defined chain; `is_visited` is true if the trace traversed it. `hook` is the chain's nftables hook in nft's syntax; such a chain counts no packets.
+    `policy` is "" for a user-defined chain; `is_visited` is true if the trace traversed it. `hook` is the chain's
+    nftables hook in nft's syntax; such a chain counts no packets.
     """
 
     name: str
