@@ -305,3 +305,13 @@ def test_sysctls_of_the_network_are_those_of_the_container_alone(version):
         detach=True,
     )
     assert container.namespace.sysctl_get("net.ipv4.conf.all.forwarding") == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(None, None), ("sleep 'a b'", ["sleep", "a b"]), (["sleep", "5"], ["sleep", "5"])]
+)
+def test_service_has_the_command_it_was_created_with(command, words):
+    engine = new_engine("29.7.2")
+    engine.swarm.init(advertise_addr="127.0.0.1")
+    service = engine.services.create("nginx", command, name="web")
+    assert service.attrs["Spec"]["TaskTemplate"]["ContainerSpec"].get("Args") == words
