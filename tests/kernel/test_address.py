@@ -11,6 +11,7 @@ from cnmsim.kernel.address import (
     eui64_link_local,
     format_ip,
     format_mac,
+    is_multicast,
     multicast_mac,
     parse_interface,
     parse_ip,
@@ -61,3 +62,18 @@ def test_derived_addresses_are_the_rfcs():
     assert format_ip(eui64_link_local(mac)) == "fe80::42:acff:fe11:2"
     assert format_mac(multicast_mac(parse_ip("224.129.0.5"))) == "01:00:5e:01:00:05"
     assert format_ip(solicited_node(parse_ip("fd00::1:2:3"))) == "ff02::1:ff02:3"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("223.255.255.255", False),
+        ("224.0.0.0", True),
+        ("239.255.255.255", True),
+        ("240.0.0.0", False),
+        ("fe80::1", False),
+        ("ff02::1", True),
+    ],
+)
+def test_multicast_is_224_to_239_and_ff00(address, expected):
+    assert is_multicast(parse_ip(address)) is expected
