@@ -1,7 +1,8 @@
 """The engineer's eyes: traces, verdicts, explanations, captures and drawings of a lab."""
 
 from cnmsim.observe.capture.capture import Capture
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.doctor import Checkup, Fault, Severity, doctor
 from cnmsim.observe.explain import Explanation, explain
 from cnmsim.observe.fixes.fix import Fix

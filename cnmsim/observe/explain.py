@@ -7,8 +7,8 @@ from typing import Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.fixes.fix import Fix, fixes_of
 from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates

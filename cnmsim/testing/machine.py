@@ -20,7 +20,7 @@ from cnmsim.errors import EngineError
 from cnmsim.kernel.address import format_ip, from_int
 from cnmsim.lab import Lab
 from cnmsim.libnetwork.profile import DEFAULT_VERSION
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.invariants import check_host
 from cnmsim.testing.prove import has_come_to, resolve
 from cnmsim.testing.snapshot import Snapshot

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from cnmsim import Lab
 from cnmsim.errors import Unavailable
 from cnmsim.lab.copying import Copier
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.snapshot import Snapshot
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs
 

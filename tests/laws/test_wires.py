@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from cnmsim import Lab
 from cnmsim.kernel.device import Device
 from cnmsim.observe import Capture
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.testing.strategies import CLIENT, LabSpec, frames, lab_specs, malformed_frames
 
 RUN = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -6,12 +6,12 @@ import re
 
 import pytest
 from support.docker_host import VERSIONS, DockerHost
+from support.port_spec import read_port_bindings
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.options import EndpointOptions
-from cnmsim.libnetwork.portspec import read_port_bindings
 
 
 def text_of(endpoint: Endpoint) -> str:

@@ -145,7 +145,7 @@ def test_a_small_matrix_is_words_and_a_large_one_a_picture_with_counts(segments)
 
 
 def test_no_two_verdicts_that_differ_look_alike():
-    from cnmsim.observe.diagnosis.finding import Verdict
+    from cnmsim.observe.diagnosis.verdict import Verdict
     from cnmsim.observe.views.matrix import _BAR, _SIGNS
 
     signs = {verdict: _SIGNS.get(verdict, _BAR) for verdict in Verdict if verdict is not Verdict.DELIVERED}

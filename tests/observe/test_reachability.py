@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs

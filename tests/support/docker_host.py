@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from support.port_spec import parse_port_spec, port_map, read_port_bindings
+
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Nic
@@ -15,7 +17,6 @@ from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions, SandboxOptions
-from cnmsim.libnetwork.portspec import parse_port_spec, port_map, read_port_bindings
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.libnetwork.sandbox import Sandbox
 

@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from cnmsim.swarm.identity import join_token, new_id, parse_join_token
+from cnmsim.swarm.ca.join_token import join_token, parse_join_token
+from cnmsim.swarm.identity import new_id
 
 
 def test_ids_have_25_digits_of_base_36_and_differ():

@@ -14,7 +14,7 @@ from support.cluster import Cluster
 from cnmsim.errors import NotSimulated, SystemFault
 from cnmsim.swarm.ca import x509
 from cnmsim.swarm.ca.certificates import RootCa
-from cnmsim.swarm.identity import parse_join_token
+from cnmsim.swarm.ca.join_token import parse_join_token
 
 pytestmark = pytest.mark.skipif(not x509.is_available(), reason="cryptography 45 or newer is not installed")
 

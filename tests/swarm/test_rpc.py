@@ -11,7 +11,7 @@ from cnmsim.errors import NotFound
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import run_until
 from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, join_token_digest
-from cnmsim.swarm.identity import join_token
+from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, RpcService, ServerStream, dial
 
 

@@ -19,11 +19,12 @@ from cnmsim.swarm.allocator import PortAllocator
 from cnmsim.swarm.allocator.bitmap import BitUnavailable
 from cnmsim.swarm.ca import certificates, credentials, root_rotation, x509
 from cnmsim.swarm.ca.certificates import RootCa
+from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.ca.server import CaServer
 from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.dispatcher import sessions
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcUnavailable
-from cnmsim.swarm.identity import join_token, new_id, new_unlock_key, unlock_key_text
+from cnmsim.swarm.identity import new_id, new_unlock_key, unlock_key_text
 from cnmsim.swarm.manager import manager_node, rolemanager
 from cnmsim.swarm.objects import (
     Annotations,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import Conflict, InvalidParameter
 
 _VALID = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _ADJECTIVES = """
@@ -51,3 +51,11 @@ def hex_id(random: Random) -> str:
         drawn = f"{random.getrandbits(256):064x}"
         if not drawn[:12].isdigit():
             return drawn
+
+
+def name_in_use(name: str, container_id: str) -> Conflict:
+    """Return the error for a container name that another container has."""
+    return Conflict(
+        f'Conflict. The container name "/{name}" is already in use by container "{container_id}". You have to remove '
+        "(or rename) that container to be able to reuse that name."
+    )

@@ -11,8 +11,8 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.names import check_name, hex_id, random_name
-from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.engine.containers.names import check_name, hex_id, name_in_use, random_name
+from cnmsim.errors import InvalidParameter, NotFound
 
 
 @define
@@ -47,11 +47,7 @@ class ContainerStore:
         check_name(requested)
         name = requested.removeprefix("/")
         if name in self._ids_by_name:
-            raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container '
-                f'"{self._ids_by_name[name]}". You have to remove (or rename) that container to be able to reuse'
-                " that name."
-            )
+            raise name_in_use(name, self._ids_by_name[name])
         return name
 
     def add(self, container: Container) -> None:

@@ -14,7 +14,8 @@ from attrs import define
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.validate import parse_link
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.networks.endpoint_info import dns_names, port_map, subnets_of
+from cnmsim.engine.networks.dns_names import dns_names
+from cnmsim.engine.networks.endpoint_info import port_map, subnets_of
 from cnmsim.engine.networks.extra_hosts import extra_hosts
 from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, hosts_entries, sandbox_links, update_parents
 from cnmsim.engine.wire.ports import requested_ports

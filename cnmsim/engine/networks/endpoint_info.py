@@ -1,10 +1,8 @@
-"""Views of a container's endpoints: subnets, DNS names, and the port map that inspect prints."""
+"""Views of a container's endpoints: subnets, and the port map that inspect prints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from cnmsim.engine.containers.container import Container, PortMap
+from cnmsim.engine.containers.container import PortMap
 from cnmsim.engine.wire.ports import format_port
 from cnmsim.errors import EngineError
 from cnmsim.kernel.address import Prefix, format_ip
@@ -17,12 +15,6 @@ def subnets_of(network: Network) -> NetworkSubnets:
     """Return the configured and the allocated subnets of a network."""
     configured = [Prefix.parse(config.subnet, strict=False) for config in network.ipam_config if config.subnet]
     return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
-
-
-def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
-    """Return the DNS names of a container's endpoint. The first is the answer to reverse lookups."""
-    names = [container.name, *aliases, container.id[:12], container.hostname]
-    return list(dict.fromkeys(name for name in names if name))
 
 
 def port_map(sandbox: Sandbox) -> PortMap:

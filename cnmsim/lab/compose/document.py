@@ -10,11 +10,12 @@ from attrs import define, field
 
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.dotenv import read_env_file
+from cnmsim.lab.compose.extends import extend_services, message_about
 from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.compose.merge import MergeError, merge, strip_tags, unique
 from cnmsim.lab.compose.schema import COMPOSE_SCHEMA
 from cnmsim.lab.schema import check
-from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, parse_documents, parse_yaml, read_text, wrong
+from cnmsim.lab.yamlfile import Map, Place, Seq, parse_documents, parse_yaml, read_text, wrong
 
 #: The file names that Compose looks for in a folder, in that order.
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -122,7 +123,7 @@ class Reader:
                 own.put(key, value, document.places[key])
         services = own.get("services")
         if isinstance(services, Map):
-            own["services"] = self._extended(services, own, folder, name)
+            own["services"] = extend_services(services, own, folder, name, self._document)
         return own if included is None else _join(included, own, name)
 
     def _document(self, file: File) -> Map:
@@ -162,7 +163,7 @@ class Reader:
                 part = self._include(entry, folder, name)
             except FileError as error:
                 if error.line is None:  # a file that does not exist or is being read: name the file that includes it
-                    raise wrong(document, ("include", number), _about(error, name), name) from None
+                    raise wrong(document, ("include", number), message_about(error, name), name) from None
                 raise
             total = part if total is None else _join(total, part, name)
         return total
@@ -183,58 +184,9 @@ class Reader:
         self.variables.unset += [each for each in variables.unset if each not in self.variables.unset]
         return part
 
-    # ---- extends
-
-    def _extended(self, services: Map, document: Map, folder: Path, name: str) -> Map:
-        extended = Map(services.place)
-        for key in services:
-            extended.put(key, self._service(document, key, folder, name, ()), services.places[key])
-        return extended
-
-    def _service(self, document: Map, key: str, folder: Path, name: str, chain: tuple[tuple[str, str], ...]) -> Any:
-        """Return a service merged over the one that it extends."""
-        service = document["services"][key]
-        if not isinstance(service, Map) or "extends" not in service:
-            return service
-        here = (key, name)
-        if here in chain:
-            way = " extends ".join(f"{each} in {path}" for each, path in (*chain, here))
-            raise wrong(document, ("services", key, "extends"), f"circular reference: {way}", name)
-        extends = service["extends"]
-        options = {"service": extends} if isinstance(extends, str) else extends
-        if isinstance(extends, Tagged):
-            return service
-        wanted = options["service"]
-        other, other_folder, other_name = document, folder, name
-        if "file" in options:
-            path = folder / options["file"]
-            try:
-                other, other_folder, other_name = self._document(path), path.parent, str(path)
-            except FileError as error:
-                if error.line is None:
-                    raise wrong(document, ("services", key, "extends", "file"), _about(error, name), name) from None
-                raise
-        known = other.get("services")
-        if not isinstance(known, Map) or wanted not in known:
-            text = f"cannot extend service {key!r} in {name}: service {wanted!r} not found in {other_name}"
-            raise wrong(document, ("services", key, "extends"), text, name)
-        if len(chain) > _MOST_FILES:
-            raise wrong(document, ("services", key, "extends"), "services extend one another too deeply", name)
-        base = self._service(other, wanted, other_folder, other_name, (*chain, here))
-        own = service.copy()
-        del own["extends"], own.places["extends"]
-        try:
-            return merge(strip_tags(base), own, ("services", key))
-        except MergeError as error:
-            raise error.place.error(str(error), error.key) from None
-
 
 def _name(file: File) -> str:
     return file.place.path if isinstance(file, Map) else str(file)
-
-
-def _about(error: FileError, name: str) -> str:
-    return error.message.removeprefix(f"{name}: ")
 
 
 def _untagged(document: Map) -> Map:

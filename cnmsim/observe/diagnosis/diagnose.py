@@ -22,12 +22,13 @@ from cnmsim.observe.diagnosis.causes import (
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.dns import name_not_found
 from cnmsim.observe.diagnosis.drops import diagnose_drop, no_route_from_source
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.link import address_conflicts
 from cnmsim.observe.diagnosis.overlay import tunnel_into_silence
 from cnmsim.observe.diagnosis.refused import REFUSALS, refused
 from cnmsim.observe.diagnosis.service import down_remarks
 from cnmsim.observe.diagnosis.success import success
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import ContainerOption, Manual, RecreateContainer, Task
 from cnmsim.observe.trace.lookup import HOSTS_FILE
 from cnmsim.observe.trace.probe import Ending

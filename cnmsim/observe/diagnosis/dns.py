@@ -36,8 +36,9 @@ from cnmsim.observe.diagnosis.diagnosis import (
     networks_of,
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import unknown_service
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import (
     AskOther,
     Change,

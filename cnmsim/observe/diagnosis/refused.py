@@ -27,9 +27,10 @@ from cnmsim.observe.diagnosis.causes import (
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, join_user_network, publish_as
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.drops import diagnose_drop
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.service import refused_by_member
 from cnmsim.observe.diagnosis.success import proxy_note
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import AskOther, Change, Manual, RebindProgram, StartContainer, Task
 from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop

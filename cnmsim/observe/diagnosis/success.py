@@ -27,9 +27,10 @@ from cnmsim.observe.diagnosis.causes import (
 )
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.drops import diagnose_drop
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.overlay import mtu_remarks
 from cnmsim.observe.diagnosis.service import service_remarks
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text

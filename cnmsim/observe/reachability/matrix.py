@@ -11,7 +11,8 @@ from attrs import define, field, frozen
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.causes import OtherMachinesAddress
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.fixes.changes import Manual, Task
 from cnmsim.observe.location import Directory, Location

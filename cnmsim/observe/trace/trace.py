@@ -17,7 +17,8 @@ from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.trace.hops import Hop, hops_of
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram

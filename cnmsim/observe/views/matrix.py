@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.views.markup import LOST, MONO, SOFT, WELL, card, framed, note, safe, short, table
 
 if TYPE_CHECKING:

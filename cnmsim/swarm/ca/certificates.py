@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.ca import x509
-from cnmsim.swarm.identity import parse_join_token
+from cnmsim.swarm.ca.join_token import parse_join_token
 
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
 #: Validity of a node's certificate unless the cluster's spec sets it.

@@ -10,7 +10,7 @@ from random import Random
 
 from attrs import evolve
 
-from cnmsim.swarm.identity import join_token
+from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.objects import Cluster, Node
 from cnmsim.swarm.store import Event, Store
 from cnmsim.swarm.store.loop import StoreLoop

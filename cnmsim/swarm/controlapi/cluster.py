@@ -6,10 +6,11 @@ from attrs import evolve
 
 from cnmsim.errors import NotSimulated
 from cnmsim.swarm.ca.certificates import RootCa as Authority
+from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.ca.server import root_to_store
 from cnmsim.swarm.controlapi.common import Operations, grpc_errors
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
-from cnmsim.swarm.identity import join_token, new_unlock_key, unlock_key_text
+from cnmsim.swarm.identity import new_unlock_key, unlock_key_text
 from cnmsim.swarm.objects import Cluster, ClusterSpec, RootCa
 
 _MIN_CERT_EXPIRY_NS = 3600 * 1_000_000_000

@@ -11,8 +11,9 @@ from random import Random
 from attrs import evolve
 
 from cnmsim.swarm.ca.certificates import RootCa
+from cnmsim.swarm.ca.join_token import join_token
 from cnmsim.swarm.ca.server import root_to_store
-from cnmsim.swarm.identity import join_token, new_id, new_unlock_key
+from cnmsim.swarm.identity import new_id, new_unlock_key
 from cnmsim.swarm.objects import (
     Annotations,
     Availability,
