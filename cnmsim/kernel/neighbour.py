@@ -303,7 +303,7 @@ class NeighbourTable:
             namespace.drop(
                 packet,
                 DropReason.NEIGHBOUR_FAILED,
-                f"nobody on {entry.device.name} answers for {format_ip(entry.address)}",
+                f"no host on {entry.device.name} answers for {format_ip(entry.address)}",
                 device=entry.device.name,
                 decision=str(entry),
                 detail=NextHop(entry.address),

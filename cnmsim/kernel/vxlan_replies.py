@@ -84,7 +84,7 @@ def _arp_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> Pr
         return ProxyAnswer(None, str(error))
     target = message.target_ip
     if message.operation != ARP_REQUEST or is_loopback(target) or is_multicast(target):
-        return ProxyAnswer(None, "ARP that asks for nobody ends at the tunnel")
+        return ProxyAnswer(None, "an ARP request for an unknown address ends at the tunnel")
     entry, what = _known(target, find)
     if entry is None or entry.mac is None:
         return ProxyAnswer(None, what)

@@ -73,7 +73,7 @@ class Cabling:
             by_vlan = subnet_vlans(vlans or {})
             prefixes = [*(Prefix.parse(text, strict=False) for text in subnets), *by_vlan]
             if by_vlan and options.get("is_hub"):
-                raise ValueError("a hub knows no VLANs")
+                raise ValueError("a hub has no VLANs")
             segment = Segment(
                 name, self.clock, latency_s=self.latency_s if latency_s is None else latency_s, **options
             )

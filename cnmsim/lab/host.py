@@ -210,7 +210,7 @@ class Host:
         if self.docker is None:
             raise InvalidParameter(f"{self.name} runs no engine")
         if self.socket is None:
-            raise InvalidParameter(f"{self.name} is not served: ask for its client inside `with lab.serve():`")
+            raise InvalidParameter(f"{self.name} is not served: call docker_client() inside `with lab.serve():`")
         try:
             docker = import_module("docker")
         except ImportError:

@@ -239,7 +239,7 @@ class Lab:
         if not matches:
             raise NotFound(f"No such container: {name}")
         if len(matches) > 1:
-            raise Conflict(f"several hosts have a container {name}: ask one host's engine")
+            raise Conflict(f"several hosts have a container {name}: use the engine of one host")
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:

@@ -138,7 +138,7 @@ def test_explain_speaks_of_docker_rules_in_nftables():
         )
     lab.settle()
     assert "use the published port node1:8080" in str(lab.explain("client", "172.17.0.2", "tcp/80"))
-    assert "containers on apart may not talk to each other (icc is false)" in str(lab.explain("one", "two", "tcp/80"))
+    assert "containers on apart must not communicate (icc is false)" in str(lab.explain("one", "two", "tcp/80"))
     assert "inside is internal" in str(lab.explain("client", "172.19.0.2", "tcp/80"))
     lab.host("node1").exec(
         "nft 'table inet guard { chain f { type filter hook forward priority 5; tcp dport 80 drop; }; }'"

@@ -78,7 +78,7 @@ def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None
     verdict, cause, _ = _finding(lab, "app", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers ask the host's name server"
+        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name server"
     )
     _network(lab, "app-net")
     engine = lab.host("node1").docker
@@ -119,7 +119,7 @@ def test_a_remembered_address_of_a_container_that_is_gone() -> None:
     gone.remove(force=True)
     verdict, cause, _ = _finding(lab, "app", "172.18.0.2:80")
     assert verdict is Verdict.UNREACHABLE
-    assert cause.endswith("nobody answered; no running container or host has that address")
+    assert cause.endswith("received no answer; no running container or host has that address")
 
 
 def test_a_published_port_passes_by_the_firewall_of_the_host() -> None:
@@ -192,7 +192,7 @@ def test_containers_of_a_network_without_icc_do_not_talk() -> None:
     _run(lab, "app", "alpine", "sleep 1d", network="quiet")
     verdict, cause, fix = _finding(lab, "app", "web:80")
     assert verdict is Verdict.TIMEOUT
-    assert cause.endswith("-j DROP; containers on quiet may not talk to each other (icc is false)")
+    assert cause.endswith("-j DROP; containers on quiet must not communicate (icc is false)")
     assert "enable_icc=true" in fix
 
 
@@ -499,11 +499,11 @@ def test_a_host_without_name_server_is_told_of_the_published_port() -> None:
     _run(lab, "web", ports={"80/tcp": 8080})
     verdict, cause, fix = _finding(lab, "client", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
-    assert cause.endswith("a host's resolver knows no container names, and web is a container")
+    assert cause.endswith("a host's resolver has no container names, and web is a container")
     assert fix == "use the published port node1:8080"
     assert _finding(lab, "client", "node1:web:80") == (
         Verdict.UNREACHABLE,
-        "client has no route to 172.17.0.2: only node1 knows the network of web",
+        "client has no route to 172.17.0.2: only node1 has a route to the network of web",
         "use the published port node1:8080",
     )
 
@@ -526,7 +526,7 @@ def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
             {"network": "app"},
             (
                 (
-                    "resolv.conf: nameserver 127.0.0.11 (the embedded resolver, which asks 203.0.113.10 from the host: "
+                    "resolv.conf: nameserver 127.0.0.11 (the embedded resolver, which forwards to 203.0.113.10 from the host: "
                     "from the host's /etc/resolv.conf)"
                 ),
                 "resolv.conf: options ndots:0 (from /etc/resolv.conf, and ndots:0 is the engine's own)",

@@ -202,7 +202,7 @@ def blackhole() -> Explanation:
         (rule_in_the_sandbox, "timeout", "dropped on app by filter OUTPUT: -A OUTPUT -p tcp -m tcp --dport 80 -j DROP"),
         (reverse_path_filter, "timeout", "a packet from 10.0.0.5 should not come in by eth0"),
         (full_connection_table, "timeout", "the connection table of node1 is full (net.netfilter.nf_conntrack_max)"),
-        (way_back_to_nobody, "timeout", "203.0.113.0/24 via 10.0.0.99 dev eth0, leads to 10.0.0.99, and nobody on that wire"),
+        (way_back_to_nobody, "timeout", "203.0.113.0/24 via 10.0.0.99 dev eth0, leads to 10.0.0.99, and no host on that link"),
         (wrong_default_gateway, "unreachable", "default via 10.0.0.254 dev eth0, leads to 10.0.0.254"),
         (wrong_protocol, "refused", "nothing listens on 172.18.0.3:80 by udp; it listens on 80/tcp"),
         (interface_down, "unreachable", "eth0 of app is down, and the routes by it are gone with it"),
@@ -301,7 +301,7 @@ def test_a_container_whose_gateway_is_not_there() -> None:
     )
     _run(lab, "app", "alpine", "sleep 1d", network="wire")
     said = lab.explain("app", "server", "tcp/80")
-    assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and nobody on that wire answers" in said.decided_by
+    assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and no host on that link answers" in said.decided_by
     assert said.fix == "create network wire with --gateway 10.0.0.1"
     assert said.fixes == ()
 

@@ -178,13 +178,13 @@ def test_containers_may_be_forbidden_to_talk_on_one_bridge(house: House) -> None
     trace = house.ask("app", "web:80", by_address=True)
     assert trace.verdict is Verdict.TIMEOUT
     assert trace.finding is not None
-    assert trace.finding.cause_text.endswith("; containers on front may not talk to each other (icc is false)")
+    assert trace.finding.cause_text.endswith("; containers on front must not communicate (icc is false)")
 
 
 def test_an_address_nobody_has_any_more(house: House) -> None:
     _expect(
         house.ask("web", "172.18.0.9:80"), Verdict.UNREACHABLE,
-        "web asked for 172.18.0.9 on eth0 and nobody answered; no running container or host has that address",
+        "web sent requests for 172.18.0.9 on eth0 and received no answer; no running container or host has that address",
         "use the name instead of a remembered address: a restarted container may have another one",
     )  # fmt: skip
 
@@ -217,7 +217,7 @@ def test_the_default_bridge_has_no_names() -> None:
     assert trace.verdict is Verdict.NAME_NOT_FOUND
     assert trace.finding is not None
     assert trace.finding.cause_text == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers ask the host's name server"
+        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name server"
     )
     assert house.ask("app", "www.example.com").verdict is Verdict.ANSWERED
 
@@ -227,7 +227,7 @@ def test_a_name_server_that_is_not_there(house: House) -> None:
     trace = house.ask("lost", "web:80")
     _expect(
         trace, Verdict.NAME_NOT_FOUND,
-        "lost asks 127.0.0.1 for names, and no name server listens there (lost)",
+        "lost uses 127.0.0.1 as name server, and none listens there (lost)",
         "name a server that can be reached (dns), or run lost without --dns",
     )  # fmt: skip
 

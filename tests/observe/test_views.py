@@ -142,7 +142,7 @@ def test_the_saved_page_is_one_file_that_asks_for_nothing(walk, tmp_path):
 
 
 def test_a_trace_of_no_lab_has_no_picture():
-    with pytest.raises(InvalidParameter, match="knows no lab"):
+    with pytest.raises(InvalidParameter, match="belongs to no lab"):
         Trace("x").picture()
 
 

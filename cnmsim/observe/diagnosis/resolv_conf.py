@@ -51,6 +51,6 @@ def _server(value: str, notes: dict[str, str], overridden: set[str], host_file: 
         return "the engine's default, as the host names none that can be used" if is_default else origin
     servers = notes.get("ExtServers", "").strip("[]")
     if not servers:
-        return "the embedded resolver, which knows no other server to ask"
+        return "the embedded resolver, which has no upstream server"
     upstreams = re.sub(r"host\(([^)]*)\)", r"\1 from the host", servers)
-    return f"the embedded resolver, which asks {upstreams}: {origin}"
+    return f"the embedded resolver, which forwards to {upstreams}: {origin}"

@@ -382,8 +382,8 @@ def _(cause: causes.SilentGateway) -> str:
     subject = f"the answer from {cause.replier}" if cause.replier else "it"
     return (
         f"{subject} stops on {cause.place}: the route to {cause.address} there, {cause.route}, leads to "
-        f"{cause.gateway}, and nobody on that "
-        "wire answers for the address"
+        f"{cause.gateway}, and no host on that link answers "
+        "for the address"
     )
 
 
@@ -403,31 +403,29 @@ def _(cause: causes.MulticastNotForwarded) -> str:
 @sentence.register(causes.NeighbourSilent)
 def _(cause: causes.NeighbourSilent) -> str:
     known = "" if cause.is_known_address else "; no running container or host has that address"
-    return f"{cause.place} asked for {cause.address} on {cause.device or 'its link'} and nobody answered{known}"
+    link = cause.device or "its link"
+    return f"{cause.place} sent requests for {cause.address} on {link} and received no answer{known}"
 
 
 @sentence.register(causes.HostOff)
 def _(cause: causes.HostOff) -> str:
     return (
-        f"{cause.place} asked for {cause.address} on {cause.device or 'its link'}, and {cause.host}, which has "
-        "that address, has no power or "
-        "no cable"
+        f"{cause.place} sent requests for {cause.address} on {cause.device or 'its link'}, and {cause.host}, "
+        "which has that address, has no power or no cable"
     )
 
 
 @sentence.register(causes.NextHopSilent)
 def _(cause: causes.NextHopSilent) -> str:
-    return (
-        f"{cause.place} asked on {cause.device or 'its link'} and nobody answered for the next hop to {cause.address}"
-    )
+    return f"{cause.place} received no answer on {cause.device or 'its link'} for the next hop to {cause.address}"
 
 
 @sentence.register(causes.ParentAndChild)
 def _(cause: causes.ParentAndChild) -> str:
     return (
         f"{cause.guest} is {_article(cause.kind)} child of {cause.host}'s {cause.parent}, and a parent and its "
-        "children never hear each "
-        "other: what either sends leaves by the wire"
+        "children never receive each "
+        "other's frames: what either sends leaves by the wire"
     )
 
 
@@ -529,9 +527,7 @@ def _(cause: causes.NameServerSilent) -> str:
 def _(cause: causes.QueryDropped) -> str:
     hop = cause.drop.hop
     if hop.reason is DropReason.PORT_CLOSED:
-        return (
-            f"{cause.source} asks {_servers(cause.servers)} for names, and no name server listens there ({hop.place})"
-        )
+        return f"{cause.source} uses {_servers(cause.servers)} as name server, and none listens there ({hop.place})"
     by = f" by {hop.decision}" if hop.decision else ""
     return (
         f"{_servers(cause.servers)} gave no answer: the query was dropped on {hop.place}{by} ({_reason(cause.drop)})"
@@ -774,7 +770,7 @@ _TEMPLATES: dict[object, str] = {
     Fact.ROUTED_PATH: "routed all the way",
     Fact.ONE_LINK: "they are neighbours on one wire",
     Fact.GOSSIP_PENDING: "it comes by gossip, which has not arrived yet",
-    Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers ask the host's name server",
+    Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers use the host's name server",
     Fact.NAME_UNKNOWN: "no container, service or host has that name",
     Fact.NO_UPSTREAM_USABLE: "it asked no other server, for no network of the container leads out",
     Fact.SUBNET_NOT_FIXED: (
@@ -830,7 +826,7 @@ _TEMPLATES: dict[object, str] = {
     ),
     causes.NotAttached: "{0.container} has no route to {0.address}: it is attached to no network",
     causes.ContainerNetworkUnknown: (
-        "{0.source} has no route to {0.address}: only {0.host} knows the network of {0.container}"
+        "{0.source} has no route to {0.address}: only {0.host} has a route to the network of {0.container}"
     ),
     causes.LinkDown: "{0.device} of {0.source} is down, and the routes by it are gone with it",
     causes.NoAddress: "{0.source} has no address: none was given to it by hand or by DHCP",
@@ -856,12 +852,12 @@ _TEMPLATES: dict[object, str] = {
     causes.VlanMissing: "lost at {0.where}: {0.why}",
     causes.ModeIsolates: "dropped on {0.where}: {0.why}",
     causes.OtherNetworkAddress: "; {0.address} is {0.container} on a network {0.source} is not on",
-    causes.IccDisabled: "; containers on {0.network} may not talk to each other (icc is false)",
+    causes.IccDisabled: "; containers on {0.network} must not communicate (icc is false)",
     causes.LoopbackOnly: "; the port is published on 127.0.0.1, for {0.place} itself only",
     causes.ProtectsHost: "; the firewall of {0.place} filters what comes to the host itself",
     causes.StraySegment: "{0.place} answers {0.packet} with a reset: it belongs to no connection there",
     causes.ContainerStopped: "{0.container} is not running ({0.status})",
-    causes.HostKnowsNoContainers: "a host's resolver knows no container names, and {0.container} is a container",
+    causes.HostKnowsNoContainers: "a host's resolver has no container names, and {0.container} is a container",
     causes.NoNetwork: "{0.container} has no network (network_mode none)",
     causes.NoDockerNetwork: "{0.source} uses no Docker network, so no resolver of Docker's",
     causes.SameNameOnOtherHost: (
@@ -936,7 +932,7 @@ _TASKS = {
     Task.PUBLISH_ON_OPEN_NETWORK: "attach {0} to a network without --internal and publish the port there",
     Task.USE_PUBLISHED: "use one of those",
     Task.USE_HOST_GATEWAY: (
-        "give the asking container extra_hosts host.docker.internal:host-gateway, and ask host.docker.internal"
+        "give the source container extra_hosts host.docker.internal:host-gateway, and use host.docker.internal"
     ),
     Task.USE_OVERLAY: "put both on an overlay network",
     Task.USE_SHARED_NETWORK: "start {0} on a network of {1}",

@@ -48,7 +48,7 @@ def _routes_over(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
                 yield Fault(
                     Severity.ERROR, "subnet-overlap", net.place,
                     f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: "
-                    "the longer prefix wins, and whoever is behind the other cannot be reached",
+                    "the longer prefix wins, and hosts behind the other cannot be reached",
                     "give the network another --subnet, or the daemon other default-address-pools",
                 )  # fmt: skip
 
@@ -78,7 +78,7 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
         if free < FEW_POOLS:
             yield Fault(
                 Severity.WARNING, "pools-nearly-used-up", host.name,
-                f"{free} default networks are left: after them, network create fails for want of an address pool",
+                f"{free} default networks are left: after them, network create fails without an address pool",
                 "docker network prune, or default-address-pools with more and smaller networks in daemon.json",
             )  # fmt: skip
     for net in snapshot.networks:
@@ -129,7 +129,7 @@ def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
             listed = " and ".join(dict.fromkeys(names))
             yield Fault(
                 Severity.ERROR, "duplicate-mac", f"{where}: network {network}" if where else f"network {network}",
-                f"{listed} have the MAC {format_mac(mac)}: frames for one go to whoever spoke last",
+                f"{listed} have the MAC {format_mac(mac)}: frames for one are delivered to the one that sent last",
                 "leave out mac_address, or give each container its own",
             )  # fmt: skip
 

@@ -84,7 +84,7 @@ def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
                 yield Fault(
                     Severity.NOTE, "single-point", f"service {service.name}",
                     "it publishes a port and has one replica: "
-                    "while its node is lost and until it is replaced, nobody answers",
+                    "the service is down from the loss of its node until the task is replaced",
                     f"docker service scale {service.name}=2",
                 )  # fmt: skip
 
@@ -112,7 +112,7 @@ def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: lis
                     yield Fault(
                         Severity.ERROR, "overlay-on-host-subnet", f"network {network}",
                         f"its subnet {subnet} overlaps {own.prefix} of {host.name} {device.name}: "
-                        "its containers take the nodes themselves, and all else there, for neighbours in the network",
+                        "its containers treat the nodes, and every other machine there, as neighbours on the network",
                         "make it with another --subnet, or init the swarm with --default-addr-pool",
                     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from cnmsim.underlay.dhcpserver import DhcpRange
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
-_FIX = "give the network an --ip-range that nobody else gives out, and --aux-address for what lies in it"
+_FIX = "give the network an --ip-range that nothing else allocates, and --aux-address for what lies in it"
 
 
 @frozen

@@ -96,7 +96,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                     "nobody-listens",
                     f"{host.name}: container {container.name}",
                     f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, "
-                    f"where nobody listens ({why}{'' if is_known else ', as far as its image is known here'})",
+                    f"on which nothing listens ({why}{'' if is_known else '; assumed from its image'})",
                     fix,
                 )  # fmt: skip
 

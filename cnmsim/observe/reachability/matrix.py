@@ -310,7 +310,7 @@ class Reachability(Displayable):
         """
         if self.is_large:
             raise InvalidParameter(
-                f"{len(self.sources)} by {len(self.services)} pairs are too many to draw: ask for fewer sources"
+                f"{len(self.sources)} by {len(self.services)} pairs are too many to draw: name fewer sources"
             )
         return str(views().matrix_svg(self))
 

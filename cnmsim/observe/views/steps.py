@@ -33,7 +33,7 @@ def asset(name: str) -> str:
 def picture_of(trace: Trace) -> Picture:
     """Draw the lab of a trace with its path. Raises `InvalidParameter` for a trace without a lab."""
     if trace.directory is None:
-        raise InvalidParameter("this trace knows no lab: ask for one with lab.trace()")
+        raise InvalidParameter("this trace belongs to no lab: make one with lab.trace()")
     return draw_directory(trace.directory, trace.title, trace)
 
 
