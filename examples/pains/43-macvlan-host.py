@@ -24,5 +24,5 @@ def ask(lab):
     return lab.explain("node1", "10.0.0.192", "tcp/80")
 
 
-SAYS = ("no, unreachable", "a parent and its children never hear each other")
+SAYS = ("no, unreachable", "a parent and its children never receive each other")
 THEN = ("yes, answered",)

@@ -186,9 +186,7 @@ class Served:
                 "events": len(engine.events._listeners),
                 "log": sum(len(each.log._followers) for each in engine.store),
                 "outputs": sum(len(each.streams._listeners) - 1 for each in engine.store if each.streams is not None),
-                "ends": sum(
-                    len(each._when_exited + each._when_stopped + each._when_removed) for each in engine.store
-                ),
+                "ends": sum(len(each._when_stopped + each._when_removed) for each in engine.store),
             }
 
         for _ in range(200):
