@@ -15,16 +15,19 @@ from cnmsim.kernel.process import Process
 from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.rpc import Client, RpcError, dial
 
-#: By how much a successful and a failed connection change a manager's weight, and the largest weight.
+#: A successful connection adds the first number to a manager's weight, a failed one subtracts the second. Weights
+#: stay between minus and plus the third.
 _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 
 
 @define(eq=False)
 class ConnectionBroker:
-    """The managers known to a node, by address, each with a weight: the higher, the more likely it is chosen.
+    """The managers known to a node.
 
-    `certificate` returns the node's own certificate, `root` the authority that must have certified a manager, and
-    `local` a client for the node's own manager, if it is one.
+    `weights` maps address to weight; a manager is chosen more often the higher its weight.
+
+    `certificate` returns the node's own certificate. `root` returns the authority that must have issued a manager's
+    certificate. `local` returns a client for the manager on the node itself, or `None` if the node is not a manager.
     """
 
     process: Callable[[], Process] = field(repr=False)
@@ -35,11 +38,14 @@ class ConnectionBroker:
     weights: dict[str, int] = field(factory=dict)
 
     def set_managers(self, addresses: list[str]) -> None:
-        """Replace the known managers. Those known before keep their weight."""
+        """Replace the known managers by these addresses. Managers that were known before keep their weight."""
         self.weights = {address: self.weights.get(address, _LIKED) for address in addresses}
 
     async def connect(self) -> Client:
-        """Return a client for the node's own manager, or connect to a known one. Raises `RpcError`."""
+        """Return a client for the node's own manager if it has one, otherwise for a known manager chosen at random.
+
+        Raises `RpcError` if the connection fails.
+        """
         local_client = self.local()
         if local_client is not None:
             return local_client
@@ -55,7 +61,7 @@ class ConnectionBroker:
         return client
 
     def observe(self, address: str, *, is_good: bool) -> None:
-        """Raise or lower a manager's weight after a successful or failed connection."""
+        """Raise a manager's weight after a successful connection, lower it after a failed one."""
         if address in self.weights:
             change = _LIKED if is_good else -_DISLIKED
             self.weights[address] = max(-_LIMIT, min(_LIMIT, self.weights[address] + change))
@@ -67,7 +73,7 @@ class ConnectionBroker:
         return self.random.choices(addresses, odds)[0]
 
     async def dial(self, address: str) -> Client:
-        """Connect to one manager. Raises `RpcError`, also if its certificate is not of this cluster."""
+        """Connect to the manager at `address`. Raises `RpcError`, also if its certificate is from another cluster."""
         process = self.process()
         connection = await dial(process, address, self.certificate())
         root = self.root()

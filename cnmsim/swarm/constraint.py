@@ -19,7 +19,10 @@ _ENGINE_LABEL = "engine.labels."
 
 @frozen
 class Constraint:
-    """A condition on a node: the attribute `key` equals `expected`, or with `is_equal` unset differs from it."""
+    """A condition on a node's attribute `key`.
+
+    The attribute must equal `expected`, or must differ from it if `is_equal` is False.
+    """
 
     key: str
     is_equal: bool
@@ -44,7 +47,10 @@ class Constraint:
         return tuple(cls.parse(text) for text in texts)
 
     def matches(self, node: Node) -> bool:
-        """Return True if a node meets the constraint. An unknown key is never met, not even with `!=`."""
+        """Return True if a node meets the constraint.
+
+        A constraint with an unknown key is never met, not even with `!=`.
+        """
         key = self.key.lower()
         if key == "node.ip":
             return self._matches_address(node.status.addr)

@@ -1,4 +1,4 @@
-"""Errors of a swarm's managers, with their gRPC code and the HTTP status that the engine derives from it.
+"""Errors of a swarm's managers, with their gRPC codes and the HTTP statuses into which the engine converts them.
 
 Source: moby `daemon/server/httpstatus/status.go` (docker-v29.7.2), google.golang.org/grpc `status`.
 """
@@ -20,7 +20,7 @@ from cnmsim.errors import (
 
 
 class SwarmError(EngineError):
-    """A manager refused a call. `code` is the name of the gRPC code, `desc` the message without it."""
+    """An error that a manager returned. `code` is the name of the gRPC code, `desc` the message without the code."""
 
     code: ClassVar[str] = "Unknown"
 
@@ -91,19 +91,19 @@ class StoreError(EngineError):
 
 
 class ObjectExists(StoreError):
-    """The store already has an object with that id."""
+    """The store already has an object with this id."""
 
     text = "object already exists"
 
 
 class ObjectNotFound(StoreError):
-    """The store has no object with that id."""
+    """The store has no object with this id."""
 
     text = "object does not exist"
 
 
 class NameConflict(StoreError):
-    """Another object of the same kind has that name."""
+    """Another object of the same kind has this name."""
 
     text = "name conflicts with an existing object"
 
@@ -128,7 +128,7 @@ class NodeNotRegistered(RpcNotFound):
 
 
 class InvalidSession(RpcInvalidArgument):
-    """The calling node named a session that has ended."""
+    """The calling node sent the id of a session that has ended."""
 
     def __init__(self) -> None:
         super().__init__("session invalid")

@@ -1,9 +1,9 @@
 """The agent of a node: its session with a manager, heartbeats, assignments, task status reports and logs.
 
-A *session* begins when the node registers with the dispatcher of a manager, and is named by an id that every further
-call carries. Two streams belong to it: session messages (the state of the cluster) and assignments (the node's
-tasks). When either of them or a heartbeat fails, the session is over and the agent opens a new one, with exponential
-backoff.
+A *session* begins when the node registers with a manager's dispatcher. The dispatcher returns a session id, which the
+agent sends with every further call. A session has two streams: session messages (the state of the cluster) and
+assignments (the node's tasks). When one of the streams or a heartbeat fails, the session ends and the agent opens a
+new one, with exponential backoff.
 
 Source: moby/swarmkit `agent/{agent,session,reporter}.go` (vendored by moby docker-v29.7.2).
 """
@@ -37,9 +37,9 @@ _REPORT_BATCH_S = 0.05
 class Agent:
     """The agent of one node.
 
-    `connect` returns a client for some manager. `on_session_message` is called with each session message, before the
-    executor is configured from it. `tls_info` returns the node's TLS identity. `error` is why there is no session, or
-    "".
+    `connect` returns a client for one of the managers. `on_session_message` is called with each session message,
+    before the executor is configured from it. `tls_info` returns the node's TLS identity. `error` is the reason why
+    the node has no session, or "".
     """
 
     clock: Clock
@@ -81,7 +81,10 @@ class Agent:
         self._task = Task(self.clock, self._run(), self.gate())
 
     def restart(self) -> None:
-        """Start again with the tasks that the worker has, after every connection and coroutine has gone."""
+        """Continue the worker's tasks and open a new session.
+
+        To be called when all former connections and coroutines no longer exist, e.g. after a fork of the lab.
+        """
         self._end_session()
         self._reporting = None
         self.worker.restart()
@@ -93,12 +96,12 @@ class Agent:
             if task is not None:
                 task.cancel()
         self._end_session()
-        # These are kept in memory only: networks and keys are configured anew by the next session.
+        # The node object and the keys are kept in memory only: the next session sends them again.
         self._node, self._keys = None, ()
         self.worker.halt()
 
     def leave(self) -> None:
-        """Start to shut down and remove every task, then halt. The daemon goes on, but no longer as this agent."""
+        """Begin to shut down and remove every task, then halt the agent. The daemon itself keeps running."""
         self.worker.leave()
         self.halt()
 
@@ -202,7 +205,10 @@ class Agent:
     # --- logs
 
     def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
-        """Publish the logs of this node's tasks that a subscription selects, and follow them if it asks for that."""
+        """Publish the logs of the tasks that a subscription selects.
+
+        With the option `is_followed`, lines written later are published too.
+        """
         for end in self._log_followers.pop(subscription.id, ()):
             end()
         if subscription.is_closed:

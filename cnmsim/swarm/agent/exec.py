@@ -1,4 +1,4 @@
-"""Execution of one task on a node: the interface of an executor, and the state machine that drives a task.
+"""Execution of one task on a node: the `Executor` interface, and the state machine that runs a task.
 
 Source: moby/swarmkit `agent/exec/{controller,executor,errors}.go` and `agent/task.go` (vendored by moby
 docker-v29.7.2).
@@ -33,7 +33,7 @@ _RETRY_S = 1.0
 
 
 class TemporaryError(CnmsimError):
-    """The operation may succeed when it is retried."""
+    """An operation failed, but may succeed when it is retried."""
 
 
 class ExitError(CnmsimError):
@@ -53,7 +53,7 @@ class Dependencies:
 
 
 class TaskController(Protocol):
-    """What an executor does for one task. Every method may be called again after it was cancelled."""
+    """The operations of an executor on one task. A method that was cancelled may be called again."""
 
     async def prepare(self) -> None:
         """Create everything the task needs to start."""
@@ -71,39 +71,42 @@ class TaskController(Protocol):
         """Remove everything that `prepare` created."""
 
     def container_status(self) -> ContainerStatus | None:
-        """Return the status of the task's container, `None` if there is none."""
+        """Return the status of the task's container, or `None` if there is no container."""
 
     def port_status(self) -> tuple[PortConfig, ...] | None:
-        """Return the ports published on this node itself (host mode)."""
+        """Return the task's host-mode ports, which are published on this node only."""
 
 
 class Executor(Protocol):
-    """What an engine provides to the agent of its node."""
+    """The interface between the agent of a node and the engine that runs its tasks."""
 
     def describe(self) -> NodeDescription:
-        """Return the description of this node."""
+        """Return the node's description, which the agent sends to the managers.
+
+        It contains the host name, the platform, the resources and the engine's properties.
+        """
 
     async def configure(self, node: Node) -> None:
-        """Apply the node object of the cluster: the node's addresses on the cluster's networks."""
+        """Apply the node's object in the store: the addresses of its load balancers on the cluster's networks."""
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        """Install the keys for gossip and for encrypted networks."""
+        """Install the keys that encrypt gossip and the traffic of encrypted networks."""
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
         """Return a controller for a task. Raises an `EngineError` if the task cannot be run."""
 
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
-        """Return the log lines that a task of this node has written."""
+        """Return the log lines that a task on this node has written so far, as selected by `options`."""
 
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Call `publish` with every further log line of a task. Return a function that stops this."""
+        """Call `publish` with every later log line of a task. Return a function that ends the calls."""
 
 
 @define(eq=False)
 class TaskManager:
-    """Drives one task to its desired state, one step at a time, and reports every new status.
+    """The state machine of one task: brings it to its desired state step by step and reports every new status.
 
     `report` is called with the task's id and its new status.
     """
@@ -121,7 +124,7 @@ class TaskManager:
         self._run_next_step()
 
     def restart(self) -> None:
-        """Continue from the task's current state, after the operation in progress was lost."""
+        """Continue from the task's current state; the operation that was in progress no longer exists."""
         self._operation, self._is_closed = None, False
         self._run_next_step()
 
@@ -132,7 +135,7 @@ class TaskManager:
             self._operation.cancel()
 
     def update(self, task: Task) -> None:
-        """Replace the task.
+        """Replace the task by a newer version from the manager.
 
         If its desired state has advanced, the operation in progress is cancelled; other changes are ignored.
         """
@@ -145,7 +148,7 @@ class TaskManager:
             self._run_next_step()
 
     async def close(self) -> None:
-        """Take no further step, and wait until the operation in progress is cancelled."""
+        """Cancel the operation in progress, wait until it has ended, and take no further step."""
         self._is_closed = True
         operation = self._operation
         if operation is not None:
@@ -173,7 +176,7 @@ class TaskManager:
             self._run_next_step()
 
     async def _do_step(self) -> bool:
-        """Take one step. Return True if there may be another."""
+        """Take one step. Return True if another step may follow."""
         task = self.task
         step = _next_step(task)
         if step is None:
@@ -222,7 +225,10 @@ class TaskManager:
 
 
 def _next_step(task: Task) -> tuple[TaskState, str] | None:
-    """Return a task's next state and its status message, or `None` if the task stays as it is (`exec.Do`)."""
+    """Return a task's next state and status message (swarmkit `exec.Do`).
+
+    Return `None` if the task stays in its state.
+    """
     state, desired = task.status.state, task.desired_state
     if desired >= TaskState.SHUTDOWN:
         return None if state >= TaskState.COMPLETE else (TaskState.SHUTDOWN, "shutdown")
@@ -250,9 +256,9 @@ def _next_step(task: Task) -> tuple[TaskState, str] | None:
 def resolve_controller(
     clock: Clock, executor: Executor, task: Task, dependencies: Dependencies
 ) -> tuple[Any, TaskStatus]:
-    """Return a task's controller and its status afterwards.
+    """Return a controller for a task, and the task's new status.
 
-    The controller is `None`, and the status a failure, if it cannot be run.
+    If the executor cannot run the task, the controller is `None` and the status is REJECTED or FAILED.
     """
     status = task.status
     try:

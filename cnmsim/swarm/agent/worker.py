@@ -1,4 +1,4 @@
-"""Execution of a node's assignments: a task manager for each task, and the secrets and configs granted to the tasks.
+"""The worker of an agent: a task manager for each assigned task, and the secrets and configs granted to the tasks.
 
 Source: moby/swarmkit `agent/worker.go` (vendored by moby docker-v29.7.2).
 """
@@ -29,7 +29,7 @@ class Worker:
     _configs: dict[str, Config] = field(factory=dict, init=False, repr=False)
 
     def apply(self, message: AssignmentsMessage) -> None:
-        """Apply an assignments message, which lists all assignments of the node or only changes."""
+        """Apply an assignments message, which contains either all assignments of the node or only changes."""
         assigned_ids: set[str] = set()
         removed: list[Task] = []
         updated: list[Task] = []
@@ -52,25 +52,31 @@ class Worker:
             self._update(task)
 
     def statuses(self) -> list[tuple[str, TaskStatus]]:
-        """Return the status of every task, for a manager that may have missed reports."""
+        """Return (task id, status) for every task.
+
+        A new session reports all of them, as earlier reports may be lost.
+        """
         known = [(identity, manager.task.status) for identity, manager in self._task_managers.items()]
         return known + [(task.id, task.status) for task in self._tasks.values() if task.id not in self._task_managers]
 
     def tasks(self) -> list[Task]:
-        """Return the tasks as assigned by the manager."""
+        """Return the tasks as the manager sent them, i.e. without this node's later status changes."""
         return list(self._tasks.values())
 
     def tasks_with_status(self) -> list[Task]:
-        """Return the tasks with their status on this node, as the agent's database stores them."""
+        """Return the tasks, each with its latest status on this node.
+
+        The agent's database stores them in this form.
+        """
         return [
             self._task_managers[identity].task if identity in self._task_managers else task
             for identity, task in self._tasks.items()
         ]
 
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
-        """Load tasks as returned by `tasks_with_status`, and the secrets and configs granted to them.
+        """Load saved tasks (see `tasks_with_status`) and the secrets and configs granted to them.
 
-        `restart` then runs them.
+        The tasks run only after `restart`.
         """
         self._secrets = {secret.id: secret for secret in secrets}
         self._configs = {config.id: config for config in configs}
@@ -87,7 +93,7 @@ class Worker:
             manager.update(task)
             return
         if task.id in self._tasks:
-            return  # no controller could be created: that is final
+            return  # no controller could be created: the status is final
         self._tasks[task.id] = task
         controller, status = resolve_controller(self.clock, self.executor, task, self._dependencies(task))
         if status != task.status:
@@ -115,17 +121,20 @@ class Worker:
             Coroutine(self.clock, _close_and_remove(manager))
 
     def restart(self) -> None:
-        """Continue every task from its current state; the operations in progress were lost."""
+        """Continue every task from its current state; the operations that were in progress no longer exist."""
         for manager in self._task_managers.values():
             manager.restart()
 
     def halt(self) -> None:
-        """Halt every task."""
+        """Cancel the operations of every task, without a shutdown."""
         for manager in self._task_managers.values():
             manager.halt()
 
     def leave(self) -> None:
-        """Start to shut down and remove every task, and forget them (`Worker.Assign` of an empty set)."""
+        """Begin to shut down and remove every task, and forget the tasks.
+
+        SwarmKit calls `Worker.Assign` with an empty set for this.
+        """
         for identity in list(self._tasks):
             self._remove(identity)
 

@@ -1,4 +1,4 @@
-"""The leader's allocator: assigns addresses, VXLAN ids and ports to new objects, and releases them.
+"""The leader's allocator: assigns addresses, VXLAN ids and ports to new objects, and releases those of deleted ones.
 
 The objects are networks, services, tasks and nodes. A new task stays in state NEW until the allocator has given it
 addresses and set it to PENDING; only then does the scheduler consider it. An allocation that fails is retried when
@@ -37,7 +37,7 @@ ALLOCATED_MESSAGE = "pending task scheduling"
 
 
 class Allocator(StoreLoop):
-    """The allocator of the leader. `failures` maps ids of unallocated objects to the reason."""
+    """The allocator of the leader. `failures` maps the id of each object without an allocation to the error text."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
@@ -45,8 +45,8 @@ class Allocator(StoreLoop):
         self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
         self._ports = PortAllocator()
         self._ingress: Network | None = None
-        #: Ids of nodes that need an address on a new ingress network. They get it when they or one of their tasks
-        #: change next.
+        #: Ids of nodes that need an address on a new ingress network. A node gets it at the next change of the node
+        #: or of one of its tasks.
         self._nodes_without_ingress: set[str] = set()
         self._unallocated_networks: dict[str, None] = {}
         self._unallocated_services: dict[str, None] = {}
@@ -57,7 +57,7 @@ class Allocator(StoreLoop):
 
     @property
     def networks(self) -> NetworkAllocator:
-        """The allocator of network resources."""
+        """The allocator of subnets, VXLAN ids and addresses."""
         return self._networks
 
     @property
@@ -66,14 +66,17 @@ class Allocator(StoreLoop):
         return self._ports
 
     def start(self) -> None:
-        """Restore what is allocated already, allocate the rest, then follow changes of the store."""
+        """Restore the allocations that the store contains and allocate what is missing.
+
+        Then follow changes of the store.
+        """
         self._restore()
         self._watch = self._store.watch(self._on_changes, Network, Service, Task, Node)
 
     # ---- restoring
 
     def _restore(self) -> None:
-        """Restore allocations before making new ones, so that none is given out twice.
+        """Restore existing allocations before making new ones, so that nothing is allocated twice.
 
         The ingress network comes first.
         """
@@ -97,7 +100,7 @@ class Allocator(StoreLoop):
         self._allocate_tasks([task.id for task in store.tasks if task.state < TaskState.PENDING])
 
     def _restore_service(self, service: Service) -> None:
-        """Restore a service's ports and virtual IPs, whether or not its current spec still asks for them."""
+        """Restore a service's ports and virtual IPs, even those that its current spec no longer requests."""
         if service.endpoint is None:
             return
         try:
@@ -245,7 +248,7 @@ class Allocator(StoreLoop):
     # ---- nodes
 
     def _node_networks(self, node_id: str) -> dict[str, Network]:
-        """Return the networks on which a node's load balancer needs an address, by id."""
+        """Return the networks on which a node's load balancer needs an address, by network id."""
         networks = {
             attachment.network.id: attachment.network
             for task in self._store.tasks.by_node(node_id)
@@ -270,9 +273,9 @@ class Allocator(StoreLoop):
             self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
-        """Attach a node to its networks and detach it from others.
+        """Allocate a node's addresses on the networks it needs, and release those on other networks.
 
-        Return its attachments, or `None` if nothing changed.
+        Return the node's attachments, or `None` if nothing changed.
         """
         networks = self._node_networks(node.id)
         attachments = {attachment.network.id: attachment for attachment in node.attachments}
@@ -402,7 +405,10 @@ class Allocator(StoreLoop):
         return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
-        """Return the networks that a task is to be attached to: ingress first, if its service publishes there."""
+        """Return the networks to attach a task to.
+
+        The ingress network comes first, if the service publishes ports there.
+        """
         attachments = list(task.networks)
         if not attachments:
             if is_ingress_needed(service) and self._ingress is not None:
@@ -426,7 +432,7 @@ class Allocator(StoreLoop):
 
 
 def _with_host_ports(service: Service) -> Service:
-    """Return a service with the host-mode ports of its spec; ports of the routing mesh are unchanged."""
+    """Return the service with an endpoint whose host-mode ports are those of the spec; other ports are unchanged."""
     allocated = service.endpoint.ports if service.endpoint is not None else ()
     requested = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
     ports = (

@@ -1,6 +1,6 @@
 """Serial allocation of numbers from a range (moby `libnetwork/bitmap`, serial mode).
 
-A released number is not reused before all numbers after it have been allocated.
+A cursor moves through the range, so that a released number is reused only after all numbers behind it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from cnmsim.libnetwork.ipam.addrset import AddressSet
 
 
 class BitUnavailable(ValueError):
-    """The number is allocated already, or none is free. The message is libnetwork's."""
+    """The requested number is allocated already, or no number is free. The message is libnetwork's."""
 
 
 @define
 class SerialBitmap:
-    """The numbers `first` to `last`. `allocate_next` chooses only from `automatic_first` on."""
+    """An allocator of the numbers `first` to `last`.
+
+    `allocate_next` only returns numbers from `automatic_first` on.
+    """
 
     first: int
     last: int
@@ -29,16 +32,19 @@ class SerialBitmap:
         self._cursor = self.automatic_first
 
     def take(self, number: int) -> None:
-        """Allocate a particular number without moving the cursor. Raises `BitUnavailable`."""
+        """Allocate a particular number without moving the cursor.
+
+        Raises `BitUnavailable` if it is allocated already.
+        """
         if not self.first <= number <= self.last:
             raise BitUnavailable("requested bit is out of range")
         if not self._taken.add(number - self.first):
             raise BitUnavailable("requested bit is already allocated")
 
     def allocate_next(self) -> int:
-        """Allocate the next free number at or after the cursor, or else the lowest free one.
+        """Allocate and return the next free number at or after the cursor, or else the lowest free one.
 
-        Raises `BitUnavailable`.
+        Raises `BitUnavailable` if no number is free.
         """
         high = self.last - self.first
         for low in (self._cursor, self.automatic_first):
@@ -50,7 +56,7 @@ class SerialBitmap:
         raise BitUnavailable("no bit available")
 
     def release(self, number: int) -> None:
-        """Release a number. A number that is not allocated is ignored."""
+        """Release a number. Does nothing if the number is not allocated."""
         if self.first <= number <= self.last:
             self._taken.discard(number - self.first)
 

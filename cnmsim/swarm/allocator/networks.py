@@ -41,7 +41,10 @@ class AllocationError(Exception):
 
 @define
 class _NetworkState:
-    """The allocator's state of a network: pool ids by subnet in order, and the pool id of each allocated address."""
+    """The allocations of one network.
+
+    `pools` maps each subnet to its IPAM pool id, in order; `endpoints` maps each allocated address to a pool id.
+    """
 
     network: Network
     is_node_local: bool
@@ -51,23 +54,23 @@ class _NetworkState:
 
 
 def is_ingress_needed(service: Service | None) -> bool:
-    """Return True if a service publishes a port through the routing mesh."""
+    """Return True if a service publishes a port through the routing mesh, which needs the ingress network."""
     if service is None or service.spec.endpoint is None:
         return False
     return any(port.publish_mode is PublishMode.INGRESS for port in service.spec.endpoint.ports)
 
 
 def driver_of(network: Network) -> str:
-    """Return the name of a network's driver."""
+    """Return the name of a network's driver, such as `overlay`."""
     if network.driver_state is not None and network.driver_state.name:
         return network.driver_state.name
     return network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
 
 
 class NetworkAllocator:
-    """The addresses of one cluster.
+    """Allocates the subnets, VXLAN ids and addresses of one cluster.
 
-    `pools` and `subnet_size` are those of `swarm init`; empty and 0 mean the defaults.
+    `pools` and `subnet_size` are the options of `swarm init`; empty and 0 mean the defaults.
     """
 
     def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
@@ -80,7 +83,7 @@ class NetworkAllocator:
 
     @property
     def vnis(self) -> SerialBitmap:
-        """The allocated VXLAN ids."""
+        """The allocator of VXLAN ids."""
         return self._vnis
 
     # ---- networks
@@ -90,11 +93,14 @@ class NetworkAllocator:
         return network_id in self._networks
 
     def addresses_in_use(self, network_id: str) -> int:
-        """Return the number of allocated addresses of a network, gateways not included."""
+        """Return the number of addresses allocated on a network, without its gateways."""
         return len(self._networks[network_id].endpoints)
 
     def allocate(self, network: Network) -> Network:
-        """Allocate a network's subnets, gateways and VXLAN ids, or restore those it has. Raises `AllocationError`."""
+        """Allocate a network's subnets, gateways and VXLAN ids, and return the network with them.
+
+        Values that the network already has are kept. Raises `AllocationError`.
+        """
         if network.id in self._networks:
             raise AllocationError(f"network {network.id} already allocated")
         name = network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
@@ -198,7 +204,10 @@ class NetworkAllocator:
     # ---- addresses
 
     def _request_address(self, network_id: str, requested: str, kind: str) -> str:
-        """Allocate an address and return it in prefix form, "" for a node-local network. Raises `AllocationError`."""
+        """Allocate an address and return it in prefix form such as `10.0.1.3/24`; "" for a node-local network.
+
+        Raises `AllocationError`.
+        """
         local = self._networks.get(network_id)
         if local is None:
             raise AllocationError(f"could not find network allocator state for network {network_id}")
@@ -238,7 +247,7 @@ class NetworkAllocator:
         return local is not None and local.network.is_ingress
 
     def is_service_allocated(self, service: Service) -> bool:
-        """Return True if a service has a virtual IP on each of its networks, and on no other."""
+        """Return True if a service has a virtual IP on each network that it needs, and on no other."""
         endpoint, spec = service.endpoint, service.spec.endpoint
         network_ids = {attachment.target for attachment in service.networks}
         vips = endpoint.virtual_ips if endpoint is not None else ()
@@ -256,9 +265,10 @@ class NetworkAllocator:
         return not (spec is not None and spec.mode is ResolutionMode.DNSRR and service.id in self._services)
 
     def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
-        """Allocate a service's virtual IPs. `vips` are those it has or, without an address, should get.
+        """Allocate a service's virtual IPs and return them.
 
-        Raises `AllocationError`; the service then has none.
+        `vips` are the service's present virtual IPs; one without an address gets one. Virtual IPs on networks that
+        the service no longer uses are released. Raises `AllocationError`; the service then has no virtual IPs.
         """
         if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
             self.deallocate_vips(service.id, vips)
@@ -287,12 +297,12 @@ class NetworkAllocator:
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
         """Restore the virtual IPs that a former leader allocated to a service.
 
-        Raises `AllocationError`; the service then has none.
+        Raises `AllocationError`; the service then has no virtual IPs.
         """
         restored: list[VirtualIp] = []
         try:
             for vip in vips:
-                restored.append(self._allocate_vip(vip))  # noqa: PERF401 - what was given is taken back
+                restored.append(self._allocate_vip(vip))  # noqa: PERF401 - undone below if a later one fails
         except AllocationError:
             self.deallocate_vips(service_id, restored)
             raise
@@ -325,11 +335,14 @@ class NetworkAllocator:
         return bool(attachment.addresses) and attachment.addresses[0] in local.endpoints
 
     def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
-        """Allocate an address for a task on each of its networks, or on none. Raises `AllocationError`."""
+        """Allocate an address for a task on each of its networks.
+
+        Raises `AllocationError`; the task then has none.
+        """
         allocated: list[NetworkAttachment] = []
         try:
             for attachment in attachments:
-                allocated.append(self._attach(attachment))  # noqa: PERF401 - what was given is taken back
+                allocated.append(self._attach(attachment))  # noqa: PERF401 - undone below if a later one fails
         except AllocationError as error:
             self._detach(allocated)
             network = attachments[len(allocated)].network.id
@@ -360,16 +373,19 @@ class NetworkAllocator:
     # ---- nodes
 
     def is_node_attached(self, node_id: str, attachment: NetworkAttachment) -> bool:
-        """Return True if a node's load balancer has an address on a network."""
+        """Return True if a node's load balancer has an address on the network."""
         return (node_id, attachment.network.id) in self._nodes and self._is_attached(attachment)
 
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
-        """Allocate an address for a node's load balancer on a network. Raises `AllocationError`."""
+        """Allocate an address for a node's load balancer on a network, and return the attachment.
+
+        Raises `AllocationError`.
+        """
         allocated = self._attach(attachment)
         self._nodes.add((node_id, attachment.network.id))
         return allocated
 
     def detach_node(self, node_id: str, attachment: NetworkAttachment) -> None:
-        """Release the address of a node's load balancer."""
+        """Release the address of a node's load balancer on a network."""
         self._nodes.discard((node_id, attachment.network.id))
         self._detach((attachment,))

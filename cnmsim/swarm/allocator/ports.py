@@ -1,7 +1,7 @@
 """Published ports of the routing mesh (moby/swarmkit `manager/allocator/portallocator.go`).
 
-Each protocol has its own port space, shared by all nodes. If the spec names no published port, one from 30000-32767
-is chosen, and the service keeps it across updates.
+Each protocol has its own port space, shared by all nodes. If the spec gives no published port, the allocator chooses
+one from 30000-32767, and the service keeps it across updates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DYNAMIC_LAST = 32767
 class _PortSpace:
     """The ports of one protocol.
 
-    Dynamic ports are in both bitmaps; a requested port does not move the dynamic cursor.
+    Ports of the dynamic range are in both bitmaps. Allocating a requested port does not move the dynamic cursor.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _PortSpace:
 
 
 class _AllocatedPorts:
-    """A service's allocated ports, to be matched with those of its spec by name, protocol and target port."""
+    """A service's allocated ports. They are matched with ports of the spec by name, protocol and target port."""
 
     def __init__(self, ports: Iterable[PortConfig]) -> None:
         self._ports: dict[tuple[str, str, int], dict[int, PortConfig]] = {}
@@ -51,7 +51,7 @@ class _AllocatedPorts:
             self._ports.setdefault(_key(port), {})[port.published_port] = port
 
     def take(self, port: PortConfig) -> PortConfig | None:
-        """Remove and return the allocated port that matches a port of the spec, `None` if there is none."""
+        """Remove and return the allocated port that matches `port`, a port of the spec; `None` if there is none."""
         candidates = self._ports.get(_key(port), {})
         if port.published_port:
             return candidates.pop(port.published_port, None)
@@ -70,7 +70,7 @@ def _of_mode(ports: Iterable[PortConfig], mode: PublishMode) -> list[PortConfig]
 
 
 class PortAllocator:
-    """The published ports of all services."""
+    """Allocates the published ports of all services."""
 
     def __init__(self) -> None:
         self._spaces = {protocol: _PortSpace() for protocol in ("tcp", "udp", "sctp")}
@@ -81,9 +81,10 @@ class PortAllocator:
         return sum(len(space.all) for space in self._spaces.values())
 
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
-        """Allocate the ports of a service's spec. Ports chosen before are kept where the spec names none.
+        """Allocate the ports of a service's spec and return them, with the chosen published ports filled in.
 
-        Raises `BitUnavailable`; the service then has none.
+        A port without a number in the spec keeps the number it was given before. Raises `BitUnavailable`; the service
+        then has no ports.
         """
         assert service.spec.endpoint is not None
         requested = self._reconcile(service)
@@ -102,9 +103,9 @@ class PortAllocator:
         return tuple(allocated)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
-        """Restore ports that a former leader allocated to a service.
+        """Restore the ports that a former leader allocated to a service.
 
-        Raises `BitUnavailable`; none of them is then allocated.
+        Raises `BitUnavailable` if one is in use; none of them is then allocated.
         """
         restored: list[PortConfig] = []
         for port in _of_mode(ports, PublishMode.INGRESS):
@@ -141,13 +142,13 @@ class PortAllocator:
             self.free_ports(service.endpoint.ports)
 
     def free_ports(self, ports: Iterable[PortConfig]) -> None:
-        """Release ports."""
+        """Release the given ports; host-mode ports are ignored."""
         for port in _of_mode(ports, PublishMode.INGRESS):
             self._spaces[port.protocol].free(port.published_port)
 
     @staticmethod
     def host_ports_changed(service: Service) -> bool:
-        """Return True if the spec has a host-mode port that the endpoint lacks."""
+        """Return True if the spec has a numbered host-mode port that the service's endpoint lacks."""
         requested = service.spec.endpoint.ports if service.spec.endpoint else ()
         present = service.endpoint.ports if service.endpoint else ()
         allocated = _AllocatedPorts(_of_mode(present, PublishMode.HOST))
@@ -155,7 +156,7 @@ class PortAllocator:
 
     @staticmethod
     def is_allocated(service: Service) -> bool:
-        """Return True if a service's endpoint has the ports of its spec."""
+        """Return True if a service's endpoint already has all ports of its spec."""
         spec, endpoint = service.spec.endpoint, service.endpoint
         if spec is None or endpoint is None:
             return spec is None and endpoint is None

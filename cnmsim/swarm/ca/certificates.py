@@ -17,7 +17,7 @@ from cnmsim.swarm.ca.join_token import parse_join_token
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
 #: Validity of a node's certificate unless the cluster's spec sets it.
 DEFAULT_EXPIRY_S = 90 * 24 * 3600.0
-#: Certificates are valid from this long before they are issued, for nodes whose clocks are slow.
+#: Certificates are valid from this long before they are issued, because nodes' clocks may be slow.
 BACKDATE_S = 3600.0
 
 
@@ -25,8 +25,8 @@ BACKDATE_S = 3600.0
 class Certificate:
     """A node's X.509 certificate. Times are seconds since 1970.
 
-    During a root rotation the new authority issues it with a cross-signed intermediate, so that nodes which trust
-    only the old one accept it too: `cross_signer_digest` is the old one's digest.
+    During a root rotation the new authority issues certificates with a cross-signed intermediate, so that nodes which
+    trust only the old authority accept them too. `cross_signer_digest` is then the old root certificate's digest.
     """
 
     node_id: str
@@ -42,12 +42,12 @@ class Certificate:
 
     @property
     def subject(self) -> str:
-        """The distinguished name."""
+        """The subject as a distinguished name."""
         return f"O = {self.organization}, OU = {self.role}, CN = {self.node_id}"
 
     @property
     def is_manager(self) -> bool:
-        """Whether the certificate is one of a manager."""
+        """Whether the certificate was issued for the role of manager."""
         return self.role == MANAGER_ROLE
 
     def is_valid_at(self, wall_s: float) -> bool:
@@ -59,8 +59,8 @@ class Certificate:
 class RootCa:
     """The root authority of a cluster, identified by the SHA-256 digest (hexadecimal) of its certificate.
 
-    `pem` is the certificate, "" if it could not be made (see `x509.is_available`); `subject` and `public_key` are its
-    own, in DER.
+    `pem` is the certificate, or "" if the `cryptography` package is missing (see `x509.is_available`). `subject` and
+    `public_key` are the certificate's, in DER.
     """
 
     digest: str
@@ -87,7 +87,10 @@ class RootCa:
         expiry_s: float,
         cross_signer_digest: str = "",
     ) -> Certificate:
-        """Issue a certificate that is valid until `expiry_s` seconds after `wall_s`, and backdated."""
+        """Issue a certificate that expires `expiry_s` seconds after `wall_s`.
+
+        It is valid from `BACKDATE_S` before `wall_s`.
+        """
         return Certificate(
             node_id,
             role,
@@ -110,7 +113,10 @@ class RootCa:
 
 
 def join_token_digest(token: str) -> str:
-    """Return the digest of the root certificate in a join token. Raises `InvalidParameter` for an invalid token."""
+    """Return the root certificate's digest, which a join token contains.
+
+    Raises `InvalidParameter` for an invalid token.
+    """
     try:
         return parse_join_token(token)[0]
     except ValueError as error:

@@ -29,7 +29,8 @@ _RENEW_AT = (0.5, 0.8)
 class Credentials:
     """The credentials of one node.
 
-    `connect` returns a client for some manager, `on_error` is called with the message of a failed renewal.
+    `connect` returns a client for one of the managers; `on_error` is called with the error message of a failed
+    renewal.
     """
 
     clock: Clock = field(repr=False)
@@ -45,12 +46,12 @@ class Credentials:
         self._renewed = Signal(self.clock)
 
     def require_certificate(self) -> Certificate:
-        """Return the certificate of a node that has joined."""
+        """Return the certificate. The node must have joined: without a certificate the call is an error."""
         assert self.certificate is not None
         return self.certificate
 
     def tls_info(self) -> TlsInfo | None:
-        """Return what the node reports about its credentials; `None` before it has any."""
+        """Return the part of the node's description about its credentials, or `None` before it has any."""
         certificate, root = self.certificate, self.root
         if certificate is None or root is None:
             return None
@@ -61,16 +62,16 @@ class Credentials:
         return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
 
     def trust_root(self, root: StoredRoot) -> bool:
-        """Trust the root authority that a manager sent. Return True if it differs from the present one."""
+        """Trust the root authority that a manager sent. Return True if it differs from the one trusted so far."""
         if self.root is None or root.digest in ("", self.root.digest):
             return False
         self.root = root_from_store(root)
         return True
 
     async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:
-        """Download the root certificate and compare its digest with that of a join token.
+        """Download the root certificate and return it, if its digest is `digest`, the one from the join token.
 
-        An empty `digest` accepts any. Retries, then raises the last error.
+        With an empty `digest` any certificate is accepted. Retries, then raises the last error.
         """
         error: CnmsimError = RpcError("")
         for _ in range(_TRIES):
@@ -91,7 +92,7 @@ class Credentials:
         raise error
 
     async def renew(self) -> None:
-        """Request a new certificate at once. Raises an `EngineError`."""
+        """Request a new certificate now. Raises an `EngineError` if that fails."""
         client = await self.connect()
         try:
             self.certificate = await client.call("ca.issue", IssueRequest())

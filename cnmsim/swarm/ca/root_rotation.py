@@ -19,7 +19,10 @@ _INTERVAL_S = 3.0
 
 
 class RootRotationReconciler(StoreLoop):
-    """Drives a root rotation on the leader: asks nodes to rotate, and completes the rotation when all have."""
+    """Runs a root rotation on the leader.
+
+    It requests that nodes renew their certificates, and completes the rotation when all have done so.
+    """
 
     def __init__(self, store: Store, random: Random) -> None:
         super().__init__(store)

@@ -22,18 +22,18 @@ from cnmsim.swarm.store import Store
 
 
 def root_to_store(root: RootCa) -> StoredRoot:
-    """Convert an authority to the form in which the store keeps it."""
+    """Convert an authority to the `RootCa` of the cluster object in the store."""
     return StoredRoot(root.pem, root.digest, issuer_subject=root.subject, issuer_public_key=root.public_key)
 
 
 def root_from_store(stored: StoredRoot) -> RootCa:
-    """Convert an authority from the form in which the store keeps it."""
+    """Convert the `RootCa` of the cluster object in the store to an authority."""
     return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key)
 
 
 @frozen
 class IssueRequest:
-    """A request for a certificate: with a join token from a new node, without one from a member for renewal."""
+    """A request for a certificate. A new node sends a join token; a member that renews its certificate sends none."""
 
     token: str = ""
     availability: Availability = Availability.ACTIVE
@@ -53,7 +53,7 @@ class CaServer:
         return root_from_store(self.store.cluster.root_ca)
 
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
-        """Return a new certificate.
+        """Issue a certificate for the caller of the request.
 
         Raises `RpcInvalidArgument` for an invalid token, `RpcPermissionDenied` for a removed node.
         """
@@ -86,7 +86,7 @@ class CaServer:
         return self.sign(present.node_id, node.role)
 
     def sign(self, node_id: str, role: NodeRole) -> Certificate:
-        """Sign a certificate with the validity set in the cluster's spec."""
+        """Issue a certificate with the validity period set in the cluster's spec."""
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
         expiry_s = cluster.spec.node_cert_expiry_ns / NS_PER_S or DEFAULT_EXPIRY_S

@@ -1,7 +1,7 @@
-"""The root certificate of a swarm as X.509, as `docker swarm ca`, TLS info and join tokens show it.
+"""The root certificate of a swarm as X.509. `docker swarm ca`, TLS info and join tokens show it or its digest.
 
-It is made with the `cryptography` package if that is installed; otherwise the authority has only a digest. Nothing
-else depends on it. Source: moby/swarmkit `ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
+The certificate is made with the `cryptography` package. If the package is missing, the authority has only a digest;
+everything else works the same. Source: moby/swarmkit `ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ ROOT_NAME = "swarm-ca"
 _EXPIRY = timedelta(seconds=630_720_000)
 _BACKDATE = timedelta(minutes=5)
 _SERIAL_BITS = 159
-#: The first version with `ecdsa_deterministic`, without which two runs of a lab would print different certificates.
+#: The first version with `ecdsa_deterministic`. Older versions would print different certificates in two runs of a
+#: lab.
 _OLDEST_CRYPTOGRAPHY = 45
 #: Order of the curve P-256 (FIPS 186-5).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -33,7 +34,7 @@ class RootCertificate:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the PEM text in hexadecimal, by which join tokens name the authority."""
+        """The SHA-256 of the PEM text in hexadecimal. Join tokens contain it to identify the authority."""
         return sha256(self.pem.encode()).hexdigest()
 
 
@@ -48,7 +49,10 @@ def is_available() -> bool:
 
 
 def root_certificate(seed: int, wall_s: float) -> RootCertificate:
-    """Create a root certificate for 20 years from `wall_s` (seconds since 1970), its key derived from `seed`."""
+    """Create a root certificate that is valid for 20 years from `wall_s` (seconds since 1970).
+
+    Its key is derived from `seed`.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -21,5 +21,5 @@ class ControlApi(
 ):
     """All operations of the control API.
 
-    They read the store directly; an operation that fails has changed nothing.
+    Operations read the store directly. An operation that raises an error leaves the store unchanged.
     """

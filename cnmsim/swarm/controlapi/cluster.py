@@ -23,7 +23,7 @@ class ClusterOperations(Operations):
     """Read and change the cluster's settings and tokens."""
 
     def get_cluster(self) -> Cluster:
-        """Return the cluster without its secrets, with defaults filled in. Raises `RpcNotFound`."""
+        """Return the cluster without its secret keys, with defaults filled in. Raises `RpcNotFound`."""
         for cluster in self.store.clusters:
             return _redacted(cluster)
         raise RpcNotFound("cluster default not found")
@@ -38,7 +38,7 @@ class ClusterOperations(Operations):
         rotate_manager_token: bool = False,
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
-        """Change the settings; optionally rotate join tokens and the unlock key. Raises a `SwarmError`."""
+        """Change the cluster's settings; optionally rotate its join tokens and unlock key. Raises a `SwarmError`."""
         check_cluster_spec(spec)
         cluster = self.store.cluster
         root = self._root(cluster.root_ca, spec)
@@ -55,7 +55,11 @@ class ClusterOperations(Operations):
         return _redacted(self.store.update(lambda tx: tx.replace(changed)))
 
     def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
-        """Return the root authority, with a rotation started if the settings ask for one."""
+        """Return the root authority after a change of the settings to `spec`.
+
+        If `force_rotate` has changed, the returned authority has a new root rotation in progress; otherwise it is
+        `root`.
+        """
         if spec.signing_ca_cert or spec.signing_ca_key:
             raise NotSimulated("user-supplied root certificates are not simulated")
         if spec.force_rotate == root.last_forced_rotation:
@@ -64,12 +68,12 @@ class ClusterOperations(Operations):
         return evolve(root, rotation=root_to_store(new_root), last_forced_rotation=spec.force_rotate)
 
     def get_unlock_key(self) -> str:
-        """Return the key that unlocks managers, "" without autolock."""
+        """Return the key that unlocks managers, or "" if autolock is off."""
         return unlock_key_text(self.store.cluster.unlock_key)
 
 
 def check_cluster_spec(spec: ClusterSpec) -> None:
-    """Validate settings. Raises `RpcInvalidArgument`."""
+    """Raise `RpcInvalidArgument` if the cluster's settings are invalid."""
     if spec.node_cert_expiry_ns and spec.node_cert_expiry_ns < _MIN_CERT_EXPIRY_NS:
         raise RpcInvalidArgument("minimum certificate expiry time is: 1h0m0s")
     if spec.heartbeat_period_ns < 0:

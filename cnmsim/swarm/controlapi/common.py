@@ -1,4 +1,4 @@
-"""Parts that the operations of the control API share: name checks, filters, and the view of Raft."""
+"""Common parts of the control API's operations: name checks, filters, and the interface to Raft."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ T = TypeVar("T")
 
 
 class RaftView(Protocol):
-    """The part of Raft that the control API uses."""
+    """The interface through which the control API uses Raft."""
 
     def members(self) -> Iterable[Member]:
-        """Return the members."""
+        """Return the members of the Raft group."""
         ...
 
     def is_leader(self, member: Member) -> bool:
-        """Return True if a member is the leader."""
+        """Return True if `member` is the leader."""
         ...
 
     def is_reachable(self, member: Member) -> bool:
-        """Return True if the leader has recently heard from a member."""
+        """Return True if the leader has recently received a reply from `member`."""
         ...
 
     def check_removal(self, node_id: str) -> None:
@@ -48,7 +48,10 @@ class RaftView(Protocol):
 
 @frozen
 class Filters:
-    """Filters of a list operation. Values of one field are alternatives; an empty field matches everything."""
+    """The filters of a list operation.
+
+    An object passes a field if it matches any of the field's values; an empty field matches every object.
+    """
 
     names: tuple[str, ...] = ()
     name_prefixes: tuple[str, ...] = ()
@@ -65,7 +68,7 @@ class Filters:
     runtimes: tuple[str, ...] = ()
 
     def passes(self, object_id: str, name: str, labels: Labels) -> bool:
-        """Return True if an object with this id, name and labels matches."""
+        """Return True if an object with this id, name and labels passes the name, prefix and label filters."""
         return (
             (not self.names or name in self.names)
             and has_prefix(name, self.name_prefixes)
@@ -74,7 +77,10 @@ class Filters:
         )
 
     def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
-        """As `passes`, but an object matches if any of names, name prefixes and id prefixes does."""
+        """Return True if an object has all labels and matches at least one of names, name prefixes and id prefixes.
+
+        Unlike `passes`, it need not match all three, and names are compared without regard to case.
+        """
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (
             is_open
@@ -85,17 +91,23 @@ class Filters:
 
 
 def has_prefix(text: str, prefixes: tuple[str, ...]) -> bool:
-    """Return True if a text begins with one of the prefixes, or if there are no prefixes."""
+    """Return True if `text` begins with one of `prefixes`, or if `prefixes` is empty."""
     return not prefixes or text.startswith(prefixes)
 
 
 def has_labels(labels: Labels, required: Labels) -> bool:
-    """Return True if all required labels are present. A label required with an empty value may have any value."""
+    """Return True if `labels` contains all `required` labels.
+
+    A required label with the value "" may have any value.
+    """
     return all(key in labels and value in {"", labels[key]} for key, value in required.items())
 
 
 def check_annotations(annotations: Annotations) -> None:
-    """Raise `RpcInvalidArgument` for a name that services and networks cannot have."""
+    """Raise `RpcInvalidArgument` if the name is not valid for a service or network.
+
+    It must be a DNS label of up to 63 characters.
+    """
     if not annotations.name:
         raise RpcInvalidArgument("meta: name must be provided")
     if not _DNS_NAME.fullmatch(annotations.name):
@@ -105,7 +117,7 @@ def check_annotations(annotations: Annotations) -> None:
 
 
 def check_secret_annotations(annotations: Annotations) -> None:
-    """Raise `RpcInvalidArgument` for a name that secrets and configs cannot have."""
+    """Raise `RpcInvalidArgument` if the name is not valid for a secret or config."""
     if not annotations.name:
         raise RpcInvalidArgument("name must be provided")
     if len(annotations.name) > 64 or not _SECRET_NAME.fullmatch(annotations.name):
@@ -122,7 +134,7 @@ def require_arguments(*arguments: object) -> None:
 
 
 def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
-    """Convert a store error that has no gRPC code to `Unknown`, as grpc-go does."""
+    """Decorate an operation: a store error that has no gRPC code is raised as `RpcUnknown`, as in grpc-go."""
 
     @wraps(call)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -137,9 +149,10 @@ def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable[[Filters], list[T]]) -> T:
-    """Return the object with the given id (`stored`), name or unambiguous id prefix, looked up in that order.
+    """Return the object that `reference` identifies by its id, its name, or an unambiguous prefix of its id.
 
-    Raises `NotFound` or `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
+    `stored` is the object whose id is `reference`, if there is one. Raises `NotFound` or `InvalidParameter` with the
+    daemon's messages. Source: moby `daemon/cluster/helpers.go`.
     """
     matches = [stored] if stored is not None else list_objects(Filters(names=(reference,)))
     matches = matches or list_objects(Filters(id_prefixes=(reference,)))
@@ -152,14 +165,14 @@ def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable
 
 @define(eq=False)
 class Operations:
-    """State shared by all groups of operations."""
+    """Base class of the groups of operations: the state that all of them use."""
 
     store: Store
     random: Random
     profile: Profile
-    #: Set by the manager node. Without it, managers are taken from the nodes in the store.
+    #: Set by the manager node. Without it, the managers are those recorded in the store's nodes.
     raft: RaftView | None = None
 
     def new_id(self) -> str:
-        """Draw the id of a new object."""
+        """Return a random id for a new object."""
         return new_id(self.random)

@@ -33,7 +33,7 @@ class NodeOperations(Operations):
     """List, change and remove nodes."""
 
     def _with_status(self, node: Node) -> Node:
-        """Return a node with its current manager status."""
+        """Return the node with the manager status taken from Raft: address, leadership, reachability."""
         if self.raft is None:
             return node
         for member in self.raft.members():
@@ -68,7 +68,7 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
-        """Change a node's spec.
+        """Change a node's spec and return the node.
 
         Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum.
         """
@@ -89,9 +89,9 @@ class NodeOperations(Operations):
 
     @grpc_errors
     def remove_node(self, node_id: str, *, force: bool = False) -> None:
-        """Remove a node and orphan its tasks.
+        """Remove a node and set its tasks to ORPHANED.
 
-        Raises a `SwarmError` for a manager, and without `force` for a ready node.
+        Raises a `SwarmError` if the node is a manager, or if it is ready and `force` is not set.
         """
         require_arguments(node_id)
         node = self.store.nodes.get(node_id)

@@ -20,7 +20,7 @@ from cnmsim.swarm.store import Store
 
 MAX_SECRET_SIZE = 500 * 1024
 MAX_CONFIG_SIZE = 1000 * 1024
-#: A secret or a config: SwarmKit checks both alike.
+#: A secret or a config: SwarmKit applies the same checks to both.
 P = TypeVar("P", Secret, Config)
 
 
@@ -96,7 +96,7 @@ class SecretOperations(Operations):
 
     @grpc_errors
     def update_secret(self, secret_id: str, version: int, spec: SecretSpec) -> Secret:
-        """Change a secret's labels. Raises a `SwarmError`, also for a change of anything but labels."""
+        """Change a secret's labels. Raises a `SwarmError`, also if the spec changes anything else."""
         require_arguments(secret_id)
         secret = _require("secret", secret_id, self.store.secrets.get(secret_id))
         return _without_data(_update_labels(self.store, secret, version, spec))
@@ -133,7 +133,7 @@ class ConfigOperations(Operations):
 
     @grpc_errors
     def update_config(self, config_id: str, version: int, spec: ConfigSpec) -> Config:
-        """Change a config's labels. Raises a `SwarmError`, also for a change of anything but labels."""
+        """Change a config's labels. Raises a `SwarmError`, also if the spec changes anything else."""
         require_arguments(config_id)
         config = _require("config", config_id, self.store.configs.get(config_id))
         return _update_labels(self.store, config, version, spec)

@@ -47,12 +47,12 @@ _BARE_ID = re.compile(r"[a-f0-9]{64}")
 
 
 def is_job(spec: ServiceSpec) -> bool:
-    """Whether a spec describes a job."""
+    """Whether a service spec has one of the two job modes."""
     return isinstance(spec.mode, ReplicatedJob | GlobalJob)
 
 
 def check_service_spec(spec: ServiceSpec) -> None:
-    """Validate a service spec. Raises a `SwarmError`."""
+    """Raise a `SwarmError` if a service spec is invalid."""
     check_annotations(spec.annotations)
     _check_task(spec.task)
     _check_mode(spec.mode)
@@ -100,7 +100,10 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 
 
 def _check_container(spec: TaskSpec) -> None:
-    """Expand the templates for a placeholder task: an error here would occur in every task."""
+    """Validate a container spec.
+
+    Its templates are expanded for a made-up task: an error here would occur in every task.
+    """
     task = Task(
         id="",
         spec=spec,
@@ -186,7 +189,7 @@ def _check_config_file(reference: ConfigReference, name: str, targets: dict[str,
 
 
 def _check_mode(mode: ServiceMode) -> None:
-    # These are unsigned in the API and signed in Go: the engine refuses values that wrap around.
+    # These numbers are unsigned in the API and signed in Go: the engine refuses values that overflow.
     limit = 1 << 63
     if isinstance(mode, Replicated) and not 0 <= mode.replicas < limit:
         raise RpcInvalidArgument("Number of replicas must be non-negative")

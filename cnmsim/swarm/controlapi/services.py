@@ -36,7 +36,7 @@ from cnmsim.swarm.objects.defaults import interpolate
 
 @frozen
 class ServiceStatus:
-    """The number of a service's tasks that are running, are desired, and (for a job) have completed."""
+    """Counts of a service's tasks: running ones, the desired number, and (for a job) completed ones."""
 
     service_id: str
     running: int = 0
@@ -65,7 +65,7 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
-        """Return a service by id, its spec completed with defaults if `insert_defaults` is set.
+        """Return a service by id. With `insert_defaults` its spec is completed with defaults.
 
         Raises `RpcNotFound`.
         """
@@ -82,7 +82,7 @@ class ServiceOperations(Operations):
 
     @grpc_errors
     def update_service(self, service_id: str, version: int, spec: ServiceSpec, *, rollback: bool = False) -> Service:
-        """Change a service's spec, or with `rollback` restore the previous one (`spec` is then only validated).
+        """Change a service's spec. With `rollback`, restore the previous spec; `spec` is then only validated.
 
         Raises a `SwarmError`, also if the service has changed since `version`.
         """
@@ -142,7 +142,10 @@ class ServiceOperations(Operations):
         ]
 
     def service_statuses(self, service_ids: Iterable[str]) -> list[ServiceStatus]:
-        """Count the tasks of services. A removed service may still have tasks."""
+        """Return the task counts of each service.
+
+        Ids of removed services are allowed: their tasks may still exist.
+        """
         return [self._status(service_id) for service_id in service_ids]
 
     def _status(self, service_id: str) -> ServiceStatus:
@@ -181,7 +184,7 @@ class ServiceOperations(Operations):
             raise RpcFailedPrecondition("service needs ingress network, but no ingress network is present")
 
     def _check_ports(self, spec: ServiceSpec, service_id: str) -> None:
-        """Raise `RpcInvalidArgument` for a published port that another service uses."""
+        """Raise `RpcInvalidArgument` if another service uses one of the spec's published ports."""
         requested = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
         if not requested:
             return
@@ -195,7 +198,7 @@ class ServiceOperations(Operations):
                     _check_port(port, service, ingress, host)
 
     def _check_references(self, spec: ServiceSpec) -> None:
-        """Raise `RpcInvalidArgument` for references to secrets and configs that do not exist or have other names."""
+        """Raise `RpcInvalidArgument` if a referenced secret or config is missing or has another name."""
         container = spec.task.container
         if container is None:
             return

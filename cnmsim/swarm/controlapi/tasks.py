@@ -1,4 +1,7 @@
-"""Operations on tasks and attachments of unmanaged containers (swarmkit `controlapi/task.go`, `resourceapi`)."""
+"""Operations on tasks, and on network attachments of unmanaged containers.
+
+Source: moby/swarmkit `manager/controlapi/task.go`, `manager/resourceapi`.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
-        """Attach a node's unmanaged container to a network, given by id or name.
+        """Attach an unmanaged container on a node to a network, which is given by id or name.
 
         Return the id of the attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not
         attachable.
@@ -103,7 +106,7 @@ class TaskOperations(Operations):
 
     @grpc_errors
     def detach_network(self, node_id: str, attachment_id: str) -> None:
-        """Remove an attachment. Raises `RpcNotFound`, or `RpcPermissionDenied` if it belongs to another node."""
+        """Remove an attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if it belongs to another node."""
         require_arguments(attachment_id)
         task = self.store.tasks.get(attachment_id)
         if task is None:

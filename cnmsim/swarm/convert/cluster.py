@@ -15,7 +15,7 @@ from cnmsim.swarm.objects.cluster import UNSET_CLUSTER_SPEC, Cluster, ClusterSpe
 
 
 def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
-    """Return the cluster as `docker info` shows it."""
+    """Return the cluster in the form of `docker info`, without join tokens."""
     spec, root = cluster.spec, cluster.root_ca
     issuer = root.rotation or root
     return {
@@ -49,13 +49,13 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
 
 
 def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
-    """Return the cluster as `GET /swarm` shows it, with its join tokens."""
+    """Return the cluster in the form of `GET /swarm`: as in `docker info`, and its join tokens."""
     tokens = {"Worker": cluster.root_ca.worker_token, "Manager": cluster.root_ca.manager_token}
     return {**cluster_to_api(cluster), "JoinTokens": tokens}
 
 
 def cluster_spec_from_api(spec: Mapping[str, Any], base: ClusterSpec = UNSET_CLUSTER_SPEC) -> ClusterSpec:
-    """Read the settings of a cluster. Empty fields are taken from `base` (MergeSwarmSpecToGRPC)."""
+    """Convert the `Spec` of a swarm. Empty fields are taken from `base` (moby `MergeSwarmSpecToGRPC`)."""
     raft, ca = spec["Raft"], spec["CAConfig"]
     history, snapshots = spec["Orchestration"]["TaskHistoryRetentionLimit"], raft["KeepOldSnapshots"]
     return evolve(

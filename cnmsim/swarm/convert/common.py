@@ -1,4 +1,4 @@
-"""Fields of the Engine API's JSON that all objects of a cluster have (moby `daemon/cluster/convert`)."""
+"""Fields in the Engine API's JSON that all objects of a cluster have (moby `daemon/cluster/convert`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnmsim.swarm.objects.base import Annotations
 
 
 def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any]:
-    """Return an object's version and timestamps."""
+    """Return the fields `Version`, `CreatedAt` and `UpdatedAt` of an object."""
     return {
         "Version": omit_empty(("Index", version)),
         "CreatedAt": rfc3339_nano(created_ns),
@@ -19,10 +19,10 @@ def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any
 
 
 def annotations_to_api(annotations: Annotations) -> dict[str, Any]:
-    """Return a name and labels."""
+    """Return the fields `Name` and `Labels` of a spec."""
     return {**omit_empty(("Name", annotations.name)), "Labels": dict(sorted(annotations.labels.items()))}
 
 
 def annotations_from_api(spec: Mapping[str, Any]) -> Annotations:
-    """Read the name and labels of a spec."""
+    """Convert the `Name` and `Labels` of a spec."""
     return Annotations(spec["Name"], dict(spec["Labels"] or {}))

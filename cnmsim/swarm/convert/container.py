@@ -15,7 +15,7 @@ _PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
 
 
 def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
-    """Read `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message."""
+    """Convert a JSON `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` with the daemon's message."""
     dns = spec["DNSConfig"]
     return ContainerSpec(
         image=spec["Image"],
@@ -92,7 +92,7 @@ def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a mount. Fields that SwarmKit does not store are left out."""
+    """Convert a JSON mount. Fields that SwarmKit does not store are left out."""
     kind = mount.get("Type") or ""
     if kind and kind.lower() not in _MOUNT_TYPES:
         raise InvalidParameter(f'invalid MountType: "{kind}"')
@@ -140,7 +140,7 @@ def _config(reference: Mapping[str, Any]) -> ConfigReference:
 
 
 def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
-    """Return `TaskTemplate.ContainerSpec`."""
+    """Return a container spec as JSON `TaskTemplate.ContainerSpec`."""
     return {
         **omit_empty(
             ("Image", spec.image),

@@ -11,7 +11,10 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def rfc3339_nano(at_ns: int) -> str:
-    """Format nanoseconds since 1970 as RFC3339Nano. 0 is the epoch itself, as in protobuf, not Go's zero time."""
+    """Format nanoseconds since 1970 as `2026-01-31T12:00:00.5Z` (Go's RFC3339Nano).
+
+    0 becomes 1970-01-01, as with protobuf timestamps, not Go's zero time.
+    """
     seconds, fraction = divmod(at_ns, NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     decimals = f"{fraction:09d}".rstrip("0")
@@ -19,29 +22,32 @@ def rfc3339_nano(at_ns: int) -> str:
 
 
 def omit_empty(*fields: tuple[str, Any]) -> dict[str, Any]:
-    """Return an object of the fields that are not empty. An empty *object* is kept: Go omits only nil structs."""
+    """Return a JSON object with those of the (name, value) `fields` that are not empty, as `omitempty` does.
+
+    An empty dict is kept, because Go omits only nil structs; `EMPTY_MAP` is omitted.
+    """
     return {name: value for name, value in fields if value or (isinstance(value, dict) and value is not EMPTY_MAP)}
 
 
-#: An empty map that `omit_empty` omits: stands for a Go map, where `{}` stands for a struct.
+#: An empty Go map, which `omit_empty` omits; any other `{}` represents a Go struct.
 EMPTY_MAP: dict[str, str] = {}
 
 
 def sorted_map(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a map with its keys sorted, as Go prints it; `EMPTY_MAP` if it is empty."""
+    """Return a dict with the map's keys sorted, as Go prints maps; `EMPTY_MAP` if the map is empty."""
     return {key: value[key] for key in sorted(value)} if value else EMPTY_MAP
 
 
 def go_float(value: float) -> float | int:
-    """Return a float as an integer if it is whole, so that it is printed without a decimal point."""
+    """Return `value` as an int if it has no fraction, because Go prints such a float without a decimal point."""
     return int(value) if value == int(value) else value
 
 
 def omit_nil(name: str, value: object) -> dict[str, Any]:
-    """Return an object of one field, empty if the value is `None`: a Go pointer with `omitempty`."""
+    """Return `{name: value}`, or `{}` if `value` is `None`: a Go pointer field with `omitempty`."""
     return {} if value is None else {name: value}
 
 
 def string_tuple(value: Iterable[Any] | None) -> tuple[str, ...]:
-    """Read a list of strings that may be null."""
+    """Convert a JSON list of strings to a tuple; null becomes `()`."""
     return tuple(value or ())

@@ -13,7 +13,7 @@ from cnmsim.swarm.objects.network import IpamConfig, IpamOptions, Network, Netwo
 
 
 def network_to_api(network: Network) -> dict[str, Any]:
-    """Return a network as it is embedded in tasks."""
+    """Return a network in the form that is embedded in a task's `NetworksAttachments`."""
     spec = network.spec
     return {
         "ID": network.id,
@@ -52,7 +52,7 @@ def _ipam_to_api(ipam: IpamOptions) -> dict[str, Any]:
 
 
 def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dict[str, Any]:
-    """Return a network as `network ls` and `network inspect` show it, without node-local fields."""
+    """Return a network in the form of `network ls` and `network inspect`, without the fields that a node adds."""
     spec, ipam = network.spec, network.ipam
     ipam_driver = ipam.driver if ipam is not None else None
     configs: list[dict[str, Any]] | None = None
@@ -92,7 +92,7 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
 
 
 def network_spec_from_api(create: Mapping[str, Any]) -> NetworkSpec:
-    """Read the body of `POST /networks/create` for a swarm-scoped network."""
+    """Convert the body of `POST /networks/create` for a swarm-scoped network."""
     ipam, config_from = create["IPAM"], create["ConfigFrom"]
     return NetworkSpec(
         annotations=annotations_from_api(create),

@@ -60,7 +60,10 @@ def _description_to_api(node: Node) -> dict[str, Any]:
 
 
 def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[str, Any]:
-    """Return the trusted root certificate (PEM) and the issuer's subject and public key (DER)."""
+    """Return a `TLSInfo` object.
+
+    It contains the trusted root certificate (PEM), and the issuer's subject and public key (base64 of the DER).
+    """
     return omit_empty(
         ("TrustRoot", trust_root),
         ("CertIssuerSubject", b64encode(subject).decode()),
@@ -69,7 +72,7 @@ def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[
 
 
 def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
-    """Read a node spec. Raises `InvalidParameter` with the daemon's message."""
+    """Convert a JSON node spec. Raises `InvalidParameter` with the daemon's message."""
     role, availability = spec["Role"], spec["Availability"]
     try:
         desired_role = NodeRole(role.lower())
@@ -79,5 +82,5 @@ def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
         chosen = Availability(availability.lower())
     except ValueError:
         raise InvalidParameter(f'invalid Availability: "{availability}"') from None
-    # The API has no field for membership, so it becomes pending whenever a client writes the spec.
+    # The API has no field for membership, so a client that writes the spec always resets it to pending.
     return NodeSpec(annotations_from_api(spec), desired_role, Membership.PENDING, chosen)

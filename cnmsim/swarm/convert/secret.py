@@ -1,4 +1,7 @@
-"""Conversion of secrets and configs, Engine API's JSON (moby `daemon/cluster/convert/{secret,config}.go`)."""
+"""Conversion of secrets and configs from and to the Engine API's JSON.
+
+Source: moby `daemon/cluster/convert/{secret,config}.go`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from cnmsim.swarm.objects.secret import Config, ConfigSpec, Secret, SecretSpec
 
 
 def secret_to_api(secret: Secret) -> dict[str, Any]:
-    """Return a secret as `secret inspect` shows it. The data is included only if the object has it."""
+    """Return a secret in the form of `secret inspect`. The data is included only if `secret` has it."""
     spec = secret.spec
     return {
         "ID": secret.id,
@@ -42,11 +45,11 @@ def config_to_api(config: Config) -> dict[str, Any]:
 
 
 def secret_spec_from_api(spec: Mapping[str, Any]) -> SecretSpec:
-    """Read a secret spec whose data is decoded already."""
+    """Convert a JSON secret spec. Its `Data` must already be decoded from base64 to bytes."""
     driver, templating = driver_from_api(spec["Driver"]), driver_from_api(spec["Templating"])
     return SecretSpec(annotations_from_api(spec), spec["Data"], driver, templating)
 
 
 def config_spec_from_api(spec: Mapping[str, Any]) -> ConfigSpec:
-    """Read a config spec whose data is decoded already."""
+    """Convert a JSON config spec. Its `Data` must already be decoded from base64 to bytes."""
     return ConfigSpec(annotations_from_api(spec), spec["Data"], driver_from_api(spec["Templating"]))

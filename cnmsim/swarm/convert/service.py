@@ -34,7 +34,7 @@ from cnmsim.swarm.objects.service import (
 
 
 def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> ServiceSpec:
-    """Read a service spec. `default_name` is used if it has no name.
+    """Convert a JSON service spec. A spec without a name gets `default_name`.
 
     Raises `InvalidParameter` with the daemon's message.
     """
@@ -80,7 +80,10 @@ def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
 
 
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
-    """Read a port. An unknown protocol or publish mode becomes tcp or ingress, as the zero values in protobuf."""
+    """Convert a JSON port.
+
+    An unknown protocol becomes tcp, an unknown publish mode ingress: the zero values in protobuf.
+    """
     protocol, mode = port["Protocol"].lower(), port["PublishMode"].lower()
     return PortConfig(
         port["Name"],
@@ -112,9 +115,9 @@ def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
 
 
 def service_to_api(service: Service, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Return a service as `service inspect` shows it.
+    """Return a service in the form of `service inspect`.
 
-    Engines before 29 also show `Spec.Networks` (`prints_old_networks`).
+    `prints_old_networks`: include `Spec.Networks`, as engines before 29 do.
     """
     previous = service.previous_spec
     status = service.update_status
@@ -142,7 +145,7 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
 
 
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:
-    """Return a service spec."""
+    """Return a service spec as JSON."""
     template = task_spec_to_api(spec.task)
     old = [attachment_to_api(attachment) for attachment in spec.networks]
     if old and not spec.task.networks and not prints_old_networks:
@@ -191,12 +194,12 @@ def _mode_to_api(mode: ServiceMode) -> dict[str, Any]:
 
 
 def endpoint_spec_to_api(spec: EndpointSpec) -> dict[str, Any]:
-    """Return an endpoint spec."""
+    """Return an endpoint spec as JSON."""
     return {"Mode": spec.mode.value, **omit_empty(("Ports", [port_to_api(port) for port in spec.ports]))}
 
 
 def port_to_api(port: PortConfig) -> dict[str, Any]:
-    """Return a port."""
+    """Return a port as JSON."""
     return omit_empty(
         ("Name", port.name),
         ("Protocol", port.protocol),
@@ -207,7 +210,7 @@ def port_to_api(port: PortConfig) -> dict[str, Any]:
 
 
 def endpoint_to_api(endpoint: Endpoint | None) -> dict[str, Any]:
-    """Return an allocated endpoint."""
+    """Return a service's allocated endpoint as JSON."""
     if endpoint is None:
         return {"Spec": {}}
     return {

@@ -16,13 +16,16 @@ from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequiremen
 
 
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
-    """Read a task template. Raises `InvalidParameter` without a container spec, `SystemFault` for a plugin."""
+    """Convert a JSON `TaskTemplate`.
+
+    Raises `InvalidParameter` without a container spec, `SystemFault` for a plugin.
+    """
     runtime = template["Runtime"] or "container"
     if runtime not in {"container", "plugin"}:
         raise InvalidParameter("unsupported runtime")
     container = template["ContainerSpec"]
     if runtime == "plugin" and template["PluginSpec"] is not None:
-        # Plugins as services need an engine with experimental features.
+        # Services that run plugins need an engine with experimental features.
         raise SystemFault('runtime type "plugin" only supported in experimental')
     if runtime == "plugin" or container is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
@@ -40,12 +43,12 @@ def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
 
 
 def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
-    """Read a driver."""
+    """Convert a JSON driver: its name and options."""
     return None if driver is None else Driver(driver["Name"], driver["Options"])
 
 
 def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
-    """Read network attachments."""
+    """Convert a JSON list of network attachments."""
     return tuple(
         NetworkAttachmentConfig(
             attachment["Target"], string_tuple(attachment["Aliases"]), driver_opts=attachment["DriverOpts"]
@@ -69,7 +72,7 @@ def _requirements_from_api(resources: Mapping[str, Any] | None) -> ResourceRequi
 
 
 def _resources_from_api(resources: Mapping[str, Any]) -> Resources:
-    """Read resources, including user-defined ones."""
+    """Convert JSON resources: CPUs, memory and user-defined resources."""
     specs = (
         resource["DiscreteResourceSpec"] or resource["NamedResourceSpec"]
         for resource in resources["GenericResources"] or ()
@@ -105,7 +108,7 @@ def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None
 
 
 def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
-    """Return a task spec."""
+    """Return a task spec as JSON."""
     attachment = spec.attachment
     return {
         **omit_nil("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
@@ -121,12 +124,12 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
 
 
 def driver_to_api(driver: Driver) -> dict[str, Any]:
-    """Return a driver."""
+    """Return a driver as JSON."""
     return omit_empty(("Name", driver.name), ("Options", sorted_map(driver.options)))
 
 
 def attachment_to_api(config: NetworkAttachmentConfig) -> dict[str, Any]:
-    """Return a network attachment."""
+    """Return a network attachment as JSON."""
     return omit_empty(
         ("Target", config.target), ("Aliases", list(config.aliases)), ("DriverOpts", sorted_map(config.driver_opts))
     )
@@ -155,7 +158,7 @@ def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
 
 
 def resources_to_api(resources: Resources) -> dict[str, Any]:
-    """Return resources, including user-defined ones."""
+    """Return resources as JSON, including user-defined ones."""
     return omit_empty(
         ("NanoCPUs", resources.nano_cpus),
         ("MemoryBytes", resources.memory_bytes),
@@ -164,7 +167,7 @@ def resources_to_api(resources: Resources) -> dict[str, Any]:
 
 
 def generic_to_api(resource: tuple[str, int | str]) -> dict[str, Any]:
-    """Return a user-defined resource."""
+    """Return a user-defined resource as JSON."""
     kind, value = resource
     field = "NamedResourceSpec" if isinstance(value, str) else "DiscreteResourceSpec"
     return {field: omit_empty(("Kind", kind), ("Value", value))}
@@ -189,5 +192,5 @@ def _placement_to_api(placement: Placement) -> dict[str, Any]:
 
 
 def platform_to_api(platform: Platform) -> dict[str, Any]:
-    """Return a platform."""
+    """Return a platform as JSON."""
     return omit_empty(("Architecture", platform.architecture), ("OS", platform.os))

@@ -12,7 +12,7 @@ _Key: TypeAlias = tuple[Literal["secret", "config", "task"], str]
 
 
 def is_stable(old: Task, new: Task) -> bool:
-    """Return True if two versions of a task differ in nothing but status."""
+    """Return True if two versions of a task differ only in their status."""
     return (
         old.desired_state is new.desired_state
         and old.node_id == new.node_id
@@ -27,7 +27,7 @@ def is_stable(old: Task, new: Task) -> bool:
 
 
 class AssignmentSet:
-    """The tasks of a node, and the secrets and configs used by those that have not ended."""
+    """The tasks of one node, and the secrets and configs used by its tasks that have not ended."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class AssignmentSet:
         self._changes: dict[_Key, AssignmentChange] = {}
 
     def put(self, task: Task) -> bool:
-        """Record a created or changed task. Return True if the node has to be informed."""
+        """Record a created or changed task. Return True if an assignments message has to be sent to the node."""
         if task.state < TaskState.ASSIGNED:
             return False
         old = self._tasks.get(task.id)
@@ -45,13 +45,13 @@ class AssignmentSet:
             if task.state <= TaskState.RUNNING:
                 self._acquire(task)
         elif is_stable(old, task) and task.state > TaskState.ASSIGNED:
-            # Only the status has changed, and that came from the node.
+            # Only the status has changed, and the node itself reported it.
             return task.state > TaskState.RUNNING and self._release(task)
         self._changes["task", task.id] = ("update", task)
         return True
 
     def remove(self, task: Task) -> bool:
-        """Record the deletion of a task. Return True if the node has to be informed."""
+        """Record the deletion of a task. Return True if an assignments message has to be sent to the node."""
         if self._tasks.pop(task.id, None) is None:
             return False
         self._changes["task", task.id] = ("remove", task)
@@ -59,7 +59,7 @@ class AssignmentSet:
         return True
 
     def take_changes(self) -> tuple[AssignmentChange, ...]:
-        """Return and clear the recorded changes, secrets and configs before the tasks that use them."""
+        """Return the recorded changes and clear them. Secrets and configs come before the tasks that use them."""
         changes, self._changes = self._changes, {}
         dependencies = [change for key, change in changes.items() if key[0] != "task"]
         return (*dependencies, *(change for key, change in changes.items() if key[0] == "task"))

@@ -49,7 +49,10 @@ class _AssignmentStream:
 
 @define(eq=False)
 class _SessionStream:
-    """The session stream of a node. The first message waits until the node's registration is written to the store."""
+    """The session stream of a node.
+
+    Its first message is delayed until the node's registration is written to the store.
+    """
 
     session: Session
     stream: Stream
@@ -57,7 +60,7 @@ class _SessionStream:
     is_waiting: bool
 
     def cancel(self) -> None:
-        """Do nothing: session messages are never delayed."""
+        """Do nothing: session messages are never pending."""
 
 
 _Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
@@ -65,7 +68,10 @@ _Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
 
 @define(eq=False)
 class Dispatcher:
-    """The dispatcher. `manager_id` is the id of the leader's node, recorded as the one that applied a report."""
+    """The dispatcher of the leader.
+
+    `manager_id`, the leader's node id, is recorded in each task status as `applied_by`.
+    """
 
     store: Store
     random: Random
@@ -87,7 +93,7 @@ class Dispatcher:
     # ---- leading
 
     def start(self) -> None:
-        """Start to serve agents: every node that is not down becomes unknown until it registers."""
+        """Start to serve agents. Every node that is not down gets the state unknown until it registers."""
         self._is_running = True
         self._status_updates.start()
         unknown: list[Node] = []
@@ -117,16 +123,16 @@ class Dispatcher:
         self._sessions.clear(RpcAborted("node must disconnect"))
 
     def set_managers(self, managers: Iterable[ManagerPeer]) -> None:
-        """Set the managers and send them to all agents.
+        """Set the list of managers and send it to all agents.
 
-        Before the first call they are taken from the nodes in the store.
+        Until the first call, the list is taken from the nodes in the store.
         """
         self._managers = tuple(managers)
         self._notify_all_sessions()
 
     @property
     def managers(self) -> tuple[ManagerPeer, ...]:
-        """The managers that agents can connect to."""
+        """The managers to which agents can connect."""
         if self._managers is not None:
             return self._managers
         return tuple(
@@ -142,10 +148,10 @@ class Dispatcher:
     # ---- methods called by agents
 
     def register(self, node_id: str, description: NodeDescription, address: str) -> str:
-        """Begin a session for a node that calls from `address` (without port) and mark the node ready.
+        """Begin a session for a node whose agent calls from `address` (without port), and mark the node ready.
 
-        Return the session's id. Raises `RpcAborted` on a manager that does not lead, `RpcUnknown` for a node that is
-        no member, and `RpcUnavailable` if the node registers too often.
+        Return the session's id. Raises `RpcAborted` on a manager that is not the leader, `RpcUnknown` if the node is
+        not a member, and `RpcUnavailable` if the node registers too often.
         """
         self._check_running()
         if node_id not in self.store.nodes:
@@ -172,9 +178,9 @@ class Dispatcher:
         on_message: Callable[[SessionMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Open the session stream: a message once the node is marked ready, and after every change.
+        """Open the session stream. It sends a message once the node is marked ready, and after every change.
 
-        Raises as `heartbeat`.
+        Raises the same errors as `heartbeat`.
         """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
@@ -193,7 +199,10 @@ class Dispatcher:
         on_message: Callable[[AssignmentsMessage], None],
         on_closed: OnClosed | None = None,
     ) -> Stream:
-        """Open the assignment stream: all assignments at once, then every change. Raises as `heartbeat`."""
+        """Open the assignment stream. It sends all assignments at once, then every change.
+
+        Raises the same errors as `heartbeat`.
+        """
         self._check_running()
         session = self._sessions.get(node_id, session_id)
         assignments = _AssignmentStream(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
@@ -204,9 +213,9 @@ class Dispatcher:
         return assignments.stream
 
     def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
-        """Record task reports, pairs of a task's id and its status.
+        """Record task reports, each a pair of task id and status.
 
-        Raises as `heartbeat`, and `RpcPermissionDenied` for a task of another node.
+        Raises the same errors as `heartbeat`, and `RpcPermissionDenied` for a task of another node.
         """
         self._check_running()
         self._sessions.get(node_id, session_id)
@@ -219,7 +228,7 @@ class Dispatcher:
     def close_streams(self, node_id: str, session_id: str) -> None:
         """Close the streams of a session whose connection broke.
 
-        The node is marked down when its heartbeat timer expires.
+        The node is marked down only when its heartbeat timer expires.
         """
         session = self._sessions.find(node_id)
         if session is not None and session.id == session_id:
@@ -228,7 +237,7 @@ class Dispatcher:
 
     @staticmethod
     def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], entry: _Opened) -> None:
-        """Register an open stream with its session. It replaces an earlier one of the same kind."""
+        """Add an open stream to its session. It replaces the session's earlier stream of the same kind."""
 
         def end() -> None:
             if stream in session.streams:
@@ -288,7 +297,7 @@ class Dispatcher:
             self._notify_all_sessions()
 
     def _on_node(self, event: Event) -> bool:
-        """Handle a node's change. Return True if the list of managers has changed."""
+        """Process a change of a node. Return True if the list of managers has changed."""
         node: Node = event.object
         if event.kind is EventKind.DELETE:
             self._sessions.remove(node.id)

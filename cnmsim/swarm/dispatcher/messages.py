@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from cnmsim.swarm.objects import Config, EncryptionKey, Node, RootCa, Secret, Task
 
-#: A change of a node's assignments: `update` adds or replaces an object, `remove` removes one.
+#: A change of a node's assignments as (action, object): `update` adds or replaces the object, `remove` removes it.
 AssignmentChange: TypeAlias = tuple[Literal["update", "remove"], Task | Secret | Config]
 
 
@@ -34,7 +34,7 @@ class SessionMessage:
 
 @frozen(eq=False)
 class AssignmentsMessage:
-    """A node's assignments: all of them (`complete`), or the changes since the message `applies_to`.
+    """A node's assignments: all of them if `complete` is set, otherwise the changes since the message `applies_to`.
 
     Secrets and configs come before the tasks that use them.
     """

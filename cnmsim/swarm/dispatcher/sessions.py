@@ -21,7 +21,7 @@ _RATE_LIMIT_COUNT = 3
 
 @define(eq=False)
 class Stream:
-    """One of the two streams of a session. `close` ends it without an error."""
+    """One of the two streams of a session."""
 
     on_message: Callable[[SessionMessage], None] | Callable[[AssignmentsMessage], None]
     on_closed: Callable[[SwarmError], None] | None
@@ -30,14 +30,14 @@ class Stream:
     on_end: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """End the stream. The heartbeat timer keeps running."""
+        """End the stream without an error. The heartbeat timer keeps running."""
         if self.is_open:
             self.is_open = False
             if self.on_end is not None:
                 self.on_end()
 
     def fail(self, error: SwarmError) -> None:
-        """End the stream and pass the error to the agent."""
+        """End the stream with an error, which the agent receives."""
         if self.is_open:
             self.close()
             if self.on_closed is not None:
@@ -46,7 +46,7 @@ class Stream:
 
 @define(eq=False)
 class Session:
-    """The session of a registered node. A node in state unknown has an entry with an empty session id."""
+    """The session of a registered node. A node in state unknown has a `Session` whose id is ""."""
 
     node_id: str
     id: str
@@ -67,17 +67,23 @@ class Sessions:
         self._base_s = _DEFAULT_PERIOD_S
 
     def _period_s(self) -> float:
-        # An update of the cluster that omits the period leaves it unchanged.
+        # An update of the cluster that omits the heartbeat period leaves it unchanged.
         self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS_PER_S or self._base_s
         return self._base_s + self._random.uniform(-_EPSILON_S, _EPSILON_S)
 
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
-        """Wait for a node of the former leader to register. It has twice the usual time."""
+        """Start a timer for a node that was registered with the former leader and has not registered here.
+
+        `on_expired` is called after twice the usual time.
+        """
         timer = self._store.call_later(self._period_s() * _GRACE * 2, on_expired)
         self._sessions[node_id] = Session(node_id, "", timer, 0)
 
     def add(self, node_id: str, on_expired: Callable[[], None]) -> Session:
-        """Begin a session, ending the node's earlier one. Raises `RpcUnavailable` if the node registers too often."""
+        """Begin a session for a node, and end its earlier one.
+
+        Raises `RpcUnavailable` if the node registers too often.
+        """
         now = self._store.clock.now_ns
         old = self._sessions.get(node_id)
         attempts, registered_ns = 0, now
@@ -93,7 +99,7 @@ class Sessions:
         return session
 
     def get(self, node_id: str, session_id: str) -> Session:
-        """Return a node's session. Raises `NodeNotRegistered` or `InvalidSession`."""
+        """Return the node's session if its id is `session_id`. Raises `NodeNotRegistered` or `InvalidSession`."""
         session = self._sessions.get(node_id)
         if session is None:
             raise NodeNotRegistered
@@ -102,7 +108,7 @@ class Sessions:
         return session
 
     def find(self, node_id: str) -> Session | None:
-        """Return a node's session, `None` if it has none."""
+        """Return a node's session, or `None` if it has none."""
         return self._sessions.get(node_id)
 
     def heartbeat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:

@@ -25,7 +25,9 @@ class NodeUpdate:
 
 @define(eq=False)
 class StatusUpdates:
-    """Reports that are not written yet. `manager_id` is the node recorded as the one that applied them.
+    """The reports that are not written to the store yet.
+
+    `manager_id` is recorded in each task status as `applied_by`.
 
     `on_node_written` is called with the id of each node whose report was written.
     """
@@ -39,7 +41,7 @@ class StatusUpdates:
     _nodes: dict[str, NodeUpdate] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Start the tenth-of-a-second ticks at this instant."""
+        """Begin to count tenths of a second now: reports are written when one has passed."""
         self._started_ns = self.store.clock.now_ns
 
     def stop(self) -> None:
@@ -51,22 +53,22 @@ class StatusUpdates:
         self._nodes.clear()
 
     def add_tasks(self, updates: Iterable[tuple[str, TaskStatus]]) -> None:
-        """Queue the status of tasks, by id."""
+        """Queue task reports, each a pair of task id and status."""
         self._tasks.update(updates)
         self._arm()
 
     def add_node(self, node_id: str, update: NodeUpdate) -> None:
-        """Queue the status of a node."""
+        """Queue a node's new status."""
         self._nodes[node_id] = update
         self._arm()
 
     def add_node_down(self, node_id: str, message: str) -> None:
-        """Queue a node's state down, keeping a description that is queued already."""
+        """Queue the state DOWN for a node. A description of the node that is queued already is kept."""
         before = self._nodes.get(node_id)
         self.add_node(node_id, NodeUpdate(NodeState.DOWN, message, "", before.description if before else None))
 
     def has_node(self, node_id: str) -> bool:
-        """Return True if a report of the node is queued."""
+        """Return True if a report of the node is queued but not written yet."""
         return node_id in self._nodes
 
     def _arm(self) -> None:
