@@ -1,6 +1,6 @@
-"""Addresses as bytes in network order: 4 for IPv4, 16 for IPv6, 6 for a MAC.
+"""Addresses as bytes in network order: 4 bytes for IPv4, 16 for IPv6, 6 for a MAC.
 
-The length identifies the family, a slice of a packet is an address without conversion, and hashing is cheap. Text is
+The length tells the family, an address can be cut out of a packet without conversion, and hashing is cheap. Text is
 used only for input and output.
 """
 
@@ -60,7 +60,7 @@ def format_mac(mac: Mac) -> str:
 
 
 def family_of(address: Address) -> int:
-    """Return 4 or 6."""
+    """Return the family of an IP address: 4 for IPv4, 6 for IPv6."""
     return 6 if len(address) == 16 else 4
 
 
@@ -99,9 +99,9 @@ class Prefix:
 
     @classmethod
     def parse(cls, text: str, *, strict: bool = True) -> Prefix:
-        """Parse `10.0.0.0/8` or a bare address; `strict=False` clears host bits.
+        """Parse `10.0.0.0/8` or a bare address (full prefix length). With `strict=False`, set host bits to zero.
 
-        Raises `ValueError` if the text is not a prefix, or has host bits set while `strict`.
+        Raises `ValueError` if the text is not a prefix, or if `strict` is true and host bits are set.
         """
         address_text, slash, length_text = text.partition("/")
         address = parse_ip(address_text)
@@ -115,7 +115,7 @@ class Prefix:
 
     @classmethod
     def of(cls, address: Address, length: int) -> Prefix:
-        """Return the prefix of that length that contains `address`."""
+        """Return the prefix with the given length that contains `address`."""
         bits = len(address) * 8
         mask = ((1 << length) - 1) << (bits - length)
         return cls((int.from_bytes(address) & mask).to_bytes(len(address)), length)
@@ -128,7 +128,7 @@ class Prefix:
 
     @property
     def family(self) -> int:
-        """4 or 6."""
+        """The address family: 4 or 6."""
         return 6 if len(self.network) == 16 else 4
 
     @property

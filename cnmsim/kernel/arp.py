@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _TYPE = b"\x08\x06"
-#: The sysctl locktime counts in USER_HZ, hundredths of a second.
+#: The unit of the sysctl `locktime`: USER_HZ, a hundredth of a second.
 _NS_PER_TICK = 10_000_000
 
 
 def send_request(device: Device, target: Address, src: Address | None, to: Mac | None) -> None:
-    """Broadcast a request for the MAC of an address, or send it to one MAC address only."""
+    """Send an ARP request for the MAC of `target`: to the MAC `to`, or as a broadcast if `to` is `None`.
+
+    `src` is the sender address in the request; `None` sends 0.0.0.0.
+    """
     message = ArpMessage(ARP_REQUEST, device.mac, src or bytes(4), MAC_ZERO, target)
     device.transmit((to or MAC_BROADCAST) + device.mac + _TYPE + message.to_wire())
 
@@ -32,7 +35,11 @@ def announce(device: Device, address: Address) -> None:
 
 
 def must_not_announce(namespace: NetworkNamespace, hint: Address, target: Address, device: Device) -> bool:
-    """Return whether arp_announce forbids `hint` as a request's source: 1 outside the target's subnet, 2 always."""
+    """Return True if the sysctl arp_announce forbids `hint` as the source address of a request for `target`.
+
+    Mode 1 forbids it unless the device has this address in a subnet that contains the target; mode 2 always forbids
+    it.
+    """
     if len(target) != 4:
         return False
     mode = _mode(namespace, "arp_announce", device)
@@ -79,7 +86,7 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
 
 
 def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
-    """Log a second owner of an address: of one of ours, or of one that another MAC answered for just now.
+    """Log an address conflict if `mac` claims an address of this namespace, or one that another MAC has just claimed.
 
     Return `True` if the message must be ignored: Linux keeps the first of two answers for `locktime` (arp_process),
     unless the second is a gratuitous ARP.
@@ -109,7 +116,11 @@ def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address
 
 
 def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
-    """Return whether arp_ignore forbids the reply: 1 unless the device has the address, 2 outside its subnet, too."""
+    """Return True if the sysctl arp_ignore forbids a reply to a request for `target`.
+
+    Mode 1 forbids it unless the address is on the receiving device; mode 2 also requires the sender to be in its
+    subnet.
+    """
     mode = _mode(namespace, "arp_ignore", device)
     if not mode:
         return False

@@ -46,7 +46,7 @@ class BridgePort:
 class FdbEntry:
     """An entry of the forwarding database.
 
-    `port` is where the address was last seen, `None` for the bridge's own addresses.
+    `port` is the port that last received a frame from the address, `None` for the bridge's own addresses.
     """
 
     mac: Mac
@@ -76,7 +76,7 @@ class Bridge(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether the bridge is up and any port has a carrier; without ports it has none (NO-CARRIER)."""
+        """Whether the bridge is up and at least one port has a carrier. Without ports there is none (NO-CARRIER)."""
         return self.is_up and any(device.has_carrier for device in self.ports)
 
     def set_mtu(self, mtu: int) -> None:
@@ -132,7 +132,7 @@ class Bridge(Device):
         self.port_changed()
 
     def port_changed(self) -> None:
-        """Update MTU and link state after a port was added, removed, or changed its link."""
+        """Update the bridge's MTU and link state after a port was added or removed or its link changed."""
         if self.ports and not self._fixed_mtu:
             least = min(device.mtu for device in self.ports)
             if least != self.mtu:
@@ -176,7 +176,7 @@ class Bridge(Device):
             entry.updated_ns = self.clock.now_ns
 
     def _put_on_wire(self, frame: bytes) -> None:
-        """Send a frame of the namespace's own stack out of the ports."""
+        """Send a frame from the namespace's own stack out of the port of its destination, or out of all ports."""
         entry = None if frame[0] & 1 else self._lookup(frame[:6])
         if entry is None:
             self._flood(frame, None)
@@ -228,10 +228,10 @@ class Bridge(Device):
             self._forward(frame, port, entry.port, packet)
 
     def _pass_up(self, frame: bytes, packet: Packet | None, *, is_for_us: bool = False) -> None:
-        """Deliver a frame to the bridge device itself.
+        """Deliver a frame to the bridge device itself, and so to the namespace's stack.
 
-        A frame addressed to the port that received it gets the bridge's address, so that the stack accepts it
-        (eth_type_trans).
+        With `is_for_us` the destination MAC is replaced by the bridge's, so that the stack accepts a frame that is
+        addressed to the MAC of the port (eth_type_trans).
         """
         self.rx_packets += 1
         self.rx_bytes += len(frame)
@@ -298,7 +298,9 @@ class Bridge(Device):
     def _prerouting(self, frame: bytes, device: Device) -> tuple[Packet | None, bytes]:
         """Run PREROUTING on a bridged packet.
 
-        If the destination changed, choose the MAC again (br_nf_pre_routing_finish).
+        Return the packet and its frame; the packet is `None` if it was dropped.
+
+        If DNAT changed the destination, the frame gets a new destination MAC (br_nf_pre_routing_finish).
         """
         namespace = self.namespace
         assert namespace is not None
@@ -321,9 +323,9 @@ class Bridge(Device):
         return packet, head + packet.data
 
     def _redirect_mac(self, packet: Packet) -> Mac:
-        """Return the MAC for a translated packet.
+        """Return the new destination MAC of a frame whose packet DNAT has redirected.
 
-        It is the neighbour's if the packet stays on this bridge, else the bridge's own.
+        It is the neighbour's MAC if the packet stays on this bridge, else the bridge's own.
         """
         namespace = self.namespace
         assert namespace is not None

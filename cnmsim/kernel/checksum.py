@@ -42,6 +42,9 @@ def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes
 
 
 def update(old_checksum: int, old: bytes, new: bytes) -> int:
-    """Return the checksum after `old` was replaced by `new` (RFC 1624 equation 3), both of even length."""
+    """Return the checksum after the bytes `old` were replaced by `new` (RFC 1624 equation 3).
+
+    Both must have an even length.
+    """
     total = (0xFFFF - old_checksum) - int.from_bytes(old) + int.from_bytes(new)
     return 0xFFFF - (total % 0xFFFF or 0xFFFF)

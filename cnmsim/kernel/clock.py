@@ -29,16 +29,17 @@ NS_PER_S = 1_000_000_000
 EPOCH_S = 1_767_225_600
 
 _NEVER_NS = 1 << 62
-#: Cancelled timers are removed whenever so many timers were created.
+#: Cancelled timers are removed each time this many new timers were created.
 _SWEEP_INTERVAL = 4096
-#: How many calls one instant may run; more is a loop. The largest instant of bench/setup_hosts.py has 10,201.
+#: The maximum number of calls in one instant; more indicate an endless loop. The busiest instant of
+#: bench/setup_hosts.py has 10,201.
 _LARGEST_INSTANT = 1_000_000
-#: The threshold of Python's youngest generation of objects while time passes.
+#: The garbage collector's threshold for the youngest generation of objects while the clock runs.
 _GC_THRESHOLD = 50_000
 
 
 class EndlessInstantError(RuntimeError):
-    """More calls ran at one instant than any lab needs: a program or callback schedules calls without waiting."""
+    """Raised if too many calls run at one instant: a program or callback keeps scheduling calls without waiting."""
 
 
 @define(eq=False)
@@ -61,11 +62,11 @@ class Timer:
 
 
 class Clock:
-    """The one clock of a lab.
+    """The virtual clock of a lab; all machines share it.
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that the current call
     reports to, or `None`: every decision point checks this attribute. `epoch_s` is the time of day, in seconds since
-    1970, at which the lab began. `registry` holds what the parts of one lab share, by name.
+    1970, at which the lab began. `registry` holds, by name, objects that all parts of the lab share.
     """
 
     __slots__ = (
@@ -82,7 +83,7 @@ class Clock:
         self._instants: list[int] = []
         self._later: dict[int, list[_Call | Timer]] = {}
         self._timer_count = 0
-        #: How often in a row the calls that were due did not move time.
+        #: The number of successive rounds of due calls that did not advance the time.
         self._repeats = 0
         #: The virtual time until which the caller of `run` does not regain control; -1 if it may after any instant.
         self._horizon_ns = -1
@@ -99,9 +100,9 @@ class Clock:
         return self.epoch_s + self.now_ns / NS_PER_S
 
     def stream(self, name: str) -> random.Random:
-        """Return a random generator for one owner, seeded by the lab's seed and `name`.
+        """Return a random generator for the owner `name`, seeded by the lab's seed and the name.
 
-        Other owners do not draw from it.
+        Each owner has its own generator, so its numbers do not depend on what other owners draw.
         """
         return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation, not a secret
 
@@ -146,7 +147,7 @@ class Clock:
         return sum(_is_pending(call) for calls in self._later.values() for call in calls)
 
     def next_event_ns(self) -> int | None:
-        """Return the time of the next call: `now_ns` if one is ready, `None` if none is scheduled."""
+        """Return the time of the next scheduled call: `now_ns` if one is due now, `None` if none is scheduled."""
         if self._ready:
             return self.now_ns
         instants = self._instants
@@ -158,9 +159,10 @@ class Clock:
         return None
 
     def is_idle_until(self, when_ns: int) -> bool:
-        """Return True if no other call is scheduled at or before `when_ns`.
+        """Return True if nothing can happen before or at `when_ns`.
 
-        The caller of `run` must also regain control only later. This is the hook of kernel/offload/datagram_path.py.
+        No other call may be scheduled by then, and the caller of `run` must regain control only later. Used by
+        kernel/offload/datagram_path.py.
         """
         if when_ns > self._horizon_ns or self._ready:
             return False
@@ -173,7 +175,8 @@ class Clock:
     def run_ready(self) -> None:
         """Run all calls of this instant, including those that they schedule for this instant.
 
-        Raises `EndlessInstantError` for a program or callback that schedules calls without end; it ends the program.
+        Raises `EndlessInstantError` if a program or callback schedules calls without end. The error also ends that
+        program.
         """
         ready = self._ready
         context_before = self.context
@@ -189,7 +192,10 @@ class Clock:
             self.context = context_before
 
     def _fail_endless(self) -> None:
-        """Drop the next call, and raise the error in the program that it would resume, or else here."""
+        """Drop the next call.
+
+        Raise the error in the program that the call would resume, or here if it resumes none.
+        """
         self._repeats = 0
         call, _, self.context = self._ready.popleft()
         # A call that resumes a task is a method of the task or of the future that it awaits (cnmsim.kernel.task).
@@ -224,11 +230,10 @@ class Clock:
         return result
 
     def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
-        """Run the scheduled calls and advance virtual time.
+        """Run the scheduled calls and advance virtual time until `until_s`, in seconds.
 
-        Return at `until_s` seconds of virtual time, with the clock exactly there, or without it when no call is left;
-        in both cases no later than the first instant after which `stop()` returns True. `stop` is called after every
-        instant.
+        Without `until_s` run until no call is left. If the calls run out earlier, the clock is set to `until_s`.
+        `stop` is called after every instant; if it returns True, `run` returns and the clock stays at that instant.
         """
         until_ns = None if until_s is None else round(until_s * NS_PER_S)
         context_before, horizon_ns = self.context, self._horizon_ns
@@ -249,7 +254,10 @@ class Clock:
             self.now_ns = until_ns
 
     def step(self) -> bool:
-        """Run the calls of this instant, or else those of the next. Return `False` if no call is left."""
+        """Run the calls that are due now, or else advance to the next instant and run its calls.
+
+        Return `False` if no call is left.
+        """
         if self._ready:
             self.run_ready()
             return True
@@ -264,7 +272,7 @@ class Clock:
         return True
 
     def run_for(self, duration_s: float, *, stop: Callable[[], bool] | None = None) -> None:
-        """Run for `duration_s` seconds of virtual time, or less if `stop()` returns True before."""
+        """Run for `duration_s` seconds of virtual time, or until `stop()` returns True."""
         self.run(self.now_ns / NS_PER_S + duration_s, stop=stop)
 
     def _run_due(self, due_ns: int) -> None:
@@ -289,7 +297,7 @@ def _is_pending(call: _Call | Timer) -> bool:
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Make Python's cycle collector run less often, for code that lets time pass in many short steps.
+    """Make Python's cycle collector run less often, for code that advances time in many short steps.
 
     Packets under way are many, live long enough to be examined over and over, and form no cycles: with the default
     threshold of 700 objects a large lab spends a fifth of its time in the collector.

@@ -23,7 +23,10 @@ class Credentials:
     administers_network: bool = True
 
     def require_net_admin(self) -> None:
-        """Raise `PermissionError` (EPERM) without CAP_NET_ADMIN, as changes of devices, addresses and routes do."""
+        """Raise `PermissionError` (EPERM) unless the process has CAP_NET_ADMIN.
+
+        Changes to devices, addresses and routes require it.
+        """
         if not self.administers_network:
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -43,7 +46,7 @@ class User:
 
 @frozen
 class Group:
-    """A line of /etc/group; `members` are the names of users."""
+    """A line of /etc/group; `members` are user names."""
 
     name: str
     gid: int

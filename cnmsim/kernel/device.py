@@ -1,7 +1,8 @@
-"""Network devices: what every device has, loopback, veth pairs and physical NICs.
+"""Network devices: their base class, loopback, veth pairs and physical NICs.
 
-A device moves Ethernet frames as bytes. `transmit` is called by the stack or a bridge above it, `receive` by what is
-on the other side; between the two lies the clock's ready-queue, never a call into the other namespace.
+A device transfers Ethernet frames as bytes. `transmit` is called by the stack or bridge above the device, `receive`
+by the other end of the link. A frame always crosses by way of the clock's queue, never by a direct call into the
+other namespace.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.offload.datagram_path import LinkPath
     from cnmsim.kernel.upper_devices import UpperDevices
 
-#: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
+#: A capture callback, called with the virtual time in ns, "in" or "out" as seen from the device, and the frame.
 Tap = Callable[[int, str, bytes], None]
 
 ETHERNET_HEADER = 14
@@ -35,8 +36,8 @@ FRAME_OVERHEAD = ETHERNET_HEADER + 4  # a VLAN tag may come on top of the MTU
 class InterfaceAddress:
     """An address on a device, as `ip addr` lists it.
 
-    `broadcast` is what `brd` shows (`None`: not shown), `scope` one of `global`, `link`, `host`; `flags` may hold
-    `nodad`, `noprefixroute`.
+    `broadcast` is the address that `ip addr` shows after `brd`, or `None`. `scope` is `global`, `link` or `host`.
+    `flags` may contain `nodad` and `noprefixroute`.
     """
 
     address: Address
@@ -46,7 +47,7 @@ class InterfaceAddress:
     flags: frozenset[str] = frozenset()
     #: The connected network.
     prefix: Prefix = field(init=False, eq=False, repr=False)
-    #: What is heard as a broadcast because of it.
+    #: Destinations that are treated as broadcasts because of this address.
     broadcasts: tuple[Address, ...] = field(init=False, eq=False, repr=False)
 
     @prefix.default
@@ -62,7 +63,7 @@ class InterfaceAddress:
 
     @property
     def family(self) -> int:
-        """4 or 6."""
+        """The address family: 4 or 6."""
         return 6 if len(self.address) == 16 else 4
 
     def __str__(self) -> str:
@@ -70,11 +71,11 @@ class InterfaceAddress:
 
 
 class Device:
-    """What all network devices have in common (Linux: struct net_device).
+    """The base class of all network devices (Linux: struct net_device).
 
-    `index` is the ifindex in its namespace (0 while in none), `master` the bridge it is a port of, `stack` what
-    stands on it (VLANs, macvlan or ipvlan children). `taps` are captures; leave it an empty tuple and it costs one
-    truth test a frame.
+    `index` is the interface index in its namespace, 0 while it is in none. `master` is the bridge that the device is
+    a port of. `upper_devices` holds its VLANs and its macvlan or ipvlan children. `taps` are capture callbacks; an
+    empty tuple costs only one truth test per frame.
     """
 
     __slots__ = (
@@ -85,10 +86,10 @@ class Device:
     )  # fmt: skip
 
     kind: ClassVar[str] = "device"
-    #: The bounds of its MTU in bytes; 0 is none.
+    #: The limits of the MTU in bytes; a `max_mtu` of 0 means no limit.
     min_mtu: ClassVar[int] = 68
     max_mtu: ClassVar[int] = 65535
-    #: Whether it can listen for further unicast addresses without taking in everything (IFF_UNICAST_FLT).
+    #: Whether the device can receive additional unicast addresses without receiving all frames (IFF_UNICAST_FLT).
     filters_unicast: ClassVar[bool] = False
 
     def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
@@ -99,13 +100,13 @@ class Device:
         self.index = 0
         self.is_up = False
         self.is_promiscuous = self.is_all_multicast = False
-        #: Whether it was up since it came into its namespace, and so has a queueing discipline.
+        #: Whether the device has been up in its present namespace, and so has a queueing discipline.
         self.has_qdisc = False
         self.namespace: NetworkNamespace | None = None
         self.master: Bridge | None = None
         self.upper_devices: UpperDevices | None = None
         self.addresses: list[InterfaceAddress] = []
-        #: The permanent neighbours that a device shares with devices on many other nodes: see `NeighbourTable`.
+        #: Permanent neighbour entries in storage shared with devices of other nodes: see `NeighbourTable`.
         self.interned_neighbours: InternedMultiMap[Address, Mac] | None = None
         self.taps: tuple[Tap, ...] = ()
         self.txqueuelen = 1000
@@ -118,57 +119,63 @@ class Device:
 
     @property
     def mtu(self) -> int:
-        """Largest IP packet, in bytes."""
+        """The size of the largest IP packet, in bytes."""
         return self._mtu
 
     @property
     def has_carrier(self) -> bool:
-        """Whether the link works at the other end (`LOWER_UP`)."""
+        """Whether the link has a carrier (`LOWER_UP`)."""
         return self.is_up
 
     @property
     def peer_index(self) -> int | None:
-        """The ifindex behind `@if`, for devices that come in pairs."""
+        """The interface index that `ip link` shows behind `@if`, e.g. 7 for `eth0@if7`.
+
+        `None` for a device without a peer.
+        """
         return None
 
     @property
     def no_arp(self) -> bool:
-        """Whether neighbours on it have no link-layer addresses to be asked for (`NOARP`)."""
+        """The `NOARP` flag: whether packets are sent without resolving link-layer addresses."""
         return False
 
     @property
     def promiscuity(self) -> int:
-        """How many want it to take in every frame: its user, its bridge, and what stands on it."""
+        """The number of requests for promiscuous mode: from the user, the bridge and upper devices. 0 means off."""
         wishes = self.is_promiscuous + (self.master is not None)
         return wishes + (self.upper_devices.promiscuity() if self.upper_devices is not None else 0)
 
     @property
     def all_multicast(self) -> int:
-        """How many want it to take in every group frame (`allmulti`)."""
+        """The number of requests to receive all multicast frames (`allmulti`). 0 means off."""
         wishes = self.is_all_multicast + (self.master is not None)
         return wishes + (self.upper_devices.all_multicast() if self.upper_devices is not None else 0)
 
     def link_local_address(self) -> Address:
-        """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
+        """Return the fe80:: address that IPv6 autoconfiguration derives from the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
 
     def refuse_address(self, address: Address) -> None:
-        """Raise `OSError` if the device's driver does not let it have this IP address."""
+        """Raise `OSError` if the device does not accept this IP address. The base class accepts every address."""
 
     def set_up(self) -> None:
-        """Do as `ip link set DEV up`."""
+        """Set the device up, as `ip link set DEV up` does."""
         if not self.is_up:
             self.is_up = self.has_qdisc = True
             self._link_changed()
 
     def set_down(self) -> None:
-        """Do as `ip link set DEV down`: its routes go."""
+        """Set the device down, as `ip link set DEV down` does. Its routes are removed."""
         if self.is_up:
             self.is_up = False
             self._link_changed()
 
     def set_mtu(self, mtu: int) -> None:
-        """Set the MTU in bytes. Raises `OSError(EINVAL)` out of its bounds (dev_validate_mtu)."""
+        """Set the MTU in bytes.
+
+        Raises `OSError(EINVAL)` if it is below `min_mtu` or above `max_mtu` (dev_validate_mtu).
+        """
         if mtu < self.min_mtu:
             raise OSError(errno.EINVAL, "mtu less than device minimum")
         if self.max_mtu and mtu > self.max_mtu:
@@ -186,16 +193,16 @@ class Device:
 
     @property
     def carries_ipv6(self) -> bool:
-        """Whether its MTU is large enough for IPv6 (RFC 8200 §5).
+        """Whether the MTU is large enough for IPv6 (RFC 8200 §5).
 
-        Else Linux has no IPv6 on it at all (addrconf_notify).
+        If it is not, Linux disables IPv6 on the device entirely (addrconf_notify).
         """
         return self._mtu >= _IPV6_MIN_MTU
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the Ethernet address.
+        """Set the MAC address.
 
-        Raises `OSError(EADDRNOTAVAIL)` for a group's or none at all (is_valid_ether_addr).
+        Raises `OSError(EADDRNOTAVAIL)` for a multicast or all-zero address (is_valid_ether_addr).
         """
         if mac[0] & 1 or not any(mac):
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
@@ -225,7 +232,7 @@ class Device:
             return
         self.tx_packets += 1
         self.tx_bytes += len(frame)
-        if self.taps and self.kind != "loopback":  # libpcap shows what crosses lo once: as it comes in
+        if self.taps and self.kind != "loopback":  # libpcap shows a frame on lo only once, as incoming
             for tap in self.taps:
                 tap(self.clock.now_ns, "out", frame)
         if self.clock.context is not None:
@@ -236,7 +243,7 @@ class Device:
         self.drop(frame, DropReason.NO_CARRIER)
 
     def receive(self, frame: bytes) -> None:
-        """Take a frame that came in from the wire."""
+        """Process a frame received from the link: pass it to upper devices, the bridge or the namespace."""
         if not self.is_up:
             self.drop(frame, DropReason.LINK_DOWN)
             return
@@ -258,14 +265,17 @@ class Device:
             self.namespace.input(frame, self)
 
     def detach(self) -> None:
-        """Let go of what the device holds outside its namespace, because it is being removed."""
+        """Leave the bridge and delete the upper devices, because the device is being removed."""
         if self.master is not None:
             self.master.remove_port(self)
         if self.upper_devices is not None:
             self.upper_devices.remove_all()
 
     def drop(self, frame: bytes, reason: DropReason, what: str = "", detail: Detail | None = None) -> None:
-        """End a frame here, with a reason."""
+        """Drop a frame: count it, and report `reason` to the observer.
+
+        `what` is the text of the report, by default that of the reason; `detail` is its typed subject.
+        """
         self.tx_dropped += 1
         if self.clock.context is not None:
             self._report(Step.DROPPED, frame, what or reason.value, reason, detail)
@@ -287,7 +297,7 @@ class Device:
 
 
 class Loopback(Device):
-    """The `lo` device: what it transmits, it receives."""
+    """The `lo` device, which receives every frame that it transmits."""
 
     __slots__ = ()
     kind = "loopback"
@@ -312,7 +322,7 @@ class Veth(Device):
 
     @classmethod
     def pair(cls, clock: Clock, name: str, peer_name: str, mac: Mac, peer_mac: Mac) -> tuple[Veth, Veth]:
-        """Make a cable; both ends are down and in no namespace yet."""
+        """Create both ends of a cable. They are down and not yet in a namespace."""
         one, two = cls(name, mac, clock), cls(peer_name, peer_mac, clock)
         one.peer, two.peer = two, one
         return one, two
@@ -340,7 +350,7 @@ class Veth(Device):
             super().transmit(frame)
         elif len(frame) > peer._mtu + FRAME_OVERHEAD:
             self._too_long(frame, peer)
-        else:  # the hot path: nobody looks, nothing is wrong
+        else:  # the hot path: not observed, and no fault
             self.tx_packets += 1
             self.tx_bytes += len(frame)
             self.clock._ready.append((peer.receive, (frame,), None))
@@ -363,7 +373,7 @@ class Veth(Device):
             self.clock.call_soon(peer.receive, frame)
 
     def detach(self) -> None:
-        """Cut the cable."""
+        """Disconnect this end from its peer."""
         super().detach()
         if self.peer is not None:
             peer, self.peer = self.peer, None
@@ -372,7 +382,7 @@ class Veth(Device):
 
 
 class Link(Protocol):
-    """What a physical interface is plugged into: a segment, a point-to-point link, a switch port."""
+    """The medium that a physical interface is connected to: a segment, a point-to-point link or a switch port."""
 
     def carry(self, frame: bytes, sender: Nic) -> None:
         """Deliver a frame to the other stations, after the link's latency."""
@@ -381,14 +391,14 @@ class Link(Protocol):
         """Deliver a frame that has arrived at the end of a cable to the station there."""
 
     def path(self, macs: bytes, sender: Nic, length: int) -> LinkPath | None:
-        """Return the path of frames of `length` bytes from `sender`, if the link only delays them.
+        """Return the path of frames of `length` bytes from `sender`, or `None` if the link does more than delay them.
 
-        `macs` is destination and source. The caller is kernel/offload.
+        `macs` is the destination MAC followed by the source MAC. Used by kernel/offload.
         """
 
 
 class Nic(Device):
-    """A physical Ethernet interface; `link` is the cable, or `None`."""
+    """A physical Ethernet interface. `link` is the medium that its cable leads to, `None` without a cable."""
 
     __slots__ = ("link",)
     kind = "nic"
@@ -403,7 +413,7 @@ class Nic(Device):
         return self.is_up and self.link is not None
 
     def receive(self, frame: bytes) -> None:
-        """Take a frame that came in from the wire, unless it is longer than what the MTU lets it send."""
+        """Process a frame received from the cable. A frame that is too long for the MTU is dropped."""
         if len(frame) > self._mtu + FRAME_OVERHEAD:
             self.drop(
                 frame,
@@ -415,7 +425,7 @@ class Nic(Device):
             Device.receive(self, frame)
 
     def plug(self, link: Link | None) -> None:
-        """Plug a cable in, or pull it (`None`)."""
+        """Connect a cable, or disconnect it (`None`)."""
         self.link = link
         self._link_changed()
 

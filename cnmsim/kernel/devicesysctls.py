@@ -15,7 +15,7 @@ _NEIGHBOURS = {
     "retrans_time_ms": "1000", "ucast_solicit": "3", "unres_qlen": "101", "unres_qlen_bytes": "212992",
 }  # fmt: skip
 
-#: By key prefix, which the device's name follows: names and defaults, valid for devices and for `default`.
+#: Names and default values by key prefix (the part before the device's name). They apply to devices and to `default`.
 PER_DEVICE: dict[str, dict[str, str]] = {
     "net.ipv4.conf.": {
         "accept_local": "0", "accept_redirects": "1", "accept_source_route": "1", "arp_accept": "0",
@@ -65,9 +65,9 @@ EXCEPTIONS: dict[str, str] = {
 
 @lru_cache(maxsize=4096)
 def split_device_key(key: str) -> tuple[str, str, str]:
-    """Split a key such as `net.ipv4.conf.eth0.rp_filter` into prefix, device and name.
+    """Split a key such as `net.ipv4.conf.eth0.rp_filter` into (prefix, device, name).
 
-    Other keys return empty strings.
+    Return three empty strings for a key that is not per device.
     """
     for start in PER_DEVICE:
         if key.startswith(start):

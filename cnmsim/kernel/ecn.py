@@ -25,7 +25,7 @@ def outer_ecn(frame: bytes) -> int:
 
 
 def decapsulated(frame: bytes, outer: bytes) -> bytes | None:
-    """Return the inner frame with the congestion mark of the `outer` packet.
+    """Return the inner `frame` with the congestion mark of its `outer` packet copied into it.
 
     Return `None` if it must be dropped: the outer packet is marked, but the inner one is not ECN-capable.
     """

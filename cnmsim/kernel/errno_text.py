@@ -1,7 +1,7 @@
-"""The texts of error numbers in glibc and Go, independent of the machine that runs the simulation.
+"""The error messages of glibc and Go for error numbers, independent of the machine that runs the simulation.
 
-The text of an `OSError` of the simulated kernel may be longer: it is then the message that netlink attaches to the
-number (NLMSGERR_ATTR_MSG), which iproute2 prints and the engine does not.
+An `OSError` raised by the simulated kernel may contain a longer text: the message that netlink attaches to the error
+(NLMSGERR_ATTR_MSG). iproute2 prints that message, the engine prints the standard text.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def message(number: int) -> str:
 
 
 def errno_of(error: OSError) -> int:
-    """Return the number of an `OSError`, derived from its class if it was raised without one."""
+    """Return the error number of an `OSError`. If it was raised without one, derive the number from its class."""
     if error.errno is not None:
         return error.errno
     return next((number for kind, number in _BY_CLASS if isinstance(error, kind)), errno.EIO)
@@ -86,5 +86,5 @@ def strerror(error: OSError) -> str:
 
 
 def go_strerror(error: OSError) -> str:
-    """Return the text of Go's `syscall.Errno`: glibc's in lower case."""
+    """Return the text of Go's `syscall.Errno`: like glibc's, but in lower case."""
     return strerror(error).lower()

@@ -1,4 +1,4 @@
-"""Events that the kernel reports to an observer, one a decision, and the closed list of drop reasons.
+"""Events that the kernel reports to an observer, one for each decision about a packet, and the reasons for drops.
 
 The observer is `Clock.context`. While it is `None`, a decision point costs one truth test.
 """
@@ -34,7 +34,7 @@ class Step(Enum):
 
 
 class DropReason(Enum):
-    """The reason for a dropped packet. The list is closed: every drop uses one of these."""
+    """The reason why a packet was dropped. The list is complete: every drop uses one of these."""
 
     MALFORMED = "malformed packet"
     CHECKSUM = "wrong checksum"
@@ -94,14 +94,14 @@ class Reporter(Enum):
 
 @frozen
 class NextHop:
-    """The next hop that no neighbour answers for."""
+    """The address of the next hop that could not be resolved."""
 
     address: Address
 
 
 @frozen
 class MtuLimit:
-    """The MTU that a packet exceeds, in bytes: that of a segment if `is_segment`, else of a device or path."""
+    """The MTU in bytes that a packet exceeds: of a segment if `is_segment` is true, else of a device or path."""
 
     mtu: int
     is_segment: bool = False
@@ -116,12 +116,15 @@ class DuplicateAddress:
 
 @frozen
 class UpstreamSkipped:
-    """An upstream server that the embedded resolver does not query: no network of the container leads out."""
+    """An upstream server that the embedded resolver does not query.
+
+    The reason is that no network of the container leads outside.
+    """
 
     server: str
 
 
-#: The typed subject of an event, for programs that must not read `what`.
+#: The typed subject of an event, for programs, which should not parse the text in `what`.
 Detail = Reporter | NextHop | MtuLimit | DuplicateAddress | UpstreamSkipped
 
 
@@ -129,10 +132,10 @@ Detail = Reporter | NextHop | MtuLimit | DuplicateAddress | UpstreamSkipped
 class Event:
     """One event of one packet.
 
-    `place` is the name of the network namespace (a host or a container), `device` the device concerned or "". `what`
-    is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own tool
-    prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else from the IP header on.
-    `detail` is the typed subject of some events.
+    `place` is the name of the network namespace (a host or a container), `device` the name of the device or "".
+    `what` is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own
+    tool prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else the bytes from
+    the IP header on. `detail` is the typed subject, or `None`.
     """
 
     time_ns: int

@@ -1,7 +1,7 @@
 """Policy routing: rules that select a routing table by source, mark and device (net/core/fib_rules.c, ip-rule(8)).
 
-A namespace creates them when it needs more than the main table; until then only that table is consulted. The rule of
-the local table always comes first and is not stored, because local addresses are looked up without it.
+A namespace creates its rules when it needs more than the main table; until then lookups use that table only. The rule
+for the local table always comes first and is not stored, because local addresses are looked up without it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FibRule:
         return matches_all is not self.is_inverted
 
     def text(self, names: dict[int, str] = TABLE_NAMES) -> str:
-        """Format the rule as `ip rule` does, after its priority; `names` are those of the tables."""
+        """Format the rule as `ip rule` prints it after the priority. `names` maps table numbers to names."""
         words = [f"{self.priority}:\t{'not ' if self.is_inverted else ''}from", _target(self.source) or "all"]
         words += ["to", _target(self.destination)] if self.destination is not None else []
         if self.mask:
@@ -106,7 +106,10 @@ class FibRules:
         return self.tables[number]
 
     def add(self, rule: FibRule) -> None:
-        """Insert a rule after those of its priority. Raises `OSError(EEXIST)` if an equal rule exists."""
+        """Insert a rule after the existing rules with the same priority.
+
+        Raises `OSError(EEXIST)` if an equal rule exists.
+        """
         if rule in self.rules:
             raise OSError(errno.EEXIST, "File exists")
         at = next((n for n, existing in enumerate(self.rules) if existing.priority > rule.priority), len(self.rules))
@@ -122,9 +125,9 @@ class FibRules:
         self._on_change()
 
     def default_priority(self) -> int:
-        """Return the priority of a rule that specifies none (fib_default_rule_pref).
+        """Return the priority for a rule that specifies none (fib_default_rule_pref).
 
-        It is one less than that of the first rule after the local table's.
+        It is one less than the priority of the first rule after the local table's.
         """
         return max(self.rules[0].priority - 1, 0) if self.rules else 0
 
@@ -169,7 +172,10 @@ class FibRules:
 
 
 def decision_text(route: Route | None, rule: FibRule | None) -> str:
-    """Format the route of a packet, and the rule that selected its table or rejected it."""
+    """Format a routing decision: the route, followed by the policy rule if there is one.
+
+    Or only a rule that rejects.
+    """
     if rule is not None and rule.action != "lookup":
         return f"ip rule {rule}"
     text = "" if route is None else str(route)
@@ -177,5 +183,5 @@ def decision_text(route: Route | None, rule: FibRule | None) -> str:
 
 
 def default_mask(mark: int) -> int:
-    """Return the mask of a mark that was given without one."""
+    """Return the mask that applies if a mark is given without one: all bits, or 0 for the mark 0."""
     return _FULL_MASK if mark else 0

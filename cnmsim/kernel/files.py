@@ -55,7 +55,7 @@ _MAX_SHARED_DIRECTORIES = 64
 
 @lru_cache(maxsize=1024)
 def _intern(directories: frozenset[str]) -> frozenset[str]:
-    """Return one shared instance of equal directory sets."""
+    """Return one shared instance for equal sets of directories."""
     return directories
 
 
@@ -71,7 +71,7 @@ class FileSystem:
     _files: dict[str, File] = field(factory=dict, init=False)
     _directories: frozenset[str] | set[str] = field(default=_FIRST_DIRECTORIES, init=False)
     _mounts: dict[str, Callable[[str], File | None]] = field(factory=dict, init=False)
-    #: Returns the paths of empty files that exist as long as something else does, such as a pinned namespace.
+    #: Returns the paths of empty files that exist only as long as some object does, such as a pinned namespace.
     _handles: Callable[[], Iterable[str]] = field(default=tuple, init=False)
 
     def file(self, path: str) -> File:
@@ -91,10 +91,10 @@ class FileSystem:
         return self.file(path).content
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the content of a file, or create it.
+        """Replace the content of a file, or create the file.
 
         Raises `IsADirectoryError`, `NotADirectoryError`, `FileNotFoundError` for a new file below a mount point, and
-        any `OSError` of a mounted file.
+        any `OSError` that a mounted file raises.
         """
         self._open_for_writing(path).content = content
 
@@ -123,7 +123,10 @@ class FileSystem:
         self._mounts[_resolve(path)] = find
 
     def show_handles(self, handles: Callable[[], Iterable[str]]) -> None:
-        """Show an empty, undeletable file at every path that `handles` returns at the time of the lookup."""
+        """Make an empty file that cannot be deleted appear at every path that `handles()` returns.
+
+        `handles` is called at each lookup.
+        """
         self._handles = handles
 
     def mounted(self, path: str) -> Callable[[str], File | None] | None:
@@ -154,7 +157,7 @@ class FileSystem:
         return path in self._directories or any(handle.startswith(f"{path}/") for handle in self._handles())
 
     def mkdir(self, path: str) -> None:
-        """Create a directory and its parents, if missing. Raises `FileExistsError` on a file's path."""
+        """Create a directory and its missing parents. Raises `FileExistsError` if the path is a file."""
         path = _resolve(path)
         if path in self._files:
             raise FileExistsError(errno.EEXIST, "File exists", path)
@@ -169,7 +172,7 @@ class FileSystem:
         self._change(missing, set())
 
     def _change(self, added: set[str], removed: set[str]) -> None:
-        # Most trees have few directories, and the containers of one image have the same, so small sets are shared.
+        # Most trees have few directories, and containers of one image have the same ones, so small sets are shared.
         if isinstance(self._directories, frozenset):
             changed = (self._directories | added) - removed
             self._directories = _intern(changed) if len(changed) <= _MAX_SHARED_DIRECTORIES else set(changed)
@@ -250,7 +253,10 @@ class _RemountedView(FileSystem):
 
 
 class Pipe:
-    """A stream of bytes from writers to readers. The callbacks in `on_data` receive every write at once."""
+    """A stream of bytes from writers to readers.
+
+    Each callback in `on_data` is called with the data of every write at once.
+    """
 
     __slots__ = ("_buffer", "_changed", "_waiting", "is_closed", "is_reader_closed", "on_data")
 

@@ -66,9 +66,8 @@ class _Queue:
 class Reassembly:
     """The reassembly queues of one namespace.
 
-    `timeout_ns` returns how long a packet of a family (4 or 6) may stay incomplete. `on_timeout` is called with the
-    first
-    fragment of each packet that exceeds it.
+    `timeout_ns(family)` returns how long a packet of family 4 or 6 may stay incomplete. When a packet exceeds it,
+    `on_timeout` is called with the packet's first fragment.
     """
 
     __slots__ = ("_clock", "_on_timeout", "_queues", "_timeout_ns")
@@ -83,7 +82,7 @@ class Reassembly:
         return len(self._queues)
 
     def add(self, packet: Packet) -> Packet | None:
-        """Add a fragment. Return the whole packet if it completes one, else `None`."""
+        """Add a fragment. Return the reassembled packet if this fragment completes it, else `None`."""
         key = (packet.src, packet.dst, packet.protocol if packet.family == 4 else 0, _identification(packet))
         queue = self._queues.get(key)
         if queue is None:

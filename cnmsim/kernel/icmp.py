@@ -135,9 +135,9 @@ class Icmp:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route back for the echo reply: {error.strerror}")
 
     def _error(self, packet: Packet, message: bytes) -> None:
-        """Deliver an error to the socket whose packet it quotes (RFC 1122 §3.2.2).
+        """Deliver an ICMP error to the socket that sent the quoted packet (RFC 1122 §3.2.2).
 
-        A reported path MTU is cached first.
+        If the error reports a path MTU, cache that first.
         """
         namespace = self._namespace
         if namespace.clock.context is not None:
@@ -154,7 +154,7 @@ class Icmp:
 
 
 def quoted_info(packet: Packet, message: bytes) -> IcmpErrorInfo | None:
-    """Parse the quotation in an ICMP error; `None` if it is too short to identify the packet."""
+    """Parse the packet that an ICMP error quotes. Return `None` if the quotation is too short to identify it."""
     quoted = message[8:]
     word = int.from_bytes(message[4:8])
     if packet.family == 4:

@@ -1,6 +1,6 @@
-"""Interning of table entries.
+"""Interning of table entries: one object per lab for an entry that many nodes have.
 
-An entry that many nodes have is one object in the whole lab, and a node keeps a small number for each.
+Each node keeps only a small number for the entry.
 
 On a real cluster every node has its own copy of every peer, name, forwarding entry and NetworkDB entry. A thousand
 nodes with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
@@ -9,7 +9,7 @@ nodes with a hundred thousand entries each would not fit in memory here. Two str
   entry the node stores its insertion order, so two nodes that learned the same entries in another order list them in
   that order.
 - `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. For each entry the node
-  stores the code of the version it has, so two views are compared as fast as memory is.
+  stores the code of its version, so comparing two views is as fast as comparing memory.
 
 Law tests: tests/laws/test_shared_entries.py, tests/libnetwork/networkdb/test_known_views.py. Cost:
 bench/endpoint_growth.py.
@@ -38,26 +38,25 @@ _CHUNK = 256
 
 
 class InternPool(Generic[_K, _V]):
-    """The (key, value) entries that the maps of all nodes have, each stored once.
+    """The (key, value) entries in the maps of all nodes, each stored once.
 
-    `intern_pool` returns a lab's pool by name.
-
-    An entry is identified by its index in `entries`; the index is reused once no map refers to the entry.
+    `intern_pool` returns the pool of a lab by name. An entry is identified by its index in `entries`; the index is
+    reused once no map contains the entry.
     """
 
     __slots__ = ("__weakref__", "_free", "entries", "numbers", "refcounts")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
-        #: The entry's index by key; for a key with several values, all indices, and the index by value if they are
-        #: many.
+        #: For each key, the index of its entry; for a key with several values, all indices, and an index by value if
+        #: there are many.
         self.numbers: dict[_K, int | tuple[int, ...] | dict[_V, int]] = {}
-        #: The number of maps that have each entry, by index.
+        #: The number of maps that contain each entry, by index.
         self.refcounts = array("I")
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
-        """Return the index of an entry, or `None`."""
+        """Return the index of the entry (key, value), or `None`."""
         known = self.numbers.get(key)
         if known is None:
             return None
@@ -85,7 +84,10 @@ class InternPool(Generic[_K, _V]):
         return known.values() if isinstance(known, dict) else known
 
     def intern(self, key: _K, value: _V) -> int:
-        """Return the index of an entry, creating the entry if there is none. The caller counts the reference."""
+        """Return the index of an entry, creating the entry if it does not exist.
+
+        The caller increments the reference count.
+        """
         number = self.find(key, value)
         if number is not None:
             return number
@@ -111,7 +113,7 @@ class InternPool(Generic[_K, _V]):
         return {entry[1]: number for number, entry in entries if entry is not None}
 
     def release(self, number: int) -> None:
-        """Drop one map's reference to an entry. The entry goes with the last reference."""
+        """Drop one map's reference to an entry. The last release deletes the entry."""
         self.refcounts[number] -= 1
         entry = self.entries[number]
         if self.refcounts[number] or entry is None:
@@ -132,7 +134,7 @@ class InternPool(Generic[_K, _V]):
 
 
 def intern_pool(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
-    """Return the pool of that name in the clock's lab. The lab drops a pool when the last map over it goes."""
+    """Return the lab's pool with that name, creating it if needed. It is deleted with the last map that uses it."""
     pools: WeakValueDictionary[Hashable, InternPool[_K, _V]] | None = clock.registry.get(_REGISTRY_KEY)
     if pools is None:
         pools = clock.registry[_REGISTRY_KEY] = WeakValueDictionary()
@@ -145,20 +147,20 @@ def intern_pool(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
 class InternedMultiMap(Generic[_K, _V]):
     """One node's map from keys to values, in insertion order like a `dict`; a key may have several values.
 
-    A key keeps its place until its last value is removed. Call `clear` before dropping a map, else its entries stay
-    in the pool. Without a `pool` the map has one of its own.
+    A key keeps its position until its last value is removed. Call `clear` before discarding a map, otherwise its
+    entries stay in the pool. Without a `pool` argument the map has a pool of its own.
     """
 
     __slots__ = ("_last", "_orders", "_pool")
 
     def __init__(self, pool: InternPool[_K, _V] | None = None) -> None:
         self._pool: InternPool[_K, _V] = InternPool() if pool is None else pool
-        #: The insertion order of each entry, by its index in the pool; 0 for entries that this map does not have.
+        #: The insertion order of each entry, by its index in the pool; 0 for entries that are not in this map.
         self._orders = array("H")
         self._last = 0
 
     def add(self, key: _K, value: _V, order: int = 0) -> bool:
-        """Add a value to a key. Return `False` if the key has it already.
+        """Add a value to a key. Return `False` if the key already has this value.
 
         `order` overrides the insertion order. It must be greater than the order of every present entry.
         """
@@ -178,11 +180,11 @@ class InternedMultiMap(Generic[_K, _V]):
         return True
 
     def add_key(self, key: _K, value: _V, order: int = 0) -> bool:
-        """Add a key with one value. Return `False` if the key is present, whatever its values."""
+        """Add a new key with one value. Return `False`, without a change, if the key already has any value."""
         return key not in self and self.add(key, value, order)
 
     def set(self, key: _K, value: _V, order: int = 0) -> None:
-        """Replace all values of a key by this one. A key that is present keeps its place."""
+        """Replace all values of a key by one value. An existing key keeps its position."""
         old = self._present(key)
         self.add(key, value, order)
         if old:
@@ -202,7 +204,7 @@ class InternedMultiMap(Generic[_K, _V]):
     def pop(self, key: _K) -> tuple[int, _V] | None:
         """Remove a key that has at most one value.
 
-        Return its order and value, or `None` if the key is not present.
+        Return its insertion order and its value, or `None` if the key is not present.
         """
         for number in self._present(key):
             entry, order = self._pool.entries[number], self._orders[number]
@@ -221,12 +223,12 @@ class InternedMultiMap(Generic[_K, _V]):
         self._last = 0
 
     def has(self, key: _K, value: _V) -> bool:
-        """Return whether a key has a value."""
+        """Return True if the key has this value."""
         number = self._pool.find(key, value)
         return number is not None and self._order(number) != 0
 
     def first(self, key: _K) -> _V | None:
-        """Return the first value of a key, or `None`."""
+        """Return the first value of a key, or `None` if the key is not present."""
         present = self._present(key)
         entry = self._pool.entries[present[0]] if present else None
         return None if entry is None else entry[1]
@@ -260,7 +262,7 @@ class InternedMultiMap(Generic[_K, _V]):
         return list(dict.fromkeys(key for _, key, _ in self.ordered()))
 
     def is_same_as(self, other: InternedMultiMap[_K, _V]) -> bool:
-        """Return whether another map over the same pool has the same entries, in whatever order."""
+        """Return True if another map over the same pool has the same entries. Order does not matter."""
         return bytes(map(bool, self._orders)).rstrip(b"\0") == bytes(map(bool, other._orders)).rstrip(b"\0")
 
     def __iter__(self) -> Iterator[_K]:
@@ -286,7 +288,7 @@ class InternedMultiMap(Generic[_K, _V]):
         return orders[number] if number < len(orders) else 0
 
     def _present(self, key: _K) -> list[int]:
-        """Return the indices of this map's entries of a key, in insertion order."""
+        """Return the pool indices of a key's entries in this map, in insertion order."""
         orders = self._orders
         size = len(orders)
         present = [number for number in self._pool.numbers_of(key) if number < size and orders[number]]
@@ -297,7 +299,7 @@ class InternedMultiMap(Generic[_K, _V]):
     def _remove(self, number: int) -> None:
         """Remove an entry.
 
-        If it was the first of its key, the next one inherits its order, so that the key keeps its place.
+        If it was the first entry of its key, the next one inherits its order, so that the key keeps its position.
         """
         orders, pool = self._orders, self._pool
         order, orders[number] = orders[number], 0
@@ -319,7 +321,8 @@ class InternedMultiMap(Generic[_K, _V]):
 class Version:
     """One state of an entry in a `VersionPool`.
 
-    `code` identifies it within its slot while `refcount` views have it.
+    `refcount` is the number of views that contain this version. While it is not 0, `code` identifies the version
+    within its slot.
     """
 
     __slots__ = ("code", "refcount", "slot")
@@ -330,7 +333,7 @@ class Version:
         self.refcount = 0
 
     def released(self) -> None:
-        """Forget the code: no view has this version any more."""
+        """Reset the code, because no view contains this version any more."""
         self.code = 0
 
 
@@ -338,7 +341,10 @@ _Version = TypeVar("_Version", bound=Version)
 
 
 class EntrySlot(Generic[_Version]):
-    """The place of one entry in all views, and those of its versions that some view has, by code."""
+    """One entry of a `VersionPool`, with all its versions that are in use.
+
+    `number` is the entry's index in every view; `versions` maps codes to versions.
+    """
 
     __slots__ = ("_last_code", "key", "number", "versions")
 
@@ -349,9 +355,10 @@ class EntrySlot(Generic[_Version]):
         self._last_code = 0
 
     def code_of(self, version: _Version) -> int:
-        """Return the code by which views refer to a version, assigning one if it has none."""
+        """Return the code of a version, assigning one if it has none."""
         if not version.code:
-            # Codes go round: one that was released is not soon reused, and a snapshot that holds it does not mislead.
+            # Codes are assigned in a cycle: a released code is not soon reused, so an old snapshot does not find
+            # another version.
             code = self._last_code % _MAX_UINT16 + 1
             while code in self.versions:
                 code = code % _MAX_UINT16 + 1
@@ -360,7 +367,7 @@ class EntrySlot(Generic[_Version]):
         return version.code
 
     def release(self, code: int) -> None:
-        """Drop one view's reference to a version. The version goes with the last reference."""
+        """Drop one view's reference to a version. The last release deletes the version."""
         version = self.versions[code]
         version.refcount -= 1
         if not version.refcount:
@@ -371,7 +378,8 @@ class EntrySlot(Generic[_Version]):
 class VersionPool(Generic[_Version]):
     """The slots of a set of entries. A key keeps its slot for ever.
 
-    `views` are the views that have or had a version; `change_count` grows with each change of any of them.
+    `views` are the views that contain or contained a version; `change_count` is incremented with each change of a
+    view.
     """
 
     __slots__ = ("_by_key", "change_count", "slots", "views")
@@ -383,7 +391,7 @@ class VersionPool(Generic[_Version]):
         self.change_count = 0
 
     def slot(self, key: tuple[str, str]) -> EntrySlot[_Version]:
-        """Return the slot of a key, creating it if there is none."""
+        """Return the slot of a key, creating it if it does not exist."""
         slot = self._by_key.get(key)
         if slot is None:
             slot = self._by_key[key] = EntrySlot(key, len(self.slots))
@@ -396,7 +404,10 @@ class VersionPool(Generic[_Version]):
 
 
 class NodeView(Generic[_Version]):
-    """The versions that one node has of the entries of a pool: `codes` holds one code for each slot, 0 for none."""
+    """The version of each entry of a pool that one node has.
+
+    `codes[slot.number]` is the version's code, 0 for none.
+    """
 
     __slots__ = ("codes", "pool")
 
@@ -405,7 +416,7 @@ class NodeView(Generic[_Version]):
         self.codes = array("H")
 
     def at(self, number: int) -> _Version | None:
-        """Return this node's version of a slot, by the slot's number, or `None`."""
+        """Return this node's version of the entry with slot number `number`, or `None`."""
         code = self.codes[number] if number < len(self.codes) else 0
         return self.pool.slots[number].versions[code] if code else None
 
@@ -415,12 +426,12 @@ class NodeView(Generic[_Version]):
         return None if slot is None else self.at(slot.number)
 
     def has(self, version: _Version) -> bool:
-        """Return whether this node has exactly this version of the entry."""
+        """Return True if this node has exactly this version of its entry."""
         codes, number = self.codes, version.slot.number
         return version.code != 0 and number < len(codes) and codes[number] == version.code
 
     def set(self, version: _Version) -> None:
-        """Store a version in place of the one this node has of the entry."""
+        """Store a version. It replaces this node's previous version of the same entry."""
         slot, codes, pool = version.slot, self.codes, self.pool
         number = slot.number
         pool.change_count += 1
@@ -434,14 +445,14 @@ class NodeView(Generic[_Version]):
             slot.release(old)
 
     def discard(self, number: int) -> None:
-        """Remove this node's version of a slot, by the slot's number, if it has one."""
+        """Remove this node's version of the entry with slot number `number`, if it has one."""
         if number < len(self.codes) and self.codes[number]:
             old, self.codes[number] = self.codes[number], 0
             self.pool.change_count += 1
             self.pool.slots[number].release(old)
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all versions, and the view from its pool."""
         for version in list(self):
             self.discard(version.slot.number)
         self.codes = array("H")
@@ -457,11 +468,11 @@ class NodeView(Generic[_Version]):
         return len(self.codes) - self.codes.count(0)
 
     def snapshot(self) -> array[int]:
-        """Return a copy of the codes, for `unseen_in` of another view of the same pool."""
+        """Return a copy of the codes, to be passed to `unseen_in` of another view of the same pool."""
         return self.codes[:]
 
     def unseen_in(self, snapshot: array[int]) -> list[_Version]:
-        """Return the versions in a snapshot that differ from this node's, in the order of their slots."""
+        """Return the versions in `snapshot` (another node's codes) that this node does not have, in slot order."""
         unseen: list[_Version] = []
         own, slots = self.codes, self.pool.slots
         for start in range(0, len(snapshot), _CHUNK):
@@ -477,7 +488,10 @@ class NodeView(Generic[_Version]):
         return unseen
 
     def differences(self, other: NodeView[_Version]) -> Iterator[tuple[_Version | None, _Version | None]]:
-        """Iterate over the slots in which two views of one pool differ: this node's version and the other's."""
+        """Yield (this node's version, the other's version) for each entry in which two views of one pool differ.
+
+        A version is `None` if that node does not have the entry.
+        """
         own, others = self.codes, other.codes
         for start in range(0, max(len(own), len(others)), _CHUNK):
             ours, theirs = own[start : start + _CHUNK], others[start : start + _CHUNK]

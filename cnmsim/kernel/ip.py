@@ -59,9 +59,8 @@ _ROUTE_DROPS = {
 class RoutingDecision:
     """The result of routing a locally generated packet: device, gateway, source address, MTU in bytes.
 
-    `gateway` is `None` for destinations on the link.
-
-    `rule` is the policy rule that selected the routing table, `None` if it is one of the default rules.
+    `gateway` is `None` for destinations on the link. `rule` is the policy rule that selected the routing table,
+    `None` if it is one of the default rules.
     """
 
     outdev: Device
@@ -93,8 +92,8 @@ class IpLayer:
         self._decisions: dict[tuple[Address, Address | None, Device | None, int], RoutingDecision] = {}
         self._decisions_generation = -1
         self._recent_decisions: tuple[RoutingDecision, ...] = ()
-        # Whether a packet is for local delivery (else forwarding), by source, destination and input device; only for
-        # packets that are no martians.
+        # Caches whether a packet is for local delivery (else it is forwarded), by source, destination and input
+        # device. Only for packets whose addresses passed `_is_martian`.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
         self._inputs_generation = -1
         self.icmp = Icmp(namespace)
@@ -105,7 +104,7 @@ class IpLayer:
     def input(self, packet: Packet, *, prerouted: bool = False) -> None:
         """Process a packet that a device received: PREROUTING, then local delivery or forwarding.
 
-        `prerouted` skips PREROUTING, which the bridge has already run.
+        `prerouted` skips PREROUTING, because the bridge has already run it.
         """
         namespace = self._namespace
         netfilter = namespace.netfilter
@@ -321,8 +320,8 @@ class IpLayer:
     ) -> RoutingDecision:
         """Route a locally generated packet: choose device, next hop and source address.
 
-        Raises `OSError`: ENETUNREACH without a route (or a source), EHOSTUNREACH, EACCES or EINVAL for unreachable,
-        prohibit and blackhole routes, EADDRNOTAVAIL for a source this namespace does not have.
+        Raises `OSError`: ENETUNREACH if there is no route or no source address; EHOSTUNREACH, EACCES or EINVAL for an
+        unreachable, prohibit or blackhole route; EADDRNOTAVAIL for a source that this namespace does not have.
         """
         namespace = self._namespace
         generation = namespace.generation
@@ -376,7 +375,7 @@ class IpLayer:
         return self._intern(device, route, source, mtu, rule)
 
     def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Return a recent equal decision if there is one, so that a sender to a thousand hosts stores few objects."""
+        """Return an equal recent decision if there is one. A sender to a thousand hosts thus stores few objects."""
         for recent in self._recent_decisions:
             if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:
                 return recent
@@ -455,7 +454,7 @@ class IpLayer:
     def reroute(self, packet: Packet) -> bool:
         """Route a packet again after OUTPUT changed its destination, keeping its source (ip_route_me_harder).
 
-        Return False if the packet was dropped for want of a route.
+        Return False if the packet was dropped because there is no route.
         """
         namespace = self._namespace
         src = packet.src if namespace.has_address(packet.src) or is_loopback(packet.src) else None
@@ -469,7 +468,7 @@ class IpLayer:
         return True
 
     def finish_output(self, packet: Packet) -> None:
-        """Send a packet that passed POSTROUTING to its neighbour, in fragments if necessary (ip_finish_output)."""
+        """Send a packet that passed POSTROUTING to its next hop, in fragments if necessary (ip_finish_output)."""
         outdev = packet.outdev
         assert outdev is not None
         data = packet.data
@@ -486,7 +485,10 @@ class IpLayer:
             self._output_to_neighbour(part)
 
     def fragments(self, packet: Packet, outdev: Device) -> list[bytes]:
-        """Fragment a packet for a device, into pieces no longer than the fragments it was reassembled from."""
+        """Fragment a packet to fit the device's MTU.
+
+        If it was reassembled from fragments, no piece is longer than the longest of those.
+        """
         namespace = self._namespace
         identification = self._next_identification()
         pieces = fragment(packet, min(outdev.mtu, packet.frag_max_size or outdev.mtu), identification)

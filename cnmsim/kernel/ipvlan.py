@@ -79,9 +79,8 @@ class IpvlanPort:
     def input(self, frame: bytes) -> bool:
         """Deliver a received frame to a child.
 
-        Return False if the lower device receives it too, as group frames in mode l2.
-
-        Source: ipvlan_handle_frame.
+        Return False if the lower device must receive the frame too, as for group frames in mode l2. Source:
+        ipvlan_handle_frame.
         """
         if self.mode is IpvlanMode.L3S:
             return self._input_filtered(frame)
@@ -97,7 +96,7 @@ class IpvlanPort:
         return True
 
     def _is_external(self, frame: bytes) -> bool:
-        """Return False if the switch reflected a group frame that a child had sent."""
+        """Return False if the switch has reflected a group frame that a child sent, True for any other frame."""
         if frame[6:12] != self.lower.mac:
             return True
         source = source_of(frame)
@@ -174,10 +173,10 @@ class IpvlanPort:
 class Ipvlan(UpperDevice):
     """An ipvlan child of `lower`. If `lower` is itself an ipvlan, the new device becomes its sibling.
 
-    `mode` and `flag` apply to all children of the lower device. `permanent_mac` is the lower device's MAC at
-    creation. `lost_carrier` is true once the lower device went down while the child was up; before that Linux reports
-    the operational state `unknown`. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge or macvlan uses the
-    lower device.
+    `mode` and `flag` apply to all children of the lower device. `permanent_mac` is the MAC that the lower device had
+    when the child was created. `lost_carrier` is true once the lower device went down while the child was up; before
+    that Linux reports the operational state `unknown`. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge or
+    macvlan uses the lower device.
     """
 
     __slots__ = ("_device_id", "_no_arp", "lost_carrier", "permanent_mac", "port")
@@ -217,7 +216,7 @@ class Ipvlan(UpperDevice):
 
     @property
     def no_arp(self) -> bool:
-        """The NOARP flag: no neighbour resolution in modes l3 and l3s, from the first time the device is up."""
+        """The NOARP flag: neighbours are not resolved. Modes l3 and l3s set it when the device first goes up."""
         return self._no_arp
 
     def set_up(self) -> None:
@@ -268,7 +267,7 @@ class Ipvlan(UpperDevice):
     def _put_on_wire(self, frame: bytes) -> None:
         if (
             not self.has_carrier
-        ):  # its queue is deactivated without a carrier (dev_deactivate), for frames to siblings too
+        ):  # without a carrier its queue is deactivated (dev_deactivate), also for frames to siblings
             self.drop(frame, DropReason.NO_CARRIER, f"its lower device {self.lower.name} is down")
         elif self.port.mode is IpvlanMode.L2:
             self._send_l2(frame)
@@ -276,9 +275,9 @@ class Ipvlan(UpperDevice):
             self.port.send_routed(frame, self)
 
     def _reaches_sibling(self, frame: bytes) -> bool:
-        """Deliver a frame to the sibling it is for, or drop it in private mode.
+        """Deliver a frame to the sibling with its destination address, or drop it in private mode.
 
-        Return False if it is for no sibling.
+        Return False if no sibling has that address.
         """
         if self.port.flag is IpvlanFlag.VEPA:
             return False
@@ -310,7 +309,10 @@ class Ipvlan(UpperDevice):
 
 
 def destination_of(frame: bytes) -> Address | None:
-    """Return the destination IP address of a frame; for ARP and DAD, the address in question."""
+    """Return the destination IP address of a frame, or `None` if it has none.
+
+    For an ARP message or a duplicate address detection probe, return the target address.
+    """
     kind = frame[12:14]
     if kind == _IPV4:
         return frame[30:34]

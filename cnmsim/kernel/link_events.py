@@ -30,7 +30,7 @@ class LinkEvent:
     """One event on a link.
 
     `place` is the namespace that noticed it (a host or a container), `device` its interface, `address` the IP address
-    that two stations claim, `macs` those of the two. `time_ns` is virtual time.
+    that two stations claim, `macs` the MACs of the two stations. `time_ns` is virtual time.
     """
 
     time_ns: int
@@ -42,7 +42,7 @@ class LinkEvent:
 
     @property
     def text(self) -> str:
-        """The event in one sentence."""
+        """A description of the event in one sentence."""
         first, second = map(format_mac, self.macs)
         return f"duplicate address {format_ip(self.address)}: {first} and {second} both claim it"
 
@@ -69,7 +69,10 @@ class LinkEventLog:
 
 
 def report_duplicate_address(device: Device, address: Address, first: Mac, second: Mac, frame: bytes) -> None:
-    """Log that two stations claim an address on the link of `device`; `frame` is the evidence."""
+    """Log that the stations with two MACs claim the same address on the link of `device`.
+
+    `frame` is the received frame that shows it.
+    """
     namespace = device.namespace
     if namespace is None:
         return

@@ -1,4 +1,4 @@
-"""The addresses of a namespace's devices: assigned, autoconfigured and removed, together with their connected routes.
+"""The addresses of a namespace's devices: configured and automatic ones, together with their connected routes.
 
 Source: Linux net/ipv4/devinet.c, net/ipv4/fib_frontend.c, net/ipv6/addrconf.c.
 """
@@ -95,7 +95,7 @@ class LocalAddresses:
     # --- effects of links and sysctls
 
     def link_up(self, device: Device) -> None:
-        """Add the automatic addresses of a device that is up, and the connected route of every address."""
+        """Add a device's automatic addresses and the connected route of each address, because the device went up."""
         namespace = self._namespace
         count = len(device.addresses)
         if device is namespace.loopback:
@@ -125,7 +125,7 @@ class LocalAddresses:
             self._rebuild()
 
     def disable_ipv6_changed(self) -> None:
-        """Apply `disable_ipv6`: remove IPv6 addresses, or add the automatic ones again."""
+        """Apply a change of the sysctl `disable_ipv6`: remove IPv6 addresses, or add the automatic ones again."""
         namespace = self._namespace
         for device in namespace.devices.values():
             if namespace.ipv6_disabled(device):
@@ -184,7 +184,7 @@ class LocalAddresses:
         return address in self._local or (address[0] == 127 and len(address) == 4 and self._namespace.loopback.is_up)
 
     def is_broadcast(self, address: Address) -> bool:
-        """Return True if it is the broadcast address of a connected network."""
+        """Return True if `address` is the broadcast address of a connected network."""
         return address in self._broadcasts
 
     def type_of(self, address: Address) -> str:

@@ -27,7 +27,7 @@ _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.defaul
 class Machine:
     """One Linux machine. `name` is its host name, and the name of its initial network namespace in traces.
 
-    `namespaces` holds the pinned namespaces by the path of the file that keeps them alive, as /run/docker/netns.
+    `namespaces` maps the path of a file, e.g. below /run/docker/netns, to the namespace that the file keeps alive.
     `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their
     virtual times in nanoseconds.
     """
@@ -43,7 +43,7 @@ class Machine:
         factory=lambda: deque(maxlen=_KERNEL_LOG_LINES), init=False, repr=False
     )
     random: Random = field(init=False, repr=False)
-    #: The interval in seconds at which files of unpinned namespaces are deleted; 0 deletes them at once.
+    #: The interval in seconds at which the files of unpinned namespaces are deleted; 0 deletes them immediately.
     namespace_sweep_s: float = field(default=0.0, init=False)
     _sweeps_since_ns: int = field(default=-1, init=False)
     _unpinned: dict[str, int] = field(factory=dict, init=False, repr=False)
@@ -58,14 +58,14 @@ class Machine:
         self.files.show_handles(self._namespace_paths)
 
     def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
-        """Keep a namespace alive by a bind mount at `path`."""
+        """Keep a namespace alive by bind-mounting it at `path`."""
         if self._sweeps_since_ns < 0:
             self._sweeps_since_ns = self.clock.now_ns
         self._unpinned.pop(path, None)
         self.namespaces[path] = namespace
 
     def unpin_namespace(self, path: str) -> None:
-        """Release the namespace at `path`. The file remains, unusable, until the next sweep."""
+        """Remove the bind mount at `path`. The file remains, without a namespace, until the next cleanup."""
         if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
             return
         period_ns = round(self.namespace_sweep_s * NS_PER_S)
@@ -81,7 +81,10 @@ class Machine:
         return True
 
     def _namespace_paths(self) -> set[str]:
-        """Return the paths that refer to namespaces or did so until the next sweep; /var/run is a synonym of /run."""
+        """Return the paths of namespace files, including unpinned ones until the next cleanup.
+
+        A path below /var/run is also returned below /run, of which it is a synonym.
+        """
         paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
         return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
 
@@ -114,10 +117,10 @@ class Machine:
         on_exit: Callable[[Process], None] | None = None,
         is_init: bool = False,
     ) -> Process:
-        """Start a process now. Arguments that are omitted default to the machine's own.
+        """Start a process at the current instant. Arguments that are omitted default to the machine's own values.
 
-        Without `stdin` it reads the end of file at once. Without `stdout` and `stderr` it gets new pipes, which close
-        when it ends. `on_exit` is called with the process after it ended.
+        Without `stdin` the process reads the end of file at once. Without `stdout` and `stderr` it gets new pipes,
+        which close when it ends. `on_exit` is called with the process after it ended.
         """
         pid = self._next_pid
         self._next_pid += 1

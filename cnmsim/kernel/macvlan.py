@@ -65,9 +65,8 @@ class MacvlanPort:
     def input(self, frame: bytes) -> bool:
         """Deliver a received frame to the children.
 
-        Return False if the lower device receives it too, as group frames.
-
-        Source: macvlan_handle_frame.
+        Return False if the lower device must receive the frame too, as for group frames. Source:
+        macvlan_handle_frame.
         """
         if not frame[0] & 1:
             child = self._children[0] if self.is_passthru else self.child_with_mac(frame[:6])
@@ -88,7 +87,7 @@ class MacvlanPort:
         return False
 
     def broadcast(self, frame: bytes, source: Macvlan | None, modes: frozenset[MacvlanMode]) -> None:
-        """Deliver a group frame to every child in one of these modes except `source`."""
+        """Deliver a group frame to every child whose mode is one of `modes`, except `source`."""
         for child in self._children:
             if child is not source and child.mode in modes and child.is_up:
                 deliver_to_child(frame, child, child.mode)
@@ -116,8 +115,8 @@ class MacvlanPort:
 class Macvlan(UpperDevice):
     """A macvlan child of `lower`. If `lower` is itself a macvlan, the new device becomes its sibling.
 
-    Raises `OSError`: EINVAL on a loopback, and beside or as a second passthru child; EBUSY if a bridge or ipvlan uses
-    the lower device.
+    Raises `OSError`: EINVAL on a loopback, for a passthru child beside others, and for any child beside a passthru
+    one; EBUSY if a bridge or ipvlan uses the lower device.
     """
 
     __slots__ = ("_mode", "port")
@@ -142,11 +141,11 @@ class Macvlan(UpperDevice):
 
     @property
     def mode(self) -> MacvlanMode:
-        """How the device reaches its siblings."""
+        """The mode, which decides how the device reaches its siblings."""
         return self._mode
 
     def set_mode(self, mode: MacvlanMode) -> None:
-        """Change the mode. Raises `OSError(EINVAL)` to or from passthru."""
+        """Change the mode. Raises `OSError(EINVAL)` for a change to or from passthru."""
         if mode is not self._mode and MacvlanMode.PASSTHRU in (mode, self._mode):
             raise OSError(errno.EINVAL, "Invalid argument")
         self._mode = mode

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 class NetworkNamespace:
     """One network stack. `name` is the name of the host or container in traces.
 
-    `generation` changes whenever an address, a route, a link or a sysctl changes. Caches derived from them compare
-    it.
+    `generation` changes whenever an address, a route, a link or a sysctl changes. Caches compare it to detect that
+    they are out of date.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class NetworkNamespace:
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
         self._next_index = 1
-        #: The highest index that a device kept when it moved here.
+        #: The highest interface index that a device kept when it was moved into this namespace.
         self._highest_requested_index = 0
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
@@ -102,19 +102,19 @@ class NetworkNamespace:
 
     @property
     def ipvs(self) -> Ipvs:
-        """The load balancer, created on first use."""
+        """The IPVS load balancer, created on first use."""
         if self._ipvs is None:
             self._ipvs = Ipvs(self)
         return self._ipvs
 
     def routes(self, family: int) -> RoutingTable:
-        """Return the main routing table of family 4 or 6."""
+        """Return the main routing table of a family (4 or 6)."""
         return self.routes4 if family == 4 else self.routes6
 
     def fib_rules(self, family: int) -> FibRules:
-        """Return the policy routing rules of a family, creating them on first use.
+        """Return the policy routing rules of a family (4 or 6), creating them on first use.
 
-        From then on every lookup consults them.
+        Once they exist, every lookup evaluates them.
         """
         if family == 4:
             self.rules4 = self.rules4 or FibRules(self.routes4, self._invalidate)
@@ -147,7 +147,7 @@ class NetworkNamespace:
         indev: Device | None = None,
         mark: int = 0,
     ) -> FibRule | None:
-        """Return the policy rule that selects the table in `find_route`.
+        """Return the policy rule that selects the routing table for a packet, for the same arguments as `find_route`.
 
         Return `None` if it is one of the default rules.
         """
@@ -181,7 +181,7 @@ class NetworkNamespace:
             raise OSError(errno.EEXIST, "File exists", name)
 
     def _free_index(self, requested: int) -> int:
-        """Return `wanted` if no device has that index, else the next free index (dev_index_reserve)."""
+        """Return the interface index `requested` if it is free, else the next free one (dev_index_reserve)."""
         if requested and not self._has_index(requested):
             self._highest_requested_index = max(self._highest_requested_index, requested)
             return requested
@@ -194,7 +194,7 @@ class NetworkNamespace:
         return any(device.index == index for device in self.devices.values())
 
     def remove_device(self, device: Device) -> None:
-        """Delete a device, and the peer of a veth with it. Raises `OSError(EOPNOTSUPP)` for lo."""
+        """Delete a device; deleting one end of a veth pair deletes both. Raises `OSError(EOPNOTSUPP)` for lo."""
         if device is self.loopback:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         peer = getattr(device, "peer", None)
@@ -285,9 +285,9 @@ class NetworkNamespace:
                 rules.clear_caches()
 
     def select_source(self, dst: Address, outdev: Device, final: Address | None = None) -> Address | None:
-        """Choose the source address for the next hop `dst` out of `outdev`.
+        """Return the source address for packets to the next hop `dst` out of `outdev`, or `None` if there is none.
 
-        `final` is the destination behind that hop.
+        `final` is the packet's destination if `dst` is a gateway.
         """
         return select_source(dst, outdev, self.devices.values(), final)
 
@@ -340,7 +340,7 @@ class NetworkNamespace:
         return [(key, value) for key, value in items if self._has_sysctl(key)]
 
     def _has_sysctl(self, key: str) -> bool:
-        """Return False if the key names a device that does not exist, or IPv6 on a device without it."""
+        """Return False if the key names a device that does not exist, or an IPv6 setting of a device without IPv6."""
         start, name, _ = split_device_key(key)
         if not start or name == "default" or (name == "all" and start.endswith(".conf.")):
             return True
@@ -352,7 +352,7 @@ class NetworkNamespace:
             raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def ipv6_support_changed(self, device: Device) -> None:
-        """Reset a device's IPv6 addresses and sysctls after its MTU crossed the minimum of IPv6."""
+        """Reset a device's IPv6 addresses and sysctls after its MTU crossed IPv6's minimum of 1280 bytes."""
         self.sysctl.forget_device(device.name, 6)
         self.addresses.disable_ipv6_changed()
 
@@ -381,7 +381,10 @@ class NetworkNamespace:
             self.addresses.disable_ipv6_changed()
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams to `dst`, or `None` if there is none that follows `decision`."""
+        """Return the cached flow of UDP datagrams to `dst`, or `None`.
+
+        A flow that was cached for another routing decision than `decision` is not returned.
+        """
         flow = self.flows.sent_flow(decision, dst, sport, dport)
         # A learnt path MTU expires without a change of `generation`.
         return flow if flow is not None and self.path_mtu.to(dst) == UNKNOWN else None
@@ -395,10 +398,10 @@ class NetworkNamespace:
     def input(self, frame: bytes, device: Device, packet: Packet | None = None) -> None:
         """Process a frame that a device received.
 
-        `packet` is its IP packet if the bridge has already run PREROUTING on it.
+        `packet` is the frame's IP packet if the bridge has already run PREROUTING on it, else `None`.
         """
         is_unobserved = packet is None and self.clock.context is None
-        if is_unobserved:  # the flow cache, looked up here: a call more for every frame would show in every bench
+        if is_unobserved:  # the flow cache lookup is inlined: one more call per frame would show in every benchmark
             known = self.flows.received
             flow = known.get((device, frame[26:38])) or (
                 known.get((device, frame[22:58])) if frame[12] == 0x86 else None
@@ -452,7 +455,7 @@ class NetworkNamespace:
         return True
 
     def send_icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
-        """Answer a packet with an ICMP or ICMPv6 error, where the RFCs allow one."""
+        """Answer a packet with an ICMP or ICMPv6 error, unless the RFCs forbid it."""
         self.ip.icmp.send_error(packet, icmp_type, code, info)
 
     def send_host_unreachable(self, packet: Packet) -> None:

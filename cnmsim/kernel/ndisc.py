@@ -24,7 +24,10 @@ _ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
 def send_solicitation(
     namespace: NetworkNamespace, device: Device, target: Address, src: Address | None, to: Mac | None
 ) -> None:
-    """Send a solicitation to the target's solicited-node group, or to one MAC address only (ndisc_send_ns)."""
+    """Send a neighbour solicitation for `target` to the MAC `to` (ndisc_send_ns).
+
+    If `to` is `None`, send it to the target's solicited-node multicast group.
+    """
     src = src or bytes(16)
     group = target if to else solicited_node(target)
     option = b"\x01\x01" + device.mac if any(src) else b""

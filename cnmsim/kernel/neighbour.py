@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _NS_PER_MS = 1_000_000
-#: How much longer than asked for a neighbour timer takes: the timer wheel (kernel/time/timer.c) rounds 1 s up to
-#: 1.024 s, at HZ 250 and at HZ 1000 alike.
+#: The factor by which neighbour timers run longer than requested: the timer wheel (kernel/time/timer.c) rounds 1 s up
+#: to 1.024 s, at HZ 250 and at HZ 1000.
 _TIMER_WHEEL_FACTOR = 1.024
-#: Packets that wait for one resolution; Linux limits them by unres_qlen_bytes.
+#: The maximum number of packets that wait for one resolution; Linux limits their bytes instead (unres_qlen_bytes).
 _MAX_QUEUE = 100
 _ETHERTYPE_IPV4, _ETHERTYPE_IPV6 = b"\x08\x00", b"\x86\xdd"
 
@@ -47,7 +47,7 @@ class NeighbourState(Enum):
     PERMANENT = "PERMANENT"
 
 
-#: Looking up an enumeration member takes Python ten times as long as a module-level name.
+#: In Python, looking up an enumeration member takes ten times as long as a module-level name.
 _INCOMPLETE, _REACHABLE, _STALE, _DELAY, _PROBE, _FAILED, _PERMANENT = NeighbourState
 #: States in which sending neither changes the state nor starts a timer.
 _USABLE_AS_IS = (_DELAY, _PROBE, _PERMANENT)
@@ -58,7 +58,7 @@ class Neighbour:
     """One entry (Linux: struct neighbour).
 
     `mac` is `None` until resolved; `queue` holds packets that wait for the resolution. The entry is REACHABLE until
-    `reachable_until_ns`. `order` is its place in the listing of its table.
+    `reachable_until_ns`. `order` is its position when the table is listed.
     """
 
     device: Device
@@ -81,18 +81,18 @@ class Neighbour:
         return self._state
 
     def _expire_reachable(self) -> None:
-        """Do what the timer of a REACHABLE entry does.
+        """Handle the expiry of the REACHABLE timer.
 
-        Extend the state if the entry was confirmed meanwhile, else end it.
+        The state is extended if the entry was confirmed meanwhile; otherwise it ends.
         """
         self.reachable_until_ns = self.confirmed_ns + self.parameter("base_reachable_time_ms") * _NS_PER_MS
         if self.device.clock.now_ns > self.reachable_until_ns:
             self._state = _STALE
 
     def usable_mac(self, now_ns: int) -> Mac | None:
-        """Return the MAC if a packet can be sent to it with no other effect, else `None`.
+        """Return the MAC if sending to it has no side effect, such as a probe or a change of state.
 
-        `None` for a deleted entry, too.
+        Return `None` otherwise, and for a deleted entry.
         """
         state = self._state
         if state is _REACHABLE:
@@ -100,7 +100,10 @@ class Neighbour:
         return self.mac if state in _USABLE_AS_IS else None
 
     def confirm(self, now_ns: int) -> None:
-        """Record that an upper layer makes progress through this hop (neigh_confirm). The timer evaluates it."""
+        """Record that the neighbour is reachable, because TCP received an acknowledgement through it (neigh_confirm).
+
+        The timer evaluates it.
+        """
         if self._state is _REACHABLE and now_ns > self.reachable_until_ns:
             self._expire_reachable()
         self.confirmed_ns = now_ns
@@ -115,7 +118,7 @@ class Neighbour:
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the entry was added by hand; received messages do not change it."""
+        """Whether the entry was configured, so that received messages do not change it."""
         return self._state is _PERMANENT
 
     def __str__(self) -> str:
@@ -130,8 +133,8 @@ class NeighbourTable:
     The permanent entries of a device that has `interned_neighbours` stay in that map until they are looked up: an
     overlay node has one for each endpoint of a network, and sends to few of them.
 
-    `pending_confirm` is set while a packet is sent that acknowledges progress: its next hop is confirmed (Linux:
-    dst_pending_confirm).
+    `pending_confirm` is true while TCP sends a segment after it received a new acknowledgement: the segment's next
+    hop is then marked as confirmed (Linux: dst_pending_confirm).
     """
 
     __slots__ = ("_entries", "_last_order", "_namespace", "pending_confirm")
@@ -170,12 +173,12 @@ class NeighbourTable:
         return entry
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
-        """Return the MAC of an address if it is in the table; send no request."""
+        """Return the MAC of an address if the table has it, else `None`. No request is sent."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
     def add_permanent(self, device: Device, address: Address, mac: Mac) -> bool:
-        """Do as `ip neigh add … nud permanent`. Return `False` if there is an entry, whatever its state."""
+        """Add an entry, as `ip neigh add … nud permanent` does. Return `False` if an entry in any state exists."""
         if (device, address) in self._entries:
             return False
         interned = device.interned_neighbours
@@ -188,7 +191,7 @@ class NeighbourTable:
         return True
 
     def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
-        """Do as `ip neigh replace … nud permanent`."""
+        """Add or replace an entry, as `ip neigh replace … nud permanent` does."""
         interned = device.interned_neighbours
         if interned is not None and (device, address) not in self._entries:
             self._last_order += 1
@@ -219,7 +222,7 @@ class NeighbourTable:
             device.interned_neighbours.clear()
 
     def output(self, packet: Packet) -> None:
-        """Send a packet to its next hop, resolving the hop's MAC first if need be (neigh_output)."""
+        """Send a packet to its next hop; if the MAC is unknown, resolve it first (neigh_output)."""
         device = packet.outdev
         nexthop = packet.nexthop or packet.dst
         assert device is not None
@@ -263,7 +266,11 @@ class NeighbourTable:
             self._probe(entry, packet.src)
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
-        """Send a request, or fail after ucast_solicit unicast or mcast_solicit multicast ones (neigh_max_probes)."""
+        """Send a request and schedule the next one.
+
+        The entry fails after ucast_solicit unicast or mcast_solicit multicast requests without an answer
+        (neigh_max_probes).
+        """
         entry.timer = None
         is_unicast = entry._state is _PROBE
         if entry.probes >= entry.parameter("ucast_solicit" if is_unicast else "mcast_solicit"):
@@ -275,7 +282,10 @@ class NeighbourTable:
         entry.timer = self._namespace.clock.call_later(delay_s, self._probe, entry, hint)
 
     def _solicit(self, entry: Neighbour, hint: Address | None, to: Mac | None) -> None:
-        """Send a request, with `hint` as its source if that address may be announced, to one MAC or to all."""
+        """Send a request for the entry's address, to the MAC `to` or, if that is `None`, to all stations.
+
+        The source address is `hint` if it is an address of this namespace and the sysctl arp_announce permits it.
+        """
         device, target = entry.device, entry.address
         namespace = self._namespace
         if hint is not None and (
@@ -318,7 +328,7 @@ class NeighbourTable:
             entry.timer = self._namespace.clock.call_later(delay_s, self._end_delay, entry)
 
     def _end_delay(self, entry: Neighbour) -> None:
-        """Return the entry to REACHABLE if it was confirmed during the delay, else probe it."""
+        """Return the entry to REACHABLE if it was confirmed during the delay, otherwise start to probe it."""
         entry.timer = None
         if entry._state is not _DELAY:
             return
@@ -334,7 +344,10 @@ class NeighbourTable:
         entry.reachable_until_ns = entry.confirmed_ns + entry.parameter("base_reachable_time_ms") * _NS_PER_MS
 
     def update_reachable(self, entry: Neighbour, mac: Mac) -> None:
-        """Store the MAC of a solicited answer: the entry is REACHABLE (neigh_update with NUD_REACHABLE)."""
+        """Store the MAC from an answer to our own request, and make the entry REACHABLE.
+
+        Linux: neigh_update with NUD_REACHABLE.
+        """
         self._cancel_timer(entry)
         if entry.mac != mac:
             entry.updated_ns = self._namespace.clock.now_ns
@@ -344,7 +357,7 @@ class NeighbourTable:
         self._send_queued(entry)
 
     def update_stale(self, entry: Neighbour, mac: Mac) -> None:
-        """Store the MAC of a request's sender: usable, but STALE if new.
+        """Store the MAC of a station that sent a request. If it is new, the entry is usable but STALE.
 
         Source: RFC 4861 §7.2.3; neigh_update with NUD_STALE.
         """

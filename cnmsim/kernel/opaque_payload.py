@@ -1,8 +1,8 @@
-"""Simulated encryption: payloads that are opaque bytes on the wire, with their content kept beside it.
+"""Simulated encryption: payloads that are opaque bytes on the wire, while their content is stored beside it.
 
-What real hosts encrypt (SwarmKit's RPCs with TLS, memberlist's gossip with AES-GCM) crosses every wire here as bytes
-of the right length: a nonce, then noise. The content is one object for all receivers, stored by nonce. A lost packet
-loses its content; a payload that is never decrypted is dropped after its lifetime.
+What real hosts encrypt (SwarmKit's RPCs with TLS, memberlist's gossip with AES-GCM) crosses every link here as bytes
+of the right length: a nonce, then noise. The content is one object for all receivers, stored by nonce. If the packet
+is lost, its content is never used; a content that is not decrypted is deleted when its lifetime ends.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ _REGISTRY_KEY = "payloads"
 
 
 class OpaquePayload:
-    """A datagram's payload whose bytes are not made yet.
+    """A datagram's payload whose bytes are generated only if the datagram becomes a frame.
 
-    It is `head` in the clear, then `content` as `length` opaque bytes.
-
-    `size` is the length of both, in bytes. The bytes are made only if the datagram becomes a frame. Each destination
-    gets bytes of its own, as each copy is encrypted by itself.
+    The payload is `head` in the clear, followed by `content` as `length` opaque bytes; `size` is the length of both.
+    Each destination gets different bytes, because real senders encrypt each copy separately.
     """
 
     __slots__ = ("_expiry_s", "_number", "_store", "content", "head", "length", "size")
@@ -50,20 +48,23 @@ class OpaquePayload:
         self.size = len(head) + length
 
     def to_bytes(self, endpoint: int = 0) -> bytes:
-        """Return the bytes for one destination, by its `endpoint_key`.
+        """Return the payload's bytes for the destination with the given `endpoint_key`.
 
-        The content can be decrypted from them from now on.
+        From now on `PayloadStore.decrypt` returns the content for these bytes.
         """
         return self.head + self._store.store(self._number, endpoint, self._expiry_s, self.content, self.length)
 
 
 def endpoint_key(address: Address, port: int) -> int:
-    """Return the number that stands for a destination's address and port in its nonces."""
+    """Return a number derived from a destination's address and port.
+
+    It makes the nonces for this destination differ from those for others.
+    """
     return int.from_bytes(address[-8:]) << 16 | port
 
 
 def payload_store(clock: Clock) -> PayloadStore:
-    """Return the store of the clock's lab, creating it if there is none."""
+    """Return the payload store of the clock's lab, creating it if there is none."""
     store: PayloadStore | None = clock.registry.get(_REGISTRY_KEY)
     if store is None:
         store = clock.registry[_REGISTRY_KEY] = PayloadStore(clock)
@@ -77,9 +78,9 @@ class PayloadStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        #: Content and expiry, in seconds of virtual time, by nonce.
+        #: By nonce: the content and the second of virtual time at which it expires.
         self._contents: dict[bytes, tuple[Any, int]] = {}
-        #: The largest number of contents since the dictionary was created.
+        #: The largest number of stored contents since the dictionary was created.
         self._peak = 0
         #: The nonces that expire in each second.
         self._expiring: dict[int, list[bytes]] = {}
@@ -91,20 +92,26 @@ class PayloadStore:
         return len(self._contents)
 
     def encrypt(self, content: object, length: int, *, lifetime_s: int = 10) -> bytes:
-        """Return `length` bytes (at least 12) that `decrypt` to `content` for `lifetime_s` seconds of virtual time.
+        """Return `length` bytes (at least 12) for which `decrypt` returns `content`.
 
-        The content is dropped up to a second later.
+        They can be decrypted for `lifetime_s` seconds of virtual time, or up to a second longer.
         """
         return self.payload(content, length, lifetime_s=lifetime_s).to_bytes()
 
     def payload(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> OpaquePayload:
-        """Return such a payload behind a head in the clear; its bytes are made when `to_bytes` is called."""
+        """Return an `OpaquePayload` for `content`: `head` in the clear, then `length` opaque bytes.
+
+        The opaque bytes can be decrypted for `lifetime_s` seconds.
+        """
         number = self._sequence
         self._sequence = number + 1
         return OpaquePayload(self, number, self._clock.now_ns // NS_PER_S + lifetime_s + 1, content, head, length)
 
     def store(self, number: int, endpoint: int, expiry_s: int, content: object, length: int) -> bytes:
-        """Store a content until `expiry_s` of virtual time, and return its bytes for an endpoint."""
+        """Store `content` until the second `expiry_s` of virtual time. Return its opaque bytes for one destination.
+
+        `number` is the payload's sequence number, `endpoint` the destination's `endpoint_key`.
+        """
         batch, index = divmod(number, _NONCE_BATCH)
         if batch != self._batch:
             self._nonces = shake_128(f"{self._clock.seed}/sealed/{batch}".encode()).digest(
@@ -137,9 +144,9 @@ class PayloadStore:
             self._contents, self._peak = dict(self._contents), len(self._contents)
 
     def decrypt(self, payload: bytes) -> Any:
-        """Return the content of a payload.
+        """Return the content that was stored for these opaque bytes.
 
-        Raises `ValueError` if the bytes are not a payload, were altered or have expired.
+        Raises `ValueError` if they are not an opaque payload, were altered or have expired.
         """
         nonce, noise = payload[:NONCE_LENGTH], payload[NONCE_LENGTH:]
         content, expiry_s = self._contents.get(nonce, (None, 0))

@@ -58,7 +58,7 @@ _ICMP6_NAMES = {
 
 
 def icmp_name(family: int, icmp_type: int, code: int) -> str:
-    """Return the name of an ICMP or ICMPv6 message, or its numbers if it has no common name."""
+    """Return the name of an ICMP or ICMPv6 message, or its type and code as numbers if it has no common name."""
     names = _ICMP6_NAMES if family == 6 else _ICMP4_NAMES
     name = names.get((icmp_type, code)) or names.get((icmp_type, None))
     return name or f"ICMP{'v6' if family == 6 else ''} type {icmp_type} code {code}"
@@ -75,9 +75,9 @@ def build_ip(
     identification: int = 0,
     dont_fragment: bool = True,
 ) -> bytes:
-    """Build an IPv4 or IPv6 packet around a transport message; the length of the addresses decides the version.
+    """Build an IPv4 or IPv6 packet around a transport message; the length of the addresses selects the version.
 
-    Raises `ValueError` if it would be longer than 65,535 bytes.
+    Raises `ValueError` if the packet would be longer than 65,535 bytes.
     """
     if len(src) == 16:
         if len(payload) > 65535:

@@ -17,7 +17,7 @@ _FLOOR4, _FLOOR6 = 552, 1280
 
 
 class PathMtu:
-    """The path MTU exceptions of one namespace by destination. `on_change` is called when one is added or expires."""
+    """The learnt path MTUs of one namespace by destination. `on_change` is called when one is added or expires."""
 
     __slots__ = ("_clock", "_known", "_on_change")
 
@@ -37,7 +37,7 @@ class PathMtu:
             self._on_change()
 
     def to(self, dst: Address) -> int:
-        """Return the path MTU to `dst` in bytes, `UNKNOWN` (65535) if none was learnt."""
+        """Return the learnt path MTU to `dst` in bytes, or `UNKNOWN` (65535) if there is none."""
         exception = self._known.get(dst)
         if exception is None:
             return UNKNOWN
@@ -48,6 +48,6 @@ class PathMtu:
         return exception[0]
 
     def remaining_s(self, dst: Address) -> int:
-        """Return the seconds until the path MTU to `dst` expires, 0 if none was learnt."""
+        """Return the seconds until the learnt path MTU to `dst` expires, 0 if there is none."""
         exception = self._known.get(dst)
         return max(0, exception[1] - self._clock.now_ns) // NS_PER_S if exception is not None else 0

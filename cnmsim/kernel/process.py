@@ -144,9 +144,10 @@ class Process:
             self.task(self._main(program))
 
     def restart_after_fork(self) -> None:
-        """Restart the program from its beginning in the same process, without its threads, in the copy of a machine.
+        """Restart the program from its beginning, in a process of a machine that was copied by forking the lab.
 
-        Inherited sockets and sockets served by callbacks are kept; the others are closed without sending anything.
+        The program's threads are not restarted. Inherited sockets and sockets served by callbacks are kept; the
+        others are closed without sending anything.
         """
         assert self._program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
@@ -158,7 +159,7 @@ class Process:
         self.begin(self._program)
 
     def close_silently(self) -> None:
-        """End without side effects: no signal, nothing sent to peers, no exit callback."""
+        """End the process without side effects: no signal, nothing sent to peers, no exit callback."""
         self.exit_status = 128 + SIGKILL
         for socket in tuple(self.sockets):
             socket.close_silently()
@@ -177,7 +178,7 @@ class Process:
             self._end(status)
 
     def task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
-        """Run a coroutine as a thread of this process, which stops and ends with the process."""
+        """Run a coroutine as a thread of this process. It is paused with the process and ends with it."""
         task = Task(self.clock, coroutine, self._gate)
         self._tasks = [other for other in self._tasks if not other.is_done]
         self._tasks.append(task)
@@ -186,7 +187,7 @@ class Process:
     def start(self, program: Program, argv: list[str], **options: Any) -> Process:
         """Start a child process.
 
-        It inherits everything that `options` (those of `Machine.spawn`) does not replace.
+        `options` are those of `Machine.spawn`; the child inherits everything that they do not replace.
         """
         inherited = {
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
@@ -196,7 +197,7 @@ class Process:
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
     def daemonise(self, program: Program, *sockets: Socket) -> Process:
-        """Continue `program` in the background, in a child without streams (daemon(3)).
+        """Continue with `program` in the background, in a child process without streams (daemon(3)).
 
         The child takes over `sockets`.
         """
@@ -248,7 +249,7 @@ class Process:
     def kill(self, signal: int = SIGKILL) -> None:
         """Send a signal: run its handler, or apply Linux's default action. A process that has ended ignores it.
 
-        A fatal signal ends the process at once; one that the process sends to itself, when its current step is over.
+        A fatal signal ends the process at once; if the process sends it to itself, it ends after its current step.
         """
         if not self.is_running:
             return
@@ -278,7 +279,7 @@ class Process:
 
     @property
     def gate(self) -> Gate:
-        """The gate that all its tasks pass before each step."""
+        """The gate that stops all tasks of the process while it is paused."""
         return self._gate
 
     def pause(self) -> None:

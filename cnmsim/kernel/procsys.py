@@ -73,7 +73,7 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
 
 
 def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Return `files` as seen by a process that entered `namespace`: /proc shows the reader's namespace."""
+    """Return `files` as a process in `namespace` sees them: /proc shows the network of the reading process."""
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:
         return files

@@ -62,7 +62,7 @@ class Route:
 
 
 def local_route(dst: Address, loopback: Device) -> Route:
-    """Return the route of the local table to an address of the namespace itself."""
+    """Return the route of the local table to one of the namespace's own addresses."""
     return Route(Prefix.of(dst, len(dst) * 8), loopback, scope="host", kind="local", protocol="kernel")
 
 
@@ -98,7 +98,10 @@ class RoutingTable:
         return len(self._routes)
 
     def add(self, route: Route, *, append: bool = False) -> None:
-        """Add a route. Raises `OSError(EEXIST)` if one has the same prefix and metric, unless `append`."""
+        """Add a route.
+
+        Raises `OSError(EEXIST)` if a route has the same prefix and metric, unless `append` is true.
+        """
         if not append and any(r.prefix == route.prefix and r.metric == route.metric for r in self._routes):
             raise OSError(errno.EEXIST, "File exists")
         self._routes.append(route)

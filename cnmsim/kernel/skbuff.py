@@ -1,10 +1,8 @@
 """An IP packet on its way through one network stack: wire bytes and the metadata of Linux's `struct sk_buff`.
 
-`data` is immutable and always exactly the bytes on the wire; the header attributes are read from it once. A change
-(TTL,
-NAT) makes new bytes with incrementally updated checksums. A `Packet` belongs to one traversal of one stack; only its
-bytes
-cross a device.
+`data` is immutable and always holds exactly the bytes on the wire; the header attributes are parsed from it once. A
+change (TTL, NAT) creates new bytes with incrementally updated checksums. A `Packet` belongs to one traversal of one
+stack; only its bytes cross a device.
 """
 
 from __future__ import annotations
@@ -46,17 +44,13 @@ class Packet:
     """One IPv4 or IPv6 packet and its metadata.
 
     Headers: `l4` is the offset of the transport header in `data`. `sport` and `dport` are 0 for protocols without
-    ports and
-    for fragments other than the first; for ICMP, `icmp_type` and `icmp_code` apply instead.
+    ports and for fragments other than the first; for ICMP, `icmp_type` and `icmp_code` apply instead.
 
     Metadata: `nexthop` is the neighbour that routing chose, a gateway or the destination itself. `secpath` lists the
-    IPsec
-    states that decrypted the packet. `is_ipvs` is true once IPVS has handled it. `frag_max_size`, unless 0, limits
-    the size
-    of its fragments in bytes: to the path MTU, or to the longest fragment it was reassembled from, regardless of DF.
-    `recording` collects the packet's decisions for the flow cache; a decision that depends on anything but headers
-    and
-    versioned tables, or that has a side effect, sets it to `None`.
+    IPsec states that decrypted the packet. `is_ipvs` is true once IPVS has handled it. `frag_max_size`, unless 0,
+    limits the size of its fragments in bytes: to the path MTU, or to the longest fragment it was reassembled from,
+    regardless of DF. `recording` collects the packet's decisions for the flow cache; a decision that depends on
+    anything but headers and versioned tables, or that has a side effect, sets it to `None`.
     """
 
     __slots__ = (
@@ -115,7 +109,7 @@ class Packet:
 
     @classmethod
     def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
-        """Wrap the bytes that `build_ip` has just made, without parsing them."""
+        """Create a packet from the bytes that `build_ip` has just made, without parsing them."""
         packet = object.__new__(cls)
         packet.data = data
         packet.protocol = protocol
@@ -136,7 +130,10 @@ class Packet:
 
     @classmethod
     def plain(cls, data: bytes, indev: Device) -> Packet:
-        """Wrap a valid unfragmented TCP or UDP packet over IPv4 without options, unchecked."""
+        """Create a packet from a valid unfragmented TCP or UDP packet over IPv4 without options.
+
+        Nothing is checked.
+        """
         packet = object.__new__(cls)
         packet.data = data
         packet.indev = indev
@@ -211,7 +208,7 @@ class Packet:
 
     @property
     def is_fragment(self) -> bool:
-        """Whether it is one fragment of a larger packet."""
+        """Whether the packet is a fragment of a larger packet."""
         return self.more_fragments or self.fragment_offset > 0
 
     @property
@@ -226,14 +223,14 @@ class Packet:
 
     @property
     def icmp_type(self) -> int:
-        """The ICMP or ICMPv6 type, -1 if it is neither or a later fragment."""
+        """The ICMP or ICMPv6 type, -1 if the packet is not ICMP or is a fragment other than the first."""
         if self.protocol not in (1, 58) or self.fragment_offset or len(self.data) < self.l4 + 8:
             return -1
         return self.data[self.l4]
 
     @property
     def icmp_code(self) -> int:
-        """The ICMP or ICMPv6 code, -1 if it is neither or a later fragment."""
+        """The ICMP or ICMPv6 code, -1 if the packet is not ICMP or is a fragment other than the first."""
         return self.data[self.l4 + 1] if self.icmp_type >= 0 else -1
 
     @property
@@ -272,8 +269,7 @@ class Packet:
         """Replace addresses or ports, as NAT does, and update the header and transport checksums.
 
         A port is ignored for protocols without ports and for fragments other than the first. A UDP checksum of zero
-        over
-        IPv4, which means that none was sent, stays zero.
+        over IPv4, which means that none was sent, stays zero.
         """
         data = self.data
         new_src, new_dst = src or self.src, dst or self.dst

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 def select_source(
     dst: Address, outdev: Device, devices: Iterable[Device], final: Address | None = None
 ) -> Address | None:
-    """Choose the source address for the next hop `dst` out of `outdev`.
+    """Return the source address for packets to the next hop `dst` out of `outdev`.
 
-    Return `None` if no device has an address of the family.
-
-    `devices` are all devices of the namespace; `final` is the destination behind a gateway `dst`.
+    Return `None` if no device has a suitable address. `devices` are all devices of the namespace; `final` is the
+    packet's destination if `dst` is a gateway.
     """
     if len(dst) == 16:
         return _select6(final or dst, outdev, devices)
@@ -37,9 +36,9 @@ def select_source(
 
 
 def first_link_local_device(devices: Iterable[Device]) -> Device | None:
-    """Return the first device with an IPv6 link-local address.
+    """Return the first device with an IPv6 link-local address, or `None`.
 
-    It serves link-local destinations without a zone.
+    Packets to link-local destinations without a zone leave by this device.
     """
     for device in devices:
         if any(a.scope == "link" and a.family == 6 for a in device.addresses):

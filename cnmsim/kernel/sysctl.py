@@ -103,9 +103,9 @@ class Sysctl:
         raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def set(self, key: str, value: str) -> None:
-        """Set a value.
+        """Set a sysctl.
 
-        Raises `OSError(ENOENT)` for an unknown key, `OSError(EINVAL)` for text where a number is required.
+        Raises `OSError(ENOENT)` for an unknown key, `OSError(EINVAL)` if a number is required and `value` is not one.
         """
         old = self.get(key)
         text = str(value).strip()
@@ -134,11 +134,11 @@ class Sysctl:
         self._declared = (*self._declared, defaults)
 
     def device(self, family: int, device: str, name: str) -> str:
-        """Return the effective value for a device: its own, or that of `default`."""
+        """Return the value that applies to a device: its own, or that of `default`."""
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
     def forget_device(self, device: str, *families: int) -> None:
-        """Delete the values of a device that was removed, or of the families that it no longer carries."""
+        """Delete a device's values, because it was removed or no longer supports the address family."""
         for start in PER_DEVICE:
             if not families or int(start[len("net.ipv")]) in families:
                 for key in [key for key in self._values if key.startswith(f"{start}{device}.")]:
@@ -152,9 +152,9 @@ class Sysctl:
                 self._values[f"{start}{new}.{key[len(begin) :]}"] = self._values.pop(key)
 
     def items(self, devices: Iterable[str] = ()) -> list[tuple[str, str]]:
-        """Return all values sorted by key.
+        """Return all keys with their values, sorted by key.
 
-        They include the keys of each device in `devices` (and of `all` and `default`).
+        They include the per-device keys of each device in `devices`, and of `all` and `default`.
         """
         values: dict[str, str] = {}
         for defaults in reversed(self._declared):

@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class Cancelled(BaseException):
-    """Thrown into a cancelled task. Not an `Exception`, so that `except Exception` does not catch it."""
+    """Raised inside a cancelled task. It is not an `Exception`, so that `except Exception` does not catch it."""
 
 
 class Future(Generic[T]):
-    """A value that is not available yet: await it, or check `is_done` and call `result()`."""
+    """A value that is not available yet: await the future, or check `is_done` and call `result()`."""
 
     __slots__ = ("_callbacks", "_error", "_value", "clock", "is_done")
 
@@ -68,7 +68,7 @@ class Future(Generic[T]):
         return self._error
 
     def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
-        """Schedule `callback(self)` for the instant at which the future is done (now if it is done already)."""
+        """Schedule `callback(self)` for the instant at which the future completes, or now if it is done already."""
         if self.is_done:
             self.clock.call_soon(callback, self)
         else:
@@ -90,18 +90,21 @@ class Future(Generic[T]):
 
 
 class Gate:
-    """A stop switch for a group of tasks, passed before each step; no task runs while it is shut (SIGSTOP)."""
+    """A stop switch for a group of tasks: no task of the group runs while the gate is shut (SIGSTOP)."""
 
     __slots__ = ("_held", "is_shut", "process")
 
     def __init__(self, process: Process | None = None) -> None:
-        #: The process whose tasks they are.
+        #: The process that the tasks belong to.
         self.process = process
         self.is_shut = False
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
     def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
-        """Store a wake-up until the gate opens."""
+        """Delay a task that was woken while the gate is shut; `open` resumes it.
+
+        `woken_by` is the future that woke the task, or `None`.
+        """
         self._held.append((task, woken_by, task.clock.context))
 
     def shut(self) -> None:
@@ -119,8 +122,8 @@ class Gate:
             task.clock.context = before
 
 
-# The tasks whose steps are running, innermost last: a new task joins the gate of the innermost. Steps never nest
-# across clocks.
+# The tasks that are executing a step, innermost last. A new task joins the gate of the innermost one. Steps never
+# nest across clocks.
 _running: list[Task[Any]] = []
 
 
@@ -165,11 +168,17 @@ class Task(Future[T]):
         )
 
     def waiting_task(self) -> Task[Any] | None:
-        """Return the task itself if it waits: the calls of the clock that resume it are its methods."""
+        """Return the task itself if it is waiting, else `None`.
+
+        The clock calls that resume it are methods of `Task`.
+        """
         return None if self.is_done or self._is_running else self
 
     def fail(self, error: Exception) -> None:
-        """Raise an error in the task where it waits; raise it here if that ends the task and nothing awaits it."""
+        """Raise an error in the task at the point where it waits.
+
+        If the error ends the task and nothing awaits the task, it is raised to the caller, too.
+        """
         if _is_closed(self._coroutine):
             raise error
         self._step(error)
@@ -209,9 +218,8 @@ class Task(Future[T]):
 def _is_closed(coroutine: Any) -> bool:
     """Return True if the coroutine, or one that it awaits, is closed.
 
-    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first.
-    Nothing can be thrown
-    into such a chain: CPython raises "cannot reuse already awaited coroutine".
+    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first. No
+    exception can be thrown into such a chain: CPython raises "cannot reuse already awaited coroutine".
     """
     while coroutine is not None and hasattr(coroutine, "cr_frame"):
         if coroutine.cr_frame is None:
@@ -221,7 +229,7 @@ def _is_closed(coroutine: Any) -> bool:
 
 
 class Signal:
-    """A condition variable: every notified waiter checks its own condition again."""
+    """A condition variable: when it is notified, every waiting task checks its own condition again."""
 
     __slots__ = ("_waiters", "clock")
 
@@ -238,7 +246,7 @@ class Signal:
                     waiter.set_result(True)
 
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float | None = None) -> None:
-        """Wait until `holds()` returns true. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait until `holds()` returns True. Raises `TimeoutError` after `timeout_s` seconds."""
         deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS_PER_S)
         while not holds():
             if not await self._wait(deadline_ns):

@@ -18,9 +18,10 @@ _MAX_SCALE = 14
 
 
 class TcpOptions(NamedTuple):
-    """The parsed options of a segment; `None`, False or () where absent.
+    """The parsed options of a segment; `None`, False or () for options that are absent.
 
-    `timestamp` is (value, echo reply), `sack` the edges of blocks.
+    `timestamp` is (value, echo reply). `sack` holds the first sequence number of each block and the one after its
+    last.
     """
 
     mss: int | None = None

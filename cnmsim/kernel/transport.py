@@ -29,7 +29,8 @@ def udp_message(src: Address, dst: Address, sport: int, dport: int, payload: byt
 class TcpSegment(NamedTuple):
     """The fields of a TCP segment: sequence numbers and window as on the wire, options as raw bytes.
 
-    A tuple, because one is created for every segment sent or received, in half the time of a class with slots.
+    It is a named tuple because one is created for every segment sent or received, which takes half as long as
+    creating a class with slots.
     """
 
     sport: int
@@ -42,7 +43,10 @@ class TcpSegment(NamedTuple):
     payload: bytes = b""
 
     def to_wire(self, src: Address, dst: Address) -> bytes:
-        """Return the segment as bytes, with the checksum for the two addresses; options are padded to whole words."""
+        """Return the segment as bytes, with the checksum for the addresses `src` and `dst`.
+
+        Options are padded to a multiple of 4 bytes.
+        """
         options = self.options + b"\0" * (-len(self.options) % 4)
         offset = (20 + len(options)) // 4 << 4
         head = _TCP.pack(self.sport, self.dport, self.seq, self.ack, offset, self.flags, self.window, 0, 0)

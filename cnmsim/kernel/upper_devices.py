@@ -42,7 +42,7 @@ class ChildPort(Protocol):
 class UpperDevices:
     """The devices on top of one device.
 
-    `vlans` are by VLAN id; there is at most one `port` with macvlan or ipvlan children.
+    `vlans` maps VLAN ids to sub-interfaces. `port` holds the macvlan or ipvlan children, or is `None`.
     """
 
     __slots__ = ("_was_up", "lower", "port", "vlans")
@@ -63,9 +63,10 @@ class UpperDevices:
         return frozenset().union(*(upper.unicast_filter for upper in self.all))
 
     def promiscuity(self) -> int:
-        """Return how many requests there are for promiscuous mode.
+        """Return the number of requests for promiscuous mode.
 
-        They come from upper devices, or from the lack of a unicast filter.
+        An upper device requests it for itself, or because the lower device cannot filter additional unicast
+        addresses.
         """
         wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
         wishes += sum(upper.receives_all_frames for upper in self.all)
@@ -85,7 +86,7 @@ class UpperDevices:
         return self.port is not None and self.port.input(frame)
 
     def link_changed(self) -> None:
-        """Set VLANs up or down with the device, and update the carrier of all upper devices."""
+        """Set VLANs up or down together with the lower device, and update the carrier of all upper devices."""
         is_up, was_up = self.lower.is_up, self._was_up
         self._was_up = is_up
         if is_up is not was_up:
@@ -110,7 +111,7 @@ class UpperDevices:
             self.port.mac_changed()
 
     def remove_all(self) -> None:
-        """Delete all upper devices, in whatever namespace, because the device itself is deleted."""
+        """Delete all upper devices, even in other namespaces, because the lower device is deleted."""
         for upper in self.all:
             if upper.namespace is not None:
                 upper.namespace.remove_device(upper)
@@ -124,7 +125,7 @@ def upper_devices_of(lower: Device) -> UpperDevices:
 
 
 def deliver_to_child(frame: bytes, child: UpperDevice, mode: Enum) -> None:
-    """Deliver a frame from the lower device, or a sibling, to a child."""
+    """Deliver a frame that came from the lower device or from a sibling to a child device."""
     lower = child.lower
     if lower.clock.context is not None:
         place = child.namespace.name if child.namespace is not None else ""
@@ -146,7 +147,7 @@ def require_free_port(lower: Device) -> None:
 class UpperDevice(Device):
     """A device on top of another, its `lower`, which may be in another namespace.
 
-    `propagates_rx_flags` makes the lower device promiscuous while this one is.
+    With `propagates_rx_flags` the lower device is promiscuous while this one is.
     """
 
     __slots__ = ("lower",)
@@ -158,7 +159,10 @@ class UpperDevice(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether the device is up and its lower device has a carrier; a dummy has one even while it is down."""
+        """Whether the device is up and its lower device has a carrier.
+
+        A dummy lower device has one even while it is down.
+        """
         return self.is_up and (self.lower.has_carrier or self.lower.kind == "dummy")
 
     @property

@@ -10,9 +10,7 @@ from cnmsim.kernel.upper_devices import VLAN_TAG, UpperDevice, upper_devices_of
 
 
 class Vlan(UpperDevice):
-    """A sub-interface such as `eth0.10`.
-
-    It sends and receives the frames of `lower` that carry the tag of VLAN `vid`.
+    """A sub-interface such as `eth0.10`: it sends and receives the frames of `lower` with the tag of VLAN `vid`.
 
     Without `mac` it has the lower device's MAC and follows its changes. Raises `OSError`: ERANGE for a `vid` outside
     0 to 4094, EOPNOTSUPP for a loopback, EEXIST if the lower device has a sub-interface for that VLAN.

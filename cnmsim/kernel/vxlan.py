@@ -36,7 +36,7 @@ _OVERHEAD = {4: 50, 6: 70}
 _MAX_VNI = (1 << 24) - 1
 _UDP_HEADER = Struct("!HHHH")
 _IPV4 = b"\x08\x00"
-# How often a packet may be encapsulated by the same device before it is dropped (XMIT_RECURSION_LIMIT).
+# How often the same device may encapsulate a packet before it is dropped (XMIT_RECURSION_LIMIT).
 _MAX_DEPTH = 8
 
 
@@ -44,8 +44,9 @@ _MAX_DEPTH = 8
 class _Path:
     """The cached route to one VTEP, valid while the namespace's `generation` is the same.
 
-    `max_frame` is the longest frame that needs no fragmentation, in bytes; `sum` what addresses, protocol, port and
-    VXLAN header add to the UDP checksum; `low` and `high` bound the source port; `header` is the VXLAN header.
+    `max_frame` is the length in bytes of the longest frame that needs no fragmentation. `sum` is the part of the UDP
+    checksum that is the same for all frames: addresses, protocol, port and VXLAN header. `low` and `high` limit the
+    source port; `header` is the VXLAN header.
     """
 
     generation: int
@@ -88,11 +89,11 @@ class VxlanSocket(UdpSocket):
 class VxlanConfig:
     """The parameters of a VXLAN device, as `ip link add … type vxlan` sets them.
 
-    `local` is the outer source and `underlay` the outgoing device; `None` leaves either to routing. `remote` becomes
+    `local` is the outer source and `underlay` the outgoing device; if `None`, routing chooses them. `remote` becomes
     the default FDB entry. `ttl` 0 is the system default. With `proxy` the device answers ARP requests and neighbour
     solicitations from its permanent neighbours, and they never cross the tunnel. `l2miss` and `l3miss` ask the kernel
-    to notify userland of FDB and neighbour misses; no program here listens for them. `family` (4 or 6) is that of the
-    tunnel endpoints where neither `local` nor `remote` determines it.
+    to notify userland of FDB and neighbour misses; no program here listens for them. `family` is the address family
+    of the VTEPs (4 or 6) if neither `local` nor `remote` determines it.
     """
 
     vni: int
@@ -111,7 +112,7 @@ class VxlanConfig:
 
     @property
     def underlay_family(self) -> int:
-        """The family of the outer packets, 4 or 6."""
+        """The address family of the outer packets, 4 or 6."""
         outer = self.local or self.remote
         return self.family if outer is None else 6 if len(outer) == 16 else 4
 
@@ -164,12 +165,12 @@ class Vxlan(Device):
 
     @property
     def identity(self) -> tuple[int, int, int]:
-        """VNI, port and family: unique among the devices of one `link_namespace`."""
+        """The VNI, port and family. Among the devices of one `link_namespace` they are unique."""
         return self.vni, self.port, self.underlay_family
 
     @property
     def remotes(self) -> dict[Mac, Address]:
-        """The VTEP of each MAC address in the FDB; the first one, if an entry has several."""
+        """The VTEP of each MAC address in the FDB. If an entry has several VTEPs, the first one."""
         return {entry.mac: entry.remotes[0] for entry in self.fdb}
 
     @property
@@ -260,7 +261,10 @@ class Vxlan(Device):
         self.clock.call_soon(self.receive, answer.reply)
 
     def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
-        """Route to a VTEP (vxlan_xmit_one). Return `None` if the frame was dropped, or delivered locally."""
+        """Route to a VTEP (vxlan_xmit_one).
+
+        Return `None` if the frame was dropped, or delivered to this host itself.
+        """
         namespace = self.link_namespace
         if not any(vtep):
             self.drop(frame, DropReason.NO_TUNNEL_ENDPOINT, f"no outer packet can go to {format_ip(vtep)}")
@@ -322,14 +326,14 @@ class Vxlan(Device):
             self._depth -= 1
 
     def _bypass(self, frame: bytes) -> None:
-        """Receive a frame whose VTEP is this host without encapsulating it (encap_bypass_if_local)."""
+        """Receive a frame without encapsulating it, because its VTEP is this host (encap_bypass_if_local)."""
         mine = IPV4_LOOPBACK if self.underlay_family == 4 else IPV6_LOOPBACK
         if self.config.learning:
             self.fdb.learn(frame[6:12], mine)
         self.clock.call_soon(self.receive, frame)
 
     def _reply_too_big(self, frame: bytes, path: _Path) -> bool:
-        """Answer a bridged frame whose outer packet exceeds the path MTU (skb_tunnel_check_pmtu).
+        """Answer a bridged frame whose outer packet exceeds the path MTU with an ICMP error (skb_tunnel_check_pmtu).
 
         Return `False` if the frame must be sent all the same: Linux answers no frame that the namespace itself sent
         or routed.

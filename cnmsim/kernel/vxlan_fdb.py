@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
 PERMANENT = "permanent"
-#: Seconds that a learned entry outlives its last use (FDB_AGE_DEFAULT).
+#: The seconds after its last use at which a learned entry expires (FDB_AGE_DEFAULT).
 DEFAULT_AGEING_S = 300.0
-#: Add an entry only if there is none, replace the existing one, or append a VTEP to it.
+#: The modes of `add`: fail if the entry exists, replace it, or append a VTEP to it.
 FdbMode = Literal["exclusive", "replace", "append"]
 
 
@@ -32,8 +32,8 @@ class VxlanEntry:
 
     Only the default entry, 00:00:00:00:00:00, and multicast addresses may have several.
 
-    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which ages. `order` is
-    its place in the listing.
+    `state` is as `bridge fdb` prints it: `permanent` or `static`, or "" for a learned entry, which expires. `order`
+    is its position when the table is listed.
     """
 
     mac: Mac
@@ -57,10 +57,10 @@ def _may_have_many(mac: Mac) -> bool:
 
 
 class VxlanFdb:
-    """The table of one device. Its VTEPs are all of one `family` (4 or 6).
+    """The forwarding database of one device. All its VTEPs have the same address `family` (4 or 6).
 
-    `ageing_s` is how long a learned entry outlives its last use, in seconds. Permanent unicast entries stay interned
-    until they are looked up: a node has one for each endpoint of a network, and sends to few of them.
+    A learned entry expires `ageing_s` seconds after its last use. Permanent unicast entries stay interned until they
+    are looked up: a node has one for each endpoint of a network, and sends to few of them.
     """
 
     __slots__ = ("_clock", "_entries", "_interned", "_last_order", "_vtep_length", "ageing_s", "family")
@@ -82,7 +82,7 @@ class VxlanFdb:
         self.ageing_s = ageing_s
 
     def __iter__(self) -> Iterator[VxlanEntry]:
-        """Iterate over the entries that have not aged out, oldest first."""
+        """Iterate over the entries that have not expired, oldest first."""
         entries = [entry for entry in self._entries.values() if not self._has_aged_out(entry)]
         entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._interned.ordered()]
         return iter(sorted(entries, key=lambda entry: entry.order))
@@ -91,7 +91,10 @@ class VxlanFdb:
         return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS_PER_S
 
     def find(self, mac: Mac) -> VxlanEntry | None:
-        """Return the entry of a MAC address, or `None`, and restart its ageing."""
+        """Return the entry of a MAC address, or `None`.
+
+        The lookup counts as a use and restarts the entry's ageing.
+        """
         entry = self._entries.get(mac) or self._materialise(mac)
         if entry is None:
             return None
@@ -108,7 +111,7 @@ class VxlanFdb:
         return None if entry is None or self._has_aged_out(entry) else entry
 
     def _materialise(self, mac: Mac) -> VxlanEntry | None:
-        """Turn an interned entry into one of this table's own. Return `None` if there is none."""
+        """Replace an interned entry by an entry object of this table and return it, or `None` if there is none."""
         popped = self._interned.pop(mac)
         if popped is None:
             return None
@@ -117,7 +120,7 @@ class VxlanFdb:
         return entry
 
     def _put(self, mac: Mac, vtep: Address, state: str) -> None:
-        old = self._entries.get(mac)  # one that has aged out keeps its place
+        old = self._entries.get(mac)  # an expired entry keeps its position
         self._last_order += 1
         order = self._last_order if old is None else old.order
         self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns, order)
@@ -153,7 +156,7 @@ class VxlanFdb:
             entry.remotes.append(vtep)
 
     def remove(self, mac: Mac, vtep: Address | None = None) -> None:
-        """Delete an entry, or one of its VTEPs. Raises `OSError(ENOENT)` if there is none.
+        """Delete an entry, or only the VTEP `vtep` from it. Raises `OSError(ENOENT)` if the entry does not exist.
 
         As in Linux, nothing happens if the entry does not have that VTEP.
         """
@@ -166,16 +169,19 @@ class VxlanFdb:
             del self._entries[mac]
 
     def clear(self) -> None:
-        """Delete everything: the device is being removed."""
+        """Delete all entries, because the device is being removed."""
         self._entries.clear()
         self._interned.clear()
 
     def flush_learned(self) -> None:
-        """Delete the learned entries: the device went down (vxlan_flush)."""
+        """Delete the learned entries, because the device went down (vxlan_flush)."""
         self._entries = {mac: entry for mac, entry in self._entries.items() if entry.state}
 
     def learn(self, mac: Mac, vtep: Address) -> bool:
-        """Learn the VTEP of a source MAC (vxlan_snoop). Return `False` if a static entry maps it to another VTEP."""
+        """Store the VTEP from which a source MAC was received (vxlan_snoop).
+
+        Return `False` if a static entry maps the MAC to another VTEP.
+        """
         entry = self.find(mac)
         if entry is None:
             self._put(mac, vtep, "")

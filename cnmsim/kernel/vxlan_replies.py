@@ -1,4 +1,4 @@
-"""Frames a VXLAN device answers by itself: ARP and neighbour discovery as a proxy, and "too big" for the path.
+"""Frames with which a VXLAN device itself answers: proxied ARP and neighbour discovery, and "packet too big" errors.
 
 Source: drivers/net/vxlan/vxlan_core.c (arp_reduce, neigh_reduce, vxlan_na_create) and net/ipv4/ip_tunnel_core.c
 (iptunnel_pmtud_build_icmp, iptunnel_pmtud_build_icmpv6) of Linux 6.1.
@@ -42,9 +42,10 @@ _ICMP4_ERRORS = (3, 4, 5, 11, 12)
 
 @frozen
 class ProxyAnswer:
-    """The outcome of a proxied request: the `reply` frame (`None`.
+    """The outcome of a proxied request.
 
-    The request is dropped), an explanation, the entry used.
+    `reply` is the answering frame, or `None` if the request is dropped. `what` is an explanation, `entry` the
+    neighbour entry used.
     """
 
     reply: bytes | None
@@ -53,7 +54,7 @@ class ProxyAnswer:
 
 
 def is_proxied(frame: bytes) -> bool:
-    """Return whether the proxy handles the frame: any ARP message, and neighbour solicitations."""
+    """Return True if the proxy handles the frame: any ARP message or neighbour solicitation."""
     kind = frame[12:14]
     if kind == _ARP:
         return True
@@ -64,7 +65,10 @@ def is_proxied(frame: bytes) -> bool:
 
 
 def proxy_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
-    """Answer a frame that `is_proxied`; `find` returns the neighbour entry of an address on the device."""
+    """Answer a frame for which `is_proxied` is true.
+
+    `find(address)` returns the neighbour entry of an address on the device, or `None`.
+    """
     return _arp_answer(frame, find) if frame[12:14] == _ARP else _nd_answer(frame, find)
 
 
@@ -117,7 +121,7 @@ def _source_mac(options: bytes) -> Mac | None:
 def too_big(frame: bytes, mtu: int) -> bytes | None:
     """Return the ICMP error that reports the tunnel's MTU, `mtu` bytes, to the sender of a bridged frame.
 
-    `None` where Linux sends none: IPv4 without DF, ICMP errors, multicast, an MTU below the family's minimum.
+    Return `None` where Linux sends none: IPv4 without DF, ICMP errors, multicast, an MTU below the family's minimum.
     """
     try:
         packet = Packet(frame[14:])
