@@ -1,13 +1,14 @@
-"""Equivalence classes of locations, which let `lab.reachability` answer many pairs by one probe.
+"""Equivalence classes of locations, which let `lab.reachability` derive many results from one probe.
 
-Two containers are in one class if their attachments, their own tables, and every rule, route and sysctl of their host
-that can decide on their packets are equal except for their own names and addresses. Two pairs of containers have the
-same *signature* if this holds for the pairs: the rules of their networks, in traversal order, are equal once bridges,
-subnets and addresses are replaced by their roles. One real probe answers all pairs with one signature.
+Two containers are in one class if their network attachments, their own tables, and all rules, routes and sysctls of
+their host that can affect their packets are the same, apart from the containers' own names and addresses. Two pairs
+of containers have the same *signature* if this holds for the pairs: the rules of their networks, in traversal order,
+are equal once bridge names, subnets and addresses are replaced by placeholders (`<bridge 0>`, `<own 0 of 16>`). One
+real probe gives the result for all pairs with the same signature.
 
-A location is in a class of its own if its tables cannot be compared in this way: a rule that counts, limits or looks
-up a set; a gateway that is another container; a duplicate address; a network that is not a bridge. Existing
-connections are ignored.
+A location forms a class by itself if its tables cannot be compared in this way: they contain a rule that counts,
+limits or looks up a set; its gateway is another container; its address is a duplicate; or its network is not a
+bridge. Existing connections are ignored.
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _RESOLVER = "127.0.0.11"
-#: A container's device, its veth peer, and the bridge of that peer.
+#: A container's device, the device's veth peer, and the bridge to which the peer is attached.
 _Port = tuple["Device", "Device", Bridge]
 
 
 @frozen(eq=False)
 class Group:
-    """A class of locations.
+    """A class of equivalent locations.
 
-    `shape` is their configuration without their own names; `None` for a location in a class of its own.
+    `nets` are the bridges of their networks, and `entries` the positions of the rules that concern them, by chain.
+    `shape` is their common configuration with placeholders for their own names; `None` for a location that forms a
+    class by itself.
     """
 
     number: int
@@ -56,9 +59,9 @@ class Group:
 
 
 class EquivalenceClasses:
-    """The equivalence classes of locations, for packets to one port.
+    """The equivalence classes of locations, for packets to one port of one protocol.
 
-    `groups` lists the classes; `signature` compares pairs of locations.
+    `groups` lists the classes. `signature` returns the key under which the result of a probe is shared.
     """
 
     def __init__(self, directory: Directory, locations: Sequence[Location], protocol: str, port: int) -> None:
@@ -102,11 +105,11 @@ class EquivalenceClasses:
             self._group_of[id(location)] = group
 
     def group(self, location: Location) -> Group:
-        """Return the class of a location."""
+        """Return the class to which a location belongs."""
         return self._group_of[id(location)]
 
     def signature(self, source: Location, target: Location) -> Any:
-        """Return a value that determines the result of a probe from `source` to `target`."""
+        """Return the signature of the pair: pairs with equal signatures get the same result from a probe."""
         first, second = self.group(source), self.group(target)
         key = (first.number, second.number)
         signature = self._forms.get(key)
@@ -132,7 +135,11 @@ class EquivalenceClasses:
     # ---- locations
 
     def _key(self, location: Location) -> tuple[Any, tuple[Any, ...] | None]:
-        """Return a location's class key, and its shape: the key without the location's own names."""
+        """Return the key of a location's class, and its shape (see `Group.shape`).
+
+        The key also contains the names of the location's bridges and the positions of its rules; the shape does not.
+        The shape is `None` if the location forms a class by itself.
+        """
         tables = self._host_tables[location.host]
         ports = _bridge_ports(location) if location.is_container else None
         if not ports or tables.is_opaque or not self._is_plain(location, tables, ports):
@@ -176,7 +183,11 @@ class EquivalenceClasses:
         return key, shape
 
     def _is_plain(self, location: Location, tables: HostTables, ports: list[_Port]) -> bool:
-        """Return True if a container's packets pass only bridges of its host."""
+        """Return True if a container's packets pass through nothing but bridges of its host.
+
+        This excludes duplicate addresses, permanent neighbour entries, policy routing, and gateways other than the
+        bridges.
+        """
         root, space = location.machine.root, location.namespace
         addresses = set(location.addresses)
         if addresses & (tables.alone | self._fixed[location.host] | self._duplicates) or permanent_neighbours(space):
@@ -209,7 +220,11 @@ class EquivalenceClasses:
 
 
 def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
-    """Return the relative order of two sorted runs of rule positions."""
+    """Compare two sorted sequences of rule positions in one chain.
+
+    Return "<" if all of `first` come before all of `second`, ">" if all come after. Otherwise return, for each
+    position, whether it is in `first` and whether it is in `second`.
+    """
     if first[-1] < second[0]:
         return "<"
     if first[0] > second[-1]:
@@ -219,7 +234,11 @@ def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
 
 
 def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
-    """Map each name and address of a container and its networks to its role."""
+    """Map the names and addresses of a container and its networks to placeholders like `<bridge 0>`.
+
+    These are its addresses and the bridges, subnets and gateways of its networks.
+    Containers that differ only in these names and addresses compare equal once `renamed` has replaced them.
+    """
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):
         own[bridge.name] = f"<bridge {number}>"
@@ -231,7 +250,10 @@ def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
 
 
 def _bridge_ports(location: Location) -> list[_Port] | None:
-    """Return a container's devices with their veth peers and bridges, or `None` if it has another kind of device."""
+    """Return a container's devices with their veth peers and bridges.
+
+    Return `None` if a device other than loopback is not a veth whose peer is on a bridge.
+    """
     ports = []
     for device in location.namespace.devices.values():
         if device.kind == "loopback":
@@ -254,7 +276,7 @@ def _leads_to(root: NetworkNamespace, address: bytes, bridge: Bridge) -> bool:
 
 
 def _listeners(location: Location, protocol: str, port: int) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return the sockets that listen on a port: address, and command line of the program."""
+    """Return the sockets that listen on a port: local address, program name, and the program's command line."""
     return [
         (
             format_ip(socket.local),

@@ -1,4 +1,4 @@
-"""The rules and routes of a host, sorted by the bridges and containers that they can concern.
+"""The rules and routes of a host, grouped by the bridges and containers whose packets they can affect.
 
 The tables are read for one protocol and port; rules for other ports are ignored.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.location import Directory
 
-#: Matches that depend only on headers, devices and the connection state.
+#: Matches whose result depends only on packet headers, devices and the connection state.
 _PLAIN_MATCHES = frozenset(
     {"tcp", "udp", "icmp", "icmp6", "addrtype", "conntrack", "state", "comment", "multiport", "mark"}
 )
@@ -34,15 +34,19 @@ _PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 _DPORT = re.compile(r"(?<!! )--dports? (\S+)")
 _LAST = 1 << 30
 
-#: Family, table and chain.
+#: A chain, as (address family, table, chain name).
 Chain = tuple[int, str, str]
-#: A position in a chain, and the rule or policy there.
+#: A rule or a policy, as (chain, position in the chain, text).
 Entry = tuple[Chain, int, str]
 
 
 @define(eq=False)
 class Net:
-    """A bridge with containers: its name, its subnets, and whether rules treat it differently from others by name."""
+    """A bridge and the rules that affect only its network.
+
+    `entries` are these rules. `gaps` holds, for each of their chains, the positions of the rules that affect all
+    networks. `is_special` is true if rules or routes refer to the network in a way that sets it apart from others.
+    """
 
     name: str
     subnets: tuple[Prefix, ...]
@@ -54,7 +58,12 @@ class Net:
 
 @define(eq=False)
 class HostTables:
-    """A host's rules and routes for one protocol and port, sorted by the networks and containers they concern."""
+    """A host's rules and routes for one protocol and port, grouped by the networks and containers they affect.
+
+    `generic` are the rules that affect all networks, `exact` those for the address of one container. `prefixes` are
+    the prefixes in rules that are not a network's subnet. `alone` are the addresses of containers that cannot be
+    compared with others; if `is_opaque`, no container of the host can.
+    """
 
     nets: dict[str, Net]
     generic: list[Entry] = field(factory=list)
@@ -69,7 +78,8 @@ def read_host(
 ) -> HostTables:
     """Read the tables of one host.
 
-    `members` maps addresses to containers of this host, `machines` are all machines of the lab.
+    `members` are the addresses of the containers on this host. `machines` are all machines of the lab: their routes
+    and rules may refer to networks of this host.
     """
     root = machine.root
     nets = {
@@ -112,20 +122,22 @@ def read_host(
 
 
 class _Reader:
-    """Sorts the rules of one host's chains into `HostTables`."""
+    """Distributes the rules of one host's chains over the fields of `HostTables`."""
 
     def __init__(self, tables: HostTables, members: frozenset[Address], protocol: str, port: int) -> None:
         self._tables = tables
         self._members = members
         self._protocol, self._port = protocol, port
         self._by_subnet = {prefix: net for net in tables.nets.values() for prefix in net.subnets}
-        #: Networks that rules, or routes elsewhere, name by name or address together with others.
+        #: Bridges of networks that must not be treated as interchangeable: a rule names one of them together with
+        #: others, or a route or another machine's rule refers to its subnet.
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
-        """Sort the rules of a chain.
+        """Read the rules of a chain into the tables.
 
-        Rules for a single address are kept by their position between the others, which are numbered.
+        Rules for the address of a single container are not numbered; their position is the gap between the numbered
+        rules around them.
         """
         tables = self._tables
         number = 0
@@ -155,12 +167,11 @@ class _Reader:
             number += 1
             self._sort(rule, (place, 2 * number - 1, text))
         if len(sides) > 1:
-            # A rule for a source address and a rule for a destination address may match the same packet: their order
-            # counts.
+            # A packet can match both a rule for its source and a rule for its destination, so their order counts.
             tables.alone |= singled_out
 
     def _sort(self, rule: Rule, entry: Entry) -> None:
-        """Assign a rule to the single network it can concern, or else to all."""
+        """Assign a rule to the one network that it can affect, or else to `generic`."""
         words = set(entry[2].split())
         owners = {net.name for net in self._owners(rule)}
         named = {name for name in self._tables.nets if name in words} | owners
@@ -174,7 +185,11 @@ class _Reader:
         self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
 
     def _owners(self, rule: Rule) -> Iterator[Net]:
-        """Return the networks that are needed for a rule to match."""
+        """Yield the networks that a packet must use to match a rule.
+
+        These are the networks whose bridge is the rule's interface, or whose subnet contains its source or
+        destination.
+        """
         for interface in (rule.in_interface, rule.out_interface):
             if interface is not None and not interface.is_inverted and interface.name in self._tables.nets:
                 yield self._tables.nets[interface.name]
@@ -184,13 +199,13 @@ class _Reader:
                 yield from (net for subnet, net in self._by_subnet.items() if _is_within(prefix, subnet))
 
     def _is_one(self, match: HostMatch) -> bool:
-        """Return True if a rule's source or destination is one container."""
+        """Return True if a match for a source or destination stands for the address of exactly one container."""
         if match.is_inverted or match.address not in self._members:
             return False
         return match.mask.bit_count() == len(match.address) * 8
 
     def _may_matter(self, rule: Rule) -> bool:
-        """Return True if a rule could match a packet of the probe, or of its reply."""
+        """Return True if a rule could match a packet of the probe or of its reply, judging by protocol and ports."""
         number = _PROTOCOL_NUMBERS[self._protocol]
         if rule.protocol and not rule.is_protocol_inverted and rule.protocol not in {number, 1, 58}:
             return False
@@ -200,7 +215,11 @@ class _Reader:
         return any(_overlaps(part, self._port) for part in ports[1].split(","))
 
     def read_routes(self, machine: Machine, machines: Iterable[Machine]) -> None:
-        """Mark the networks to which further routes lead, or that other machines refer to by address, as special."""
+        """Mark networks as special if routes, or rules of other machines, refer to their subnets.
+
+        Routes of this host and of all other machines count.
+        The routes that this host has for its own subnets and for single addresses are ignored.
+        """
         for other in machines:
             root = other.root
             texts = [str(route) for table in (root.routes4, root.routes6) for route in table.routes]
@@ -214,7 +233,10 @@ class _Reader:
 
 
 def chain_lines(space: NetworkNamespace) -> list[str]:
-    """Return the rules and policies of a namespace, each with its family, table and chain."""
+    """Return the rules and policies of a namespace as lines like `4 filter FORWARD -i br0 -j ACCEPT`.
+
+    Lines of nftables and iptables-legacy rules come first, in their own format. ACCEPT policies are left out.
+    """
     others = (
         space.netfilter.rules_outside_iptables_nft().splitlines()
         if space.netfilter.has_rules_outside_iptables_nft
@@ -237,7 +259,7 @@ def chain_lines(space: NetworkNamespace) -> list[str]:
 
 
 def renamed(text: str, own: Mapping[str, str]) -> str:
-    """Return a text with a location's own names and addresses replaced by their roles."""
+    """Return `text` with a container's own names and addresses (the keys of `own`) replaced by placeholders."""
     return " ".join(
         own.get(word) or own.get(word.removesuffix("/32").removesuffix("/128")) or word for word in text.split()
     )
@@ -256,7 +278,7 @@ def duplicates(directory: Directory) -> frozenset[Address | Mac]:
 
 
 def permanent_neighbours(space: NetworkNamespace) -> frozenset[Address]:
-    """Return the addresses of permanent neighbour entries."""
+    """Return the addresses of the permanent neighbour entries of a namespace."""
     return frozenset(entry.address for entry in space.neighbours.entries() if entry.state.name == "PERMANENT")
 
 
@@ -269,7 +291,10 @@ def _bridge_attributes(root: NetworkNamespace, bridge: Bridge) -> tuple[Any, ...
 
 
 def _is_readable(rule: Rule) -> bool:
-    """Return True if a rule's matches depend only on headers, devices and the connection state."""
+    """Return True if the result of a rule depends only on packet headers, devices and the connection state.
+
+    Return False too for a built-in target that is not in `_PLAIN_TARGETS`.
+    """
     target = rule.target
     if target is not None and target.name in TARGETS and target.name not in _PLAIN_TARGETS:
         return False
@@ -288,12 +313,12 @@ def _is_within(prefix: Prefix, subnet: Prefix) -> bool:
 
 
 def _prefixes(text: str) -> Iterator[Prefix]:
-    """Return the addresses and prefixes in a rule or route."""
+    """Yield the addresses and prefixes that occur in the text of a rule or route."""
     for word in text.replace(",", " ").split():
         if "." in word or ":" in word:
             try:
                 yield Prefix.parse(word, strict=False)
-            except ValueError:  # an address with a port, or not an address
+            except ValueError:  # an address with a port, or no address at all
                 head = word.rpartition(":")[0].strip("[]")
                 try:
                     parsed = parse_ip(head)
@@ -303,10 +328,13 @@ def _prefixes(text: str) -> Iterator[Prefix]:
 
 
 def _overlaps(part: str, port: int) -> bool:
-    """Return True if a range of ports contains the probed port, or a port from the ephemeral range (for replies)."""
+    """Return True if a `--dport` value (`80`, `8000:9000`) can match the probed port or an ephemeral port.
+
+    Replies to the probe are sent to an ephemeral port. A service name counts as a match.
+    """
     first, colon, last = part.partition(":")
     try:
         low, high = int(first or 0), int((last or 65535) if colon else first)
-    except ValueError:  # a service's name
+    except ValueError:  # the name of a service
         return True
     return low <= port <= high or (low <= _EPHEMERAL[-1] and high >= _EPHEMERAL[0])

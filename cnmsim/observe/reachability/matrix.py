@@ -1,4 +1,7 @@
-"""The reachability matrix of a lab: a verdict for every pair, from one real probe per signature."""
+"""The reachability matrix of a lab: a verdict for every pair of source and service.
+
+One real probe is sent for each signature (see `equivalence`); pairs with the same signature share its result.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
 
-#: Larger matrices are shown as counts of verdicts, not cell by cell.
+#: The largest number of pairs that are shown one by one; for larger matrices only the number of each verdict is
+#: shown.
 _SHOWN_CELLS = 10_000
 #: The timeout of a probe, in seconds of virtual time.
 _TIMEOUT_S = 1.0
@@ -37,7 +41,10 @@ class Service:
 
 
 class Cells(Mapping[tuple[str, str], Trace]):
-    """The results of all pairs: for each, the trace of the probe sent for its signature."""
+    """The results of all pairs: maps (source name, service name) to a trace.
+
+    The trace is that of the probe sent for the pair's signature, so equivalent pairs share one trace.
+    """
 
     def __init__(
         self, directory: Directory, sources: dict[str, Location], services: dict[str, Service], timeout_s: float
@@ -48,11 +55,11 @@ class Cells(Mapping[tuple[str, str], Trace]):
         self._walks: dict[Any, Trace] = {}
 
     def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
-        """Add the equivalence classes for a protocol and a port."""
+        """Add the equivalence classes for `port`, a protocol and a port number."""
         self._equivalence[port] = equivalence
 
     def signature(self, source: Location, service: Service) -> Any:
-        """Return the signature of a pair."""
+        """Return the signature of a source and a service; pairs with equal signatures share one probe."""
         port = (service.target.protocol, service.target.port)
         return (port, self._equivalence[port].signature(source, service.location))
 
@@ -68,11 +75,11 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
     @property
     def probes(self) -> int:
-        """The number of probes sent."""
+        """The number of probes that were sent."""
         return len(self._walks)
 
     def named(self, source: str, service: str) -> tuple[str, str]:
-        """Return the pair with these names.
+        """Return the key of a pair: the names that the matrix itself uses.
 
         A location may have several names (`web`, `web-2`, `node1:web`); each is accepted. Raises `KeyError` for a
         pair that was not probed.
@@ -97,11 +104,11 @@ class Cells(Mapping[tuple[str, str], Trace]):
         return known[0] if len(known) == 1 else None
 
     def send_one(self, source: str, service: str) -> Trace:
-        """Send the probe of one pair."""
+        """Send a new probe for one pair, and return its trace. The stored results do not change."""
         return _probe(self._directory, self.sources[source], self.services[service], self._timeout_s)
 
     def send(self) -> None:
-        """Send one probe for every signature."""
+        """Send one probe for every signature, and store the traces."""
         for port, equivalence in self._equivalence.items():
             services = [
                 service
@@ -123,7 +130,10 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
-    """Yield one pair of two different locations, and one pair of a location with itself, if there are such pairs."""
+    """Yield the pairs to probe for one class of sources and one class of targets.
+
+    At most two: one pair of different locations, and one whose source and target are the same location.
+    """
     other = next(
         ((source, target) for source in sources[:2] for target in targets[:2] if target.location is not source), None
     )
@@ -149,7 +159,10 @@ def _probe(directory: Directory, source: Location, service: Service, timeout_s: 
 
 
 def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
-    """Return True if `target` itself answered: containers on several hosts may share addresses and names."""
+    """Return True if the probe reached `target` itself, and not another container with the same address.
+
+    Containers on different hosts may have the same addresses.
+    """
     places = {event.place for event in walk.events}
     is_far = target.is_container and source.host != target.host
     return target.namespace.name in places and (not is_far or target.host in places)
@@ -157,7 +170,7 @@ def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
 
 @frozen(eq=False)
 class Change:
-    """A pair whose verdict differs in another lab; a verdict is `None` where the lab has no such pair."""
+    """A pair whose verdict differs between two labs. `before` or `after` is `None` if that lab has no such pair."""
 
     source: str
     service: str
@@ -171,7 +184,7 @@ class Change:
 
 @frozen(eq=False)
 class Difference(Displayable):
-    """The difference in reachability between two labs.
+    """The pairs whose verdicts differ between two labs.
 
     `opened` and `closed` are the pairs that became reachable or unreachable.
     """
@@ -180,12 +193,12 @@ class Difference(Displayable):
 
     @property
     def opened(self) -> tuple[Change, ...]:
-        """Pairs that are reachable now and were not before."""
+        """The pairs that were not reachable before and are reachable now."""
         return tuple(change for change in self.changes if _reaches(change.after) and not _reaches(change.before))
 
     @property
     def closed(self) -> tuple[Change, ...]:
-        """Pairs that were reachable before and are not now."""
+        """The pairs that were reachable before and are not reachable now."""
         return tuple(change for change in self.changes if _reaches(change.before) and not _reaches(change.after))
 
     def __bool__(self) -> bool:
@@ -201,7 +214,7 @@ class Difference(Displayable):
         return "\n".join(map(str, self.changes)) or "no difference"
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the changes as plain values."""
+        """Return the changes as a list of JSON-compatible dicts: `source`, `service`, `before` and `after`."""
         return [
             {
                 "source": change.source,
@@ -217,8 +230,9 @@ class Difference(Displayable):
 class Reachability(Displayable):
     """The reachability of `services` (`db:5432`, `dns:53/udp`) from `sources`.
 
-    `cells[source, service]` is the trace of a real probe: of the pair itself, or of an equivalent pair, which no
-    rule, route, socket or bridge distinguishes from it. `probes` is the number of probes sent.
+    `cells[source, service]` is the trace of a real probe, either for the pair itself or for an equivalent pair: one
+    that differs in no rule, route, socket or bridge that could change the result. `probes` is the number of probes
+    sent.
     """
 
     sources: tuple[str, ...]
@@ -230,24 +244,27 @@ class Reachability(Displayable):
 
     @property
     def probes(self) -> int:
-        """The number of probes that answered all pairs."""
+        """The number of probes that were sent to get the results of all pairs."""
         return self.cells.probes
 
     def source(self, name: str) -> Location:
-        """Return the location of a source."""
+        """Return the location of the source with this name."""
         return self.cells.sources[name]
 
     def service(self, name: str) -> tuple[Location, str, int]:
-        """Return the location, protocol and port of a service."""
+        """Return the location, protocol and port of the service with this name, such as `db:5432`."""
         service = self.cells.services[name]
         return service.location, service.target.protocol, service.target.port
 
     def walk(self, source: str, service: str) -> Trace:
-        """Probe this pair now, and return the trace."""
+        """Send a new probe for this pair, and return its trace."""
         return self.cells.send_one(*self.cells.named(source, service))
 
     def verdict(self, source: str, service: str) -> Verdict:
-        """Return the verdict of a pair, by any of their names. Raises `KeyError` for a pair that was not probed."""
+        """Return the verdict of a pair. Accepts any name of each.
+
+        Raises `KeyError` for a pair that was not probed.
+        """
         verdict = self[source, service].verdict
         assert verdict is not None, "a probe that has ended has a verdict"
         return verdict
@@ -257,7 +274,7 @@ class Reachability(Displayable):
         return self.verdict(source, service).is_reachable
 
     def pairs(self) -> Iterator[tuple[str, str, Verdict]]:
-        """Yield every pair with its verdict."""
+        """Yield (source name, service name, verdict) for every pair."""
         return (
             (source, service, self.verdict(source, service)) for source in self.sources for service in self.services
         )
@@ -270,7 +287,10 @@ class Reachability(Displayable):
         return counts
 
     def diff(self, other: Reachability) -> Difference:
-        """Return the pairs whose verdicts differ in `other`. Pairs are compared by name."""
+        """Return the pairs whose verdict in `other`, the later matrix, differs from this one.
+
+        Pairs are compared by name.
+        """
         ours, theirs = (set(matrix.services) for matrix in (self, other))
         changes = []
         for source in dict.fromkeys((*self.sources, *other.sources)):
@@ -304,7 +324,9 @@ class Reachability(Displayable):
         return plain_grid(("FROM \\ TO", *self.services), self._rows())
 
     def to_svg(self) -> str:
-        """Draw the matrix: a square for each pair, with a tick if it is reachable and the verdict as its tooltip.
+        """Draw the matrix as SVG.
+
+        It has one square for each pair, with a tick if it is reachable and the verdict as its tooltip.
 
         Raises `InvalidParameter` for a matrix of more than 10,000 pairs.
         """
@@ -315,7 +337,10 @@ class Reachability(Displayable):
         return str(views().matrix_svg(self))
 
     def to_frame(self) -> Any:
-        """Return the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""
+        """Return the verdicts as a pandas data frame: a row for each source, a column for each service.
+
+        Raises `ImportError` if pandas is not installed.
+        """
         return import_module("pandas").DataFrame(
             [row[1:] for row in self._rows()], index=self.sources, columns=self.services
         )
@@ -329,11 +354,12 @@ def reachability(
     lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
     protocol: str | None = None, port: int | None = None, timeout_s: float = _TIMEOUT_S,
 ) -> Reachability:  # fmt: skip
-    """Probe by address which containers reach which: from every container (or `sources`) to every container.
+    """Probe which containers can reach which, by IP address: from every container (or `sources`) to every container.
 
-    With `port` every container is probed at that port of `protocol`; without, at each port on which it listens by one
-    of `protocols`, except listeners on 127.0.0.1. `protocol` alone stands for `protocols`; `icmp` needs no port.
-    Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
+    With `port`, that port of `protocol` is probed on every container. Without it, every port on which a container
+    listens by one of `protocols` is probed, except listeners on loopback only. `protocol` is short for `protocols`
+    with one element; `icmp` needs no port. Raises `InvalidParameter` for an unknown protocol, `NotFound` or
+    `Conflict` for an unknown or ambiguous source.
     """
     probed_protocols = (protocol,) if protocol is not None else tuple(protocols)
     if port is not None:
@@ -361,7 +387,10 @@ def reachability(
 
 
 def _names(directory: Directory) -> dict[int, str]:
-    """Name each location; a container name that several hosts have is prefixed with its host."""
+    """Map the `id()` of each location to its name.
+
+    A name used on several hosts gets the host as prefix (`node1/web`).
+    """
     seen: dict[str, int] = {}
     for location in directory.locations:
         seen[location.name] = seen.get(location.name, 0) + 1

@@ -1,4 +1,4 @@
-"""Views of a lab: SVG pictures and HTML for notebooks, GitHub and paper, and a page that steps through a trace."""
+"""Views of a lab: SVG pictures, HTML for notebooks, GitHub and print, and a page that steps through a trace."""
 
 from cnmsim.observe.views.cards import host_card, render
 from cnmsim.observe.views.matrix import matrix_svg

@@ -1,4 +1,4 @@
-"""Cards of results: explanations, engine errors, checkups, and captures."""
+"""HTML cards for results: explanations, engine errors, checkups and captures."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
 
-#: The number of captured frames that a card shows.
+#: The maximum number of captured frames that a card shows.
 _FRAMES = 200
 _SEVERITIES = {"error": BAD, "warning": STEP, "note": "#4b5563"}
 
 
 def explanation_card(what: Explanation) -> str:
-    """Return the card of an explanation: the answer, facts about both locations, and the trace."""
+    """Return the HTML card of an explanation: the answer, facts about both locations, and the trace."""
     finding = what.trace.finding
     more = [("fix", what.fix)]
     if what.by_address is not None and what.by_address.finding is not None:
@@ -51,12 +51,12 @@ def explanation_card(what: Explanation) -> str:
 
 
 def error_card(what: ErrorExplanation) -> str:
-    """Return the card of an explained engine error."""
+    """Return the HTML card of an explained engine error."""
     return card("", "", banner("refused", what.message, BAD, ("because", what.cause), ("fix", what.fix)))
 
 
 def checkup_card(what: Checkup) -> str:
-    """Return the card of a checkup: each fault with its severity, place and fix."""
+    """Return the HTML card of a checkup: each fault with its severity, location and fix."""
     if not what.faults:
         return card("checkup", "", banner("nothing found", "", GOOD))
     rows = []
@@ -78,7 +78,10 @@ def checkup_card(what: Checkup) -> str:
 
 
 def capture_card(what: Capture) -> str:
-    """Return the card of a capture: its devices and duration, and its frames with times since the first."""
+    """Return the HTML card of a capture: its devices, its duration, and its frames.
+
+    The time of a frame is counted from the first one.
+    """
     frames = what.frames
     begin = frames[0].time_ns if frames else 0
     rows = []

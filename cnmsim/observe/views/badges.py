@@ -1,4 +1,4 @@
-"""Badges with step numbers in a picture: one at each place, without overlaps, with the reason of a drop."""
+"""Badges that show the numbers of a trace's steps in a picture, and the reason of a drop. They do not overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANGES, _REASON = 3, 34
 
 
 class Kind(Enum):
-    """The kind of event at the place of a badge."""
+    """The kind of event that a badge marks: it determines the colour."""
 
     STEP = "step"
     DELIVERED = "delivered"
@@ -28,7 +28,10 @@ _COLOURS = {Kind.STEP: STEP, Kind.DELIVERED: GOOD, Kind.LOST: BAD}
 
 @frozen
 class Badge:
-    """A badge around `at`: step numbers and, for a drop, its reason. `place` is the device or stack it belongs to."""
+    """A badge with its centre at `at`: `text` holds step numbers, `reason` why a packet was dropped ("" if none was).
+
+    `place` is the position of the device or network stack that the badge refers to.
+    """
 
     at: Point
     text: str
@@ -44,12 +47,12 @@ class Badge:
 
     @property
     def label(self) -> str:
-        """The numbers, and the reason if there is one."""
+        """The text on the badge: the step numbers, and the reason of a drop if there is one."""
         return f"{self.text} {short(self.reason, _REASON)}" if self.reason else self.text
 
     @property
     def corners(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom."""
+        """The left, top, right and bottom coordinates."""
         x, y = self.at
         return (x - self.width / 2, y - HEIGHT / 2, x + self.width / 2, y + HEIGHT / 2)
 
@@ -69,7 +72,7 @@ class Badge:
 
 
 def loss_mark(badge: Badge) -> str:
-    """Return a stop sign at the place of a drop, as SVG."""
+    """Return the SVG of a stop sign at the device where the packet was dropped."""
     x, y = badge.place
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="{BAD}" stroke="#fff" stroke-width="1.5"/>' + _cross(
         x, y, 3.6, "#fff", 2.2
@@ -82,7 +85,7 @@ def _cross(x: float, y: float, size: float, colour: str, width: float) -> str:
 
 
 def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple[Badge, ...]:
-    """Move overlapping badges to free spots nearby, off the `boxes` and within `width`."""
+    """Move overlapping badges to free spots nearby, outside the `boxes` and within the picture's `width`."""
     occupied = [(box.x, box.y + 5, box.x + box.width, box.y + box.height) for box in boxes if box.kind in _KEPT_FREE]
     placed: dict[int, Badge] = {}
     order = sorted(
@@ -135,7 +138,7 @@ def _hits(badge: Badge, others: Iterable[tuple[float, float, float, float]]) -> 
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Format numbers briefly: `1-3, 7`; of many ranges only the first ones."""
+    """Format step numbers briefly, e.g. `1-3,7`. Only the first few ranges are written, followed by `…`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

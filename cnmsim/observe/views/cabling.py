@@ -1,7 +1,7 @@
-"""The layout of the whole picture: rows of machines within a page's width, and the segments between the rows.
+"""The layout of a whole picture: rows of machines that fit the page's width, and the segments between the rows.
 
 Machines with containers stand above the segments of their row; routers and clients hang below the segments of the
-last row. A segment that several rows share runs along the left edge.
+last row. A segment that several rows share has a vertical line at the left edge of the picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEVEL = 90.0
 
 @define
 class _Row:
-    """Machines above (`standing`) and below (`hanging`) the segments of a row."""
+    """A row of a picture: the machines above (`standing`) and below (`hanging`) its segments."""
 
     standing: list[MachineBox] = field(factory=list)
     hanging: list[MachineBox] = field(factory=list)
@@ -35,7 +35,7 @@ class _Row:
 
 
 def lay_out(scene: Scene) -> Layout:
-    """Return the layout of a scene."""
+    """Compute the layout of a scene."""
     layout = Layout(networks=scene.networks, summary="; ".join(map(_description, scene.machines)))
     full = [MachineBox(layout, machine) for machine in scene.machines if not machine.is_plain]
     if len(_fill_rows(full)) == len(full):
@@ -53,7 +53,7 @@ def lay_out(scene: Scene) -> Layout:
 
 
 def _description(machine: MachineScene) -> str:
-    """Return a text description of a machine."""
+    """Describe a machine for the picture's text alternative: its name, role and first containers."""
     names = [sandbox.name for sandbox in machine.sandboxes if sandbox.kind == "container"] + list(machine.guests)
     shown = ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
     role = f" ({machine.role})" if machine.role else ""
@@ -61,7 +61,7 @@ def _description(machine: MachineScene) -> str:
 
 
 def _fill_rows(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
-    """Distribute machines over rows, as many as fit into each."""
+    """Distribute machines over rows in their order, as many as fit into the width of each."""
     rows: list[list[MachineBox]] = []
     room = 0.0
     for machine in machines:
@@ -75,7 +75,7 @@ def _fill_rows(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
 
 
 class _Cabling:
-    """Places rows of machines one below the other."""
+    """Positions the rows of machines one below the other, and draws the segments and cables between them."""
 
     def __init__(self, layout: Layout, scene: Scene, rows: list[_Row]) -> None:
         self.layout, self.scene, self.rows = layout, scene, rows
@@ -84,7 +84,7 @@ class _Cabling:
         self._place_empty_segments()
         self.shared = [name for name in self.labels if sum(name in names for names in self.members) > 1]
         longest = max((min(len(label), _LONGEST) for label in self.labels.values()), default=0) * _LETTER + 14
-        #: Names of segments stand on their bars if machines are so wide that no cable passes through the names.
+        #: Segment names are written on the bars if the machines are wide enough that no cable crosses the names.
         self.is_on_bar = bool(rows[0].standing) and all(
             row.standing[0].first_nic > longest for row in rows if row.standing
         )
@@ -92,7 +92,8 @@ class _Cabling:
         self.hang_from = self.edge + (longest if self.is_on_bar else 0)
         lanes = len(self.shared) + len(scene.trunks)
         self.left = self.edge + _LANE * lanes + (12 if self.labels else 0)
-        #: The x position of a shared segment's vertical line, and the y position of its last bar.
+        #: For each shared segment: the x position of its vertical line, and the y position and key of its last bar so
+        #: far.
         self.risers: dict[str, tuple[float, float, Key]] = {}
         self.right = self.left
 
@@ -101,7 +102,10 @@ class _Cabling:
         return [name for name in self.labels if name in used]
 
     def _place_empty_segments(self) -> None:
-        """Assign a segment without machines to its neighbours' row, and both ends of a trunk to one row."""
+        """Assign each segment that has no machines to the row of a segment it is cabled to.
+
+        Also make sure that some row has both ends of each cable between segments (trunk).
+        """
         trunks = self.scene.trunks
         for _ in self.labels:
             for one, other in (*trunks, *((two, one) for one, two in trunks)):
@@ -118,7 +122,7 @@ class _Cabling:
             names[:] = [name for name in self.labels if name in names]
 
     def place(self) -> None:
-        """Place every row below the previous one."""
+        """Position every row below the previous one, and set the size of the picture."""
         y = PAD
         for number, row in enumerate(self.rows):
             y = self._row(number, row, y) + _ROW_GAP
@@ -143,7 +147,7 @@ class _Cabling:
         return bottom + 8 if names else floor + NIC_H / 2
 
     def _hang(self, machines: Sequence[MachineBox], ceiling: float) -> None:
-        """Place machines below the segments, as near as possible to the machines they share a segment with."""
+        """Place machines below the segments, as close as possible to the other machines on their segments."""
         preferred = sorted(
             ((self._middle(machine) - machine.width / 2, at, machine) for at, machine in enumerate(machines)),
             key=lambda item: item[:2],
@@ -154,7 +158,7 @@ class _Cabling:
         for preferred_x, _, machine in preferred:
             spots.append(max(x, preferred_x))
             x = spots[-1] + machine.width + _MACHINE_GAP
-        # Machines that exceed the right edge are moved left and push their neighbours.
+        # Machines that exceed the right edge are moved left, and push the machines to their left.
         limit = max(self.right, leftmost + sum(machine.width + _MACHINE_GAP for machine in machines) - _MACHINE_GAP)
         for at in reversed(range(len(spots))):
             machine = preferred[at][2]
@@ -165,7 +169,10 @@ class _Cabling:
             self.right = max(self.right, spot + machine.width)
 
     def _middle(self, machine: MachineBox) -> float:
-        """Return the middle of the NICs on the machine's segments, or the left edge if there are none yet."""
+        """Return the mean x position of the NICs already placed on the machine's segments.
+
+        Return the left edge if there are none.
+        """
         segments = {item.segment for item in machine.scene.interfaces if item.segment}
         places = self.layout.places
         xs = [

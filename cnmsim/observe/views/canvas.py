@@ -8,34 +8,35 @@ from cnmsim.observe.views.markup import MONO, PALETTE, SANS, deep, safe, short
 
 __all__ = ["LEGEND_H", "Point", "render"]
 
-#: The height of the legend's line below a picture.
+#: The height of the legend below a picture.
 LEGEND_H = 22
 
-#: A standalone file follows the reader's colour scheme, and is black on paper.
+#: A standalone file follows the viewer's colour scheme, and is black on white in print.
 _STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
 )
-#: In print the page does not scroll, so the picture shrinks to fit.
+#: A printed page does not scroll, so the picture shrinks to fit.
 _ON_PAPER = "<style>@media print{svg.cnm-lab{width:100%!important}}</style>"
 #: The background behind the wires.
 _GROUND = ("machine", "hanging")
-#: The smallest share of its size to which a picture in a page is scaled; below it the page scrolls sideways.
+#: The smallest fraction of its size to which a picture in a page is scaled; a narrower page scrolls sideways.
 _LEAST = 0.76
 _DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"', "riser": ' stroke-opacity=".55"'}
 
 
 def colour_of(number: int) -> str:
-    """Return the colour of the network with that number; `currentColor` for wires and anything without a network."""
+    """Return the colour of the network with this number; `currentColor` for a negative number, i.e. no network."""
     return PALETTE[number % len(PALETTE)] if number >= 0 else "currentColor"
 
 
 def render(
     layout: Layout, title: str, under: str = "", over: str = "", legend: str = "", *, standalone: bool = True
 ) -> str:  # fmt: skip
-    """Render lines and bars, then `under`, then boxes, then `over`, and the `legend` below.
+    """Render a layout as SVG.
 
-    Without `standalone` the picture inherits the text colour of the page around it.
+    `under` is SVG to draw above the lines and bars but below the boxes, `over` SVG above the boxes, `legend` SVG at
+    the bottom. Without `standalone` the picture inherits the text colour of the page around it.
     """
     width, height = round(layout.width), round(layout.height) + (LEGEND_H if legend else 0)
     parts = [
@@ -139,7 +140,7 @@ def _guest(box: Box) -> str:
 
 
 def _nic(box: Box) -> str:
-    # The page shows through a translucent box: plain SVG has no way to fill one with the page's own colour.
+    # The page's own background shows through a translucent box: plain SVG cannot fill a box with that colour.
     return _rect(box, 'fill="#64748b"', 'stroke="none"', 4) + (
         f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" '
         'text-anchor="middle" font-size="10" '
@@ -175,7 +176,7 @@ def _sandbox(box: Box) -> str:
 
 
 def _mark(x: float, y: float, number: int) -> str:
-    """Return the symbol before a line: a dot in the network's colour, or an inward arrow for a published port."""
+    """Return the SVG symbol before a line of text: a dot in a network's colour, or an arrow for a published port."""
     if number == PUBLISHED:
         return f'<path d="M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}" fill="none" stroke="currentColor"/>'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour_of(number)}"/>'

@@ -1,6 +1,7 @@
-"""Cards of hosts, engines, networks, containers and services for notebooks.
+"""HTML cards of hosts, engines, networks, containers and services, which notebooks show.
 
-The engine is below the views and cannot import them, so it calls `Model.renderer`, which `lab` sets to `render`.
+The engine is a lower layer than the views and cannot import them, so it calls `Model.renderer`, which `lab` sets to
+`render`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, 
 
 
 def render(what: object) -> str | None:
-    """Return the card of an engine's object, or `None` for an object without a card."""
+    """Return the HTML card of an engine's object (such as a container), or `None` if its type has no card."""
     for kind, draw in _CARDS.items():
         if isinstance(what, kind):
             return draw(what)
@@ -25,7 +26,7 @@ def render(what: object) -> str | None:
 
 
 def host_card(host: Any) -> str:
-    """Return the card of a host: its interfaces and routes, and the objects of its engine."""
+    """Return the HTML card of a host: its interfaces, its routes, and the containers of its engine if it has one."""
     devices = [
         (device.name, device.kind, ", ".join(str(item) for item in device.addresses), str(device.mtu), "up" if device.is_up else "down")
         for device in host.namespace.devices.values()
@@ -64,7 +65,7 @@ def _engine(engine: Engine) -> str:
 
 
 def _swarm(engine: Engine) -> str:
-    """Describe the engine's role in its swarm, "" outside a swarm."""
+    """Describe the engine's role in its swarm, e.g. `manager of 3 nodes, active`; return "" if it is in no swarm."""
     swarm = engine.info()["Swarm"]
     if swarm["LocalNodeState"] in {"", "inactive"}:
         return ""

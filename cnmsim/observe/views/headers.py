@@ -1,6 +1,6 @@
-"""The headers of one frame or packet, outermost first, each with its main fields.
+"""The headers of a frame or packet, outermost first, each with its main fields.
 
-A tunnel's outer headers precede its inner ones, in wire order (RFC 7348 §5).
+In a tunnel packet the outer headers precede the inner ones, in wire order (RFC 7348 §5).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREVIEW = 60
 
 @frozen
 class Header:
-    """One header: its protocol, its fields as (name, value), and its tunnel depth (0: outermost)."""
+    """One header: its protocol, its fields as (name, value) pairs, and its tunnel depth (0 is outermost)."""
 
     protocol: str
     fields: tuple[tuple[str, str], ...]
@@ -28,7 +28,7 @@ class Header:
 
 
 def headers_of(data: bytes, *, is_frame: bool) -> tuple[Header, ...]:
-    """Parse a frame or packet as far as possible; the rest is shown as bytes."""
+    """Parse the headers of a frame or packet. A part that cannot be parsed is returned as plain bytes."""
     headers: list[Header] = []
     try:
         if is_frame:

@@ -1,4 +1,4 @@
-"""The HTML of every kind of result, by its type."""
+"""The HTML of any result, chosen by the type of the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnmsim.observe.views.walks import walk_card
 
 @singledispatch
 def html_of(answer: object) -> str:
-    """Return the HTML of a result. Raises `TypeError` for a type that has none."""
+    """Return the HTML of a result. Raises `TypeError` if its type has none."""
     raise TypeError(f"{type(answer).__name__} has no HTML")
 
 

@@ -1,4 +1,7 @@
-"""Lanes of a path in a picture: each direction is drawn on the right-hand side, so that both are visible."""
+"""The lines that show a path in a picture.
+
+As in road traffic, each direction is drawn at its right-hand side, so that both directions are visible.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from cnmsim.observe.views.layout import Point
 
-#: The distance of a lane from the middle, in pixels.
+#: The distance between the path's line and the middle of the wire, in pixels.
 OFFSET = 2.6
 _ARROW_EVERY, _ARROW_FROM = 260.0, 24.0
 _SIZE = 4.6
 
 
 def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
-    """Join consecutive legs, and leave out those walked before."""
+    """Join consecutive legs of a path into polylines, leaving out legs that occurred before."""
     chains: list[tuple[Point, ...]] = []
     seen: set[tuple[Point, ...]] = set()
     goes_on = False
@@ -33,7 +36,7 @@ def chained(legs: Iterable[tuple[Point, ...]]) -> list[tuple[Point, ...]]:
 
 
 def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
-    """Shift a polyline of horizontal and vertical pieces to its right-hand side."""
+    """Shift a polyline of horizontal and vertical pieces to the right, seen in its direction, by `offset` pixels."""
     line = _without_stops(points)
     if len(line) < 2:
         return tuple(line)
@@ -50,7 +53,10 @@ def lane(points: Sequence[Point], offset: float = OFFSET) -> tuple[Point, ...]:
 
 
 def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Return the position and direction of arrow heads: one near the middle of each piece that has room."""
+    """Return the position and direction of each arrow head on a polyline.
+
+    Each piece has at least one, except pieces that are too short; long pieces have several.
+    """
     heads = []
     for (ax, ay), (bx, by) in itertools.pairwise(points):
         length = math.hypot(bx - ax, by - ay)
@@ -65,7 +71,7 @@ def arrows(points: Sequence[Point]) -> list[tuple[Point, Point]]:
 
 
 def arrow_path(at: Point, direction: Point) -> str:
-    """Return an arrow head as SVG path data."""
+    """Return the SVG path data of an arrow head."""
     (x, y), (dx, dy) = at, direction
     tip = (x + dx * _SIZE, y + dy * _SIZE)
     corners = [(x - dx * _SIZE + side * dy * _SIZE, y - dy * _SIZE - side * dx * _SIZE) for side in (1, -1)]

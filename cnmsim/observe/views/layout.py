@@ -1,6 +1,7 @@
-"""The layout of a picture: boxes, bars and wires to draw, and the places of hops, joined by lines.
+"""The layout of a picture: boxes, bars and wires to draw, and the positions of hops with the lines between them.
 
-A network or segment is a horizontal bar. A dot marks a junction; lines that cross without a dot are not joined.
+A network or segment is drawn as a horizontal bar. A dot marks a junction; lines that cross without a dot are not
+connected.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from cnmsim.observe.views.scene import Key
 Point = tuple[float, float]
 
 PAD, NIC_H = 14.0, 22.0
-#: The host's own stack has its text in one half and the path of packets in the other.
+#: The box of the host's own network stack: its text is in one half, the path of packets in the other.
 STACK_H, STACK_LANE = 36.0, 26.0
 
 
 @frozen
 class Box:
-    """A rectangle to draw: kind, position, size, texts, and for each text line the network's number or -1."""
+    """A rectangle to draw. `lines` are its texts, each with the number of the network it belongs to (-1 for none)."""
 
     kind: str
     x: float
@@ -29,16 +30,16 @@ class Box:
     height: float
     lines: tuple[tuple[str, int], ...] = ()
     title: str = ""
-    #: The distance of its text from its left side.
+    #: The distance between the box's left side and its text.
     inset: float = 10.0
 
 
 @frozen
 class Bar:
-    """A network or a segment as a horizontal bar, with its label on the left.
+    """A network or a segment, drawn as a horizontal bar with its label on the left.
 
-    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached to it,
-    `is_named_above` if its label stands on it.
+    `colour` is the network's number, -1 for a segment. `is_idle` is true if nothing is attached, `is_named_above` if
+    the label is written above the bar.
     """
 
     x: float
@@ -53,7 +54,7 @@ class Bar:
 
 @frozen
 class Wire:
-    """A line to draw between two places. `style` is "veth", "tunnel", "stack" or "cable"."""
+    """A line to draw along `points`. `style` is "veth", "tunnel", "stack", "cable" or "riser"."""
 
     points: tuple[Point, ...]
     style: str
@@ -62,7 +63,11 @@ class Wire:
 
 @define
 class Layout:
-    """A finished layout: things to draw, the position of each place of a hop, and the lines between places."""
+    """A layout: the boxes, bars and wires to draw, and a graph in which the path of a trace is found.
+
+    `places` are the nodes of the graph: the position of each device or stack at which a hop can be. `edges` are the
+    lines between them.
+    """
 
     width: float = 0.0
     height: float = 0.0
@@ -71,30 +76,30 @@ class Layout:
     wires: list[Wire] = field(factory=list)
     dots: list[tuple[Point, int]] = field(factory=list)
     places: dict[Key, Point] = field(factory=dict)
-    #: Where the step numbers of a place are written, if not at the place itself.
+    #: The position of a node's step numbers, if not the node's own position.
     badges: dict[Key, Point] = field(factory=dict)
     edges: list[tuple[Key, Key, tuple[Point, ...]]] = field(factory=list)
     networks: tuple[str, ...] = ()
     #: The text alternative of the picture.
     summary: str = ""
-    #: The places of networks, which have bars.
+    #: The nodes that are networks; each is drawn as a bar.
     bars_of: set[Key] = field(factory=set)
     _on_bar: dict[Key, list[tuple[float, Key]]] = field(factory=dict)
 
     def join(self, one: Key, other: Key, *points: Point) -> None:
-        """Record a line along `points` by which a frame can pass from one place to the other."""
+        """Add an edge: a line along `points` by which a frame can pass between two nodes."""
         self.edges.append((one, other, points))
 
     def put_on(self, bar: Key, x: float, place: Key) -> None:
-        """Put a place on a bar at `x`; `finish` joins the places of a bar in their order."""
+        """Place a node on a bar at `x`. `finish` later connects the nodes of each bar from left to right."""
         self._on_bar.setdefault(bar, []).append((x, place))
 
     def is_on(self, bar: Key, place: Key) -> bool:
-        """Return True if a place is on a bar."""
+        """Return True if the node `place` is on this bar."""
         return any(key == place for _, key in self._on_bar.get(bar, ()))
 
     def finish(self) -> None:
-        """Join the places on each bar along it."""
+        """Connect the adjacent nodes on each bar."""
         for placed in self._on_bar.values():
             placed.sort()
             for (_, one), (_, other) in itertools.pairwise(placed):

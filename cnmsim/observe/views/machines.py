@@ -1,8 +1,8 @@
 """The layout of one machine: sandboxes above network bars, the host's own stack below, and NICs on the edge.
 
-Each interface of a sandbox has a line to its bar. Lines from upper rows run in the channel beside their column, so
-that they cross bars but no box. A machine with nothing but its own stack may hang below a segment, with its NICs on
-top.
+Each interface of a sandbox has a line to the bar of its network. If there are several rows of sandboxes, the lines
+from the upper rows run in a channel beside their column, so that they cross bars but no box. A machine with nothing
+but its own stack may hang below a segment; its NICs are then at the top.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ BUS_STEP, TITLE, NIC_GAP = 36.0, 26.0, 20.0
 _NAME_LETTER, _DETAIL_LETTER, _LONGEST = 7.6, 6.1, 24
 _PORT_LINES = 3
 _VTEP_W, _LETTER = 70.0, 6.2
-#: Negative numbers for lines of a box without a network: on the host's own stack, and a published port.
+#: Used in place of a network's number for a line of text about the host's own stack, or about a published port.
 ON_STACK, PUBLISHED = -2, -3
 
 
 class MachineBox:
-    """One machine during layout: its size is computed first, its position once the sizes of the others are known."""
+    """One machine during layout. Its size is known at once; `place` sets its position when all sizes are known."""
 
     def __init__(
         self, layout: Layout, scene: MachineScene, *, is_alone: bool = False, is_hanging: bool = False
@@ -31,7 +31,7 @@ class MachineBox:
         self.layout, self.scene, self.is_hanging = layout, scene, is_hanging
         count = len(scene.sandboxes)
         self.columns = min(count, _columns(count, is_alone=is_alone))
-        #: The row next to the bars is the last and may be shorter.
+        #: The last row is next to the bars, and may have fewer sandboxes than the others.
         self.rows = rows = [scene.sandboxes[at : at + self.columns] for at in range(0, count, self.columns or 1)]
         self.lanes = [
             sum(len(row[column].plugs) for row in rows[:-1] if column < len(row)) for column in range(self.columns)
@@ -63,17 +63,21 @@ class MachineBox:
 
     @property
     def first_nic(self) -> float:
-        """The distance of the first NIC's cable from the machine's left side."""
+        """The distance between the machine's left side and the cable of its first NIC."""
         widths = [_nic_width(item.label) for item in self.scene.interfaces]
         occupied = sum(widths) + 10 * (len(widths) - 1) + PAD + (34 if self.scene.is_plain else 0)
         return self.width - occupied + widths[0] / 2 if widths else self.width
 
     def _fan(self, row: tuple[Sandbox, ...]) -> float:
-        """Return the height in which the lines of a row turn into their channels."""
+        """Return the height of the space below a row in which its lines turn into their channels."""
         return 30.0 + 3.0 * max(len(sandbox.plugs) for sandbox in row) if row is not self.rows[-1] else 16.0
 
     def place(self, x: float, edge: float, *, level: float | None = None) -> None:
-        """Place the machine with its left side at `x`, its NICs at `edge`, and its top at `level` if that is set."""
+        """Place the machine with its left side at `x` and its NICs at height `edge`.
+
+        `level` is the top of its frame if the frame must be higher than its content, to align it with the next
+        machine.
+        """
         scene = self.scene
         kind, sign = ("hanging", 1) if self.is_hanging else ("machine", -1)
         top = edge if self.is_hanging else edge - self.height
@@ -117,12 +121,12 @@ class MachineBox:
         self.layout.put_on(scene.key, middle[0], scene.key)
 
     def _inset(self) -> float:
-        """Leave room for the lines from bridges into the stack."""
+        """Return the indent of the stack's text, which leaves room for the lines from bridges."""
         feet = sum(bus.is_routed for bus in self.scene.buses)
         return self.gutter + 5.0 * len(self.scene.buses) if feet else 10.0
 
     def _enter_stack(self, x: float, name: str) -> Key:
-        """Add the place at `x` where a line enters the host's own stack."""
+        """Add a node to the layout where a line enters the host's own stack, at `x`, and return its key."""
         layout, key = self.layout, self.scene.key
         place: Key = (*key[:2], f"stack {name}")
         layout.places[place] = (x, layout.places[key][1])
@@ -278,17 +282,20 @@ class MachineBox:
 
 
 def box_height(sandbox: Sandbox) -> float:
-    """Return the height of a sandbox's box: a line for its name and one for each interface and published port."""
+    """Return the height of a sandbox's box: one line for its name, and one for each interface and published port."""
     return BOX_HEAD + LINE * (max(1, len(sandbox.plugs)) + len(_port_lines(sandbox))) + 8
 
 
 def _columns(count: int, *, is_alone: bool) -> int:
-    """Return the number of sandboxes in a row, which is smaller where several machines share a row of the picture."""
+    """Return the number of sandboxes in one row of a machine.
+
+    It is larger for a machine that has a row of the picture to itself (`is_alone`).
+    """
     return max(4, math.ceil(math.sqrt(count * 0.6))) if is_alone else max(2, math.ceil(math.sqrt(count * 0.8)))
 
 
 def _gutter(scene: MachineScene) -> float:
-    """Return the width that the names of networks need."""
+    """Return the width of the column for the names of networks."""
     names = [min(len(bus.name), _LONGEST) * _NAME_LETTER for bus in scene.buses]
     details = [min(len(bus.detail), _LONGEST + 2) * _DETAIL_LETTER for bus in scene.buses]
     return max(80.0, *names, *details) + 22 if scene.buses else 0.0

@@ -1,7 +1,7 @@
-"""Fragments of HTML and SVG that escape any name and are readable on light and dark backgrounds.
+"""Functions that build HTML and SVG fragments. They escape all texts, and suit light and dark backgrounds.
 
-Text is `currentColor`, everything else a middle tone or translucent, so that a fragment adapts to the page around it.
-No fragment needs a script, a font or an external file.
+Text has the colour `currentColor`; everything else has a middle tone or is translucent, so that a fragment adapts to
+the page around it. No fragment needs a script, a font or an external file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 
-#: Colours of networks: middle tones with contrast on white and on black.
+#: Colours of networks: middle tones that contrast with both white and black.
 PALETTE = (
     "#3b82f6",
     "#0f9d76",
@@ -37,7 +37,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe
 _OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")
 
 _INK = "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,inherit))"
-#: Tables are smaller in print, where nothing scrolls.
+#: Tables are smaller in print, where they cannot scroll.
 _ON_PAPER = (
     "<style>@media print{.cnm-card{overflow:visible!important}.cnm-card table *{font-size:8.5px!important}"
     ".cnm-card td,.cnm-card th{min-width:0!important;padding-right:7px!important;overflow-wrap:break-word}}</style>"
@@ -46,7 +46,7 @@ _ON_PAPER = (
 SOFT = "opacity:.75"
 CELL = f"padding:2px 14px 2px 0;text-align:left;vertical-align:top;font:12px/1.45 {MONO};border:0"
 TABLE = '<table style="border-collapse:collapse;border:0;margin:4px 0">'
-#: Backgrounds of rows, visible on white and on black: decisive, on the path to it, successful, dropped.
+#: Backgrounds of rows, visible on white and on black: the decisive row, rows on the path to it, delivered, dropped.
 DECIDED, LED, WELL, LOST = "rgba(217,119,6,.30)", "rgba(217,119,6,.13)", "rgba(22,163,74,.22)", "rgba(220,38,38,.24)"
 
 
@@ -65,24 +65,24 @@ def contrast(one: str, other: str) -> float:
 
 @cache
 def deep(colour: str) -> str:
-    """Darken a colour until white text on it has a contrast of 4.5."""
+    """Darken a colour until white text on it has a contrast ratio of at least 4.5."""
     while contrast(colour, "#ffffff") < 4.5:
         colour = "#" + "".join(f"{int(int(colour[at : at + 2], 16) * 0.96):02x}" for at in (1, 3, 5))
     return colour
 
 
 def safe(text: object) -> str:
-    """Escape a text for HTML, SVG and their attributes; characters that XML does not allow become `�`."""
+    """Escape a text for use in HTML and SVG, also in attributes. Characters that XML does not allow become `�`."""
     return escape(_FORBIDDEN.sub("\ufffd", str(text)), quote=True)
 
 
 def words(text: object) -> str:
-    """Escape a text, without line breaks at the hyphens of options (`--dport`)."""
+    """Escape a text, and prevent line breaks at the hyphens of options such as `--dport`."""
     return _OPTION.sub(r'<span style="white-space:nowrap">\g<0></span>', safe(text))
 
 
 def short(text: str, length: int) -> str:
-    """Truncate a text to `length` characters, with an ellipsis if something was cut."""
+    """Truncate a text to `length` characters; an ellipsis shows that something was cut."""
     return text if len(text) <= length else text[: max(1, length - 1)] + "…"
 
 
@@ -90,10 +90,10 @@ def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], marks: Iterable[str] = (), *,
     numbers: Iterable[int] = (), rigid: Iterable[int] = (),
 ) -> str:  # fmt: skip
-    """Return an HTML table of texts, without its empty columns.
+    """Return an HTML table of texts, without columns that are empty in all rows.
 
-    `marks` are CSS backgrounds of the rows, "" for none. Columns in `numbers` are right-aligned, those in `rigid` do
-    not wrap.
+    `marks` are the CSS backgrounds of the rows, "" for none. Columns in `numbers` are right-aligned; columns in
+    `rigid` do not wrap.
     """
     grid = [list(map(str, row)) for row in rows]
     shown = [at for at, header in enumerate(headers) if not grid or any(row[at] for row in grid)]
@@ -115,7 +115,7 @@ def table(
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return labelled values, without empty ones."""
+    """Return the HTML of (label, value) pairs. Pairs whose value is empty are left out."""
     rows = "".join(
         f'<tr style="background:transparent;border:0"><th style="{CELL};font-family:inherit;font-weight:400;{SOFT};white-space:nowrap">'
         f'{safe(label)}</th><td style="{CELL};white-space:pre-wrap;overflow-wrap:anywhere">{safe(value)}</td></tr>'
@@ -126,7 +126,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def card(title: str, kind: str, *parts: str) -> str:
-    """Return a framed card with a title and a kind; `parts` are HTML."""
+    """Return the HTML of a framed card with a title and a kind such as "host". `parts` are HTML."""
     body = "".join(parts)
     return (
         f'{_ON_PAPER}<div class="cnm-card" style="{_INK};font:13px/1.45 {SANS};border:1px solid rgba(128,128,128,.45);border-radius:8px;'
@@ -137,17 +137,17 @@ def card(title: str, kind: str, *parts: str) -> str:
 
 
 def heading(text: str) -> str:
-    """Return a small heading inside a card."""
+    """Return the HTML of a small heading inside a card."""
     return f'<div style="margin-top:10px"><b>{safe(text)}</b></div>'
 
 
 def note(text: str) -> str:
-    """Return a line that says what is omitted, or why nothing is shown."""
+    """Return the HTML of a remark, e.g. which rows are omitted, or why nothing is shown."""
     return f'<div style="{SOFT};margin-top:4px">{safe(text)}</div>'
 
 
 def folded(title: str, text: str) -> str:
-    """Return a preformatted text, folded away under its title."""
+    """Return the HTML of a preformatted text that is hidden until the reader clicks its title."""
     return (
         f'<details style="margin-top:6px"><summary style="cursor:pointer">{safe(title)}</summary>'
         f'<pre style="font:12px/1.4 {MONO};overflow-x:auto;background:transparent;color:inherit;margin:4px 0">{safe(text)}</pre></details>'
@@ -155,7 +155,10 @@ def folded(title: str, text: str) -> str:
 
 
 def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
-    """Return a finding: its verdict on `colour`, the sentence beside it, and labelled lines below."""
+    """Return the HTML of a finding.
+
+    It shows the verdict on a background of `colour`, a sentence beside it, and further facts below.
+    """
     mark = "✓" if colour == GOOD else "✕" if colour == BAD else "!"
     lines = "".join(
         f'<div style="margin-top:3px"><b style="{SOFT}">{safe(label)}</b> {safe(value)}</div>'

@@ -1,7 +1,7 @@
-"""Pictures of the reachability matrix: a square for each pair, and the number of each verdict.
+"""Pictures of a reachability matrix: a square for each pair, and the number of pairs for each verdict.
 
-Signs differ in shape as well as in colour: tick for reachable, cross for refused, stroke for unreachable, bar for
-silence.
+The signs in the squares differ in shape as well as in colour: a tick if reachable, a cross if refused, a stroke if
+unreachable, a bar if there was no answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.reachability.matrix import Difference, Reachability
 
 _SIZE, _LETTER, _LONGEST = 16, 6.8, 28
-#: The largest number of columns that are shown as a table of words.
+#: The largest number of columns for which the matrix is shown as a table of words.
 _FEW = 12
 _REACHED, _REFUSED, _SILENT = "#15803d", "#b45309", "#dc2626"
 _COLOURS = {Verdict.ANSWERED: _REACHED, Verdict.DELIVERED: _REACHED, Verdict.REFUSED: _REFUSED}
@@ -32,7 +32,10 @@ _FILE = (
 
 
 def matrix_card(what: Reachability) -> str:
-    """Return the card of a matrix: words if it is small, a picture if it is larger, counts if it is huge."""
+    """Return the HTML card of a matrix.
+
+    A small matrix is shown as a table of words, a larger one as a picture, a huge one as the number of each verdict.
+    """
     kind = f"{len(what.sources)} sources by {len(what.services)} services, {what.probes} probes"
     if what.is_large:
         counts = [(verdict.value, str(count)) for verdict, count in what.counts().items()]
@@ -76,7 +79,10 @@ def _common_port(services: Sequence[str]) -> str:
 
 
 def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
-    """Draw the squares with the names of rows and columns. A port that all columns share is left out of the names."""
+    """Return the SVG of the squares, with the names of rows and columns.
+
+    If all columns have the same port, the port is left out of their names.
+    """
     port = _common_port(what.services)
     columns = [service.removesuffix(f":{port}") if port else service for service in what.services]
     left = 10 + _LETTER * max(min(len(source), _LONGEST) for source in what.sources)
@@ -118,7 +124,10 @@ def _cell(verdict: Verdict, x: float, y: float, title: str = "") -> str:
 
 
 def difference_card(what: Difference) -> str:
-    """Return the card of a difference: each pair with its verdict before and after, coloured by opened or closed."""
+    """Return the HTML card of a difference: each changed pair with its verdicts before and after.
+
+    Pairs that became reachable and pairs that became unreachable have different colours.
+    """
     if not what.changes:
         return card("difference", "in reachability", note("no difference"))
     opened, closed = set(map(id, what.opened)), set(map(id, what.closed))

@@ -32,11 +32,15 @@ class Picture:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height in pixels."""
+        """The width and height in pixels."""
         return self.layout.width, self.layout.height + (LEGEND_H if self.track is not None else 0)
 
     def svg(self, *, standalone: bool = True) -> str:
-        """Return the SVG: `standalone` as a file with light and dark colours, otherwise for embedding in a page."""
+        """Return the SVG.
+
+        With `standalone` it is a file of its own with light and dark colours; otherwise it is meant to be embedded in a
+        page.
+        """
         return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
     def save(self, path: str | Path) -> Path:
@@ -49,7 +53,7 @@ class Picture:
         return framed(self.svg(standalone=False), self.svg(), self.title)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return HTML for notebooks, SVG for viewers of images, and a line for terminals."""
+        """Return HTML for notebooks, SVG for image viewers, and one line of text for terminals."""
         del include, exclude
         return {"text/html": self._repr_html_(), "image/svg+xml": self.svg(), "text/plain": repr(self)}
 
@@ -113,15 +117,17 @@ def _line(points: tuple[Point, ...]) -> str:
 
 
 def draw_directory(directory: Directory, title: str = "lab", trace: Trace | None = None) -> Picture:
-    """Draw the locations of a directory and their machines."""
+    """Draw the locations of a directory and the machines they are on."""
     layout = lay_out(scene_of(directory))
     return Picture(layout, title, track_of(layout, trace) if trace is not None else None)
 
 
 def draw(lab: LabView, trace: Trace | None = None) -> Picture:
-    """Draw the present state of a lab: hosts with sandboxes, bridges and tunnels, and the segments between them.
+    """Draw the present state of a lab.
 
-    With `trace` its path is drawn too: solid for packets of the source, dashed for replies, with the step numbers of
-    the trace's table at the devices where they happened.
+    It shows the hosts with their sandboxes, bridges and tunnels, and the segments between hosts.
+
+    With `trace`, the path of its packets is drawn too: a solid line for packets from the source, a dashed line for
+    replies. The step numbers of the trace's table are shown at the devices where the steps happened.
     """
     return draw_directory(directory_of(lab), trace.title if trace is not None else "lab", trace)

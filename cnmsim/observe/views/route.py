@@ -1,4 +1,4 @@
-"""The path of a trace through a layout: the place of each hop, and the lines between the places."""
+"""The path of a trace in a layout: the node of each hop, and the lines between these nodes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from cnmsim.observe.trace.hops import Hop
     from cnmsim.observe.trace.trace import Trace
 
-#: What only finds a neighbour is no part of the way.
-#: What the host's own stack decides, though the events name the device: routes, packet filter rules, translations.
+#: Steps that happen in the host's own stack although the events name a device: routing, packet filter rules, NAT.
 _IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
-#: Drops before or after the stack, at the device itself.
+#: Reasons for drops that happen at the device itself, before or after the stack.
 _AT_DEVICE = frozenset(
     {
         DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US,
@@ -34,43 +33,50 @@ _AT_DEVICE = frozenset(
 
 @frozen
 class Waypoint:
-    """The place of a hop (`None`: not in the picture), and the line to it from its message's previous hop."""
+    """The position of a hop in the picture (`None` if it is not in the picture).
+
+    `leg` is the line to it from the previous hop of the same message. `number` is its step number in the trace's
+    table, 0 if the table leaves it out.
+    """
 
     hop: Hop
     at: Point | None
     leg: tuple[Point, ...] = ()
     is_reply: bool = False
     number: int = 0
-    #: Where its step number is written.
+    #: The position of its step number.
     badge: Point | None = None
 
 
 @frozen
 class Track:
-    """A trace in a picture: each hop with its place, the lines in either direction, and badges with step numbers."""
+    """The path of a trace in a picture: a waypoint for each hop, and the badges with step numbers."""
 
     waypoints: tuple[Waypoint, ...]
     badges: tuple[Badge, ...] = ()
 
     @property
     def forth(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines of packets from the source."""
+        """The lines of the packets from the source."""
         return self._legs(is_reply=False)
 
     @property
     def back(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines of replies."""
+        """The lines of the replies."""
         return self._legs(is_reply=True)
 
     def _legs(self, *, is_reply: bool) -> tuple[tuple[Point, ...], ...]:
-        """Return the legs message by message, so that consecutive legs are adjacent."""
+        """Return the legs in one direction, sorted by message, so that consecutive legs are adjacent."""
         walked = [waypoint for waypoint in self.waypoints if waypoint.is_reply is is_reply and len(waypoint.leg) > 1]
         return tuple(waypoint.leg for waypoint in sorted(walked, key=lambda waypoint: waypoint.hop.message))
 
 
 @define
 class _Walker:
-    """Finds places and paths; `hosts` maps each message to the machine of its last hop."""
+    """Finds the nodes of hops, and paths between nodes.
+
+    `hosts` maps each message to the machine where its last hop was.
+    """
 
     layout: Layout
     graph: nx.Graph[Key] = field(init=False)
@@ -87,7 +93,10 @@ class _Walker:
             self.graph.add_edge(one, other, points=points, first=one, length=length + 1)
 
     def find(self, hop: Hop) -> Key | None:
-        """Return the place of a hop: the one of that name on the message's present machine."""
+        """Return the node of a hop, or `None` if it is not in the picture.
+
+        Of several nodes with the hop's name the one on the machine of the message's previous hop is preferred.
+        """
         places = self.layout.places
         by_host = {key[0]: key for key in places if key[1] == hop.place and key[2] == hop.device}
         by_host |= {key[0]: key for key in places if key[1] == hop.place and key[2] == "" and key[0] not in by_host}
@@ -101,12 +110,15 @@ class _Walker:
             if _is_in_stack(hop) and inside in places:
                 return inside
         if place is not None and hop.step is Step.DELIVERED:
-            # The hop is at the socket, not at the device on which the packet arrived.
+            # The packet is now at the socket, no longer at the device on which it arrived.
             return (*place[:2], "") if (*place[:2], "") in places else place
         return place
 
     def onto(self, one: Key, bar: Key) -> Key:
-        """Return the first place on the bar of a network, coming from `one`."""
+        """Return the first node on a network's bar, on the path from the node `one`.
+
+        Return the bar's own node if there is no path.
+        """
         return next((node for node in self._nodes(one, bar) if self.layout.is_on(bar, node)), bar)
 
     def _nodes(self, one: Key, other: Key) -> list[Key]:
@@ -120,7 +132,10 @@ class _Walker:
         return self.known[one, other]
 
     def way(self, one: Key, other: Key) -> tuple[Point, ...]:
-        """Return the points along the drawn lines from one place to the other; [] without a path."""
+        """Return the points of the shortest path along the drawn lines from one node to another.
+
+        Return () if there is no path.
+        """
         nodes = self._nodes(one, other)
         points: list[Point] = []
         for here, there in itertools.pairwise(nodes):
@@ -136,7 +151,7 @@ def _is_in_stack(hop: Hop) -> bool:
 
 
 def track_of(layout: Layout, trace: Trace) -> Track:
-    """Return the path of a trace in a layout."""
+    """Compute the path of a trace in a layout."""
     walker = _Walker(layout)
     shown = {id(hop): number for number, hop in enumerate(trace.shown(), 1)}
     asker = trace.hops[0].place if trace.hops else ""
@@ -150,7 +165,7 @@ def track_of(layout: Layout, trace: Trace) -> Track:
             last.pop(hop.message, None)
         before = last.get(hop.message)
         if key in layout.bars_of and before is not None:
-            # A bridge is the place where a frame enters it.
+            # A hop at a bridge is drawn where the frame enters the bridge's bar.
             key = walker.onto(before, key)
         leg: tuple[Point, ...] = ()
         if key is not None and not hop.layer4.is_link:
@@ -190,7 +205,10 @@ def _is_taken(way: Waypoint) -> bool:
 
 
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
-    """Return the decisive drop or, of several, the last one that the table shows."""
+    """Return the waypoint of the drop that decided the verdict, or else of the last drop in the trace's table.
+
+    Return `None` if the picture shows no drop.
+    """
     losses = [
         waypoint for waypoint in waypoints if waypoint.hop.is_drop and waypoint.number and waypoint.at is not None
     ]

@@ -1,6 +1,7 @@
-"""Tables of a machine or a container: packet filter rules with counters, routes, and name lookups.
+"""Viewable tables of a host or container: packet filter rules with counters, routes, and results of name lookups.
 
-With a trace, the rules that decided, the jumps to their chains, and the names of the chains are marked.
+With a trace, the tables mark the rules that decided about its packets, the jumps that led to them, and the chains
+that its packets traversed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ _LIMIT_S = 60.0
 
 @frozen
 class RuleRow:
-    """A rule in a listing: its number, counters and text; `mark` is "decided", "jumped" or ""."""
+    """One rule in the listing of a chain.
+
+    `number` is its position, or its handle in an nftables table. `mark` is "decided" for a rule that decided about a
+    packet of the trace, "jumped" for a jump that a packet followed, otherwise "".
+    """
 
     number: int
     packets: int
@@ -54,8 +59,8 @@ class RuleRow:
 class ChainView:
     """A chain with its rules.
 
-    `policy` is "" for a user-defined chain; `is_visited` is true if the trace traversed it. `hook` is the chain's
-    nftables hook in nft's syntax; such a chain counts no packets.
+    `policy` is "" for a user-defined chain. `is_visited` is true if a packet of the trace traversed the chain. `hook`
+    is the chain's hook in nft's syntax, "" if it has none; nftables chains have no packet counters of their own.
     """
 
     name: str
@@ -68,7 +73,7 @@ class ChainView:
 
     @property
     def title(self) -> str:
-        """The chain's name with policy and counters, as in the head of `iptables -L -v`."""
+        """The chain's name with its policy and counters, as in the heading of `iptables -L -v`."""
         policy = f" (policy {self.policy}, {self.packets} packets, {self.bytes} bytes)" if self.policy else ""
         policy = f" ({self.hook.rstrip(';')})" if self.hook else policy
         return f"{self.name}{policy}{' ◂ passed' if self.is_visited else ''}"
@@ -76,7 +81,7 @@ class ChainView:
 
 @frozen
 class RulesView(Displayable):
-    """The chains of one table at one place, as HTML in a notebook and as text in a terminal."""
+    """The chains of one table on a host or in a container. A notebook shows it as HTML, a terminal as text."""
 
     place: str
     table: str
@@ -119,11 +124,11 @@ def rules(
     lab: LabView, where: object, table_name: str = "filter", chain: str | None = None, *, trace: Trace | None = None,
     family: int = 4
 ) -> RulesView:  # fmt: skip
-    """Return the rules of one table (or one `chain` of it) on a host or in a container, with their counters.
+    """Return the rules of a table (or of its `chain` only) on a host or in a container, with their counters.
 
-    A table is one of iptables (`filter`), of iptables-legacy (`iptables-legacy filter`) or of nftables (`nft ip
-    docker-bridges`). With `trace` the traversed chains and the decisive rules are marked. Raises `NotFound` for an
-    unknown place or chain, `InvalidParameter` for an unknown table.
+    `table_name` is an iptables table (`filter`), an iptables-legacy table (`iptables-legacy filter`) or an nftables
+    table (`nft ip docker-bridges`). With `trace`, the traversed chains and the decisive rules are marked. Raises
+    `NotFound` for an unknown host, container or chain, `InvalidParameter` for an unknown table.
     """
     location = location_of(directory_of(lab), where)
     passed, decided = _visits(trace, location.namespace.name, table_name)
@@ -168,7 +173,11 @@ def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[
 
 
 def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple[str, str]], set[str]]:
-    """Return the steps from chain to chain ("" before the first) and the texts of the decisive rules."""
+    """Return what a trace did in a table: its steps between chains, and the texts of the decisive rules.
+
+    A step is (previous chain, chain); the previous chain of the first one is "". `place` is the name of the
+    namespace.
+    """
     steps: set[tuple[str, str]] = set()
     decided: set[str] = set()
     for event in trace.events if trace is not None else ():
@@ -193,9 +202,10 @@ def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -
 
 @frozen
 class RoutesView(Displayable):
-    """The routing tables at one place, as `ip route` and `ip -6 route` list them.
+    """The routing tables of one host or container, as `ip route` and `ip -6 route` list them.
 
-    `chosen` are the routes to mark: the one to a requested address, or those that a trace used here.
+    `chosen` are the routes to highlight: the result of a lookup for an address, or the routes that traced packets
+    used.
     """
 
     place: str
@@ -227,9 +237,9 @@ class RoutesView(Displayable):
 
 
 def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
-    """Return the routes of a host or a container, with the route to `to`, or those that `trace` used, marked.
+    """Return the routes of a host or container, with the route to `to` and the routes that `trace` used marked.
 
-    Raises `NotFound` for an unknown place, `InvalidParameter` for an invalid address.
+    Raises `NotFound` for an unknown host or container, `InvalidParameter` for an invalid address.
     """
     location = location_of(directory_of(lab), where)
     space = location.namespace
@@ -253,7 +263,10 @@ _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
 
 
 def _in_table(decision: str) -> str:
-    """Format the route of a decision as in the list: with its table, if a rule selected another table than main."""
+    """Convert the text of a routing decision to the form in which the route is listed.
+
+    If a policy routing rule selected a table other than main, the result ends with `table NAME`.
+    """
     match = _BY_RULE.fullmatch(decision)
     if match is None:
         return decision
@@ -270,7 +283,10 @@ def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
 
 @frozen
 class LookupView(Displayable):
-    """The result of a name lookup: addresses, all queries, and the duration in seconds."""
+    """The result of a name lookup: the addresses, all queries, and the duration in seconds of virtual time.
+
+    It is true if at least one address was found.
+    """
 
     place: str
     lookup: Lookup
@@ -281,7 +297,7 @@ class LookupView(Displayable):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses as texts."""
+        """The addresses that were found, as text."""
         return tuple(format_ip(address) for address in self.lookup.addresses)
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -307,7 +323,10 @@ class LookupView(Displayable):
 
 
 def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> LookupView:
-    """Resolve a name as the C library does there, with real DNS packets. Raises `NotFound` for an unknown place."""
+    """Resolve a name on a host or in a container as its C library does, with real DNS packets.
+
+    `family` is 4 or 6; 0 tries IPv4 first, then IPv6. Raises `NotFound` for an unknown host or container.
+    """
     location = location_of(directory_of(lab), where)
     clock = lab.clock
     begun_ns = clock.now_ns

@@ -1,4 +1,4 @@
-"""The contents of a picture: machines with their sandboxes, networks, tunnels and interfaces, and the links between.
+"""The contents of a picture: machines with their sandboxes, networks, tunnels and NICs, and the links between them.
 
 Everything is read from the devices: a veth's peer, a bridge's ports, a tunnel's parent, a NIC's segment.
 """
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
 
-#: The number of letters that fit into a network's second line.
+#: The number of letters that fit into the second line of a network's label.
 _DETAIL = 26
 
-#: A place and a device in it, as in a hop, made unique by its host.
+#: A node of the picture: (host, place, device). Place and device are as in a hop; device is "" for a whole stack.
 Key = tuple[str, str, str]
 
 
 @frozen
 class Plug:
-    """An interface of a sandbox. `bus` is the network it is attached to, `None` for the host's own stack."""
+    """An interface of a sandbox. `bus` is the network it is attached to, `None` if that is the host's own stack."""
 
     key: Key
     addresses: str
     bus: Key | None
-    #: The host's end of the veth pair, if there is one.
+    #: The host's end of the veth pair, `None` if it is no veth.
     far: Key | None = None
 
 
 @frozen
 class Sandbox:
-    """A network stack of a container, or one that Docker creates for itself (`kind` "container" or "docker")."""
+    """A network namespace of a container (`kind` "container") or one that Docker created for its own use ("docker")."""
 
     key: Key
     name: str
     title: str
     kind: str
     plugs: tuple[Plug, ...]
-    #: Its published ports, as `8080 → 80/tcp`.
+    #: Its published ports, in the form `8080 → 80/tcp`.
     ports: tuple[str, ...] = ()
 
 
 @frozen
 class Bus:
-    """A network on one host: a bridge, or the parent interface that child interfaces share.
+    """A network on one host: a bridge, or the parent interface that child interfaces (macvlan, ipvlan) share.
 
-    `tunnel` is its VTEP, `vni` its VNI; `parent` is the interface below the children; `is_routed` is true if the host
-    has an address on it.
+    `tunnel` is the VXLAN device of an overlay network and `vni` its VNI. `parent` is the parent interface.
+    `is_routed` is true if the host has an address on the network.
     """
 
     key: Key
@@ -72,7 +72,7 @@ class Bus:
 
 @frozen
 class Interface:
-    """A NIC of a machine, and its segment ("" for none)."""
+    """A NIC of a machine, and the segment it is connected to ("" for none)."""
 
     key: Key
     label: str
@@ -81,7 +81,7 @@ class Interface:
 
 @frozen
 class MachineScene:
-    """One machine. `guests` are containers that share the machine's own network stack."""
+    """One machine. `guests` are the names of containers that use the machine's own network stack."""
 
     name: str
     role: str
@@ -97,13 +97,13 @@ class MachineScene:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the machine has nothing but its own stack, as a router or a client."""
+        """Whether the machine has neither sandboxes nor networks, as a router or a client."""
         return not self.sandboxes and not self.buses
 
 
 @frozen
 class Scene:
-    """All machines, segments (name and label) and the cables between segments."""
+    """All machines of a picture, the segments as (name, label), and the cables between segments (`trunks`)."""
 
     machines: tuple[MachineScene, ...]
     segments: tuple[tuple[str, str], ...]
@@ -111,12 +111,12 @@ class Scene:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The names of networks in order of appearance: each has one colour on all hosts."""
+        """The names of the networks in order of appearance. A network has the same colour on all hosts."""
         return tuple(dict.fromkeys(bus.name for machine in self.machines for bus in machine.buses))
 
 
 def scene_of(directory: Directory) -> Scene:
-    """Return the contents of the picture of a lab."""
+    """Read the contents of a lab's picture from its directory."""
     machines = tuple(_machine(location, directory) for location in directory.locations if not location.is_container)
     segments: dict[str, Segment] = {}
     for location in directory.locations:
@@ -277,7 +277,7 @@ def _port_text(item: Published) -> str:
 
 
 def _short_name(location: Location) -> str:
-    """Shorten a container's name by its task id: `web.1`."""
+    """Shorten the name of a task's container by its task id, e.g. to `web.1`."""
     return ".".join(location.task.split(".")[:-1]) or location.name if location.task else location.name
 
 

@@ -1,4 +1,4 @@
-"""A page to step through a trace: one self-contained HTML file with the headers beside the picture.
+"""The page that steps through a trace: one self-contained HTML file with the headers beside the picture.
 
 The page consists of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget uses too.
 """
@@ -26,19 +26,25 @@ if TYPE_CHECKING:
 
 @cache
 def asset(name: str) -> str:
-    """Return the text of a file beside this module (`stepper.js`, `stepper.css`)."""
+    """Return the text of a file in this package, such as `stepper.js`."""
     return files("cnmsim.observe.views").joinpath(name).read_text(encoding="utf-8")
 
 
 def picture_of(trace: Trace) -> Picture:
-    """Draw the lab of a trace with its path. Raises `InvalidParameter` for a trace without a lab."""
+    """Draw the lab in which a trace was recorded, with the path of the trace.
+
+    Raises `InvalidParameter` if the trace belongs to no lab.
+    """
     if trace.directory is None:
         raise InvalidParameter("this trace belongs to no lab: make one with lab.trace()")
     return draw_directory(trace.directory, trace.title, trace)
 
 
 def walk_data(trace: Trace) -> dict[str, Any]:
-    """Return the data of the stepper: title, finding, picture, and all steps with places and headers."""
+    """Return the data that `stepper.js` needs: title, finding, picture, and every step with its position and headers.
+
+    Raises `InvalidParameter` if the trace belongs to no lab.
+    """
     picture = picture_of(trace)
     assert picture.track is not None
     steps = []
@@ -69,9 +75,9 @@ def walk_data(trace: Trace) -> dict[str, Any]:
 
 
 def walk_html(trace: Trace) -> str:
-    """Return the page as text. Raises `InvalidParameter` for a trace without a lab."""
+    """Return the page as HTML. Raises `InvalidParameter` if the trace belongs to no lab."""
     data = walk_data(trace)
-    # Inside a script element only `</` and `<!--` could end or change it.
+    # Inside a script element only `</` and `<!--` can end the script or change how it is parsed.
     encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     script = asset("stepper.js").replace("export function", "function").replace("export default", "const widget =")
     return (
@@ -87,7 +93,7 @@ def walk_html(trace: Trace) -> str:
 
 
 def save_walk(trace: Trace, path: str | Path) -> Path:
-    """Write the page to a file. Raises `OSError`, or `InvalidParameter` for a trace without a lab."""
+    """Write the page to a file. Raises `OSError`, or `InvalidParameter` if the trace belongs to no lab."""
     path = Path(path)
     path.write_text(walk_html(trace), encoding="utf-8")
     return path

@@ -1,7 +1,7 @@
-"""The card of a trace in a notebook: the finding, then the table, with steps numbered as in the picture.
+"""The HTML card of a trace: the finding, then the table of steps, with the same step numbers as in the picture.
 
-Decisions, rewrites, deliveries and drops are marked by signs as well as by colour, because GitHub and paper show no
-colour.
+Decisions, rewrites, deliveries and drops are marked by signs as well as by colour, because GitHub and black-and-white
+print show no colour.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 _GROUNDS = {Step.DROPPED: LOST, Step.DELIVERED: WELL, Step.TRANSLATED: "rgba(59,130,246,.17)"}
 _SIGNS = {Step.DROPPED: "✕ ", Step.DELIVERED: "✓ ", Step.TRANSLATED: "⇄ "}
-#: A task's id at the end of its container's name.
+#: The task id at the end of the name of a task's container.
 _TASK_ID = re.compile(r"(?<=\.\d)(\d*)\.[a-z0-9]{25}\b")
 _TUNNELS = frozenset({Step.ENCAPSULATED, Step.DECAPSULATED})
 
 
 def walk_card(trace: Trace) -> str:
-    """Return the card of a trace."""
+    """Return the HTML card of a trace."""
     parts = [finding_banner(trace)]
     shown = trace.shown()
     if shown:
@@ -52,7 +52,7 @@ def walk_card(trace: Trace) -> str:
 
 
 def finding_banner(trace: Trace) -> str:
-    """Return the verdict with its cause, fixes and remarks."""
+    """Return the HTML of a trace's verdict with its cause, fix and remarks; "" if the trace has no finding."""
     finding = trace.finding
     if finding is None:
         return ""
@@ -61,7 +61,7 @@ def finding_banner(trace: Trace) -> str:
 
 
 def walk_table(trace: Trace) -> str:
-    """Return the table of a trace: its messages in order, each with its steps."""
+    """Return the HTML table of a trace: its messages in order, each with its steps."""
     events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
     decided = _decisive(trace)
     head = "".join(
@@ -80,7 +80,10 @@ def walk_table(trace: Trace) -> str:
 
 
 def _decisive(trace: Trace) -> Hop | None:
-    """Return the decisive step or, of a repeated drop, the first one like it."""
+    """Return the step that decided the verdict, or `None` if the table does not show it.
+
+    If the table shows only an earlier repetition of it, return that one.
+    """
     hop = trace.finding.hop if trace.finding is not None else None
     if hop is None:
         return None
@@ -116,13 +119,13 @@ def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
 
 
 def _ends(addresses: str) -> str:
-    """Break a pair of addresses between the two."""
+    """Format `SOURCE > DESTINATION` as HTML, with a line break before the destination."""
     source, arrow, destination = addresses.partition(" > ")
     return f"{safe(source)} &gt;<br/>{safe(destination)}" if arrow else safe(source)
 
 
 def _inside(event: Event) -> str:
-    """Return the addresses of the packet inside a tunnel packet."""
+    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML; "" for any other packet."""
     headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
     fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
     outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}

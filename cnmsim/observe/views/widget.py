@@ -1,4 +1,4 @@
-"""The trace as a notebook widget (extra `cnmsim[notebook]`), with the stepper of the saved page."""
+"""A trace as a notebook widget (needs the extra `cnmsim[notebook]`), with the same stepper as the saved page."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def _widget_class() -> Any:
 
 
 def walk_widget(trace: Trace) -> Any:
-    """Return an anywidget that steps through a trace. Raises `ImportError` without anywidget."""
+    """Return an anywidget that steps through a trace. Raises `ImportError` if anywidget is not installed."""
     return _widget_class()(walk=walk_data(trace))
