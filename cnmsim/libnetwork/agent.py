@@ -1,6 +1,6 @@
-"""The agent: a node's part in the control plane of a swarm's networks.
+"""The agent: one node's part in the control plane of swarm networks.
 
-It runs this node's NetworkDB, passes encryption keys and cluster nodes on to the drivers, and translates between
+It runs this node's NetworkDB, forwards encryption keys and cluster nodes to the drivers, and translates between
 endpoints and the table entries that are gossiped. Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2),
 `libnetwork/agent.go` (v26.1.5, v28.5.2).
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
-#: Keys per subsystem at any time (moby `keyringSize`).
+#: The number of keys that each subsystem must have (moby `keyringSize`).
 KEYS_PER_SUBSYSTEM = 3
 
 
@@ -50,9 +50,10 @@ class EncryptionKey:
 class AgentConfig:
     """The configuration of one node's agent.
 
-    `bind_addr` is this node's own address in the swarm, used for IPsec; `advertise_addr` the address at which other
-    nodes reach it; `data_path_addr` the source address of its VXLAN tunnels (`None`: the advertised one);
-    `listen_addr` the address that gossip binds (`None`: any). `remotes` are the addresses of managers.
+    `bind_addr` is this node's own address in the swarm, used for IPsec. `advertise_addr` is the address at which
+    other nodes reach it. `data_path_addr` is the source address of its VXLAN tunnels (`None`: same as
+    `advertise_addr`). `listen_addr` is the address that the gossip sockets bind (`None`: any). `remotes` are the
+    managers' addresses.
     """
 
     bind_addr: Address
@@ -80,7 +81,7 @@ class PeerInfo:
 
 @frozen
 class TaskInfo:
-    """An endpoint of a service in `network inspect --verbose`; `info` is its driver's part."""
+    """An endpoint of a service in `network inspect --verbose`. `info` is the driver's data about the endpoint."""
 
     name: str
     endpoint_id: str
@@ -90,7 +91,10 @@ class TaskInfo:
 
 @define
 class ServiceInfo:
-    """A service in `network inspect --verbose`; containers that are not tasks are listed under the name ""."""
+    """A service in `network inspect --verbose`.
+
+    Containers that are not tasks are listed under the service name "".
+    """
 
     virtual_ip: Address | None
     local_lb_index: int
@@ -146,11 +150,14 @@ class Agent:
         return [driver for driver in self.controller.drivers if isinstance(driver, DataPath)]
 
     def join(self, remotes: Sequence[Address]) -> None:
-        """Join the gossip cluster of `remotes`. A failed attempt is repeated every minute."""
+        """Join the gossip cluster through the `remotes` of the configuration.
+
+        A failed attempt is repeated every minute.
+        """
         self.db.join(remotes)
 
     def stop(self) -> None:
-        """Leave the gossip cluster, and drop the services of the swarm's networks."""
+        """Leave the gossip cluster, and remove the services on swarm networks from this node."""
         for cancels in self._watches.values():
             for cancel in cancels:
                 cancel()
@@ -161,7 +168,10 @@ class Agent:
     # --- keys and nodes
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
-        """Apply a key rotation: add a key, change the primary key, remove a key (moby `handleKeyChange`)."""
+        """Replace the keys by `keys`, a rotation: add the new ones, use the new primary key, remove the rest.
+
+        Source: moby `handleKeyChange`.
+        """
         times = {key.lamport_time for key in keys}
         before = {key.lamport_time for key in self.keys}
         gone = [key for key in self.keys if key.lamport_time not in times]
@@ -198,7 +208,10 @@ class Agent:
     # --- networks
 
     def join_network(self, network: Network) -> None:
-        """Attach this node to a network in NetworkDB, if it is one of the swarm's (moby `joinCluster`)."""
+        """Attach this node to a network in NetworkDB.
+
+        Do nothing if the network is not a swarm network (moby `joinCluster`).
+        """
         if not network.is_gossiped:
             return
         self.db.join_network(network.id)
@@ -211,7 +224,7 @@ class Agent:
         ]
 
     async def wait_until_synced(self, network: Network) -> None:
-        """Wait until the network's entries were fetched from every other node attached to it."""
+        """Wait until this node has fetched the network's entries from every other node attached to it."""
         if network.is_gossiped:
             await self.db.wait_until_synced(network.id)
 
@@ -223,7 +236,7 @@ class Agent:
             self.db.leave_network(network.id)
 
     def peers(self, network: Network) -> list[PeerInfo]:
-        """Return the nodes attached to a network."""
+        """Return the name and address of each node attached to a network."""
         return [PeerInfo(member.name, member.address) for member in self.db.peers(network.id)]
 
     def services(self, network: Network) -> dict[str, ServiceInfo]:
@@ -247,12 +260,12 @@ class Agent:
     # --- endpoints of this node
 
     def add_driver_entries(self, endpoint: Endpoint) -> None:
-        """Create the table entries that the endpoint's driver asked for when it joined."""
+        """Create the table entries that the endpoint's driver requested when the endpoint joined."""
         for entry in endpoint.join_info.table_entries:
             self.db.create_entry(entry.table, endpoint.network.id, entry.key, entry.value)
 
     def delete_driver_entries(self, endpoint: Endpoint) -> None:
-        """Delete those entries. Failures are only logged."""
+        """Delete the table entries that the endpoint's driver requested. Failures are only logged."""
         for entry in endpoint.join_info.table_entries:
             try:
                 self.db.delete_entry(entry.table, endpoint.network.id, entry.key)
@@ -262,7 +275,7 @@ class Agent:
     def add_service_info(self, endpoint: Endpoint) -> None:
         """Publish an endpoint's names and service on this node and by gossip.
 
-        Raises `SystemFault` if it is published already.
+        Raises `SystemFault` if they are published already.
         """
         record = endpoint_record(endpoint)
         if record is None:
@@ -271,7 +284,10 @@ class Agent:
         self.db.create_entry(ENDPOINT_TABLE, endpoint.network.id, endpoint.id, record)
 
     def delete_service_info(self, endpoint: Endpoint, *, fully: bool) -> None:
-        """Withdraw an endpoint's names and service. Unless `fully`, it keeps serving its established connections."""
+        """Withdraw an endpoint's names and service.
+
+        With `fully=False` the endpoint keeps serving its established connections.
+        """
         record = endpoint_record(endpoint)
         if record is None:
             return
@@ -289,7 +305,7 @@ class Agent:
     # --- endpoints of other nodes
 
     def _apply_message(self, event: WatchEvent) -> None:
-        """Apply what the message says, whatever the entry was before (26.1, 28.5)."""
+        """Update service discovery as the gossip message says, whatever the previous entry was (26.1, 28.5)."""
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
         if event.operation is TableOperation.CREATE:
@@ -302,7 +318,7 @@ class Agent:
             discovery.remove(event.network, event.key, record, fully=False)
 
     def _replace_record(self, event: WatchEvent) -> None:
-        """Replace the previous record by the new one (29.x)."""
+        """Update service discovery from the entry's previous and new record (29.x)."""
         before: EndpointRecord | None = event.previous
         now: EndpointRecord | None = event.value
         discovery = self.controller.discovery
@@ -322,15 +338,15 @@ class Agent:
 
 
 def _replace_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a watcher that passes each change to the driver as previous and new value (29.x)."""
+    """Return a NetworkDB watcher that passes each change to the driver as previous and new value (29.x)."""
     changed = driver.table_changed
     return lambda event: changed(event.network, event.table, event.key, event.previous, event.value)
 
 
 def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
-    """Return a watcher that passes messages to the driver.
+    """Return a NetworkDB watcher that passes each gossip message to the driver (26.1, 28.5).
 
-    Up to 28.5 an update arrives as the deletion of its new value.
+    In these releases the driver gets an update as the deletion of the new value.
     """
 
     def apply(event: WatchEvent) -> None:
@@ -342,9 +358,9 @@ def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
 
 
 def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
-    """Return the record that other nodes get of an endpoint, or `None` if it has no names or no IPv4 address.
+    """Return an endpoint's record for other nodes, or `None` if the endpoint has no names or no IPv4 address.
 
-    Only on the ingress network does it hold the service's published ports.
+    The record contains the service's published ports only on the ingress network.
     """
     if not endpoint.dns_names or endpoint.ipv4 is None:
         return None
@@ -366,7 +382,10 @@ def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
 
 
 def _listened_on(address: Address | None) -> Address:
-    """Return the address to bind. For any address that is `::`, dual-stack, as listeners of Go's net package are."""
+    """Return the address to bind for gossip.
+
+    For `None` or an unspecified address (0.0.0.0) it is `::`, dual-stack, as in listeners of Go's net package.
+    """
     return IPV6_ANY if address is None or not any(address) else address
 
 
@@ -380,7 +399,7 @@ def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
-    """Raise `SystemFault`, in the engine's words, if a set of keys is incomplete."""
+    """Raise `SystemFault`, with moby's message, if a subsystem is unknown or has the wrong number of keys."""
     counts: dict[str, int] = {}
     for key in keys:
         if key.subsystem not in {GOSSIP, IPSEC}:
@@ -392,7 +411,7 @@ def check_keys(keys: Sequence[EncryptionKey]) -> None:
 
 
 def keys_of(keys: Sequence[EncryptionKey], subsystem: str) -> list[EncryptionKey]:
-    """Return the keys of a subsystem, the primary key first (moby `getKeys`)."""
+    """Return the keys of one subsystem (`GOSSIP` or `IPSEC`), the primary key first (moby `getKeys`)."""
     ordered = sorted((key for key in keys if key.subsystem == subsystem), key=lambda key: key.lamport_time)
     if len(ordered) > 1:
         ordered[0], ordered[1] = ordered[1], ordered[0]

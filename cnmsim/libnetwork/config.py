@@ -25,7 +25,10 @@ _INVALID = (
 
 @define
 class AddressPool:
-    """One entry of `default-address-pools`: subnets of prefix length `size` are cut from `base`."""
+    """One entry of `default-address-pools`.
+
+    The block `base`, which is divided into subnets of prefix length `size`.
+    """
 
     base: str
     size: int
@@ -33,7 +36,7 @@ class AddressPool:
 
 @define
 class DaemonConfig:
-    """The networking options of one daemon, named as in `daemon.json` with `_` for `-`.
+    """The networking options of one daemon. An attribute has the option's name in `daemon.json`, with `_` for `-`.
 
     `None` means "not set": the release's default applies.
     """
@@ -77,7 +80,10 @@ class DaemonConfig:
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self, profile: Profile) -> None:
-        """Raise `InvalidParameter`, in the daemon's words, for options with which a daemon does not start."""
+        """Raise `InvalidParameter` if the daemon would refuse to start with these options.
+
+        The message is the daemon's.
+        """
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
         if not self.iptables and not self.icc:
@@ -106,15 +112,18 @@ class DaemonConfig:
             raise InvalidParameter(f"{_INVALID}invalid fixed-cidr-v6: {fault}")
 
     def uses_nftables(self, has_backends: bool) -> bool:
-        """Return True if nftables is the firewall backend. `has_backends`: the release has more than one."""
+        """Return True if nftables is the firewall backend.
+
+        `has_backends`: the release lets the user choose the backend.
+        """
         return has_backends and self.firewall_backend == "nftables"
 
 
 def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
-    """Return why a bridge network cannot have an IPv6 subnet, or "" (moby `drivers/bridge`, validateIPv6Subnet).
+    """Return the error message for a bridge network's IPv6 subnet, or "" if it is valid (moby `validateIPv6Subnet`).
 
-    fe80::/64 itself may be used. A subnet that only overlaps it may not: its addresses would look like the kernel's
-    link-local ones. `text` is the subnet as the message shows it.
+    fe80::/64 itself is valid. A subnet that only overlaps it is not: its addresses could not be told from the
+    kernel's link-local ones. `text` is the subnet as the message prints it.
     """
     if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:
         return f"multicast subnet '{text}' is not allowed"

@@ -1,7 +1,7 @@
-"""The controller: a daemon's networks and sandboxes, its network drivers and its IPAM drivers.
+"""The controller: a daemon's networks, sandboxes, network drivers and IPAM drivers.
 
 Source: moby `daemon/libnetwork/controller.go` (docker-v29.7.2), `libnetwork/controller.go` (v26.1.5, v28.5.2), and
-`daemon/daemon_unix.go` for the networks that a daemon creates at its start.
+`daemon/daemon_unix.go` for the networks that a daemon creates when it starts.
 """
 
 from __future__ import annotations
@@ -68,19 +68,22 @@ class Cluster(Protocol):
         """Whether this host is a member of a swarm."""
 
     async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Request addresses from a manager for a container on a swarm network. Returns the endpoint's settings."""
+        """Request addresses from a manager for a container on a swarm network.
+
+        Return the settings of its endpoint.
+        """
 
     def detach_network(self, target: str, container_id: str) -> None:
-        """Release what `attach_network` got for a container, if it got anything."""
+        """Release the addresses that `attach_network` obtained for a container. Do nothing if there are none."""
 
 
 @define(eq=False)
 class Controller:
     """The libnetwork instance of one daemon on one machine. Call `start` before anything else.
 
-    `plugins` finds drivers in other processes. `log` holds the daemon's log lines for errors that no caller gets.
-    `cluster` is set by the swarm layer while the host is in a swarm. `engine_id` is part of the default IPv6 pool
-    (see `ula_pool`).
+    `plugins` finds drivers in other processes. `log` collects the daemon's log lines for errors that are not raised
+    to a caller. `cluster` is set by the swarm layer while the host is in a swarm. The default IPv6 pool is derived
+    from `engine_id` (see `ula_pool`).
     """
 
     machine: Machine
@@ -141,7 +144,7 @@ class Controller:
 
     @property
     def bridge_driver(self) -> BridgeDriver:
-        """The bridge driver, which also owns the chains that all drivers share."""
+        """The bridge driver, which also owns the chains that all drivers use."""
         driver = self.drivers.get("bridge")
         assert isinstance(driver, BridgeDriver)
         return driver
@@ -171,11 +174,11 @@ class Controller:
 
     @property
     def networks(self) -> list[Network]:
-        """Its networks, in order of creation."""
+        """The controller's networks, in order of creation."""
         return list(self._networks.values())
 
     def network_by_id(self, network_id: str) -> Network | None:
-        """Return the network with that id, or `None`."""
+        """Return the network with this id, or `None`."""
         return self._networks.get(network_id)
 
     def new_network(
@@ -187,10 +190,10 @@ class Controller:
         options: NetworkOptions | None = None,
         is_dynamic: bool = False,
     ) -> Network:
-        """Create a network. `is_dynamic` marks one that the swarm's manager pushed to this host.
+        """Create a network. `is_dynamic` marks a network that the swarm's manager pushed to this host.
 
-        Raises an `EngineError` in libnetwork's words, with nothing left behind, and `ManagerRedirect` if a swarm
-        manager has to create the network.
+        Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
+        message. After an error nothing is left behind.
         """
         options = options or NetworkOptions()
         if id in self._networks:
@@ -273,7 +276,7 @@ class Controller:
         return scope
 
     def _configured(self, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
-        """Return the options, completed from the `config_from` network or from the daemon's defaults."""
+        """Return `options`, completed from the network that `config_from` names, or from the daemon's defaults."""
         if options.config_from:
             return self._from_configuration(options)
         defaults = self.config.default_network_opts.get(driver, {})
@@ -341,15 +344,16 @@ class Controller:
                 excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
             )
         except (PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound) as error:
-            # The engine does not name the conflicting network. A note leaves its message as it is.
+            # The engine's message does not name the conflicting network. A note (PEP 678) adds it without changing
+            # the message.
             error.add_note(f"in use: {'; '.join(self._pools_in_the_way(options.ipam_config))}")
             raise
         return ipam
 
     def ipam_driver(self, name: str) -> Allocator:
-        """Return an IPAM driver, activating its plugin if necessary.
+        """Return the IPAM driver of this name, activating its plugin if necessary.
 
-        Raises `NotFound`, or what the activation raises.
+        Raises `NotFound` for an unknown name, or the error of a failed activation.
         """
         if name not in self.ipams:
             self.plugins.require(name, IPAM_DRIVER)
@@ -362,7 +366,10 @@ class Controller:
             self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
 
     def _pools_in_the_way(self, configs: Sequence[IpamConfig]) -> list[str]:
-        """Return the pools that overlap the requested subnets, or all pools if no subnet was requested."""
+        """Describe the pools that overlap the requested subnets, e.g. `172.18.0.0/16 by network a`.
+
+        If no subnet was requested, describe all pools in use.
+        """
         subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
         return [
             f"{info.pool} by network {network.name}"
@@ -372,7 +379,7 @@ class Controller:
         ]
 
     def find_network(self, term: str) -> Network:
-        """Return the network with this id, name or id prefix, in this order.
+        """Return the network whose id, name or id prefix is `term`, tried in this order.
 
         Raises `NotFound`, or `InvalidParameter` if the term is empty or ambiguous.
         """
@@ -390,11 +397,11 @@ class Controller:
         raise NoSuchNetwork(f"network {term} not found")
 
     def networks_configured_from(self, name: str) -> list[Network]:
-        """Return the networks that use a configuration network."""
+        """Return the networks that were created with `config_from` this configuration network."""
         return [network for network in self.networks if network.config_from == name]
 
     def reload_networks(self) -> None:
-        """Apply what a starting daemon does to the networks that it reads from its store.
+        """Apply the changes that a starting daemon makes to the networks in its store.
 
         Up to 28.5 it writes the allocated subnets and gateways into their configuration, as if the user had requested
         them: from then on `network inspect` shows the gateway, and endpoints may request addresses (moby
@@ -434,14 +441,15 @@ class Controller:
         return self.agent is not None or (self.cluster is not None and self.cluster.is_agent)
 
     def agent_start(self, config: AgentConfig) -> Agent:
-        """Start the agent and join the gossip cluster. Returns the running agent if there is one.
+        """Start the agent and join the gossip cluster. If an agent is running, return that one.
 
-        Raises `SystemFault` in libnetwork's words, with nothing started.
+        Raises `SystemFault` with moby's message; then no agent is started.
         """
         if self.agent is None:
             check_keys(config.keys)
             if self._leaving is not None:
-                # Stop the previous agent at once, although it is still leaving: the new one needs its port.
+                # Stop the previous agent at once, even if it is still leaving the cluster: the new one needs its
+                # port.
                 self._leaving.db.stop()
             self.ingress = Ingress(self.machine.root, self.profile, self.daemon(), self.log.append)
             self.agent = Agent(self, config, list(config.keys))
@@ -470,7 +478,10 @@ class Controller:
         options: SandboxOptions | None = None,
         id: str | None = None,  # noqa: A002 - libnetwork's own word
     ) -> Sandbox:
-        """Create the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
+        """Create the sandbox of a container. Raises `InvalidParameter` if the container's id is empty.
+
+        Raises `Forbidden` if the container has a sandbox already, or for a second ingress sandbox.
+        """
         if not container_id:
             raise InvalidParameter("invalid container ID")
         if options is not None and options.is_ingress and any(other.options.is_ingress for other in self.sandboxes):
@@ -484,14 +495,14 @@ class Controller:
         return sandbox
 
     def sandbox_by_container(self, container_id: str) -> Sandbox:
-        """Return the sandbox of a container. Raises `NotFound`."""
+        """Return the sandbox of a container. Raises `NotFound` if it has none."""
         sandbox = self._by_container.get(container_id)
         if sandbox is not None:
             return sandbox
         raise NotFound(f"network sandbox for container {container_id} not found")
 
     def sandbox_by_id(self, sandbox_id: str) -> Sandbox:
-        """Return a sandbox by its id. Raises `NotFound`."""
+        """Return a sandbox by its id. Raises `NotFound` for an unknown id."""
         for sandbox in self.sandboxes:
             if sandbox.id == sandbox_id:
                 return sandbox

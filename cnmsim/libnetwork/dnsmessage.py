@@ -1,8 +1,9 @@
-"""DNS messages of the embedded resolver: which queries it accepts, and its own answers byte for byte.
+"""DNS messages of the embedded resolver: parsing of queries, and encoding of the resolver's own answers.
 
-It answers as Go's DNS library does. A message that is not a query is refused from its header alone; answers are
-uncompressed unless they would be too long, and are then truncated at the end. Source: moby `libnetwork/resolver.go`
-(all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC 1035 §4.
+The bytes are the same as from Go's DNS library. A message that is not a query is refused on the basis of its header
+alone. Answers are uncompressed unless they would be too long; if compression is not enough, they are truncated.
+Source: moby `libnetwork/resolver.go` (all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC
+1035 §4.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cnmsim.kernel.address import Address, parse_ip
 
 A, PTR, MX, AAAA = 1, 12, 15, 28
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
-#: Response codes by dig's names.
+#: Response codes, by the names that dig prints.
 RCODE_NAMES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 #: TTL in seconds of the resolver's own answers.
 TTL_S = 600
@@ -33,9 +34,9 @@ _QUESTION_POINTER = b"\xc0\x0c"
 
 @frozen
 class Query:
-    """One query: `name` with its case and its final dot; `owner` is its wire form.
+    """One DNS query. `name` keeps its case and its final dot; `owner` is the name in wire format.
 
-    `edns_payload` is the UDP payload size that the client announces, 0 without EDNS.
+    `edns_payload` is the UDP payload size that the client announces, or 0 without EDNS.
     """
 
     id: int
@@ -52,7 +53,7 @@ class Query:
 
     @property
     def kind_name(self) -> str:
-        """The requested record type, as text."""
+        """The requested record type as text, e.g. "AAAA"."""
         import dns.rdatatype
 
         return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(self.kind))
@@ -60,13 +61,16 @@ class Query:
 
 @frozen
 class Rejection:
-    """The response to a message that is not accepted as a query; `None` means no response."""
+    """The response to a message that is not accepted as a query, or `None` to send no response."""
 
     answer: bytes | None
 
 
 def read_query(wire: bytes) -> Query | Rejection:
-    """Parse a message. Returns the query, or the response to send instead. Never raises, whatever the bytes."""
+    """Parse a message.
+
+    Return the query, or a `Rejection` with the response to send instead. Never raises an exception.
+    """
     if len(wire) < _HEADER.size:
         return Rejection(None)
     message_id, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
@@ -96,17 +100,16 @@ def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
 
 
 def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
-    """Build a refusal that consists of a header alone. Only NOTIMP keeps the opcode."""
+    """Encode a refusal, which consists of a header alone. Only NOTIMP keeps the query's opcode."""
     kept = flags & ~(_AA | _Z | 0xF | (0 if rcode == NOTIMP else _OPCODE))
     return _HEADER.pack(message_id, kept | _QR | rcode, 0, 0, 0, 0)
 
 
 def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: int = NOERROR) -> bytes:
-    """Build an answer whose records all belong to the question's name.
+    """Encode an answer in which all records belong to the queried name.
 
-    Each record is type, class, TTL, length and data.
-
-    It has at most `limit` bytes: compressed if that helps, else truncated and marked TC.
+    Each record is given as the bytes of its type, class, TTL, length and data. The answer has at most `limit` bytes:
+    it is compressed if it is too long, and if that is not enough, truncated and marked TC.
     """
     flags = _QR | _RA | rcode | query.flags & (_OPCODE | _RD | _CD)
     if rcode != NOERROR:
@@ -128,12 +131,12 @@ def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: in
 
 
 def address_record(address: Address) -> bytes:
-    """Build an A or AAAA record without its owner name."""
+    """Encode an A or AAAA record, without the owner name."""
     return _RECORD.pack(AAAA if len(address) == 16 else A, _IN, TTL_S, len(address)) + address
 
 
 def pointer_record(name: str) -> bytes:
-    """Build a PTR record without its owner name. Raises `ValueError` if `name` is not a domain name."""
+    """Encode a PTR record, without the owner name. Raises `ValueError` if `name` is not a domain name."""
     import dns.exception
     import dns.name
 
@@ -146,9 +149,10 @@ def pointer_record(name: str) -> bytes:
 
 
 def reversed_address(name: str) -> Address | None:
-    """Return the address in `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.`, or `None` for any other name.
+    """Return the address that a reverse-lookup name stands for, or `None` for any other name.
 
-    As in the engine, the suffix and the digits of IPv6 must be in lower case.
+    Such a name is `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.`. As in the engine, the suffix and the hexadecimal digits
+    must be in lower case.
     """
     if name.endswith(".in-addr.arpa."):
         labels = name.removesuffix(".in-addr.arpa.").split(".")
@@ -169,7 +173,7 @@ def _parse_or_none(text: str) -> Address | None:
 
 
 def rcode_of(wire: bytes) -> int | None:
-    """Return the response code of an upstream's answer, or `None` if it cannot be parsed."""
+    """Return the response code of an upstream server's answer, or `None` if the answer cannot be parsed."""
     import dns.exception
     import dns.message
 

@@ -1,8 +1,8 @@
-"""The contract between libnetwork and a network driver.
+"""The interface between libnetwork and a network driver.
 
-A driver is called for networks, endpoints and joins, in this order, and changes the machine it was created for. Every
-call succeeds or leaves the machine as it was. Optional abilities are protocols of their own. Source: moby
-`daemon/libnetwork/driverapi/driverapi.go` (docker-v29.7.2).
+libnetwork calls a driver for networks, endpoints and joins, in this order, and the driver changes the machine that it
+was created for. Every call succeeds or leaves the machine unchanged. Optional abilities are separate protocols.
+Source: moby `daemon/libnetwork/driverapi/driverapi.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ SWARM_SCOPE = "swarm"
 
 @frozen
 class Capability:
-    """The scope of a driver.
+    """The scopes of a driver, each "local" (one host) or "global" (all hosts of a cluster).
 
-    `data_scope` says where its networks are defined, `connectivity_scope` where they connect containers: on one host
-    ("local") or on every host of a cluster ("global").
+    `data_scope` is where the driver's networks are defined, `connectivity_scope` where they connect containers.
     """
 
     data_scope: str = LOCAL_SCOPE
@@ -38,7 +37,7 @@ class Capability:
 class IpamInfo:
     """One allocated pool of a network: its prefix, its gateway address (or `None`) and its reserved addresses.
 
-    `space` is the address space that it belongs to.
+    `space` is the pool's IPAM address space.
     """
 
     pool_id: str
@@ -74,7 +73,10 @@ class NetworkRequest:
 
 @define
 class EndpointInterface:
-    """The addresses of an endpoint. A value that is set was requested; a driver may fill in those that are `None`."""
+    """The addresses of an endpoint.
+
+    Values that are set were requested; a driver may fill in values that are `None`.
+    """
 
     mac: Mac | None = None
     ipv4: tuple[Address, int] | None = None
@@ -92,7 +94,7 @@ class StaticRoute:
 
 @frozen
 class TableEntry:
-    """An entry of a cluster-wide table that a driver wants to exist while an endpoint is joined."""
+    """An entry that a driver wants in a cluster-wide table as long as an endpoint is joined."""
 
     table: str
     key: str
@@ -101,10 +103,10 @@ class TableEntry:
 
 @define
 class JoinInfo:
-    """A driver's result of a join: the device to move into the sandbox, its name there, and its gateways.
+    """The result of a driver's join: the device to move into the sandbox, its name there, and its gateways.
 
     `source_name` is the device's present name, in the host's namespace or, if `created_in_sandbox`, in the sandbox's.
-    It is renamed to `destination_name`, or else to `destination_prefix` and a number.
+    The device is renamed to `destination_name` or, if that is empty, to `destination_prefix` and a number (`eth0`).
     """
 
     source_name: str = ""
@@ -122,7 +124,7 @@ class JoinInfo:
 
 @define
 class SandboxContext:
-    """A driver's view of the sandbox that an endpoint joins. `namespace` is `None` while it does not exist yet."""
+    """A driver's view of the sandbox that an endpoint joins. `namespace` is `None` until it is created."""
 
     sandbox_id: str
     key: str
@@ -140,7 +142,7 @@ class Driver(Protocol):
     capability: Capability
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Create a network. Raises an `EngineError`."""
+        """Create a network. Raises an `EngineError` on failure."""
 
     def delete_network(self, network_id: str) -> None:
         """Delete a network."""
@@ -148,7 +150,7 @@ class Driver(Protocol):
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Create an endpoint, and fill in what `interface` lacks."""
+        """Create an endpoint, and fill in the addresses that `interface` lacks."""
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Delete an endpoint."""
@@ -170,10 +172,10 @@ class ExternalConnectivity(Protocol):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the ports of the sandbox on this endpoint.
+        """Publish the sandbox's ports on this endpoint.
 
-        `gateway4` and `gateway6` are the ids of the endpoints that are the sandbox's gateways, "" for none. Called
-        again whenever those change, to add and remove the mappings that the change affects.
+        `gateway4` and `gateway6` are the ids of the sandbox's gateway endpoints, "" for none. libnetwork calls this
+        again whenever these change; the driver then adds and removes the affected mappings.
         """
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
@@ -182,22 +184,28 @@ class ExternalConnectivity(Protocol):
 
 @runtime_checkable
 class GatewayAllocation(Protocol):
-    """A driver whose networks may have no gateway address (moby `driverapi.GwAllocChecker`)."""
+    """A driver that can create networks without a gateway address (moby `driverapi.GwAllocChecker`)."""
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Return, for IPv4 and IPv6, whether to allocate no gateway. `request` has no pools yet."""
+        """Return a pair (IPv4, IPv6): True if a gateway address is allocated only if the user requested one.
+
+        `request` has no pools yet.
+        """
 
 
 @runtime_checkable
 class IpamlessDriver(Protocol):
-    """A driver whose networks have no addresses of their own: `host` and `null`."""
+    """A driver whose networks have no addresses: `host` and `null`."""
 
     is_special: bool
 
 
 @runtime_checkable
 class FailedJoinLeaver(Protocol):
-    """A driver that may leave a failed join half done, and is therefore called to leave: one in another process."""
+    """A driver that must be called to leave after a failed join, because it may have done part of the join.
+
+    This holds for drivers in other processes (plugins).
+    """
 
     leaves_failed_join: bool
 
@@ -207,7 +215,7 @@ class Ipv6Releaser(Protocol):
     """A driver that holds state for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Release that state: a sysctl of the endpoint's interface has removed the address."""
+        """Release the state for an endpoint's IPv6 address, which a sysctl of its interface has removed."""
 
 
 @runtime_checkable
@@ -215,7 +223,7 @@ class NodeDiscovery(Protocol):
     """A driver that is notified of the nodes of the cluster."""
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Handle a node that joined, or this host's own address."""
+        """Handle a node that joined. `is_self`: the node is this host."""
 
     def node_left(self, address: Address) -> None:
         """Handle a node that left."""
@@ -223,36 +231,39 @@ class NodeDiscovery(Protocol):
 
 @runtime_checkable
 class TableWatcher(Protocol):
-    """A driver that shares a table with its instances on other nodes (moby `driverapi.TableWatcher`).
+    """A driver that shares tables with its instances on other nodes (moby `driverapi.TableWatcher`).
 
-    `tables` are the names. Entries are created through `JoinInfo.table_entries`.
+    `tables` are their names. Entries are created through `JoinInfo.table_entries`.
     """
 
     tables: tuple[str, ...]
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
-        """Handle an entry of another node: a new `value` in place of `previous`, each `None` where there is none."""
+        """Handle a change of another node's entry.
+
+        `previous` is `None` for a created entry, `value` is `None` for a deleted one.
+        """
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Return the id of an entry's endpoint, and the entry as users see it."""
+        """Return the id of an entry's endpoint, and the entry's data as `network inspect --verbose` shows it."""
 
 
 @runtime_checkable
 class DataPath(Protocol):
-    """A driver that carries traffic between hosts, and may encrypt it. A key is a pair of key and Lamport time."""
+    """A driver that transports traffic between hosts, and may encrypt it. A key is a pair (key, Lamport time)."""
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Set the address of this host's tunnels, the address that the swarm binds, and the tunnels' UDP port."""
+        """Set the source address and the UDP port of this host's tunnels, and the address that the swarm binds."""
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
-        """Replace all keys. The first is the primary one, used to encrypt."""
+        """Replace all keys. The first key is the primary one, with which packets are encrypted."""
 
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Add a key, change the primary key, remove a key.
+        """Add a key, change the primary key, and remove a key. `None` skips a step.
 
-        Raises `InvalidParameter` if these do not match the present keys.
+        Raises `InvalidParameter` if the arguments do not match the present keys.
         """
 
 
@@ -273,12 +284,12 @@ def _can_skip_gateways(kind: type) -> bool:
 
 
 def node_discovery(driver: Driver) -> NodeDiscovery | None:
-    """Return the driver if it is notified of nodes, else `None`."""
+    """Return the driver as a `NodeDiscovery`, or `None` if it is not one."""
     return cast(NodeDiscovery, driver) if _wants_nodes(type(driver)) else None
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:
-    """Return the driver if it publishes ports, else `None`."""
+    """Return the driver if it can publish ports, else `None`."""
     return cast(ExternalConnectivity, driver) if _publishes_ports(type(cast(Driver, driver))) else None
 
 
@@ -288,7 +299,7 @@ def table_watcher(driver: object) -> TableWatcher | None:
 
 
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
-    """Return the driver if it decides about gateway addresses, else `None`."""
+    """Return the driver if it can skip gateway addresses, else `None`."""
     return cast(GatewayAllocation, driver) if _can_skip_gateways(type(cast(Driver, driver))) else None
 
 
@@ -298,10 +309,10 @@ def ipv6_releaser(driver: object) -> Ipv6Releaser | None:
 
 
 def is_special(driver: object) -> bool:
-    """Return True if the driver's networks have no addresses of their own."""
+    """Return True if the driver's networks have no addresses."""
     return bool(getattr(driver, "is_special", False))
 
 
 def leaves_failed_join(driver: object) -> bool:
-    """Return True if the driver is called to leave after a join that it failed."""
+    """Return True if libnetwork must call the driver to leave after a failed join."""
     return bool(getattr(driver, "leaves_failed_join", False))

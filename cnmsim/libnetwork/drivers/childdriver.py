@@ -1,7 +1,7 @@
-"""The common part of the macvlan and ipvlan drivers: endpoints that are child devices of a parent interface.
+"""The common part of the macvlan and ipvlan drivers, whose endpoints are child devices of a parent interface.
 
-The two differ in how networks share a parent, in the kind of child, and in its default routes. Source: moby
-`daemon/libnetwork/drivers/{macvlan,ipvlan}` (docker-v29.7.2), `libnetwork/drivers/` of v26.1.5 and v28.5.2.
+The drivers differ in how networks share a parent, in the kind of child device, and in the default routes. Source:
+moby `daemon/libnetwork/drivers/{macvlan,ipvlan}` (docker-v29.7.2), `libnetwork/drivers/` of v26.1.5 and v28.5.2.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class ChildOptions(Protocol):
-    """The parsed options of a network. `parent` is "" if none was given."""
+    """The parsed driver options of a macvlan or ipvlan network."""
 
     @property
     def parent(self) -> str:
-        """The host's interface that the network uses."""
+        """The name of the host's interface that the network uses, "" if the options do not name one."""
 
 
 OptionsT = TypeVar("OptionsT", bound=ChildOptions)
@@ -47,7 +47,7 @@ OptionsT = TypeVar("OptionsT", bound=ChildOptions)
 
 @define
 class ChildEndpoint:
-    """One endpoint. `source_name` is its device's name on the host, "" before it joins."""
+    """One endpoint. `source_name` is the name of its device on the host, "" before it joins."""
 
     id: str
     ipv4: tuple[Address, int] | None
@@ -59,7 +59,10 @@ class ChildEndpoint:
 
 @define
 class ChildNetwork(Generic[OptionsT]):
-    """One network. `parent` is its interface; `created_parent` says whether a driver created that interface."""
+    """One network.
+
+    `parent` is the name of its parent interface; `created_parent`: the driver created that interface.
+    """
 
     request: NetworkRequest
     options: OptionsT
@@ -85,35 +88,41 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def _read(self, options: dict[str, str]) -> OptionsT:
-        """Parse the network's options. Raises `SystemFault` in the driver's words."""
+        """Parse the network's options. Raises `SystemFault` with the driver's message."""
 
     @abstractmethod
     def _check_parent(self, network_id: str, parent: str, options: OptionsT) -> None:
-        """Raise `SystemFault` if another network prevents this one from using the parent."""
+        """Raise `SystemFault` if the parent is not available because another network uses it."""
 
     @abstractmethod
     def _make_child(self, name: str, parent: Device, options: OptionsT) -> Device:
-        """Create the device of an endpoint. Raises `OSError`."""
+        """Create the child device of an endpoint. Raises `OSError`."""
 
     @abstractmethod
     def _choose_mac(self, interface: EndpointInterface) -> None:
-        """Choose the MAC address of an endpoint, or refuse the requested one."""
+        """Choose the MAC address of an endpoint, or raise an error if a requested one is not supported."""
 
     @abstractmethod
     def _set_gateways(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
-        """Set the gateways of an endpoint whose network is not internal."""
+        """Store the gateways of an endpoint in `info`. Not called for internal networks."""
 
     # --- networks
 
     def _settings(self, request: NetworkRequest) -> tuple[OptionsT, bool]:
-        """Parse a network's options, and return whether it is internal. A network without a parent is."""
+        """Parse a network's options.
+
+        Return them, and whether the network is internal: requested, or because it has no parent.
+        """
         options = self._read(dict(request.options))
         if options.parent == "lo":
             raise SystemFault(f"loopback interface is not a valid {self.name} parent link")
         return options, request.internal or not options.parent
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Find or create the parent of a network. Raises an `EngineError` in the driver's words."""
+        """Create a network, with its parent interface if that does not exist.
+
+        Raises an `EngineError` with the driver's message.
+        """
         self._check_pools(request)
         options, internal = self._settings(request)
         parent = options.parent or dummy_name(self.dummy_prefix, request.id)
@@ -164,7 +173,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Register an endpoint. Requests to publish or expose ports are logged and ignored."""
+        """Register an endpoint. Published and exposed ports are not supported: they are logged and ignored."""
         network = self._network(network_id)
         self._choose_mac(interface)
         endpoint = ChildEndpoint(endpoint_id, interface.ipv4, interface.ipv6, options)
@@ -175,7 +184,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         network.endpoints[endpoint_id] = endpoint
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the endpoint and its device, wherever that is."""
+        """Delete the endpoint and its device, whatever namespace the device is in."""
         network = self._network(network_id)
         self._drop(network, self._endpoint(network, endpoint_id))
 
@@ -193,14 +202,17 @@ class ChildDriver(ABC, Generic[OptionsT]):
             raise SystemFault(f"could not find endpoint with id {endpoint_id}") from None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return nothing: the endpoint's interface says it all."""
+        """Return an empty dict: the driver adds nothing to the endpoint's interface."""
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
     # --- joining
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Create the child on the host, to be moved into the sandbox. Raises `SystemFault` in the driver's words."""
+        """Create the child device on the host, to be moved into the sandbox.
+
+        Raises `SystemFault` with the driver's message.
+        """
         del sandbox
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
@@ -230,7 +242,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the child, which has been moved back to the host."""
+        """Delete the child device, which libnetwork has moved back to the host."""
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         device = endpoint.device
@@ -240,9 +252,9 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     @staticmethod
     def _use_gateways(network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
-        """Use the gateways of the endpoint's subnets.
+        """Store the gateways of the endpoint's subnets in `info`.
 
-        Without one, the endpoint still counts as having a default route.
+        In a family without gateway the endpoint still counts as having a default route.
         """
         for family, own, pools in (
             (4, endpoint.ipv4, network.request.ipv4),

@@ -1,4 +1,4 @@
-"""The ipvlan driver: containers with IP addresses of their own that share the MAC address of a host interface.
+"""The ipvlan driver: containers have their own IP addresses but share the MAC address of a host interface.
 
 Source: moby `daemon/libnetwork/drivers/ipvlan` (docker-v29.7.2), `libnetwork/drivers/ipvlan` of v26.1.5 and v28.5.2.
 """
@@ -23,7 +23,7 @@ _OLDEST_KERNEL = (4, 2)
 
 @frozen
 class IpvlanOptions:
-    """The parsed options of an ipvlan network. Unknown ones are ignored."""
+    """The parsed driver options of an ipvlan network. Unknown options are ignored."""
 
     parent: str
     mode: IpvlanMode
@@ -43,7 +43,10 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     dummy_prefix: str = field(default="di", init=False)
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Find or create the parent of a network. Raises an `EngineError` in the driver's words."""
+        """Create a network, with its parent interface if that does not exist.
+
+        Raises an `EngineError` with the driver's message.
+        """
         version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
         if version[:2] < _OLDEST_KERNEL:
             running = ".".join(map(str, version))
@@ -53,7 +56,10 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
         super().create_network(request)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Skip the gateway of routed and internal networks, and from 29 on of all."""
+        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+
+        That is so for routed and internal networks, and from 29 on for all.
+        """
         options, internal = self._settings(request)
         skip = options.is_routed or internal or self.profile.macvlan_skips_gateway
         return skip, skip

@@ -1,4 +1,4 @@
-"""The macvlan driver: containers with MAC addresses of their own on a host interface.
+"""The macvlan driver: containers have their own MAC addresses on a host interface.
 
 Source: moby `daemon/libnetwork/drivers/macvlan` (docker-v29.7.2), `libnetwork/drivers/macvlan` of v26.1.5 and
 v28.5.2.
@@ -21,7 +21,7 @@ PARENT, MODE = "parent", "macvlan_mode"
 
 @frozen
 class MacvlanOptions:
-    """The parsed options of a macvlan network. Unknown ones are ignored."""
+    """The parsed driver options of a macvlan network. Unknown options are ignored."""
 
     parent: str
     mode: MacvlanMode
@@ -35,7 +35,10 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
     dummy_prefix: str = field(default="dm", init=False)
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Skip the gateway of internal networks, and from 29 on of all."""
+        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+
+        That is so for internal networks, and from 29 on for all.
+        """
         _, internal = self._settings(request)
         skip = internal or self.profile.macvlan_skips_gateway
         return skip, skip

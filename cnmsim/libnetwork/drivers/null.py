@@ -1,4 +1,4 @@
-"""The null driver: a sandbox with nothing but its loopback device (moby `daemon/libnetwork/drivers/null`)."""
+"""The null driver: its sandboxes have only a loopback device (moby `daemon/libnetwork/drivers/null`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NullDriver:
         """Do nothing."""
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:  # noqa: ARG002 - none has any
-        """Return nothing."""
+        """Return an empty dict."""
         return {}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:

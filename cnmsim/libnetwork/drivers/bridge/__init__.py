@@ -1,1 +1,1 @@
-"""The bridge driver: options, devices, rules, published ports and their proxy."""
+"""The bridge driver: options, devices, firewall rules, published ports and docker-proxy."""

@@ -1,4 +1,4 @@
-"""The options of the network `bridge`, which a daemon creates at its start, derived from its own options.
+"""The options of the network `bridge`, which a daemon creates when it starts, derived from the daemon's options.
 
 Source: moby `daemon/daemon_unix.go`, initBridgeDriver and getDefaultBridgeIPAMConf (docker-v29.7.2);
 `daemon/daemon_unix.go` (v26.1.5).
@@ -18,7 +18,7 @@ from cnmsim.libnetwork.profile import Profile
 
 
 def default_bridge_options(config: DaemonConfig, profile: Profile, root: NetworkNamespace) -> NetworkOptions:
-    """Return the options, for a host whose devices are in `root`.
+    """Return the options of the network `bridge`. `root` is the host's namespace, in which docker0 may exist already.
 
     Raises `InvalidParameter` if the release requires an IPv6 subnet and none is configured.
     """

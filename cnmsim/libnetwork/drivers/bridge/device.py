@@ -29,7 +29,7 @@ def random_mac(random: Random) -> Mac:
 
 
 def container_mac(profile: Profile, address: Address | None, random: Random) -> Mac:
-    """Return the MAC address of a container interface: from its IPv4 address in 26.1, random later."""
+    """Return the MAC address of a container's interface: derived from its IPv4 address in 26.1, random later."""
     if profile.mac_from_ip and address is not None:
         return b"\x02\x42" + address[-4:]
     return random_mac(random)
@@ -41,9 +41,9 @@ def bridge_mac(profile: Profile, random: Random) -> Mac:
 
 
 def veth_name(random: Random, *taken_in: NetworkNamespace) -> str:
-    """Return an unused name: `veth` and 7 hex digits.
+    """Return an unused device name, `veth` and 7 hex digits.
 
-    Raises `SystemFault` after three attempts, as the driver does.
+    Raises `SystemFault` after three attempts, as in moby.
     """
     for _ in range(3):
         name = f"veth{random.randbytes(4).hex()[:7]}"
@@ -63,10 +63,10 @@ def set_up_bridge(
     hairpin: bool,
     undo: ExitStack,
 ) -> tuple[Bridge, bool]:
-    """Create the bridge device of a network, or reuse an existing one, and assign its addresses. It stays down.
+    """Create a network's bridge device, or reuse an existing one, and assign its addresses. The device stays down.
 
-    Returns the device and whether it was created here. `undo` reverts all of it. Raises `SystemFault` or `Forbidden`
-    in the driver's words.
+    Return the device, and whether this call created it. Callbacks on `undo` revert all changes. Raises `SystemFault`
+    or `Forbidden` with the driver's message.
     """
     name = options.bridge_name
     bridge, is_new = _find_or_make(host, options, profile, random, undo)
@@ -108,7 +108,7 @@ def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: Exit
     current = [a for a in bridge.addresses if a.family == 4]
     if any(str(address) == address_text for address in current):
         return
-    # Replace the first address inside the subnet, else the first address.
+    # Replace the first address inside the subnet or, if there is none, the first address.
     inside = [address for address in current if address.address in info.pool]
     replaced = (inside or current)[:1]
     for address in replaced:
@@ -161,7 +161,10 @@ def make_veth(
     random: Random,
     undo: ExitStack,
 ) -> tuple[Veth, Veth]:
-    """Create a veth pair from the host to `container`; both ends are down. Returns (host end, container end)."""
+    """Create a veth pair between the host and the namespace `container`.
+
+    Return (host end, container end), both down.
+    """
     host_name = veth_name(random, host)
     container_name = veth_name(random, host, container)
     inside, outside = Veth.pair(host.clock, container_name, host_name, mac, random_mac(random))
@@ -181,7 +184,7 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Enslave the host end of a veth pair to the bridge of that name, and set it up.
+    """Attach a veth pair's host end to the bridge of this name, and set it up.
 
     Raises `SystemFault` if the bridge has no free port number or does not exist.
     """
@@ -198,5 +201,5 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
 
 
 def mac_derived_ipv6(prefix: Prefix, mac: Mac) -> Address:
-    """Return the prefix with the MAC address as its last six bytes, as 26.1 does on the default bridge."""
+    """Return the address made of the prefix and, as last six bytes, the MAC address (26.1, default bridge only)."""
     return prefix.network[:10] + mac

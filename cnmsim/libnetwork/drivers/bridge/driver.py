@@ -55,7 +55,7 @@ from cnmsim.libnetwork.profile import Profile
 class BridgeDriver:
     """The bridge driver of one machine.
 
-    `daemon` returns the daemon's process, which binds host ports if there is no proxy.
+    `daemon` returns the daemon's process, which binds the host ports if there is no userland proxy.
     """
 
     machine: Machine
@@ -74,7 +74,7 @@ class BridgeDriver:
     # --- the daemon's start
 
     def start(self) -> None:
-        """Create the daemon's chains, and enable forwarding in releases that do so at the start."""
+        """Create the daemon's chains and, in releases that do it at this point, enable forwarding."""
         self.firewall.start()
         if self.profile.br_netfilter_at_start and self.config.iptables:
             for key in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
@@ -85,7 +85,10 @@ class BridgeDriver:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
     def set_up_user_chain(self) -> None:
-        """Create DOCKER-USER, the operator's chain, if it is missing, and move its jump to the top."""
+        """Create DOCKER-USER if it is missing, and move the jump to it to the top.
+
+        The chain is for the operator's own rules.
+        """
         self.firewall.set_up_user_chain()
 
     def _make_firewall(self) -> Firewall:
@@ -98,11 +101,11 @@ class BridgeDriver:
 
     @property
     def hairpin(self) -> bool:
-        """Whether there is no userland proxy and NAT serves local clients too ("hairpin mode")."""
+        """Whether the daemon runs without userland proxy, so that NAT also serves local clients ("hairpin mode")."""
         return not self.config.userland_proxy
 
     def firewall_enabled(self, family: int) -> bool:
-        """Return True if the daemon writes rules for family 4 or 6."""
+        """Return True if the daemon installs firewall rules for address family 4 or 6."""
         if family == 4:
             return self.config.iptables
         if self.config.ip6tables is None:
@@ -116,7 +119,11 @@ class BridgeDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Skip the gateway of isolated networks, and of internal ones whose bridge has no address."""
+        """Return a pair (IPv4, IPv6): True if the network gets a gateway address only if the user requested one.
+
+        In releases with `drivers_skip_gateway` that is so in gateway mode `isolated`, and for IPv4 on internal
+        networks whose bridge has no IPv4 address.
+        """
         if not self.profile.drivers_skip_gateway:
             return False, False
         options = parse_options(
@@ -126,7 +133,7 @@ class BridgeDriver:
         return skip4, options.mode6 is GatewayMode.ISOLATED
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Create the bridge of a network and its rules."""
+        """Create the bridge device of a network and install the network's firewall rules."""
         options = parse_options(
             request.options, network_id=request.id, internal=request.internal, profile=self.profile
         )
@@ -216,7 +223,7 @@ class BridgeDriver:
                 )
 
     def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
-        """Make bridged frames traverse iptables if the network's rules depend on it."""
+        """Enable the sysctls that pass bridged frames to iptables, if the network's rules depend on it."""
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
                 if self.firewall_enabled(family) and (family == 4 or has_ipv6):
@@ -238,7 +245,7 @@ class BridgeDriver:
             raise NotFound(f"network not found: {network_id}") from None
 
     def delete_network(self, network_id: str) -> None:
-        """Delete the rules and the device. A device that existed before stays, and so does docker0."""
+        """Delete a network's rules and its device. docker0, and a device that existed before, are kept."""
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
             self._remove_endpoint(network, endpoint)
@@ -254,7 +261,7 @@ class BridgeDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Choose the MAC address, guard the container's addresses and, in 26.1, create the veth pair."""
+        """Choose the MAC address, install the endpoint's rules and, in 26.1, create the veth pair."""
         network = self._network(network_id)
         random = self.machine.random
         ipv4 = interface.ipv4[0] if interface.ipv4 is not None else None
@@ -295,7 +302,7 @@ class BridgeDriver:
         del network.endpoints[endpoint.id]
 
     def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
-        """Drop an endpoint's IPv6 address and the rules for it."""
+        """Remove an endpoint's IPv6 address and the rules for it."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         rule_set = endpoint.endpoint_rules.pop(6, None)
         if rule_set is not None:
@@ -310,13 +317,16 @@ class BridgeDriver:
         endpoint.outside = endpoint.inside = None
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return the MAC address, the exposed ports and the port map."""
+        """Return a dict with the endpoint's MAC address (`mac`), `exposed_ports` and `port_map`."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         port_map: list[PortBinding] = [mapping.binding for mapping in endpoint.mappings]
         return {"mac": endpoint.mac, "exposed_ports": list(endpoint.exposed_ports), "port_map": port_map}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Connect the endpoint to the sandbox by a veth pair, and return its gateways."""
+        """Connect the endpoint to the sandbox by a veth pair.
+
+        Store the name of its inner end and the gateways in `info`.
+        """
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         if self.profile.internal_ports_in_inspect:
@@ -359,7 +369,7 @@ class BridgeDriver:
                     endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Delete the rules of legacy links. Later releases also delete the veth pair here, 26.1 with the endpoint."""
+        """Delete the rules of legacy links and, since 28, the veth pair, which 26.1 deletes with the endpoint."""
         endpoint = self._network(network_id).endpoint(endpoint_id)
         for rule_set in endpoint.link_rules:
             rule_set.withdraw()
@@ -372,7 +382,7 @@ class BridgeDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Publish the ports that this endpoint is to publish now, and unpublish those that it is not."""
+        """Publish the ports for which this endpoint is now responsible, and unpublish all others."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
         kinds = MappingKinds(
@@ -438,7 +448,7 @@ class BridgeDriver:
         conntrack.flush(lambda connection: _is_affected(connection, addresses, ports))
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Unpublish all ports."""
+        """Unpublish all ports of an endpoint."""
         self._withdraw_ports(self._network(network_id).endpoint(endpoint_id))
 
     def _withdraw_ports(self, endpoint: EndpointState, lost: set[str] | None = None) -> None:
@@ -462,7 +472,7 @@ def _fits_mac(info: IpamInfo | None) -> bool:
 
 
 def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
-    """Return True if a tracked connection has one of the addresses, or is UDP to one of the ports."""
+    """Return True if a tracked connection has one of the addresses, or is UDP to one of the destination ports."""
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:
         return True

@@ -22,48 +22,57 @@ from cnmsim.libnetwork.profile import Profile
 
 
 class InstalledRules(Protocol):
-    """Rules that were installed together."""
+    """A handle for firewall rules that were installed together."""
 
     def withdraw(self) -> None:
-        """Delete them."""
+        """Delete the rules."""
 
 
 class Firewall(Protocol):
-    """A firewall implementation. The methods that add rules return `None` if none are needed."""
+    """A firewall backend.
+
+    The methods that add rules return a handle to delete them, or `None` if no rule was needed.
+    """
 
     def start(self) -> None:
-        """Install the chains and rules that last as long as the daemon."""
+        """Install the chains and rules that exist as long as the daemon runs."""
 
     def set_up_user_chain(self) -> None:
-        """Create the operator's chain if it is missing, and move its jump to the top."""
+        """Create the chain for the operator's own rules if it is missing, and move the jump to it to the top."""
 
     def open_forwarding(self, family: int) -> None:
-        """Ensure that the host forwards. Raises `SystemFault` if that is left to the operator."""
+        """Enable forwarding for one address family.
+
+        Raises `SystemFault` if the host does not forward and the backend leaves that setting to the operator.
+        """
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledRules | None:
-        """Install the rules of a network for one family."""
+        """Install the rules of a network for one address family.
+
+        Return their handle, or `None` if no rule was needed.
+        """
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
-        """Install the rules that guard a container's address."""
+        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
-        """Install the rules of a published port."""
+        """Install the rules of a published port. Return their handle, or `None`."""
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledRules | None:
-        """Install the rules of a legacy link."""
+        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
 
 
 @define
 class RuleSet:
-    """Rules that were installed in one family's tables."""
+    """Rules that were installed in the iptables tables of one address family."""
 
     tables: IpTables
     _written: list[RuleOp] = field(factory=list)
 
     def write(self, program: Iterable[RuleOp]) -> None:
-        """Apply a program. If an operation fails, those before it are reverted and the error is raised."""
+        """Apply the operations. If one fails, revert those that were applied by this call, and raise its error."""
         before = len(self._written)
         try:
             for op in program:
@@ -74,7 +83,7 @@ class RuleSet:
             raise
 
     def withdraw(self) -> None:
-        """Delete every rule that was installed. Chains and rules that are already gone are ignored."""
+        """Delete every rule that was installed. Rules that are already gone are ignored."""
         self._rollback(0)
 
     def _rollback(self, keep: int) -> None:
@@ -92,9 +101,9 @@ _FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
 
 @frozen(eq=False)
 class IptablesFirewall:
-    """The iptables firewall of one host. `firewall_enabled` returns whether there is one for a family.
+    """The iptables backend on one host. `firewall_enabled` returns True if rules are installed for a family (4 or 6).
 
-    `drops_by_policy`: when the daemon enables forwarding, it sets FORWARD's policy to DROP.
+    `drops_by_policy`: when the daemon enables forwarding, it also sets the policy of the chain FORWARD to DROP.
     """
 
     root: NetworkNamespace
@@ -105,7 +114,7 @@ class IptablesFirewall:
     firewall_enabled: Callable[[int], bool]
 
     def start(self) -> None:
-        """Create the chains that last as long as the daemon."""
+        """Create the chains that exist as long as the daemon runs."""
         for family in (4, 6):
             if self.firewall_enabled(family):
                 program = rules.start_program(
@@ -115,7 +124,7 @@ class IptablesFirewall:
                     apply_op(self._tables(family), op)
 
     def set_up_user_chain(self) -> None:
-        """Create DOCKER-USER if it is missing, and move its jump to the top of FORWARD."""
+        """Create DOCKER-USER if it is missing, and move the jump to it to the top of FORWARD."""
         for family in (4, 6):
             if self.firewall_enabled(family):
                 for op in rules.user_chain_program(self.profile):
@@ -125,7 +134,7 @@ class IptablesFirewall:
         return self.root.netfilter.iptables(family)
 
     def open_forwarding(self, family: int) -> None:
-        """Enable forwarding if it is disabled."""
+        """Enable forwarding for one address family if it is disabled, and set the policy of FORWARD to DROP."""
         keys = _FORWARDING_KEYS[family]
         if all(self.root.sysctl_get(key) == "1" for key in keys):
             return
@@ -135,12 +144,15 @@ class IptablesFirewall:
             self.drop_by_policy(family)
 
     def drop_by_policy(self, family: int) -> None:
-        """Set the policy of FORWARD to DROP."""
+        """Set the policy of FORWARD to DROP, if `drops_by_policy` is set and the family's firewall is enabled."""
         if self.firewall_enabled(family) and self.drops_by_policy:
             self._tables(family).set_policy("filter", "FORWARD", "DROP")
 
     def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
-        """Install the rules of a network for one family."""
+        """Install the rules of a network for one address family.
+
+        Return their handle, or `None` if there is no firewall for it.
+        """
         if not self.firewall_enabled(family):
             return None
         written = RuleSet(self._tables(family))
@@ -156,18 +168,18 @@ class IptablesFirewall:
         return written
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
-        """Install the rules that guard a container's address."""
+        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
-        """Install the rules of a published port."""
+        """Install the rules of a published port. Return their handle, or `None`."""
         assert binding.host_ip is not None
         return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> RuleSet | None:
-        """Install the rules of a legacy link."""
+        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
         return self._write(parent, rules.link_program(facts, parent, child, ports))
 
     def _write(self, address: Address, program: Iterable[RuleOp]) -> RuleSet | None:
@@ -182,7 +194,8 @@ class IptablesFirewall:
 def apply_op(tables: IpTables, op: RuleOp) -> bool:
     """Apply one operation. Return True if it added a rule that was missing.
 
-    Raises `SystemFault` in the engine's words if iptables refuses, for example because Docker's chains were deleted.
+    Raises `SystemFault` with the engine's message if iptables fails, for example because Docker's chains were
+    deleted.
     """
     try:
         return _apply_op(tables, op)

@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class GatewayMode(Enum):
-    """How a bridge network is connected to the outside, per address family."""
+    """The gateway mode of a bridge network, one per address family: how the network is connected to the outside."""
 
     NAT = "nat"
     NAT_UNPROTECTED = "nat-unprotected"
@@ -52,7 +52,7 @@ class GatewayMode(Enum):
 
 @frozen
 class BridgeOptions:
-    """The parsed options of one bridge network. `mtu` 0 means the kernel's default."""
+    """The parsed driver options of one bridge network. `mtu` 0 means the kernel's default."""
 
     bridge_name: str
     icc: bool = True
@@ -69,14 +69,14 @@ class BridgeOptions:
     host_ipv6: Address | None = None
 
     def mode(self, family: int) -> GatewayMode:
-        """Return the gateway mode of family 4 or 6."""
+        """Return the gateway mode for address family 4 or 6."""
         return self.mode6 if family == 6 else self.mode4
 
 
 def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool, profile: Profile) -> BridgeOptions:
-    """Parse the driver options of a bridge network. Unknown ones are ignored.
+    """Parse the driver options of a bridge network. Unknown options are ignored.
 
-    Raises `InvalidParameter` in the driver's words.
+    Raises `InvalidParameter` with the driver's message.
     """
     modes = options if profile.has_gateway_modes else {}
     parsed = BridgeOptions(

@@ -1,4 +1,4 @@
-"""The port mapper: allocates host ports for the groups of `portmap`, installs their rules and starts their proxies.
+"""The port mapper: allocates host ports for the groups that `portmap` makes, installs rules and starts proxies.
 
 Source: 26.1.5 `libnetwork/portmapper/mapper.go`; docker-v29.7.2 `daemon/libnetwork/portmappers/nat/mapper_linux.go`.
 """
@@ -28,7 +28,7 @@ _MAX_TRIES = 10
 
 @define(eq=False)
 class Mapping:
-    """One published port: its binding with the allocated port, and the resources to release."""
+    """One published port: its binding with the allocated host port, and the resources to release."""
 
     binding: PortBinding
     kind: str
@@ -41,7 +41,10 @@ class Mapping:
 
 @frozen
 class PortMapper:
-    """The port mapper of one endpoint. Ports without a proxy are bound by the process that `daemon` returns."""
+    """The port mapper of one endpoint.
+
+    `daemon` returns the process that binds the host ports if there is no proxy.
+    """
 
     machine: Machine
     daemon: Callable[[], Process]
@@ -51,7 +54,10 @@ class PortMapper:
     has_proxy: bool
 
     def map_group(self, facts: NetworkFacts, group: Sequence[Candidate]) -> list[Mapping]:
-        """Publish one group. Raises an `EngineError` in the engine's words, with nothing left behind."""
+        """Publish the bindings of one group, which share a host port. Return their mappings.
+
+        Raises an `EngineError` with the engine's message; then nothing is left behind.
+        """
         with ExitStack() as undo:
             if group[0].is_routed:
                 mappings = [Mapping(candidate.binding, candidate.kind) for candidate in group]
@@ -106,15 +112,15 @@ class PortMapper:
         return mappings
 
     def _bind_host_port(self, binding: PortBinding) -> Callable[[], None]:
-        """Bind the host port, and return the function that closes it.
+        """Bind the host port. Return the function that closes the socket.
 
-        SCTP has no sockets here: its rules alone carry it.
+        For SCTP no socket is bound: only the firewall rules forward it.
         """
         if binding.protocol == "sctp":
             return noop
         if self.has_proxy:
             return start_proxy(self.machine, binding, self.profile).kill
-        # Without a proxy the daemon reserves the port with a socket that it never accepts from.
+        # Without a proxy the daemon reserves the port with a socket from which it never accepts.
         return listen_on_host(self.daemon(), binding, self.profile).close
 
     def _write_rules(self, facts: NetworkFacts, mapping: Mapping) -> None:

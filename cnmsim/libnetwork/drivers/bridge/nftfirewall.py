@@ -21,19 +21,22 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 @frozen(eq=False)
 class InstalledObjects:
-    """Objects that were added to one family's table."""
+    """A handle for objects that were added to the table of one address family."""
 
     _table: DaemonTable
     _objects: Sequence[Object]
 
     def withdraw(self) -> None:
-        """Delete them."""
+        """Delete the objects."""
         self._table.delete(self._objects)
 
 
 @define(eq=False)
 class NftablesFirewall:
-    """The nftables firewall of one host. `firewall_enabled` returns whether there is one for a family."""
+    """The nftables backend on one host.
+
+    `firewall_enabled` returns True if rules are installed for a family (4 or 6).
+    """
 
     root: NetworkNamespace
     hairpin: bool
@@ -54,15 +57,15 @@ class NftablesFirewall:
         """Do nothing: with nftables there is no DOCKER-USER, and operators have tables of their own."""
 
     def add_network(self, facts: NetworkFacts, family: int) -> InstalledObjects | None:
-        """Install the rules of a network for one family."""
+        """Install the rules of a network for one address family. Return their handle, or `None`."""
         return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
-        """Install the rules that guard a container's address."""
+        """Install the rules that restrict access to a container's address. Return their handle, or `None`."""
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledObjects | None:
-        """Install the rules of a published port."""
+        """Install the rules of a published port. Return their handle, or `None`."""
         assert binding.container_ip is not None
         family = 6 if len(binding.container_ip) == 16 else 4
         return self._write(family, nftrules.port_program(facts, binding), facts)
@@ -70,7 +73,7 @@ class NftablesFirewall:
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
     ) -> InstalledObjects | None:
-        """Install the rules of a legacy link."""
+        """Install the rules of a legacy link (`--link`). Return their handle, or `None`."""
         return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
 
     def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> InstalledObjects | None:
@@ -87,7 +90,7 @@ class NftablesFirewall:
     def open_forwarding(self, family: int) -> None:
         """Raise `SystemFault` if the host does not forward.
 
-        With nftables, enabling and guarding it is left to the operator.
+        With nftables the daemon does not enable forwarding: enabling and restricting it is left to the operator.
         """
         if family == 4:
             if self.root.sysctl_get("net.ipv4.ip_forward") != "1":

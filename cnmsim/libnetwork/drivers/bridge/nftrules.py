@@ -1,4 +1,4 @@
-"""The nftables program of the bridge driver: chains, maps and rules as a function of the network's facts.
+"""The nftables objects of the bridge driver: chains, maps and rules, computed from a network's `NetworkFacts`.
 
 Everything here is a pure function that returns objects of `cnmsim.libnetwork.nftables`; `nftfirewall` installs them.
 Source: moby `daemon/libnetwork/drivers/bridge/internal/nftabler/` (docker-v29.7.2).
@@ -21,19 +21,19 @@ NAT = "nat-prerouting-and-output"
 FORWARD_IN_MAP, FORWARD_OUT_MAP = "filter-forward-in-jumps", "filter-forward-out-jumps"
 POSTROUTING_OUT_MAP, POSTROUTING_IN_MAP = "nat-postrouting-out-jumps", "nat-postrouting-in-jumps"
 
-# Groups of the rules in a network's forward-in chain, in order.
+# Rule groups of a network's forward-in chain; groups are written in the order of these numbers.
 _INITIAL, _FWMARK, _LINKS, _ICC, _PORTS, _FINAL = range(6)
 _RAW_PORTS = 1
 
 
 def family_name(family: int) -> str:
-    """Return nft's name of a family."""
+    """Return nft's name of an address family."""
     return "ip6" if family == 6 else "ip"
 
 
 def start_program(family: int, *, hairpin: bool) -> list[Object]:
-    """Return what lasts as long as the daemon: base chains, and the maps that jump to the networks' chains."""
-    # With a userland proxy, packets to loopback addresses are left to it.
+    """Return the objects that exist as long as the daemon runs: base chains, and maps that jump to network chains."""
+    # With a userland proxy, packets to loopback addresses are not translated: the proxy serves them.
     spared = "" if hairpin else ("ip6 daddr != ::1 " if family == 6 else "ip daddr != 127.0.0.1/8 ")
     jump = f"fib daddr type local counter jump {NAT}"
     return [
@@ -73,7 +73,7 @@ def _postrouting_out(bridge: str) -> str:
 
 
 def network_program(facts: NetworkFacts, family: int, *, accept_fwmark: str = "") -> list[Object]:
-    """Return the chains, jumps and rules of a network for one family."""
+    """Return the chains, jumps and rules of a network for one address family."""
     prefix = facts.prefix(family)
     if prefix is None:
         return []
@@ -148,7 +148,7 @@ def endpoint_program(facts: NetworkFacts, address: Address) -> list[Object]:
 
 
 def port_program(facts: NetworkFacts, binding: PortBinding) -> list[Object]:
-    """Return the rules of one published port. `binding` names its container address and host address."""
+    """Return the rules of one published port. `binding` contains the container address and the host address."""
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
     assert host is not None
@@ -161,7 +161,7 @@ def port_program(facts: NetworkFacts, binding: PortBinding) -> list[Object]:
     if facts.options.mode(family) is not GatewayMode.NAT_UNPROTECTED:
         accept = f"{ip} daddr {address} {to_port} counter accept"
         program.append(Rule(_forward_in(facts.bridge), accept, _PORTS, ignore_exist=True))
-    # From a host's IPv6 address to a container's IPv4 address only the userland proxy forwards.
+    # Only the userland proxy can forward from a host's IPv6 address to a container's IPv4 address.
     if not binding.host_port or len(host) != len(container):
         return program
     program.append(_dnat_rule(facts, binding, host, f"[{address}]" if family == 6 else address))
@@ -189,7 +189,7 @@ def _dnat_rule(facts: NetworkFacts, binding: PortBinding, host: Address, contain
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[Object]:
-    """Return the rules of a legacy link, for the exposed ports of the child."""
+    """Return the rules of a legacy link (`--link`) for the child's exposed ports."""
     chain = _forward_in(facts.bridge)
     one, other = format_ip(parent), format_ip(child)
     program: list[Object] = []

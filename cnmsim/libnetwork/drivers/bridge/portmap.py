@@ -1,4 +1,4 @@
-"""From requested port bindings to host ports: expansion per family, order of processing, groups.
+"""Conversion of requested port bindings to bindings per host address, grouped in the engine's order.
 
 Source: 26.1.5 `libnetwork/drivers/bridge/port_mapping_linux.go` and `libnetwork/portmapper/`; docker-v29.7.2
 `daemon/libnetwork/drivers/bridge/port_mapping_linux.go` and `portmappers/{nat,routed}/`.
@@ -21,10 +21,11 @@ _PROTOCOL_ORDER = {"tcp": 0, "udp": 1, "sctp": 2}
 
 @frozen
 class MappingKinds:
-    """The kinds of mapping that an endpoint has, depending on its role in the sandbox.
+    """The kinds of port mapping for which an endpoint is responsible, depending on its role in the sandbox.
 
-    `ipv4`, `ipv6`: it is the gateway of that family. `proxy6to4`: it is the only gateway, so the host's IPv6 may be
-    proxied to the container's IPv4. `routed`: open the ports of families in gateway mode `routed`, gateway or not.
+    `ipv4`, `ipv6`: the endpoint is the gateway of that family. `proxy6to4`: it is the only gateway, so the host's
+    IPv6 address may be proxied to the container's IPv4 address. `routed`: the endpoint opens the ports of families in
+    gateway mode `routed`, whether or not it is a gateway.
     """
 
     ipv4: bool = False
@@ -35,7 +36,7 @@ class MappingKinds:
 
 @frozen
 class EndpointAddresses:
-    """The container's addresses, and what the host supports."""
+    """The container's addresses, and whether the host has a userland proxy and IPv6."""
 
     ipv4: Address | None
     ipv6: Address | None
@@ -45,7 +46,10 @@ class EndpointAddresses:
 
 @frozen
 class Candidate:
-    """One binding on one host address, before its port is allocated. `kind` names the attribute of `MappingKinds`."""
+    """One binding on one host address, before its port is allocated.
+
+    `kind` is the name of a `MappingKinds` attribute.
+    """
 
     binding: PortBinding
     is_routed: bool = False
@@ -55,7 +59,7 @@ class Candidate:
 def expand(
     binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
 ) -> list[Candidate]:
-    """Expand one requested binding to at most one candidate per host address family."""
+    """Expand one requested binding to candidates: at most one IPv4 and one IPv6 host address."""
     candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),
         _expand_ipv6(binding, options, addresses, mapping_kinds),
@@ -119,7 +123,10 @@ def in_groups(
     addresses: EndpointAddresses,
     mapping_kinds: MappingKinds,
 ) -> list[list[Candidate]]:
-    """Expand bindings, and group them in the order in which the engine maps them. A group shares one host port."""
+    """Expand bindings to candidates, and group them in the engine's order of mapping.
+
+    A group shares one host port.
+    """
     if not profile.ports_are_grouped:
         ordered = sorted(bindings, key=_descending_key)
         return [[candidate] for b in ordered for candidate in expand(b, options, addresses, mapping_kinds)]
@@ -153,5 +160,5 @@ def _ascending_key(candidate: Candidate) -> tuple[object, ...]:
 
 
 def host_addresses(group: Iterable[Candidate]) -> list[Address]:
-    """Return the host addresses on which a group needs the same port."""
+    """Return the host addresses on which a group needs its port."""
     return [candidate.binding.host_ip for candidate in group if candidate.binding.host_ip is not None]

@@ -24,9 +24,9 @@ _KEEPALIVE_S, _KEEPALIVE_PROBES = 15, 9
 
 
 def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Process:
-    """Bind the host side of a settled `binding` and start the process that serves it.
+    """Bind the host side of `binding`, whose fields are all set, and start the proxy process that serves it.
 
-    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound, with no process left.
+    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound; then no process is left.
     """
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
@@ -49,7 +49,7 @@ def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Pro
 
 
 def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> TcpSocket | UdpSocket:
-    """Bind the host side of a binding as `process`; a TCP socket listens. Raises `OSError`."""
+    """Bind the host side of a binding with a socket of `process`, and listen if it is TCP. Raises `OSError`."""
     host = binding.host_ip
     assert host is not None
     family = 6 if len(host) == 16 else 4
@@ -127,7 +127,7 @@ def _keep_alive(socket: TcpSocket) -> None:
 
 
 async def _copy(source: TcpSocket, sink: TcpSocket) -> None:
-    """Forward what `source` receives until end of file, then close that direction."""
+    """Copy data from one connection to the other until end of file, then shut down that direction."""
     try:
         while data := await source.recv(_CHUNK):
             sink.send(data)
@@ -156,7 +156,7 @@ async def _serve_udp(process: Process, listener: UdpSocket, address: Address, po
             try:
                 data, _ = await backend.recvfrom()
             except OSError:
-                # ECONNREFUSED of a closed container port: the proxy goes on waiting.
+                # ECONNREFUSED from a closed container port: the proxy continues to wait.
                 continue
             try:
                 listener.sendto(data, client)

@@ -1,4 +1,4 @@
-"""The iptables program of the bridge driver: which rules it installs when, per release.
+"""The iptables rules of the bridge driver, and the operations that install them, for each release.
 
 Everything here is a pure function that returns operations; `firewall.py` applies them. The matches of a rule are in
 the order of `iptables -S`. Sources: moby `libnetwork/drivers/bridge/setup_ip_tables_linux.go` (26.1.5),
@@ -41,8 +41,8 @@ class Action(Enum):
 class RuleOp:
     """One operation on one chain. `rule` is empty for `NEW_CHAIN`.
 
-    `purpose` is the engine's name of the rule in error messages; `wording` is the order of words in which it passes
-    the rule to iptables, where error messages show it.
+    `purpose` is the rule's name in the engine's error messages. `wording` is the rule with its arguments in the order
+    in which the engine passes them to iptables; error messages print it. It is empty if it equals `rule`.
     """
 
     action: Action
@@ -55,7 +55,7 @@ class RuleOp:
 
 @frozen
 class NetworkFacts:
-    """What the rules of one bridge network depend on. `hairpin` is set if there is no userland proxy."""
+    """The properties of a bridge network that its rules depend on. `hairpin` is set if there is no userland proxy."""
 
     options: BridgeOptions
     internal: bool
@@ -71,7 +71,7 @@ class NetworkFacts:
         return self.options.bridge_name
 
     def prefix(self, family: int) -> Prefix | None:
-        """Return the subnet of family 4 or 6."""
+        """Return the subnet of address family 4 or 6."""
         return self.ipv6 if family == 6 else self.ipv4
 
 
@@ -88,7 +88,7 @@ def _top(chain: str, rule: str) -> RuleOp:
 
 
 def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark: str = "") -> list[RuleOp]:
-    """Return what the driver installs when the daemon starts: its chains and the jumps between them."""
+    """Return the operations for the daemon's start: create Docker's chains and the jumps between them."""
     chains = [DOCKER_CHAIN]
     if profile.has_forward_chain:
         chains += [FORWARD_CHAIN, BRIDGE_CHAIN, CT_CHAIN]
@@ -114,7 +114,7 @@ def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark
 
 
 def user_chain_program(profile: Profile) -> list[RuleOp]:
-    """Return what creates DOCKER-USER and moves its jump to the top."""
+    """Return the operations that create DOCKER-USER and move the jump to it to the top of FORWARD."""
     program = [RuleOp(Action.NEW_CHAIN, "filter", USER_CHAIN)]
     if profile.docker_user_has_return:
         program.append(_append("filter", USER_CHAIN, "-j RETURN"))
@@ -122,7 +122,10 @@ def user_chain_program(profile: Profile) -> list[RuleOp]:
 
 
 def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
-    """Return the jumps to nat DOCKER. With a userland proxy, packets to loopback addresses are left to it."""
+    """Return the operations that add the jumps to the chain DOCKER of the table nat.
+
+    With a userland proxy the jump from OUTPUT excludes loopback addresses, which the proxy serves.
+    """
     loopback = "::1/128" if family == 6 else "127.0.0.0/8"
     exclusion = "" if hairpin else f"! -d {loopback} "
     return [
@@ -132,14 +135,14 @@ def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
 
 
 def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules of a family's first network that no deletion removes: 26.1's jumps to nat DOCKER."""
+    """Return the rules that are installed with a network but never deleted: 26.1's jumps to nat DOCKER."""
     if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
         return []
     return nat_jumps(family, hairpin=facts.hairpin)
 
 
 def network_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
-    """Return the rules of a network for one family, in the order in which the driver installs them."""
+    """Return the rules of a network for one address family, in the order in which the driver installs them."""
     if profile.has_forward_chain:
         prefix = facts.prefix(family)
         if prefix is None:
@@ -156,7 +159,7 @@ def _source_nat(options: BridgeOptions, family: int) -> str:
 
 
 def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
-    """Return steps 1 to 3, common to all releases."""
+    """Return the NAT rules of a network, which are the same in all releases."""
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)
     if options.masquerade and options.mode(family) is not GatewayMode.ROUTED:
@@ -219,7 +222,7 @@ def _internal_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> li
 
 
 def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
-    """Return the rules of 28 and later: all in Docker's own chains."""
+    """Return the network rules of 28 and later, which are all in Docker's own chains."""
     bridge, options = facts.bridge, facts.options
     mode = options.mode(prefix.family)
     program = list(_nat_rules(profile.nat_returns_from_bridge, facts, prefix))
@@ -262,7 +265,7 @@ def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) ->
 
 
 def port_program(profile: Profile, facts: NetworkFacts, binding: PortBinding) -> list[RuleOp]:
-    """Return the rules of one published port. `binding` names its container address and host address."""
+    """Return the rules of one published port. `binding` contains the container address and the host address."""
     container, host = binding.container_ip, binding.host_ip
     assert container is not None
     assert host is not None
@@ -322,7 +325,7 @@ def _dnat_rule(
 def link_program(
     facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
 ) -> list[RuleOp]:
-    """Return the rules of a legacy link, for the exposed ports of the child."""
+    """Return the rules of a legacy link (`--link`) for the child's exposed ports."""
     bridge, program = facts.bridge, []
     for port in ports:
         to_child = _port_match(port.protocol, "dport", port.port)

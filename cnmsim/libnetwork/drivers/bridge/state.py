@@ -1,4 +1,4 @@
-"""The bridge driver's state of its networks and their endpoints."""
+"""The state that the bridge driver keeps for each network and endpoint."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class EndpointState:
     inside: Veth | None = None
     mapping_kinds: MappingKinds = field(factory=MappingKinds)
     mappings: list[Mapping] = field(factory=list)
-    #: The rules that guard its addresses, by family.
+    #: The rules that restrict access to the endpoint's addresses, by address family.
     endpoint_rules: dict[int, InstalledRules] = field(factory=dict)
     link_rules: list[InstalledRules] = field(factory=list)
 
     def expose_ports(self, sandbox: SandboxContext) -> None:
-        """Set the exposed ports from the endpoint's options, else from its sandbox."""
+        """Set the exposed ports from the endpoint's options or, if these have none, from its sandbox."""
         self.exposed_ports = list(self.options.exposed_ports or sandbox.exposed_ports)
 
 
@@ -58,7 +58,7 @@ class NetworkState:
     endpoints: dict[str, EndpointState] = field(factory=dict)
 
     def endpoint(self, endpoint_id: str) -> EndpointState:
-        """Return an endpoint of the network. Raises `NotFound`."""
+        """Return the endpoint with this id. Raises `NotFound` if the network has none."""
         try:
             return self.endpoints[endpoint_id]
         except KeyError:
