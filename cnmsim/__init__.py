@@ -49,7 +49,7 @@ _LAZY = {"ExecResult", "Host", "Lab"}
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Lab` and the other classes on first use: importing errors and versions alone stays cheap."""
+    """Import `Lab` and the other classes on first use, so that importing only errors and versions is fast."""
     if name in _LAZY:
         return getattr(import_module("cnmsim.lab"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """The `cnmsim` command.
 
-The exit status of `trace` and `explain` is 0 if the destination was reached, 1 if not, 2 for a wrong question or
-file.
+The exit status of `trace` and `explain` is 0 if the destination was reached, 1 if not, 2 for wrong arguments or a
+wrong file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _fail(message: str) -> NoReturn:
 
 @contextmanager
 def _progress(text: str) -> Iterator[None]:
-    """Print on a terminal what is being done, once it has taken a second."""
+    """Print a progress message on a terminal, once the work has taken a second."""
     if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -145,7 +145,7 @@ _SERVED = {"trace": trace_served, "explain": explain_served}
 
 
 class _Commands(click.Group):
-    """The commands. With `--dir`, `trace` and `explain` ask a served lab instead of a file."""
+    """The command group. With `--dir`, `trace` and `explain` query a served lab instead of reading a file."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -236,7 +236,7 @@ def _screen_width() -> int:
 
 
 def _plain_width() -> int:
-    """Return the width of a table that goes into a file or a pipe: `COLUMNS` where the shell exports it."""
+    """Return the width of a table that is written to a file or a pipe: `COLUMNS` if the shell exports it."""
     columns = os.environ.get("COLUMNS", "")
     return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
 

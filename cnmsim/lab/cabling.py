@@ -88,9 +88,11 @@ class Cabling:
         return segment
 
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        """Return the segment that has the subnets of an interface, or a new one.
+        """Return the segment that an interface's subnets belong to.
 
-        Raises `InvalidParameter` if there are several.
+        If there is none, return a new one, not yet added.
+
+        Raises `InvalidParameter` if the subnets belong to several segments.
         """
         known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
         if len(known) > 1:
@@ -106,7 +108,10 @@ class Cabling:
 
     @contextmanager
     def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
-        """Plug interfaces in. If that or the block fails, restore the previous wiring."""
+        """Plug interfaces in at the start of a block.
+
+        If plugging in or the block fails, restore the previous wiring.
+        """
         by_subnet, segments = dict(self._by_subnet), dict(self.segments)
         done: list[Plug] = []
         try:

@@ -61,8 +61,8 @@ _Handler = Callable[[Any], Any]
 class Copier:
     """One copy of one graph of objects.
 
-    `instead` maps a class to a function that copies its objects in place of the usual way. It is called with the
-    object and this copier, and may call `take` for what the object holds.
+    `instead` maps a class to a function that copies objects of this class in place of the default way. The function
+    is called with the object and this copier, and may call `take` to copy an object that a field refers to.
     """
 
     def __init__(self, instead: Mapping[type, Callable[[Any, Copier], Any]]) -> None:
@@ -77,7 +77,10 @@ class Copier:
         }
 
     def copy(self, thing: Any) -> Any:
-        """Copy `thing` and everything reachable from it. Raises `Unavailable` with the type that cannot be copied."""
+        """Copy `thing` and everything reachable from it.
+
+        Raises `Unavailable`, which names the type, for an object that cannot be copied.
+        """
         copied = self.take(thing)
         while self._unfilled or self._hashed:
             while self._unfilled:
@@ -89,7 +92,7 @@ class Copier:
         return copied
 
     def take(self, thing: Any) -> Any:
-        """Return the copy of `thing`, which may not be filled yet."""
+        """Return the copy of `thing`. The fields of the copy may still be empty: they are filled later."""
         cls = type(thing)
         if cls in _SHARED:
             return self._builtin(thing) if cls is types.BuiltinFunctionType else thing
@@ -108,7 +111,7 @@ class Copier:
         return new
 
     def fill_later(self, old: Any, new: Any) -> None:
-        """Schedule the fields of `new` to be filled with copies of those of `old`."""
+        """Schedule the fields of `new` to be filled with copies of the fields of `old`."""
         self._unfilled.append((self._filler(type(old)), old, new))
 
     def _instead(self, make: Callable[[Any, Copier], Any], thing: Any) -> Any:
@@ -402,15 +405,15 @@ def _is_frozen(cls: type) -> bool:
 def _holds_only_slots(cls: type) -> bool:
     """Return True if an instance is no larger than its slots, `__dict__` and `__weakref__`.
 
-    That is so for classes made by a class statement. A C type such as `io.TextIOWrapper` is larger: it holds what no
-    copy would have.
+    This holds for classes that a class statement creates. An instance of a C type such as `io.TextIOWrapper` is
+    larger: it has internal data that a copy would lack.
     """
     pointers = (cls.__basicsize__ - object.__basicsize__) // tuple.__itemsize__
     return pointers <= len(_slots(cls)) + 2
 
 
 def _slots(cls: type) -> list[Any]:
-    """Return the descriptors of all slots of a class, those of its bases first."""
+    """Return the descriptors of all slots of a class; the slots of its base classes come first."""
     return [
         member
         for base in reversed(cls.__mro__)

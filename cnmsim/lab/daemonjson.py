@@ -61,7 +61,11 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
 
 
 def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Return the options by name, including those nested in a mapping of another name (configValuesSet)."""
+    """Yield (name, value) for each option, with `-` for `_` in the name.
+
+    An option whose value is a mapping is replaced by the entries of the mapping (moby: configValuesSet), except for
+    the options in `MAPPINGS`.
+    """
     for key, value in options.items():
         name = str(key).replace("_", "-")
         if isinstance(value, Mapping) and name not in MAPPINGS:

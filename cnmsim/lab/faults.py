@@ -31,15 +31,15 @@ _SOURCES = {
 
 
 class Wiring(Protocol):
-    """What faults need of a lab."""
+    """The parts of a lab on which faults act."""
 
     @property
     def hosts(self) -> Mapping[str, Host]:
-        """Its hosts by name."""
+        """The hosts by name."""
 
     @property
     def segments(self) -> Mapping[str, Segment]:
-        """Its segments by name."""
+        """The segments by name."""
 
 
 @define(eq=False)
@@ -52,7 +52,7 @@ class OneWayLoss:
     shares: dict[tuple[str, str], float] = field(factory=dict)
 
     def loses(self, frame: bytes, station: Station) -> str:
-        """Return why a frame is lost on its way to a station, or "" if it is not."""
+        """Return the reason why a frame is lost on its way to a station, or "" if the frame is not lost."""
         receiver = self.receiver_of.get(station) if isinstance(station, HostInterface) else None
         if receiver is None:
             return ""
@@ -129,7 +129,10 @@ class Faults:
         self._spread()
 
     def heal(self, *names: str) -> None:
-        """Remove all faults, or those of these hosts: plug cables in, stop dropping frames. Raises `NotFound`."""
+        """Remove all faults, or only the faults of the given hosts: plug cables in, stop dropping frames.
+
+        Raises `NotFound`.
+        """
         for name in names:
             self._host(name)
         for interface, (name, segment, attachment) in list(self._pulled.items()):

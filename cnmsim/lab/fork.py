@@ -35,7 +35,7 @@ _RECONNECT_TRIES = 1800
 
 
 def fork_lab(lab: Lab) -> Lab:
-    """Copy a lab, see `Lab.fork`. Raises `Unavailable`."""
+    """Return a copy of a lab, as described at `Lab.fork`. Raises `Unavailable` if the lab cannot be copied."""
     _require_forkable(lab)
     lab.clock.run_ready()
     copy: Lab = Copier(

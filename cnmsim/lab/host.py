@@ -48,7 +48,7 @@ class ExecResult:
 
 @frozen(eq=False)
 class _Dark:
-    """What is restored with the power: cables, the engine, and the engine's state."""
+    """What `power_on` restores on a host without power: its cables, its engine, and the engine's state."""
 
     plugs: tuple[tuple[Segment, Attachment], ...]
     docker: Engine | None
@@ -108,7 +108,7 @@ class Host:
         self.docker = None
 
     def power_on(self) -> None:
-        """Restore the power: services start, and the engine continues with what is on disk."""
+        """Restore the power: services start, and the engine resumes from the state on its disk."""
         dark, self._dark = self._dark, None
         if dark is None:
             return
@@ -226,7 +226,10 @@ class Host:
         return self.exec(["curl", "-s", "--max-time", f"{timeout_s:g}", url])
 
     def iptables(self, arguments: str) -> str:
-        """Run `iptables ARGUMENTS` and return what it prints. Raises `InvalidParameter` with its text if it fails."""
+        """Run `iptables ARGUMENTS` and return its output.
+
+        If it fails, raises `InvalidParameter` with the output as its text.
+        """
         done = self.exec(["iptables", *shlex.split(arguments)])
         if not done.succeeded:
             raise InvalidParameter(done.output.strip())

@@ -223,8 +223,9 @@ class Lab:
     def container(self, name: str) -> Container:
         """Return the container of that name, on any engine.
 
-        In a Compose project or a swarm the name of a service means its first container, `service.2` a task. Raises
-        `NotFound`, or `Conflict` if several engines have one.
+        In a Compose project or a swarm, the name of a service selects its first container. In a swarm, `service.2`
+        selects the container of one task. Raises `NotFound` if no container matches, `Conflict` if containers of
+        several engines match.
         """
         matches = [
             container
@@ -277,11 +278,11 @@ class Lab:
         self.clock.run(self.clock.now + limit_s, stop=lambda: self.clock.next_event_ns() is None)
 
     def settle(self, seconds: float = 1.0, *, limit_s: float = 180.0) -> float:
-        """Advance virtual time until what was started runs. Return the seconds it took.
+        """Advance virtual time until everything that was started is ready. Return the seconds that passed.
 
-        At least `seconds` pass: programs bind their ports, addresses become valid. In a swarm, time passes until
-        every task has its desired state and all nodes agree. Raises `TimeoutError` with what is still pending after
-        `limit_s` seconds.
+        At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
+        passes until every task has its desired state and all nodes agree. If this takes more than `limit_s` seconds,
+        raises `TimeoutError`, whose text names what is still pending.
         """
         begun_s = self.clock.now
         self.run(seconds)
@@ -336,7 +337,7 @@ class Lab:
         self._faults.lose(sender, receiver, share)
 
     def heal(self, *hosts: str) -> None:
-        """Remove all faults of the wiring, or those of these hosts. Raises `NotFound`."""
+        """Remove all faults of the wiring, or only the faults of the given hosts. Raises `NotFound`."""
         self._faults.heal(*hosts)
 
     # ---- observation
@@ -373,8 +374,8 @@ class Lab:
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that is caused inside a `with` block.
 
-        An example is what a program sends next on an open connection. The first message that `source` sends in it is
-        diagnosed when the block ends.
+        This can trace, for example, what a program sends next on an open connection. The first message that `source`
+        sends in the block is diagnosed when the block ends.
         """
         from cnmsim.observe import directory_of, watch
         from cnmsim.observe.trace.tracer import location_of
@@ -458,9 +459,11 @@ class Lab:
         trace: Trace | None = None,
         family: int = 4,
     ) -> RulesView:
-        """Return a table of packet filter rules on a host or in a container; `trace` marks the rules that it passed.
+        """Return a table of packet filter rules on a host or in a container.
 
-        Raises `NotFound` for an unknown place or chain, `InvalidParameter` for an unknown table.
+        The rules that packets of `trace` traversed are marked.
+
+        Raises `NotFound` for an unknown host, container or chain, `InvalidParameter` for an unknown table.
         """
         from cnmsim.observe.views import rules
 
@@ -469,25 +472,28 @@ class Lab:
     def routes(self, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
         """Return the routes of a host or a container.
 
-        The route to the address `to`, or those that `trace` used, are marked. Raises `NotFound`, and
-        `InvalidParameter` for a `to` that is no address.
+        The route that a lookup of the address `to` selects, or the routes that packets of `trace` used, are marked.
+        Raises `NotFound` for an unknown host or container, `InvalidParameter` if `to` is not an address.
         """
         from cnmsim.observe.views import routes
 
         return routes(self, where, to=to, trace=trace)
 
     def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
-        """Look a name up as programs do there, and return every query on the way. Raises `NotFound` for the place."""
+        """Resolve a name as programs on a host or in a container do. Return every query that this takes.
+
+        Raises `NotFound` for an unknown host or container.
+        """
         from cnmsim.observe.views import lookup
 
         return lookup(self, where, name, family=family)
 
     def to_networkx(self) -> nx.Graph[str]:
-        """Return the same graph as `topology`."""
+        """Return the networkx graph that `topology` returns."""
         return self.topology()
 
     def esp_keys(self) -> str:
-        """Return the keys of encrypted overlay networks, as lines of Wireshark's file `esp_sa`."""
+        """Return the keys of encrypted overlay networks, as lines of Wireshark's `esp_sa` file."""
         from cnmsim.observe.capture.esp_keys import esp_keys
 
         return esp_keys(host.namespace for host in self.hosts.values())
@@ -595,10 +601,10 @@ class Lab:
         return server().open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
-        """Let every present engine look for plugins in `folders` as well.
+        """Make each engine that exists now also look for plugins in `folders`.
 
-        `give_up_s` is for how many seconds of real time an engine looks for a plugin, and retries one that does not
-        respond.
+        `give_up_s` is the number of seconds of real time for which an engine looks for a plugin, and retries a plugin
+        that does not respond.
         """
         if give_up_s is not None:
             self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)

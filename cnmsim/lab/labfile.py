@@ -145,7 +145,7 @@ _OPTION_NAMES = {
 
 
 def is_lab(document: Any) -> bool:
-    """Return True for a lab file, False for a Compose file, by what it describes."""
+    """Return True if the document is a lab file (it has `hosts` and no `services`), False if it is a Compose file."""
     return isinstance(document, dict) and "hosts" in document and "services" not in document
 
 
@@ -221,7 +221,10 @@ class _Reader:
             raise self._error(self._error_keys(name, options, error), error) from None
 
     def _error_keys(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
-        """Return the key that an error is about, by the value or key in its message."""
+        """Return the keys that lead to the value that an error is about.
+
+        The error's message quotes the value or its key.
+        """
         text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):
             if address.partition("/")[0] in text and "gateway" not in text:

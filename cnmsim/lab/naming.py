@@ -17,7 +17,10 @@ def require_name(name: str) -> None:
 
 
 def is_subnet(name: str) -> bool:
-    """Return True if a name is a subnet, such as `10.0.0.0/24`, which names its segment."""
+    """Return True if a segment's name is a subnet, such as `10.0.0.0/24`.
+
+    Such a segment is for the hosts of this subnet.
+    """
     try:
         return "/" in name and bool(Prefix.parse(name))
     except ValueError:

@@ -31,7 +31,7 @@ class QuiescenceChecker:
     """
 
     may_retry: bool = False
-    #: By store, its index at the last check and what was pending then.
+    #: By store: its index at the last check, and what was pending at that time.
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
 
@@ -44,7 +44,7 @@ class QuiescenceChecker:
         return is_quiet and self._convergence.is_converged(databases) and not _left_behind(members)
 
     def pending_work(self, engines: Iterable[Engine]) -> str:
-        """Return what is still pending in the swarms of these engines, or ""."""
+        """Return a description of the work that is pending in the swarms of these engines, or "" if there is none."""
         members = _members(engines)
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)
@@ -81,7 +81,7 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
 
 
 def _left_behind(members: Iterable[Engine]) -> str:
-    """Return which node still has a task that the cluster has deleted, or ""."""
+    """Return a description of a node that still has a task that the cluster has deleted, or "" if there is none."""
     members = list(members)
     known = [store.tasks for store in _leading(members)]
     if not known:
@@ -97,7 +97,7 @@ def _left_behind(members: Iterable[Engine]) -> str:
 
 
 def _electing(members: Iterable[Engine]) -> str:
-    """Return the name of a manager that has not had a leader yet although there is a quorum, or ""."""
+    """Return the name of a manager that has not had a leader yet although a quorum of managers runs, or ""."""
     managing = [(engine, engine.cluster.manager_node) for engine in members]
     running = [(engine, manager) for engine, manager in managing if manager is not None and manager.raft.is_running]
     for engine, manager in running:
@@ -108,7 +108,7 @@ def _electing(members: Iterable[Engine]) -> str:
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:
-    """Return the running NetworkDBs, without those of nodes that are down: nothing more is expected of them."""
+    """Return the running NetworkDBs, except on nodes that are down: no further change is expected of these."""
     from cnmsim.libnetwork.networkdb.databases import databases_of
 
     if not members:

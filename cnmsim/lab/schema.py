@@ -44,8 +44,8 @@ def check(
 ) -> None:
     """Validate a document read from `path`. Raises `FileError` for the first error.
 
-    `below` are the keys that lead to `document` from the top of its file. `sentences` replace the text of an error,
-    by the schema keyword that is violated.
+    `below` are the keys that lead from the top of the file to `document`. `sentences` maps a keyword of the schema,
+    such as `required`, to the error text that replaces the default one if a value violates this keyword.
     """
     _refuse_tags(document, below, path)
     errors = sorted(
@@ -114,7 +114,7 @@ def _is_type_clash(error: ValidationError) -> bool:
 
 
 def _describe(error: ValidationError, sentences: Mapping[str, Sentence]) -> tuple[tuple[Key, ...], str]:
-    """Return the keys that lead to the error, and the sentence."""
+    """Return the keys that lead to the invalid value, and a sentence that describes the error."""
     keys = tuple(error.absolute_path)
     describe = sentences.get(str(error.validator))
     return describe(error, keys) if describe else (keys, error.message)
@@ -145,7 +145,7 @@ def _alternatives(kinds: list[str]) -> str:
 
 
 def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    """Return a sentence about an unknown key, with the most similar known one."""
+    """Return an error sentence for an unknown key; it suggests the known key with the most similar name."""
     schema, instance = _of(error)
     known = list(schema.get("properties", ()))
     patterns = schema.get("patternProperties", {})

@@ -1,7 +1,7 @@
-"""What a lab needs of the server of its Engine APIs.
+"""Protocols of the server that serves a lab's Engine APIs.
 
-The server, `cnmsim.api.inprocess`, is above the lab: it is described here by protocols, and imported by name when a
-lab is first served.
+The server, `cnmsim.api.inprocess`, belongs to a higher layer than the lab. The lab therefore refers to it by these
+protocols only, and imports it by name when a lab is first served.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ServedLab(Protocol):
 
     @property
     def directory(self) -> Path:
-        """The folder of the sockets, as `cnmsim sh --dir` takes it."""
+        """The folder of the sockets: the argument of `cnmsim sh --dir`."""
 
     @property
     def ports(self) -> dict[str, tuple[str, int]]:
@@ -55,7 +55,7 @@ class PluginControl(Protocol):
         """The path of the socket."""
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Return the environment of a process whose `ip`, `iptables` and so on are those of `host`."""
+        """Return environment variables for a process, so that its `ip`, `iptables` and so on act on `host`."""
 
 
 class Server(Protocol):
@@ -71,5 +71,8 @@ class Server(Protocol):
 
 
 def server() -> Server:
-    """Import the server of the Engine API. It is above the lab, hence imported by name."""
+    """Import the server of the Engine API and return it.
+
+    It belongs to a higher layer than the lab, and is therefore imported by name.
+    """
     return cast("Server", import_module(_SERVER))

@@ -1,8 +1,8 @@
-"""State files: what the engines of a lab keep from one `serve` to the next.
+"""State files: the state of a lab's engines that lasts from one `serve` to the next.
 
 A state file is JSON with a format name, a version and a checksum of its content. It is written completely or not at
-all; a damaged or foreign one, or that of another lab, is refused. Hosts are not in it: the lab file creates them. To
-a swarm it is as if all hosts had lost power.
+all. A file that is damaged, has another format or belongs to another lab is refused. Hosts are not in the file: the
+lab file creates them. To a swarm, saving and restoring looks like a power loss of all hosts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _READABLE = frozenset({1, 2})
 
 @frozen
 class _SwarmDisk:
-    """The swarms of a lab: the logs of their managers, and the daemons in them, by host."""
+    """The saved swarms of a lab: the logs of their managers, and by host the daemons that are members."""
 
     stores: tuple[SavedStore, ...] = ()
     members: Mapping[str, MemberDisk] = field(factory=dict)
@@ -81,7 +81,10 @@ def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Return the content of a state file. Raises `FileError` with what is wrong, `OSError` if it cannot be read."""
+    """Return the content of a state file.
+
+    Raises `FileError`, whose text says what is wrong with the content, or `OSError` if the file cannot be read.
+    """
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -129,7 +132,7 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
 
 @contextmanager
 def _complaining(path: Path, text: str) -> Iterator[None]:
-    """Turn errors of the block into errors about the file."""
+    """Convert errors that the block raises to `FileError`s about the file."""
     try:
         yield
     except FileError:

@@ -33,7 +33,7 @@ class Place:
 
 
 class Map(dict[str, Any]):
-    """A mapping; `place` is its position, `places[key]` that of a key."""
+    """A mapping with positions: `place` is where the mapping is in its file, `places[key]` where the key is."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Map(dict[str, Any]):
 
 
 class Seq(list[Any]):
-    """A list; `place` is its position, `places[i]` that of item `i`."""
+    """A list with positions: `place` is where the list is in its file, `places[i]` where item `i` is."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ Key = str | int
 
 
 def key_text(keys: Iterable[Key]) -> str:
-    """Return the path to a value as text: `services.web.ports[0]`."""
+    """Return the path to a value as text: `services.web.ports[0]` for the keys `("services", "web", "ports", 0)`."""
     text = ""
     for key in keys:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
@@ -141,7 +141,10 @@ def parse_yaml(text: str, path: str) -> Any:
 
 
 def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
-    """Parse every YAML document of a text that was read from `path`, at most `most` of them. Raises `FileError`."""
+    """Parse every YAML document in a text that was read from `path`.
+
+    Raises `FileError` if the text is invalid or has more than `most` documents.
+    """
     try:
         documents = list(_documents(text))
     except yaml.MarkedYAMLError as error:

@@ -30,7 +30,7 @@ def container_name(project: ComposeProject, service: Service, number: int) -> st
 
 
 def image_name(project: ComposeProject, service: Service) -> str:
-    """Return the image of a service; a service that is built has an image of its own name."""
+    """Return the name of a service's image. A service that is built has an image named after itself."""
     return service.image or f"{project.name}-{service.name}"
 
 
@@ -82,8 +82,8 @@ def container_body(
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create`.
 
-    `links` are `container:alias` for this service's links; `network_mode` is its `network_mode` with containers in
-    place of services.
+    `links` are the service's links as `container:alias`. `network_mode` is the service's `network_mode`, in which a
+    reference to a service is replaced by a container.
     """
     uses = service.networks_by_priority()
     body: dict[str, Any] = {

@@ -52,7 +52,7 @@ def compose_lab(
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return a name for a host that no service of the project has."""
+    """Return a host name that is not the name of a service of the project."""
     while name in taken:
         name += "-host"
     return name

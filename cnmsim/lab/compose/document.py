@@ -106,7 +106,7 @@ class Reader:
         return merged
 
     def _parts(self, file: File) -> Iterator[Map]:
-        """Read one file. Its documents are merged like files (compose-go `loadYamlFile`)."""
+        """Read one file and merge its YAML documents, as if they were separate files (compose-go `loadYamlFile`)."""
         name = _name(file)
         if name in self._open:
             raise FileError(f"include cycle detected: {' includes '.join((*self._open, name))}", path=name)
@@ -115,7 +115,7 @@ class Reader:
             yield self._part(document, folder, name)
 
     def _part(self, document: Map, folder: Path, name: str) -> Map:
-        """Complete one document with what it includes and what its services extend."""
+        """Complete one YAML document: add the files that it includes and the services that its services extend."""
         included = self._included(document, folder, name)
         own = Map(document.place)
         for key, value in document.items():
@@ -127,7 +127,7 @@ class Reader:
         return own if included is None else _join(included, own, name)
 
     def _document(self, file: File) -> Map:
-        """Read one file, without `include` and `extends`."""
+        """Read one file without processing `include` and `extends`."""
         whole, *others = self._documents(file)
         for other in others:
             whole = self._lay(whole, other)
@@ -196,7 +196,7 @@ def _untagged(document: Map) -> Map:
 
 
 def _join(included: Map, own: Map, name: str) -> Map:
-    """Add the content of an included file. Raises `FileError` if both define an object of one name differently."""
+    """Add the content of an included file. Raises `FileError` if both files define an object differently."""
     joined = own.copy()
     for section in _SHARED:
         theirs = included.get(section)
@@ -214,7 +214,7 @@ def _join(included: Map, own: Map, name: str) -> Map:
 
 
 def _anchor_paths(document: Map, folder: Path) -> None:
-    """Resolve the paths that services name relative to their file."""
+    """Resolve the `env_file` paths of the services relative to `folder`, in place."""
     services = document.get("services")
     for service in services.values() if isinstance(services, Map) else ():
         if not isinstance(service, Map) or "env_file" not in service:
@@ -231,7 +231,10 @@ def _anchor_paths(document: Map, folder: Path) -> None:
 
 
 def environment(env: Mapping[str, str] | None, env_files: Sequence[str | Path], folder: Path) -> dict[str, str]:
-    """Return the variables of a project: `env`, then those of its files of variables. Raises `FileError`."""
+    """Return the variables of a project: `env` and the variables in its env files. `env` has precedence.
+
+    Raises `FileError`.
+    """
     outer = dict(env or {})
     values: dict[str, str] = {}
     files = (

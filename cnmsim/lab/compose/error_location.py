@@ -1,4 +1,7 @@
-"""Find the line of a Compose file that an engine's error is about: the one with the value that the message quotes."""
+"""Find the line of a Compose file that an engine's error is about.
+
+The line with the value that the message quotes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from cnmsim.lab.yamlfile import Key
 
 
 def keys_of_network_error(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
-    """Return the keys that lead to the value of a network that the engine refuses."""
+    """Return the keys that lead to the setting of a network that the engine's error message is about."""
     at: tuple[Key, ...] = ("networks", network.key)
     given = (project.document.get("networks") or {}).get(network.key)
     if not isinstance(given, dict):
@@ -25,7 +28,7 @@ def keys_of_network_error(project: ComposeProject, network: Network, message: st
 
 
 def keys_of_service_error(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
-    """Return the keys that lead to the value of a service that the engine refuses."""
+    """Return the keys that lead to the setting of a service that the engine's error message is about."""
     at: tuple[Key, ...] = ("services", service.name)
     given = project.document["services"][service.name]
     for number, port in enumerate(given.get("ports", ())):

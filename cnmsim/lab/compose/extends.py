@@ -10,15 +10,15 @@ from cnmsim.errors import FileError
 from cnmsim.lab.compose.merge import MergeError, merge, strip_tags
 from cnmsim.lab.yamlfile import Map, Tagged, wrong
 
-#: So many services may extend one another in a chain.
+#: The maximum length of a chain of services that extend one another.
 _DEEPEST = 200
 
 
 def extend_services(services: Map, document: Map, folder: Path, name: str, read: Callable[[Path], Map]) -> Map:
-    """Return the services of a document, each merged over the one that it extends.
+    """Return the services of a document, each merged over the service that it extends.
 
-    `document` was read from the file `name` in `folder`. `read` returns the content of another file, its `extends`
-    not applied. Raises `FileError` with line and key.
+    `document` was read from the file `name` in `folder`. `read` reads another file and returns its content, in which
+    `extends` is not yet processed. Raises `FileError` with line and key.
     """
     extended = Map(services.place)
     for key in services:
@@ -29,7 +29,7 @@ def extend_services(services: Map, document: Map, folder: Path, name: str, read:
 def _service(
     document: Map, key: str, folder: Path, name: str, chain: tuple[tuple[str, str], ...], read: Callable[[Path], Map]
 ) -> Any:
-    """Return a service merged over the one that it extends."""
+    """Return a service merged over the service that it extends."""
     service = document["services"][key]
     if not isinstance(service, Map) or "extends" not in service:
         return service

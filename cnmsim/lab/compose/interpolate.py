@@ -42,7 +42,10 @@ class Variables:
         return "".join((*parts, template[position:]))
 
     def _one(self, template: str, at: int) -> tuple[str, int]:
-        """Substitute the variable after a dollar sign. Return its value and where the text continues."""
+        """Substitute the variable after a dollar sign.
+
+        Return its value, and the offset at which the text continues.
+        """
         if template[at : at + 1] == "$":
             return "$", at + 1
         if template[at : at + 1] == "{":

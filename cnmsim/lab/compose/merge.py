@@ -43,7 +43,7 @@ _UNIQUE_BY_NAME = (
 
 
 class MergeError(ValueError):
-    """Two files are incompatible; `place` and `key` are the position in the later one."""
+    """Two files are incompatible. `place` and `key` locate the offending value in the later file."""
 
     def __init__(self, message: str, place: Place, key: str) -> None:
         super().__init__(message)
@@ -51,7 +51,11 @@ class MergeError(ValueError):
 
 
 def merge(base: Any, over: Any, keys: tuple[Key, ...] = (), place: Place | None = None) -> Any:
-    """Return `base` with `over` merged over it, as a copy. Raises `MergeError` where a list meets a mapping."""
+    """Return a copy of `base` with the values of `over` merged into it.
+
+    `keys` is the path of this value in the document, `place` its position for error messages. Raises `MergeError` if
+    one of the values is a list or a mapping and the other one has a different type.
+    """
     if isinstance(over, Tagged):
         return strip_tags(over.value)
     if over is None:
@@ -98,7 +102,7 @@ def _merge_maps(base: Map, over: Map, keys: tuple[Key, ...]) -> Map:
 
 
 def strip_tags(value: Any) -> Any:
-    """Return a value without tags: values marked `!reset` are removed, those marked `!override` kept."""
+    """Return a value without its tags: values tagged `!reset` are removed, values tagged `!override` are kept."""
     if isinstance(value, Tagged):
         return strip_tags(value.value) if value.tag == "!override" else value
     if isinstance(value, Map):
@@ -201,7 +205,10 @@ def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
 
 
 def unique(value: Any, keys: tuple[Key, ...] = ()) -> Any:
-    """Return a merged document with unique items in the lists that are sets; the last item counts."""
+    """Return a merged document without duplicates in the lists that are sets.
+
+    Of items with the same key (such as a target path), the last one is kept.
+    """
     if isinstance(value, Map):
         mapping = Map(value.place)
         for key, each in value.items():

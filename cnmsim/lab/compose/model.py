@@ -52,7 +52,7 @@ class HealthCheck:
 
 @frozen
 class Service:
-    """One service. `command` and `entrypoint` are `None` if those of the image apply."""
+    """One service. `command` and `entrypoint` are `None` if the service does not override those of its image."""
 
     name: str
     image: str
@@ -81,13 +81,16 @@ class Service:
     healthcheck: HealthCheck | None = None
 
     def networks_by_priority(self) -> list[NetworkUse]:
-        """Return its networks, highest priority first, then by name; the first is the primary one."""
+        """Return the service's networks, highest priority first, then by name.
+
+        The first one is the primary network.
+        """
         return sorted(self.networks, key=lambda use: (-use.priority, use.network))
 
 
 @frozen
 class Pool:
-    """One address pool of a network; "" where the engine chooses."""
+    """One address pool of a network. A field is "" if the engine chooses its value."""
 
     subnet: str = ""
     ip_range: str = ""
@@ -116,7 +119,7 @@ class Network:
 
 @frozen
 class ComposeProject:
-    """A project. `warnings` are those that Compose would print."""
+    """A Compose project. `warnings` are the warnings that Compose would print."""
 
     name: str
     services: dict[str, Service]

@@ -1,7 +1,8 @@
-"""Placeholder commands for services whose program is not simulated: a server on the ports of the file and the image.
+"""Placeholder commands for services whose program is not simulated.
 
-Compose files name arbitrary images and commands. Where they are not among the simulated programs the container runs
-`service NAME PORT...`, which accepts connections, so that the network around it can be examined.
+Compose files name arbitrary images and commands. A container whose program is not simulated runs `service NAME
+PORT...` instead, which accepts connections on the ports that the file and the image declare. The network around the
+container can thus be examined.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def placeholder_command(
 ) -> tuple[str, ...] | None:
     """Return the placeholder for a service's command, or `None` if the command itself can run.
 
-    `command` is that of the file or the image, `None` if it is unknown; `exposed` are the ports that the image
-    declares, `programs` the simulated programs.
+    `command` comes from the Compose file or the image, and is `None` if it is unknown. `exposed` are the ports that
+    the image declares, `programs` the simulated programs.
     """
     if command is not None and can_run(command, programs):
         return None
@@ -51,7 +52,7 @@ def can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
 
 
 def _programs_of(script: str) -> list[str]:
-    """Return the words of a script that are names of programs."""
+    """Return the words of a shell script that are names of programs."""
     found: list[str] = []
     for part in re.split(r"&&|\|\||[;|&\n]", script):
         try:

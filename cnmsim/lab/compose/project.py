@@ -65,7 +65,7 @@ class Project:
     # ---- lookup
 
     def containers(self, service: str | None = None) -> list[Container]:
-        """Return the project's containers, or those of one service, by number."""
+        """Return the project's containers, or only the containers of one service, in the order of their numbers."""
         found = [
             container
             for container in self.engine.containers.list(all=True)
@@ -82,7 +82,10 @@ class Project:
         raise NotFound(f'service "{service}" has no container #{number}')
 
     def port(self, service: str, target: int, protocol: str = "tcp") -> str:
-        """Return where a service's port is published, such as `0.0.0.0:8080`. Raises `NotFound`."""
+        """Return the host address and port at which a service's port is published, such as `0.0.0.0:8080`.
+
+        Raises `NotFound`.
+        """
         container = self.container(service)
         container.reload()
         bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{target}/{protocol}")
@@ -93,10 +96,12 @@ class Project:
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
-        """Start the project: its networks, then the containers of each service after those of its dependencies.
+        """Start the project: first its networks, then its containers.
 
-        What runs already and did not change is kept. Raises `FileError` at the line of what the engine refuses, after
-        removing everything that this call created.
+        A service starts after the services it depends on.
+
+        Running containers whose configuration did not change are kept. If the engine refuses something, removes
+        everything that this call created and raises `FileError` with the line in the file.
         """
         services = self._scaled(scale or {})
         made: list[tuple[str, str]] = []

@@ -207,7 +207,7 @@ class _ProjectReader:
         return tuple(dict.fromkeys(found))
 
     def _dependencies(self, given: Map) -> tuple[Dependency, ...]:
-        """Return `depends_on`, and dependencies implied by links and shared namespaces (compose-go `Normalize`)."""
+        """Return `depends_on`, and dependencies that links and shared namespaces imply (compose-go `Normalize`)."""
         declared = given.get("depends_on", ())
         found: dict[str, Dependency] = {}
         if isinstance(declared, Mapping):
@@ -250,7 +250,7 @@ class _ProjectReader:
         return values
 
     def _extra_hosts(self, given: Any, *at: Key) -> tuple[str, ...]:
-        """Return `name:address` entries from any of their forms."""
+        """Return `extra_hosts` as `name:address` entries, whichever form the file uses."""
         if isinstance(given, Mapping):
             return tuple(
                 f"{name}:{_unbracketed(address)}"
