@@ -1,9 +1,9 @@
-"""The programs of containers and hosts: a folder a family, and here the table of every program by name.
+"""The programs of containers and hosts, one package per program family, and the table of all programs by name.
 
 Each program is a coroutine that receives its `Process`, prints exactly what the real program prints and returns the
 exit status. Containers have busybox 1.37 (as in Debian 13's `busybox-static`), curl and dig. Hosts have iputils,
-iproute2, curl, bind's tools, the iptables family, and busybox for the rest. A program's module is imported when it
-first runs.
+iproute2, curl, bind's tools, the iptables family, and busybox for the rest. A program's module is imported when the
+program first runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _program(location: str) -> Program:
     return run
 
 
-#: name → module[:function], the same on hosts and in containers. The function is `main` unless it is given.
+#: Program name → `module` or `module:function`, for hosts and containers alike. The default function is `main`.
 _COMMON = {
     "[": "busybox.files:test", "basename": "busybox.files:basename", "cat": "busybox.text:cat",
     "cut": "busybox.text:cut", "curl": "http.curl", "date": "busybox.system:date", "dig": "bind.dig",
@@ -79,7 +79,7 @@ _IPTABLES = {
     for suffix, function in (("", ""), ("-restore", ":restore"), ("-save", ":save"))
 }
 
-#: The programs in a container's image: busybox, and curl and dig, which many images add.
+#: The programs in a container's image: busybox, plus curl and dig, which many images add.
 CONTAINER_PROGRAMS: Mapping[str, Program] = {
     name: _program(location) for name, location in (_COMMON | _CONTAINER).items()
 }

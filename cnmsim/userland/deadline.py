@@ -1,7 +1,7 @@
-"""Deadlines of programs, in whole nanoseconds of virtual time.
+"""Deadlines in whole nanoseconds of virtual time, for programs that wait.
 
 A loop that waits for a deadline must compare and subtract integers. The difference of two times in floating-point
-seconds can round to 0 before the deadline is reached: the loop then waits 0 s again and again, and virtual time
+seconds can round to 0 before the deadline is reached. The loop then waits 0 s again and again, and virtual time
 stands still.
 """
 
@@ -14,17 +14,17 @@ from cnmsim.kernel.clock import NS_PER_S
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
-#: A deadline that is never reached, for comparisons only: to wait without a limit, pass `None` as the timeout.
+#: A deadline that is never reached. Use it for comparisons only; to wait without a limit, pass `None` as the timeout.
 NEVER_NS = 1 << 62
 
 
 def to_ns(seconds: float) -> int:
-    """Return a duration in whole nanoseconds."""
+    """Convert seconds to nanoseconds, rounded to an integer."""
     return round(seconds * NS_PER_S)
 
 
 def deadline_ns(clock: Clock, seconds: float) -> int:
-    """Return the virtual time, in nanoseconds, at which `seconds` from now are over."""
+    """Return the virtual time in nanoseconds that is `seconds` from now."""
     return clock.now_ns + to_ns(seconds)
 
 

@@ -1,4 +1,4 @@
-"""How a program was started: its name, its working directory, its input, and the other programs it can run."""
+"""How a program was started: its name, working directory and input, and the other programs that it can run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def invoked_name(process: Process) -> str:
-    """Return the name under which a program was started, without its folder."""
+    """Return the name by which a program was started, without its folder: `sh` for `/bin/sh`."""
     return posixpath.basename(process.argv[0])
 
 
 async def finish(process: Process, status: int) -> int:
-    """Return the exit status of a program whose coroutine has returned.
+    """Return `status`, the exit status of a program whose coroutine has returned.
 
-    A process that ended itself in this very step (SIGPIPE on its last line) is cancelled in the next piece of work:
-    wait for that.
+    A process that has already ended itself (by SIGPIPE while it wrote its last line) is cancelled in the next
+    scheduler step. In that case wait for the cancellation instead of returning.
     """
     if not process.is_running:
         await Future[int](process.clock)
@@ -30,12 +30,15 @@ async def finish(process: Process, status: int) -> int:
 
 
 def absolute_path(process: Process, path: str) -> str:
-    """Return a path as an absolute one. A relative path is below the working directory."""
+    """Return the normalized absolute path. A relative `path` starts at the process's working directory."""
     return posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path))
 
 
 def find_program(process: Process, name: str) -> Program | None:
-    """Return the program of that name, or of that path in a folder for programs; `None` if there is none."""
+    """Return the program called `name`, or `None` if there is none.
+
+    `name` is a plain name, or a path whose folder is one of the usual program folders, such as `/usr/bin/curl`.
+    """
     folder, _, base = name.rpartition("/")
     if folder and folder not in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
         return None
@@ -43,12 +46,15 @@ def find_program(process: Process, name: str) -> Program | None:
 
 
 def time_of_day_s(process: Process) -> int:
-    """Return the lab's time of day in whole seconds since 1970: a float would round up at the end of a second."""
+    """Return the lab's time of day in whole seconds since 1970.
+
+    Computed with integers, because a float would round up at the end of a second.
+    """
     return process.clock.epoch_s + process.clock.now_ns // NS_PER_S
 
 
 async def read_all(pipe: Pipe) -> bytes:
-    """Read a pipe to its end."""
+    """Read a pipe until its writer closes it."""
     chunks: list[bytes] = []
     while chunk := await pipe.read():
         chunks.append(chunk)

@@ -1,4 +1,4 @@
-"""How bind's tools query name servers (bind 9.20)."""
+"""DNS queries as bind's tools (dig, host, nslookup) send them (bind 9.20)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _PROBLEMS = {
 
 
 class Client:
-    """Sends one query to several servers in turn, with the tries and timeouts of bind's tools.
+    """Sends one query to several servers in turn, with the number of tries and the timeouts of bind's tools.
 
-    `source` is the local address and port (`None`: any). `uses_tcp` selects TCP. `was_sent` is set once a query has
-    left. `problems` holds the text of every failed attempt; `server` and `query_time_ms` describe the last answer.
+    `source` is the local address and port to send from (`None`: any). `uses_tcp` selects TCP instead of UDP.
+    `was_sent` is True once a query has been sent. `problems` holds the error text of every failed attempt. `server`
+    and `query_time_ms` describe the last answer.
     """
 
     def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:
@@ -45,7 +46,10 @@ class Client:
     async def query_servers(
         self, servers: list[Address], query: dns.message.Message
     ) -> tuple[dns.message.Message, int] | None:
-        """Return the first answer and its length in bytes, or `None`. Failures are appended to `problems`."""
+        """Return the first answer and its length in bytes, or `None` if no server answers within `tries` rounds.
+
+        The error text of every failed attempt is appended to `problems`.
+        """
         for _ in range(self.tries):
             for server in servers:
                 response = await (self._try_stream if self.uses_tcp else self._try)(server, query)
@@ -136,9 +140,9 @@ def _problem_text(error: OSError) -> str:
 
 
 async def resolve_servers(process: Process, name: str, family: int = 0) -> list[Address] | None:
-    """Return the addresses of the name server given on the command line, or those of resolv.conf if `name` is empty.
+    """Return the addresses of the name server `name`, or of the servers in resolv.conf if `name` is "".
 
-    Return `None` if the name cannot be resolved. `family` is 4, 6, or 0 for both.
+    Return `None` if `name` cannot be resolved. `family` (4, 6, or 0 for both) restricts the addresses of `name`.
     """
     if not name:
         return [parse_ip(server) for server in read_config(process).servers]
@@ -149,7 +153,7 @@ async def resolve_servers(process: Process, name: str, family: int = 0) -> list[
 
 
 def type_name(number: int) -> str:
-    """Return the name of a DNS record type."""
+    """Return the name of a DNS record type: `AAAA` for 28."""
     import dns.rdatatype
 
     return dns.rdatatype.to_text(dns.rdatatype.RdataType(number))

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 VERSION = "9.20.30-1~deb13u1-Debian"
 _LAST_PORT = 65535
 _PAYLOAD = 1232
-#: Switches that are accepted only with their default value: the output for the other value is not implemented.
+#: Switches that are accepted only with their default value. The output for the other value is not implemented.
 _FIXED_SWITCHES = {
     "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True,
     "defname": True, "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True,
     "rrcomments": True, "class": True,
 }  # fmt: skip
-#: The switches that set a field of `_Request`.
+#: The switches that set a Boolean field of `_Request`.
 _SWITCHES = {
     "short": "is_short", "search": "searches", "recurse": "recurses", "rec": "recurses", "edns": "edns",
     "cookie": "cookie", "ignore": "accepts_truncated", "tcp": "uses_tcp", "vc": "uses_tcp",
@@ -67,7 +67,7 @@ class _Usage(Exception):
 
 
 class _Fatal(Exception):
-    """dig exits at once. The text goes to standard error, `printed` to standard output before it."""
+    """dig exits at once: it prints `printed` on standard output, then the exception's text on standard error."""
 
     def __init__(self, text: str, printed: str = "") -> None:
         super().__init__(text)
@@ -114,7 +114,7 @@ def _read(arguments: list[str]) -> _Request:
                     raise _Usage(f"Invalid option: -{option}")
             elif (
                 option not in "rm"
-            ):  # -r and -m change nothing: no ~/.digrc is read, and memory debugging prints nothing
+            ):  # -r and -m have no effect: no ~/.digrc is read, and memory debugging prints nothing
                 raise _Usage(f"Invalid option: {word}")
         elif word.upper() in _TYPES and request.name:
             request.kind = word.upper()
@@ -299,7 +299,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
 
 
 def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
-    """Align fields with tabs at columns 24, 32, 40 and 48. A leading `;` of the question section counts."""
+    """Format a record line: TTL, class, type and data start at columns 24, 32, 40 and 48, aligned with tabs.
+
+    `name` may begin with the `;` of the question section, which counts as a column.
+    """
     text = name
     width = len(name) + (0 if ttl else 1)
     for stop, entry in ((24, ttl), (32, klass), (40, kind), (48, data)):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.process import Process
 
-#: The title that nslookup prints before the data of a record (bind bin/dig/nslookup.c, `rtypetext`).
+#: The label that nslookup prints before a record's data, by record type (bind bin/dig/nslookup.c, `rtypetext`).
 TITLES = {
     "PTR": "name", "CNAME": "canonical name", "NS": "nameserver", "MX": "mail exchanger", "TXT": "text",
     "SRV": "service",
@@ -104,7 +104,10 @@ def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def record_line(name: str, kind: str, value: str) -> str:
-    """Format a record as both nslookups do. `value` is its data, in which bind keeps the final dot of names."""
+    """Format a record of type `kind` as bind's and busybox's nslookup do.
+
+    `value` is the record's data. bind keeps the final dot of domain names in it, busybox does not.
+    """
     if kind in ("A", "AAAA"):
         return f"Name:\t{name}\nAddress: {value}\n"
     return f"{name}\t{TITLES.get(kind, kind.lower())} = {value}\n"

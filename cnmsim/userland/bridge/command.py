@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 _OBJECTS = ("link", "fdb", "vlan", "mdb")
-#: `json`, `human` and `pretty` are refused: their output is not implemented.
+#: Options that are refused because their output (`json`, `human`, `pretty`) is not implemented.
 _OPTIONS = ("details", "statistics", "stats", "oneline", "timestamp", "color", "compressvlans", "Version")
 
 

@@ -13,7 +13,7 @@ from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.kernel.vxlan_fdb import FdbMode
 from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device, parse_integer_argument
 
-#: The lines of `bridge fdb show` that `state STATE` selects, by their words.
+#: For each `state STATE`: a predicate that selects lines of `bridge fdb show`, given the words of the line.
 _STATES: dict[str, Callable[[list[str]], bool]] = {
     "permanent": lambda words: "permanent" in words,
     "static": lambda words: "static" in words or "permanent" in words,
@@ -21,7 +21,7 @@ _STATES: dict[str, Callable[[list[str]], bool]] = {
     "stale": lambda words: "stale" in words,
     "all": lambda _: True,
 }
-#: Words for VXLAN devices that are not modelled.
+#: Keywords for VXLAN devices whose effect is not modelled.
 _VXLAN_KEYWORDS = ("vni", "src_vni", "port", "via", "vlan")
 _MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace": "replace"}
 
@@ -38,7 +38,7 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
     if verb not in ("show", "list", "lst"):
         process.error(f'Command "{verb}" is unknown, try "bridge fdb help".\n')
         return 255
-    if "statistics" in options:  # how long an entry has not been used is not recorded
+    if "statistics" in options:  # the time since an entry was last used is not recorded
         process.error('Option "-statistics" is unknown, try "bridge help".\n')
         return 255
     bridge = dev = state = ""
@@ -74,7 +74,7 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
 
 
 def _fdb_get(process: Process, words: Words) -> int:
-    """Find the entry of a MAC address: `bridge fdb get MAC br BRIDGE | dev DEV [master]`."""
+    """Run `bridge fdb get MAC br BRIDGE | dev DEV [master]`: print the entry of a MAC address."""
     mac = _mac_of(words.take())
     name = ""
     while words:
@@ -114,7 +114,7 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
                 continue
             mark = " permanent" if entry.is_permanent else ""
             lines.append(f"{format_mac(mac)} dev {device.name} master {master.name}{mark}\n")
-    # A VXLAN device's own table: the VTEP of each MAC address, and the VTEPs that receive floods.
+    # A VXLAN device's own table: the VTEP of each MAC address, and the VTEPs that receive flooded frames.
     if isinstance(device, Vxlan):
         lines += _vxlan_lines(device)
     elif device.kind != "loopback":
@@ -123,7 +123,10 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
 
 
 def _groups(device: Device) -> list[str]:
-    """Return the multicast MAC addresses of a device's groups; a bridge adds all-snoopers (RFC 4286)."""
+    """Return the multicast MAC addresses that a device accepts, such as `33:33:00:00:00:01` (all IPv6 nodes).
+
+    A bridge also accepts those of the all-snoopers groups (RFC 4286).
+    """
     groups = ["33:33:00:00:00:01"]
     if device.is_up:
         groups += ["01:00:5e:00:00:6a", "33:33:00:00:00:6a"] if isinstance(device, Bridge) else []
@@ -138,7 +141,7 @@ def _vxlan_lines(device: Vxlan) -> list[str]:
         texts = str(entry).split("\n")
         if (
             entry.mac == MAC_ZERO and device.config.underlay is not None
-        ):  # the default remote given by `remote` and `dev` of the device
+        ):  # the default remote, set by the device's `remote` and `dev` options
             texts[0] = texts[0].replace(" self", f" via {device.config.underlay.name} self")
         lines += [f"{text}\n".replace(" dst ", f" dev {device.name} dst ", 1) for text in texts]
     return lines
@@ -182,7 +185,10 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
 
 
 def _vxlan_change(process: Process, device: Vxlan, verb: str, mac: Mac, target: str, flags: set[str]) -> int:
-    """Change a VXLAN device's own table, iproute2's default when neither `self` nor `master` is given."""
+    """Add, replace or delete an entry in a VXLAN device's own table. Return the exit status.
+
+    iproute2 changes this table if neither `self` nor `master` is given.
+    """
     try:
         vtep = parse_ip(target) if target else None
     except ValueError:

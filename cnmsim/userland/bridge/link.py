@@ -8,7 +8,7 @@ from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device
 from cnmsim.userland.ip.bridge import path_cost, port_state, switches
 from cnmsim.userland.ip.device import flags_of, link_name
 
-#: The switches of a port and their defaults. Only hairpin, learning and flood can be changed.
+#: The on/off settings of a port and their defaults. Only hairpin, learning and flood can be changed.
 _SWITCHES = {
     "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off",
     "mcast_flood": "on", "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off",
@@ -44,8 +44,8 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
             or (master and device.master.name != master)
         ):
             continue
-        # A VXLAN device shows no `@` link here if the device it was created on is in another namespace, as in `ip
-        # link`.
+        # As in `ip link`, a VXLAN device's name has no `@…` part if the device it was created on is in another
+        # namespace.
         name = device.name if isinstance(device, Vxlan) and device.config.underlay is None else link_name(device)
         process.write(
             f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "

@@ -22,20 +22,27 @@ def complain(process: Process, message: str) -> int:
 
 
 def connect_error_text(address: Address, error: OSError) -> str:
-    """Return the error text for a failed connect(2). As in busybox, it names an IPv4 address but no IPv6 address."""
+    """Return busybox's error text for a failed connect(2).
+
+    It contains `address` if that is IPv4, but not if it is IPv6.
+    """
     where = f" ({format_ip(address)})" if len(address) == 4 else ""
     return f"can't connect to remote host{where}: {strerror(error)}"
 
 
 def show_usage(process: Process, synopsis: str, message: str = "") -> int:
-    """Print an optional error and the applet's usage on standard error. Return exit status 1."""
+    """Print the applet's usage on standard error, after `message` if there is one. Return exit status 1."""
     problem = f"{invoked_name(process)}: {message}\n" if message else ""
     process.error(f"{problem}{BANNER}\n\nUsage: {invoked_name(process)} {synopsis}\n")
     return 1
 
 
 def read_options(process: Process, short: str, synopsis: str, *, needs_operand: bool = False) -> Options | None:
-    """Parse the command line with getopt. If it is invalid, print the usage and return `None`."""
+    """Parse the command line with getopt(3).
+
+    `short` is getopt's string of short options. Print `synopsis` as the usage and return `None` if the command line
+    is invalid, or if it has no operand and `needs_operand` is set.
+    """
     try:
         options = getopt(process.argv[1:], short)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""busybox arping: sends ARP requests for an address and prints the replies."""
+"""busybox arping: sends ARP requests for an IP address and prints the replies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def main(process: Process) -> int:
         try:
             message = ArpMessage.parse(frame[14:])
         except MalformedPacketError:
-            return  # the network stack reports it
+            return  # the network stack reports malformed frames
         if message.operation == ARP_REPLY and message.sender_ip == target:
             replies.put((time_ns, message))
 
@@ -101,7 +101,10 @@ async def main(process: Process) -> int:
 async def _announce(
     process: Process, options: Options, device: Device, target: Address, count: int, limit: float
 ) -> int:
-    """Announce an address by gratuitous ARP once a second: with requests (`-U`) or with replies (`-A`)."""
+    """Announce `target` by gratuitous ARP once a second: by ARP requests, or by ARP replies with -A.
+
+    Stop after `count` messages or `limit` seconds (0: no limit).
+    """
     source = parse_ip(options.get("s") or "") if options.get("s") else target
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")

@@ -1,4 +1,4 @@
-"""echo and printf: backslash sequences, and printf's conversions of strings, characters and numbers."""
+"""echo and printf: backslash sequences, and printf's conversions for strings, characters and numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class FormatError(Exception):
 
 
 def unescape(text: str) -> str:
-    """Replace backslash sequences by the characters they stand for. Unknown ones stay as they are."""
+    r"""Replace backslash sequences such as `\n` by the characters they stand for.
+
+    Unknown sequences are left unchanged.
+    """
 
     def replace(match: re.Match[str]) -> str:
         code = match[1]
@@ -33,7 +36,7 @@ def unescape(text: str) -> str:
 
 
 def echo_text(arguments: list[str]) -> str:
-    """Return what `echo ARGUMENT…` prints. Leading options -n, -e and -E are applied."""
+    """Return what `echo ARGUMENT…` prints. Leading -n, -e and -E are interpreted as options."""
     ends_line, escapes = True, False
     at = 0
     while at < len(arguments) and re.fullmatch(r"-[neE]+", arguments[at]):
@@ -52,7 +55,7 @@ _CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+))?([sdiuoxXcbqeEfgG%])"
 
 
 def format_printf(template: str, arguments: list[str]) -> str:
-    """Return what `printf TEMPLATE ARGUMENT…` prints. The template is repeated until no argument is left.
+    """Return what `printf TEMPLATE ARGUMENT…` prints. The template is reused until all arguments are consumed.
 
     Raises `FormatError` if a numeric conversion gets an argument that is not a number.
     """

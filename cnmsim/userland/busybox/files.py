@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.process import Process
 
-#: Returns the file system and the absolute path of a path as typed.
+#: A function that maps a path as typed to the file system that contains it and the absolute path.
 Locate = Callable[[str], "tuple[FileSystem, str]"]
 
 
-#: The owner's name for id 0 if /etc/passwd or /etc/group does not list it.
+#: The user and group name of id 0 if /etc/passwd or /etc/group does not list it.
 _ROOT = {"0": "root"}
 
 
@@ -31,7 +31,10 @@ class _TestError(Exception):
 
 
 def evaluate_test(arguments: list[str], locate: Locate) -> tuple[int, str]:
-    """Return the exit status of `test ARGUMENT…` and, for an invalid expression (status 2), an error text."""
+    """Evaluate `test ARGUMENT…`.
+
+    Return the exit status and an error text, which is "" unless the status is 2 (invalid).
+    """
     try:
         value, rest = _or(arguments, locate)
         if rest:
@@ -187,7 +190,10 @@ def _size_text(size: int, options: Options) -> str:
 
 
 def _for_each_operand(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
-    """Call `action` with every operand's path. Print `message` for those that fail; return the exit status."""
+    """Call `action` with the absolute path of each operand. Return the exit status.
+
+    If `action` raises `OSError`, print `message`, a format string for the operand and the reason, and continue.
+    """
     status = 0
     for operand in operands:
         try:

@@ -64,7 +64,10 @@ async def grep(process: Process) -> int:
 def _with_context(
     lines: list[str], matching: dict[int, str], context: list[int], prefix: str, options: Options
 ) -> list[str]:
-    """Return the matching lines with the lines before and after them. `--` separates groups that are not adjacent."""
+    """Return the matching lines and the `context` = [before, after] lines around them, formatted for output.
+
+    `matching` has the matching lines by line number. `--` separates groups of lines that are not adjacent.
+    """
     before, after = context
     numbers = {at for number in matching for at in range(number - before, number + after + 1)}
     shown: list[str] = []

@@ -1,4 +1,4 @@
-"""busybox nc, extended by the options -z, -u, -v, -n and -k of OpenBSD's nc."""
+"""busybox nc, with the options -z, -u, -v, -n and -k of OpenBSD's nc added."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
                 and not any("l" in one for one in arguments[:at] if one[0] == "-")
                 and not others
             ):
-                # Both `nc HOST PORT -e PROG` and `nc -e PROG HOST PORT` are in use.
+                # Users write both `nc HOST PORT -e PROG` and `nc -e PROG HOST PORT`.
                 tail = arguments[at + 2 :]
                 if at == 0 and len(tail) >= 2:
                     return tail, arguments[1:2]
@@ -207,7 +207,7 @@ async def _listen(process: Process, options: Options, port: int, program: list[s
 
 
 async def _run_on(process: Process, socket: TcpSocket, argv: list[str]) -> int:
-    """Run a program with the connection as its stdin and stdout. Return its exit status."""
+    """Run a program whose stdin and stdout are the connection. Return the program's exit status."""
     program = find_program(process, argv[0])
     if program is None:
         socket.close()
@@ -222,7 +222,7 @@ async def _run_on(process: Process, socket: TcpSocket, argv: list[str]) -> int:
             while chunk := await socket.recv():
                 stdin.write(chunk)
         except (OSError, Cancelled):
-            pass  # the end of the connection is the end of the program's input
+            pass  # the program's input ends when the connection ends
         stdin.close()
 
     feeder = process.task(feed())

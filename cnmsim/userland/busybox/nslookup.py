@@ -1,4 +1,7 @@
-"""busybox nslookup: queries one name server after the other, for A and AAAA by default, without a search list."""
+"""busybox nslookup.
+
+Queries the name servers one after the other, for A and AAAA by default, without a search list.
+"""
 
 from __future__ import annotations
 
@@ -135,9 +138,10 @@ async def _servers(process: Process, names: list[str], port: str | None) -> list
 async def _query_server(
     process: Process, server: _Server, queries: list[_Query], timeout_s: float, interval_s: float
 ) -> None:
-    """Send every query to a server, again after each interval, until all are answered or the time is over.
+    """Send the queries to one server and store each answer in its query.
 
-    Raises `OSError` if there is no route to the server.
+    Unanswered queries are sent again every `interval_s` until all are answered or `timeout_s` is over. Raises
+    `OSError` if there is no route to the server.
     """
     socket = process.udp(family_of(server.address))
     socket.connect((server.address, server.port))
@@ -230,7 +234,10 @@ def _record_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def _value(kind: str, record: Any) -> str:
-    """Return the data of a record as busybox prints it: names without their final dot, strings joined."""
+    """Format a record's data as busybox prints it.
+
+    Domain names without the final dot, TXT strings joined into one.
+    """
     if kind == "TXT":
         return f'"{b"".join(record.strings).decode(errors="replace")}"'
     text: str = record.to_text()

@@ -18,14 +18,17 @@ SIGNALS = {
 
 
 def signal_number(text: str) -> int | None:
-    """Parse `9`, `KILL` or `SIGKILL`. Return `None` for anything else."""
+    """Return the number of a signal given as `9`, `KILL` or `SIGKILL`, or `None` if there is no such signal."""
     if text.isdigit():
         return int(text)
     return SIGNALS.get(text.upper().removeprefix("SIG"))
 
 
 def take_signal(arguments: list[str]) -> tuple[str, int | None]:
-    """Remove `-SIGNAL` or `-s SIGNAL` from the front of kill's arguments. Return its text as given and its number."""
+    """Remove `-SIGNAL` or `-s SIGNAL` from the front of kill's arguments.
+
+    Return the signal as it was typed, and its number (`None` if there is no such signal).
+    """
     text = arguments.pop(0)[1:]
     if text == "s" and arguments:
         text = arguments.pop(0)
@@ -95,7 +98,10 @@ async def env(process: Process) -> int:
 
 
 async def run_program(process: Process, argv: list[str], *, env: dict[str, str] | None = None) -> int:
-    """Run another program and return its exit status; 127 if there is no program of that name."""
+    """Run the program `argv[0]` and return its exit status, or 127 if there is no such program.
+
+    `env` replaces the environment, which is otherwise inherited.
+    """
     program = find_program(process, argv[0])
     if program is None:
         complain(process, f"can't execute '{argv[0]}': No such file or directory")
@@ -115,12 +121,15 @@ async def printenv(process: Process) -> int:
 
 
 def _visible(process: Process) -> list[Process]:
-    """Return the processes of the same container or host: those that share the file system."""
+    """Return the processes that this process can see.
+
+    Those in the same container or host, which share its file system.
+    """
     return [other for other in process.machine.processes.values() if other.files is process.files]
 
 
 async def ps(process: Process) -> int:
-    """Run `ps`: list the processes that share this one's file system."""
+    """Run `ps`: list the processes of the same container or host."""
     process.write("PID   USER     TIME  COMMAND\n")
     names = user_names(process)
     for number, other in enumerate(_visible(process), 1):
@@ -172,8 +181,8 @@ async def killall(process: Process) -> int:
 async def timeout(process: Process) -> int:
     """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The exit status is 143 if the time ran out, as in busybox. `-k` kills a program that does not end after the
-    signal.
+    The exit status is 143 after a timeout, as in busybox. With `-k`, a program that does not end after the signal is
+    killed.
     """
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)

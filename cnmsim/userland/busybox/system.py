@@ -46,12 +46,12 @@ async def id_(process: Process) -> int:
 
 
 def user_names(process: Process) -> dict[int, str]:
-    """Return the user names of /etc/passwd by user id. The first of several names for one id counts."""
+    """Return the user name of each user id in /etc/passwd. If an id has several names, the first is used."""
     return {user.uid: user.name for user in reversed(tuple(users(process.files)))}
 
 
 def group_names(process: Process) -> dict[int, str]:
-    """Return the group names of /etc/group by group id. The first of several names for one id counts."""
+    """Return the group name of each group id in /etc/group. If an id has several names, the first is used."""
     return {group.gid: group.name for group in reversed(tuple(groups(process.files)))}
 
 
@@ -70,7 +70,7 @@ async def whoami(process: Process) -> int:
 
 
 async def date(process: Process) -> int:
-    """Run `date [-u] [-R] [+FORMAT]` with the lab's time of day."""
+    """Run `date [-u] [-R] [+FORMAT]`: print the lab's time of day."""
     options = read_options(process, "uRId:", "[OPTIONS] [+FMT] [[-s] TIME]")
     if options is None:
         return 1

@@ -39,7 +39,10 @@ async def cat(process: Process) -> int:
 
 
 class _Rewriting:
-    """The options of `cat` that change its output: line numbers, and signs for characters that do not print."""
+    """Rewrites the output of `cat` for its options.
+
+    Line numbers (-n, -b), visible control characters (-v, -e, -t, -A).
+    """
 
     def __init__(self, options: Options) -> None:
         letters = set(options.values)
@@ -85,12 +88,12 @@ def _count(options: Options, default: int) -> int:
 
 
 def _classic_count(arguments: list[str]) -> list[str]:
-    """Rewrite `head -5` as `head -n 5`."""
+    """Rewrite the historical form `head -5` as `head -n 5`."""
     return [f"-n{argument[1:]}" if re.fullmatch(r"-\d+", argument) else argument for argument in arguments]
 
 
 async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [FILE]…`. It reads no more of stdin than it needs."""
+    """Run `head [-n N | -c N] [FILE]…`. Reads no more of stdin than it prints."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:")
         count = _count(options, 10)
@@ -122,7 +125,7 @@ async def _read_enough(pipe: Pipe, lines: int, octets: int) -> bytes:
 
 
 async def tail(process: Process) -> int:
-    """Run `tail [-n N | -c N] [-f] [FILE]…`. With -f it reads the file again every second."""
+    """Run `tail [-n N | -c N] [-f] [FILE]…`. With -f the file is read again every second."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:fFs:")
         count = _count(options, 10)

@@ -1,4 +1,4 @@
-"""Input and output of the text applets: files and stdin, as a whole or by lines."""
+"""Input and output of the text applets: whole files or stdin, or their lines."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Input:
 
 
 async def read_inputs(process: Process, operands: list[str], message: str = "{}: {}") -> tuple[list[Input], int]:
-    """Read every operand, or stdin if there is none. Return the inputs and the exit status.
+    """Read every operand, or stdin if there is no operand. Return the contents and the exit status.
 
-    For a file that cannot be read, print `message` filled in with the operand and the reason.
+    If a file cannot be read, print `message`, a format string for the operand and the reason.
     """
     inputs: list[Input] = []
     status = 0
@@ -41,12 +41,12 @@ async def read_inputs(process: Process, operands: list[str], message: str = "{}:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """Return the lines without their line ends. Bytes that are not UTF-8 are restored by `print_lines`."""
+    """Split `data` into lines without their newlines. `print_lines` prints bytes that are not UTF-8 unchanged."""
     text = data.decode(errors="surrogateescape")
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def print_lines(process: Process, lines: list[str]) -> None:
-    """Print each line with a line end."""
+    """Print each line, followed by a newline."""
     process.write("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))

@@ -1,4 +1,4 @@
-"""busybox traceroute and traceroute6: UDP probes, or echo requests with -I, with increasing TTL."""
+"""busybox traceroute and traceroute6: probes with increasing TTL, by UDP, or by ICMP echo requests with -I."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 
 @frozen
 class _Answer:
-    """The response to a probe. `is_last` is set if it came from the destination; `mark` is text such as `!H`."""
+    """The response to a probe. `is_last` is True if the destination sent it; `mark` is an annotation such as `!H`."""
 
     reporter: Address
     time_ns: int
@@ -52,7 +52,10 @@ class _Tracer:
     names: dict[Address, str] = field(factory=dict)
 
     async def probe(self, ttl: int) -> _Answer | None:
-        """Send a probe and return the response, `None` after the timeout. Raises `OSError` if it cannot be sent."""
+        """Send one probe and return the response, or `None` after a timeout.
+
+        Raises `OSError` if the probe cannot be sent.
+        """
         self.sequence += 1
         if self.pause_s and self.sequence > 1:
             await self.process.sleep(self.pause_s)
@@ -61,7 +64,7 @@ class _Tracer:
         return await self._datagram(ttl)
 
     def prepare(self, socket: UdpSocket | IcmpSocket) -> None:
-        """Apply the command line's options to a socket: TOS, don't-fragment, device."""
+        """Set the socket options that the command line requests: TOS, don't-fragment, device."""
         socket.tos = self.tos
         socket.dont_fragment = True if "F" in self.options else socket.dont_fragment
         if self.options.get("i"):
@@ -124,7 +127,7 @@ class _Tracer:
             socket.close()
 
     async def display_name(self, address: Address) -> str:
-        """Return an address as it is printed: with its host name unless -n was given."""
+        """Format an address for output: `HOSTNAME (ADDRESS)`, or only the address with -n."""
         text = format_ip(address)
         if "n" in self.options:
             return text
@@ -179,7 +182,7 @@ def _is_foreign(process: Process, source: str) -> bool:
 
 
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
-    """Send the probes of one TTL and print their line. Return True if the route ends here."""
+    """Send the probes of one TTL and print the line for that hop. Return True if it is the last hop."""
     process = tracer.process
     process.write(f"{ttl:2d}")
     last: Address | None = None

@@ -1,6 +1,6 @@
 """busybox udhcpc: configures an interface's address, default route and name servers by DHCP (RFC 2131).
 
-busybox runs a script to apply a lease; the work of Debian's and Alpine's default script is done here. The client
+busybox runs a script to apply a lease. Here the client itself does what Debian's and Alpine's default script does. It
 sends and receives raw frames, because the interface has no address yet. Renewals are broadcast, as busybox does once
 the server stops answering. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
 """
@@ -44,7 +44,7 @@ _SYNOPSIS = (
 _VENDOR = b"udhcp 1.37.0"
 _PARAMETERS = bytes((1, 3, 6, 12, 15, 28, 42))
 _LARGEST = 576
-_LEASE_S = 3600  # the lease time if the server gives none
+_LEASE_S = 3600  # the lease time if the server specifies none
 _CONFLICT_CHECK_S = 2.0
 
 
@@ -69,7 +69,7 @@ class _Client:
     # --- frames
 
     def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
-        """Queue DHCP replies to this client; installed as a tap of the interface."""
+        """Queue a frame's DHCP message if it is a reply to this client. Installed as a tap on the interface."""
         if direction != "in" or frame[12:14] != b"\x08\x00":
             return
         try:
@@ -178,7 +178,7 @@ class _Client:
         self.lease = lease
         self._configure(lease)
 
-    # --- the work of the default script
+    # --- what the default script does
 
     def deconfigure(self) -> None:
         """Set the interface up and remove its IPv4 addresses (the script's `deconfig`)."""
@@ -209,7 +209,10 @@ class _Client:
     # --- renewal
 
     async def keep(self) -> int:
-        """Renew the lease at half of its remaining time; once it has expired, obtain a new one (RFC 2131 §4.4.5)."""
+        """Renew the lease after half of the remaining time.
+
+        After it has expired, obtain a new one (RFC 2131 §4.4.5).
+        """
         while self.lease is not None:
             left = float(self.lease.lease_s or _LEASE_S)
             while left > 60:
@@ -241,7 +244,10 @@ class _Client:
 
 
 async def main(process: Process) -> int:
-    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`. -q exits with the lease."""
+    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`.
+
+    With -q it exits once it has a lease.
+    """
     try:
         options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
         requested = parse_ip(options.get("r") or "") if options.get("r") else None

@@ -23,8 +23,7 @@ _XML = '<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n'
 _PARTICIPLES = {"L": "shown", "G": "shown", "D": "deleted", "U": "updated"}
 _MARKS = {"new": "    [NEW] ", "update": " [UPDATE] ", "destroy": "[DESTROY] "}
 _VERBS = {"new": "-A", "update": "-U", "destroy": "-D"}
-#: How often expired entries are removed while events are shown. The kernel's garbage collector runs at least as
-#: often.
+#: How often expired entries are removed while events are shown. The kernel's garbage collector is no slower.
 _SWEEP_S = 1.0
 _USAGE = """\
 Command line interface for the connection tracking system. Version 1.4.8
@@ -84,7 +83,7 @@ async def _run(process: Process, request: Request) -> int:
 
 
 def _entries(process: Process, request: Request, table: Conntrack) -> int:
-    """List, get, delete or update the matching entries. Return the exit status."""
+    """List, get, delete or update the entries that `request` selects. Return the exit status."""
     connections = [connection for connection in table.entries() if request.matches(connection)]
     changed = connections
     if request.command == "U":
@@ -93,7 +92,7 @@ def _entries(process: Process, request: Request, table: Conntrack) -> int:
         process.write(_XML)
     for connection in changed:
         text = _text(connection, table.remaining_s(connection), request)
-        # The entry counts one more user while it is updated or fetched.
+        # While an entry is updated or fetched, its use count is one higher.
         process.write(f"{text.replace('use=1', 'use=2') if request.command in 'UG' else text}\n")
     if "xml" in request.outputs:
         process.write("</conntrack>\n")
@@ -114,7 +113,7 @@ def _text(connection: Connection, seconds: int, request: Request) -> str:
 
 
 def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
-    """Set mark and timeout of a connection. Return True if that changed anything."""
+    """Set a connection's mark and timeout as requested. Return False if the request would change nothing."""
     value, mask = request.mark or (0, 0)
     mark = connection.mark & ~mask ^ value
     text = request.options.get("t", "")
@@ -126,7 +125,7 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
 
 
 def _run_on_empty_table(process: Process, request: Request) -> int:
-    """Run a command on the tables `expect`, `dying` and `unconfirmed`, which are always empty here."""
+    """Run a command on the table `expect`, `dying` or `unconfirmed`. These tables are always empty here."""
     if request.command == "C":
         process.write("0\n")
     elif request.command == "F" and request.table == "expect":
@@ -181,7 +180,7 @@ async def _events(process: Process, request: Request, table: Conntrack) -> int:
 
 def _event_text(process: Process, request: Request, table: Conntrack, event: Event, connection: Connection) -> str:
     seconds: int | None = table.remaining_s(connection)
-    # An entry destroyed by its timeout has no time left to show.
+    # An entry destroyed because it timed out is shown without a timeout.
     seconds = None if event == "destroy" and not seconds else seconds
     if "save" in request.outputs:
         return f"{entry_command(connection, seconds, _VERBS[event])}\n"

@@ -1,4 +1,7 @@
-"""conntrack's command line: options of each command, and entries they select (conntrack-tools 1.4.8 conntrack.c)."""
+"""conntrack's command line.
+
+Each command's options, and the selection of entries (conntrack-tools 1.4.8 conntrack.c).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _NAMES = {short: name for name, short in reversed(_LONG.items())} | {
     "s": "orig-src",
     "d": "orig-dst",
 }
-#: Options that `-p PROTOCOL` adds: the direction (0 original, 1 reply) and the index in its tuple.
+#: The port options that `-p PROTOCOL` adds, as (direction, index in the tuple). Direction: 0 original, 1 reply.
 _PORTS = {
     "sport": (0, 3), "orig-port-src": (0, 3), "dport": (0, 4), "orig-port-dst": (0, 4), "reply-port-src": (1, 3),
     "reply-port-dst": (1, 4),
@@ -48,7 +51,7 @@ _TABLES = ("conntrack", "expect", "dying", "unconfirmed")
 
 
 class ConntrackError(Exception):
-    """conntrack exits with an error. `status` is 2 for an invalid command line, 1 if the kernel refuses."""
+    """conntrack exits with this error text. `status` is 2 for an invalid command line, 1 if the kernel refuses."""
 
     def __init__(self, text: str, status: int = 2, warning: str = "") -> None:
         super().__init__(text)
@@ -58,16 +61,16 @@ class ConntrackError(Exception):
 
 @define
 class Request:
-    """A parsed command line. An entry is selected if it matches every criterion that is set."""
+    """A parsed command line. It selects the entries that match every criterion that is set."""
 
     command: str = ""
     table: str = "conntrack"
     options: dict[str, str] = field(factory=dict)
     protocol: int | None = None
     family: int | None = None
-    #: Direction (0 original, 1 reply), index in the tuple, and the value required there.
+    #: (direction, index in the tuple, required value). Direction: 0 original, 1 reply.
     tuple_fields: list[tuple[int, int, int]] = field(factory=list)
-    #: Direction, index in the tuple, address and mask.
+    #: (direction, index in the tuple, address, mask).
     addresses: list[tuple[int, int, int, int]] = field(factory=list)
     nat: dict[str, Address | None] = field(factory=dict)
     icmp: dict[str, int] = field(factory=dict)
@@ -78,7 +81,7 @@ class Request:
     events: set[str] = field(factory=lambda: {"new", "update", "destroy"})
 
     def matches(self, connection: Connection) -> bool:
-        """Return True if a connection matches all criteria."""
+        """Return True if a connection matches all criteria of the request."""
         tuples = (connection.original, connection.reply)
         if self.family not in {None, connection.family} or self.protocol not in {None, connection.protocol}:
             return False
@@ -111,8 +114,7 @@ class Request:
         if not self.nat:
             return True
         original, reply = connection.original, connection.reply
-        # As libnetfilter_conntrack decides it: NAT was set up in that direction, and it changed the address or the
-        # port.
+        # As in libnetfilter_conntrack: NAT was set up in that direction and changed the address or the port.
         sides = {
             "n": (connection.source_nat_done, reply[2], original[1], reply[4], original[3]),
             "g": (connection.destination_nat_done, reply[1], original[2], reply[3], original[4]),
@@ -131,7 +133,7 @@ class Request:
 
 
 def parse_command_line(arguments: list[str]) -> Request:
-    """Parse a command line. Raises `ConntrackError` with conntrack's error text."""
+    """Parse conntrack's arguments. Raises `ConntrackError` with conntrack's error text."""
     request = Request()
     names: list[str] = []
     at = 0
@@ -172,7 +174,10 @@ def parse_command_line(arguments: list[str]) -> Request:
 
 
 def _long_name(request: Request, name: str) -> str:
-    """Return the letter of a long option, or the name of an option that the protocol adds."""
+    """Return the letter of a long option (`s` for `src`), or `name` itself if the request's protocol adds the option.
+
+    Raises `ConntrackError` for an unknown option.
+    """
     protocol = PROTOCOL_NAMES.get(request.protocol or 0, "")
     kind = name.removeprefix(f"{protocol}-") if protocol in ("icmp", "icmpv6") else ""
     if protocol in _WITH_PORTS and name in _PORTS:
@@ -224,7 +229,10 @@ def _apply_option(request: Request, short: str, value: str) -> None:
 
 
 def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
-    """Parse a comma-separated list of words, each an abbreviation of one of `names`."""
+    """Parse a comma-separated list of abbreviations of `names`. Return the full names.
+
+    Raises `ConntrackError` for a word that abbreviates none of them.
+    """
     parameters = []
     for word in text.split(","):
         if word in ("SRC_NAT", "DST_NAT") and names is _STATUS:
@@ -248,7 +256,7 @@ def _protocol(text: str) -> int:
 
 
 def _leading_number(text: str) -> int:
-    """Parse a number as strtoul(3) does: it ends at the first character that is no digit, and an empty one is 0."""
+    """Parse the leading digits of a text as a number, as strtoul(3) does: 12 for `12ab`, 0 if there are none."""
     match = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
     if match is None:
         return 0
@@ -281,7 +289,11 @@ def _add_address(request: Request, short: str, value: str) -> None:
 
 
 def _check(request: Request, names: list[str]) -> None:
-    """Raise `ConntrackError` for options that the command does not allow, and apply `--mask-src` and `--mask-dst`."""
+    """Check the options against the command, and apply `--mask-src` and `--mask-dst`.
+
+    `names` are the options that were given. Raises `ConntrackError` if one is not allowed or a required one is
+    missing.
+    """
     if request.command in ("", "h", "V"):
         return
     options = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}

@@ -48,7 +48,7 @@ _METER = (
 )
 
 
-#: getopt's errors and curl's wording of them.
+#: Regular expressions for getopt's error texts, and curl's wording of each.
 _USAGE_TEXTS = {
     r"invalid option -- '(.)'": r"option -\1: is unknown",
     r"unrecognized option '(--.*)'": r"option \1: is unknown",
@@ -94,7 +94,7 @@ class _Transfer:
         return remaining_s(self.process.clock, self.started_ns + min(limits)) if limits else None
 
     async def run(self) -> bytes:
-        """Fetch the URL, following redirections with -L, and return the body. Raises `_CurlError`."""
+        """Fetch the URL and return the body. Follow redirections if -L was given. Raises `_CurlError`."""
         while True:
             body = await self._transfer_once()
             location = self.answer.header("Location") if self.answer else None
@@ -170,7 +170,7 @@ class _Transfer:
             self.log_verbose(f"  Trying {peer_text(address, self.url.port)}...")
             socket = self.process.tcp(family_of(address))
             left = self.remaining(max_time_s)
-            # An address that is not the last one gets half of the remaining time.
+            # If more addresses follow, this one gets only half of the remaining time.
             share = left / 2 if left is not None and number + 1 < len(addresses) else left
             try:
                 self._keep_alive(socket)
@@ -202,7 +202,7 @@ class _Transfer:
         if "no-keepalive" not in self.options:
             every_s = _integer_option(self.options, "keepalive-time", _KEEPALIVE_S)
             probes = _integer_option(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
-            # curl ignores errors of setsockopt(2), such as values out of range.
+            # curl ignores errors of setsockopt(2), e.g. for values out of range.
             with suppress(OSError):
                 socket.set_keepalive(idle_s=every_s, interval_s=every_s, probes=probes)
 
@@ -291,7 +291,10 @@ class _Transfer:
             raise _CurlError(26, f"Failed to open {text[1:]}") from None
 
     def format_write_out(self, template: str, code: int, message: str) -> str:
-        """Return the text of `-w FORMAT` with its variables filled in."""
+        """Return what `-w FORMAT` prints.
+
+        Variables in `template`, such as `%{http_code}`, are replaced by their values.
+        """
         now_ns = self.process.clock.now_ns
 
         def span(at_ns: int) -> str:
@@ -355,7 +358,7 @@ async def main(process: Process) -> int:
 
 
 def _curl_usage_text(text: str) -> str:
-    """Return curl's wording of getopt's error."""
+    """Convert an error text of getopt to curl's wording. Other texts are returned unchanged."""
     for pattern, wording in _USAGE_TEXTS.items():
         if re.fullmatch(pattern, text):
             return re.sub(pattern, wording, text)

@@ -1,7 +1,7 @@
-"""busybox httpd: serves the files of a folder, and the scripts below its /cgi-bin.
+"""busybox httpd: serves the files of a folder and runs the scripts in its /cgi-bin.
 
 `/cgi-bin/whoami` exists without a file: it prints the server's host name and the client's address, as the script of
-that name in the images of the test labs does.
+that name does in the images of the test labs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Server:
     port: int
 
     async def serve(self, listener: TcpSocket) -> int:
-        """Accept connections for ever."""
+        """Accept connections until the program is killed, and answer each in a task of its own."""
         while True:
             connection = await listener.accept()
             self.process.task(self._converse(connection))
@@ -149,7 +149,7 @@ class _Server:
 
 
 async def main(process: Process) -> int:
-    """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it moves to the background once it listens."""
+    """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it continues in the background once it listens."""
     options = read_options(process, "fvp:u:h:", _SYNOPSIS)
     if options is None:
         return 1

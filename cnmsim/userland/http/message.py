@@ -25,7 +25,7 @@ REASONS = {
 
 
 class HttpError(Exception):
-    """The peer sent something that is not a valid HTTP message."""
+    """The peer sent an invalid HTTP message."""
 
 
 class UrlError(Exception):
@@ -34,7 +34,10 @@ class UrlError(Exception):
 
 @frozen
 class Url:
-    """An http URL. `host` has no brackets, `port` defaults to 80 (https: 443), `target` is path and query."""
+    """An http or https URL.
+
+    `host` has no brackets, `port` defaults to 80 (https: 443), and `target` is the path and query, e.g. `/a?b=c`.
+    """
 
     scheme: str
     host: str
@@ -44,7 +47,7 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Parse a URL. Without a scheme it is http. Raises `UrlError`."""
+        """Parse a URL; `http://` is assumed if there is no scheme. Raises `UrlError` if it is invalid."""
         scheme, separator, _ = text.partition("://")
         parts = urlsplit(text if separator else f"http://{text}")
         try:
@@ -60,41 +63,44 @@ class Url:
         return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
 
     def redirected(self, location: str) -> Url:
-        """Return the URL of a Location header: an absolute URL, or a path on the same server. Raises `UrlError`."""
+        """Return the URL that a `Location` header of this URL's response refers to.
+
+        `location` is an absolute URL or a path on the same server. Raises `UrlError` if it is invalid.
+        """
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 
     @property
     def bracketed_host(self) -> str:
-        """The host with brackets if it is an IPv6 address."""
+        """The host as it is written in a URL: an IPv6 address is enclosed in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def host_header(self) -> str:
-        """The value of the Host header."""
+        """The value of the `Host` header of a request for this URL."""
         return f"{self.bracketed_host}:{self.port}" if self.has_port else self.bracketed_host
 
     @property
     def literal(self) -> Address | None:
-        """The host as an address, or `None` if it is a name."""
+        """The host as an IP address, or `None` if it is a name."""
         return literal_address(self.host)
 
 
 @define
 class Message:
-    """A request or response: its first line, its headers in order, and its body."""
+    """A request or response: its first line (`start`), its headers in order, and its body."""
 
     start: str
     headers: list[tuple[str, str]] = field(factory=list)
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header, whose name is compared without regard to case; `None` if it is absent."""
+        """Return a header's value, or `None` if there is no such header. `name` is case-insensitive."""
         lower_name = name.lower()
         return next((value for key, value in self.headers if key.lower() == lower_name), None)
 
     @property
     def status(self) -> int:
-        """The status code of a response. Raises `HttpError` if the first line has none."""
+        """The status code of a response. Raises `HttpError` if the first line contains none."""
         words = self.start.split(None, 2)
         if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
             raise HttpError("malformed status line")
@@ -102,12 +108,16 @@ class Message:
 
     @property
     def head_text(self) -> str:
-        """The first line and the headers as received, each line with CRLF."""
+        """The first line and the headers, each line followed by CRLF."""
         return "".join(f"{line}\r\n" for line in [self.start, *(f"{key}: {value}" for key, value in self.headers)])
 
 
 class Stream:
-    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time) or after `idle_timeout_s`."""
+    """A buffered reader of a TCP socket.
+
+    A read times out at the virtual time `until_ns`, or when nothing has arrived for `idle_timeout_s`; `None` is no
+    limit.
+    """
 
     def __init__(self, socket: TcpSocket, clock: Clock) -> None:
         self.socket = socket
@@ -118,7 +128,10 @@ class Stream:
         self.received = 0
 
     async def fill(self) -> bool:
-        """Wait for more bytes. Return False at the end of the connection. Raises the errors of `TcpSocket.recv`."""
+        """Wait for more bytes and append them to the buffer. Return False if the peer has closed the connection.
+
+        Raises the errors of `TcpSocket.recv`, among them `TimeoutError`.
+        """
         limit = self.idle_timeout_s
         if self.until_ns is not None:
             left = remaining_s(self.clock, self.until_ns)
@@ -134,7 +147,10 @@ class Stream:
         return data
 
     async def head(self) -> Message | None:
-        """Read first line and headers; `None` if the connection ends before the first byte. Raises `HttpError`."""
+        """Read the first line and the headers. Return `None` if the connection ends before the first byte.
+
+        Raises `HttpError` if the headers are too long or malformed.
+        """
         while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
             if len(self.buffer) > _MAX_HEAD:
                 raise HttpError("header too long")
@@ -153,7 +169,11 @@ class Stream:
         return Message(lines[0], headers)
 
     async def body(self, message: Message, *, has_none: bool = False) -> bytes:
-        """Read a body by Content-Length, by chunks, or to the end. Raises `HttpError` if it ends too early."""
+        """Read the body of `message`: chunked, by Content-Length, or to the end of the connection.
+
+        `has_none` is set if there is no body, as in a response to HEAD. Raises `HttpError` if the body ends too
+        early.
+        """
         if has_none:
             return b""
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):

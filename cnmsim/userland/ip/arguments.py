@@ -21,7 +21,7 @@ _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/"
 
 
 class IpCommandError(Exception):
-    """The command line is invalid. `is_usage` is set if the program answers with its usage."""
+    """The command line is invalid. `is_usage` is set if the program prints its usage in response."""
 
     def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
         super().__init__(message)
@@ -30,7 +30,10 @@ class IpCommandError(Exception):
 
 
 class NoDeviceError(Exception):
-    """A named device does not exist. `is_change` is set if the command would have changed it."""
+    """The command line names a device that does not exist.
+
+    `is_change` selects the error text of changing commands.
+    """
 
     def __init__(self, name: str, *, is_change: bool) -> None:
         super().__init__(name)
@@ -40,7 +43,7 @@ class NoDeviceError(Exception):
 
 @define
 class Words:
-    """The words of a command line that have not been parsed yet."""
+    """The words of a command line that are still to be parsed."""
 
     rest: list[str]
 
@@ -49,17 +52,17 @@ class Words:
 
     @property
     def first(self) -> str:
-        """The next word, or "" at the end."""
+        """The next word, or "" if none is left."""
         return self.rest[0] if self.rest else ""
 
     def take(self) -> str:
-        """Remove the next word and return it. Raises `IpCommandError` at the end of the command line."""
+        """Remove the next word and return it. Raises `IpCommandError` if none is left."""
         if not self.rest:
             raise IpCommandError('Command line is not complete. Try option "help"', 255, is_usage=True)
         return self.rest.pop(0)
 
     def match_keyword(self, names: Iterable[str]) -> str | None:
-        """Return the one of `names` that the next word equals or abbreviates, or `None`. The word stays."""
+        """Return the name in `names` that the next word equals or abbreviates, or `None`. The word is not removed."""
         word = self.first
         if not word:
             return None
@@ -69,7 +72,7 @@ class Words:
 
 
 def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Return a device by name. Raises `NoDeviceError`."""
+    """Return the device called `name`. Raises `NoDeviceError`, to which `is_change` is passed, if there is none."""
     device = namespace.devices.get(name)
     if device is None:
         raise NoDeviceError(name, is_change=is_change)
@@ -77,7 +80,10 @@ def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = Tru
 
 
 def parse_prefix_argument(text: str, family: int) -> Prefix:
-    """Parse a prefix; `default`, `any` and `all` are prefixes of length 0. Raises `IpCommandError`."""
+    """Parse a prefix such as `10.0.0.0/8`.
+
+    `default`, `any` and `all` have length 0. Raises `IpCommandError` if invalid.
+    """
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
     try:
@@ -95,7 +101,7 @@ def parse_prefix_argument(text: str, family: int) -> Prefix:
 
 
 def parse_ip_argument(text: str) -> Address:
-    """Parse an IP address. Raises `IpCommandError`."""
+    """Parse an IP address. Raises `IpCommandError` if it is invalid."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -103,7 +109,10 @@ def parse_ip_argument(text: str) -> Address:
 
 
 def parse_interface_argument(text: str) -> tuple[Address, int]:
-    """Parse an address with an optional prefix length. Raises `IpCommandError`."""
+    """Parse an address such as `10.0.0.1/24`; the prefix length is optional.
+
+    Raises `IpCommandError` if it is invalid.
+    """
     try:
         return parse_interface(text)
     except ValueError:
@@ -111,14 +120,14 @@ def parse_interface_argument(text: str) -> tuple[Address, int]:
 
 
 def parse_integer_argument(text: str) -> int:
-    """Parse an unsigned number. Raises `IpCommandError`."""
+    """Parse an unsigned decimal number. Raises `IpCommandError` if it is invalid."""
     if not text.isdigit():
         raise IpCommandError(f'argument "{text}" is wrong: Invalid value', 255)
     return int(text)
 
 
 def parse_mac_argument(text: str) -> Mac:
-    """Parse a MAC address. Raises `IpCommandError`."""
+    """Parse a MAC address. Raises `IpCommandError` if it is invalid."""
     try:
         return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:
@@ -126,7 +135,11 @@ def parse_mac_argument(text: str) -> Mac:
 
 
 def find_namespace(process: Process, name: str) -> NetworkNamespace:
-    """Return a namespace by its path, or by its name in `ip netns` or Docker. Raises `IpCommandError`."""
+    """Return a network namespace by its path, or by its name in the folders of `ip netns` and Docker.
+
+    `1` and the machine's name stand for the machine's own namespace. Raises `IpCommandError` if there is no such
+    namespace.
+    """
     known = process.machine.namespaces
     if name in ("1", str(process.machine.name)):
         return process.machine.root
@@ -142,5 +155,5 @@ def find_namespace(process: Process, name: str) -> NetworkNamespace:
 
 
 def wrong_argument(text: str, reason: str) -> IpCommandError:
-    """Return iproute2's error for an argument out of range (`invarg`)."""
+    """Return iproute2's error for an invalid argument (`invarg`): `Error: argument "TEXT" is wrong: REASON`."""
     return IpCommandError(f'Error: argument "{text}" is wrong: {reason}', 255)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge, BridgePort
     from cnmsim.kernel.device import Device
 
-_TIMERS = 100  # bridge attributes count time in hundredths of a second
+_TIMERS = 100  # bridge attributes are in hundredths of a second
 _PRIORITY = 0x8000
-_KINDS_WITH_SPEED = ("veth", "nic")  # the kinds of devices that report a speed, 10 Gb/s
+_KINDS_WITH_SPEED = ("veth", "nic")  # the kinds of devices that report a speed, which is 10 Gb/s
 _MULTICAST = (
     "mcast_snooping 1 no_linklocal_learn 0 mcast_vlan_snooping 0 mst_enabled 0 mcast_router 1 mcast_query_use_ifaddr "
     "0 "
@@ -32,7 +32,11 @@ _MULTICAST = (
 
 
 def path_cost(device: Device) -> int:
-    """Return the path cost of a port by its speed (net/bridge/br_if.c, port_cost); 100 if it reports none."""
+    """Return a port's path cost (net/bridge/br_if.c, port_cost).
+
+    It is 2 for a device that reports its speed (10 Gb/s) and 100 for one that does not. A stacked device has the cost
+    of its lower device.
+    """
     lower = getattr(device, "lower", None)
     return path_cost(lower) if lower is not None else 2 if device.kind in _KINDS_WITH_SPEED else 100
 
@@ -72,12 +76,12 @@ def slave_text(device: Device) -> str:
 
 
 def port_state(device: Device) -> str:
-    """Return the state of a port. Without spanning tree it forwards as soon as it has carrier."""
+    """Return a port's state. Without spanning tree a port forwards whenever it has carrier."""
     return "forwarding" if device.has_carrier else "disabled"
 
 
 def switches(port: BridgePort) -> str:
-    """Format the port's first switches, which `ip -d link` and `bridge -d link` print alike."""
+    """Format a port's first settings, `hairpin` to `flood`, as `ip -d link` and `bridge -d link` print them."""
     return (
         f"hairpin {_on(port.hairpin)} guard off root_block off fastleave off "
         f"learning {_on(port.learning)} flood {_on(port.flood)} "
@@ -89,5 +93,5 @@ def _on(is_on: bool) -> str:
 
 
 def _identity(mac: Mac) -> str:
-    """Format a bridge identifier: priority and MAC address, without leading zeros."""
+    """Format a bridge identifier such as `8000.2:42:ac:11:0:2`: priority, and MAC address without leading zeros."""
     return f"{_PRIORITY >> 4:x}0.{':'.join(f'{byte:x}' for byte in mac)}"

@@ -77,7 +77,10 @@ async def main(process: Process) -> int:
 
 
 def _request_name(name: str, argv: list[str]) -> str:
-    """Return the request that an error names. `link set` uses ioctls, everything else rtnetlink."""
+    """Return the beginning of a kernel error's text: the ioctl that `ip link set` uses, else `RTNETLINK answers`.
+
+    `name` is the object, such as `link`.
+    """
     if name == "link" and "set" in argv:
         return next((call for word, call in _IOCTLS.items() if word in argv), "RTNETLINK answers")
     return "RTNETLINK answers"
@@ -135,7 +138,7 @@ class _Ip(IpProgram):
     def _link_line(self, device: Device, *, is_inet6: bool = False) -> str:
         flags = flags_of(device, shows_peer=False)
         name = link_name(device) if device.kind != "nic" else device.name
-        # To busybox a peer in another namespace looks like one that is down.
+        # busybox shows a peer in another namespace as down.
         if "@if" in name:
             flags += ",M-DOWN"
         words = [f"{device.index}: {name}: <{flags}> mtu {device.mtu}"]
@@ -179,7 +182,7 @@ class _Ip(IpProgram):
     def _selected(self, family: int, chosen: Selection) -> list[tuple[int, Route]]:
         try:
             return select_routes(self.namespace, family, chosen, self.changes.rules)
-        except FileNotFoundError:  # busybox dumps all tables and filters by number: an unknown table is empty
+        except FileNotFoundError:  # busybox dumps all tables and filters by number: an unknown table is just empty
             return []
 
     def _route_line(self, number: int, route: Route, chosen: Selection) -> str:
@@ -216,7 +219,7 @@ class _Ip(IpProgram):
 
 
 def _error_text(text: str) -> str:
-    """Return busybox's wording of an error in the command line."""
+    """Convert the text of a command-line error from iproute2's wording to busybox's."""
     if '"dev" argument' in text:
         return 'need "dev IFACE"'
     if text.startswith("any valid prefix"):
@@ -225,7 +228,11 @@ def _error_text(text: str) -> str:
 
 
 def route_text(route: Route, chosen: Selection | None = None, table: str = "") -> str:
-    """Format a route as busybox does, with its double blanks. `table` is the name to print, "" for none."""
+    """Format a route as busybox does, including its double spaces.
+
+    `table` is the table's name to print, "" for none. `chosen` is the selection of `ip route show`: if it names a
+    device, the device is not printed.
+    """
     words = [] if route.kind == "unicast" else [f"{route.kind} "]
     bits = 128 if route.prefix.family == 6 else 32
     if not route.prefix.length:

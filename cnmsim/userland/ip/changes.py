@@ -1,7 +1,7 @@
-"""The commands of `ip` that change something, shared by iproute2 and busybox: addresses, links, routes, neighbours.
+"""The commands of `ip` that change addresses, links, routes or neighbours, shared by iproute2 and busybox.
 
-Errors of the kernel are raised as `OSError`, errors in the command line as `IpCommandError`. Each flavour words them
-itself.
+Errors of the kernel are raised as `OSError`, errors in the command line as `IpCommandError`. The callers, iproute2
+and busybox, word them differently.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
 class IpChanges:
-    """The changing commands, run by one process in one namespace. `family` is 4, 6, or 0 for both."""
+    """The commands that change something in one namespace, run by one process. `family` is 4, 6, or 0 for both."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -224,7 +224,8 @@ class IpChanges:
     def read_route(self, words: Words) -> tuple[Route, str]:
         """Parse a route: `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
 
-        Return the route and the name of its table, "" for the main one. Raises `IpCommandError`.
+        Return the route and its table as typed, "" if no table is given. Raises `IpCommandError` for an invalid
+        route, and `OSError(EOPNOTSUPP)` for a kind of route that is not modelled.
         """
         if words.first in _OTHER_KINDS:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -283,7 +284,7 @@ class IpChanges:
             table.add(route, append=True)
 
     def route_delete(self, words: Words) -> None:
-        """Run `route del ROUTE`: delete the first matching route. Raises `OSError(ESRCH)` if there is none."""
+        """Run `route del ROUTE`: delete the first route that matches. Raises `OSError(ESRCH)` if none matches."""
         self._require_net_admin()
         pattern, name = self.read_route(words)
         try:
@@ -305,7 +306,10 @@ class IpChanges:
         raise OSError(errno.ESRCH, "No such process")
 
     def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
-        """Run `route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
+        """Run `route replace ROUTE`, or `route change ROUTE` if `must_exist` is set.
+
+        Raises `OSError(ENOENT)` if `must_exist` is set and there is no route with that prefix and metric.
+        """
         route, table = self._route_and_table(words)
         metric = route.metric or (1024 if route.prefix.family == 6 else 0)
         old = next((other for other in table.routes if other.prefix == route.prefix and other.metric == metric), None)
@@ -321,7 +325,7 @@ class IpChanges:
             raise
 
     def route_flush(self, chosen: Selection) -> None:
-        """Run `route flush …`. Flushing the cache does nothing."""
+        """Run `route flush …` for the selected routes. `route flush cache` does nothing."""
         self._require_net_admin()
         if chosen.table == "cache" or "cache" in chosen.flags or chosen.rest[:1] == ["cache"]:
             return
@@ -347,7 +351,10 @@ class IpChanges:
         self.namespace.neighbours.remove(find_device(self.namespace, name), address)
 
     def neighbour_flush(self, chosen: Selection) -> None:
-        """Run `neigh flush [dev DEV] [ADDRESS]`. Permanent entries stay unless they are selected by state."""
+        """Run `neigh flush [dev DEV] [ADDRESS]`.
+
+        Permanent entries are kept unless the selection names their state.
+        """
         self._require_net_admin()
         for entry in self.select_neighbours(chosen):
             if entry.state.value != "PERMANENT" or "PERMANENT" in chosen.states:
@@ -384,7 +391,7 @@ class IpChanges:
                 state = words.take()
                 if state not in _NUD_STATES:
                     raise IpCommandError(f'argument "{state}" is wrong: nud state is bad', 255)
-                if state != "permanent":  # entries in any other state cannot be set by hand
+                if state != "permanent":  # other states cannot be set by the user
                     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
             else:
                 address = parse_ip_argument(words.take() if word == "to" else word)

@@ -140,7 +140,10 @@ def _ipvlan_flag(text: str) -> IpvlanFlag:
 
 
 def change(device: Device, kind: str, words: Words) -> None:
-    """Apply the words that follow `ip link set DEV type KIND`."""
+    """Change a device as `ip link set DEV type KIND WORD…` does. `words` are the words after the kind.
+
+    Raises `OSError(EOPNOTSUPP)` if the device is of another kind.
+    """
     if kind != device.kind:
         raise OSError(95, "Operation not supported")
     while words:

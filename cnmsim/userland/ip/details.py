@@ -1,4 +1,4 @@
-"""The additions of `ip -d link`: MTU limits, settings of the link's kind and of its bridge port, queues."""
+"""What `ip -d link` adds: MTU limits, the settings of the link's kind and of its bridge port, queue limits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SMALL_SEGMENTS = ("bridge", "vxlan")
 
 
 def mtu_limits(device: Device) -> str:
-    """Format the limits of a device's MTU for `ip -d link`; 0 means no limit."""
-    # A macvlan device has the maximum of its parent.
+    """Format a device's `minmtu` and `maxmtu` for `ip -d link`. 0 means no limit."""
+    # A macvlan device has its parent's maximum.
     bound = device.lower if isinstance(device, Macvlan) else device
     return f"minmtu {device.min_mtu} maxmtu {bound.max_mtu}"
 
 
 def details(device: Device) -> list[str]:
-    """Return the lines of `ip -d link` about the device's kind and about its role as a bridge port."""
+    """Return the lines of `ip -d link` on the settings of the device's kind and of its bridge port, if it is one."""
     lines = [] if device.kind in ("loopback", "nic") else [_kind_text(device)]
     return lines if device.master is None else [*lines, slave_text(device)]
 
@@ -44,9 +44,10 @@ def _kind_text(device: Device) -> str:
 
 
 def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
-    """Return the lines of `ip -d link` or `ip -d addr` that begin with the hardware address.
+    """Return the lines of `ip -d link` or `ip -d addr` from the hardware address to the queue limits.
 
-    `has_mode` adds the IPv6 address generation mode, which only `link` prints.
+    `hardware` is the text of the hardware address. `has_mode` adds the IPv6 address generation mode, which only
+    `link` prints.
     """
     counters = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
     lines = [f"{hardware} {counters} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
@@ -55,7 +56,7 @@ def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
 
 
 def queues(device: Device) -> str:
-    """Return the queue and offload limits that end the last line of every device."""
+    """Return the queue and offload limits, with which every device's detail lines end."""
     segments = 65536 if device.kind in _SMALL_SEGMENTS else 524280
     return (
         f"numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "

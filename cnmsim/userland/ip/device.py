@@ -1,4 +1,4 @@
-"""A device's flags, name, state and queueing discipline as `ip` prints them."""
+"""A device's flags, name, state and queueing discipline, as `ip` prints them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from cnmsim.kernel.sysfs import operational_state
 
 
 def flags_of(device: Device, *, shows_peer: bool = True) -> str:
-    """Return the flags between the angle brackets, as iproute2 and busybox list them."""
+    """Return the flags that `ip` prints in angle brackets: `BROADCAST,MULTICAST,UP,LOWER_UP`.
+
+    `shows_peer` adds M-DOWN if the peer or the lower device is down.
+    """
     flags: list[str] = []
     if device.is_up and not device.has_carrier:
         flags.append("NO-CARRIER")
@@ -30,9 +33,10 @@ def _has_down_peer(device: Device) -> bool:
 
 
 def link_name(device: Device) -> str:
-    """Return a device's name with the part after `@`: its peer, or the device it is stacked on.
+    """Return a device's name as `ip` prints it, such as `eth0@if7` or `eth0.5@eth0`.
 
-    A physical NIC has a peer, too: hosts of a lab look like virtual machines.
+    The part after `@` is the device's peer, or the device it is stacked on. A host's physical NIC has a peer, too,
+    because the hosts of a lab look like virtual machines.
     """
     lower = getattr(device, "peer", None) or getattr(device, "lower", None) or getattr(device, "parent", None)
     if isinstance(lower, Device):
@@ -45,7 +49,7 @@ def link_name(device: Device) -> str:
 
 
 def state_of(device: Device) -> str:
-    """Return the operational state as iproute2 names it."""
+    """Return the operational state in iproute2's spelling: `UP`, `DOWN` or `UNKNOWN`, for example."""
     return operational_state(device).upper()
 
 

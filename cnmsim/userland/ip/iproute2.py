@@ -42,7 +42,7 @@ _VERSION = "ip utility, iproute2-6.15.0, libbpf 1.5.0\n"
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 
 
-#: Errors that the kernel explains by an extended acknowledgement.
+#: The text of errors for which the kernel sends an extended acknowledgement, by object and error number.
 _ERRORS = {
     ("address", errno.EEXIST): "ipv4: Address already assigned",
     ("address", errno.EADDRINUSE): "Address already assigned to an ipvlan device",
@@ -172,7 +172,7 @@ class _Ip(IpProgram):
         self.routes = RouteQueries(process, namespace, style.family, self.changes.rules)
 
     def guarded(self, name: str, words: Words) -> int:
-        """Run a command and print its errors as iproute2 words them. Return the exit status."""
+        """Run a command of the object `name`, and print errors in iproute2's wording. Return the exit status."""
         process = self.process
         try:
             return self.run(name, words)
@@ -193,7 +193,10 @@ class _Ip(IpProgram):
             return 2
 
     def run(self, name: str, words: Words) -> int:
-        """Find the command of an object by its possibly abbreviated name and run it. Return the exit status."""
+        """Run the command of the object `name` that `words` begin with, possibly abbreviated.
+
+        Return the exit status.
+        """
         if name == "xfrm":
             return xfrm.run(self.process, self.namespace, words)
         changes = self.changes
@@ -312,7 +315,9 @@ class _Ip(IpProgram):
             self.print_lines(*self._statistics_lines(device))
 
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        if self.family == 6 and not is_alone:  # `ip -6 addr` lists links by the IPv6 stack, which knows fewer fields
+        if (
+            self.family == 6 and not is_alone
+        ):  # `ip -6 addr` gets its list of links from the IPv6 stack, which reports fewer fields
             length = f" qlen {device.txqueuelen}" if device.txqueuelen else ""
             head = (
                 f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} state {state_of(device)}"

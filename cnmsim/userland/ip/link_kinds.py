@@ -55,7 +55,7 @@ def _bridge(request: LinkRequest) -> Device:
     return bridge
 
 
-#: kind → function that creates the device and adds it to the namespace. It raises `OSError` or `IpCommandError`.
+#: Kind → function that creates the device and adds it to the namespace. Raises `OSError` or `IpCommandError`.
 LINK_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
     "bridge": _bridge,
     "veth": _veth,

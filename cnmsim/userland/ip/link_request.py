@@ -1,4 +1,4 @@
-"""The request of `ip link add`, and default names and MAC addresses of new links."""
+"""The parsed part of `ip link add`, and the default names and MAC addresses of new links."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @frozen
 class LinkRequest:
-    """The part of `ip link add` before `type KIND`, and the words that follow it.
+    """What `ip link add` specifies before `type KIND`, and the unparsed `words` after it.
 
-    `mac` is the hardware address to use; `has_mac` is set if the command gave it. `lower` is the device of `link
-    DEV`.
+    `mac` is the hardware address to use; `has_mac` is True if the command specified it. `lower` is the device after
+    the keyword `link`.
     """
 
     process: Process
@@ -31,17 +31,17 @@ class LinkRequest:
     has_mac: bool = False
 
     def name_or(self, stem: str) -> str:
-        """Return the requested name, or the first free one of `stem` and a number."""
+        """Return the requested name, or else the first free name of `stem` and a number, e.g. `dummy0`."""
         return self.name or new_name(self.namespace, stem)
 
 
 def new_mac(process: Process) -> bytes:
-    """Draw a locally administered unicast MAC address."""
+    """Return a random locally administered unicast MAC address."""
     octets = bytearray(process.machine.random.randbytes(6))
     octets[0] = octets[0] & 0xFC | 2
     return bytes(octets)
 
 
 def new_name(namespace: NetworkNamespace, stem: str) -> str:
-    """Return the first device name of `stem` and a number that is free in the namespace."""
+    """Return the first device name that is free in the namespace, of `veth0`, `veth1`, … for the stem `veth`."""
     return next(name for name in (f"{stem}{number}" for number in count()) if name not in namespace.devices)

@@ -52,7 +52,7 @@ def _read_get(namespace: NetworkNamespace, words: Words) -> _GetOptions:
         elif word == "fibmatch":
             options.shows_match = True
         elif word in ("tos", "dsfield", "ipproto", "sport", "dport"):
-            words.take()  # no modelled rule matches these
+            words.take()  # no rule that is modelled depends on these
         elif word == "vrf":
             raise IpCommandError(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
         elif word not in ("notify", "connected"):
@@ -68,7 +68,7 @@ def _mark(text: str) -> int:
 
 
 def _with_table(text: str, route: Route, table: str) -> str:
-    """Insert the table of a route after its device, where iproute2 prints it."""
+    """Insert ` table TABLE` into a route's text: after the device, or after the prefix if there is no device."""
     if route.device is None:
         head, space, tail = text.partition(f" {route.prefix}" if route.prefix.length else " default")
         return f"{head}{space} table {table}{tail}" if space else f"{text} table {table}"
@@ -77,7 +77,7 @@ def _with_table(text: str, route: Route, table: str) -> str:
 
 
 def route_text(route: Route) -> str:
-    """Format a route as iproute2 does, without the trailing blank."""
+    """Format a route as iproute2 does, but without the trailing space."""
     text = str(route)
     if has_linkdown(route):
         text += " linkdown"
@@ -113,11 +113,11 @@ class RouteQueries:
                     text = text.replace(f" metric {chosen.metric}", "", 1)
                 for name, address in (("via", chosen.via), ("src", chosen.src)):
                     text = text.replace(f" {name} {format_ip(address)}", "", 1) if address is not None else text
-                # Lines that end in an IPv6 preference have no trailing blank.
+                # Lines that end with an IPv6 route preference have no trailing space.
                 self.process.write(f"{text}\n" if text.endswith("pref medium") else f"{text} \n")
 
     def get(self, words: Words) -> None:
-        """Run `ip route get`. Raises `IpCommandError`, and `OSError` if there is no route."""
+        """Run `ip route get`. Raises `IpCommandError` for invalid words, `OSError` if there is no route."""
         text = words.take()
         is_fibmatch = text == "fibmatch"
         text = words.take() if is_fibmatch else text
@@ -157,12 +157,15 @@ class RouteQueries:
         )
 
     def _learned(self, address: Address) -> str:
-        """Return the path MTU learned for an address and its remaining lifetime, "" if none was learned."""
+        """Return `expires 590sec mtu 1400 ` if a path MTU has been learned for an address, else ""."""
         mtu = self.namespace.path_mtu.to(address)
         return f"expires {self.namespace.path_mtu.remaining_s(address)}sec mtu {mtu} " if mtu != UNKNOWN else ""
 
     def _forward_get(self, address: Address, options: _GetOptions) -> None:
-        """Print the route of a packet received on the device given as `iif`."""
+        """Print the route by which a packet to `address` that arrives on `options.indev` (`iif`) would be forwarded.
+
+        Raises `OSError` if it would not be forwarded.
+        """
         space = self.namespace
         assert options.indev is not None
         source = options.source or bytes(len(address))
@@ -191,7 +194,10 @@ class RouteQueries:
         self.process.write(f"{' '.join(fields)} \n    cache {redirect}iif {options.indev.name} \n")
 
     def _table_words(self, address: Address, options: _GetOptions) -> list[str]:
-        """Return the words that name a route's table, none for the main table."""
+        """Return `["table", NAME]` for the table in which the rules look up an address.
+
+        Return [] if that is the main table or no rule matches.
+        """
         rules = self.namespace.rules4 if len(address) == 4 else self.namespace.rules6
         if rules is None:
             return []

@@ -1,4 +1,4 @@
-"""`ip rule`, and the names of routing tables, for both flavours of `ip` (iproute2 and busybox `iprule.c`)."""
+"""`ip rule`, and the names of routing tables, for iproute2 and for busybox (`iprule.c`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_MODELLED = (
 
 
 class IpRules:
-    """The rules and routing tables of a namespace. `family` is 4 or 6; 0 stands for IPv4."""
+    """The rules and routing tables of one namespace. `family` is 4 or 6; 0 means IPv4."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -33,7 +33,7 @@ class IpRules:
     # ---- tables
 
     def names(self) -> dict[int, str]:
-        """Return the names of tables by number: the kernel's, and those of `/etc/iproute2/rt_tables`."""
+        """Return the table names by table number: the kernel's own, and those in `/etc/iproute2/rt_tables`."""
         try:
             text = self.process.files.read(_NAMES_FILE).decode(errors="replace")
         except OSError:
@@ -46,7 +46,7 @@ class IpRules:
         return names
 
     def number(self, text: str) -> int:
-        """Parse the number or name of a table. Raises `IpCommandError`."""
+        """Return the number of a table given by name or number. Raises `IpCommandError` if it is invalid."""
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
             return known
@@ -55,9 +55,10 @@ class IpRules:
         return int(text)
 
     def table(self, text: str, family: int, *, create: bool = False) -> RoutingTable:
-        """Return a table by number or name. A table that does not exist is created with `create`.
+        """Return the table with a name or number, or the main table for "".
 
-        Raises `IpCommandError` for an invalid name, `OSError(ENOENT)` for a table that does not exist.
+        If the table does not exist, create it if `create` is set; otherwise raise `OSError(ENOENT)`. Raises
+        `IpCommandError` for an invalid name.
         """
         number = self.number(text) if text else MAIN
         if number == MAIN:
@@ -78,7 +79,7 @@ class IpRules:
     def show(self, end: str = "", words: Words | None = None) -> None:
         """Run `rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`.
 
-        `end` is added to every line.
+        `end` is appended to the line of each `lookup` rule.
         """
         names = self.names()
         parts = self._selection_texts(words or Words([]), names)
@@ -96,7 +97,10 @@ class IpRules:
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
 
     def _selection_texts(self, words: Words, names: dict[int, str]) -> list[str]:
-        """Parse the selection of `rule show`. Return the texts that the line of a selected rule must contain."""
+        """Parse the criteria of `rule show`.
+
+        Return texts such as ` lookup main `: a rule is shown if its line contains them all.
+        """
         parts = []
         while words:
             word = words.take()
@@ -114,7 +118,7 @@ class IpRules:
         return parts
 
     def add(self, words: Words) -> None:
-        """Run `rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""
+        """Run `rule add SELECTOR ACTION`. Raises `OSError(EEXIST)` if the rule exists."""
         if not words:
             raise IpCommandError('"ip rule add" requires arguments.')
         self.process.credentials.require_net_admin()
@@ -125,9 +129,11 @@ class IpRules:
         rules.add(FibRule(**fields))
 
     def delete(self, words: Words) -> None:
-        """Run `rule del SELECTOR ACTION`: delete the first matching rule (rule_find). Raises `OSError(ENOENT)`.
+        """Run `rule del SELECTOR ACTION`: delete the first matching rule (rule_find).
 
-        The rule of the local table cannot be deleted: `OSError(EOPNOTSUPP)`.
+        Raises `OSError(ENOENT)` if none matches.
+
+        The local table's rule cannot be deleted: `OSError(EOPNOTSUPP)`.
         """
         if not words:
             raise IpCommandError('"ip rule del" requires arguments.')
@@ -144,14 +150,14 @@ class IpRules:
         raise OSError(errno.ENOENT, "No such file or directory")
 
     def flush(self) -> None:
-        """Run `rule flush`: delete all rules except the one of the local table."""
+        """Run `rule flush`: delete all rules except the local table's."""
         self.process.credentials.require_net_admin()
         rules = self.namespace.fib_rules(self.family)
         for rule in list(rules.rules):
             rules.remove(rule)
 
     def _read(self, words: Words) -> dict[str, Any]:
-        """Parse a rule into the fields of `FibRule` that the command line sets."""
+        """Parse a rule. Return the fields of `FibRule` that the command line sets."""
         fields: dict[str, Any] = {}
         while words:
             word = words.take()
@@ -203,7 +209,7 @@ class IpRules:
 
 
 def _is_condition(key: str, value: Any) -> bool:
-    """Return True if the kernel compares this field when it searches the rule to delete."""
+    """Return True if the kernel compares this field of a `rule del` request with the existing rules."""
     if key == "is_inverted" or value is None:
         return False
     return bool(value) or key not in ("mark", "mask")

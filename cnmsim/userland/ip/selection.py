@@ -1,4 +1,4 @@
-"""The selections of `ip … show` and `ip … flush`, and the links, addresses and routes they match."""
+"""The criteria of `ip … show` and `ip … flush`, and the links, addresses and routes that match them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @define
 class Selection:
-    """The criteria of a `show` or `flush` command. Empty fields match everything."""
+    """The criteria of a `show` or `flush` command. A field with its default value matches everything."""
 
     device: str = ""
     to: Prefix | None = None
@@ -51,7 +51,7 @@ class Selection:
     rest: list[str] = field(factory=list)
 
 
-#: The keywords that iproute2 accepts for each object: with a value, and without.
+#: The keywords that iproute2 accepts for each object: first those with a value, then those without.
 _KEYWORDS = {
     "link": ("dev", "type", "master", "group", "vrf"),
     "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
@@ -81,10 +81,10 @@ _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay
 
 
 def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
-    """Parse the words behind `show`, `list` or `flush`.
+    """Parse the words after `show`, `list` or `flush`.
 
-    `kind` is the object whose keywords iproute2 accepts: `link`, `address`, `route` or `neighbour`. With "" every
-    keyword is accepted, as in busybox. Raises `IpCommandError`.
+    `kind` is the object whose keywords are accepted, as in iproute2: `link`, `address`, `route` or `neighbour`. If it
+    is "", all keywords are accepted, as in busybox. Raises `IpCommandError`.
     """
     chosen = Selection()
     while words:
@@ -100,7 +100,10 @@ def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
 
 
 def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
-    """Add a word that is not a keyword: the name of a device, or a prefix."""
+    """Add a word that is not a keyword to the selection.
+
+    As a device name for links and addresses, else as a prefix.
+    """
     if kind in ("link", "address"):
         if chosen.device:
             raise IpCommandError(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
@@ -145,7 +148,7 @@ def _one_of(text: str, names: tuple[str, ...], message: str, *, is_number_fine: 
     return text
 
 
-#: The keywords whose parsed value is a field of the selection.
+#: Keywords that are also fields of the selection, with the parser of their value.
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "master": str,
     "scope": lambda text: _one_of(text, _SCOPES, 'invalid "scope"\n'),
@@ -162,7 +165,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
-    """Return the devices that match a selection, ordered by index. Raises `NoDeviceError`."""
+    """Return the devices that match a selection, in order of their index. Raises `NoDeviceError`."""
     name = chosen.device or (chosen.rest[0] if chosen.rest else "")
     if name:
         devices = [find_device(namespace, name, is_change=False)]
@@ -183,7 +186,7 @@ def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]
 
 
 def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
-    """Return the addresses of a device that match a selection, IPv4 first as in the kernel's dump."""
+    """Return the addresses of a device that match a selection: IPv4 before IPv6, as the kernel dumps them."""
     addresses = [item for item in device.addresses if not family or item.family == family]
     if chosen.scope and chosen.scope != "all":
         addresses = [item for item in addresses if item.scope == chosen.scope]
@@ -195,7 +198,7 @@ def select_addresses(device: Device, family: int, chosen: Selection) -> list[Int
 
 
 def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
-    # Addresses here have no lifetime and no duplicate address detection.
+    # Simulated addresses have no lifetime and no duplicate address detection.
     if flags & {"dynamic", "tentative", "deprecated", "dadfailed"}:
         return False
     if flags & {"secondary", "temporary"} and not is_secondary(device, item):
@@ -210,7 +213,7 @@ def _sorted(addresses: list[InterfaceAddress]) -> list[InterfaceAddress]:
 
 
 def is_secondary(device: Device, item: InterfaceAddress) -> bool:
-    """Return True if an earlier IPv4 address of the device is in the same subnet."""
+    """Return True if the device has an earlier IPv4 address in the same subnet, which makes `item` secondary."""
     if item.family == 6:
         return False
     earlier = device.addresses[: device.addresses.index(item)]
@@ -220,7 +223,7 @@ def is_secondary(device: Device, item: InterfaceAddress) -> bool:
 def select_routes(
     namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
 ) -> list[tuple[int, Route]]:
-    """Return the routes of one family that match a selection, each with the number of its table.
+    """Return the routes of one family that match a selection, as (table number, route).
 
     Raises `NoDeviceError`, and `OSError(ENOENT)` for a table that does not exist.
     """
@@ -283,7 +286,7 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
-    """Return the routes of the local table, derived from the namespace's addresses."""
+    """Return the routes of the local table, which follow from the namespace's addresses."""
     routes: list[Route] = []
     for device in namespace.devices.values():
         for item in device.addresses if device.is_up else ():

@@ -1,4 +1,4 @@
-"""`ip address show`, as far as iproute2 and busybox agree."""
+"""The part of `ip address show` that iproute2 and busybox have in common."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LIFETIME = "       valid_lft forever preferred_lft forever"
 
 
 class IpProgram(ABC):
-    """`ip` in one namespace, with the output that both flavours share. `family` is 4, 6, or 0 for both."""
+    """`ip` in one namespace: the output that iproute2 and busybox have in common. `family` is 4, 6, or 0 for both."""
 
-    #: The object whose keywords `parse_selection` accepts: `address` for iproute2, "" for busybox, which accepts all.
+    #: The object to pass to `parse_selection`: `address` for iproute2, "" for busybox, which accepts all keywords.
     select_as = ""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int, *, is_oneline: bool) -> None:
@@ -33,20 +33,20 @@ class IpProgram(ABC):
 
     @abstractmethod
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        """Return the lines about the link itself. `is_alone` is set if the command names this link."""
+        """Return the lines that precede a link's addresses. `is_alone` is True if the command names this link."""
 
     @abstractmethod
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
-        """Return the line of an address, without its lifetime."""
+        """Return the line for an address. Its lifetime is printed on a line of its own."""
 
     def hardware_line(self, device: Device) -> str:
-        """Return the line of a link's type and hardware address."""
+        """Return the line with a link's type and hardware address."""
         kind = "loopback" if device.kind == "loopback" else "ether"
         broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
         return f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
 
     def print_lines(self, *lines: str) -> None:
-        """Print the lines of one object, joined into one with `-o`."""
+        r"""Print the lines of one object, joined into one line by `\` if -o was given."""
         self.process.write(("\\" if self.is_oneline else "\n").join(lines) + "\n")
 
     def addresses(self, words: Words) -> None:
@@ -64,7 +64,7 @@ class IpProgram(ABC):
                 self.show_addresses(device, addresses, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
-        """Print a link with the given addresses."""
+        """Print a link and the given addresses of it. `is_alone` is True if the command names this link."""
         if self.is_oneline:
             for item in addresses:
                 self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)

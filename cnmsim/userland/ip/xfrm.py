@@ -1,4 +1,4 @@
-"""`ip xfrm state|policy` (iproute2), for the part of IPsec that the kernel here models."""
+"""`ip xfrm state|policy` (iproute2), for the part of IPsec that is simulated."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _mark(words: Words) -> Mark:
 
 
 class _Id:
-    """The fields that identify a state: `src A dst A proto esp spi N`, with `reqid` and `mode`."""
+    """The fields that identify an IPsec state (SA): `src A dst A proto esp spi N`, with `reqid` and `mode`."""
 
     def __init__(self) -> None:
         self.src: Address | None = None
@@ -65,7 +65,10 @@ class _Id:
         self.mode = "transport"
 
     def take(self, word: str, words: Words) -> bool:
-        """Parse `word` and its value. Return False if the word does not belong to an identifier."""
+        """If `word` is the keyword of an identifying field, parse the field's value from `words`.
+
+        Otherwise return False.
+        """
         if word == "src":
             self.src = _address(words)
         elif word == "dst":
@@ -88,7 +91,10 @@ class _Id:
         return True
 
     def ends(self) -> tuple[Address, Address]:
-        """Return source and destination address; the unspecified address stands for one that is not given."""
+        """Return the source and destination address.
+
+        One that was not given is the unspecified address, `0.0.0.0` or `::`.
+        """
         wildcard = IPV6_ANY if 16 in (len(self.src or b""), len(self.dst or b"")) else IPV4_ANY
         return self.src or wildcard, self.dst or wildcard
 
@@ -220,7 +226,7 @@ _SELECTOR_WORDS = ("src", "dst", "proto", "sport", "dport", "dev", "type", "code
 
 
 def _selector(words: Words) -> Selector:
-    """Parse `src P dst P proto P dport N`. Raises `IpCommandError`."""
+    """Parse a selector, `src P dst P proto P dport N`. Raises `IpCommandError` if it is invalid."""
     prefixes: dict[str, Prefix] = {}
     numbers = {"sport": 0, "dport": 0}
     protocol = 0
