@@ -19,7 +19,7 @@ _ESCAPES = {
 
 
 class NumError(ValueError):
-    """A text that is no number or boolean. Its message is that of `strconv.NumError`."""
+    """A text cannot be parsed as a number or boolean. The message is `strconv.NumError`'s."""
 
     def __init__(self, function: str, text: str, cause: str = "invalid syntax") -> None:
         super().__init__(f"strconv.{function}: parsing {quote(text)}: {cause}")
@@ -45,12 +45,12 @@ def parse_bool(text: str) -> bool:
 
 
 def atoi(text: str) -> int:
-    """Return the decimal integer of 64 bits that `text` stands for. Raises `NumError`."""
+    """Parse a signed decimal integer that fits in 64 bits. Raises `NumError`."""
     return _integer("Atoi", text, -1 << 63, 1 << 63)
 
 
 def parse_uint(text: str, bits: int = 64) -> int:
-    """Return the unsigned decimal integer that `text` stands for. Raises `NumError`."""
+    """Parse an unsigned decimal integer that fits in `bits` bits. Raises `NumError`."""
     if text[:1] in {"+", "-"}:
         raise NumError("ParseUint", text)
     return _integer("ParseUint", text, 0, 1 << bits)
@@ -59,7 +59,7 @@ def parse_uint(text: str, bits: int = 64) -> int:
 def _integer(function: str, text: str, least: int, end: int) -> int:
     if not _INTEGER.fullmatch(text):
         raise NumError(function, text)
-    # Python refuses to convert thousands of digits; no type of Go's has more than 20.
+    # Python refuses to convert thousands of digits; no Go type holds more than 20.
     digits = text.lstrip("+-").lstrip("0")
     value = int(text) if len(digits) <= 20 else end
     if not least <= value < end:
@@ -68,7 +68,7 @@ def _integer(function: str, text: str, least: int, end: int) -> int:
 
 
 def parse_float(text: str) -> float:
-    """Return the decimal floating-point number that `text` stands for. Raises `NumError`."""
+    """Parse a decimal floating-point number. Raises `NumError`."""
     if not _FLOAT.fullmatch(text):
         raise NumError("ParseFloat", text)
     return float(text)

@@ -1,6 +1,6 @@
-"""Base64 decoded as by Go's `encoding/base64`.
+"""Base64 decoding with the rules and error texts of Go's `encoding/base64`.
 
-Line ends are skipped, and an error names the offset of the wrong byte.
+Line ends are skipped, and an error contains the offset of the wrong byte.
 
 Source: Go `encoding/base64/base64.go`, `Encoding.decodeQuantum` (go1.24).
 """
@@ -13,7 +13,7 @@ _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 
 class CorruptBase64(ValueError):
-    """Go's error for a text that is not base64. `at` is the offset of the first wrong byte."""
+    """Go's error for a text that is not valid base64. `at` is the offset of the first wrong byte."""
 
     def __init__(self, at: int) -> None:
         super().__init__(f"illegal base64 data at input byte {at}")
@@ -36,7 +36,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def _check_padding(number: int, digits: list[tuple[int, str]], length: int) -> None:
-    """Check the padding, which starts at `digits[number]`: it completes a group of four, and nothing follows it."""
+    """Raise `CorruptBase64` if the padding, which starts at `digits[number]`, is invalid.
+
+    It has to complete a group of four digits, and nothing may follow it.
+    """
     if number % 4 < 2:
         raise CorruptBase64(digits[number][0])
     end = number + 1

@@ -1,4 +1,4 @@
-"""JSON syntax: the first value of a text, and the syntax errors of Go's scanner.
+"""JSON syntax: parsing of the first value in a text, with the syntax errors of Go's scanner.
 
 Source: Go `encoding/json` (go1.24), `scanner.go`.
 """
@@ -12,7 +12,7 @@ _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
 
 class GoJsonError(ValueError):
-    """An error of Go's decoder; the message is Go's."""
+    """An error of Go's JSON decoder, with Go's message."""
 
 
 def first_value(content: bytes) -> tuple[Any, str]:
@@ -47,7 +47,7 @@ def _constant_error(name: str) -> str:
 
 
 def _whole(digits: str) -> int | float:
-    """Parse an integer. One that is too large for every Go type becomes a float, and may lose its last digits."""
+    """Parse an integer. One that is too large for every Go type becomes a float, which may lose its last digits."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
@@ -56,7 +56,7 @@ def _quoted(character: str) -> str:
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """Return Go's text for a syntax error. Python stops at the same character as Go, with few exceptions."""
+    """Return Go's message for a syntax error. Python reports the same character as Go, with few exceptions."""
     position, cause = error.pos, error.msg
     if cause.startswith("Unterminated string"):
         return "unexpected EOF"
@@ -104,7 +104,10 @@ def _after_comma(text: str, position: int) -> str:
 
 
 def _innermost(text: str) -> str:
-    """Return the innermost bracket that is open at the end of a prefix of well-formed JSON, or ""."""
+    """Return the innermost open bracket, `{` or `[`, at the end of `text`; "" if none is open.
+
+    `text` is the beginning of a well-formed JSON text.
+    """
     stack: list[str] = []
     in_string = escaped = False
     for character in text:

@@ -36,20 +36,20 @@ _BITS["fs.FileMode"] = 32
 class Place:
     """The position of a value in a document.
 
-    The innermost Go struct around it, and the path of fields from the top.
+    It consists of the innermost Go struct around the value and the path of fields from the top.
     """
 
     struct: str = ""
     path: str = ""
 
     def below(self, struct: str, name: str) -> Place:
-        """Return the place of a field of `struct`."""
+        """Return the position of the field `name` of `struct`, which is itself at this position."""
         return Place(struct.rpartition(".")[2], f"{self.path}.{name}" if self.path else name)
 
     def refuse(self, value: Any, go_type: str, *, is_number: bool = False) -> GoJsonError:
         """Return the error for a value of the wrong type.
 
-        With `is_number` the error prints a number that does not fit.
+        With `is_number` the Go type is numeric, and the message contains a number that does not fit into it.
         """
         kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and is_number:
@@ -62,7 +62,8 @@ class Place:
 class Type:
     """A Go type.
 
-    Its name, the function that converts a value other than `null`, and the one that makes its zero value.
+    It has a name, a function `read` that converts a JSON value other than `null`, and a function `zero` that returns
+    the type's zero value.
     """
 
     name: str
@@ -71,15 +72,16 @@ class Type:
 
 
 def convert(kind: Kind, value: Any, place: Place) -> Any:
-    """Return `value` as the Go type `kind`: the zero value for `null`. Raises `GoJsonError`."""
+    """Convert a JSON value to the Go type `kind`. `null` becomes the zero value. Raises `GoJsonError`."""
     return kind.zero() if value is None else kind.read(value, place)
 
 
 @frozen
 class Field:
-    """One field of a struct: its key, its type, its value when absent, and whether it is then left out (`omitempty`).
+    """One field of a struct: its key and type.
 
-    `embedded` is the name of the embedded struct that declares it.
+    `empty` returns its value when it is absent from the document; with `omit_empty` an empty value is left out.
+    `embedded` is the name of the embedded struct that declares the field, or "".
     """
 
     name: str
@@ -90,13 +92,13 @@ class Field:
 
     @property
     def path(self) -> str:
-        """The field's name in Go's errors."""
+        """The field's name in Go's error messages, such as `Resources.Memory` for a field of an embedded struct."""
         return f"{self.embedded}.{self.name}" if self.embedded else self.name
 
     def is_omitted(self, content: Any) -> bool:
-        """Return True if `omitempty` leaves the field out.
+        """Return True if `omitempty` leaves out the field when it has the value `content`.
 
-        A pointer that is not nil is never left out, whatever it points to.
+        A pointer that is not nil is never left out, whatever its target is.
         """
         is_pointer = isinstance(self.kind, Struct) or (self.empty() is None and not isinstance(content, (list, dict)))
         return self.omit_empty and (content is None or not (content or is_pointer))
@@ -104,7 +106,7 @@ class Field:
 
 @frozen
 class Struct:
-    """A Go struct: its name with its package, and its fields in order."""
+    """A Go struct: its name including the package, and its fields in order."""
 
     name: str
     fields: tuple[Field, ...]
@@ -114,7 +116,7 @@ class Struct:
         object.__setattr__(self, "_by_key", {one.name.lower(): one for one in self.fields})
 
     def read(self, value: Any, place: Place) -> dict[str, Any]:
-        """Convert an object. Raises `GoJsonError` for the first value in it that has the wrong type."""
+        """Convert a JSON object to a dict of fields. Raises `GoJsonError` for the first value of the wrong type."""
         if not isinstance(value, Mapping):
             raise place.refuse(value, self.name)
         given: dict[str, Any] = {}
@@ -137,9 +139,9 @@ Kind: TypeAlias = Type | Struct
 
 
 def unmarshal(content: bytes, struct: Struct) -> dict[str, Any]:
-    """Return the first JSON value of `content` as `struct`.
+    """Parse the first JSON value in `content` and convert it to `struct`.
 
-    Raises `GoJsonError`, for a syntax error before any other.
+    Raises `GoJsonError`; a syntax error in the value takes precedence over a type error.
     """
     value, _ = first_value(content)
     result: dict[str, Any] = convert(struct, value, Place())
@@ -158,7 +160,7 @@ def string(name: str = "string") -> Type:
 
 
 def integer(name: str = "int64") -> Type:
-    """Return a Go integer type; values outside of its range are refused."""
+    """Return a Go integer type such as `uint16`. Values outside of its range are refused."""
     bits, is_unsigned = _BITS[name], name.startswith(("uint", "fs"))
     least, beyond = (0, 1 << bits) if is_unsigned else (-1 << (bits - 1), 1 << (bits - 1))
 
@@ -212,7 +214,7 @@ def list_of(kind: Kind, name: str | None = None) -> Type:
 
 
 def pair_of(kind: Kind) -> Type:
-    """Return a Go array type of two elements. Further elements are dropped, missing ones are the zero value."""
+    """Return a Go array type of two elements. Further elements are dropped, missing ones become the zero value."""
 
     def read(value: Any, place: Place) -> list[Any]:
         if not isinstance(value, list):
@@ -229,7 +231,7 @@ def map_of(kind: Kind, name: str | None = None) -> Type:
     def read(value: Any, place: Place) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise place.refuse(value, full_name)
-        # Converted in document order, to report the first wrong value; sorted, as Go prints maps.
+        # Convert in document order, to report the first wrong value; then sort, as Go prints maps.
         contents = {key: convert(kind, element, place) for key, element in value.items()}
         return dict(sorted(contents.items()))
 

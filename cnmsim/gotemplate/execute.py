@@ -35,7 +35,10 @@ _MAX_CALL_DEPTH = 100_000
 
 
 class _NoPipedValue:
-    """Type of the marker for "no value was piped into this command"; `None` is a value of its own (nil)."""
+    """Type of the marker for "no value was piped into this command".
+
+    `None` cannot mark this, as it represents nil.
+    """
 
 
 _NO_PIPED_VALUE = _NoPipedValue()
@@ -43,9 +46,9 @@ _Piped: TypeAlias = Value | _NoPipedValue
 
 
 def execute(name: str, text: str, data: Value, functions: Mapping[str, Function]) -> str:
-    """Return the output of a template for `data`.
+    """Return the output of the template `text` for `data`.
 
-    A key missing in a map is an error (`missingkey=error`). Raises `TemplateError`.
+    A missing key of a map is an error (`missingkey=error`). Raises `TemplateError`.
     """
     all_functions = {**BUILTINS, **functions}
     template = parse(name, text, all_functions)
@@ -61,7 +64,7 @@ class _LoopControl(Exception):
 
 @define
 class _Run:
-    """One execution of a template, or of an associated template that it invokes."""
+    """The execution of one template, or of an associated template that it invokes."""
 
     template: Template
     name: str

@@ -14,7 +14,7 @@ from cnmsim.gotemplate.values import Struct, Value, format_value, is_true, sprin
 
 @frozen
 class Function:
-    """A function that templates can call: the callable, its arity, and whether its arguments have to be strings.
+    """A function that templates can call, with the least number of arguments and whether these must be strings.
 
     `call` raises `TemplateError` for arguments it does not accept.
     """
@@ -118,11 +118,11 @@ _JS = str.maketrans(
 
 
 def _sprint_all(*values: Value) -> str:
-    """Concatenate values as the escaping functions (`html`, `js`, `urlquery`) do."""
+    """Concatenate the arguments of `print` or of an escaping function (`html`, `js`, `urlquery`) to one string."""
     return sprint(list(values))
 
 
-#: `and` and `or` are evaluated with short circuit; `_Run._function` does that, so these entries only return the last
+#: `and` and `or` are evaluated with short circuit in `_Run._function`, so that the entries here only return the last
 #: value.
 BUILTINS: Mapping[str, Function] = {
     "and": Function(lambda *values: values[-1], 1, is_variadic=True),

@@ -98,7 +98,10 @@ def tokenize(text: str) -> Iterator[Token]:
 
 
 def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
-    """Scan one token inside an action. Return its kind, its end, and the error message if its kind is `error`."""
+    """Scan one token inside an action.
+
+    Return its kind, its end, and an error message, which is set if the kind is `error`.
+    """
     char = text[pos : pos + 1]
     if not char:
         return "error", pos, "unclosed action"

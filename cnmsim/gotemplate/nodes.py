@@ -13,7 +13,7 @@ from cnmsim.gotemplate.values import Value, quote
 
 
 class TemplateError(Exception):
-    """A template cannot be parsed or executed. The message is that of text/template."""
+    """A template cannot be parsed or executed. The message is text/template's."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class Identifier:
 
 @frozen
 class Field:
-    """A chain of fields of the cursor: `.Node.Hostname`."""
+    """A chain of fields of the cursor, such as `.Node.Hostname`."""
 
     pos: int
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Field:
 
 @frozen
 class Variable:
-    """A variable, `$` included in its name, and a chain of its fields: `$x.Name`."""
+    """A variable and a chain of its fields, such as `$x.Name`. The variable's name includes the `$`."""
 
     pos: int
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class Variable:
 
 @frozen
 class Chain:
-    """A chain of fields of any other operand: `(index .A 1).B`."""
+    """A chain of fields of any other operand, such as `(index .A 1).B`."""
 
     pos: int
     of: Node
@@ -114,9 +114,9 @@ class Command:
 
 @frozen
 class Pipe:
-    """A pipeline: each command receives the result of the one before it.
+    """A pipeline: each command receives the result of the previous one.
 
-    `variables` are declared, or with `assigns` set, to its result.
+    Its result is stored in `variables`, which it declares (`:=`), or assigns (`=`) if `assigns` is set.
     """
 
     pos: int
@@ -131,7 +131,7 @@ class Pipe:
 
 @frozen
 class Action:
-    """A pipeline that stands alone. Its result is printed unless it declares or sets a variable."""
+    """A pipeline in its own action, such as `{{.Name}}`. The result is printed unless it is stored in a variable."""
 
     pos: int
     pipe: Pipe
@@ -150,7 +150,7 @@ class Branch:
 
 @frozen
 class Call:
-    """A `template` action, or the invocation of a `block` where it is defined."""
+    """A `template` action, or a `block` action, which also invokes the template that it defines."""
 
     pos: int
     name: str

@@ -36,7 +36,7 @@ _BEGINS_TERM = frozenset(
 
 
 def parse(name: str, text: str, functions: Collection[str]) -> Template:
-    """Parse a template. `functions` are the names that it may call. Raises `TemplateError`."""
+    """Parse a template. `functions` contains the names of the functions it may call. Raises `TemplateError`."""
     return _Parser(name, text, functions).template()
 
 
@@ -45,7 +45,7 @@ class _Parser:
         self._name, self._text, self._functions = name, text, functions
         self._tokens = list(tokenize(text))
         self._position = 0
-        #: The furthest token read or peeked at: error messages give its line.
+        #: The furthest token read or peeked at; error messages contain its line.
         self._furthest = 0
         self._variables = ["$"]
         self._action_line = 0
@@ -102,7 +102,7 @@ class _Parser:
     def _list(self, *, top: bool = False) -> tuple[tuple[Statement, ...], str]:
         """Parse statements up to `{{end}}`, `{{else}}` or, at top level, the end of the text.
 
-        Return them and what ended them.
+        Return the statements and the token that ended them.
         """
         statements: list[Statement] = []
         while True:
@@ -224,9 +224,9 @@ class _Parser:
         return Pipe(position, tuple(commands), variables, assigns)
 
     def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Parse the declarations of a pipeline, if present: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`.
+        """Parse the declarations of a pipeline, if there are any: `$a :=`, `$a =`, or in a `range` also `$a, $b :=`.
 
-        Return the names, and whether they are assigned (`=`) rather than declared.
+        Return the names, and True if they are assigned (`=`) rather than declared (`:=`).
         """
         names: list[str] = []
         while self._peek_non_space().kind == "variable":

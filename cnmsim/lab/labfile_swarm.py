@@ -89,7 +89,10 @@ SWARM_KEYS: dict[str, Schema] = {
 
 @define
 class SwarmBuilder:
-    """Builds the swarm of a validated lab file. `wrong` returns the error for a problem at some keys of the file."""
+    """Builds the swarm of a validated lab file.
+
+    `wrong` returns an error that is located at the given path of keys.
+    """
 
     lab: Lab
     document: Map

@@ -25,14 +25,14 @@ def base36(number: int, width: int) -> str:
 
 
 def new_id(random: Random) -> str:
-    """Draw an object id: 25 digits of base 36."""
-    # As the top bit is set, the number always has 27 digits; the first is dropped because it is nearly constant.
+    """Return a random object id: 25 digits in base 36."""
+    # The top bit is set, so that the number always has 27 digits; the first is dropped because it is nearly constant.
     number = random.getrandbits(8 * _ID_ENTROPY_BYTES) | 1 << (8 * _ID_ENTROPY_BYTES - 1)
     return base36(number, ID_LENGTH)[1 : ID_LENGTH + 1]
 
 
 def new_unlock_key(random: Random) -> bytes:
-    """Draw an unlock key: it encrypts the private data of managers on disk (autolock)."""
+    """Return a random unlock key. It encrypts a manager's private data on disk (autolock)."""
     return random.randbytes(_UNLOCK_KEY_BYTES)
 
 

@@ -33,17 +33,17 @@ from cnmsim.swarm.store import Store
 
 _CALL_TIMEOUT_S = 20.0
 _ROLE_RETRY_S = 1.0
-#: A manager removed from Raft waits so long for its new role, and as long again before it asks to rejoin.
+#: How long a manager that was removed from Raft waits for its new role, and then again before it asks to rejoin.
 _ROLE_CHANGE_TIMEOUT_S = 16.0
 Obstacle = Literal["", "locked", "expired"]
 
 
 @frozen
 class NodeConfig:
-    """The configuration a node starts with.
+    """The configuration with which a node starts.
 
-    Addresses are text with a port, `advertise` may be "" to detect it. With `join_address` and `join_token` the node
-    joins a swarm, otherwise it creates one with `spec`, `pools`, `subnet_size` and `data_path_port`.
+    Addresses are texts with a port; `advertise` may be "" to detect the address. With `join_address` and `join_token`
+    the node joins a swarm. Without them it creates a swarm with `spec`, `pools`, `subnet_size` and `data_path_port`.
     """
 
     listen: str
@@ -58,7 +58,7 @@ class NodeConfig:
 
 
 def listen_error(address: str, error: OSError | ValueError) -> SystemFault:
-    """Return the error of a node that cannot listen at `address` (host and port)."""
+    """Return the error to raise if a node cannot listen at `address` (host and port)."""
     if isinstance(error, OSError):
         detail = f" {address}: bind: {(error.strerror or str(error)).lower()}"
     else:
@@ -68,9 +68,10 @@ def listen_error(address: str, error: OSError | ValueError) -> SystemFault:
 
 @define(eq=False)
 class SwarmNode:
-    """One node. `ready` completes when the node has joined (with its id) or has failed to (with the error).
+    """One node of a swarm.
 
-    `on_change` is called when the node's managers, role or data path port have changed.
+    `ready` completes with the node's id when it has joined, or with the error if that failed. `on_change` is called
+    when the node's managers, role or data path port have changed.
     """
 
     clock: Clock = field(repr=False)
@@ -83,7 +84,7 @@ class SwarmNode:
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     manager_node: ManagerNode | None = None
-    #: Why the node did not resume from disk: "locked", "expired", or "" if it did.
+    #: Why the node has not resumed from disk: "locked" or "expired"; "" if it has.
     obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
@@ -134,14 +135,14 @@ class SwarmNode:
 
     @property
     def error(self) -> str:
-        """Why the node has no session with a manager, or ""."""
+        """The reason why the node has no session with a manager, or ""."""
         return self.agent.error
 
     def _record_error(self, error: str) -> None:
         self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
-        """Call a method on a manager once the node has a session. Raises the manager's error, or `RpcError`."""
+        """Call a method of a manager, after waiting for a session. Raises the manager's error, or `RpcError`."""
         try:
             await self.agent.wait_for_session(_CALL_TIMEOUT_S)
         except TimeoutError:
@@ -163,7 +164,7 @@ class SwarmNode:
         self._spawn(self._create_or_join())
 
     def restart_after_fork(self) -> None:
-        """Reconnect and restart the coroutines in a copy of the lab, which has lost its connections and tasks."""
+        """Reconnect and restart the coroutines in a copy of the lab, which has neither connections nor coroutines."""
         self._tasks = []
         self._role_change = None
         self.credentials.is_rotating = False
@@ -174,7 +175,7 @@ class SwarmNode:
             self._spawn(self.credentials.renew_periodically())
 
     def halt(self) -> None:
-        """Stop without cleaning up, as if the machine lost power. `resume` continues from here."""
+        """Stop without cleaning up, as if the machine lost power. `resume` starts the node again."""
         tasks, self._tasks, self._role_change = self._tasks, [], None
         for task in tasks:
             task.cancel()
@@ -184,9 +185,9 @@ class SwarmNode:
             self.manager_node.stop()
 
     def resume(self) -> None:
-        """Start again from the state on disk: certificate, managers, and a manager's log.
+        """Start again from the state on disk: the certificate, the known managers, and a manager's log.
 
-        A locked manager waits for `unlock`. A node whose certificate has expired stays off.
+        A locked manager waits for `unlock`. A node whose certificate has expired does not start.
         """
         if self.certificate is None:
             self.start()
@@ -198,9 +199,10 @@ class SwarmNode:
             self._resume_components()
 
     def unlock(self, key: bytes) -> None:
-        """Resume a locked manager.
+        """Resume a locked manager with its unlock key.
 
-        `ready` is a new future that completes once it has a session. Raises `Unauthorized` for a wrong key.
+        Sets `ready` to a new future, which completes when the node has a session. Raises `Unauthorized` for a wrong
+        key.
         """
         if not compare_digest(key, self._lock_key):
             raise Unauthorized("swarm could not be unlocked: invalid key provided")
@@ -262,11 +264,11 @@ class SwarmNode:
     # --- force-new-cluster
 
     def force_new_cluster(self, listen: str, advertise: str) -> None:
-        """Turn this manager and its copy of the store into a cluster of one manager; `ready` is a new future.
+        """Turn this manager and its copy of the store into a cluster of one manager. Sets `ready` to a new future.
 
-        Raises `OSError`. The other managers are no longer members; they learn that from the answer to their next Raft
-        message (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut down and
-        replaced by the new cluster.
+        Raises `OSError` if the port is in use. The other managers are no longer members; the answer to their next
+        Raft message says so (moby/swarmkit `manager/state/raft/raft.go`, ForceNewCluster). This node's tasks are shut
+        down and replaced by the new cluster.
         """
         former = self.manager_node
         assert former is not None
@@ -367,8 +369,8 @@ class SwarmNode:
             self._assigned_role = node.role
             if node.role is NodeRole.WORKER:
                 self._was_removed = False
-            # A member removed from Raft receives its new role a moment later; until then its old role in the message
-            # is stale.
+            # A member removed from Raft receives its new role a moment later; until then the message still has its
+            # old role.
             if node.role is not self._role and not self._was_removed:
                 self._role = node.role
                 self._start_role_change()
@@ -402,7 +404,7 @@ class SwarmNode:
                 return
 
     def _on_removed_from_raft(self) -> None:
-        """Stop the manager: another manager answered that this one is no longer a member."""
+        """Stop the manager, because another manager answered that this one is no longer a member."""
         self.clock.call_soon(self._stop_manager)
 
     def _stop_manager(self) -> None:
@@ -420,7 +422,10 @@ class SwarmNode:
         self.on_change()
 
     def _rejoin(self) -> None:
-        """Join Raft again if the node is still to be a manager: force-new-cluster removed it, not a demotion."""
+        """Join Raft again, unless the node's role is no longer manager.
+
+        If the role is still manager, force-new-cluster removed the member, and not a demotion.
+        """
         if (
             self._was_removed
             and not self._is_stopped

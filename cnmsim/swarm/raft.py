@@ -1,9 +1,9 @@
 """Raft: election of a leader among the managers of a swarm, by terms, votes and heartbeats.
 
-There is no replicated log: all managers of a swarm share one `Store`, whose index stands for the log's last entry. A
-member keeps only the index that it has applied. As in Raft, a leader that loses its majority steps down, and a member
-that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's: a tick is one second, a heartbeat is
-sent every tick, an election starts after 10 to 19 ticks without one.
+No log is replicated: all managers of a swarm share one `Store`, and its index takes the place of the log's last
+index. Each member only keeps the index that it has applied. As in Raft, a leader that loses its majority steps down,
+and a member that lacks the newest entries is not elected. Ticks and timeouts are SwarmKit's: a tick is one second, a
+heartbeat is sent every tick, and an election starts after 10 to 19 ticks without a heartbeat.
 
 Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6;
 moby/swarmkit `manager/state/raft/raft.go`.
@@ -23,13 +23,13 @@ from cnmsim.kernel.task import Gate, Task
 
 TICK_S = 1.0
 ELECTION_TICKS = 10
-#: A leader has a quorum if a majority has replied within this many ticks.
+#: A leader has a quorum if a majority has replied to it within this many ticks.
 _QUORUM_TICKS = 3
 
 
 @frozen
 class Member:
-    """A manager that is a member of the Raft group. `address` is that of its RPC server."""
+    """A manager that is a member of the Raft group. `address` is the address of its RPC server."""
 
     raft_id: int
     node_id: str
@@ -44,11 +44,11 @@ class Membership:
     version: int = 0
 
     def without(self, raft_id: int) -> Membership:
-        """Return the membership without one member."""
+        """Return a new membership without the member that has this Raft id."""
         return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
-        """Return the membership with one member added or replaced."""
+        """Return a new membership with one member added or replaced."""
         others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 
@@ -60,7 +60,7 @@ class Membership:
 
 @frozen
 class Heartbeat:
-    """Sent by the leader to every follower each tick (AppendEntries without entries)."""
+    """Message from the leader to every follower, sent each tick (AppendEntries without entries)."""
 
     term: int
     leader: int
@@ -70,7 +70,7 @@ class Heartbeat:
 
 @frozen
 class VoteRequest:
-    """Sent by a candidate to every other member (RequestVote)."""
+    """Message from a candidate to every other member (RequestVote)."""
 
     term: int
     candidate: int
@@ -81,14 +81,14 @@ class VoteRequest:
 
 @frozen
 class TimeoutNow:
-    """Sent by a leader to the member that is to start an election at once."""
+    """Message from a leader to a member, which then starts an election at once."""
 
     term: int
 
 
 @frozen
 class Reply:
-    """The reply to any of these messages: the sender's term, and whether it accepts."""
+    """The reply to any of these messages: the replying member's term, and whether it accepts the message."""
 
     term: int
     is_granted: bool
@@ -102,8 +102,8 @@ class Raft:
     """One Raft member.
 
     `send` delivers a message to another member and returns its reply; `store_index` returns the log's last index.
-    `on_elected` and `on_step_down` are called when this member becomes and ceases to be leader, `on_removed` when it
-    was removed.
+    `on_elected` is called when this member becomes leader, `on_step_down` when it ceases to be leader, and
+    `on_removed` when it has been removed from the group.
     """
 
     clock: Clock
@@ -153,7 +153,7 @@ class Raft:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the member is started and has had no leader since."""
+        """Whether the member is started but has had no leader since its start."""
         return self.is_running and not self._has_had_leader
 
     @property
@@ -163,19 +163,19 @@ class Raft:
 
     @property
     def leader(self) -> Member | None:
-        """The leader as this member knows it, `None` if unknown."""
+        """The current leader, or `None` if this member knows of none."""
         return next((member for member in self.membership.members if member.raft_id == self.leader_id), None)
 
     def has_quorum(self) -> bool:
-        """Return True if this member leads and a majority has recently replied to it."""
+        """Return True if this member is the leader and a majority has recently replied to it."""
         return self._is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
 
     def is_reachable(self, raft_id: int) -> bool:
-        """Return True if a member has recently replied to this leader."""
+        """Return True if a member has recently replied to this member, which must be the leader."""
         return raft_id == self.member.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
 
     def can_remove(self, raft_id: int) -> bool:
-        """Return True if the group keeps a quorum without a member (swarmkit `raft.CanRemoveMember`)."""
+        """Return True if the group would keep a quorum without the given member (swarmkit `raft.CanRemoveMember`)."""
         remaining = [member for member in self.membership.members if member.raft_id != raft_id]
         reachable = sum(self.is_reachable(member.raft_id) for member in remaining)
         return bool(remaining) and reachable >= len(remaining) // 2 + 1
@@ -198,8 +198,8 @@ class Raft:
         gate = self.gate()
         is_stopped = gate is not None and gate.is_shut
         if self._is_leading:
-            # A leader whose daemon is stopped would step down when it continues. It does nothing until then, so it
-            # may as well step down now.
+            # A leader whose daemon is stopped would step down when the daemon continues. It does nothing until then,
+            # so it can step down now.
             self.applied = self.store_index()
             if (
                 self._election_elapsed >= ELECTION_TICKS
@@ -218,7 +218,7 @@ class Raft:
             self._campaign()
 
     def send_heartbeats(self) -> None:
-        """Send a heartbeat to every follower at once."""
+        """Send a heartbeat to every follower now."""
         self.applied = self.store_index()
         message = Heartbeat(self.term, self.member.raft_id, self.applied, self.membership)
         for member in self.membership.members:
@@ -277,7 +277,7 @@ class Raft:
         self.on_elected()
 
     def transfer_leadership(self) -> None:
-        """Step down, and have the member that replied last start an election (TimeoutNow, Raft dissertation 3.10)."""
+        """Step down, and let the member that replied last start an election (TimeoutNow, Raft dissertation 3.10)."""
         others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
         if not self._is_leading or not others:
             return
@@ -286,7 +286,7 @@ class Raft:
         self._step_down(self.term)
 
     def on_timeout_now(self, message: TimeoutNow) -> Reply:
-        """Start an election without waiting for the timeout."""
+        """Start an election at once, as requested by a leader that transfers its leadership."""
         if message.term >= self.term:
             self.clock.call_soon(self._campaign, True)
         return Reply(self.term, is_granted=True)
@@ -295,7 +295,7 @@ class Raft:
         if term > self.term:
             self.term = term
             self._voted_for = None
-            # Draw a new timeout, so that a member that cannot win does not time out before the others again and again
+            # Draw a new timeout. Otherwise a member that cannot win could time out before the others again and again
             # (etcd raft `reset`).
             self._draw_election_timeout()
         if self._is_leading or self.leader_id == self.member.raft_id:
@@ -309,7 +309,7 @@ class Raft:
     # --- received messages
 
     def on_heartbeat(self, message: Heartbeat) -> Reply:
-        """Accept a heartbeat of the current or a newer term."""
+        """Process a heartbeat from a leader. It is accepted unless its term is older than this member's."""
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
         if message.term > self.term or self._is_leading:
@@ -322,9 +322,9 @@ class Raft:
         return Reply(self.term, is_granted=True)
 
     def on_vote_request(self, message: VoteRequest) -> Reply:
-        """Decide on a vote.
+        """Process a vote request and reply whether the vote is granted.
 
-        While heartbeats arrive, no vote is granted to another candidate (SwarmKit sets CheckQuorum).
+        While this member receives heartbeats, it grants no vote to another candidate (SwarmKit sets CheckQuorum).
         """
         if message.is_transfer:
             self.leader_id = None
@@ -347,10 +347,10 @@ class Raft:
     # --- membership
 
     def set_membership(self, membership: Membership) -> None:
-        """Adopt a changed membership. A leader sends it to the others with its next heartbeat."""
+        """Set the membership of the group. A leader sends it to the other members with its next heartbeat."""
         was_member = any(member.raft_id == self.member.raft_id for member in self.membership.members)
         if self._is_leading:
-            # A new member counts as active until it has had time to reply (etcd raft `confchange`, RecentActive).
+            # A new member counts as reachable until it has had time to reply (etcd raft `confchange`, RecentActive).
             new = {member.raft_id for member in membership.members} - {
                 member.raft_id for member in self.membership.members
             }

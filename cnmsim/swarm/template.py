@@ -25,7 +25,7 @@ _JOIN = Function(
 
 
 def template_context(task: Task, node: NodeDescription | None) -> Struct:
-    """Return the data that a task's templates can refer to."""
+    """Return the data to which a task's templates can refer, such as `.Service.Name`."""
     platform = node.platform if node is not None else None
     service_fields: dict[str, Value] = {
         "ID": task.service_id,
@@ -41,7 +41,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
         "Hostname": node.hostname if node is not None else "",
         "Platform": Struct("template.Platform", platform_fields),
     }
-    # Tasks of a global service have no slot; their node id takes its place.
+    # Tasks of a global service have no slot; `.Task.Slot` is their node's id.
     task_fields: dict[str, Value] = {
         "ID": task.id,
         "Name": task.name,
@@ -58,7 +58,7 @@ def template_context(task: Task, node: NodeDescription | None) -> Struct:
 
 
 def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Execute a template. Raises `SystemFault` with text/template's message."""
+    """Return the output of a template. Raises `SystemFault` with text/template's message."""
     try:
         return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
     except TemplateError as error:
@@ -66,7 +66,7 @@ def expand(text: str, context: Struct, functions: Mapping[str, Function] | None 
 
 
 def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
-    """Return a task's container spec with templates expanded in environment, mounts and host name.
+    """Return a task's container spec with the templates in its environment, mounts and host name expanded.
 
     Raises `SystemFault`.
     """
@@ -80,7 +80,7 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
 
 
 def _expand_variable(entry: str, context: Struct) -> str:
-    """Expand the value of an environment variable. An entry without `=` is returned as it is."""
+    """Expand the value in a `NAME=value` entry of the environment. An entry without `=` is returned unchanged."""
     name, equals, value = entry.partition("=")
     if not equals:
         return entry
@@ -89,7 +89,7 @@ def _expand_variable(entry: str, context: Struct) -> str:
 
 
 def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
-    """Expand source and target of a mount, and the labels and driver options of a volume it creates."""
+    """Expand the templates in a mount's source and target, and in the labels and driver options for its volume."""
     filled = dict(mount)
     for key in ("Source", "Target"):
         if filled.get(key):
@@ -114,7 +114,7 @@ def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
 
 
 def _with_error_prefix(subject: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
-    """Expand a value; on failure say which one in the error."""
+    """Return `fill_in(value, context)`. The message of a `SystemFault` gets the prefix "expanding SUBJECT: "."""
     try:
         return fill_in(value, context)
     except SystemFault as error:
@@ -131,7 +131,8 @@ def expand_payload(
 ) -> bytes:
     """Return the content of a secret or config for a task, expanded if its templating driver is `golang`.
 
-    `secrets` and `configs` are those granted to the task, by target file name. Raises `SystemFault`.
+    `secrets` and `configs` map the target file names of the task's secrets and configs to their contents. Raises
+    `SystemFault`.
     """
     if templating is None:
         return data

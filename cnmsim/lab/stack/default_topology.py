@@ -1,4 +1,4 @@
-"""The default topology for a stack file without a lab: a swarm of a few nodes, a client and a simulated internet."""
+"""The default topology, for a stack file without a lab: swarm nodes, a client, and a simulated internet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cnmsim.errors import InvalidParameter
 from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
 
-#: Documentation addresses (RFC 5737), which overlap neither with a stack's networks nor with default address pools.
+#: Documentation addresses (RFC 5737). They overlap neither with a stack's networks nor with default address pools.
 _NODE, CLIENT, ROUTER_INSIDE = "198.51.100.{}", "198.51.100.200", "198.51.100.1"
 INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
 
@@ -25,7 +25,7 @@ def stack_lab(
 ) -> Lab:
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
 
-    `name` is the stack's name; the default is the first file's. Raises `FileError` for an invalid file,
+    `name` is the stack's name; by default it is derived from the first file. Raises `FileError` for an invalid file,
     `TimeoutError` if tasks do not start, and `InvalidParameter` for an impossible number of nodes.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:

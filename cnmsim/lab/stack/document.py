@@ -43,7 +43,7 @@ _FORBIDDEN = {
     **dict.fromkeys(("cpu_quota", "cpu_shares", "cpuset", "mem_limit", "memswap_limit"), _RESOURCES),
 }
 _INTEGER, _FLOAT, _BOOLEAN = "int", "float", "bool"
-#: The type to which an interpolated value is cast, by its path in the document.
+#: The types to which interpolated strings are cast, by the path of the value in the document.
 _CASTS = {
     "services.*.configs.*.mode": _INTEGER,
     "services.*.secrets.*.mode": _INTEGER,
@@ -77,10 +77,13 @@ _SEPARATORS = (":-", "-", ":?", "?")
 
 
 class StackVariables(Variables):
-    """Variables of a stack file: `${…}` has fewer forms than in Compose (docker/cli `template.go`)."""
+    """Variables of a stack file. `${…}` has fewer forms than in Compose files (docker/cli `template.go`)."""
 
     def substitute(self, template: str) -> str:
-        """Substitute all variables in a string. Raises `ValueError` with the docker command's message."""
+        """Return a string with all its variables substituted.
+
+        Raises `ValueError` with the docker command's message.
+        """
         return _VARIABLE.sub(lambda match: self._value(match, template), template)
 
     def _value(self, match: re.Match[str], template: str) -> str:
@@ -115,19 +118,19 @@ class StackDocument:
     notices: tuple[str, ...] = ()
 
     def error(self, message: str, *keys: Key) -> FileError:
-        """Return an error about the value at `keys`."""
+        """Return an error with `message`, located at the value with the path `keys`."""
         return wrong(self.root, keys, message, self.path)
 
     def section(self, name: str) -> Map:
-        """Return the mapping under a top-level key, empty if it is missing."""
+        """Return the mapping under the top-level key `name`, or an empty one if there is none."""
         value = self.root.get(name)
         return value if isinstance(value, Map) else Map(Place(self.path, 1))
 
 
 def read_document(files: Sequence[File], variables: Variables, latest: str) -> StackDocument:
-    """Load, interpolate, validate and merge the files of a stack, later files over earlier ones.
+    """Load, interpolate, validate and merge the files of a stack. Later files override earlier ones.
 
-    `latest` is the newest known version of the format. Raises `FileError`.
+    `latest` is the newest known version of the file format. Raises `FileError`.
     """
     raw = [_load(file) for file in files]
     version = _version(raw[0][0], latest)
@@ -198,7 +201,7 @@ def _notices(documents: Sequence[Map]) -> Iterator[str]:
 
 
 def _refuse_newer(document: Any, version: str, path: str) -> None:
-    """Raise `FileError` for keys that the file's version of the format lacks."""
+    """Raise `FileError` for a key that is newer than the file's version of the format."""
     if version == VERSIONS[-1]:
         return
     number = VERSIONS.index(version)
@@ -223,7 +226,7 @@ def _matching_paths(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -
 
 
 def _cast_interpolated(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
-    """Cast interpolated strings to the number or boolean that their place requires."""
+    """Cast interpolated strings to numbers or booleans where the format requires these."""
     if not isinstance(after, Map | Seq):
         return
     items: list[tuple[Any, Any]] = list(after.items()) if isinstance(after, Map) else list(enumerate(after))

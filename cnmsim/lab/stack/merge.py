@@ -1,9 +1,9 @@
-"""Merging of stack files, by other rules than Compose's.
+"""Merging of the files of a stack. The rules differ from Compose's.
 
-Services of the same name are merged: scalars of the later file win unless they are empty, lists are appended,
-commands replaced; ports are merged by published port, mounts by target, secrets and configs by source. Networks,
-volumes, secrets and configs of the same name are replaced. Source: docker/cli `cli/compose/loader/merge.go`
-(v29.7.2), dario.cat/mergo (`WithAppendSlice`, `WithOverride`).
+Services of the same name are merged: a scalar of the later file wins unless it is empty, lists are appended, commands
+are replaced; ports are merged by published port, mounts by target, secrets and configs by source. Networks, volumes,
+secrets and configs of the same name are replaced. Source: docker/cli `cli/compose/loader/merge.go` (v29.7.2),
+dario.cat/mergo (`WithAppendSlice`, `WithOverride`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EMPTY: tuple[Any, ...] = (None, "", 0, False)
 
 
 def merge_files(base: Map, over: Map) -> Map:
-    """Return a document merged from two validated ones; `over` takes precedence."""
+    """Merge two validated documents into a new one; values of `over` take precedence."""
     merged = base.copy()
     for key, value in over.items():
         if key in _SECTIONS and key in base:
@@ -56,7 +56,10 @@ _Rule = Callable[[Any, Any], Any]
 
 
 def _merge_default(base: Any, over: Any) -> Any:
-    """Take the later value unless it is empty; append lists, merge mappings."""
+    """Merge by the default rule: the later value replaces the earlier one unless it is empty.
+
+    Lists are appended and mappings merged instead.
+    """
     if isinstance(base, Map) and isinstance(over, Map):
         return _merge_fields(base, over, {})
     if isinstance(base, Seq) and isinstance(over, Seq):
@@ -100,7 +103,7 @@ def _as_list(value: Any) -> Seq:
 
 
 def _merge_pairs(base: Any, over: Any) -> Map:
-    """Merge lists or mappings of `key=value`. An empty value changes nothing."""
+    """Merge two lists of `key=value` items or mappings. An empty later value does not replace an earlier one."""
     merged = _as_map(base)
     later = _as_map(over)
     for key, value in later.items():
@@ -120,7 +123,7 @@ def _as_map(value: Any) -> Map:
 
 
 def _merge_hosts(base: Any, over: Any) -> Seq:
-    """Append the entries of `extra_hosts`. Entries of a mapping are sorted by name."""
+    """Append the entries of the later `extra_hosts`, as `name:address`. A mapping's entries are sorted by name."""
     merged = Seq(getattr(base, "place", Place("", 1)))
     for hosts in (base, over):
         if isinstance(hosts, Map):
@@ -132,7 +135,7 @@ def _merge_hosts(base: Any, over: Any) -> Seq:
     return merged
 
 
-# ---- lists of items with an identity
+# ---- lists whose items are merged by an identity, such as the target
 
 
 def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
@@ -151,11 +154,14 @@ def _merge_by(identities: Callable[[Any], list[tuple[Any, Any]]]) -> _Rule:
 
 
 def _ports_by_published(item: Any) -> list[tuple[int, Any]]:
-    """Return the ports of an item with their published port as identity, in long syntax if there are several."""
+    """Return (published port, item) for an item of `ports`, where the published port is its identity for merging.
+
+    An item for a range of ports is split into one item in long syntax for each port.
+    """
     try:
         configs, _ = ports(item)
     except ValueError:
-        return [(-1, item)]  # parsing it later reports the error
+        return [(-1, item)]  # the item is invalid; a later parser reports the error
     if len(configs) == 1:
         return [(configs[0]["PublishedPort"], item)]
     return [

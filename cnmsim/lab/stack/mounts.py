@@ -20,7 +20,7 @@ _OPTIONS = ("volume", "bind", "tmpfs")
 
 @define
 class Volume:
-    """One item of `volumes`. `bind`, `volume` and `tmpfs` are the options for that type, `None` if absent."""
+    """One item of `volumes`. `bind`, `volume` and `tmpfs` are the options for that type, or `None`."""
 
     type: str = ""
     source: str = ""
@@ -62,7 +62,7 @@ def _parse_short(spec: str) -> Volume:
 
 
 def _split(spec: str) -> list[str]:
-    """Split at colons, except after the letter of a Windows drive."""
+    """Split a short-syntax item at its colons, except at the colon after a Windows drive letter."""
     parts: list[str] = []
     for part in spec.split(":"):
         if parts and len(parts[-1]) == 1 and parts[-1].isalpha():
@@ -80,10 +80,10 @@ def _is_path(source: str) -> bool:
 
 @define
 class Mounts:
-    """Converts volumes to mounts.
+    """Converts the `volumes` of services to mounts.
 
-    `declared` are the stack's volumes by name, `label` marks volumes as the stack's, relative paths start at
-    `folder`.
+    `declared` are the stack's volumes by name. `label` is put on volumes to mark them as the stack's. Relative paths
+    start at `folder`.
     """
 
     stack: str
@@ -92,7 +92,7 @@ class Mounts:
     folder: Path
 
     def mount(self, volume: Volume) -> dict[str, Any]:
-        """Return the Engine API's mount for a volume. Raises `ValueError` with the docker command's message."""
+        """Convert a volume to a mount of the Engine API. Raises `ValueError` with the docker command's message."""
         kind = volume.type or "volume"
         make = {
             "volume": self._volume,

@@ -1,4 +1,4 @@
-"""Conversion of a stack's networks, secrets and configs to request bodies.
+"""Conversion of a stack's networks, secrets and configs to request bodies of the Engine API.
 
 Source: docker/cli `cli/compose/convert/compose.go`, `cli/compose/loader/loader.go` (v29.7.2).
 """
@@ -18,13 +18,16 @@ from cnmsim.lab.stack.values import string_map
 from cnmsim.lab.yamlfile import Key
 
 LABEL_NAMESPACE = "com.docker.stack.namespace"
-#: The network of a service that lists no networks.
+#: The key of the network to which a service without `networks` is attached.
 DEFAULT_NETWORK = "default"
 
 
 @define
 class StackObjects:
-    """The objects that a stack declares besides services. `notices` collects the docker command's warnings."""
+    """The networks, volumes, secrets and configs that a stack declares.
+
+    `notices` collects the docker command's warnings.
+    """
 
     stack: str
     document: StackDocument
@@ -37,11 +40,11 @@ class StackObjects:
         return {LABEL_NAMESPACE: self.stack}
 
     def scoped_name(self, name: str) -> str:
-        """Return a name with the stack's name in front."""
+        """Return `STACK_NAME`: the name with the stack's name as prefix."""
         return f"{self.stack}_{name}"
 
     def name_of(self, section: str, key: str) -> str:
-        """Return the swarm's name for the object declared under a key. Raises `FileError`."""
+        """Return the name in the swarm of the object that a section declares under `key`. Raises `FileError`."""
         declaration = self.document.section(section).get(key) or {}
         external = declaration.get("external", False)
         name = declaration.get("name") or ""
@@ -58,12 +61,12 @@ class StackObjects:
         return str(name or (key if external else self.scoped_name(key)))
 
     def is_external(self, section: str, key: str) -> bool:
-        """Return True if an object is declared as external: it has to exist already."""
+        """Return True if an object is declared as external, i.e. the stack uses it but does not create it."""
         external = (self.document.section(section).get(key) or {}).get("external", False)
         return isinstance(external, Mapping) or bool(external)
 
     def check(self) -> None:
-        """Check declarations for conflicts. Raises `FileError`."""
+        """Raise `FileError` if a declaration has conflicting options."""
         for section in ("networks", "volumes", "secrets", "configs"):
             for key in self.document.section(section):
                 self.name_of(section, key)
@@ -76,7 +79,10 @@ class StackObjects:
     # ---- networks
 
     def networks(self, used: Iterator[str] | list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Return the bodies of the networks to create, by name, and the names of the external ones."""
+        """Return the request bodies of the networks to create, by name, and the names of the external networks.
+
+        `used` are the keys of the networks that services use; other networks are ignored.
+        """
         bodies: dict[str, dict[str, Any]] = {}
         external: list[str] = []
         for key in dict.fromkeys(used):
@@ -90,11 +96,11 @@ class StackObjects:
     # ---- secrets and configs
 
     def secrets(self) -> list[dict[str, Any]]:
-        """Return the bodies of the secrets to create. Raises `FileError`."""
+        """Return the request bodies of the secrets to create. Raises `FileError`."""
         return [self._content("secrets", key) for key in self._non_external("secrets")]
 
     def configs(self) -> list[dict[str, Any]]:
-        """Return the bodies of the configs to create. Raises `FileError`."""
+        """Return the request bodies of the configs to create. Raises `FileError`."""
         return [self._content("configs", key) for key in self._non_external("configs")]
 
     def _non_external(self, section: str) -> list[str]:
@@ -137,7 +143,7 @@ class StackObjects:
 
 
 def network_body(name: str, declaration: Mapping[str, Any], label: Mapping[str, str]) -> dict[str, Any]:
-    """Return the body of `POST /networks/create` for a declared network. The default driver is overlay."""
+    """Return the request body of `POST /networks/create` for a declared network. The default driver is overlay."""
     ipam = declaration.get("ipam") or {}
     body: dict[str, Any] = {
         "Name": name,
@@ -154,5 +160,5 @@ def network_body(name: str, declaration: Mapping[str, Any], label: Mapping[str, 
 
 
 def undefined_error(document: StackDocument, section: str, key: str, service: str, *at: Key) -> FileError:
-    """Return the error for a service that uses an undeclared object."""
+    """Return the error for a service that refers to an object that the file does not declare."""
     return document.error(f'service {service}: undefined {section.removesuffix("s")} "{key}"', *at)

@@ -1,4 +1,4 @@
-"""Conversion of a stack's files to its description, and of engine errors to the line they are about."""
+"""Reading of a stack's files into a `StackDescription`, and location of engine errors in the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
 from cnmsim.lab.yamlfile import Key
 
-#: The keys of a service that an error is about, by a phrase in its message.
+#: Phrases in the engine's error messages, and the path within a service of the value at fault.
 _KEYS_BY_PHRASE: dict[str, tuple[Key, ...]] = {
     "constraint": ("deploy", "placement", "constraints"),
     "resolution mode": ("deploy", "endpoint_mode"),
@@ -44,12 +44,12 @@ def read_stack(
     images: ImageCatalogue | None = None,
     folder: Path | None = None,
 ) -> StackDescription:
-    """Read the files of the stack `name`, later files over earlier ones.
+    """Read the files of the stack `name`. Later files override earlier ones.
 
-    A string of several lines or a mapping is taken as a file's content; its relative paths start at `folder`. `env`
-    are the variables for `${…}`, `latest` is the newest known version of the format. With `programs`, the names of
-    the simulated programs, and `images`, a placeholder server replaces the command of a service that would run
-    anything else.
+    An item of `files` that is a mapping or a string of several lines is the content of a file instead of its path;
+    relative paths in it start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
+    version of the file format. `programs` are the names of the simulated programs: if given, a service that would run
+    any other program gets the command of a placeholder server. `images` contains the commands that images run.
 
     Raises `FileError` with file, line and key.
     """
@@ -90,9 +90,9 @@ def read_stack(
 def _placeholder(
     name: str, declaration: Mapping[str, Any], spec: dict[str, Any], programs: Container[str], images: ImageCatalogue
 ) -> tuple[str, ...] | None:
-    """Return the placeholder command for a service that would run a program that is not simulated, else `None`.
+    """Return the placeholder command for a service whose program is not simulated, or `None` if it is simulated.
 
-    The command in `spec` is replaced, and a health check that cannot run is dropped.
+    Also replaces the command in `spec`, and removes a health check that cannot run.
     """
     container = spec["TaskTemplate"]["ContainerSpec"]
     reference = Reference.parse(container["Image"])
@@ -127,17 +127,20 @@ def _ports(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @define
 class ErrorLocator:
-    """Finds the line of a stack file that an engine's error is about."""
+    """Finds the line in a stack file that caused an error of the engine."""
 
     document: StackDocument
     objects: StackObjects
 
     def __call__(self, kind: str, name: str, message: str, refusal: str) -> FileError:
-        """Return an error with `message` at the line that `refusal` is about, in the object of that kind and name."""
+        """Return an error with `message`, located at the line that caused the engine's error `refusal`.
+
+        `kind` and `name` identify the object, such as `service` and `shop_web`.
+        """
         section = f"{kind}s"
         keys = self.document.section(section)
         key = next((candidate for candidate in keys if self._name(section, candidate) == name), None)
-        if key is None:  # the default network is declared nowhere
+        if key is None:  # the default network is not declared in the file
             users = [
                 user for user, service in self.document.section("services").items() if not service.get("networks")
             ]

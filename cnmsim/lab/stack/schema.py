@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cnmsim.lab.schema import Schema
 
-#: All versions. A file without a version, or with plain `3`, is of the newest that the command knows.
+#: All versions. A file without a version, or with just `3`, has the newest version that the command supports.
 VERSIONS = tuple(f"3.{minor}" for minor in range(14))
 
 _TEXT: Schema = {"type": "string"}

@@ -18,7 +18,7 @@ _KINDS = {"object": "mapping", "array": "list"}
 
 
 def _expected_and_actual(error: ValidationError) -> tuple[Any, Any]:
-    """Return the value that the schema requires, and the actual one."""
+    """Return the value that the schema requires, such as a type name, and the actual value."""
     return error.validator_value, error.instance
 
 

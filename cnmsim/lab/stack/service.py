@@ -1,4 +1,4 @@
-"""Conversion of a service to the Engine API's ServiceSpec.
+"""Conversion of a stack's service to the Engine API's ServiceSpec.
 
 Source: docker/cli `cli/compose/convert/service.go`, `cli/compose/loader/loader.go` (v29.7.2).
 """
@@ -35,7 +35,10 @@ _DEFAULT_MODE = 0o444
 
 
 def networks_of(service: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the networks that a service lists, by key, with its settings on each."""
+    """Return the networks that a service uses, as a mapping from the network's key to the service's settings on it.
+
+    A service that lists no networks uses the default network.
+    """
     declared = service.get("networks") or {}
     by_key = declared if isinstance(declared, Mapping) else dict.fromkeys(declared)
     return {key: use or {} for key, use in by_key.items()} or {DEFAULT_NETWORK: {}}
@@ -47,7 +50,10 @@ def _non_empty(**fields: Any) -> dict[str, Any]:
 
 @define
 class ServiceReader:
-    """Converts the service `name`. Secrets and configs are referred to by name, as their ids are not known yet."""
+    """Converts the service `name` to a ServiceSpec.
+
+    Secrets and configs are referred to by name, as their ids are not known yet.
+    """
 
     name: str
     objects: StackObjects
@@ -61,7 +67,10 @@ class ServiceReader:
         return self.objects.document.error(f"service {self.name}: {message}", "services", self.name, *keys)
 
     def _parse_at(self, parse: Callable[[Any], T], *keys: Key) -> T | None:
-        """Parse the value at `keys` of the service. Return `None` if there is none."""
+        """Call `parse` with the service's value at the path `keys`. Return `None` if there is no such value.
+
+        A `ValueError` becomes a `FileError` located at the value.
+        """
         value: Any = self.declaration
         for key in keys:
             if isinstance(key, str) and not (isinstance(value, Mapping) and key in value):
@@ -77,7 +86,7 @@ class ServiceReader:
         return self.declaration.get("deploy") or {}
 
     def spec(self) -> dict[str, Any]:
-        """Return the ServiceSpec. Raises `FileError`."""
+        """Return the ServiceSpec as JSON. Raises `FileError`."""
         image = self._image()
         name, label = self.objects.scoped_name(self.name), self.objects.label
         return {
@@ -170,7 +179,7 @@ class ServiceReader:
         return sorted(key if value is None else f"{key}={value}" for key, value in variables.items())
 
     def _resolve_variables(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Give variables without a value the one from the environment of the docker command."""
+        """Return the variables; those without a value get it from the docker command's environment, if set there."""
         return {key: value or self.variables.get(key, value) for key, value in values.items()}
 
     def _mounts(self) -> list[dict[str, Any]]:
@@ -222,7 +231,10 @@ class ServiceReader:
         return {key.capitalize(): value for key, value in credential.items() if value} or None
 
     def _references(self, section: str) -> list[dict[str, Any]]:
-        """Return the references to the secrets or configs granted to the service, sorted by name."""
+        """Return the JSON references to the secrets or configs that the service uses, sorted by name.
+
+        `section` is `secrets` or `configs`.
+        """
         title = section.removesuffix("s").capitalize()
         by_target: dict[str, dict[str, Any]] = {}
         for number, item in enumerate(self.declaration.get(section, ())):
@@ -290,7 +302,7 @@ class ServiceReader:
         }
 
     def _legacy_restart(self, text: str) -> dict[str, Any] | None:
-        """Parse `restart`, an option for single hosts (docker/cli `opts.ParseRestartPolicy`)."""
+        """Parse `restart`, the restart policy in files for single hosts (docker/cli `opts.ParseRestartPolicy`)."""
         name, colon, count = text.partition(":")
         if colon and not name:
             raise self._error("invalid restart policy format: no policy provided before colon", "restart")

@@ -16,19 +16,19 @@ from cnmsim.lab.yamlfile import read_text
 
 
 def scalar_text(value: Any) -> str:
-    """Format a scalar as Go prints it; null is ""."""
+    """Format a YAML scalar as Go prints it, e.g. `true`; null becomes ""."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def string_map(value: Any) -> dict[str, str]:
-    """Read `key=value` items or a mapping. A key without a value gets ""."""
+    """Convert a list of `key=value` items, or a mapping, to a dict of strings. A key without a value gets ""."""
     return {key: item or "" for key, item in nullable_map(value).items()}
 
 
 def nullable_map(value: Any) -> dict[str, str | None]:
-    """Read `key=value` items or a mapping. A key without a value gets `None`."""
+    """Convert a list of `key=value` items, or a mapping, to a dict of strings. A key without a value gets `None`."""
     if isinstance(value, Mapping):
         return {key: None if scalar is None else scalar_text(scalar) for key, scalar in value.items()}
     result: dict[str, str | None] = {}
@@ -39,12 +39,12 @@ def nullable_map(value: Any) -> dict[str, str | None]:
 
 
 def string_list(value: Any) -> list[str]:
-    """Read a string or a list of them."""
+    """Convert a string or a list of scalars to a list of strings."""
     return [value] if isinstance(value, str) else [scalar_text(item) for item in value or ()]
 
 
 def split_command(value: Any) -> list[str]:
-    """Read a command, a list or a string in shell syntax. Raises `ValueError`."""
+    """Convert a command, which is a list or a string in shell syntax, to a list of words. Raises `ValueError`."""
     if not isinstance(value, str):
         return string_list(value)
     try:
@@ -54,7 +54,7 @@ def split_command(value: Any) -> list[str]:
 
 
 def extra_hosts(value: Any) -> list[str]:
-    """Convert `host:address` or `host=address` entries to lines of /etc/hosts: `address host`."""
+    """Convert `host:address` or `host=address` entries to lines of /etc/hosts such as `10.0.0.5 db`."""
     if isinstance(value, Mapping):
         entries = sorted((str(name), scalar_text(address)) for name, address in value.items() if address is not None)
     else:
@@ -72,7 +72,7 @@ def _unbracketed(address: str) -> str:
 
 
 def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Convert one item of `ports` to port configurations. Also return warnings. Raises `ValueError`."""
+    """Convert one item of `ports` to JSON port configurations. Return these and warnings. Raises `ValueError`."""
     if isinstance(item, Mapping):
         return [
             {
@@ -102,9 +102,10 @@ def ports(item: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
-    """Read an `env_file`: `NAME=value` lines without quoting or substitution (docker/cli `pkg/kvfile`).
+    """Yield (name, value) for each line of an `env_file`. The value is `None` for a line without `=`.
 
-    Raises `FileError` for an unreadable file, `ValueError` for an invalid line.
+    Lines have the form `NAME=value`, without quoting or substitution (docker/cli `pkg/kvfile`). Raises `FileError`
+    for an unreadable file, `ValueError` for an invalid line.
     """
     for line in read_text(path).splitlines():
         text = line.lstrip()
@@ -119,7 +120,10 @@ def read_variables(path: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def capabilities(add: Sequence[str], drop: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the full names of the capabilities to add and to drop. Added ones are not dropped."""
+    """Return the full names (such as `CAP_NET_ADMIN`) of the capabilities to add and of those to drop.
+
+    A capability in both lists is only added.
+    """
     adds, drops = {_capability(name) for name in add}, {_capability(name) for name in drop}
     adds = {"ALL"} if "ALL" in adds else adds
     drops = {"ALL"} if "ALL" in drops else drops

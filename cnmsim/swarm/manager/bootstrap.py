@@ -32,7 +32,7 @@ from cnmsim.swarm.store import Store
 
 INGRESS_NAME = "ingress"
 PREDEFINED_LABEL = "com.docker.swarm.predefined"
-#: Node-local networks that services may use: name and driver (moby
+#: Node-local networks that services may use, as (name, driver) (moby
 #: `libnetwork/cnmallocator/drivers_network_linux.go`).
 PREDEFINED = (("bridge", "bridge"), ("host", "host"))
 
@@ -48,7 +48,7 @@ def bootstrap_cluster(
     data_path_port: int,
     availability: Availability,
 ) -> str:
-    """Fill the store of a new swarm. Return the id of its first node, which is a manager."""
+    """Create the objects of a new swarm in its store. Return the id of its first node, which is a manager."""
     node_id = new_id(random)
     cluster = Cluster(
         new_id(random),

@@ -1,4 +1,4 @@
-"""Keys of the data plane: three each for gossip and IPsec. The oldest of each is replaced every twelve hours.
+"""Encryption keys for gossip and for IPsec, three each. The oldest of each is replaced every twelve hours.
 
 Source: moby/swarmkit `manager/keymanager/keymanager.go`.
 """
@@ -21,7 +21,7 @@ _ROTATION_S = 12 * 3600.0
 
 
 class KeyManager(StoreLoop):
-    """Creates and rotates the cluster's keys. A new leader keeps the keys in the store."""
+    """Creates and rotates the cluster's keys. They are in the store, so that a new leader continues with them."""
 
     def __init__(self, store: Store, random: Random) -> None:
         super().__init__(store)
@@ -44,7 +44,7 @@ class KeyManager(StoreLoop):
         self.rotate()
 
     def rotate(self) -> None:
-        """Replace the oldest key of each subsystem."""
+        """Replace the oldest gossip key and the oldest IPsec key."""
         cluster = self._store.cluster
         lamport = cluster.encryption_key_lamport_clock
         keys: list[EncryptionKey] = []

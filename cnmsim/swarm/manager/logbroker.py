@@ -1,4 +1,4 @@
-"""Service logs: clients subscribe at the leader's broker, agents publish the lines of their tasks.
+"""Service logs: clients subscribe with the leader's log broker, and agents publish the lines of their tasks.
 
 Source: moby/swarmkit `manager/logbroker/{broker,subscription}.go`, `agent/session.go` (vendored by moby
 docker-v29.7.2).
@@ -20,7 +20,11 @@ from cnmsim.swarm.store import Store
 
 @frozen
 class LogOptions:
-    """Selection of log lines: streams, the last `tail` lines (`None` for all), the earliest time (ns since 1970)."""
+    """A selection of log lines.
+
+    `tail` is the number of last lines to send, or `None` for all; lines older than `since_ns` (since 1970) are left
+    out.
+    """
 
     streams: frozenset[str] = frozenset({"stdout", "stderr"})
     tail: int | None = None
@@ -39,14 +43,14 @@ class LogRequest:
 
 @frozen
 class LogSubscription:
-    """Tells an agent to publish the logs of its tasks, or with `is_closed` to stop."""
+    """A message to an agent to publish the logs of its tasks, or to stop if `is_closed` is set."""
 
     id: str
     request: LogRequest
     is_closed: bool = False
 
     def selects(self, task: Task) -> bool:
-        """Return True if the subscription includes a task's log."""
+        """Return True if the log of `task` belongs to the subscription."""
         return task.service_id in self.request.service_ids or task.id in self.request.task_ids
 
 
@@ -64,7 +68,7 @@ class LogMessage:
 
 @frozen
 class Publication:
-    """Log lines that an agent publishes. `is_last` marks its last message for a subscription."""
+    """Log lines that an agent publishes. `is_last` is set on its last message for a subscription."""
 
     subscription_id: str
     messages: tuple[LogMessage, ...] = ()
@@ -88,7 +92,7 @@ class LogBroker:
     _subscribers: dict[str, _Subscriber] = field(factory=dict, init=False, repr=False)
 
     def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
-        """Register the stream on which an agent receives subscriptions."""
+        """Register the stream on which a node's agent receives subscriptions."""
         node_id = _node_of(peer)
         self._listeners[node_id] = stream
 
@@ -104,9 +108,9 @@ class LogBroker:
                 stream.push(subscriber.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
-        """Send the requested log lines to `stream` and end it after the last.
+        """Send the requested log lines to `stream`, and end it after the last line.
 
-        Raises `RpcInvalidArgument` for an empty request.
+        Raises `RpcInvalidArgument` if the request selects nothing.
         """
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")
@@ -127,7 +131,7 @@ class LogBroker:
         self._end_if_done(subscriber)
 
     def publish(self, peer: Peer, publication: Publication) -> None:
-        """Forward an agent's lines to the subscriber."""
+        """Forward lines from an agent to the client that subscribed."""
         subscriber = self._subscribers.get(publication.subscription_id)
         if subscriber is None:
             return

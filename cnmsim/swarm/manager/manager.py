@@ -30,9 +30,9 @@ _RETRY_S = 1.0
 
 @define(eq=False)
 class Manager:
-    """The subsystems of one manager. All managers of a cluster share one store, and only one of them leads at a time.
+    """The subsystems of one manager. All managers of a cluster share one store, but only one manager leads at a time.
 
-    `random` is the manager's own random stream, `node_id` the node it runs on.
+    `random` is the manager's own random number generator, `node_id` the id of its node.
     """
 
     clock: Clock
@@ -55,7 +55,7 @@ class Manager:
         return new_id(self.random)
 
     def become_leader(self) -> None:
-        """Start the leader's loops. They rebuild what the former leader had in memory from the store."""
+        """Start the leader's loops. They rebuild from the store the state that the former leader had in memory."""
         if self.is_leading:
             return
         self.is_leading = True
@@ -63,7 +63,7 @@ class Manager:
         self._start()
 
     def become_follower(self) -> None:
-        """Stop the leader's loops. The agents' sessions end, so that they connect to the new leader."""
+        """Stop the leader's loops and end the agents' sessions. The agents then connect to the new leader."""
         if not self.is_leading:
             return
         self.is_leading = False
@@ -99,7 +99,10 @@ class Manager:
         self.allocator = None
 
     def _suspend(self) -> None:
-        """Stop the loops until there is a quorum again. They then start anew from the store."""
+        """Stop the loops because the quorum is lost.
+
+        Once there is a quorum again, they start from the state in the store.
+        """
         self._stop()
         self._retry = self.clock.call_later(_RETRY_S, self._resume)
 

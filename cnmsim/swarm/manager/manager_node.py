@@ -42,7 +42,7 @@ _MANAGERS = frozenset({MANAGER_ROLE})
 
 @frozen
 class ForwardedCall:
-    """A call that a follower forwards to the leader, with the original caller."""
+    """A call that a follower forwards to the leader, together with the identity of the original caller."""
 
     peer: Peer
     method: str
@@ -60,14 +60,14 @@ class ControlCall:
 
 @frozen
 class JoinRequest:
-    """A request to join the Raft group. `address` is that of the new member's RPC server."""
+    """A request to join the Raft group. `address` is the address of the new member's RPC server."""
 
     address: str
 
 
 @frozen(eq=False)
 class JoinResponse:
-    """The answer to a new Raft member: its own entry, all members, and the log."""
+    """The response to a new Raft member: its own entry, all members, and the log."""
 
     member: Member
     membership: Membership
@@ -78,9 +78,9 @@ class JoinResponse:
 
 @define(eq=False)
 class ManagerNode:
-    """The manager of one node.
+    """The manager role of one node.
 
-    `certificate` returns the node's certificate, `on_removed` is called when Raft has removed the member.
+    `certificate` returns the node's certificate; `on_removed` is called when the member has been removed from Raft.
     """
 
     clock: Clock = field(repr=False)
@@ -104,7 +104,8 @@ class ManagerNode:
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
     _leader_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
-    #: Raft ids that force-new-cluster removed. They learn of it from the answer to their next message.
+    #: Raft ids of the members that force-new-cluster removed. When such a member next sends a message, the answer
+    #: says so.
     _removed_ids: frozenset[int] = field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -142,7 +143,10 @@ class ManagerNode:
         self.raft.start()
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
-        """Start as the only remaining member of a former cluster (force-new-cluster). Raises `OSError` as `start`."""
+        """Start as the only remaining member of a former cluster (force-new-cluster).
+
+        Raises `OSError` if the port is in use.
+        """
         others = {member.raft_id for member in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others
         self.raft.term = former.raft.term
@@ -150,7 +154,7 @@ class ManagerNode:
         self.start(listen_address)
 
     def stop(self) -> None:
-        """Stop Raft, close the server and all connections."""
+        """Stop Raft, and close the server and all connections."""
         self.raft.stop()
         self._server.close()
         for client in self._clients.values():
@@ -161,14 +165,14 @@ class ManagerNode:
             self._local = None
 
     def restart_after_fork(self) -> None:
-        """Listen anew in a copy of the lab, where every connection has gone."""
+        """Listen again in a copy of the lab, where no connection exists any more."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
         self._server.restart_after_fork()
 
     def client(self) -> LocalClient:
-        """Return the client for calls of this node to its own manager."""
+        """Return the client for calls from this node to its own manager."""
         if self._local is None or not self._local.is_open:
             self._local = LocalClient(self.clock, self.service, Peer(self.certificate(), self.advertise_host))
         return self._local
@@ -310,12 +314,12 @@ class ManagerNode:
         return getattr(self.manager.control, call.name)(*call.arguments, **dict(call.options))
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call an operation of the control API, here or on the leader. Raises the operation's errors."""
+        """Call an operation of the control API, on this manager or on the leader. Raises the operation's errors."""
         call = ControlCall(name, arguments, tuple(options.items()))
         return await self.service.unary["control"](Peer(self.certificate(), self.advertise_host), call)
 
     def require_quorum(self) -> None:
-        """Raise `RpcUnknown` unless this manager leads and has a quorum."""
+        """Raise `RpcUnknown` unless this manager is the leader and has a quorum."""
         if not self.raft.has_quorum():
             raise RpcUnknown(NO_LEADER)
 
@@ -357,15 +361,15 @@ class ManagerNode:
     # --- view of Raft for the control API
 
     def members(self) -> tuple[Member, ...]:
-        """Return the Raft members."""
+        """Return the members of the Raft group."""
         return self.raft.membership.members
 
     def is_leader(self, member: Member) -> bool:
-        """Return True if a member is the leader."""
+        """Return True if `member` is the leader."""
         return self.raft.leader_id == member.raft_id
 
     def is_reachable(self, member: Member) -> bool:
-        """Return True if a member has recently answered this leader."""
+        """Return True if `member` has recently replied to this manager, which must be the leader."""
         return self.raft.is_reachable(member.raft_id)
 
     def check_removal(self, node_id: str) -> None:
@@ -379,7 +383,7 @@ class ManagerNode:
             raise RpcFailedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
 
     def remove_member(self, node_id: str) -> None:
-        """Remove a node from the Raft members. Raises as `check_removal`."""
+        """Remove a node from the Raft members. Raises the same error as `check_removal`."""
         self.check_removal(node_id)
         for member in self.members():
             if member.node_id == node_id:
@@ -400,7 +404,7 @@ class ManagerNode:
         try:
             await self._send_raft_message(member, message)
         except CnmsimError:
-            return  # it is unreachable, and is answered that it was removed when it calls again
+            return  # the member is unreachable; when it calls again, the answer says that it was removed
 
 
 def _node_id(peer: Peer) -> str:

@@ -1,4 +1,4 @@
-"""Reconciliation of nodes' roles with their specs: promotion at once, demotion once Raft can do without the member.
+"""Role changes of nodes: a node is promoted at once, and demoted when Raft keeps its quorum without it.
 
 Source: moby/swarmkit `manager/role_manager.go` (vendored by moby docker-v29.7.2).
 """
@@ -19,7 +19,7 @@ _RETRY_S = 5.0
 
 
 class RoleManager(StoreLoop):
-    """The role manager. Runs on the leader."""
+    """The role manager: sets each node's actual role to the role in its spec. Runs on the leader."""
 
     def __init__(self, store: Store, raft: Raft, remove_member: Callable[[str], None]) -> None:
         super().__init__(store)
@@ -27,7 +27,7 @@ class RoleManager(StoreLoop):
         self._remove_member = remove_member
 
     def start(self) -> None:
-        """Reconcile all nodes, then follow changes of nodes."""
+        """Check the roles of all nodes, then follow changes of nodes."""
         self._watch = self._store.watch(self._on_changes, Node)
         self._reconcile_all()
 

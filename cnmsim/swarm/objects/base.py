@@ -1,7 +1,7 @@
-"""Parts that all objects of a cluster share: version, annotations, and enumerations.
+"""Common parts of a cluster's objects: version, annotations, and enumerations.
 
-Objects are values: in the store they are replaced, never changed. Durations are in nanoseconds, timestamps in
-nanoseconds since 1970, as in moby/swarmkit `api/objects.proto`, `api/specs.proto` and `api/types.proto`.
+Objects are immutable: the store replaces them. Durations are in nanoseconds, timestamps in nanoseconds since 1970, as
+in moby/swarmkit `api/objects.proto`, `api/specs.proto` and `api/types.proto`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Labels: TypeAlias = Mapping[str, str]
 
 @frozen
 class Meta:
-    """Creation and update times of an object, and the store's index at the last update."""
+    """Creation and update times of an object, and the index of the store at the object's last update."""
 
     version: int = 0
     created_ns: int = 0
@@ -34,19 +34,19 @@ class Annotations:
 
 @frozen
 class Driver:
-    """A driver and its options; options are `None` if the client sent none."""
+    """The name of a driver and its options. The options are `None` if the client sent none."""
 
     name: str = ""
     options: Labels | None = None
 
 
 class TaskState(IntEnum):
-    """State of a task, actual or desired. It only ever increases.
+    """State of a task, actual or desired. A state only ever increases.
 
     The orchestrator creates a task as NEW, the allocator sets it to PENDING, the scheduler to ASSIGNED; all later
-    states are reported by the agent. The *desired* state is set by the orchestrator: the agent starts a task up to
-    READY, runs it at RUNNING, and stops it at SHUTDOWN. From COMPLETE on a task has ended; it is never started again
-    but replaced by a new one.
+    states are reported by the agent. The *desired* state is set by the orchestrator: the agent prepares a task up to
+    READY, runs it at RUNNING, and stops it at SHUTDOWN. A task in state COMPLETE or later has ended; it is never
+    started again but replaced by a new task.
     """
 
     NEW = 0
@@ -73,7 +73,7 @@ class NodeRole(Enum):
 
 
 class Availability(Enum):
-    """Whether a node receives new tasks (only ACTIVE) and whether it keeps those it has (not with DRAIN)."""
+    """Whether a node gets new tasks (only ACTIVE), and whether its present tasks stay (all but DRAIN)."""
 
     ACTIVE = "active"
     PAUSE = "pause"
@@ -88,7 +88,7 @@ class Membership(Enum):
 
 
 class NodeState(Enum):
-    """State of a node as the dispatcher sees it."""
+    """State of a node as recorded by the dispatcher."""
 
     UNKNOWN = "unknown"
     DOWN = "down"
@@ -97,7 +97,7 @@ class NodeState(Enum):
 
 
 class Reachability(Enum):
-    """Whether the Raft leader reaches a manager."""
+    """Whether a manager is reachable from the Raft leader."""
 
     UNKNOWN = "unknown"
     UNREACHABLE = "unreachable"
@@ -105,7 +105,7 @@ class Reachability(Enum):
 
 
 class RestartCondition(Enum):
-    """Which ended tasks are replaced."""
+    """Which ended tasks of a service are replaced."""
 
     NONE = "none"
     ON_FAILURE = "on-failure"
@@ -121,7 +121,7 @@ class FailureAction(Enum):
 
 
 class UpdateOrder(Enum):
-    """Whether an update stops the old task or starts the new one first."""
+    """Whether an update first stops the old task or first starts the new one."""
 
     STOP_FIRST = "stop-first"
     START_FIRST = "start-first"

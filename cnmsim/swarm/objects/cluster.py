@@ -1,4 +1,4 @@
-"""The cluster object: settings, root certificate, join tokens, and keys of the data plane."""
+"""The cluster object: settings, root certificate, join tokens, and the keys for gossip and IPsec."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ClusterSpec:
     log_driver: Driver | None = None
 
 
-#: Base for an update, which has to name every setting (moby `convert.SwarmSpecToGRPC`).
+#: The base for an update, which has to contain every setting (moby `convert.SwarmSpecToGRPC`).
 UNSET_CLUSTER_SPEC = ClusterSpec(
     task_history_retention_limit=0,
     snapshot_interval=0,
@@ -54,9 +54,9 @@ UNSET_CLUSTER_SPEC = ClusterSpec(
 
 @frozen
 class RootCa:
-    """The root certificate (PEM), its SHA-256 (hexadecimal), subject and public key (DER), and the join tokens.
+    """The root certificate (PEM) with its SHA-256 (hexadecimal), subject and public key (DER), and the join tokens.
 
-    `rotation` is the new root certificate during a root rotation.
+    `rotation` is the new root certificate during a root rotation, otherwise `None`.
     """
 
     ca_cert: str = ""
@@ -80,7 +80,7 @@ class Cluster:
     network_bootstrap_keys: tuple[EncryptionKey, ...] = ()
     encryption_key_lamport_clock: int = 0
     unlock_key: bytes = b""
-    #: `None` if `swarm init` named no pools. It differs from an empty tuple only in what is printed.
+    #: `None` if `swarm init` was given no pools. An empty tuple means the same, but is printed differently.
     default_address_pool: tuple[str, ...] | None = None
     subnet_size: int = 0
     vxlan_udp_port: int = 0

@@ -21,7 +21,7 @@ UPDATE = UpdateConfig(parallelism=1, monitor_ns=MONITOR_NS)
 
 
 def restart_delay_ns(spec: TaskSpec) -> int:
-    """Return the delay before a replacement starts, in nanoseconds."""
+    """Return how long a replacement for an ended task waits before it starts, in nanoseconds."""
     if spec.restart is None or spec.restart.delay_ns is None:
         return RESTART_DELAY_NS
     return spec.restart.delay_ns
@@ -34,7 +34,7 @@ def _update_or_default(config: UpdateConfig | None) -> UpdateConfig:
 
 
 def interpolate(spec: ServiceSpec) -> ServiceSpec:
-    """Return a spec with all defaults filled in, as `service inspect` prints it with `insertDefaults`."""
+    """Return a service spec with all defaults filled in, as `service inspect` prints it with `insertDefaults`."""
     task = spec.task
     container = task.container
     if container is not None:

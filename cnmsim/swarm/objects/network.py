@@ -9,9 +9,9 @@ from cnmsim.swarm.objects.base import Annotations, Driver, Labels, Meta
 
 @frozen
 class IpamConfig:
-    """One subnet.
+    """The configuration of one subnet. All values are texts.
 
-    `subnet` and `range` are prefixes, `gateway` and the values of `reserved` addresses, all as text.
+    `subnet` and `range` are prefixes such as `10.0.1.0/24`; `gateway` and the values of `reserved` are addresses.
     """
 
     subnet: str = ""
@@ -60,7 +60,10 @@ class Network:
 
     @property
     def is_ingress(self) -> bool:
-        """Whether this is the ingress network of the routing mesh, by its flag or by its former label."""
+        """Whether this is the ingress network of the routing mesh.
+
+        Old versions marked it with a label instead of a flag.
+        """
         annotations = self.spec.annotations
         return self.spec.ingress or (
             annotations.name == "ingress" and "com.docker.swarm.internal" in annotations.labels
@@ -79,7 +82,7 @@ class NetworkAttachmentConfig:
 
 @frozen(eq=False)
 class NetworkAttachment:
-    """A network to which a task or node is attached. `addresses` are in prefix form, such as `10.0.1.3/24`."""
+    """The attachment of a task or node to a network. `addresses` are in prefix form, such as `10.0.1.3/24`."""
 
     network: Network
     addresses: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from cnmsim.swarm.objects.service import Platform, Resources
 
 @frozen
 class EngineDescription:
-    """An engine. `labels` are those of its daemon.json, `plugins` pairs of type and name."""
+    """The engine of a node. `labels` are from its daemon.json; `plugins` are pairs of type and name."""
 
     engine_version: str = ""
     labels: Labels = field(factory=dict)
@@ -29,7 +29,10 @@ class EngineDescription:
 
 @frozen
 class TlsInfo:
-    """The root certificate that a node trusts (PEM), and the issuer of its own: subject, key (DER), PEM digest."""
+    """A node's trust: the root certificate it trusts (PEM), and the issuer of its own certificate.
+
+    The issuer is given by subject and public key (DER) and by the digest of its PEM text.
+    """
 
     trust_root: str = ""
     issuer_subject: bytes = b""
@@ -39,7 +42,7 @@ class TlsInfo:
 
 @frozen
 class NodeDescription:
-    """A node's description, sent by its agent."""
+    """The description of a node, which its agent sends to the dispatcher."""
 
     hostname: str = ""
     platform: Platform = field(factory=Platform)
@@ -50,7 +53,7 @@ class NodeDescription:
 
 @frozen
 class NodeStatus:
-    """A node's state as the dispatcher sees it, and the address its agent calls from."""
+    """A node's state as recorded by the dispatcher, and the address from which its agent calls."""
 
     state: NodeState = NodeState.UNKNOWN
     message: str = ""
@@ -89,7 +92,7 @@ class Certificate:
 
 @frozen(eq=False)
 class Node:
-    """A node. `role` is its actual role; `attachments` are the addresses of its load balancer, one a network."""
+    """A node. `role` is its actual role; `attachments` are its load balancer's addresses, one for each network."""
 
     id: str
     spec: NodeSpec = field(factory=NodeSpec)
@@ -104,5 +107,5 @@ class Node:
 
     @property
     def hostname(self) -> str:
-        """The node's host name, "" before its agent has sent it."""
+        """The node's host name, or "" before its agent has sent it."""
         return self.description.hostname if self.description else ""

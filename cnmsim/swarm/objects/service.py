@@ -21,13 +21,13 @@ from cnmsim.swarm.objects.base import (
 )
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 
-#: A part of a spec that SwarmKit stores without reading it, in the Engine API's form.
+#: A part of a spec that SwarmKit does not interpret, in the form of the Engine API's JSON.
 Json: TypeAlias = Mapping[str, Any]
 
 
 @frozen
 class FileTarget:
-    """The file in a container that holds a secret or config. `mode` is a file mode as in `os.stat`."""
+    """The file in a container through which a secret or config is read. `mode` is a file mode as in `os.stat`."""
 
     name: str = ""
     uid: str = "0"
@@ -37,7 +37,7 @@ class FileTarget:
 
 @frozen
 class SecretReference:
-    """A secret that a task uses. `file` is `None` if the client sent no target."""
+    """A reference to a secret that a task uses. `file` is `None` if the client sent no target."""
 
     secret_id: str
     secret_name: str
@@ -46,7 +46,7 @@ class SecretReference:
 
 @frozen
 class ConfigReference:
-    """A config that a task uses: mounted as a file, or with `runtime` read only by the engine."""
+    """A reference to a config that a task uses. It is mounted as a file; with `runtime` only the engine reads it."""
 
     config_id: str
     config_name: str
@@ -56,7 +56,7 @@ class ConfigReference:
 
 @frozen
 class ContainerSpec:
-    """The container of a task. Fields that SwarmKit does not interpret keep the Engine API's form."""
+    """The container of a task. Fields that SwarmKit does not interpret are in the form of the Engine API's JSON."""
 
     image: str = ""
     labels: Labels | None = None
@@ -91,14 +91,14 @@ class ContainerSpec:
 
 @frozen
 class AttachmentSpec:
-    """The attachment of an unmanaged container to a network: a task without a service."""
+    """The spec of a task without a service, which attaches an unmanaged container to a network."""
 
     container_id: str
 
 
 @frozen
 class Resources:
-    """CPUs in billionths, memory in bytes, and generic resources as (kind, count) or (kind, name)."""
+    """CPUs in billionths, memory in bytes, and generic resources such as `("apple", 3)` or `("gpu", "uuid-1")`."""
 
     nano_cpus: int = 0
     memory_bytes: int = 0
@@ -117,7 +117,7 @@ class ResourceRequirements:
 
 @frozen
 class RestartPolicy:
-    """When an ended task is replaced. `delay_ns` and `window_ns` are `None` for the default."""
+    """When to replace an ended task. `delay_ns` and `window_ns` are `None` for the default."""
 
     condition: RestartCondition = RestartCondition.ANY
     delay_ns: int | None = None
@@ -135,7 +135,7 @@ class Platform:
 
 @frozen
 class Placement:
-    """Where tasks may run. `preferences` are the labels to spread tasks over, such as `node.labels.zone`."""
+    """On which nodes tasks may run. `preferences` are the labels to spread tasks over, such as `node.labels.zone`."""
 
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ class TaskSpec:
 
     @property
     def runtime(self) -> str:
-        """The name of the runtime, as filters use it."""
+        """The name of the task's runtime: `container` or `attachment`, as in filters of task lists."""
         return "container" if self.container is not None else "attachment"
 
 
@@ -176,7 +176,7 @@ class Global:
 
 @frozen
 class ReplicatedJob:
-    """Mode of a job whose tasks run until `total_completions` have completed, `max_concurrent` at a time."""
+    """Mode of a job that ends when `total_completions` tasks have completed; `max_concurrent` tasks run at a time."""
 
     max_concurrent: int = 1
     total_completions: int = 1
@@ -204,7 +204,7 @@ class UpdateConfig:
 
 @frozen
 class PortConfig:
-    """A port of a service. With `published_port` 0 the allocator chooses one."""
+    """A port of a service. With `published_port` 0 the allocator chooses a port."""
 
     name: str = ""
     protocol: str = "tcp"
@@ -223,7 +223,7 @@ class EndpointSpec:
 
 @frozen
 class VirtualIp:
-    """A service's virtual IP on one network, in prefix form; "" before it is allocated."""
+    """A service's virtual IP on one network, in prefix form such as `10.0.1.2/24`; "" before it is allocated."""
 
     network_id: str
     addr: str = ""
@@ -240,7 +240,7 @@ class Endpoint:
 
 @frozen
 class ServiceSpec:
-    """The spec of a service. `networks` is the former place of `task.networks`."""
+    """The spec of a service. `networks` is the old field for the networks, now `task.networks`."""
 
     annotations: Annotations = field(factory=Annotations)
     task: TaskSpec = field(factory=TaskSpec)
@@ -294,5 +294,8 @@ class Service:
 
     @property
     def networks(self) -> tuple[NetworkAttachmentConfig, ...]:
-        """The networks requested for its tasks, from the task spec or else from the former place."""
+        """The networks requested for the service's tasks.
+
+        They are taken from the task spec, or else from the old field of the service spec.
+        """
         return self.spec.task.networks or self.spec.networks

@@ -20,7 +20,7 @@ class ContainerStatus:
 
 @frozen
 class TaskStatus:
-    """The last reported status of a task. `port_status` are its host-mode ports as bound."""
+    """The last reported status of a task. `port_status` are its published host-mode ports."""
 
     state: TaskState = TaskState.NEW
     timestamp_ns: int = 0
@@ -28,7 +28,7 @@ class TaskStatus:
     err: str = ""
     container: ContainerStatus | None = None
     port_status: tuple[PortConfig, ...] | None = None
-    #: The node of the leader that recorded the report, and when.
+    #: The id of the leader's node when the report was recorded, and the time of that.
     applied_by: str = ""
     applied_ns: int = 0
 
@@ -56,12 +56,12 @@ class Task:
 
     @property
     def state(self) -> TaskState:
-        """The actual state: the one last reported."""
+        """The actual state, as last reported."""
         return self.status.state
 
     @property
     def name(self) -> str:
-        """The name of its container: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` for a global service."""
+        """The container's name: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` for a global service."""
         if self.annotations.name:
             return self.annotations.name
         instance = str(self.slot) if self.slot else self.node_id

@@ -20,7 +20,7 @@ _ERROR = "assigned node no longer meets constraints"
 
 
 class ConstraintEnforcer(StoreLoop):
-    """Checks a node's tasks whenever the node changes."""
+    """Checks the constraints of a node's tasks whenever the node changes."""
 
     def __init__(self, store: Store, profile: Profile) -> None:
         super().__init__(store)
@@ -53,8 +53,8 @@ class ConstraintEnforcer(StoreLoop):
             if task.state >= TaskState.COMPLETE and not self._counts_completed:
                 continue
             service = self._store.services.get(task.service_id)
-            # Use the service's current constraints: changing only them does not replace tasks, whose spec keeps the
-            # former ones.
+            # Use the service's current constraints: a change of constraints alone does not replace the tasks, so that
+            # their specs still have the former ones.
             placement = service.spec.task.placement if service is not None else task.spec.placement
             if placement is not None and not node_matches(Constraint.parse_all(placement.constraints), node):
                 yield task

@@ -152,7 +152,7 @@ class GlobalOrchestrator(ServiceOrchestrator):
             self._updates.update(service, update)
 
     def _change(self, service: Service, add: Sequence[str], end: Sequence[Task]) -> None:
-        """Create tasks on nodes and shut tasks down, in one transaction."""
+        """Create tasks on some nodes and shut other tasks down, in one transaction."""
 
         def change(tx: Store) -> None:
             for node_id in add:

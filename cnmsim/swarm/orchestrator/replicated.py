@@ -18,7 +18,7 @@ from cnmsim.swarm.store import Event, EventKind, Store
 
 
 class ReplicatedOrchestrator(ServiceOrchestrator):
-    """Maintains the number of tasks that the spec of each replicated service asks for."""
+    """Maintains the number of tasks that each replicated service's spec requests."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         super().__init__(store, new_id)
@@ -60,7 +60,7 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
         self._restarts.cancel(task.id)
 
     def _queue_if_ended(self, task: Task) -> None:
-        """Queue a task for a restart if it has ended or its node is lost."""
+        """Queue a task for a restart if it has ended, or if its node is deleted, down or drained."""
         if task.desired_state > TaskState.RUNNING:
             return
         if task.state <= TaskState.RUNNING and (
@@ -156,10 +156,11 @@ def _delete(tx: Store, slots: dict[int, Slot]) -> None:
 
 
 def _by_keep_priority(slots: Iterable[Slot]) -> list[Slot]:
-    """Sort slots so that the first ones are kept when the service is scaled down.
+    """Sort slots by how long to keep them when the service is scaled down: the first slots are kept.
 
-    A slot's first key is how many slots of the service its node has up to this one, so that the fullest nodes lose
-    tasks first; slots on no node come last. Running slots precede others, then slot numbers count.
+    The slots of each node are numbered, those with a running task first, then by slot number. Slots are sorted by
+    this number, so that the nodes with the most slots lose tasks first. Slots with several tasks or without a node
+    come last.
     """
     by_running = sorted(
         slots, key=lambda slot: (all(task.state is not TaskState.RUNNING for task in slot), slot[0].slot)

@@ -1,7 +1,7 @@
 """The restart supervisor: replaces ended tasks as the restart policy allows (moby/swarmkit `restart/restart.go`).
 
 A replacement is created at once, but with the desired state READY. It is started (desired state RUNNING) when the
-restart delay is over and the old task has stopped, or after a minute if that does not stop.
+restart delay is over and the old task has stopped, or after a minute if the old task does not stop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cnmsim.swarm.orchestrator.tasks import NewId, Slot, has_slot_per_node, is_j
 from cnmsim.swarm.store import Event, EventKind, Store
 
 _OLD_TASK_TIMEOUT_S = 60.0
-#: Identifies a slot of a service by its number, or for global services by (0, node id).
+#: A slot of a service, as (slot number, ""), or for global services as (0, node id).
 SlotKey: TypeAlias = tuple[int, str]
 
 
@@ -44,7 +44,7 @@ class _RestartHistory:
 
 @define(eq=False)
 class _DelayedStart:
-    """A replacement that is not started yet."""
+    """A replacement that waits to be started."""
 
     task_id: str
     old_task_id: str = ""
@@ -58,7 +58,7 @@ class _DelayedStart:
 
 
 class RestartSupervisor:
-    """Restarts the tasks of one orchestrator."""
+    """Restarts the tasks of one orchestrator's services."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
         self._store = store
@@ -69,7 +69,10 @@ class RestartSupervisor:
         self._history: dict[str, dict[SlotKey, _RestartHistory]] = {}
 
     def on_event(self, event: Event) -> None:
-        """Check whether an event ends the wait for an old task."""
+        """Process a change of a task or node.
+
+        If an old task has ended or its node is lost, its replacement waits no longer.
+        """
         if isinstance(event.object, Task):
             if self._by_old_task and event.object.state > TaskState.RUNNING:
                 self._old_stopped(self._by_old_task.get(event.object.id, ()))
@@ -86,11 +89,11 @@ class RestartSupervisor:
     # ---- restarting
 
     def restart(self, service: Service, task: Task) -> None:
-        """Shut a task down and, if the restart policy allows, create its replacement. Call within a transaction."""
+        """Shut a task down and, if the restart policy allows, create a replacement. Call within a transaction."""
         delay = self._delays.get(task.id)
         if delay is not None:
-            # It ended before it was started: wait for the delay, so that a task that always fails does not restart
-            # continuously.
+            # The task ended before it was started: wait for the delay, so that a task that always fails does not
+            # restart continuously.
             delay.restart_after = True
             return
         store = self._store
@@ -133,7 +136,7 @@ class RestartSupervisor:
         return sum(timestamp < moment for timestamp in history.timestamps) < policy.max_attempts
 
     def record_restart(self, replacement: Task) -> None:
-        """Count a restart, if the policy limits them."""
+        """Count a restart, if the restart policy limits the number of attempts."""
         policy = replacement.spec.restart
         if policy is None or not policy.max_attempts:
             return
@@ -151,11 +154,11 @@ class RestartSupervisor:
         self._history.pop(service_id, None)
 
     def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
-        """Return the tasks of a slot that an update replaces; none if the slot is dead.
+        """Return the tasks of a slot that an update replaces, or `[]` if there is nothing to replace.
 
-        These are the tasks that should run, or else the last one, if the restart policy allows no replacement. A
-        rollback does not consider the latter, so that it ends in a state in which all tasks run (swarmkit
-        `UpdatableTasksInSlot`).
+        These are the tasks whose desired state is RUNNING or earlier. Without such tasks it is the latest task, if
+        the restart policy does not allow to replace it. During a rollback the latter is left out, so that the
+        rollback ends in a state in which all tasks run (swarmkit `UpdatableTasksInSlot`).
         """
         active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
         if active or not slot:
@@ -176,7 +179,10 @@ class RestartSupervisor:
         wait_stop: bool,
         on_done: Callable[[], None] | None = None,
     ) -> None:
-        """Start a task after a delay and, with `wait_stop`, after the old task has stopped."""
+        """Start a task when `delay_ns` has passed and, with `wait_stop`, the old task has stopped.
+
+        `on_done` is called after the start, or when `cancel` is called.
+        """
         delay = _DelayedStart(task_id)
         previous = self._delays.get(task_id)
         if previous is not None:
@@ -238,7 +244,7 @@ class RestartSupervisor:
                     del index[key]
 
     def cancel(self, task_id: str) -> None:
-        """Cancel a delayed start. A task without one is ignored."""
+        """Cancel a task's delayed start. Does nothing if there is none."""
         delay = self._delays.get(task_id)
         if delay is not None:
             self._remove(delay)
@@ -252,5 +258,8 @@ class RestartSupervisor:
 
 
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
-    """Return the key under which restarts are counted. A job's first slot is 0 too, hence the explicit `by_node`."""
+    """Return the key under which a slot's restarts are counted.
+
+    `by_node` has to be given, as slot 0 does not imply a global service: a job's first slot is 0 too.
+    """
     return (0, task.node_id) if by_node else (task.slot, "")

@@ -17,9 +17,10 @@ def check_tasks(
     owns: Callable[[Service], bool],
     fix_task: Callable[[Task], None],
 ) -> None:
-    """Apply `fix_task` to all tasks of the orchestrator's services, resume delayed starts, and recount restarts.
+    """Check all tasks of one orchestrator's services, and delete the tasks of removed services.
 
-    Tasks of removed services are deleted. `owns` selects the services.
+    `owns` returns True for the orchestrator's services. `fix_task` is called with each of their tasks. Delayed starts
+    are resumed, and restarts are counted again from the tasks that exist.
     """
     instances: dict[tuple[str, int | str], list[Task]] = {}
     without_service: list[Task] = []

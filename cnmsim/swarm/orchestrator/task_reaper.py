@@ -14,7 +14,7 @@ _MAX_PENDING = 1000
 
 
 class TaskReaper(StoreLoop):
-    """Keeps the last few tasks of each slot, and deletes those that are to be removed."""
+    """Deletes old tasks of each slot beyond the history limit, and ended tasks whose desired state is REMOVE."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -22,7 +22,7 @@ class TaskReaper(StoreLoop):
         self._to_delete: dict[str, None] = {}
 
     def start(self) -> None:
-        """Delete what a former leader left to be deleted, then follow changes of tasks."""
+        """Delete the tasks that a former leader had not deleted yet, then follow changes of tasks."""
         for task in self._store.tasks:
             if (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task):
                 self._to_delete[task.id] = None
@@ -55,9 +55,9 @@ class TaskReaper(StoreLoop):
             self._store.update(lambda tx: tx.delete_all(Task, existing))
 
     def _reap_slot(self, slot: tuple[str, int, str], to_delete: dict[str, None]) -> bool:
-        """Mark the tasks of a slot beyond the limit.
+        """Add the ended tasks of a slot that are beyond the history limit to `to_delete`, oldest first.
 
-        Return True if the slot has to be checked again, as several of its tasks are running.
+        Return True if the slot has to be checked again, because several of its tasks have not ended.
         """
         service = self._store.services.get(slot[0])
         if service is None:
@@ -84,7 +84,7 @@ class TaskReaper(StoreLoop):
     def _limit(self, service: Service) -> int:
         restart = service.spec.task.restart
         if restart is not None and restart.max_attempts:
-            # A new leader recounts restarts from the tasks that are kept.
+            # The kept tasks are needed by a new leader, which counts restarts from them.
             return restart.max_attempts + 1
         return self._store.cluster.spec.task_history_retention_limit
 

@@ -24,7 +24,7 @@ from cnmsim.swarm.objects import (
 )
 from cnmsim.swarm.store import Store
 
-#: Returns the id for a new object.
+#: A function that returns the id for a new object.
 NewId: TypeAlias = Callable[[], str]
 #: The tasks of one slot of a service, oldest first.
 Slot: TypeAlias = list[Task]
@@ -36,12 +36,12 @@ def has_slot_per_node(service: Service) -> bool:
 
 
 def is_job(service: Service) -> bool:
-    """Whether a service is a job: its tasks are to complete."""
+    """Whether a service is a job, i.e. its tasks run until they complete."""
     return isinstance(service.spec.mode, ReplicatedJob | GlobalJob)
 
 
 def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: str = "") -> Task:
-    """Return a new task of a service. Tasks of a global service have a node instead of a slot."""
+    """Return a new task of a service. For a global service `slot` is 0 and `node_id` is set."""
     return Task(
         id=new_id(),
         spec=service.spec.task,
@@ -58,14 +58,14 @@ def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: 
 
 
 def is_invalid_node(node: Node | None) -> bool:
-    """Return True if tasks cannot stay on a node: it is gone, down or drained."""
+    """Return True if tasks cannot stay on a node, because it is deleted (`None`), down or drained."""
     return node is None or node.status.state is NodeState.DOWN or node.spec.availability is Availability.DRAIN
 
 
 def is_dirty(service: Service, task: Task, node: Node | None) -> bool:
-    """Return True if a task differs from its service's spec and has to be replaced by an update.
+    """Return True if a task differs from its service's spec, so that an update has to replace it.
 
-    A change of the constraints alone does not count while the task's node meets them.
+    A change of the constraints alone does not count if the task's node meets the new ones.
     """
     if task.spec_version is not None and task.spec_version == service.spec_version:
         return False
@@ -82,17 +82,17 @@ def _differs_in_placement_only(new: TaskSpec, old: TaskSpec) -> bool:
 
 
 def task_timestamp(task: Task) -> int:
-    """Return when a task's status was recorded by the manager, or else reported by the agent."""
+    """Return the time at which a manager recorded a task's status, or if none did, at which the agent reported it."""
     return task.status.applied_ns or task.status.timestamp_ns
 
 
 def latest_task(slot: Iterable[Task]) -> Task:
-    """Return the task of a slot with the latest status."""
+    """Return the task of a slot whose status is the most recent."""
     return max(slot, key=task_timestamp)
 
 
 def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:
-    """Advance the desired state of tasks; those with a later one keep it. Call within a transaction."""
+    """Set the desired state of tasks, except those with a later desired state. Call within a transaction."""
     for task in tasks:
         current = store.tasks.get(task.id)
         if current is not None and current.desired_state < state:

@@ -31,7 +31,7 @@ _IN_PROGRESS = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
 class UpdateSupervisor:
-    """The updates in progress of one orchestrator's services, at most one a service."""
+    """The updates in progress of one orchestrator's services. Each service has at most one."""
 
     def __init__(self, store: Store, restarts: RestartSupervisor, new_id: NewId) -> None:
         self._store = store
@@ -40,7 +40,10 @@ class UpdateSupervisor:
         self._updates: dict[str, Updater] = {}
 
     def update(self, service: Service, slots: Sequence[Slot]) -> None:
-        """Start to update slots. An update to another spec is cancelled; one to the same spec continues."""
+        """Start an update of a service's slots to its spec.
+
+        An update in progress to another spec is cancelled. An update in progress to the same spec continues instead.
+        """
         current = self._updates.get(service.id)
         if current is not None:
             if current.service.spec == service.spec:
@@ -56,14 +59,14 @@ class UpdateSupervisor:
             del self._updates[updater.service.id]
 
     def on_event(self, event: Event) -> None:
-        """Pass the change of a task to the update of its service."""
+        """Pass a change of a task to the update of the task's service, if there is one."""
         if isinstance(event.object, Task) and self._updates:
             updater = self._updates.get(event.object.service_id)
             if updater is not None:
                 updater.on_task(event.object)
 
     def cancel(self, service_id: str) -> None:
-        """Cancel the update of a removed service."""
+        """Cancel the update of a service, if there is one."""
         updater = self._updates.pop(service_id, None)
         if updater is not None:
             updater.cancel()
@@ -75,7 +78,7 @@ class UpdateSupervisor:
 
 
 class Updater:
-    """One update of one service."""
+    """One update of one service: replaces the tasks of its slots, some at a time."""
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class Updater:
         self._changed = Signal(store.clock)
         self._queue: deque[Slot] = deque()
         self._dirty_count = 0
-        #: The tasks created by this update, and when each started to run (`None` before that).
+        #: Ids of the tasks created by this update, with the time at which each started to run (`None` before that).
         self._new_tasks: dict[str, int | None] = {}
         self._start_waiters: dict[str, Future[None]] = {}
         self._ended_tasks: deque[Task] = deque()
@@ -144,9 +147,9 @@ class Updater:
             task.cancel()
 
     def on_task(self, task: Task) -> None:
-        """Handle a change of one of the service's tasks."""
+        """Process a change of one of the service's tasks."""
         if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
-            # Queue it before the worker is woken, so that a failure stops the update before the next slot.
+            # Queue the task before the worker is woken, so that a failure stops the update before the next slot.
             self._ended_tasks.append(task)
             self._changed.notify()
         if task.id in self._new_tasks and self._new_tasks[task.id] is None and task.state >= TaskState.RUNNING:
@@ -174,11 +177,11 @@ class Updater:
             await self._monitor(config, monitor_ns)
         if not self._is_stopped:
             self._complete()
-        # End before watchers see the new status: slots they then find dirty belong to a new update.
+        # End before watchers receive the new status: slots that they then find dirty belong to a new update.
         self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
-        """Check for failures for a while after the last slot, or until there are too many."""
+        """Check for failures until the monitoring period is over or too many tasks have failed."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._check_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S
@@ -188,7 +191,7 @@ class Updater:
                 return
 
     def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
-        """Count the failed tasks. Return True if the update stops because there are too many."""
+        """Count the failed tasks. Return True if there are too many, so that the update pauses or rolls back."""
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
                 task = self._ended_tasks.popleft()
@@ -207,7 +210,7 @@ class Updater:
         return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
 
     def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
-        # A failing rollback whose action is "rollback" is paused, but afterwards completes as an update would.
+        # A failing rollback whose action is "rollback" is paused, but then completes like an update.
         self._is_stopped = config.failure_action is FailureAction.PAUSE or not self._is_rollback
         because = f"due to failure or early termination of task {task.id}"
         if config.failure_action is FailureAction.PAUSE:
@@ -280,7 +283,7 @@ class Updater:
             await released
 
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
-        """Shut tasks down. Return the last one that was not shut down before. Call within a transaction."""
+        """Shut tasks down. Return the last one that was not being shut down before. Call within a transaction."""
         removed = None
         for old in tasks:
             task = self._store.tasks.get(old.id)
@@ -294,7 +297,10 @@ class Updater:
     # ---- update status
 
     def _set_status(self, before: object, change: Any) -> None:
-        """Change the update status, if the service still exists and has one (or, with `before` None, has none)."""
+        """Replace the service's update status by `change(status)`.
+
+        Does nothing if the service is deleted, if it has no update status, or, with `before` None, if it has one.
+        """
         service = self._store.services.get(self.service.id)
         if service is None or (service.update_status is None) != (before is None):
             return

@@ -1,4 +1,4 @@
-"""The persistent state of a swarm's nodes: credentials, managers' logs, and the tasks known to the agents.
+"""The persistent state of a swarm's nodes: credentials, managers' logs, and the agents' tasks.
 
 A restored node continues with `SwarmNode.resume`, as after a loss of power. Source: moby/swarmkit `node/node.go`,
 `manager/state/raft/storage`, `agent/storage.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/cluster.go`
@@ -44,9 +44,9 @@ _TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "con
 
 @frozen
 class SavedManager:
-    """A manager's Raft state.
+    """The Raft state of a manager.
 
-    `store` is the number of the store that is its log; managers of one cluster share it.
+    `store` is the number of the saved store that serves as its log. All managers of a cluster have the same number.
     """
 
     store: int
@@ -60,10 +60,10 @@ class SavedManager:
 
 @frozen
 class SavedNode:
-    """One node.
+    """The persistent state of one node.
 
-    `remotes` are the addresses of its managers, `is_ready` tells whether it had a session. Without a certificate it
-    starts anew.
+    `remotes` are the addresses of its managers; `is_ready` is True if it had a session. A node without a certificate
+    starts anew from its `config`.
     """
 
     config: NodeConfig
@@ -84,16 +84,17 @@ class SavedNode:
 
 
 def save_store(store: Store) -> SavedStore:
-    """Return a store's objects."""
+    """Return a store's index and objects in their saved form."""
     return SavedStore(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
 @frozen
 class RaftLogs:
-    """The stores of all nodes of a lab, which are the logs of their managers: one a cluster.
+    """The logs of all managers in a lab: one store for each cluster.
 
-    `joining` are ids of nodes that Raft counts as members but that have no log yet: they are left out, and ask to
-    join again. `up_to_date` are the Raft ids of the members whose log is as long as the leader's.
+    `joining` are the ids of the nodes that do not run a manager. If Raft counts such a node as a member, it has no
+    log yet: it is left out and asks to join again. `up_to_date` are the Raft ids of the members that have the
+    leader's entire log.
     """
 
     stores: tuple[Store, ...]
@@ -101,12 +102,12 @@ class RaftLogs:
     up_to_date: frozenset[int]
 
     def number(self, store: Store) -> int:
-        """Return the number of a store."""
+        """Return the number under which a store is saved: its position in `stores`."""
         return next(number for number, log in enumerate(self.stores) if log is store)
 
 
 def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
-    """Return the logs of a lab's nodes."""
+    """Return the logs of the managers among a lab's nodes."""
     all_nodes = list(nodes)
     managers = [node.manager_node for node in all_nodes if node.manager_node is not None]
     return RaftLogs(

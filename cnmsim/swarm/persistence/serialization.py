@@ -1,8 +1,8 @@
-"""Strict conversion of attrs values to JSON-compatible data and back, by their annotations (a cattrs converter).
+"""Strict conversion of attrs values to JSON-compatible data and back, according to their annotations (with cattrs).
 
-A value of another type than annotated and an unknown field are errors. Fields with their default value are omitted.
-Bytes become base64, an enumeration its value, and a union of classes an object that names the class: `{"Replicated":
-{…}}`.
+A value whose type differs from the annotation is an error, and so is an unknown field. Fields with their default
+value are omitted. Bytes become base64, an enumeration its value, and a union of classes an object with the class's
+name as key: `{"Replicated": {…}}`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Read = Callable[[Any, Any], Any]
 
 
 class MalformedData(ValueError):
-    """Data cannot be converted. The message says where and why."""
+    """Data that cannot be converted. The message contains the position and the reason."""
 
 
 def to_plain(kind: Any, value: Any) -> Any:
-    """Convert a value annotated with `kind` to plain data."""
+    """Convert a value to JSON-compatible data. `kind` is the value's annotated type."""
     return _converter().unstructure(value, unstructure_as=kind)
 
 
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
-    """Convert plain data to a value annotated with `kind`.
+    """Convert JSON-compatible data to a value of the annotated type `kind`.
 
-    Raises `MalformedData`, whose message begins with `place`.
+    Raises `MalformedData`; its message begins with `place`, the position of the data in the file.
     """
     from cattrs import BaseValidationError, transform_error
 
@@ -78,7 +78,10 @@ def _converter() -> Converter:
 
 
 def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
-    """Return a reader that accepts only one type of JSON value."""
+    """Return a reader that calls `read`, but only for values of the JSON type `kind`.
+
+    It raises `MalformedData` for all other values.
+    """
 
     def read_it(data: Any, annotation: Any) -> Any:
         if type(data) is not kind:
@@ -89,7 +92,7 @@ def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
 
 
 def _read_scalar(data: Any, kind: type) -> Any:
-    # Enumerations of numbers are subclasses of int, so this hook receives them too.
+    # Enumerations of numbers are subclasses of int, so that cattrs calls this hook for them too.
     return _read_enum(data, kind) if issubclass(kind, Enum) else _require_type(kind)(data, kind)
 
 
@@ -122,7 +125,10 @@ def _is_union(kind: Any) -> bool:
 
 
 def _union_reader(kind: Any, converter: Converter) -> Read:
-    """Return a reader for a union: of classes by their name, or of JSON types."""
+    """Return a reader for a union type.
+
+    A union of classes is read from an object with the class's name as key, a union of JSON types by the value's type.
+    """
     by_name = {member.__name__: member for member in get_args(kind)}
 
     def read_class(data: Any, _: Any) -> Any:

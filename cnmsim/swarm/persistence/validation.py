@@ -1,4 +1,4 @@
-"""Validation of restored values: text that has to be an address, numbers that have to be ports or timestamps."""
+"""Validation of restored values, e.g. texts that must be addresses and numbers that must be ports or timestamps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cnmsim.swarm.rpc import split_host_port
 
 _MAX_NS = 2**63
 _PORTS = range(2**16)
-#: Service ports have 32 bits in SwarmKit; values that are too high are refused later.
+#: Service ports have 32 bits in SwarmKit; it refuses ports that are too high only later.
 _SERVICE_PORTS = range(2**32)
 _KEY_BYTES = 16
 
 
 def validate(value: Any) -> None:
-    """Validate a value and everything in it. Raises `MalformedData`."""
+    """Validate a value and all values that it contains. Raises `MalformedData`."""
     for item in _attrs_values(value):
         test = _VALIDATORS.get(type(item))
         try:

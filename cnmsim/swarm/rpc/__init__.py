@@ -1,9 +1,9 @@
-"""Calls between nodes: TLS over TCP port 2377, unary or with a stream of messages in reply.
+"""Calls between nodes: TLS over TCP port 2377. The reply is one message (unary call) or a stream of messages.
 
-Every call travels as TCP segments between the sockets of two daemons. The payload is encrypted, so a capture shows
-only TLS records of plausible length. A call that is not answered in time fails and closes its connection, and the
-next call dials again. Source: moby/swarmkit `ca/transport.go`, `connectionbroker/` and gRPC's framing, whose lengths
-are imitated.
+Every call is sent as TCP segments between the sockets of two daemons. The payload is encrypted, so that a capture
+shows only TLS records of plausible length. A call that is not answered in time fails and closes its connection; the
+next call connects again. Source: moby/swarmkit `ca/transport.go`, `connectionbroker/`, and gRPC's framing, whose
+record lengths are imitated.
 """
 
 from __future__ import annotations

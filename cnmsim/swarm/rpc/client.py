@@ -23,7 +23,7 @@ from cnmsim.swarm.rpc.records import (
 )
 from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, RpcError, Stream
 
-#: Timeout for dialling, in seconds.
+#: Timeout for connecting, in seconds.
 DIAL_TIMEOUT_S = 10.0
 
 
@@ -50,7 +50,7 @@ class Connection(Client):
         return format_ip(self._records.socket.local)
 
     async def receive(self) -> None:
-        """Process answers until the connection ends."""
+        """Receive messages and pass each to its call or stream, until the connection ends."""
         reason = "connection closed"
         try:
             while True:
@@ -90,7 +90,7 @@ class Connection(Client):
             raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call a method that replies with a stream. `on_message` is called with each message."""
+        """Call a method whose reply is a stream of messages. `on_message` is called with each message."""
         call_id = self._send(method, argument, is_stream=True)
 
         def cancel() -> None:
@@ -140,7 +140,7 @@ class Connection(Client):
 async def dial(
     process: Process, remote: str, certificate: Certificate | None, *, timeout_s: float = DIAL_TIMEOUT_S
 ) -> Connection:
-    """Connect to `remote` (such as `"172.31.1.5:2377"`) with a client certificate.
+    """Connect to the server at `remote` (such as `"172.31.1.5:2377"`), with the given client certificate.
 
     Raises `RpcError` if the connection fails or the server refuses the certificate.
     """

@@ -1,4 +1,4 @@
-"""Calls of a node to its own manager."""
+"""Calls from a node to its own manager."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, Rpc
 
 
 class LocalClient(Client):
-    """A client for a node's own manager, over its unix socket: no packets are sent."""
+    """A client for the manager on the same node. Like calls over a unix socket, its calls send no packets."""
 
     def __init__(self, clock: Clock, service: RpcService, peer: Peer) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class LocalClient(Client):
             raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call a method that replies with a stream. `on_message` is called with each message."""
+        """Call a method whose reply is a stream of messages. `on_message` is called with each message."""
         ended: Future[Exception | None] = Future(self._clock)
 
         def deliver(message: Any) -> None:

@@ -1,4 +1,4 @@
-"""TLS records and their contents."""
+"""TLS records and the messages that they contain."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from cnmsim.kernel.opaque_payload import payload_store
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.swarm.ca.certificates import Certificate
 
-#: Lengths of records in bytes: the two flights of a handshake, a call or answer, and a message of a stream.
+#: Lengths of records in bytes: each end's handshake messages, a call or answer, and one message of a stream.
 CLIENT_FLIGHT, SERVER_FLIGHT = 1460, 1832
 CALL_LENGTH, PUSH_LENGTH = 180, 640
 
 _APPLICATION_DATA = b"\x17\x03\x03"
 _HEADER_LENGTH = 5
-#: Longer than TCP retransmits a segment.
+#: Encrypted contents are kept for this long: longer than TCP retransmits a segment.
 _LIFETIME_S = 1200
 
 
 @frozen
 class Hello:
-    """The handshake of either end: its certificate, if it has one."""
+    """The handshake message of one end. `certificate` is `None` for a client that has no certificate yet."""
 
     certificate: Certificate | None
 
 
 @frozen
 class Call:
-    """A call with its id on this connection. `is_stream` asks for a stream of messages in reply."""
+    """A call. `id` is unique on its connection; with `is_stream` the reply is a stream of messages."""
 
     id: int
     method: str
@@ -41,7 +41,7 @@ class Call:
 
 @frozen
 class Answer:
-    """The answer to a unary call: a value or an error."""
+    """The answer to the unary call with the same id: a value or an error."""
 
     id: int
     value: Any = None
@@ -50,7 +50,7 @@ class Answer:
 
 @frozen
 class Push:
-    """One message of a stream."""
+    """One message of the stream that the call with the same id opened."""
 
     id: int
     message: Any
@@ -58,7 +58,7 @@ class Push:
 
 @frozen
 class End:
-    """The end of a stream, sent by either side."""
+    """The end of a stream, sent by either end. `error` is the reason, if there is one."""
 
     id: int
     error: Exception | None = None
@@ -75,14 +75,15 @@ class TlsRecords:
         self._buffer = b""
 
     def send(self, content: object, length: int) -> None:
-        """Send one record of `length` bytes. Raises `OSError`."""
+        """Send `content` as one encrypted record, whose payload is `length` bytes long. Raises `OSError`."""
         payload = payload_store(self.clock).encrypt(content, length, lifetime_s=_LIFETIME_S)
         self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
 
     async def receive(self) -> Any:
-        """Return the content of the next record.
+        """Wait for the next record and return its content.
 
-        Raises `EOFError` at the end, `OSError`, or `ValueError` for data that is no record.
+        Raises `EOFError` at the end of the connection, `OSError` if it breaks, and `ValueError` if the data is not a
+        record.
         """
         while True:
             length = int.from_bytes(self._buffer[3:5], "big")
@@ -99,6 +100,6 @@ class TlsRecords:
 
 
 def split_host_port(text: str) -> tuple[Address, int]:
-    """Split `172.31.1.5:2377` or `[fd00::5]:2377`. Raises `ValueError`."""
+    """Split `172.31.1.5:2377` or `[fd00::5]:2377` into the address and the port. Raises `ValueError`."""
     host, _, port = text.rpartition(":")
     return parse_ip(host.strip("[]")), int(port)

@@ -48,7 +48,7 @@ class RpcServer:
     def listen(self, listen_address: str) -> None:
         """Accept connections at `listen_address` (such as `"0.0.0.0:2377"`).
 
-        Raises `OSError` if it is in use, `ValueError` for an invalid port.
+        Raises `OSError` if the port is in use, `ValueError` if it is invalid.
         """
         address, port = split_host_port(listen_address)
         if port > _LAST_PORT:
@@ -67,7 +67,7 @@ class RpcServer:
         self._process.task(self._accept(socket))
 
     def restart_after_fork(self) -> None:
-        """Listen anew, without the connections there were."""
+        """Listen again in a copy of the lab, without the former connections."""
         self._sockets = []
         if self._listener is not None:
             self.listen(self._listen_address)

@@ -1,4 +1,4 @@
-"""The methods that a node serves, who may call them, and the two ends of a stream."""
+"""The methods that a node serves, the roles that may call them, and the two ends of a stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RpcError(Unavailable):
 
 @frozen
 class Peer:
-    """The caller: its certificate, if it showed one, and its address."""
+    """The caller of a method: its address, and its certificate if it presented one."""
 
     certificate: Certificate | None
     address: str
@@ -29,7 +29,7 @@ class Peer:
 
 @define(eq=False)
 class Stream:
-    """The client's end of a stream. `ended` completes with the error that ended it, or `None`."""
+    """The client's end of a stream. `ended` completes with the error that ended the stream, or with `None`."""
 
     ended: Future[Exception | None]
     _cancel: Callable[[], None] = field(repr=False)
@@ -42,7 +42,7 @@ class Stream:
 
 
 class Client(Protocol):
-    """An object on which calls can be made: a connection to another node, or a node's own manager."""
+    """The interface for calls: a connection to another node, or to the node's own manager."""
 
     @property
     def is_open(self) -> bool:
@@ -52,7 +52,7 @@ class Client(Protocol):
         """Call a method and return its result. Raises the server's error, or `RpcError`."""
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
-        """Call a method that replies with a stream. `on_message` is called with each message."""
+        """Call a method whose reply is a stream of messages. `on_message` is called with each message."""
 
     def close(self) -> None:
         """Close the client."""
@@ -60,7 +60,7 @@ class Client(Protocol):
 
 @define(eq=False)
 class ServerStream:
-    """The server's end of a stream. `on_close` is called once when either side has ended it."""
+    """The server's end of a stream. `on_close` is called once, when either end has ended the stream."""
 
     _push: Callable[[Any], None] = field(repr=False)
     _end: Callable[[Exception | None], None] = field(repr=False)
@@ -73,7 +73,7 @@ class ServerStream:
             self._push(message)
 
     def end(self, error: Exception | None = None) -> None:
-        """End the stream."""
+        """End the stream, with `error` as the reason if given."""
         if self.is_open:
             self._end(error)
             self.notify_closed()
@@ -88,9 +88,9 @@ class ServerStream:
 
 @define
 class RpcService:
-    """The methods that a node serves, unary and with streams, and the roles that may call each.
+    """The methods that a node serves: unary ones, and those whose reply is a stream.
 
-    Without an entry in `roles` anyone may.
+    `roles` maps a method to the roles that may call it. A method without an entry may be called by anyone.
     """
 
     unary: dict[str, Callable[[Peer, Any], Coroutine[Any, Any, Any]]] = field(factory=dict)
@@ -98,7 +98,7 @@ class RpcService:
     roles: dict[str, frozenset[str]] = field(factory=dict)
 
     def authorization_error(self, peer: Peer, method: str) -> Exception | None:
-        """Return the error if `peer` may not call `method`, otherwise `None`."""
+        """Return an error if `peer` may not call `method`, otherwise `None`."""
         allowed = self.roles.get(method, frozenset())
         if not allowed:
             return None

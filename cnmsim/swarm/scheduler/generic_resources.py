@@ -22,7 +22,7 @@ class GenericResources:
                 self._names.setdefault(kind, []).append(value)
 
     def has(self, required: Iterable[Generic]) -> bool:
-        """Return True if the required amounts are available. Named resources are required by count too."""
+        """Return True if the required amounts are available. A required named resource is also given as a count."""
         for kind, count in required:
             left = len(self._names[kind]) if kind in self._names else self._counts.get(kind, 0)
             if not isinstance(count, int) or count > left:
@@ -30,7 +30,7 @@ class GenericResources:
         return True
 
     def claim(self, required: Iterable[Generic]) -> tuple[Generic, ...]:
-        """Take the required amounts and return the resources taken."""
+        """Remove the required amounts from the available resources, and return the resources removed."""
         claimed: list[Generic] = []
         for kind, count in required:
             assert isinstance(count, int)
@@ -44,7 +44,7 @@ class GenericResources:
         return tuple(claimed)
 
     def reclaim(self, claimed: Iterable[Generic]) -> None:
-        """Return claimed resources to the available ones."""
+        """Add claimed resources to the available ones again."""
         for kind, value in claimed:
             if isinstance(value, int):
                 self._counts[kind] = self._counts.get(kind, 0) + value

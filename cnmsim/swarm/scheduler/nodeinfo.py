@@ -1,4 +1,4 @@
-"""The scheduler's state of a node: tasks, available resources, used ports, recent failures."""
+"""The scheduler's record of a node: its tasks, available resources, used ports and recent failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def host_ports(task: Task) -> tuple[tuple[str, int], ...]:
 
 
 class NodeInfo:
-    """A node as the scheduler sees it.
+    """The scheduler's record of a node.
 
     `active_count` is the number of tasks whose desired state is COMPLETE or earlier.
     """
@@ -60,7 +60,7 @@ class NodeInfo:
             self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
-        """Add a task, or follow a change of its desired state."""
+        """Add a task, or update it if its desired state has changed."""
         old = self.tasks.get(task.id)
         is_active = task.desired_state <= TaskState.COMPLETE
         if old is not None:
@@ -78,7 +78,7 @@ class NodeInfo:
             self._count(task.service_id, 1)
 
     def remove(self, task: Task) -> bool:
-        """Remove a task. Return False if it was not there."""
+        """Remove a task. Return False if the task is not on this node."""
         old = self.tasks.pop(task.id, None)
         if old is None:
             return False
@@ -106,14 +106,17 @@ class NodeInfo:
         self._failures[key] = [*recent, now_ns]
 
     def count_recent_failures(self, task: Task, now_ns: int) -> int:
-        """Return the number of recent failures here of tasks with the same service and spec version."""
+        """Return the number of recent failures on this node that count for `task`.
+
+        These are failures of tasks with the same service and spec version.
+        """
         if not self._failures:
             return 0
         failures = self._failures.get((task.service_id, task.spec_version), ())
         return sum(now_ns - failed_ns <= _MONITOR_FAILURES_NS for failed_ns in failures)
 
     def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
-        """Return the sort key of the node for a task: the lowest is the best choice."""
+        """Return a sort key for the choice of a node for `task`. The node with the lowest key is the best."""
         failures = self.count_recent_failures(task, now_ns)
         return (
             failures if failures >= MAX_FAILURES else 0,

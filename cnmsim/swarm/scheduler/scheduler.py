@@ -1,4 +1,4 @@
-"""The scheduler's loop: follows tasks and nodes, and decides 50 ms after the last change."""
+"""The scheduler's loop: follows changes of tasks and nodes, and schedules 50 ms after the last change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDED_BADLY = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 @frozen(eq=False)
 class _SchedulingDecision:
-    """A task as it was when it was scheduled, with its new status and node."""
+    """A scheduling decision: the task as it was before, and its new status and node."""
 
     old: Task
     status: TaskStatus
@@ -36,8 +36,8 @@ class Scheduler(StoreLoop):
         self._nodes: dict[str, NodeInfo] = {}
         self._tasks: dict[str, Task] = {}
         self._unassigned: dict[str, Task] = {}
-        #: Ids of tasks created with a node (global services, attachments); the second are those still to be
-        #: confirmed.
+        #: Tasks that were created with a node (global services, attachments): the ids of all of them, and those for
+        #: which the scheduler has not yet checked the node.
         self._preassigned: set[str] = set()
         self._pending_preassigned: dict[str, Task] = {}
         self._is_tick_required = False
@@ -120,7 +120,7 @@ class Scheduler(StoreLoop):
         old = self._tasks.get(task.id)
         if old is None:
             return
-        # A failed preassigned task says nothing about the scheduler's choice.
+        # The failure of a preassigned task is not counted against the node, as the scheduler did not choose the node.
         if old.state is not task.state and task.state in _ENDED_BADLY and task.id not in self._preassigned:
             info = self._nodes.get(task.node_id)
             if info is not None:
@@ -189,9 +189,9 @@ class Scheduler(StoreLoop):
                 self._unassigned[decision.old.id] = self._tasks[decision.old.id] = decision.old
 
     def _schedule_group(self, group: list[Task], decisions: list[_SchedulingDecision]) -> None:
-        """Assign nodes to tasks of one service and spec version.
+        """Assign nodes to tasks that have the same service and spec version.
 
-        Tasks without a suitable node get the explanation in their status.
+        A task for which no node is suitable gets the explanation in its status.
         """
         pipeline = Pipeline(group[0])
         tree = build_decision_tree(self._nodes.values(), group[0], pipeline.fits)
@@ -230,7 +230,10 @@ class Scheduler(StoreLoop):
     # ---- committing
 
     def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
-        """Write decisions to the store. Return those that were written or needed no change; the others are undone."""
+        """Write decisions to the store, and undo those whose task has changed or gone.
+
+        Return the decisions that were written or needed no change.
+        """
         done: list[_SchedulingDecision] = []
         changes: list[Task] = []
         for decision in decisions:
@@ -251,7 +254,7 @@ class Scheduler(StoreLoop):
         return done
 
     def _refresh_task(self, task: Task) -> None:
-        """Replace the cached task by the one stored, so that its own event, still to come, changes nothing."""
+        """Replace the cached task by the stored one. The event of that change, still to come, then has no effect."""
         self._tasks[task.id] = task
         if task.id in self._unassigned:
             self._unassigned[task.id] = task

@@ -1,7 +1,7 @@
 """Spreading of tasks: evenly over the values of the placement preferences, then over nodes.
 
-Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine uses the order of a Go map,
-nodes come in the order they joined and tasks in the order they were created.
+Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine iterates over a Go map, in
+random order, nodes here come in the order in which they joined, and tasks in the order of their creation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
 
 @define(eq=False)
 class DecisionNode:
-    """The nodes that share a value of a preference, and the number of the service's tasks on them."""
+    """A node of the decision tree: the cluster nodes that share a value of a preference.
+
+    `tasks` is the number of the service's tasks on them; `branches` are the values of the next preference.
+    """
 
     tasks: int = 0
     branches: dict[str, DecisionNode] = field(factory=dict)
@@ -26,7 +29,10 @@ class DecisionNode:
 
 
 def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
-    """Sort the nodes that a task fits into the branches of its placement preferences."""
+    """Return a tree of the nodes, with one level for each placement preference of `task`.
+
+    Only nodes for which `fits` returns True are in it, but the service's tasks on all nodes are counted.
+    """
     root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
     for info in nodes:
@@ -45,9 +51,9 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
 
 @define(eq=False)
 class Spreader:
-    """Spreads tasks of the same spec over nodes.
+    """Assigns nodes to tasks of the same spec.
 
-    `waiting` are the tasks left; `assign` is called with each choice.
+    `waiting` are the tasks without a node; `assign` is called with each task and the node chosen for it.
     """
 
     waiting: list[Task]
@@ -56,9 +62,9 @@ class Spreader:
     assign: Callable[[Task, NodeInfo], None]
 
     def spread(self, count: int, node: DecisionNode) -> int:
-        """Assign up to `count` tasks within a subtree. Return the number of tasks assigned.
+        """Assign up to `count` tasks to nodes in the subtree `node`. Return the number of tasks assigned.
 
-        It ends when no branch can be levelled further. Engines up to 28.2 loop forever in that case.
+        The loop ends when no branch can get another task. Engines up to 28.2 loop forever in that case.
         """
         if not node.branches:
             return self._assign_to_nodes(count, node.nodes)

@@ -9,7 +9,7 @@ from cnmsim.swarm.store.store import Store, Watch
 
 
 class StoreLoop(ABC):
-    """A loop of the leader. It follows the store by a watch, and a timer delays its work."""
+    """A loop of the leader. A watch on the store triggers it, and a timer delays its work."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -18,7 +18,7 @@ class StoreLoop(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Work off what a former leader left, then follow changes of the store."""
+        """Do the work that a former leader left undone, then follow changes of the store."""
 
     def stop(self) -> None:
         """Stop following the store, and cancel delayed work."""

@@ -1,9 +1,9 @@
 """The store: transactions on the objects of a cluster, and watches.
 
-A transaction changes the tables in place. It is undone as a whole if it raises, or if the leader has no quorum to
-commit it (`propose`). A *watch* receives the events of every committed transaction in order, at the same instant but
-after the work that is already queued. All loops of the leader are driven by watches, as SwarmKit's are by its watch
-queue.
+A transaction changes the tables in place. It is undone as a whole if it raises an error, or if `propose` refuses it
+because the leader has no quorum. A *watch* receives the events of every committed transaction in order, at the same
+instant but after the work that is already queued. All loops of the leader are driven by watches, as SwarmKit's are by
+its watch queue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class EventKind(Enum):
-    """The kind of change of an object."""
+    """The kind of a change: an object was created, updated or deleted."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -34,7 +34,7 @@ class EventKind(Enum):
 
 @frozen(eq=False)
 class Event:
-    """The change of one object. `old` is the object before, if it existed."""
+    """A change of one object. `old` is the object before the change, or `None` if it is new."""
 
     kind: EventKind
     object: Any
@@ -43,7 +43,7 @@ class Event:
 
 @define(eq=False)
 class Watch:
-    """A subscription to changes of some kinds of objects, called once a transaction."""
+    """A subscription to changes of certain kinds of objects. `call` is called once for each transaction."""
 
     call: Callable[[Sequence[Event]], None]
     kinds: tuple[type, ...]
@@ -54,7 +54,7 @@ class Watch:
         self.is_active = False
 
 
-#: Commits a transaction with the other managers, or raises to refuse it.
+#: A function that commits a transaction with the other managers, or raises an error to refuse it.
 Propose: TypeAlias = Callable[[Sequence[Event]], None]
 
 
@@ -67,7 +67,7 @@ class Store:
 
     clock: Clock
     propose: Propose | None = None
-    #: Called when a transaction of one of the leader's loops is refused. Without it the error is raised.
+    #: Called when a transaction of one of the leader's loops is refused. If it is `None`, the error is raised.
     on_leadership_lost: Callable[[], None] | None = field(default=None, init=False)
     index: int = field(default=1, init=False)
     clusters: Table[Cluster] = field(factory=lambda: Table(Cluster), init=False)
@@ -95,7 +95,7 @@ class Store:
         self._tables = {table.kind: table for table in tables}
 
     def copy(self) -> Store:
-        """Return a store with the same objects, without watches and without `propose`."""
+        """Return a new store with the same objects, without watches and without `propose`."""
         duplicate = Store(self.clock)
         duplicate.index = self.index
         for kind, table in self._tables.items():
@@ -116,22 +116,25 @@ class Store:
         return self.clock.epoch_s * NS_PER_S + self.clock.now_ns
 
     def _stamp(self) -> int:
-        """Return the timestamp for a change: now, but later than any before, as objects are listed in this order."""
+        """Return the timestamp for a change: the current time, but later than all earlier timestamps.
+
+        Objects are listed in the order of these timestamps.
+        """
         self._stamped_ns = max(self.now_ns, self._stamped_ns + 1)
         return self._stamped_ns
 
     def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
-        """Call `call` with the changes of these kinds of objects (default: all), once a transaction."""
+        """Call `call` once for each transaction, with the changes of objects of these `kinds` (default: all)."""
         watch = Watch(self.guarded(call), kinds or tuple(self._tables))
         self._watches.append(watch)
         return watch
 
     def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
-        """Schedule a callback of one of the leader's loops."""
+        """Schedule a callback of one of the leader's loops, wrapped with `guarded`."""
         return self.clock.call_later(delay_s, self.guarded(call), *args)
 
     def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
-        """Wrap a callback of a leader's loop: `NotLeader` calls `on_leadership_lost` instead of propagating."""
+        """Wrap a callback of a leader's loop: if it raises `NotLeader`, `on_leadership_lost` is called instead."""
 
         def run(*args: Any) -> None:
             try:
@@ -144,9 +147,9 @@ class Store:
         return run
 
     def update(self, transaction: Callable[[Store], T]) -> T:
-        """Run a transaction, which may call `create`, `replace` and `delete`. Return its result.
+        """Call `transaction`, which may call `create`, `replace` and `delete`. Return its result.
 
-        All its changes are undone if it raises or `propose` does.
+        All changes are undone if `transaction` or `propose` raises an error.
         """
         if self._changes is not None:
             raise RuntimeError("transactions do not nest")
@@ -180,7 +183,8 @@ class Store:
     def replace(self, new: O) -> O:
         """Replace an object and return it as stored.
 
-        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if it was not derived from the stored version.
+        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if the object was derived from an outdated
+        version.
         """
         changes, table = self._open(new)
         old = table.get(new.id)

@@ -10,7 +10,7 @@ from cnmsim.swarm.objects import Meta, Network, Service, Task
 
 
 class StoreObject(Protocol):
-    """What every object in a table has."""
+    """The attributes that every object in a table has."""
 
     @property
     def id(self) -> str:
@@ -19,7 +19,7 @@ class StoreObject(Protocol):
 
     @property
     def meta(self) -> Meta:
-        """The version."""
+        """The version and the timestamps."""
         ...
 
 
@@ -28,7 +28,7 @@ Keys = Callable[[Any], tuple[object, ...]]
 
 
 class Index(Generic[O]):
-    """A secondary index: the objects that have a key. An object may have several keys or none."""
+    """A secondary index: maps a key to the objects that have it. An object may have several keys or none."""
 
     __slots__ = ("_entries", "_keys")
 
@@ -37,7 +37,7 @@ class Index(Generic[O]):
         self._entries: dict[object, dict[str, O]] = {}
 
     def replace(self, old: O | None, new: O | None) -> None:
-        """Update the index for one changed object."""
+        """Update the index after a change of one object from `old` to `new`, either of which may be `None`."""
         old_keys = () if old is None else self._keys(old)
         new_keys = () if new is None else self._keys(new)
         if old is not None:
@@ -62,7 +62,10 @@ class Index(Generic[O]):
 
 
 class Table(Generic[O]):
-    """All objects of one kind. `name_of` returns the name that has to be unique; without it names may repeat."""
+    """All objects of one kind.
+
+    `name_of` returns an object's name, which must be unique; without `name_of` it need not be.
+    """
 
     def __init__(self, kind: type[O], name_of: Callable[[O], str] | None = None, **indices: Keys) -> None:
         self.kind = kind
@@ -98,9 +101,9 @@ class Table(Generic[O]):
         return self._indices[index].count(key)
 
     def replace(self, object_id: str, new: O | None) -> O | None:
-        """Store an object under its id, or with `None` delete it. Return the former object.
+        """Store `new` under its id, or delete the object if `new` is `None`. Return the former object.
 
-        Raises `NameConflict` if another object has the name.
+        Raises `NameConflict` if another object has the same name.
         """
         old = self._objects.get(object_id)
         if self._name_of is not None:
@@ -127,7 +130,7 @@ class Table(Generic[O]):
 
 
 class TaskTable(Table[Task]):
-    """Tasks, indexed by service, node, slot and references."""
+    """The table of tasks, indexed by service, node, slot and references."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -149,7 +152,7 @@ class TaskTable(Table[Task]):
         return self.find("node", node_id)
 
     def by_slot(self, service_id: str, slot: int | str) -> list[Task]:
-        """Return the tasks of one slot of a service: a number, or a node's id for a global service."""
+        """Return the tasks of one slot of a service. The slot is a number, or a node's id for a global service."""
         return self.find("slot", (service_id, slot))
 
     def by_network(self, network_id: str) -> list[Task]:
@@ -180,7 +183,7 @@ def service_table() -> Table[Service]:
         network=lambda service: tuple(dict.fromkeys(attachment.target for attachment in service.networks)),
         secret=lambda service: _references(service, "secrets", "secret_id"),
         config=lambda service: _references(service, "configs", "config_id"),
-        # Services with published ports: usually few of many.
+        # Services with published ports. Usually only a few services have them.
         published=_has_ports,
     )
 
