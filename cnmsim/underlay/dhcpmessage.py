@@ -35,7 +35,7 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
-    """Codes of the options that are interpreted; other options are kept unchanged."""
+    """The codes of the DHCP options that the server interprets; other options are kept unchanged."""
 
     SUBNET_MASK = 1
     ROUTER = 3
@@ -53,7 +53,7 @@ class Option(IntEnum):
 
 @frozen
 class DhcpMessage:
-    """One message.
+    """One DHCP message.
 
     `operation` is `REQUEST` from clients and `REPLY` from servers; `options` keep their order on the wire.
     """
@@ -97,7 +97,7 @@ class DhcpMessage:
         return next((kind for kind in MessageType if self.options.get(Option.MESSAGE_TYPE) == bytes((kind,))), None)
 
     def address(self, option: Option) -> Address | None:
-        """Return the (first) address of an option."""
+        """Return the first address in an option, or `None` if the option is absent or too short."""
         value = self.options.get(option, b"")
         return value[:4] if len(value) >= 4 else None
 
@@ -124,7 +124,10 @@ def _read_options(data: bytes) -> dict[int, bytes]:
 
 
 def broadcast_frame(message: DhcpMessage, mac: Mac, source: Address, *, from_server: bool) -> bytes:
-    """Return the Ethernet broadcast frame of a message, from MAC `mac` and IP address `source`."""
+    """Return the Ethernet broadcast frame of a message.
+
+    `mac` and `source` are the sender's MAC and IP address; `from_server` selects the UDP ports.
+    """
     sport, dport = (SERVER_PORT, CLIENT_PORT) if from_server else (CLIENT_PORT, SERVER_PORT)
     datagram = udp_message(source, BROADCAST, sport, dport, message.to_wire())
     packet = build_ip(17, source, BROADCAST, datagram, dont_fragment=False)

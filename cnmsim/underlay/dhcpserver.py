@@ -1,7 +1,7 @@
-"""A DHCP server for a plain host, which leases the addresses of one range as busybox's udhcpd does.
+"""A DHCP server for a plain host. It leases the addresses of one range as busybox's udhcpd does.
 
-The search for a free address starts at a hash of the client's MAC. An address is not offered while a station answers
-ARP requests for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
+The search for a free address starts at a hash of the client's MAC. An address is not offered while another station
+answers ARP requests for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.process import Process, Program
 
-#: The defaults of udhcpd's `lease`, `offer_time` and `conflict_time`, and its wait for ARP replies.
+#: The default values of udhcpd's `lease`, `offer_time` and `conflict_time`, and the time it waits for ARP replies.
 LEASE_S = 864_000
 _LEASE_NS, _OFFER_NS, _CONFLICT_NS = LEASE_S * NS_PER_S, 60 * NS_PER_S, 3_600 * NS_PER_S
 _ARP_WAIT_S = 2
@@ -38,7 +38,7 @@ class DhcpRange:
 
     @classmethod
     def of(cls, text: str) -> DhcpRange:
-        """Parse `10.0.0.100-10.0.0.199`."""
+        """Parse a range such as `10.0.0.100-10.0.0.199`. Raises `ValueError` if it is invalid."""
         first, dash, last = text.partition("-")
         if not dash:
             raise ValueError(f"a DHCP range is FIRST-LAST: {text}")
@@ -54,12 +54,13 @@ class DhcpRange:
         return f"{format_ip(self.first)}-{format_ip(self.last)}"
 
     def from_hash_of(self, mac: Mac) -> Iterator[Address]:
-        """Yield each address once, starting at a hash of the MAC and omitting those that end in 0 or 255."""
+        """Yield each address of the range once, starting at a hash of the MAC.
+
+        Addresses that end in 0 or 255 are omitted.
+        """
         hashed = 0
         for octet in mac:
-            hashed = (
-                octet + (hashed << 6) + (hashed << 16)
-            ) & 0xFFFFFFFF  # udhcpd adds and subtracts the hash itself
+            hashed = (octet + (hashed << 6) + (hashed << 16)) & 0xFFFFFFFF  # udhcpd, too, adds and subtracts the hash
         first, count = int.from_bytes(self.first), int.from_bytes(self.last) - int.from_bytes(self.first) + 1
         for step in range(count):
             address = (first + (hashed + step) % count).to_bytes(4)
@@ -69,9 +70,9 @@ class DhcpRange:
 
 @define
 class _Lease:
-    """The holder of an address and the expiry of its lease.
+    """The client that an address is leased to, and the expiry of the lease.
 
-    `mac` is zero for an address that another station was found to use.
+    `mac` is zero if the address was found to be in use by another station.
     """
 
     mac: Mac
@@ -80,7 +81,7 @@ class _Lease:
 
 @define(eq=False)
 class _Server:
-    """The server on one interface. `router` and `name_server` are sent to clients."""
+    """The server on one interface. `router` and `name_server` are the addresses it sends to clients."""
 
     process: Process
     device: Device
@@ -208,7 +209,10 @@ def dhcp_server(
     router: Address | None,
     name_server: Address | None,
 ) -> Program:
-    """Return the program that leases `addresses` on `device`, whose own address is `own` in the subnet `prefix`."""
+    """Return a program that leases `addresses` on the interface `device`.
+
+    `own` is the server's address, `prefix` its subnet.
+    """
 
     async def main(process: Process) -> int:
         server = _Server(process, device, own, prefix, addresses, router, name_server)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The content of a lab's web server: `/index.html` and `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
 WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
-#: Processes that are simulated elsewhere and survive `lose_power`.
+#: Processes that another part of cnmsim simulates, so that they survive `lose_power`.
 _DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -49,8 +49,8 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 class HostSpec:
     """The description of a host.
 
-    `interfaces` is a list of addresses with prefix lengths, `gateways` one address or one of each family,
-    `nameserver` the address in resolv.conf, `zone` the names that the host's own name server answers for.
+    `interfaces` is a list of addresses with prefix lengths; `gateways` is one address, or one of each family.
+    `nameserver` is the address in resolv.conf; `zone` contains the names for which the host runs a name server.
     `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the
     range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a
     gateway outside the host's subnets.
@@ -78,7 +78,10 @@ class HostSpec:
             raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
 
     def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
-        """Return the number of the interface whose subnet contains a range, and its address there."""
+        """Return the interface whose subnet contains a DHCP range: its number, and the host's address there.
+
+        Return `None` if there is none.
+        """
         for number, interface in enumerate(self.interfaces):
             for own in interface.addresses:
                 if lent.first in own.prefix and lent.last in own.prefix:
@@ -159,7 +162,10 @@ class PlainHost:
         return dhcp_server(self.interfaces[number], own.address, own.prefix, lent, router, name_server)
 
     def lose_power(self) -> None:
-        """Kill every process except daemons that are simulated elsewhere, and clear volatile kernel state."""
+        """Kill every process and clear volatile kernel state.
+
+        Daemons that another part of cnmsim simulates are not killed.
+        """
         for process in list(self.machine.processes.values()):
             if process.parent is None and process.name not in _DAEMONS:
                 process.kill(9)

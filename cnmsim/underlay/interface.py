@@ -13,9 +13,9 @@ from cnmsim.underlay.segment import Segment
 
 
 class HostInterface(Nic):
-    """A host's interface such as `eth0`, which `ip link` lists like the end of a veth pair (`eth0@if2`).
+    """A host's interface such as `eth0`. `ip link` lists it like the end of a veth pair, e.g. `eth0@if2`.
 
-    `port` is the number of the connected switch port, 0 without a cable.
+    `port` is the number of the switch port it is connected to, 0 without a cable.
     """
 
     __slots__ = ("port",)
@@ -26,7 +26,7 @@ class HostInterface(Nic):
 
     @property
     def peer_index(self) -> int | None:
-        """The interface index of the switch port; indices 1 and 2 are the switch's own devices."""
+        """The interface index of the switch port. Indices 1 and 2 belong to the switch's own devices."""
         return self.port + 2 if self.port else None
 
     def plug(self, link: Any) -> None:
@@ -48,7 +48,10 @@ class InterfaceSpec:
 
 
 def read_address(text: str) -> InterfaceAddress:
-    """Parse `10.0.0.15/24`. Raises `ValueError` for an address that a host cannot have."""
+    """Parse an interface address such as `10.0.0.15/24`.
+
+    Raises `ValueError` for an address that a host cannot have.
+    """
     if not isinstance(text, str):
         raise TypeError(f"invalid interface address: {text!r}")
     if "/" not in text:

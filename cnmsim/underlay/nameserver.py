@@ -1,8 +1,8 @@
-"""A name server for plain hosts: it is authoritative for its names and forwards nothing.
+"""A name server for plain hosts: it is authoritative for its own names and forwards no queries.
 
 It answers like dnsmasq with `--no-resolv --server=/#/` and `--host-record`: a known name has A and AAAA records and a
-PTR record for each address, TTL 0. A known name without records of the requested type returns an empty answer, any
-other name NXDOMAIN. Messages are dnspython's, over UDP and TCP (RFC 1035 §4.2).
+PTR record for each address, TTL 0. A query for a known name without records of the requested type gets an empty
+answer, for any other name NXDOMAIN. Messages are encoded by dnspython, over UDP and TCP (RFC 1035 §4.2).
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: The largest UDP response that the server advertises in EDNS (dnsmasq: `edns-packet-max`).
+#: The largest UDP message that the server accepts according to EDNS (dnsmasq: `edns-packet-max`).
 _EDNS_PAYLOAD = 1232
 _PORT = 53
 
 
 @define(eq=False)
 class Zone:
-    """The names of a server: `addresses[name]`, names in lower case without the final dot."""
+    """The names that a server answers for.
+
+    `addresses` maps a name, in lower case without the final dot, to its addresses.
+    """
 
     addresses: dict[str, list[Address]] = field(factory=dict)
 
     @classmethod
     def of(cls, names: Mapping[str, str | Iterable[str]]) -> Zone:
-        """Build a zone from `{"www.example.com": "203.0.113.10"}`; a name may have several addresses.
+        """Build a zone from a mapping such as `{"www.example.com": "203.0.113.10"}`.
+
+        A name may have several addresses.
 
         Raises `ValueError` for an invalid address.
         """
@@ -45,7 +50,7 @@ class Zone:
         return zone
 
     def add(self, name: str, address: str) -> None:
-        """Add an address to a name. Raises `ValueError` if it is invalid."""
+        """Add an address to a name. Raises `ValueError` if the address is invalid."""
         self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
 
     def name_of(self, address: Address) -> str | None:
@@ -121,7 +126,7 @@ def _canonical(name: str) -> str:
 
 
 def name_server(zone: Zone) -> Program:
-    """Return the program that serves `zone` on UDP and TCP port 53 of all addresses of a host."""
+    """Return a program that answers for `zone` on UDP and TCP port 53 of all addresses of a host."""
 
     async def main(process: Process) -> int:
         listener = process.tcp(6)

@@ -2,7 +2,7 @@
 
 A switch learns source addresses and floods frames to unknown destinations (IEEE 802.1D §7.8, §7.9); a hub repeats
 every frame to all stations. Once one port has a VLAN configuration, the switch separates VLANs on all ports (IEEE
-802.1Q). Spanning tree is not modelled: a trunk that would close a loop is refused.
+802.1Q). Spanning tree is not modelled: a trunk that would close a loop is rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
 from cnmsim.underlay.vlans import PortVlans
 
-#: The seconds after which a switch forgets an idle address (IEEE 802.1D table 7-5).
+#: The seconds after which a switch deletes an idle address (IEEE 802.1D table 7-5).
 AGEING_S = 300
 _AGEING_NS = AGEING_S * NS_PER_S
 _HEADER = 14
@@ -28,10 +28,10 @@ Tap = Callable[[int, str, bytes], None]
 
 
 class Carrier(Protocol):
-    """A medium that stations transmit into."""
+    """A medium on which stations transmit."""
 
     def carry(self, frame: bytes, sender: Any) -> None:
-        """Carry a frame from an attached station."""
+        """Carry a frame from an attached station to its receivers."""
 
 
 class Station(Protocol):
@@ -60,7 +60,7 @@ def _duration(_owner: object, attribute: object, value: float) -> None:
 class CableOptions:
     """The properties of one cable, in both directions.
 
-    `latency_s` delays each frame. `bandwidth_bps` (bits a second, `None` for unlimited) makes frames queue, at most
+    `latency_s` delays each frame. `bandwidth_bps` (bits per second, `None` for unlimited) makes frames queue, at most
     `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
     """
 
@@ -77,12 +77,15 @@ class CableOptions:
 
 @define(eq=False)
 class _Lane:
-    """One direction of a cable, with the time until which it is transmitting queued frames."""
+    """One direction of a cable. It stores the time until which it is busy with queued frames."""
 
     busy_until_ns: int = 0
 
     def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
-        """Return the queueing and transmission time of a frame of `length` bytes, or `None` if the queue is full."""
+        """Return how many ns a frame of `length` bytes takes to be queued and transmitted.
+
+        Return `None` if the queue is full.
+        """
         if options.bandwidth_bps is None:
             return 0
         each_ns = round(length * 8 * NS_PER_S / options.bandwidth_bps)
@@ -121,7 +124,7 @@ class Attachment:
 
 @define(eq=False)
 class LearntAddress:
-    """A learnt MAC address: the attachment behind it, and when it last sent a frame."""
+    """A learnt MAC address: the attachment through which it is reached, and when it last sent a frame."""
 
     attachment: Attachment
     heard_ns: int
@@ -129,9 +132,10 @@ class LearntAddress:
 
 @define(eq=False)
 class SegmentPath:
-    """The path of frames from one station to another that are only delayed: see kernel/offload/datagram_path.py.
+    """The path of frames between two stations of a segment, on which they are only delayed.
 
-    `here` and `there` are the table entries of sender and receiver; `max_length` is that of a frame, in bytes.
+    See kernel/offload/datagram_path.py. `here` and `there` are the table entries of sender and receiver; `max_length`
+    is the length of the longest frame, in bytes.
     """
 
     sender: Station
@@ -183,7 +187,8 @@ class Segment:
         self._attachments: dict[Station, Attachment] = {}
         #: Learnt addresses by VLAN (0 without VLANs) and MAC.
         self._learnt: dict[tuple[int, Mac], LearntAddress] = {}
-        #: Cached paths over plain cables, by the addresses at the head of a frame.
+        #: Cached paths, by the destination and source MAC at the start of a frame. Only for cables that do nothing
+        #: but delay.
         self._paths: dict[bytes, SegmentPath] = {}
         self._has_vlans = False
 
@@ -207,7 +212,10 @@ class Segment:
 
     @property
     def loses(self) -> Callable[[bytes, Station], str] | None:
-        """A function that returns why a frame to a station is lost, or ""; `None` while no fault is configured."""
+        """A function that returns the reason why a frame to a station is lost, or "" if it is not.
+
+        `None` while no fault is configured.
+        """
         return self._loses
 
     @loses.setter
@@ -222,15 +230,14 @@ class Segment:
 
     @property
     def has_vlans(self) -> bool:
-        """Whether the segment separates VLANs; otherwise it ignores tags."""
+        """Whether the segment separates VLANs. If not, it ignores tags."""
         return self._has_vlans
 
     def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
         """Configure the VLANs of an attached station's port.
 
-        `None` is the default: trunk to a switch, else access to VLAN 1.
-
-        The first configured port turns VLAN separation on for the whole segment.
+        `None` is the default: a trunk if the station is a switch, otherwise an access port of VLAN 1. The first port
+        that is configured turns VLAN separation on for the whole segment.
         """
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
@@ -252,7 +259,7 @@ class Segment:
         loss: float | None = None,
         mtu: int | None = None,
     ) -> None:
-        """Change properties of the segment; those that are `None` stay unchanged."""
+        """Change properties of the segment. Arguments that are `None` leave their property unchanged."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
         self._invalidate_paths()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
@@ -271,7 +278,7 @@ class Segment:
         leads_to_switch: bool = False,
         hairpin: bool = False,
     ) -> Attachment:
-        """Attach a station by a cable with these options; `vlans` is that of `set_vlans`.
+        """Attach a station by a cable with these options; `vlans` is the port's VLAN configuration as in `set_vlans`.
 
         `refuse_unknown_macs` overrides the segment's setting for this port. `hairpin` lets frames leave through the
         port that received them (the reflective relay that vepa requires). Raises `ValueError` if the station is
@@ -301,14 +308,14 @@ class Segment:
         self._forget_station(station)
 
     def pull(self, station: Station) -> Attachment:
-        """Detach a station and return its attachment for `plug_again`. Raises `ValueError` as `detach`."""
+        """Detach a station and return its attachment, for a later `plug_again`. Raises `ValueError` as `detach`."""
         attachment = self._attachments.get(station)
         self.detach(station)
         assert attachment is not None
         return attachment
 
     def plug_again(self, attachment: Attachment) -> None:
-        """Restore an attachment. Raises `ValueError` if the station is attached elsewhere."""
+        """Attach a station again as it was before `pull`. Raises `ValueError` if it is attached elsewhere."""
         station = attachment.station
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
@@ -326,9 +333,9 @@ class Segment:
         self._paths.clear()
 
     def path(self, macs: bytes, sender: Station, length: int) -> SegmentPath | None:
-        """Return the cached path of frames between two stations, or `None` if none applies.
+        """Return the cached path of frames between two stations, or `None` if there is none.
 
-        `macs` is the head of the frame: the receiver's and the sender's MAC. `length` is that of the frame in bytes.
+        `macs` is the destination MAC followed by the source MAC. `length` is the length of the frame in bytes.
         """
         path = self._paths.get(macs)
         if path is None or path.sender is not sender or not path.carries(length, self.clock.now_ns):
@@ -406,7 +413,7 @@ class Segment:
             self._paths[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
-        """Return the attachments to which the frame is delivered."""
+        """Return the attachments to which the frame must be delivered."""
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))

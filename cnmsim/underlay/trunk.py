@@ -30,8 +30,8 @@ class TrunkEnd:
 class Trunk:
     """A cable between two switches, with `latency_s`, `bandwidth_bps` and `loss` in both directions.
 
-    `vlans` configures both ports; by default they carry all VLANs. Raises `ValueError` if the switches are connected
-    already, directly or through others, because frames would loop for ever.
+    `vlans` configures both ports; by default they carry all VLANs. Raises `ValueError` if the switches are already
+    connected, directly or through others, because frames would then loop for ever.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Trunk:
 
 
 def reachable(segment: Segment) -> set[Segment]:
-    """Return the segments of the broadcast domain that contains `segment`, itself included."""
+    """Return all segments in the broadcast domain of `segment`, including `segment`."""
     segments, waiting = {segment}, [segment]
     while waiting:
         for station in waiting.pop().stations:
@@ -80,7 +80,7 @@ def reachable(segment: Segment) -> set[Segment]:
 
 
 class Link(Segment):
-    """A cable between two interfaces, with nothing on it but its options."""
+    """A cable that connects two interfaces directly."""
 
     def __init__(
         self,

@@ -30,8 +30,8 @@ def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
 class PortVlans:
     """The VLANs of one port. Raises `ValueError` for an invalid id.
 
-    `native` is the VLAN of untagged frames in both directions (`None`: untagged frames are dropped). `tagged` are the
-    VLANs whose frames carry a tag (`None`: all others).
+    `native` is the VLAN of untagged frames in both directions; with `None` untagged frames are dropped. `tagged` are
+    the VLANs whose frames carry a tag; `None` means all other VLANs.
     """
 
     native: int | None = field(default=DEFAULT_VLAN, validator=_vlan_id)
@@ -44,7 +44,7 @@ class PortVlans:
 
     @classmethod
     def trunk(cls, vlans: Iterable[int] | None = None, native: int | None = DEFAULT_VLAN) -> PortVlans:
-        """Return the configuration of a trunk port, for all VLANs by default."""
+        """Return the configuration of a trunk port. By default it carries all VLANs."""
         return cls(native, None if vlans is None else frozenset(vlans))
 
     @property
@@ -53,7 +53,7 @@ class PortVlans:
         return self.tagged is None or bool(self.tagged)
 
     def has_tagged(self, vlan: int) -> bool:
-        """Return True if frames of a VLAN carry a tag on this port."""
+        """Return True if frames of this VLAN carry a tag on this port."""
         return vlan != self.native and (self.tagged is None or vlan in self.tagged)
 
     def carries(self, vlan: int) -> bool:
@@ -61,7 +61,7 @@ class PortVlans:
         return vlan == self.native or self.has_tagged(vlan)
 
     def admit(self, frame: bytes) -> tuple[int, bytes] | None:
-        """Return the VLAN of a received frame and the frame without its tag, or `None` if the port drops it."""
+        """Return the VLAN of a received frame, and the frame without its tag; `None` if the port drops the frame."""
         if frame[12:14] != _TAG:
             return None if self.native is None else (self.native, frame)
         vlan = int.from_bytes(frame[14:16]) & 0xFFF
@@ -70,7 +70,7 @@ class PortVlans:
         return (vlan, frame[:12] + frame[16:]) if self.carries(vlan) else None
 
     def emit(self, vlan: int, frame: bytes) -> bytes:
-        """Return the frame of a VLAN in the form in which this port sends it."""
+        """Return a frame of this VLAN as the port sends it: with a tag, or without."""
         return frame if vlan == self.native else frame[:12] + _TAG + vlan.to_bytes(2) + frame[12:]
 
     def __str__(self) -> str:

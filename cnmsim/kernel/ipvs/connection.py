@@ -1,4 +1,4 @@
-"""The connection table of IPVS (ip_vs_conn.c): the destination that serves each client.
+"""The connection table of IPVS (ip_vs_conn.c): which destination serves which client connection.
 
 Expiry is checked on lookup in virtual time, without timers.
 """
@@ -24,7 +24,7 @@ _PURGE_AT_LEAST = 1024
 
 @define(eq=False)
 class IpvsConnection:
-    """One balanced flow: client, virtual and real endpoint.
+    """One balanced flow: its client, its virtual endpoint and the real endpoint.
 
     `uses_conntrack` is the value of `net.ipv4.vs.conntrack` when the connection started. `sees_replies` is false
     until a reply passes this host; with direct routing and tunneling replies normally bypass it.
@@ -48,16 +48,19 @@ class IpvsConnection:
 
     @property
     def request_key(self) -> ConntrackTuple:
-        """The tuple of the client's packets."""
+        """The key of the client's packets: protocol, source, destination, source port, destination port."""
         return self.protocol, self.client, self.virtual, self.client_port, self.virtual_port
 
     @property
     def reply_key(self) -> ConntrackTuple:
-        """The tuple of the destination's replies."""
+        """The key of the destination's replies: protocol, source, destination, source port, destination port."""
         return self.protocol, self.real, self.client, self.real_port, self.client_port
 
     def follow(self, packet: Packet, *, is_reply: bool) -> None:
-        """Update the TCP state for a segment, and the destination's connection counts."""
+        """Update the TCP state for a segment.
+
+        Also update the destination's counts of active and inactive connections.
+        """
         if self.protocol != 6:
             return
         if is_reply:
@@ -83,7 +86,8 @@ class ConnectionTable:
         self._clock = clock
         self._on_expire = on_expire
         self._requests: dict[ConntrackTuple, IpvsConnection] = {}
-        # Two virtual services can map the same client port to the same destination; the newest connection wins.
+        # Two virtual services can map the same client port to the same destination; the newer connection replaces the
+        # other.
         self._replies: dict[ConntrackTuple, list[IpvsConnection]] = {}
         self._purge_at = _PURGE_AT_LEAST
 
@@ -91,11 +95,11 @@ class ConnectionTable:
         return len(self._requests)
 
     def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the live connection of a client's packet, or `None`."""
+        """Return the connection of a client's packet, or `None` if there is none or it has expired."""
         return self._unexpired(self._requests.get(key))
 
     def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
-        """Return the live connection of a destination's packet, or `None`."""
+        """Return the connection of a destination's packet, or `None` if there is none or it has expired."""
         while True:
             candidates = self._replies.get(key)
             if not candidates:
@@ -142,6 +146,6 @@ class ConnectionTable:
             self.expire(connection)
 
     def entries(self) -> list[IpvsConnection]:
-        """Return the live connections, oldest first."""
+        """Return the connections that have not expired, oldest first."""
         self.purge()
         return list(self._requests.values())

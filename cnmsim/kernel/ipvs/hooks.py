@@ -29,7 +29,7 @@ _CLOSED_STATES = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
 
 
 class Hooks:
-    """The hook functions of one namespace. Each returns True if the packet continues on its normal path."""
+    """The netfilter hook functions of one namespace. Each returns True if the packet continues on its normal path."""
 
     __slots__ = ("_connections", "_ipvs", "_namespace", "_transmitter")
 
@@ -40,7 +40,10 @@ class Hooks:
         self._transmitter = Transmitter(namespace)
 
     def request(self, packet: Packet) -> bool:
-        """Balance a client's packet at INPUT and OUTPUT (ip_vs_in_hook). Return False if IPVS sent or dropped it."""
+        """Send a client's packet to a destination, in INPUT and OUTPUT (ip_vs_in_hook).
+
+        Return False if IPVS sent or dropped the packet.
+        """
         if packet.is_ipvs or self._ipvs.sysctl("backup_only"):
             return True
         protocol = packet.protocol
@@ -75,7 +78,7 @@ class Hooks:
         return self._transmitter.send(packet, connection)
 
     def reply(self, packet: Packet) -> bool:
-        """Translate a destination's reply at INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
+        """Translate a destination's reply, in INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
         if packet.is_ipvs:
             return True
         protocol = packet.protocol
@@ -90,7 +93,7 @@ class Hooks:
         return True
 
     def forward_error(self, packet: Packet) -> bool:
-        """Process a client's ICMP error at INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
+        """Process a client's ICMP error, in INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
         if packet.is_ipvs or packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -101,7 +104,7 @@ class Hooks:
         return self._transmitter.send_error(packet, connection)
 
     def _reply_error(self, packet: Packet) -> bool:
-        """Process an ICMP error about a packet to a destination (ip_vs_out_icmp)."""
+        """Process an ICMP error about a packet that was sent to a destination (ip_vs_out_icmp)."""
         if packet.icmp_type not in ERRORS[packet.family]:
             return True
         quoted = quoted_tuple(packet)
@@ -112,7 +115,10 @@ class Hooks:
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
-        """Return the connection of a request that is already addressed to its destination, as xt_ipvs does."""
+        """Return the connection of a request whose address is already that of the destination, or `None`.
+
+        Used by the iptables match `ipvs` (xt_ipvs).
+        """
         return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
 
     # --- connections
@@ -130,9 +136,9 @@ class Hooks:
         return marked or find((packet.family, 0, packet.protocol, dst, packet.dport))
 
     def _schedule(self, packet: Packet, service: Service) -> IpvsConnection | None:
-        """Create a connection to a chosen destination.
+        """Create a connection to a destination that the scheduler chooses (ip_vs_schedule).
 
-        Without a destination the packet is rejected and `None` returned (ip_vs_schedule, ip_vs_leave).
+        If there is no destination, reject the packet and return `None` (ip_vs_leave).
         """
         destination = service.scheduler.choose(service.destinations)
         if destination is None:
@@ -169,7 +175,7 @@ class Hooks:
         namespace.send_icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
 
     def _is_rescheduled(self, connection: IpvsConnection) -> bool:
-        """Return True if a SYN on a known flow must be scheduled again (is_new_conn_expected)."""
+        """Return True if a SYN of a known connection must be scheduled as a new connection (is_new_conn_expected)."""
         if self._ipvs.sysctl("expire_nodest_conn") and not connection.destination.weight:
             return True
         mode = self._ipvs.sysctl("conn_reuse_mode")
@@ -179,7 +185,7 @@ class Hooks:
         )
 
     def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
-        """Report that a new connection from a client port goes to the destination of the previous one."""
+        """Report that a new connection from the same client port goes to the previous connection's destination."""
         if self._namespace.clock.context is not None and connection.state in _CLOSED_STATES:
             endpoint = endpoint_text(connection.real, connection.real_port)
             self._namespace.report(
@@ -188,9 +194,9 @@ class Hooks:
             )  # fmt: skip
 
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
-        """Expire a connection, so that its packet starts a new one.
+        """End a connection, so that the client's next packet starts a new one.
 
-        Return True if conntrack still holds the old translation; the packet is then dropped.
+        Return True if `packet` was dropped, because conntrack still holds the old translation.
         """
         tracked = packet.connection
         is_bound = connection.uses_conntrack and tracked is not None and tracked.is_confirmed

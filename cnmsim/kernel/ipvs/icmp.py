@@ -8,15 +8,16 @@ from cnmsim.kernel.netfilter.nat import quoted_with
 from cnmsim.kernel.netfilter.tuples import quoted_header
 from cnmsim.kernel.skbuff import Packet
 
-#: Destination unreachable, source quench, time exceeded; for ICMPv6 unreachable, too big, time exceeded.
+#: The ICMP types that are translated: destination unreachable, source quench, time exceeded; for ICMPv6 unreachable,
+#: too big, time exceeded.
 ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
 
 
 def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
-    """Translate an ICMP error, and the packet it quotes, to the virtual or the real endpoint.
+    """Replace addresses and ports in an ICMP error, and in the packet that it quotes.
 
-    Towards the client the error's source and the quoted destination change; towards a destination, the error's
-    destination and the quoted source.
+    In an error to the client, its source and the quoted destination become the virtual endpoint. In an error to a
+    destination, its destination and the quoted source become the real endpoint.
     """
     message = packet.payload
     quoted = message[8:]

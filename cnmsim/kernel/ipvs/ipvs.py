@@ -63,7 +63,7 @@ class Ipvs:
         return list(self._services.values())
 
     def find(self, key: ServiceKey) -> Service | None:
-        """Return the service with that key, or `None`."""
+        """Return the service with that key (`Service.key`), or `None`."""
         return self._services.get(key)
 
     # --- services and destinations
@@ -79,9 +79,9 @@ class Ipvs:
         family: int = 4,
         intern_key: Hashable = None,
     ) -> Service:
-        """Add a virtual service by firewall mark, or by protocol, address and port.
+        """Add a virtual service, selected by firewall mark or by protocol, address and port.
 
-        The former takes `fwmark` and `family` (4 or 6), the latter `protocol` (tcp, udp), `address` and `port`.
+        The first kind takes `fwmark` and `family` (4 or 6), the second `protocol` (tcp, udp), `address` and `port`.
 
         Services of other namespaces with the same `intern_key` are expected to have mostly the same destinations, and
         share their storage. Raises `OSError`: EEXIST if the service exists, ENOENT for an unknown scheduler, EINVAL
@@ -113,7 +113,7 @@ class Ipvs:
     def edit_service(self, service: Service, *, scheduler: str) -> None:
         """Change the scheduler of a service.
 
-        Raises `OSError`: ESRCH without the service, ENOENT for the scheduler.
+        Raises `OSError`: ESRCH if the service does not exist, ENOENT for an unknown scheduler.
         """
         self._require_service(service)
         kind = SCHEDULERS.get(scheduler)
@@ -161,11 +161,11 @@ class Ipvs:
     def add_destination(
         self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
     ) -> None:
-        """Add a real server; `method` is masq, dr or tunnel.
+        """Add a real server to a service. `method` is masq, dr or tunnel.
 
         A port other than the service's takes effect only with masquerading; 0 keeps the port of the request. Raises
-        `OSError`: ESRCH without the service, EEXIST if the destination exists, EINVAL for another address family,
-        ERANGE for a negative weight.
+        `OSError`: ESRCH if the service does not exist, EEXIST if the destination exists, EINVAL for another address
+        family, ERANGE for a negative weight.
         """
         self._require_service(service)
         raw, terms = _address(address), destination_parameters(weight, method)
@@ -193,7 +193,8 @@ class Ipvs:
     ) -> None:
         """Change the weight or method of a real server. Existing connections keep their method.
 
-        Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a negative weight.
+        Raises `OSError`: ESRCH if the service does not exist, ENOENT if the destination does not exist, ERANGE for a
+        negative weight.
         """
         self._require_service(service)
         raw, port = _address(address), port or service.port
@@ -207,8 +208,9 @@ class Ipvs:
     def remove_destination(self, service: Service, address: str | Address, *, port: int = 0) -> None:
         """Remove a real server.
 
-        With `expire_nodest_conn` its connections end at once; otherwise their packets are dropped until they time
-        out. Raises `OSError`: ESRCH without the service, ENOENT without the destination.
+        With the sysctl `expire_nodest_conn` its connections end at once; otherwise their packets are dropped until
+        they time out. Raises `OSError`: ESRCH if the service does not exist, ENOENT if the destination does not
+        exist.
         """
         self._require_service(service)
         raw, port = _address(address), port or service.port
@@ -235,7 +237,7 @@ class Ipvs:
         return timeouts[IpvsState.ESTABLISHED], timeouts[IpvsState.FIN_WAIT], timeouts[IpvsState.UDP]
 
     def lifetime_s(self, state: IpvsState) -> int:
-        """Return the timeout of a connection in a state, in seconds."""
+        """Return the timeout of connections in this state, in seconds."""
         return self._timeouts[state]
 
     def remaining_s(self, connection: IpvsConnection) -> int:
@@ -257,7 +259,10 @@ class Ipvs:
             self._trash.append(destination)
 
     def _restore_from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
-        """Restore a destination that was removed while it had connections, which then continue."""
+        """Return a destination that was removed while it had connections, which then continue, or `None`.
+
+        The destination leaves the trash, the list of such removed destinations.
+        """
         if len(self.connections):
             self.connections.purge()
         if not self._trash:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Scheduler(ABC):
-    """The interface of schedulers. `destinations` is always the service's list, newest first."""
+    """The base class of schedulers. The argument `destinations` is always the service's list, newest first."""
 
     __slots__ = ()
     name: ClassVar[str]
@@ -23,10 +23,10 @@ class Scheduler(ABC):
 
     @abstractmethod
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the destination of the next connection, `None` if all weights are 0."""
+        """Return the destination for the next connection, or `None` if there is none with a weight above 0."""
 
     def changed(self, destinations: list[Destination]) -> None:  # noqa: B027 - few schedulers care
-        """Handle a destination that was added or has a new weight."""
+        """Handle the addition of a destination or a change of a weight."""
 
     def removed(self, destinations: list[Destination], destination: Destination, at: int) -> None:  # noqa: B027
         """Handle the removal of `destination`, which was at index `at` of the list."""
@@ -42,7 +42,10 @@ class RoundRobin(Scheduler):
         self._last: Destination | None = None
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the next destination with a weight after the last one."""
+        """Return the destination after the last chosen one, skipping those with weight 0.
+
+        `None` if all have weight 0.
+        """
         start = 0 if self._last is None else destinations.index(self._last) + 1
         for destination in (*destinations[start:], *destinations[:start]):
             if destination.weight > 0:
@@ -57,9 +60,9 @@ class RoundRobin(Scheduler):
 
 
 class WeightedRoundRobin(Scheduler):
-    """`wrr`: rounds in which a threshold falls from the highest weight in equal steps.
+    """`wrr`: each round chooses the destinations whose weight reaches a threshold, which is lowered after each round.
 
-    A step is the greatest common divisor of the weights.
+    The threshold starts at the highest weight and falls by the greatest common divisor of the weights.
     """
 
     __slots__ = ("_highest", "_last", "_step", "_threshold")
@@ -72,7 +75,7 @@ class WeightedRoundRobin(Scheduler):
         self._step = 1
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the next destination whose weight reaches the threshold, lowering the threshold after each round."""
+        """Return the next destination whose weight reaches the threshold, or `None` if no weight is above 0."""
         if not self._highest:
             return None
         start = 0 if self._last is None else destinations.index(self._last) + 1
@@ -87,7 +90,7 @@ class WeightedRoundRobin(Scheduler):
                 self._threshold = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
-        """Start a new round, keeping the threshold if the weights allow it."""
+        """Start a new round. The threshold is kept, or lowered to the highest weight if it exceeds it."""
         self._last = None
         self._measure(destinations)
 
@@ -112,7 +115,10 @@ class LeastConnection(Scheduler):
     name = "lc"
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the least loaded destination with a weight, the newest of equals."""
+        """Return the destination with the least load and a weight above 0, or `None` if there is none.
+
+        Of several it is the newest.
+        """
         able = [destination for destination in destinations if destination.weight > 0]
         return min(able, key=lambda destination: destination.overhead, default=None)
 
@@ -124,7 +130,10 @@ class WeightedLeastConnection(Scheduler):
     name = "wlc"
 
     def choose(self, destinations: list[Destination]) -> Destination | None:
-        """Return the destination with the least load in proportion to its weight, the newest of equals."""
+        """Return the destination with the least load in proportion to its weight, or `None`.
+
+        Of several it is the newest.
+        """
         least: Destination | None = None
         for destination in destinations:
             if destination.weight > 0 and (

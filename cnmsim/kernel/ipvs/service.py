@@ -20,7 +20,7 @@ PROTOCOL_NAMES = {number: name.upper() for name, number in PROTOCOLS.items()}
 
 
 class Method(Enum):
-    """The packet forwarding method of a destination; the value is libnetwork's name for it."""
+    """The packet forwarding method of a destination. The value is libnetwork's name: `masq`, `dr` or `tunnel`."""
 
     MASQUERADING = "masq"
     DIRECT_ROUTING = "dr"
@@ -28,18 +28,21 @@ class Method(Enum):
 
     @property
     def title(self) -> str:
-        """The name in `ipvsadm -L`."""
+        """The name that `ipvsadm -L` prints, e.g. `Masq`."""
         return {"masq": "Masq", "dr": "Route", "tunnel": "Tunnel"}[self.value]
 
     @property
     def match_name(self) -> str:
-        """The name in the iptables match `ipvs --vmethod`."""
+        """The name in the iptables match `ipvs --vmethod`, e.g. `MASQ`."""
         return {"masq": "MASQ", "dr": "GATE", "tunnel": "IPIP"}[self.value]
 
 
 @define(eq=False)
 class Counters:
-    """The counters of `ipvsadm --stats`: connections, packets and bytes (of whole IP packets) in and out."""
+    """The counters that `ipvsadm --stats` shows.
+
+    Connections, and packets and bytes (of whole IP packets) in and out.
+    """
 
     connections: int = 0
     in_packets: int = 0
@@ -53,7 +56,7 @@ class Counters:
 
 
 def endpoint_text(address: Address, port: int) -> str:
-    """Format `10.0.1.4:80` or `[fd01::4]:80`."""
+    """Format an address and a port as `10.0.1.4:80` or `[fd01::4]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
 
 
@@ -95,13 +98,13 @@ DestinationParameters = tuple[int, Method]
 
 @lru_cache(maxsize=1024)
 def destination_parameters(weight: int, method: str) -> DestinationParameters:
-    """Return weight and method as one shared object for equal arguments."""
+    """Return (weight, method). Equal arguments return the same object, which saves memory."""
     return weight, Method(method)
 
 
 @define(eq=False)
 class Service:
-    """A virtual service: by firewall mark (`fwmark`, not 0) or by protocol, address and port."""
+    """A virtual service, selected by firewall mark (`fwmark`, if not 0) or by protocol, address and port."""
 
     family: int
     scheduler: Scheduler
@@ -110,8 +113,8 @@ class Service:
     address: Address = b""
     port: int = 0
     counters: Counters = field(factory=Counters)
-    #: Destinations in compact form until the first access creates `Destination` objects: most nodes of a large swarm
-    #: never balance most services.
+    #: Destinations are stored in compact form until the first access creates `Destination` objects: most nodes of a
+    #: large swarm never balance most services.
     _entries: InternedMultiMap[DestinationKey, DestinationParameters] = field(factory=InternedMultiMap)
     _materialised: list[Destination] | None = field(default=None, init=False)
 
@@ -122,7 +125,7 @@ class Service:
 
     @property
     def destinations(self) -> list[Destination]:
-        """The destinations in the order of the kernel and its schedulers: newest first."""
+        """The destinations, newest first, as in the kernel and its schedulers."""
         if self._materialised is None:
             entries = [(*place, *terms) for place, terms in self._entries.items()]
             self._materialised = [Destination(*fields, self) for fields in reversed(entries)]
@@ -155,7 +158,7 @@ class Service:
         return self.find(address, port) is not None
 
     def change(self, address: Address, port: int, terms: DestinationParameters) -> None:
-        """Set weight and method of the destination with that address and port."""
+        """Set the weight and method of the destination with that address and port."""
         if self._materialised is None:
             self._entries.set((address, port), terms)
             return
@@ -165,7 +168,10 @@ class Service:
         self.scheduler.changed(self._materialised)
 
     def remove(self, address: Address, port: int) -> Destination | None:
-        """Remove the destination with that address and port. Return it, or `None` if no object was created for it."""
+        """Remove the destination with that address and port.
+
+        Return its `Destination` object, or `None` if none was created.
+        """
         if self._materialised is None:
             self._entries.pop((address, port))
             return None
@@ -177,7 +183,7 @@ class Service:
         return destination
 
     def clear(self) -> list[Destination]:
-        """Remove all destinations. Return those for which objects were created."""
+        """Remove all destinations. Return those for which `Destination` objects exist."""
         used, self._materialised = self._materialised or [], []
         self._entries.clear()
         return used

@@ -8,7 +8,7 @@ from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
 
 
 class IpvsState(IntEnum):
-    """The TCP states, and the only state of UDP."""
+    """The states of a TCP connection, and the single state `UDP`."""
 
     NONE = 0
     ESTABLISHED = 1
@@ -50,13 +50,15 @@ _SHORT = {
 
 
 def _table(text: str) -> dict[str, tuple[IpvsState, ...]]:
-    """Parse rows `flag: next state by old state`, with old states in the order of `IpvsState`."""
+    """Parse a transition table.
+
+    A row is a TCP flag followed by the new state for each old state in `IpvsState` order.
+    """
     rows = (line.split() for line in text.strip().splitlines())
     return {row[0]: tuple(_SHORT[name] for name in row[1:]) for row in rows}
 
 
-#: Next states by direction and flag: from the client, from the server, and from the client while replies bypass this
-#: host.
+#: Transition tables for packets from the client, from the server, and from the client while replies bypass this host.
 REQUEST = _table("""
     syn SR ES ES SR SR SR SR SR SR SR SR
     fin CL CW SS TW TW TW CL CW LA LI TW
@@ -78,7 +80,7 @@ REQUEST_ONLY = _table("""
 
 
 def next_state(old: IpvsState, flags: int, table: dict[str, tuple[IpvsState, ...]]) -> IpvsState:
-    """Return the state after a segment with these TCP flags."""
+    """Return the state that follows `state` after a segment with these TCP flags."""
     for bit, name in ((TCP_RST, "rst"), (TCP_SYN, "syn"), (TCP_FIN, "fin"), (TCP_ACK, "ack")):
         if flags & bit:
             return table[name][old]

@@ -32,7 +32,7 @@ class Transmitter:
         self._namespace = namespace
 
     def send(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a client's packet to the connection's destination."""
+        """Send a client's packet to its connection's destination."""
         if connection.method is Method.TUNNELING:
             return self._tunnel(packet, connection)
         is_here = self._namespace.is_local(connection.real)
@@ -50,7 +50,7 @@ class Transmitter:
         return False
 
     def send_error(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a client's ICMP error about a reply to the destination."""
+        """Send a client's ICMP error, which concerns a reply, to the destination."""
         if connection.method is not Method.MASQUERADING:
             return self.send(packet, connection)
         is_here = self._namespace.is_local(connection.real)
@@ -67,7 +67,7 @@ class Transmitter:
         return False
 
     def answer(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Translate the source of a destination's packet to the virtual endpoint."""
+        """Replace the source of a destination's reply by the virtual endpoint."""
         if connection.method is Method.MASQUERADING:
             before = packet.summary() if self._namespace.clock.context is not None else ""
             packet.translate(src=connection.virtual, sport=connection.virtual_port)
@@ -76,7 +76,10 @@ class Transmitter:
         self._mark(packet, connection)
 
     def answer_error(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Translate the source of an ICMP error about a packet to the destination to the virtual endpoint."""
+        """Replace the source of an ICMP error by the virtual endpoint.
+
+        The error concerns a packet that was sent to a destination.
+        """
         if connection.method is Method.MASQUERADING:
             before = packet.summary() if self._namespace.clock.context is not None else ""
             translate_error(packet, connection.virtual, connection.virtual_port, to_client=True)
@@ -93,7 +96,10 @@ class Transmitter:
     # --- routes
 
     def _route(self, packet: Packet, connection: IpvsConnection, overhead: int = 0) -> bool:
-        """Route a packet to the real server as a router does (__ip_vs_get_out_rt). Return False if it was dropped."""
+        """Route a packet to the real server as a router would (__ip_vs_get_out_rt).
+
+        Return False if it was dropped.
+        """
         namespace = self._namespace
         family = packet.family
         route = namespace.find_route(connection.real, mark=packet.mark)
@@ -153,9 +159,9 @@ class Transmitter:
     # --- conntrack
 
     def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Mark a request as balanced and update its conntrack entry.
+        """Mark a request as balanced and update its conntrack entry (ip_vs_update_conntrack).
 
-        Conntrack then expects the reply from the destination (ip_vs_update_conntrack).
+        From then on conntrack expects the reply to come from the destination.
         """
         self._mark(packet, connection)
         tracked = packet.connection

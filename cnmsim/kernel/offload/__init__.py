@@ -1,11 +1,11 @@
-"""Caches of the packet path, and nothing else that only makes it faster.
+"""Caches of the packet path; they only make it faster and change no result.
 
-Each is exact: laws compare it with the full path.
+Law tests compare each with the full path, the processing of a packet without caches.
 
-- `flow_cache`: what one packet of a flow met, replayed for the next. Hooks: `NetworkNamespace.flows`,
+- `flow_cache`: the decisions about one packet of a flow, reused for the next. Hooks: `NetworkNamespace.flows`,
   `Packet.recording`.
 - `cached_route`: the headers and route of a UDP socket's datagrams to one peer. Hook: `UdpSocket.offload`.
 - `datagram_path`: opaque datagrams from socket to socket without a frame. Hooks: `Link.path`, `Clock.is_idle_until`.
 
-Each module says what invalidates its entries, which law tests hold it, and which bench shows its effect.
+Each module says what invalidates its entries, which law tests check it, and which benchmark shows its effect.
 """

@@ -1,12 +1,12 @@
-"""The routes that a UDP socket has cached.
+"""The routes that a UDP socket has cached, one for each peer whose flow is in the flow cache.
 
-Linux: sk->sk_dst_cache. There is one for each peer whose flow the flow cache holds.
+Linux: sk->sk_dst_cache.
 
-Route, headers and checksum of a datagram depend on the socket, the peer and the tables that its flow watches; only
-length and data differ from one datagram to the next. IPv4 only.
+Route, headers and checksum of a datagram depend on the socket, the peer and the tables on which its flow depends;
+only length and data differ from one datagram to the next. IPv4 only.
 
-Invalidation: a route is used while its flow accounts for the packet (see `flow_cache.py`) and the socket's options
-and local address are as they were. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
+Invalidation: a route is used as long as its flow is valid (see `flow_cache.py`) and the socket's options and local
+address are unchanged. Laws: tests/laws/test_datagram_ways.py. Shown by: bench/crossing_bridge.py.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from cnmsim.kernel.offload.flow_cache import Flow
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: MAC addresses and EtherType; IPv4 header without identification, which DF makes needless; UDP header.
+#: Formats: MAC addresses and EtherType; IPv4 header without identification, which is not needed with DF; UDP header.
 _HEADERS = Struct("!12s2sBBHIBBH8sHHHH")
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _DONT_FRAGMENT = 0x4000
-#: Lengths of the IPv4 and UDP headers together, in bytes.
+#: The length of the IPv4 and UDP headers together, in bytes.
 _IP_HEADERS = 28
-#: Routes by socket; the cache is emptied when it is full.
+#: The maximum number of routes of a socket; the cache is emptied when it is full.
 _MAX_ROUTES = 256
 
 
 class RouteCache:
-    """The cached routes of one UDP socket, by the address and port that it sends to.
+    """The cached routes of one UDP socket, by destination address and port.
 
-    `opaque` is the receiver of opaque datagrams at this socket (see `datagram_path.py`).
+    `opaque` receives the opaque datagrams that arrive at this socket (see `datagram_path.py`).
     """
 
     __slots__ = ("_socket", "opaque", "routes")
@@ -47,12 +47,15 @@ class RouteCache:
         self.opaque: OpaqueDatagrams | None = None
 
     def send(self, data: bytes, address: tuple[str | Address, int]) -> bool:
-        """Send a datagram by a cached route. Return `False`, without any effect, if it must take the full path."""
+        """Send a datagram by a cached route.
+
+        Return `False`, without any effect, if there is none or the datagram must take the full path.
+        """
         route = self.routes.get(address)
         return route is not None and route.send(data)
 
     def add(self, decision: RoutingDecision, dst: Address, dport: int) -> None:
-        """Cache the route to a peer after a datagram took the full path, if its flow is cached."""
+        """Cache the route to a peer, if the flow cache has the flow. Called after a datagram took the full path."""
         socket = self._socket
         if len(dst) == 4 and socket.dont_fragment is not False:
             flow = socket.namespace.sent_flow(decision, dst, socket.local_port, dport)
@@ -63,7 +66,7 @@ class RouteCache:
 
 
 class CachedRoute:
-    """The route and the prepared headers of datagrams to one peer. `lookup` is the state of its datagram path."""
+    """The route and the prepared headers of datagrams to one peer. `lookup` finds and holds their datagram path."""
 
     __slots__ = (
         "_dport", "_flow", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses",
@@ -87,12 +90,12 @@ class CachedRoute:
 
     @property
     def flow(self) -> Flow:
-        """The flow of its datagrams in the socket's namespace."""
+        """The flow of the datagrams in the socket's namespace."""
         return self._flow
 
     @property
     def flow_key(self) -> bytes:
-        """Addresses and ports in the order of the packet."""
+        """Addresses and ports as bytes, in the same order as in a packet."""
         return self.addresses + self._sport.to_bytes(2) + self._dport.to_bytes(2)
 
     @property
@@ -101,7 +104,7 @@ class CachedRoute:
         return self.addresses[4:], self._dport
 
     def is_valid(self) -> bool:
-        """Return whether nothing observes the datagram, and the socket is as it was when the route was cached."""
+        """Return True if no observer is active and the socket is unchanged since the route was cached."""
         socket = self._socket
         namespace = socket.namespace
         return (
@@ -124,11 +127,12 @@ class CachedRoute:
         return True
 
     def frame(self, data: bytes, macs: bytes, ttl: int) -> bytes:
-        """Return the frame of a datagram; `macs` is destination and source."""
+        """Return the Ethernet frame of a datagram. `macs` is the destination MAC followed by the source MAC."""
         size = _IP_HEADERS + len(data)
         length = size - 20
         body = int.from_bytes(data) << 8 if length & 1 else int.from_bytes(data)
-        # The length counts twice: it is in the pseudo header, too. The protocol number keeps the sum from being zero.
+        # The length counts twice, because the pseudo header contains it, too. The sum cannot be zero, because it
+        # includes the protocol number.
         udp_sum = 0xFFFF - (modulo_65535(self._udp_sum + 2 * length + body) or 0xFFFF) or 0xFFFF
         ip_sum = 0xFFFF - ((self._ip_sum + (ttl << 8) + size) % 0xFFFF or 0xFFFF)
         return _HEADERS.pack(

@@ -1,12 +1,12 @@
-"""Datagram paths: opaque datagrams travel from one UDP socket through every stack between to another without a frame.
+"""Datagram paths: opaque datagrams pass from one UDP socket through all network stacks to another without a frame.
 
-Where the flow cache of every namespace on the way holds the flow, each link has a plain path to the next interface,
-and nothing observes the datagram, a frame's bytes decide nothing. What is left of a hop is to check that all is as it
-was, to count, and to let the time pass. Where a check fails the frame is made, and goes on from there as any other.
-(Linux: the flow offload of nf_tables, which bypasses the stack likewise.)
+A path exists if the flow cache of every namespace in between has the flow, each link does nothing but delay frames,
+and nothing observes the datagram. Then no decision depends on the bytes of a frame. For each hop it remains to check
+that nothing has changed, to count, and to let the time pass. If a check fails, the frame is built and continues on
+the full path from there. (Linux: the flow offload of nf_tables, which bypasses the stack likewise.)
 
-A datagram does not wait for its arrival at a hop where no other event is scheduled before: the hop is processed at
-once, as of its arrival time.
+If no other event is scheduled before a datagram's arrival at a hop, the hop is processed immediately, with the
+arrival time as the clock's time.
 
 Invalidation: each hop checks its flow, its link path, taps and devices for every datagram; a datagram that must leave
 the path invalidates it. Laws: tests/laws/test_sealed_datagrams.py, test_swarm_on_known_flows.py. Shown by:
@@ -35,38 +35,42 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.base import SocketAddress
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: Lengths of the Ethernet, IPv4 and UDP headers, and of the latter two, in bytes.
+#: The length of the Ethernet, IPv4 and UDP headers together, and of the IPv4 and UDP headers, in bytes.
 _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
-#: A path is looked up with the second datagram; after a failure the number of datagrams to the next lookup doubles.
+#: A path is looked up for the second datagram. After each failed lookup, twice as many datagrams take the full path
+#: before the next lookup.
 _FIRST_LOOKUP = 2
 _MAX_LOOKUP_INTERVAL = 64
 
 
 class LinkPort(Protocol):
-    """The end of a link at an interface."""
+    """The point where an interface is attached to a link."""
 
     @property
     def station(self) -> object:
-        """What is attached there: a `Nic`, or a device of the link layer."""
+        """The attached object: a `Nic`, or a device of the link layer."""
 
 
 class LastSeen(Protocol):
-    """When a link last saw an address as a source, in nanoseconds of virtual time."""
+    """An address in a link's table.
+
+    `heard_ns` is the virtual time of the last frame with this source, in nanoseconds.
+    """
 
     heard_ns: int
 
 
 class LinkPath(Protocol):
-    """The path of frames from one interface of a link to another that does nothing but delay them."""
+    """The path of frames between two interfaces of a link, on which they are only delayed."""
 
     @property
     def here(self) -> LastSeen:
-        """The sender's entry in the link's table; a sent frame refreshes it."""
+        """The sender's entry in the link's address table; each frame that is sent refreshes it."""
 
     @property
     def port(self) -> LinkPort:
-        """The end of the path."""
+        """The receiver's end of the path."""
 
     @property
     def delay_ns(self) -> int:
@@ -74,18 +78,21 @@ class LinkPath(Protocol):
 
     @property
     def is_valid(self) -> bool:
-        """Whether the link is as it was when the path was found. Frames under way on a valid path arrive."""
+        """Whether the link is unchanged since the path was found.
+
+        Frames that are under way on a valid path arrive.
+        """
 
     def carries(self, length: int, now_ns: int) -> bool:
-        """Return whether a frame of `length` bytes sent now takes this path."""
+        """Return True if a frame of `length` bytes that is sent now takes this path."""
 
 
 class OpaqueDatagrams:
     """Sends and receives opaque datagrams at one UDP socket.
 
-    `receive(content, sender)` is called for a datagram that arrived by a path; it returns `False` to have the
-    datagram received as bytes by the socket instead. `is_redundant(content)` tells whether receiving the content
-    would change nothing.
+    `receive(content, sender)` is called for a datagram that arrived by a path. If it returns `False`, the socket
+    receives the datagram as bytes instead. `is_redundant(content)` returns whether receiving the content would change
+    nothing.
     """
 
     __slots__ = ("is_redundant", "receive", "socket")
@@ -102,7 +109,7 @@ class OpaqueDatagrams:
         socket.offload.opaque = self
 
     def send(self, payload: OpaquePayload, address: SocketAddress) -> None:
-        """Send a datagram, by a path if there is one. Raises as `UdpSocket.sendto`."""
+        """Send a datagram, by a datagram path if there is one. Raises as `UdpSocket.sendto`."""
         route = self.socket.offload.routes.get(address)
         if route is not None:
             lookup = route.lookup
@@ -118,11 +125,10 @@ class OpaqueDatagrams:
         )
 
     def send_if_redundant(self, payload: OpaquePayload, address: SocketAddress) -> bool:
-        """Send a datagram whose content changes nothing at its receiver.
+        """Send a datagram only if there is a path to the receiver and its content would change nothing there.
 
-        Return `False`, without any effect, for any other.
-
-        Such a datagram may arrive before anything else happens, which costs least.
+        Otherwise return `False`, and send nothing. Such a datagram may be received at once, before its arrival time,
+        which costs least.
         """
         route = self.socket.offload.routes.get(address)
         lookup = route.lookup if route is not None else None
@@ -139,7 +145,7 @@ class OpaqueDatagrams:
 
 
 class PathLookup:
-    """The path of a cached route's datagrams, or how many datagrams to wait before it is looked up again."""
+    """The datagram path of a cached route, or the number of datagrams until the next attempt to find it."""
 
     __slots__ = ("_interval", "_route", "_until_lookup", "path")
 
@@ -149,7 +155,7 @@ class PathLookup:
         self._until_lookup = self._interval = _FIRST_LOOKUP
 
     def find(self) -> DatagramPath | None:
-        """Look the path up if that is due."""
+        """Count a datagram, and look up the path if an attempt is due. Return the path, or `None`."""
         self._until_lookup -= 1
         if self._until_lookup > 0:
             return None
@@ -160,15 +166,16 @@ class PathLookup:
         return path
 
     def invalidate(self) -> None:
-        """Forget the path."""
+        """Discard the path, so that it is looked up again."""
         self.path = None
         self._until_lookup = self._interval = _FIRST_LOOKUP
 
 
 class _Hop:
-    """Out of one namespace, over one link, to the interface of the next. `ttl` is the TTL of packets on that link.
+    """One hop of a path: out of a namespace, over a link, to the interface of the next namespace.
 
-    The flows vouch that both devices are up, plugged in and in their namespaces: a change invalidates them.
+    `ttl` is the TTL of packets on that link. It is not checked that both devices are up, connected and in their
+    namespaces, because any such change invalidates the flows.
     """
 
     __slots__ = (
@@ -199,7 +206,7 @@ class _Hop:
         self.ttl = ttl
 
     def flow_at_end(self, key: bytes) -> Flow | None:
-        """Return the flow in the receiver's namespace, if it is cached and forwards or delivers without NAT."""
+        """Return the flow in the receiving namespace, or `None` if it is not cached or is subject to NAT."""
         receiver = self._receiver
         flow = receiver.namespace.flows.received.get((receiver, key)) if receiver.namespace is not None else None
         return flow if flow is not None and not flow.translates and flow.mac == receiver.mac else None
@@ -224,9 +231,10 @@ class _Hop:
         return True
 
     def arrive(self, size: int, end: Flow) -> bool:
-        """Receive a datagram at the end of the link: enter the next hop, or account for it in the last flow, `end`.
+        """Receive a datagram at the end of the link.
 
-        Return `False`, without any effect, if it must become a frame.
+        It then enters the next hop; at the last hop it is counted in the receiver's flow, `end`. Return `False`,
+        without any effect, if it must become a frame.
         """
         receiver, next_hop = self._receiver, self.next
         if (
@@ -243,12 +251,12 @@ class _Hop:
         return True
 
     def deliver(self, frame: bytes) -> None:
-        """Deliver a frame at the end of the link."""
+        """Deliver a frame to the interface at the end of the link."""
         self._link.deliver(frame, self.link_path.port)
 
 
 class DatagramPath:
-    """The path from a socket to its peer's socket. `is_valid` until a datagram had to leave it."""
+    """The path from a socket to its peer's socket. `is_valid` becomes false when a datagram has to leave it."""
 
     __slots__ = ("_clock", "_end", "_first", "_route", "_sender", "is_valid")
 
@@ -262,7 +270,7 @@ class DatagramPath:
         self.is_valid = True
 
     def is_redundant(self, content: object) -> bool:
-        """Return whether receiving the content would change nothing at the peer."""
+        """Return True if receiving the content would change nothing at the peer."""
         socket = self._end.datagram_socket()
         return (
             socket is not None and socket.offload.opaque is not None and socket.offload.opaque.is_redundant(content)
@@ -271,7 +279,7 @@ class DatagramPath:
     def send(self, payload: OpaquePayload, *, is_redundant: bool) -> bool:
         """Send a datagram. Return `False`, without any effect, if it must become a frame.
 
-        A redundant datagram is received at once if nothing else happens before its arrival.
+        A redundant datagram is received at once if no other event is scheduled before its arrival.
         """
         if not self._first.enter(payload.size):
             return False
@@ -279,7 +287,10 @@ class DatagramPath:
         return True
 
     def _advance(self, payload: OpaquePayload, hop: _Hop, *, is_redundant: bool) -> None:
-        """Move a datagram that has entered a hop on, as far as no other event happens before; schedule the rest."""
+        """Move a datagram, which has entered `hop`, along the path until the next scheduled event.
+
+        If it has not arrived by then, schedule the rest of its way.
+        """
         clock, size = self._clock, payload.size
         now_ns = when_ns = clock.now_ns
         try:
@@ -302,7 +313,7 @@ class DatagramPath:
         clock.post_at_ns(when_ns, self._arrive, payload, hop)
 
     def _arrive(self, payload: OpaquePayload, hop: _Hop) -> None:
-        """Process a datagram at the end of a hop, at its time. If a check fails, deliver its frame there."""
+        """Process a datagram at the end of a hop, at its arrival time. If a check fails, deliver its frame there."""
         size, next_hop = payload.size, hop.next
         endpoint = endpoint_key(*self._route.destination)
         if next_hop is not None:
@@ -321,7 +332,7 @@ class DatagramPath:
 
 
 def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
-    """Return the hop by which a flow leaves its namespace, or `None` if its link has no plain path."""
+    """Return the hop by which a flow leaves its namespace, or `None` if its link does more than delay frames."""
     device, hop_mac = flow.device, flow.next_hop_mac()
     if not isinstance(device, Nic) or device.link is None or hop_mac is None:
         return None
@@ -333,9 +344,9 @@ def _find_hop(flow: Flow, ttl: int) -> _Hop | None:
 
 
 def _find_path(route: CachedRoute) -> DatagramPath | None:
-    """Follow a route's flow through every namespace.
+    """Return the path along a route's flow through every namespace.
 
-    Return `None` if one has not cached it, or it ends at no plain socket.
+    Return `None` if a namespace has not cached the flow, or if it does not end at a socket that supports offload.
     """
     key, flow, ttl = route.flow_key, route.flow, route.ttl
     first: _Hop | None = None

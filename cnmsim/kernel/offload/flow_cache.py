@@ -1,18 +1,19 @@
-"""The flow cache of one namespace: the decisions made for one packet of a flow, replayed for the next.
+"""The flow cache of one namespace: the decisions about one packet of a flow, reused for the next.
 
-Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables whose
-changes are counted. The full path of a packet is recorded by a `FlowRecorder` and kept as a `Flow`. While no table
-changed, the next packet with the same addresses and ports increments the same counters, refreshes the same conntrack
-entry, gets the same header rewrite and leaves by the same hop. (Linux: nf_flow_table; Open vSwitch's datapath. Unlike
-there, rule counters go on.)
+Every decision between two devices, or between a device and a socket, is a function of a packet's headers and of
+tables whose changes are counted. A `FlowRecorder` records the full path of a packet, and the result is stored as a
+`Flow`. As long as no table has changed, the next packet with the same addresses and ports increments the same
+counters, refreshes the same conntrack entry, gets the same header rewrite and leaves by the same hop. (Linux:
+nf_flow_table; Open vSwitch's datapath. Unlike there, rule counters are still incremented.)
 
-The full path is taken by everything out of the ordinary: observed packets, fragments, IP options, an expiring TTL, a
-size over the MTU, TCP flags that change the connection's state, neighbours that must be resolved; and by flows that
-met a match or hook step that depends on more than the flow (`Dependency.ANYTHING`), or a target that acts on packets.
+Everything out of the ordinary takes the full path: observed packets, fragments, IP options, an expiring TTL, a size
+over the MTU, TCP flags that change the connection's state, neighbours that must be resolved. So do flows that were
+subject to a match or hook step that depends on more than the flow (`Dependency.ANYTHING`), or to a target that acts
+on packets.
 
-Invalidation: a flow holds the sum of `NetworkNamespace.generation` (routes, addresses, links, sysctls) and
+Invalidation: a flow stores the sum of `NetworkNamespace.generation` (routes, addresses, links, sysctls) and
 `PacketFilter.generation` (rules, sets); a change of either invalidates every flow. Conntrack entries and neighbours
-are looked at for each packet, the socket table by its `udp_changes`.
+are checked for each packet, the socket table by its `udp_generation`.
 
 Only TCP and UDP flows are cached. Law: tests/laws/test_flow_cache.py. Shown by: bench/crossing_bridge.py.
 """
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.traversal import PacketCounter, TraversalResult
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-#: Flows by direction; the cache is emptied when it is full.
+#: The maximum number of flows in each direction; the cache is emptied when it is full.
 _MAX_FLOWS = 16384
-#: Slots of the admission filter.
+#: The number of slots of the admission filter.
 _FILTER_SLOTS = 1024
-#: The first octet of multicast addresses; those above it are reserved, and the broadcast address.
+#: The lowest first octet of multicast addresses. Higher octets are multicast, reserved, or the broadcast address.
 _FIRST_MULTICAST_OCTET = 224
 #: Destination MAC, EtherType with version and header length, total length, flags and offset, TTL, protocol, checksum.
 _FRAME = Struct("!6s6x3sxHxxHBBH")
@@ -53,28 +54,30 @@ _PORTS = Struct("!HH")
 _TTL = Struct("!BBH")
 _IPV4_WITHOUT_OPTIONS = b"\x08\x00\x45"
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-#: The minimal length of each protocol's header, in bytes.
+#: The minimum length of each protocol's header, in bytes.
 _MIN_HEADER = {17: 8, 6: 20}
-#: How many packets of a flow pass before one is recorded, by protocol.
+#: By protocol: the number of packets of a flow that take the full path before one is recorded.
 ADMITTED_AFTER = {17: 1, 6: 5}
-#: The length of an IP header without options by family, and the slice of the packet that holds addresses and ports.
+#: By family: the length of an IP header without options, and the slice of the packet that contains addresses and
+#: ports.
 _HEADER = {4: 20, 6: 40}
 _TUPLE = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
 _TCP_ESTABLISHED = TcpState.ESTABLISHED.value
 _NEW = CtState.NEW
 
-#: The key of a received flow: its device, and addresses and ports as in the packet.
+#: The key of a received flow: its input device, and the packet's bytes with addresses and ports.
 ReceivedKey = tuple["Device", bytes]
-#: The key of a sent flow: protocol, source, destination, and ports as in the packet.
+#: The key of a sent flow: protocol, source, destination, and the packet's bytes with the ports.
 SentKey = tuple[int, "Address", "Address", bytes]
 
 
 class FlowRecorder:
-    """What one packet met on its full path so far. A step that cannot be replayed removes it from `Packet.recording`.
+    """The decisions about one packet so far on its full path.
 
-    `counters` are those of the rules and policies it passed. `shape` (protocol and length) must not change on the
-    way; `tuple_before` (addresses and ports) may, by NAT.
+    A step that cannot be replayed removes it from `Packet.recording`. `counters` are the counters of the rules and
+    policies that matched the packet. `shape` (protocol and length) must not change on the way; `tuple_before`
+    (addresses and ports) may be changed by NAT.
     """
 
     __slots__ = ("counters", "decision", "mac", "received", "sent", "shape", "tuple_before")
@@ -96,7 +99,7 @@ class FlowRecorder:
         self.tuple_before = packet.data[_TUPLE[packet.family]]
 
     def add_traversal(self, packet: Packet, result: TraversalResult[Any]) -> None:
-        """Record the traversal of a chain, or stop recording if the next packet's outcome may differ."""
+        """Record the traversal of a chain, or stop recording if its result may differ for the next packet."""
         connection = packet.connection
         if result.is_cacheable and (connection is None or connection.is_confirmed):
             self.counters += result.counters
@@ -105,15 +108,17 @@ class FlowRecorder:
 
 
 def received_key(frame: bytes, device: Device) -> ReceivedKey:
-    """Return the key of a received frame, with addresses and ports where they are without IP options."""
+    """Return the key of a received frame. Its IP header is assumed to have no options."""
     return device, frame[26:38] if frame[12] == 8 else frame[22:58]
 
 
 class FlowCache:
-    """The flows of one namespace. With `is_enabled` off every packet takes the full path, with the same outcome.
+    """The cached flows of one namespace.
 
-    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer, and a
-    recording costs more than it saves them.
+    If `is_enabled` is false every packet takes the full path, with the same result.
+
+    A UDP flow is recorded from its second packet on, a TCP flow from its sixth: most flows have fewer packets, and a
+    recording would cost more than it saves them.
     """
 
     __slots__ = ("_filter", "_namespace", "is_enabled", "received", "sent")
@@ -123,8 +128,8 @@ class FlowCache:
         self.is_enabled = True
         self.received: dict[ReceivedKey, Flow] = {}
         self.sent: dict[SentKey, Flow] = {}
-        #: A byte for each slot, by the hash of a key: five bits of the hash of the key seen last, three bits of its
-        #: count.
+        #: The admission filter, one byte per slot; a key's hash selects the slot. Five bits identify the last key
+        #: that used the slot, three bits count how often it was seen.
         self._filter: bytearray | None = None
 
     def disable(self) -> None:
@@ -135,7 +140,7 @@ class FlowCache:
         self.sent.clear()
 
     def record_received(self, frame: bytes, packet: Packet, device: Device) -> None:
-        """Start to record a received packet, if its kind is cacheable and its flow is admitted."""
+        """Start recording a received packet, if it can be cached and enough packets of its flow were seen."""
         if (
             self.is_enabled
             and packet.protocol in _MIN_HEADER
@@ -150,20 +155,24 @@ class FlowCache:
                 packet.recording = FlowRecorder(packet, received=key, mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: SentKey, decision: RoutingDecision) -> None:
-        """Start to record a packet that originates here, if its flow is admitted."""
+        """Start recording a packet that originates here, if enough packets of its flow were seen."""
         protocol = packet.protocol
         if self.is_enabled and protocol in _MIN_HEADER and self._admit(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Return the cached flow of UDP datagrams that originate here and follow `decision`, or `None`."""
+        """Return the cached flow of UDP datagrams that originate here, or `None`.
+
+        A flow that was cached for another routing decision than `decision` is not returned.
+        """
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
 
     def _admit(self, key_hash: int, protocol: int) -> bool:
-        """Count a key and return whether it was seen often enough. Collisions of hashes may admit a key too early.
+        """Count a packet with this key and return True if enough were seen to record the flow.
 
-        The hash must be the same in every run, so that every run of a lab takes the same time.
+        If hashes collide a key may be admitted too early. The hash must be the same in every run, so that every run
+        of a lab takes the same time.
         """
         slots = self._filter
         if slots is None:
@@ -178,7 +187,10 @@ class FlowCache:
         return value & 7 >= ADMITTED_AFTER[protocol]
 
     def keep(self, packet: Packet) -> None:
-        """Cache the flow of a packet whose recording is complete: it reached its next hop, or the sockets here."""
+        """Cache the flow of a packet whose recording is complete.
+
+        It reached its next hop, or a socket of this namespace.
+        """
         recording, packet.recording = packet.recording, None
         if recording is None or packet.frag_max_size:
             return
@@ -206,10 +218,11 @@ class FlowCache:
 class Flow:
     """One direction of one flow through one namespace.
 
-    `decision` is the route that an outgoing flow was recorded for. `translates` tells whether NAT rewrites addresses
-    or ports. A flow that leaves does so by `device`, with `l2_suffix` (source MAC and EtherType) behind the next
-    hop's MAC. A flow that is delivered ends at `socket` while the socket table is as it was at `sockets_at`. `mac` is
-    the destination MAC of received frames.
+    `decision` is the routing decision for which a sent flow was recorded. `translates` is true if NAT rewrites
+    addresses or ports. Packets that leave the namespace do so by `device`; their frames begin with the next hop's
+    MAC, followed by `l2_suffix` (source MAC and EtherType). Packets that are delivered here (`is_delivered`) end at
+    `socket`, as long as the socket table's generation is `sockets_at`. `mac` is the destination MAC of received
+    frames.
     """
 
     __slots__ = (
@@ -265,7 +278,8 @@ class Flow:
         before, after = recording.tuple_before, packet.data[_TUPLE[packet.family]]
         self.translates = before != after
         self._addresses = after
-        # The difference that a rewrite makes to each checksum, modulo 65535 (RFC 1624); a TTL of one less counts 256.
+        # The differences that the rewrite makes to the checksums, modulo 65535 (RFC 1624). Decrementing the TTL
+        # counts 256.
         self._transport_shift = (int.from_bytes(before) - int.from_bytes(after)) % 0xFFFF
         self._sum_shift = (int.from_bytes(before[:8]) - int.from_bytes(after[:8]) + 256) % 0xFFFF
 
@@ -319,7 +333,7 @@ class Flow:
         return True
 
     def _translated(self, frame: bytes) -> bytes:
-        """Return the part of the packet behind the ports, with the checksum updated."""
+        """Return the rest of the packet after the ports, with the checksum updated."""
         at = self._sum_at
         sum_ = int.from_bytes(frame[at : at + 2])
         if self._protocol == 6:
@@ -350,7 +364,7 @@ class Flow:
         return True
 
     def _is_whole(self, frame: bytes) -> bool:
-        """Return whether a UDP datagram fills its packet, and its checksum is right or absent."""
+        """Return True if a UDP datagram fills its packet, and its checksum is correct or absent."""
         length, sum_ = _LENGTH_AND_SUM.unpack_from(frame, 38)
         if length != len(frame) - 34:
             return False
@@ -385,9 +399,9 @@ class Flow:
         return True
 
     def output(self, size: int, flags: int = 0) -> Mac | None:
-        """Account for an outgoing packet of `size` bytes and return its next hop's MAC.
+        """Count an outgoing packet of `size` bytes and return its next hop's MAC.
 
-        `None` if it must take the full path.
+        Return `None`, without any effect, if the packet must take the full path.
         """
         if size > self._max_size:
             return None
@@ -395,14 +409,17 @@ class Flow:
         return hop if hop is not None and self.account(size, flags) else None
 
     def forward(self, size: int, mac: Mac) -> bool:
-        """Account for a packet of `size` bytes whose next hop must be `mac`.
+        """Count a packet of `size` bytes, if its next hop still has the MAC `mac`.
 
-        Return `False` if it must take the full path.
+        Return `False`, without any effect, if the packet must take the full path.
         """
         return self.next_hop_mac() == mac and size <= self._max_size and self.account(size)
 
     def datagram_socket(self) -> UdpSocket | None:
-        """Return the socket that receives the flow's datagrams, if it is cached and needs only sender and data."""
+        """Return the socket that receives the flow's datagrams, or `None`.
+
+        `None` also if the socket is no longer valid, or needs more of a packet than sender and data.
+        """
         socket = self.socket
         if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
             return None
@@ -418,9 +435,9 @@ class Flow:
         return mac
 
     def account(self, size: int, flags: int = 0) -> bool:
-        """Increment counters and refresh the conntrack entry.
+        """Count a packet of `size` bytes in the flow's counters, and refresh its conntrack entry.
 
-        Return `False`, without any effect, if that needs the full path.
+        Return `False`, without any effect, if the packet must take the full path.
         """
         if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False

@@ -1,4 +1,4 @@
-"""Sockets of a network namespace: UDP, TCP and ICMP, and the table that finds the socket of a packet.
+"""Sockets of a network namespace: UDP, TCP and ICMP, and the table that finds a received packet's socket.
 
 Not modelled: raw sockets other than for ICMP, SO_REUSEPORT, multicast membership, credentials and privileged ports.
 """

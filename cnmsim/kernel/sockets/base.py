@@ -1,7 +1,7 @@
 """The base class of all sockets: owner, family, local address, binding, readiness.
 
-Internally an address has the form of the packets: a dual-stack IPv6 socket that communicates over IPv4 holds 4 bytes.
-The API shows the v4-mapped form (RFC 4291 §2.5.5.2).
+Internally an address has the form that it has in packets: a dual-stack IPv6 socket that communicates over IPv4 stores
+4 bytes. The API shows the v4-mapped form, e.g. `::ffff:10.0.0.1` (RFC 4291 §2.5.5.2).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.ports import PortSpace
 
-#: An address (text or bytes) and a port, as callers pass them.
+#: An address (text or bytes) and a port, as callers specify them.
 SocketAddress = tuple[str | bytes, int]
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -43,19 +43,19 @@ def mapped(address: Address) -> Address:
 
 
 def unmapped(address: Address) -> Address:
-    """Return the IPv4 address inside a v4-mapped IPv6 address; any other is returned unchanged."""
+    """Return the IPv4 address inside a v4-mapped IPv6 address; any other address is returned unchanged."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
 def address_text(address: Address, port: int) -> str:
-    """Format `10.0.0.1:80` or `[::1]:80`."""
+    """Format an address and a port as `10.0.0.1:80` or `[::1]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
 
 
 class Socket(ABC):
-    """One communication endpoint. It is closed when its `owner`, the process that created it, ends.
+    """A communication endpoint. It is closed when its `owner`, the process that created it, ends.
 
-    `local` is the bound address, the wildcard if there is none. `v6only` restricts an IPv6 socket to IPv6 packets.
+    `local` is the bound address, or the wildcard if there is none. `v6only` restricts an IPv6 socket to IPv6 packets.
     `on_readable` is called with the socket when there may be something to receive.
     """
 
@@ -88,11 +88,11 @@ class Socket(ABC):
 
     @property
     def owner_label(self) -> str:
-        """`httpd (pid 7)`, or `kernel` for a socket without owner."""
+        """The owner's label, e.g. `httpd (pid 7)`; `kernel` for a socket without an owner."""
         return "kernel" if self.owner is None else self.owner.label
 
     def bind_device(self, name: str) -> None:
-        """Bind to one device (SO_BINDTODEVICE), or to none with "". Raises `OSError` (ENODEV)."""
+        """Bind to the device with this name (SO_BINDTODEVICE); "" removes the binding. Raises `OSError` (ENODEV)."""
         if name and name not in self.namespace.devices:
             raise os_error(errno.ENODEV)
         self.device_name = name
@@ -108,7 +108,7 @@ class Socket(ABC):
 
     @property
     def has_callback(self) -> bool:
-        """Whether a callback serves the socket, instead of a program that waits for it."""
+        """Whether a callback handles what the socket receives, rather than a program that waits for it."""
         return self.on_readable is not None
 
     def close_silently(self) -> None:
@@ -128,9 +128,9 @@ class Socket(ABC):
         return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
 
     def _route_to(self, dst: Address) -> RoutingDecision:
-        """Return the route to `dst`.
+        """Return the routing decision for packets to `dst`.
 
-        Raises `OSError` as `NetworkNamespace.route_output`, after reporting the drop to an observer.
+        On failure report the drop to an observer, and raise `OSError` as `NetworkNamespace.route_output` does.
         """
         namespace = self.namespace
         try:
@@ -188,7 +188,7 @@ class Socket(ABC):
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR cannot share the port of this socket."""
+        """Whether this socket prevents others from sharing its port with SO_REUSEADDR."""
         return False
 
     @property

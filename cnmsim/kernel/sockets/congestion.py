@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-#: Segments that may be sent before the first acknowledgement (RFC 6928; TCP_INIT_CWND in Linux).
+#: The number of segments that may be sent before the first acknowledgement (RFC 6928; TCP_INIT_CWND in Linux).
 INITIAL_SEGMENTS = 10
 
 
@@ -30,7 +30,10 @@ class CongestionWindow:
             self.size += max(1, self.mss * self.mss // self.size)
 
     def lost(self, in_flight: int, sequence: int) -> None:
-        """Halve the window after duplicate acknowledgements; `sequence` is SND.MAX (RFC 5681 §3.2)."""
+        """Halve the window, because duplicate acknowledgements indicate a loss (RFC 5681 §3.2).
+
+        `sequence` is the present SND.MAX.
+        """
         self.threshold = max(in_flight // 2, 2 * self.mss)
         self.size = self.threshold
         self.recovery_end = sequence

@@ -1,4 +1,4 @@
-"""Linux's error numbers as sockets raise them, and the error number of each ICMP error."""
+"""Error numbers that sockets raise, and the error number that Linux assigns to each ICMP error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from cnmsim.kernel.skbuff import Packet
 
 
 def os_error(number: int) -> OSError:
-    """Return an `OSError`, of Python's subclass if there is one, with Linux's text."""
+    """Return the `OSError` for an error number, with Linux's error message.
+
+    Python chooses the matching subclass, e.g. `ConnectionRefusedError` for ECONNREFUSED.
+    """
     return OSError(number, message(number))
 
 
@@ -21,7 +24,8 @@ class IcmpErrorInfo:
     """An ICMP or ICMPv6 error that quotes a packet sent from this namespace.
 
     `src`, `dst`, `sport` and `dport` are those of the quoted packet. `reporter` is the sender of the error, `info`
-    its MTU field (0 if it has none), `quoted` the quotation from the transport header on, `packet` the error itself.
+    its MTU field (0 if it has none). `quoted` is the quoted packet from its transport header on. `packet` is the
+    packet that contains the error.
     """
 
     family: int
@@ -39,20 +43,24 @@ class IcmpErrorInfo:
 
     @property
     def is_packet_too_big(self) -> bool:
-        """Whether the error reports a path MTU (RFC 1191, RFC 8201)."""
+        """Whether the error reports that the packet exceeds the path MTU (RFC 1191, RFC 8201)."""
         return (self.family, self.icmp_type, self.code) == (4, 3, 4) or (self.family, self.icmp_type) == (6, 2)
 
 
 class QueuedError(OSError):
-    """Raised by sockets with `recverr` for an ICMP error (IP_RECVERR, ip(7)): the error number, and `info`."""
+    """Raised by sockets with `recverr` when they received an ICMP error (IP_RECVERR, ip(7)).
+
+    `errno` is the corresponding error number, `info` describes the ICMP error.
+    """
 
     def __init__(self, number: int, info: IcmpErrorInfo) -> None:
         super().__init__(number, message(number))
         self.info = info
 
 
-# (error number, whether it is hard) by ICMP code; icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in
-# net/ipv6/icmp.c. A soft error does not end a connection; it becomes the reason of a later timeout.
+# By ICMP code: (error number, whether the error is hard). Source: icmp_err_convert in net/ipv4/icmp.c,
+# icmpv6_err_convert in net/ipv6/icmp.c. A soft error does not end a connection; it becomes the reason of a later
+# timeout.
 _UNREACHABLE4 = {
     0: (errno.ENETUNREACH, False), 1: (errno.EHOSTUNREACH, False), 2: (errno.ENOPROTOOPT, True),
     3: (errno.ECONNREFUSED, True), 4: (errno.EMSGSIZE, False), 5: (errno.EOPNOTSUPP, False),
@@ -70,7 +78,7 @@ _OTHERS6 = {2: (errno.EMSGSIZE, False), 3: (errno.EHOSTUNREACH, False), 4: (errn
 
 
 def icmp_errno(family: int, icmp_type: int, code: int) -> tuple[int, bool] | None:
-    """Return the error number of an ICMP error and whether it is hard, or `None` if sockets ignore it."""
+    """Return (error number, whether the error is hard) for an ICMP error, or `None` if sockets ignore it."""
     if family == 4:
         return _UNREACHABLE4.get(code) if icmp_type == 3 else _OTHERS4.get(icmp_type)
     return _UNREACHABLE6.get(code) if icmp_type == 1 else _OTHERS6.get(icmp_type)

@@ -1,4 +1,4 @@
-"""Raw ICMP sockets as ping uses them: send echo requests, receive replies and errors that quote the requests."""
+"""Raw ICMP sockets as used by ping: send echo requests, receive replies and errors that quote the requests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
 
-#: Types of messages that quote the offending packet (RFC 792; RFC 4443 §2.1).
+#: The ICMP types of messages that quote the offending packet (RFC 792; RFC 4443 §2.1).
 _ERROR_TYPES = {4: (3, 4, 5, 11, 12), 6: (1, 2, 3, 4)}
 _QUEUE_LIMIT = 256
 
 
 class IcmpSocket(Socket):
-    """A raw ICMP (family 4) or ICMPv6 (family 6) socket, which receives the answers to its echo requests."""
+    """A raw ICMP (family 4) or ICMPv6 (family 6) socket, which receives the responses to its own echo requests."""
 
     __slots__ = ("_idents", "_queue", "dont_fragment")
 
@@ -41,16 +41,17 @@ class IcmpSocket(Socket):
         return f"socket: {self.owner_label} raw ICMP{'v6' if self.family == 6 else ''}"
 
     def bind(self, address: str | bytes) -> None:
-        """Bind the source address. Raises `OSError` (EADDRNOTAVAIL)."""
+        """Set the source address. Raises `OSError` (EADDRNOTAVAIL) if the namespace does not have it."""
         local = self._parse_address(address)
         if any(local) and not self.namespace.is_local(local):
             raise os_error(errno.EADDRNOTAVAIL)
         self.local = local
 
     def send_echo(self, dst: str | bytes, ident: int, seq: int, payload: bytes = b"", ttl: int | None = None) -> None:
-        """Send an echo request with time to live `ttl`, by default that of the socket.
+        """Send an echo request with time to live `ttl` (`None`: the socket's default).
 
-        Raises `OSError`: an error of routing, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE.
+        Raises `OSError`: a routing error, EPERM if a packet filter drops the request in OUTPUT, EMSGSIZE if it is too
+        large.
         """
         self._check_open()
         namespace = self.namespace
@@ -118,9 +119,9 @@ def _device_name(packet: Packet) -> str:
 
 
 def echo_ident(packet: Packet) -> int | None:
-    """Return the identifier of an echo reply, or of the echo request that an error quotes.
+    """Return the identifier of an echo reply, or of the echo request that an ICMP error quotes.
 
-    Other messages have none (`None`).
+    Return `None` for other messages.
     """
     message = packet.payload
     if len(message) < 8:
@@ -141,9 +142,9 @@ def echo_ident(packet: Packet) -> int | None:
 
 
 def build_error_packet(error: IcmpErrorInfo) -> Packet:
-    """Build a packet that could have carried an ICMP error whose packet is not available.
+    """Build a packet that contains the ICMP error `error`, for callers that do not have the original packet.
 
-    Its TTL is invented.
+    Its TTL is a default value, not that of the original.
     """
     quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
     rest = error.info.to_bytes(4)

@@ -30,7 +30,7 @@ class PortHolder(Protocol):
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR cannot share the port, because the holder is listening."""
+        """Whether this holder prevents others from sharing its port with SO_REUSEADDR, because it is listening."""
 
 
 @define(eq=False)
@@ -65,7 +65,7 @@ class PortSpace:
                 del self._holders[port]
 
     def is_bound(self, address: Address, port: int) -> bool:
-        """Return True if `port` is occupied on `address` (the wildcard: on any address)."""
+        """Return True if `port` is in use on `address`; for the wildcard, if it is in use on any address."""
         return any(
             _overlap(address, other) for holder in self._holders.get(port, ()) for other in holder.local_addresses
         )
@@ -75,7 +75,7 @@ class PortSpace:
         return any(other is not holder and _conflicts(holder, other) for other in self._holders.get(port, ()))
 
     def free_port(self, addresses: tuple[Address, ...]) -> int:
-        """Return a port of net.ipv4.ip_local_port_range that is free on these addresses.
+        """Return a port in net.ipv4.ip_local_port_range that is free on all the given addresses.
 
         Raises `OSError` (EADDRINUSE) if there is none.
         """

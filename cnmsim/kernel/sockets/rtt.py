@@ -6,9 +6,8 @@ from attrs import define
 
 from cnmsim.kernel.clock import NS_PER_S
 
-#: The timeout before anything was measured, and the bounds of a measured one (TCP_TIMEOUT_INIT, TCP_RTO_MIN and
-#: TCP_RTO_MAX in
-#: include/net/tcp.h).
+#: The timeout before the first measurement, and the limits of a measured one (TCP_TIMEOUT_INIT, TCP_RTO_MIN and
+#: TCP_RTO_MAX in include/net/tcp.h).
 INITIAL_RTO_NS = NS_PER_S
 MIN_RTO_NS = NS_PER_S // 5
 MAX_RTO_NS = 120 * NS_PER_S
@@ -26,7 +25,10 @@ class RttEstimator:
     _rttvar_ns: int = 0
 
     def sample(self, rtt_ns: int) -> None:
-        """Update the estimate with the round trip of a segment that was sent once (Karn's algorithm, RFC 6298 §3)."""
+        """Update the estimate with the measured round-trip time of a segment.
+
+        The segment must have been sent only once (Karn's algorithm, RFC 6298 §3).
+        """
         if self._srtt_ns < 0:
             self._srtt_ns, self._rttvar_ns = rtt_ns, rtt_ns // 2
         else:
@@ -35,7 +37,7 @@ class RttEstimator:
         self.reset()
 
     def reset(self) -> None:
-        """Undo the doubling, because new data was acknowledged."""
+        """Undo the doubling of the timeout, because new data was acknowledged."""
         if self._srtt_ns < 0:
             self.rto_ns = INITIAL_RTO_NS
         else:

@@ -1,4 +1,4 @@
-"""The socket table of one network namespace: lookup of the socket for a packet, and the answer if there is none."""
+"""The socket table of one network namespace: finds a packet's socket, and answers packets that have none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LENGTH_AND_SUM = Struct("!HH")
 _Binding = tuple[Address, int]
 _FourTuple = tuple[Address, int, Address, int]
-#: Up to this many draws are repeated with a new generator, so that no generator has to be kept.
+#: Up to this many random numbers are repeated with a new generator, so that no generator has to be kept.
 _MAX_REPEATED_DRAWS = 6
 
 
@@ -38,8 +38,9 @@ _MAX_REPEATED_DRAWS = 6
 class SocketInfo:
     """One line of `ss` or `netstat`.
 
-    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel. `is_dual` marks a socket bound to
-    the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds of virtual time, retries.
+    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for a socket of the kernel. `is_dual` is true for
+    a socket that is bound to the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds
+    of virtual time, retries.
     """
 
     protocol: str
@@ -58,7 +59,7 @@ class SocketInfo:
 
 
 class SocketTable:
-    """All sockets of a namespace. `udp_generation` changes whenever a datagram's receiver may change."""
+    """All sockets of a namespace. `udp_generation` changes whenever datagrams may get another receiver."""
 
     __slots__ = (
         "_connections", "_draws", "_features", "_features_generation", "_icmp", "_listeners", "_namespace", "_random",
@@ -83,7 +84,7 @@ class SocketTable:
         self._icmp: list[IcmpSocket] = []
 
     def random_below(self, count: int) -> int:
-        """Return a random number below `count`, for an ephemeral port."""
+        """Return a random number below `count`; it selects an ephemeral port."""
         random = self._random
         if random is None:
             # A generator takes two kilobytes, and most namespaces draw only a few numbers: the first draws are
@@ -108,7 +109,7 @@ class SocketTable:
         return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     def timestamp_offset(self, local: Address, remote: Address) -> int:
-        """Return the offset of the timestamp option between two addresses (secure_tcp_ts_off)."""
+        """Return the offset that TCP timestamps between two addresses start from (secure_tcp_ts_off)."""
         key = (local, remote)
         offset = self._timestamp_offsets.get(key)
         if offset is None:
@@ -117,7 +118,10 @@ class SocketTable:
         return offset
 
     def tcp_features(self) -> tuple[bool, bool, bool]:
-        """Return whether connections offer selective acknowledgements, timestamps and window scaling."""
+        """Return which options connections offer: selective acknowledgements, timestamps, window scaling.
+
+        The sysctls tcp_sack, tcp_timestamps and tcp_window_scaling decide.
+        """
         namespace = self._namespace
         if self._features_generation != namespace.generation:
             self._features_generation = namespace.generation
@@ -263,7 +267,7 @@ class SocketTable:
         return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket receives it")
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
-        """Pass an ICMP error to the socket that sent the quoted packet."""
+        """Deliver an ICMP error to the socket that sent the quoted packet."""
         if self._icmp and error.protocol in (1, 58):
             message = error.packet or build_error_packet(error)
             for icmp in tuple(self._icmp):
@@ -321,7 +325,7 @@ class SocketTable:
             _remove(self._listeners, (address, socket.local_port), socket)
 
     def add_connection(self, connection: TcpConnection) -> None:
-        """Register a connection, which shares the local port of the socket that it came from."""
+        """Register a connection. It shares the local port of the socket that opened or accepted it."""
         self._connections[connection.key] = connection
         self.tcp_ports.share(connection, connection.local_port)
 
@@ -332,7 +336,7 @@ class SocketTable:
         self.tcp_ports.release(connection, connection.local_port)
 
     def connection(self, local: Address, local_port: int, remote: Address, remote_port: int) -> TcpConnection | None:
-        """Return the connection between two endpoints, or `None`."""
+        """Return the connection between two endpoints, or `None` if there is none."""
         return self._connections.get((local, local_port, remote, remote_port))
 
     def add_icmp(self, socket: IcmpSocket) -> None:
@@ -344,7 +348,7 @@ class SocketTable:
         self._icmp.remove(socket)
 
     def listeners(self) -> list[SocketInfo]:
-        """List listening TCP sockets and unconnected UDP sockets, UDP first, by port and address."""
+        """Return the listening sockets: unconnected UDP, then listening TCP, each sorted by port and address."""
         udp = {id(socket): socket for group in self._udp.values() for socket in group}
         tcp = {id(socket): socket for group in self._listeners.values() for socket in group}
         lines = [
@@ -356,7 +360,7 @@ class SocketTable:
         return lines
 
     def connections(self) -> list[SocketInfo]:
-        """List connected UDP sockets and TCP connections in the order of their creation."""
+        """Return the connected UDP sockets and the TCP connections in the order of their creation."""
         lines = [
             _info("udp", socket, "ESTAB", socket.pending_bytes, 0, socket.remote, socket.remote_port)
             for socket in self._udp_connected.values()
@@ -382,7 +386,10 @@ _S = TypeVar("_S", bound=Socket)
 
 
 def _best_for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
-    """Return the newest socket that may receive from the packet's device, preferring sockets bound to the device."""
+    """Return the newest socket that may receive from the packet's input device, or `None`.
+
+    Sockets that are bound to the device take precedence.
+    """
     best: _S | None = None
     for socket in sockets:
         if not socket.device_name:
@@ -421,7 +428,10 @@ def _info(
 
 
 def _shown_family(connection: TcpConnection) -> int:
-    """Return the family of the connection's socket: a dual-stack socket shows IPv4 peers as mapped addresses."""
+    """Return the family of the connection's socket, e.g. 6 for an IPv4 connection of a dual-stack socket.
+
+    Such a socket shows IPv4 peers as v4-mapped addresses.
+    """
     user = connection.socket or connection.listener
     return connection.family if user is None else user.family
 

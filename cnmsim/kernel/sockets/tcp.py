@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Linux's SOMAXCONN, the default of net.core.somaxconn and the backlog of Go's net.Listen.
 SOMAXCONN = 4096
-#: `drain` waits until at most this many bytes are unacknowledged.
+#: `drain` returns once at most this many bytes are unacknowledged.
 _SEND_BUFFER = 65536
 
 
@@ -75,14 +75,14 @@ class TcpSocket(Socket):
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR cannot share the port of this socket, because it is listening."""
+        """Whether this socket prevents others from sharing its port with SO_REUSEADDR, because it is listening."""
         return self.is_listening
 
     def bind(self, address: SocketAddress) -> None:
         """Bind to a local address and port (port 0: an ephemeral one).
 
-        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound
-        already.
+        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if the socket
+        is already bound.
         """
         self._bind_local(self.namespace.sockets.tcp_ports, address)
 
@@ -110,7 +110,7 @@ class TcpSocket(Socket):
         self.namespace.sockets.add_listener(self)
 
     async def accept(self, timeout: float | None = None) -> TcpSocket:  # noqa: ASYNC109
-        """Wait for a connection and return its socket, which belongs to the same process.
+        """Wait for a connection and return its socket, which belongs to the same process as the listener.
 
         Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if not listening, EBADF when closed.
         """
@@ -135,16 +135,16 @@ class TcpSocket(Socket):
 
     @property
     def has_room(self) -> bool:
-        """Whether the accept queue has room; Linux admits one connection more than the backlog."""
+        """Whether the accept queue has room. Linux accepts one connection more than the backlog."""
         return len(self._accept_queue) <= self._backlog
 
     @property
     def accept_queue(self) -> tuple[int, int]:
-        """The length of the accept queue and the backlog: Recv-Q and Send-Q of a listener in `ss`."""
+        """The length of the accept queue and the backlog. `ss` shows them as a listener's Recv-Q and Send-Q."""
         return len(self._accept_queue), self._backlog
 
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
-        """Open `connection` for a SYN that this listener received, or drop the SYN if the backlog is full."""
+        """Process a SYN that this listener received: start `connection`, or drop the SYN if the backlog is full."""
         if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.context is not None:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
@@ -171,9 +171,10 @@ class TcpSocket(Socket):
     # --- connection ---
 
     def start_connect(self, address: SocketAddress) -> None:
-        """Send the SYN and return; `state` changes as the handshake proceeds.
+        """Send the SYN without waiting for an answer; `state` changes as the handshake proceeds.
 
-        Raises `OSError`: an error of routing, EISCONN, EINVAL on a listener, EADDRNOTAVAIL without a free port.
+        Raises `OSError`: a routing error, EISCONN if connected, EINVAL on a listener, EADDRNOTAVAIL without a free
+        port.
         """
         self._check_open()
         if self.is_listening:
@@ -203,7 +204,7 @@ class TcpSocket(Socket):
         """Connect, and wait until the connection is established.
 
         Raises `ConnectionRefusedError`, `TimeoutError` (after `timeout` seconds, or when TCP gives up), `OSError`
-        (EHOSTUNREACH, ENETUNREACH, EACCES…). After an error the socket can only be closed.
+        (EHOSTUNREACH, ENETUNREACH, EACCES…). After an error the socket cannot be used again, only closed.
         """
         self.start_connect(address)
         connection = self._connection
@@ -279,7 +280,10 @@ class TcpSocket(Socket):
         return self.recv_nowait(n)
 
     def recv_nowait(self, n: int = 65536) -> bytes:
-        """Return received data without waiting. Raises `BlockingIOError` if there is none yet, else as `recv`."""
+        """Return received data without waiting.
+
+        Raises `BlockingIOError` if there is none yet, otherwise as `recv`.
+        """
         connection = self._require_connection()
         if connection.unread:
             return connection.read(n)
@@ -298,7 +302,7 @@ class TcpSocket(Socket):
         return self._connection
 
     def _raise_error(self, connection: TcpConnection) -> None:
-        # Reported once, as so_error in Linux.
+        # The error is raised only once, like so_error in Linux.
         error, connection.error = connection.error, None
         if error is not None:
             raise error
@@ -330,7 +334,7 @@ class TcpSocket(Socket):
         self.close()
 
     def close(self) -> None:
-        """Close the socket. The connection ends regularly, or with a reset if data is still unread."""
+        """Close the socket. The connection ends with a FIN, or with a reset if received data is still unread."""
         if self.is_closed:
             return
         self.is_closed = True

@@ -13,7 +13,10 @@ WINDOW = 65535
 
 @define(eq=False)
 class ReceiveBuffer:
-    """Received data, in order and unread or beyond a gap. `next` is the next expected sequence number (RCV.NXT)."""
+    """The received data of a connection: in order and unread, or out of order after a gap.
+
+    `next` is the next expected sequence number (RCV.NXT).
+    """
 
     size: int = WINDOW
     next: int = 1
@@ -28,7 +31,7 @@ class ReceiveBuffer:
 
     @property
     def window(self) -> int:
-        """The last advertised window, less the data received since."""
+        """The last advertised window, minus the data received since."""
         return max(0, self._right_edge - self.next)
 
     @property
@@ -37,7 +40,7 @@ class ReceiveBuffer:
         return bool(self._out_of_order)
 
     def insert(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
-        """Insert the part of a segment's data that fits the window. Return True if `next` advanced."""
+        """Insert a segment's data, as far as it is inside the window. Return True if `next` advanced."""
         end = self.next + self.window
         if sequence + len(data) > end:
             data, has_fin = data[: max(0, end - sequence)], False
@@ -68,7 +71,7 @@ class ReceiveBuffer:
     def sack_blocks(self) -> list[tuple[int, int]]:
         """Return the out-of-order blocks, the most recent one first (RFC 2018 §4).
 
-        A block is its first sequence number and the one after its last.
+        A block is a pair: its first sequence number, and the one after its last.
         """
         blocks: list[tuple[int, int]] = []
         for start in sorted(self._out_of_order):
@@ -104,6 +107,6 @@ class ReceiveBuffer:
         return units
 
     def should_send_window_update(self, mss: int) -> bool:
-        """Return True if reading has opened the window enough for an update to the sender (tcp_cleanup_rbuf)."""
+        """Return True if reading has opened the window so far that the sender should be told (tcp_cleanup_rbuf)."""
         offered = self.size - len(self.unread)
         return offered - self.window >= min(mss, self.size // 2) and offered >= 2 * self.window

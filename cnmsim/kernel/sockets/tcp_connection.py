@@ -1,7 +1,8 @@
 """One TCP connection: the state machine of RFC 9293 §3.10, without the socket API.
 
-This module holds the user's calls and segment input; `tcp_sender` holds output and retransmission. Sequence numbers
-are plain integers that count from each side's SYN (0) and never wrap; `_distance` converts those of the wire.
+This module contains the user's calls and segment input; `tcp_sender` contains output and retransmission. Sequence
+numbers are plain integers that count from each side's SYN (0) and never wrap; `_distance` converts the 32-bit numbers
+on the wire.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from cnmsim.kernel.transport import TcpSegment
 TIME_WAIT_NS = 60 * NS_PER_S
 _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
-# net.ipv4.tcp_invalid_ratelimit. Without the limit two ends that disagree on sequence numbers acknowledge each other
-# for ever (RFC 5961 §7).
+# net.ipv4.tcp_invalid_ratelimit. Without the limit, two ends that disagree on sequence numbers would acknowledge each
+# other's segments for ever (RFC 5961 §7).
 _INVALID_INTERVAL_NS = NS_PER_S // 2
 #: Module-level names: a lookup of an enum member takes ten times as long.
 _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.CLOSED
@@ -33,8 +34,8 @@ _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, Tc
 class TcpConnection(TcpSender):
     """A connection from (`local`, `local_port`) to (`remote`, `remote_port`).
 
-    `socket` is the user's socket. It is `None` after the user closed it (an orphan), and while the connection is
-    still in its listener's queues. `error` is the reason if the connection was not closed regularly.
+    `socket` is the user's socket. It is `None` after the user closed it (the connection is then an orphan), and while
+    the connection is still in a listener's queue. `error` is the reason if the connection failed, else `None`.
     """
 
     __slots__ = ()
@@ -50,7 +51,7 @@ class TcpConnection(TcpSender):
         self._send_syn(TCP_SYN)
 
     def open_passive(self, segment: TcpSegment) -> None:
-        """Answer a SYN that a listener received (passive open)."""
+        """Answer a SYN that a listener received with a SYN/ACK (passive open)."""
         self.state = next_state(TcpState.LISTEN, TcpEvent.SYN)
         self._process_syn(segment)
         self._choose_receive_window()
@@ -95,7 +96,7 @@ class TcpConnection(TcpSender):
             self._output()
 
     def orphan(self) -> None:
-        """Detach the user's socket: close, or reset if data is still unread (RFC 2525 §2.17)."""
+        """Detach the user's socket and close, or reset if received data is still unread (RFC 2525 §2.17)."""
         self.socket = None
         self.is_orphan = True
         if self.unread and self.state not in SEND_CLOSED | OPENING:
@@ -211,7 +212,10 @@ class TcpConnection(TcpSender):
             self._start_wait_timer(TIME_WAIT_NS)
 
     def _acknowledge_invalid(self, segment: TcpSegment) -> None:
-        """Acknowledge an unacceptable segment; bare acknowledgements are answered at most twice a second."""
+        """Answer an unacceptable segment with an acknowledgement.
+
+        Segments without data or FIN are answered at most twice a second.
+        """
         if not (segment.payload or segment.flags & TCP_FIN):
             now_ns = self.namespace.clock.now_ns
             if now_ns < self._next_invalid_ns:
@@ -349,7 +353,7 @@ class TcpConnection(TcpSender):
         self._snd_window = segment.window
 
     def _negotiate_options(self, options: TcpOptions) -> None:
-        """Keep the offered options that the peer's SYN offers too."""
+        """Turn off the options that the peer's SYN does not offer."""
         self._has_sack = self._has_sack and options.is_sack_permitted
         self._has_timestamps = self._has_timestamps and options.timestamp is not None
         if not self._receive_scale or options.window_scale is None:
@@ -441,7 +445,10 @@ class TcpConnection(TcpSender):
         self._expire()
 
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
-        """Return True in TIME-WAIT if a SYN's sequence number lies beyond all received data."""
+        """Return True if the connection is in TIME-WAIT and a SYN with this sequence number may replace it.
+
+        The number must be greater than those of all received data.
+        """
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 
     def _drop(self, packet: Packet, reason: DropReason, decision: str) -> None:
@@ -450,5 +457,5 @@ class TcpConnection(TcpSender):
 
 
 def _distance(wire: int, reference: int) -> int:
-    """Return how far the 32-bit sequence number `wire` is ahead of `reference` (negative: behind)."""
+    """Return how far the 32-bit sequence number `wire` is ahead of `reference`; negative if it is behind."""
     return ((wire - reference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

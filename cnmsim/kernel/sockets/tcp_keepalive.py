@@ -21,12 +21,12 @@ _MAX_PROBES = 127
 
 @frozen
 class Keepalive:
-    """When to probe the peer of an idle connection.
+    """The keepalive settings of a socket: when to probe the peer of an idle connection.
 
     The first probe is sent `idle_s` seconds (TCP_KEEPIDLE) after the last acknowledgement, then one every
-    `interval_s` seconds (TCP_KEEPINTVL) until `probes` of them (TCP_KEEPCNT) are unanswered. `None` uses the
-    namespace's net.ipv4.tcp_keepalive_time, _intvl or _probes. Raises `OSError` (EINVAL) beyond 32,767 s or 127
-    probes.
+    `interval_s` seconds (TCP_KEEPINTVL). After `probes` unanswered ones (TCP_KEEPCNT) the connection ends. `None`
+    uses the namespace's net.ipv4.tcp_keepalive_time, _intvl or _probes. Raises `OSError` (EINVAL) beyond 32,767 s or
+    127 probes.
     """
 
     idle_s: int | None = None
@@ -47,7 +47,7 @@ class Keepalive:
         return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS_PER_S
 
     def probe_limit(self, namespace: NetworkNamespace) -> int:
-        """Return the number of unanswered probes that end the connection."""
+        """Return the number of unanswered probes after which the connection ends."""
         return self.probes or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_probes"))
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.sockets.tcp import TcpSocket
 
-# The value of net.ipv4.tcp_orphan_retries 0 in Linux (tcp_orphan_retries in net/ipv4/tcp_timer.c).
+# The number of retries that Linux uses if net.ipv4.tcp_orphan_retries is 0 (tcp_orphan_retries in
+# net/ipv4/tcp_timer.c).
 _ORPHAN_RETRIES = 8
 MINIMUM_MSS = 88
 _HEADER_LENGTHS = {4: 40, 6: 60}
@@ -95,10 +96,10 @@ class TcpSender(ABC):
         self._is_ack_pending = False
         self._next_invalid_ns = 0
         self._soft_error = 0
-        #: Whether the peer acknowledged something since the last segment was sent, which confirms the neighbour entry
-        #: of the next hop (dst_confirm).
+        #: Whether the next segment confirms the neighbour entry of its next hop (dst_confirm), because the peer
+        #: acknowledged something since the last segment was sent.
         self._confirms_neighbour = False
-        # Options that this side offers; `_negotiate_options` turns off those that the peer's SYN lacks.
+        # The options that this side offers; `_negotiate_options` turns off those that are missing in the peer's SYN.
         # `_recent_timestamp` is TS.Recent of RFC 7323.
         self._has_sack, self._has_timestamps, scales = namespace.sockets.tcp_features()
         self._receive_scale = _WINDOW_SCALE if scales else 0
@@ -124,12 +125,12 @@ class TcpSender(ABC):
 
     @property
     def local_addresses(self) -> tuple[Address, ...]:
-        """The addresses on which the connection occupies its local port: its own."""
+        """The addresses on which the connection occupies its local port: only `local`."""
         return (self.local,)
 
     @property
     def key(self) -> tuple[Address, int, Address, int]:
-        """The key of the connection in its namespace: local and remote address and port."""
+        """The key of the connection in its namespace: (local, local_port, remote, remote_port)."""
         return self.local, self.local_port, self.remote, self.remote_port
 
     @property
@@ -141,7 +142,7 @@ class TcpSender(ABC):
     def timer(self) -> tuple[str, int, int] | None:
         """The running timer as `ss -o` prints it: name, expiry in nanoseconds of virtual time, retries.
 
-        `None` if none runs.
+        `None` if no timer is running.
         """
         for name, timer in (("on", self._retransmit_timer), ("persist", self._persist_timer)):
             if timer is not None:
@@ -170,9 +171,9 @@ class TcpSender(ABC):
         return self._send_base + len(self._send_data)
 
     def _skip_sacked(self) -> int:
-        """Advance SND.NXT past selectively acknowledged data.
+        """Advance SND.NXT past data that the peer has selectively acknowledged.
 
-        Return the number of bytes up to the next such block.
+        Return the number of bytes from there to the next such block, a very large number if there is none.
         """
         for start, end in sorted(self._sacked):
             if start <= self._snd_nxt < end:
@@ -202,7 +203,7 @@ class TcpSender(ABC):
         return True
 
     def _send_data_segment(self, size: int) -> None:
-        """Send `size` bytes from SND.NXT, with FIN if it follows them immediately."""
+        """Send `size` bytes from SND.NXT on. The segment has the FIN flag if the stream ends with these bytes."""
         start = self._snd_nxt
         at = start - self._send_base
         payload = bytes(self._send_data[at : at + size])
@@ -242,7 +243,7 @@ class TcpSender(ABC):
         self._transmit(flags, 0, options=options)
 
     def _timestamp(self) -> tuple[int, int] | None:
-        """Return the timestamp option's value and echo for a segment sent now, or `None` without timestamps.
+        """Return the timestamp option (value, echo reply) for a segment sent now, or `None` if timestamps are off.
 
         As in Linux the value counts milliseconds from an offset that depends on the two addresses.
         """
@@ -361,7 +362,7 @@ class TcpSender(ABC):
         return _ORPHAN_RETRIES if self.is_orphan else int(self.namespace.sysctl_get("net.ipv4.tcp_retries2"))
 
     def _persist_expired(self) -> None:
-        """Probe a closed send window with an old sequence number, as Linux does (RFC 9293 §3.8.6.1)."""
+        """Probe a closed send window by sending an old sequence number, as Linux does (RFC 9293 §3.8.6.1)."""
         self._persist_timer = None
         if self.state not in SENDING or self._snd_window or self._snd_una != self._snd_max:
             return
@@ -374,7 +375,7 @@ class TcpSender(ABC):
         self._persist_timer = self._start_timer(self._rtt.rto_ns, self._persist_expired)
 
     def set_keepalive(self, settings: Keepalive | None) -> None:
-        """Start sending keepalives with these settings, or stop with `None`."""
+        """Start sending keepalives with these settings; `None` stops them."""
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None
@@ -388,7 +389,7 @@ class TcpSender(ABC):
         return bool(self._send_data) or self._snd_una < self._snd_max
 
     def _send_probe(self) -> None:
-        """Send an old sequence number, which the peer answers with an acknowledgement."""
+        """Send a segment with an old sequence number, which the peer answers with an acknowledgement."""
         self._transmit(TCP_ACK, self._snd_una - 1)
 
     def _give_up_silent_peer(self) -> None:
@@ -412,7 +413,7 @@ class TcpSender(ABC):
         return self.state
 
     def _end(self, number: int | None) -> None:
-        """Move to CLOSED at once. The user's next call raises error `number`, unless it is `None`."""
+        """Move to CLOSED at once. Unless `number` is `None`, the user's next call raises that error number."""
         if self.state is TcpState.CLOSED:
             return
         self._transition(TcpEvent.ABORT)

@@ -20,7 +20,7 @@ class TcpState(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
-    # Members are singletons. Hashing by identity avoids Enum's slow text hash on the packet path.
+    # Members are singletons. Hashing by identity avoids Enum's slow hash of the name on the packet path.
     __hash__ = object.__hash__
 
 
@@ -45,7 +45,7 @@ _S, _E = TcpState, TcpEvent
 TRANSITIONS: dict[tuple[TcpState, TcpEvent], TcpState] = {
     (_S.CLOSED, _E.ACTIVE_OPEN): _S.SYN_SENT,
     (_S.CLOSED, _E.PASSIVE_OPEN): _S.LISTEN,
-    # A listener stays in LISTEN; each SYN creates a connection that starts from a copy of that state.
+    # A listener stays in LISTEN; each SYN creates a connection whose initial state is LISTEN, too.
     (_S.LISTEN, _E.SYN): _S.SYN_RECEIVED,
     (_S.LISTEN, _E.CLOSE): _S.CLOSED,
     (_S.SYN_SENT, _E.SYN): _S.SYN_RECEIVED,

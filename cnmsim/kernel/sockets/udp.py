@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: net.core.rmem_default of Linux, in bytes.
 _RECEIVE_BUFFER = 212_992
-#: What Linux charges the receive buffer for one datagram beside its data (struct sk_buff), in bytes.
+#: The bytes that Linux charges the receive buffer for one datagram in addition to its data (struct sk_buff).
 _SKB_OVERHEAD = 768
 
 
@@ -29,10 +29,10 @@ class UdpSocket(Socket):
 
     `dont_fragment` (IP_MTU_DISCOVER): `None` is Linux's default, DF unless the datagram must be fragmented; `True`
     refuses datagrams larger than the path MTU with EMSGSIZE; `False` never sets DF. With `recverr` (IP_RECVERR) every
-    ICMP error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors are, on connected
-    sockets.
+    ICMP error is raised by the next `recvfrom` as `QueuedError`. Without it only hard errors are raised, and only on
+    connected sockets.
 
-    `offload` is the hook of kernel/offload: the routes that the socket has cached.
+    `offload` holds the routes that the socket has cached, for kernel/offload.
     """
 
     __slots__ = (
@@ -40,7 +40,7 @@ class UdpSocket(Socket):
     )  # fmt: skip
 
     protocol = 17
-    #: Whether `deliver` needs more of a packet than its sender and data.
+    #: Whether `deliver` needs more of a packet than its sender and data; if so, datagrams cannot be offloaded.
     needs_packets: ClassVar[bool] = False
 
     def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
@@ -49,7 +49,7 @@ class UdpSocket(Socket):
         self.remote_port = 0
         self.dont_fragment: bool | None = None
         self.recverr = False
-        #: Datagrams that were not received yet: data, sender's address and port.
+        #: Received datagrams that were not read yet: data, sender's address and port.
         self.receive_queue: list[tuple[bytes, Address, int]] = []
         self._queued_bytes = 0
         self._errors: list[OSError] = []
@@ -94,7 +94,7 @@ class UdpSocket(Socket):
         return self._api_address(self.remote), self.remote_port
 
     def send(self, data: bytes) -> int:
-        """Send to the connected peer. Raises as `sendto`, and EDESTADDRREQ without a peer."""
+        """Send to the connected peer. Raises as `sendto`, and EDESTADDRREQ if the socket is not connected."""
         if self.remote is None:
             raise os_error(errno.EDESTADDRREQ)
         return self._transmit(data, self.remote, self.remote_port)
@@ -102,8 +102,8 @@ class UdpSocket(Socket):
     def sendto(self, data: bytes, address: SocketAddress) -> int:
         """Send one datagram and return its length.
 
-        Raises `OSError`: an error of routing, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE, or an ICMP error
-        in answer to an earlier datagram of a connected socket.
+        Raises `OSError`: a routing error, EPERM if a packet filter drops the datagram in OUTPUT, EMSGSIZE if it is
+        too large, or an ICMP error that an earlier datagram of a connected socket caused.
         """
         if self.offload.send(data, address):
             return len(data)
@@ -138,7 +138,7 @@ class UdpSocket(Socket):
             self.namespace.sockets.add_udp(self)
 
     async def recvfrom(self, timeout: float | None = None) -> tuple[bytes, tuple[Address, int]]:  # noqa: ASYNC109
-        """Wait for a datagram and return it with its sender.
+        """Wait for a datagram. Return its data and its sender.
 
         Raises `TimeoutError` after `timeout` seconds, an ICMP error as `OSError`, EBADF if the socket is closed.
         """
@@ -146,7 +146,10 @@ class UdpSocket(Socket):
         return self.recvfrom_nowait()
 
     def recvfrom_nowait(self) -> tuple[bytes, tuple[Address, int]]:
-        """Return the next datagram with its sender. Raises `BlockingIOError` if there is none, else as `recvfrom`."""
+        """Return the next datagram and its sender.
+
+        Raises `BlockingIOError` if there is none, otherwise as `recvfrom`.
+        """
         self._check_open()
         if self._errors:
             raise self._errors.pop(0)
@@ -177,7 +180,10 @@ class UdpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet, data: bytes) -> bool:
-        """Receive a datagram that is for this socket. Return `False` if the receive buffer is full."""
+        """Receive `data`, the content of a UDP packet for this socket.
+
+        Return `False` if the receive buffer is full.
+        """
         traced = self.namespace.clock.context is not None
         if traced and self._is_full(len(data)):
             self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
@@ -201,7 +207,7 @@ class UdpSocket(Socket):
         return bool(self.receive_queue) and self._queued_bytes + length + _SKB_OVERHEAD > _RECEIVE_BUFFER
 
     def fail(self, error: IcmpErrorInfo) -> None:
-        """Queue an ICMP error in answer to a datagram of this socket (__udp4_lib_err)."""
+        """Queue an ICMP error that a datagram of this socket caused (__udp4_lib_err)."""
         meaning = icmp_errno(error.family, error.icmp_type, error.code)
         if meaning is None:
             return
@@ -209,7 +215,7 @@ class UdpSocket(Socket):
         if self.recverr:
             self._errors.append(QueuedError(number, error))
         elif self.remote is not None and (is_hard or (number == errno.EMSGSIZE and self.dont_fragment)):
-            # sk_err holds one error only.
+            # sk_err can hold only one error.
             self._errors.clear()
             self._errors.append(os_error(number))
         else:

@@ -1,6 +1,6 @@
 """ESP with AES-GCM (RFC 4303, RFC 4106): encryption and decryption of one packet's payload.
 
-The cipher is that of the `cryptography` package, which is required only where encryption is used.
+The `cryptography` package implements the cipher; it is required only where encryption is used.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def is_available() -> bool:
 
 
 class Cipher:
-    """AES-GCM with one key: 16, 24 or 32 bytes followed by 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes.
+    """AES-GCM with one key.
 
-    Raises `OSError`: EINVAL for other lengths, ENOSYS where the `cryptography` package is missing.
+    `key` is an AES key of 16, 24 or 32 bytes followed by 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes. Raises
+    `OSError`: EINVAL for other lengths, ENOSYS if the `cryptography` package is missing.
     """
 
     __slots__ = ("_aead", "_salt", "icv_length")
@@ -90,9 +91,9 @@ class Cipher:
         return plain[: len(plain) - pad - 2], next_header
 
     def _decrypt(self, header: bytes, nonce: bytes, sealed: bytes, icv: bytes) -> bytes:
-        # GCM is a stream cipher: encrypting the ciphertext returns the plaintext, and encrypting that the check
-        # value. The package's fast decryption supports only 16-byte check values; the one that supports others is
-        # many times slower.
+        # GCM is a stream cipher: encrypting the ciphertext returns the plaintext, and encrypting the plaintext
+        # returns the check value. The package's fast decryption supports only 16-byte check values; its decryption
+        # for other lengths is many times slower.
         plain: bytes = self._aead.encrypt(nonce, sealed, None)[: len(sealed)]
         if not compare_digest(self._aead.encrypt(nonce, plain, header)[len(plain) :][: self.icv_length], icv):
             raise IntegrityError("integrity check failed")
@@ -100,6 +101,6 @@ class Cipher:
 
 
 def header_of(message: bytes) -> tuple[int, int]:
-    """Return SPI and sequence number of an ESP payload of at least 8 bytes."""
+    """Return (SPI, sequence number) of an ESP payload, which must have at least 8 bytes."""
     spi, sequence = _HEADER.unpack_from(message)
     return spi, sequence

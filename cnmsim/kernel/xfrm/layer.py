@@ -39,7 +39,10 @@ _DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 
 
 def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
-    """Return the IPsec layer of a namespace, which handles ESP from the first call on."""
+    """Return the IPsec layer of a namespace, creating it on first use.
+
+    From then on the namespace handles ESP packets.
+    """
     if namespace.xfrm is None:
         namespace.xfrm = Xfrm(namespace)
         machine = namespace.machine
@@ -49,7 +52,7 @@ def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
 
 
 class Xfrm:
-    """States and policies of one namespace. `counters` are those of /proc/net/xfrm_stat.
+    """States and policies of one namespace. `counters` are the counters of /proc/net/xfrm_stat.
 
     `removals` is incremented whenever a state or a policy may have been removed.
     """
@@ -75,9 +78,9 @@ class Xfrm:
     # --- configuration
 
     def add_state(self, state: XfrmState, *, update: bool = False) -> None:
-        """Add a state, or with `update` replace the one with the same identity.
+        """Add a state. With `update`, replace the existing state that has the same identity.
 
-        Raises `OSError`: EEXIST if it exists, ESRCH if there is none to update.
+        Raises `OSError`: EEXIST if it exists and `update` is false, ESRCH if there is none to update.
         """
         old = next((other for other in self.states if other.identity == state.identity), None)
         if update and old is None:
@@ -92,7 +95,7 @@ class Xfrm:
             self.states[self.states.index(old)] = state
 
     def remove_state(self, dst: Address, spi: int, mark: Mark | None = None) -> None:
-        """Delete a state. Raises `OSError(ESRCH)` if there is none."""
+        """Delete a state. Raises `OSError(ESRCH)` if it does not exist."""
         self._remove_state(self.get_state(dst, spi, mark))
 
     def _remove_state(self, state: XfrmState) -> None:
@@ -100,7 +103,7 @@ class Xfrm:
         self.states.remove(state)
 
     def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
-        """Return a state by its identity. Raises `OSError(ESRCH)` if there is none."""
+        """Return a state by its identity. Raises `OSError(ESRCH)` if it does not exist."""
         for state in self.states:
             if state.identity == (dst, spi, mark or Mark()):
                 return state
@@ -112,7 +115,7 @@ class Xfrm:
         self.states.clear()
 
     def add_policy(self, policy: XfrmPolicy, *, update: bool = False) -> None:
-        """Add a policy; with `update` replace the one with the same identity, if any.
+        """Add a policy. With `update`, it replaces an existing policy that has the same identity.
 
         Raises `OSError(EEXIST)` if it exists and `update` is false.
         """
@@ -131,13 +134,13 @@ class Xfrm:
         self._changed()
 
     def remove_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> None:
-        """Delete a policy. Raises `OSError(ENOENT)` if there is none."""
+        """Delete a policy. Raises `OSError(ENOENT)` if it does not exist."""
         self.policies.remove(self.get_policy(direction, selector, mark))
         self.removals += 1
         self._changed()
 
     def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
-        """Return a policy by its identity. Raises `OSError(ENOENT)` if there is none."""
+        """Return a policy by its identity. Raises `OSError(ENOENT)` if it does not exist."""
         for policy in self.policies:
             if policy.identity == (direction, selector, mark or Mark()):
                 return policy
@@ -150,11 +153,15 @@ class Xfrm:
         self._changed()
 
     def _changed(self) -> None:
-        """Invalidate cached flows."""
+        """Invalidate the namespace's cached flows."""
         self._namespace.topology_changed()
 
     def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:
-        """Return the policy for a packet: the matching one with the lowest priority value, the oldest of equals."""
+        """Return the policy for a packet, or `None`.
+
+        Of several matching policies it is the one with the lowest priority value, and the oldest of those that are
+        equal.
+        """
         best: XfrmPolicy | None = None
         for policy in self.policies:  # newest first
             if (
@@ -168,7 +175,7 @@ class Xfrm:
     # --- out
 
     def bundle(self, packet: Packet) -> tuple[XfrmState, ...]:
-        """Return the states that would protect an outgoing packet, () if no policy requires it."""
+        """Return the states that would protect an outgoing packet; () if no policy requires protection."""
         policy = self.policy_for("out", packet) if packet.protocol != Protocol.ESP else None
         if policy is None or policy.action != "allow":
             return ()
@@ -177,7 +184,7 @@ class Xfrm:
         )
 
     def _state_for(self, template: Template, packet: Packet) -> XfrmState | None:
-        """Return the newest state that matches a template, or `None` (xfrm_state_find)."""
+        """Return the newest state that matches a policy's template and the packet, or `None` (xfrm_state_find)."""
         src = template.src if any(template.src) else packet.src
         dst = template.dst if any(template.dst) else packet.dst
         for state in self.states:
@@ -332,7 +339,7 @@ def _satisfies(state: XfrmState, template: Template) -> bool:
 
 
 def _with_payload(packet: Packet, payload: bytes, protocol: int) -> bytes:
-    """Return the packet's IP header followed by another payload of another protocol."""
+    """Return the packet as bytes, with its payload and protocol number replaced."""
     data = packet.data
     if packet.family == 6:
         return (

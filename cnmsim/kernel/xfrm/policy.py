@@ -23,13 +23,13 @@ _NAMES: dict[int, int | str] = {
 
 @frozen
 class Mark:
-    """A packet mark to match: `value` under `mask`. The default matches every packet."""
+    """A packet mark to match: `value` in the bits of `mask`. The default matches every packet."""
 
     value: int = 0
     mask: int = 0
 
     def matches(self, mark: int) -> bool:
-        """Return True if a packet with `mark` matches."""
+        """Return True if the packet mark `mark` matches."""
         return mark & self.mask == self.value
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Selector:
 
     @classmethod
     def match_all(cls, family: int = 4) -> Selector:
-        """Return the selector that matches every packet of a family."""
+        """Return the selector that matches every packet of a family (4 or 6)."""
         everywhere = Prefix(IPV4_ANY if family == 4 else IPV6_ANY, 0)
         return cls(everywhere, everywhere)
 
@@ -71,7 +71,10 @@ class Selector:
 
 @frozen
 class Template:
-    """The protection that a policy requires: an ESP state between these addresses; `spi` and `reqid` 0 mean any."""
+    """The protection that a policy requires: an ESP state between these addresses.
+
+    `spi` is that of the state, 0 for any; `reqid` must be equal to the state's.
+    """
 
     src: Address = IPV4_ANY
     dst: Address = IPV4_ANY
@@ -91,7 +94,7 @@ class Template:
 
 @define(eq=False)
 class XfrmPolicy:
-    """A policy.
+    """A policy: which packets to protect, and how.
 
     `direction` is `out`, `in` or `fwd`, `action` is `allow` or `block`; `index` is assigned by the kernel.
     """
@@ -112,11 +115,11 @@ class XfrmPolicy:
 
     @property
     def family(self) -> int:
-        """4 or 6."""
+        """The address family: 4 or 6."""
         return 6 if len(self.selector.src.network) == 16 else 4
 
     def matches(self, packet: Packet) -> bool:
-        """Return True if a packet matches mark and selector."""
+        """Return True if a packet matches the policy's mark and selector."""
         return self.mark.matches(packet.mark) and self.selector.matches(packet)
 
     def __str__(self) -> str:

@@ -30,10 +30,11 @@ class Limits:
 class XfrmState:
     """An ESP state in transport mode, for packets from `src` to `dst`.
 
-    `key` is the AES key followed by 4 bytes of salt, `icv_bits` is 64, 96 or 128, `reqid` links the state to
-    templates, `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check.
-    `sequence_out` is the last number sent, `sequence_in` the highest received, `bitmap` marks which of the 32 numbers
-    up to it were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without the `cryptography` package.
+    `key` is the AES key followed by 4 bytes of salt; `icv_bits` is 64, 96 or 128. `reqid` links the state to policy
+    templates. `replay_window` is the number of packets (at most 32) that may arrive late, 0 for no replay check.
+    `sequence_out` is the last sequence number sent, `sequence_in` the highest one received; `bitmap` records which of
+    the 32 numbers up to `sequence_in` were received. Raises `OSError`: EINVAL for impossible values, ENOSYS without
+    the `cryptography` package.
     """
 
     src: Address
@@ -87,12 +88,12 @@ class XfrmState:
             raise OverflowError("the sequence numbers are used up")
         self.sequence_out += 1
         self._count(len(payload))
-        # The kernel's IV generator: the sequence number combined with a secret of the state (crypto/seqiv.c).
+        # The IV as the kernel generates it: the sequence number combined with a secret of the state (crypto/seqiv.c).
         iv = bytes(a ^ b for a, b in zip(self.sequence_out.to_bytes(8), self.salt, strict=True))
         return self.cipher.encrypt(self.spi, self.sequence_out, iv, payload, next_header)
 
     def decrypt(self, message: bytes) -> tuple[bytes, int]:
-        """Decrypt an ESP payload. Return payload and protocol number. Raises as `Cipher.decrypt`."""
+        """Decrypt an ESP payload. Return the inner payload and its protocol number. Raises as `Cipher.decrypt`."""
         payload, next_header = self.cipher.decrypt(message)
         self._count(len(payload))
         return payload, next_header
@@ -102,7 +103,7 @@ class XfrmState:
         self.used_packets += 1
 
     def is_replay(self, sequence: int) -> bool:
-        """Return True if the number was received before, or is too old for the window (RFC 4303 §3.4.3)."""
+        """Return True if the sequence number was received before, or is too old for the window (RFC 4303 §3.4.3)."""
         if not self.replay_window:
             return False
         if not sequence:
@@ -111,7 +112,7 @@ class XfrmState:
         return late >= 0 and (late >= self.replay_window or bool(self.bitmap >> late & 1))
 
     def record_sequence(self, sequence: int) -> None:
-        """Record the number of a packet that passed the integrity check."""
+        """Record the sequence number of a packet that passed the integrity check."""
         if not self.replay_window:
             return
         ahead = sequence - self.sequence_in
