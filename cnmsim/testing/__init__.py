@@ -3,8 +3,8 @@
     from cnmsim.testing import assert_isolated, compose_files, labs
 
 Names are imported on first use. `assertions`, `policy`, `prove`, `invariants`, `snapshot` and `plugin` (a Docker
-plugin to test engines with) need nothing but cnmsim; `drivers` (conformance tests of network drivers) and
-`pytest_plugin` need pytest; strategies and state machines need Hypothesis.
+plugin for tests of engines) need only cnmsim. `drivers` (conformance tests for network drivers) and `pytest_plugin`
+need pytest; strategies and state machines need Hypothesis.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Assertions about a lab for tests and CI. The message of a failed assertion contains the trace.
+"""Assertions about a lab, for tests and CI. The message of a failed assertion contains the trace.
 
     assert_reachable(lab, "web", "db:5432")
     assert_isolated(lab, "web", "vault")
     assert_resolves(lab, "web", "db", to="172.18.0.3")
     assert_no_path_from_outside(lab, "db")
 
-Each assertion sends real packets, which change counters, connections and neighbour entries of the lab; pass
-`lab.fork()` where that matters.
+Each assertion sends real packets, which change the counters, connections and neighbour entries of the lab. Pass
+`lab.fork()` if they must not change.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def assert_reachable(
 ) -> Trace:
     """Assert that `source` reaches `destination`, and return the trace.
 
-    A destination is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`. Without a port `destination` is
-    pinged. `timeout_s` is in virtual time. Raises `AssertionError` with the trace, `NotFound` or `Conflict` for an
-    unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    A destination is written as `"db:5432"`, `"dns:53/udp"` or `"10.0.0.15:8080"`; without a port it is pinged.
+    `timeout_s` is in virtual time. Raises `AssertionError` with the trace, `NotFound` or `Conflict` for an unknown or
+    ambiguous source, `InvalidParameter` for an invalid destination.
     """
     walk = trace(lab, source, destination, protocol=protocol, timeout_s=timeout_s)
     assert walk.is_reachable, f"{_name(source)} does not reach {destination}\n\n{walk}"
@@ -48,11 +48,11 @@ def assert_isolated(
     destinations: object | Iterable[object],
     services: Iterable[str] | None = None,
 ) -> None:
-    """Assert that no packet from `sources` arrives at any address of `destinations`, answered or not.
+    """Assert that no packet from `sources` arrives at any address of `destinations`, even if nothing answers it.
 
-    Each is one or several names, hosts or containers. `services` are `icmp`, `tcp/PORT` or `udp/PORT`; by default an
-    echo request and each port that a destination listens on. Raises `AssertionError` with the trace of the packet
-    that arrived.
+    `sources` and `destinations` are each one or several names, hosts or containers. `services` are `icmp`, `tcp/PORT`
+    or `udp/PORT`; the default is `icmp` and each port on which a destination listens. Raises `AssertionError` with
+    the trace of the packet that arrived.
     """
     for destination in _several(destinations):
         location = location_of(directory_of(lab), destination)
@@ -63,10 +63,11 @@ def assert_isolated(
 def assert_resolves(
     lab: Lab, source: object, name: str, *, to: str | Iterable[str] | None = None, family: int = 4
 ) -> list[str]:
-    """Assert that `name` resolves in `source`, and return its addresses; with `to`, they must be exactly these.
+    """Assert that `name` resolves in `source`, and return its addresses.
 
-    The lookup follows getaddrinfo: /etc/hosts, then the servers of resolv.conf. Raises `AssertionError` with the
-    queries and their answers, and with the trace of the queries if no address was returned.
+    With `to`, these must be exactly the addresses. The lookup follows getaddrinfo: /etc/hosts, then the servers of
+    resolv.conf. Raises `AssertionError` with the queries and their answers, and with the trace of the queries if no
+    address was returned.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
@@ -87,11 +88,11 @@ def assert_resolves(
 def assert_no_path_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> None:
-    """Assert that no host without an engine gets a packet to `destination`, by its addresses or by a published port.
+    """Assert that no host outside can send a packet to `destination`, by its own addresses or by a published port.
 
-    `outside` are the hosts to probe from, by default all that run no engine. `ports` such as `"80/tcp"` are probed at
-    the container's addresses, by default all ports that it listens on. Every published port is probed too. Raises
-    `AssertionError` with the trace of the packet that arrived.
+    `outside` are the hosts to probe from; the default is all hosts without an engine. `ports` such as `"80/tcp"` are
+    probed at the container's addresses; the default is all ports on which it listens. Every published port is probed
+    too. Raises `AssertionError` with the trace of the packet that arrived.
     """
     for source, target, walk in paths_from_outside(lab, destination, outside=outside, ports=ports):
         raise AssertionError(f"{source.name} gets to {target.name} from outside\n\n{walk}")
@@ -100,7 +101,7 @@ def assert_no_path_from_outside(
 def paths_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
 ) -> Iterator[tuple[Location, Location, Trace]]:
-    """Yield source, target and trace of each probe from outside that arrives at `destination`.
+    """Yield (source, target, trace) for each probe from outside that arrives at `destination`.
 
     The parameters are those of `assert_no_path_from_outside`.
     """
@@ -119,7 +120,7 @@ def _outsiders(directory: Directory) -> list[Location]:
 
 
 def _probe_targets(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
-    """Return the targets to probe: the container's own addresses, then the ports published for it."""
+    """Return the targets to probe: first the container's own addresses, then the ports published for it."""
     services = list(ports) if ports is not None else [*_services(target), "icmp"]
     for address in target.addresses:
         yield from (Target.of_service(format_ip(address), service) for service in services)

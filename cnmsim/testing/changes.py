@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Verb(Enum):
-    """The docker commands of an `Operation`, in the order in which examples shrink."""
+    """The docker commands that an `Operation` can run. Examples shrink towards the first ones."""
 
     RUN = "run"
     CREATE_NETWORK = "network create"
@@ -40,7 +40,7 @@ _WITH_NETWORK = frozenset({Verb.RUN, Verb.CREATE_NETWORK, Verb.CONNECT, Verb.DIS
 
 @frozen
 class Operation:
-    """One docker command: a verb with a container's name, a network's name, or both."""
+    """One docker command, with the name of a container, of a network, or of both."""
 
     verb: Verb
     container: str = ""
@@ -52,7 +52,7 @@ class Operation:
         return " ".join(("docker", self.verb.value, *filter(None, (self.network, self.container))))
 
     def apply(self, engine: Engine) -> bool:
-        """Execute the command. Return False if the engine refused it."""
+        """Run the command on an engine. Return False if the engine refused it."""
         try:
             self._do(engine)
         except EngineError:
@@ -89,16 +89,17 @@ def operations(
     networks: Sequence[str] = ("front", "back"),
     verbs: Sequence[Verb] = tuple(Verb),
 ) -> SearchStrategy[Operation]:
-    """Return a strategy for operations on `containers` and `networks`; the engine refuses many of them.
+    """Return a strategy for operations on `containers` and `networks`. The engine refuses many of them.
 
-    Raises Hypothesis's `InvalidArgument` if `containers` or `networks` leaves nothing to draw from.
+    Raises Hypothesis's `InvalidArgument` if `containers` or `networks` is empty.
     """
     if not containers or not networks or not verbs:
         raise InvalidArgument("containers, networks and verbs must not be empty")
 
     @st.composite
     def operation(draw: st.DrawFn) -> Operation:
-        # Both names are drawn for every verb: an example with fewer draws would count as smaller, whatever its verb.
+        # Both names are drawn for every verb: otherwise Hypothesis would take an example with fewer draws as the
+        # smaller one, whatever its verb.
         verb = draw(st.sampled_from(list(verbs)))
         container, network = draw(st.sampled_from(list(containers))), draw(st.sampled_from(list(networks)))
         return Operation(verb, container if verb in _WITH_CONTAINER else "", network if verb in _WITH_NETWORK else "")
@@ -107,7 +108,7 @@ def operations(
 
 
 class FaultKind(Enum):
-    """The kinds of faults, in the order in which examples shrink."""
+    """The kinds of faults. Examples shrink towards the first ones."""
 
     LOSS = "loss"
     ONE_WAY = "one way only"
@@ -118,7 +119,10 @@ class FaultKind(Enum):
 
 @frozen
 class Fault:
-    """A fault at `host`, towards `other` if it concerns two hosts."""
+    """A fault of the host `host`, or of the path from `host` to `other`.
+
+    `share` is the share of frames that are lost, `port` the number of a blocked port.
+    """
 
     kind: FaultKind
     host: str
@@ -139,7 +143,7 @@ class Fault:
         return f"{self.host} does not forward"
 
     def apply(self, lab: Lab) -> None:
-        """Inject the fault into a lab."""
+        """Cause the fault in a lab."""
         match self.kind:
             case FaultKind.LOSS:
                 lab.lose(self.host, self.other, self.share)
@@ -161,9 +165,10 @@ def faults(
     kinds: Sequence[FaultKind] = tuple(FaultKind),
     ports: Sequence[int] = (7946, 4789, 2377, 80),
 ) -> SearchStrategy[Fault]:
-    """Return a strategy for faults between and at `hosts`. Shrinks to a small loss between the first two.
+    """Return a strategy for faults of `hosts` and of the paths between them.
 
-    Raises Hypothesis's `InvalidArgument` if there is nothing to draw from, or only one host for a fault between two.
+    Shrinks to a small loss between the first two. Raises Hypothesis's `InvalidArgument` if there is nothing to draw
+    from, or only one host for a fault between two.
     """
     between = {FaultKind.LOSS, FaultKind.ONE_WAY}
     if not hosts or not kinds or not ports:
@@ -175,7 +180,8 @@ def faults(
     def fault(draw: st.DrawFn) -> Fault:
         kind = draw(st.sampled_from(list(kinds)))
         host = draw(st.sampled_from(list(hosts)))
-        # Everything is drawn for every kind: an example with fewer draws would count as smaller, whatever its kind.
+        # All values are drawn for every kind: otherwise Hypothesis would take an example with fewer draws as the
+        # smaller one, whatever its kind.
         other = draw(st.sampled_from([name for name in hosts if name != host] or [""]))
         tenths = draw(st.integers(1, 10))
         port = draw(st.sampled_from(list(ports)))

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for Compose files, as plain values that `Lab.from_compose` accepts."""
+"""Hypothesis strategies for Compose files. They generate dicts that `Lab.from_compose` accepts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def services(
     max_replicas: int = 1,
     host_ports: Sequence[int] = (8080, 8081),
 ) -> SearchStrategy[Service]:
-    """Return a strategy for services of a Compose file.
+    """Return a strategy for the services of a Compose file.
 
-    A service is on up to `max_networks` of `networks`, or on the project's default network. With few `host_ports`,
-    services conflict on purpose. A service with several replicas publishes no port. Shrinks to a service with an
-    image only. Raises Hypothesis's `InvalidArgument` for impossible bounds.
+    A service is on up to `max_networks` of `networks`, or on the project's default network. If there are few
+    `host_ports`, several services may publish the same one, which is intended. A service with several replicas
+    publishes no port. Shrinks to a service with an image only. Raises Hypothesis's `InvalidArgument` for impossible
+    bounds.
     """
     if not images:
         raise InvalidArgument("images must not be empty")
@@ -66,9 +67,9 @@ def compose_files(
     allow_internal: bool = True,
     images: Sequence[str] = ("nginx", "redis", "alpine"),
 ) -> SearchStrategy[dict[str, Any]]:
-    """Return a strategy for Compose files that come up: no two services publish the same host port.
+    """Return a strategy for Compose files whose projects start: no two services publish the same host port.
 
-    Shrinks to one service of the first image. Raises Hypothesis's `InvalidArgument` for impossible bounds.
+    Shrinks to one service with the first image. Raises Hypothesis's `InvalidArgument` for impossible bounds.
     """
     if not 1 <= min_services <= max_services <= len(_NAMES):
         raise InvalidArgument(f"services from {min_services} to {max_services} are not within 1 to {len(_NAMES)}")

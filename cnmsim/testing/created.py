@@ -12,13 +12,13 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-#: `/v1.45/networks/create` → `networks`. Volumes are left out: the response to a create request is the same for a
-#: volume that exists already.
+#: Maps `/v1.45/networks/create` to `networks`. Volumes are left out: a request to create a volume that exists already
+#: gets the same response as for a new one.
 _CREATE = re.compile(r"^(?:/v[\d.]+)?/(services|containers|networks|secrets|configs)/create$")
-#: The order of removal: a network cannot be removed before its containers, nor a secret before the services that use
+#: The order of removal: a network can be removed only after its containers, a secret only after the services that use
 #: it.
 _ORDER = ("services", "containers", "networks", "secrets", "configs")
-#: Tasks of a removed service release its networks and secrets some seconds later.
+#: A removed service's tasks release its networks and secrets only some seconds later.
 _PATIENCE_S = 15.0
 
 
@@ -38,9 +38,9 @@ class Created:
         self.ids[match.group(1)].append(body.get("Id") or body["ID"])
 
     def remove(self, patience_s: float = _PATIENCE_S) -> list[str]:
-        """Remove the objects.
+        """Remove the objects, and return a message for each that could not be removed.
 
-        Return a message for each that could not be removed; objects that no longer exist are ignored.
+        Objects that no longer exist are ignored.
         """
         self._client.api.hooks["response"].remove(self._on_answer)
         end = time.monotonic() + patience_s
@@ -57,7 +57,7 @@ class Created:
         from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
 
         options = {"force": True, "v": True} if kind == "containers" else {}
-        # A node keeps the network of a removed service until the service's last task has stopped there.
+        # A node keeps a removed service's network until the service's last task on the node has stopped.
         lingers = kind == "networks" and bool(self.ids["services"])
         is_removed = False
         while True:

@@ -1,11 +1,11 @@
-"""The conformance tests of network drivers: a test class for driver authors to subclass. Needs pytest.
+"""The conformance tests for network drivers: test classes that the author of a driver subclasses. Needs pytest.
 
     from cnmsim.testing.drivers import DriverConformance
 
     class TestSwitchDriver(DriverConformance):
         driver = "switch"
 
-This runs each test under every release. `docs/drivers.md` documents the contract that is tested.
+This runs each test with every supported release. `docs/drivers.md` documents the contract that the tests check.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _HostState:
     def of(cls, host: Host) -> _HostState:
         """Record the present state of `host`."""
         machine = host.machine
-        gc.collect()  # as in Linux, a namespace without references is gone
+        gc.collect()  # as in Linux, a namespace disappears with its last reference
         known = {id(namespace) for namespace in (machine.root, *machine.namespaces.values())}
         hidden = (
             f"{namespace.name}: {device.name} {device.kind}"
@@ -56,7 +56,7 @@ class _HostState:
         return cls(Snapshot.of(host), Counter(hidden))
 
     def difference(self, later: _HostState) -> list[str]:
-        """Return the lines that `later` lacks (`-`) or adds (`+`); [] if both are equal."""
+        """Return the lines that are missing from `later` (`- …`) or new in it (`+ …`); [] if the states are equal."""
         lost, won = self.hidden - later.hidden, later.hidden - self.hidden
         changes = self.snapshot.difference(later.snapshot)
         changes += [f"- device in a namespace of the driver's: {line}" for line in sorted(lost.elements())]
@@ -64,19 +64,19 @@ class _HostState:
 
 
 class _Bench:
-    """A lab with a Docker host and a second host, as the tests below use it."""
+    """The fixtures of the tests below: a lab with a Docker host and a second host."""
 
-    #: The driver's name, as passed to `docker network create -d`.
+    #: The driver's name, as in `docker network create -d NAME`.
     driver: ClassVar[str] = ""
 
     @pytest.fixture(params=list(PROFILES))
     def release(self, request: pytest.FixtureRequest) -> str:
-        """Return each supported release in turn."""
+        """Return a supported release. Each test runs once for every release."""
         return str(request.param)
 
     @pytest.fixture
     def lab(self, release: str) -> Iterator[Lab]:
-        """Yield the lab. Override it for a driver that needs more; the lab must have a Docker host `node1`."""
+        """Yield the lab. Override this fixture if the driver needs more; the lab must have a Docker host `node1`."""
         lab = Lab(engine=release)
         lab.add_host("node1", "10.0.0.15/24", docker=True)
         lab.add_host("beside", "10.0.0.50/24", web=True)
@@ -92,7 +92,7 @@ class _Bench:
         return driver
 
     def run(self, lab: Lab, name: str, network: str, image: str = "alpine", **options: Any) -> Any:
-        """Run a container that keeps running."""
+        """Run a container whose program does not end."""
         command = "sleep 1d" if image == "alpine" else None
         container = self.engine_of(lab).containers.run(
             image, command, name=name, network=network, detach=True, **options
@@ -102,23 +102,26 @@ class _Bench:
 
 
 class DriverConformance(_Bench):
-    """The tests of a driver that creates networks. A subclass sets `driver` and the attributes below."""
+    """The tests for a driver that can create networks.
 
-    #: The driver options (`-o`) of every network.
+    A subclass sets `driver` and, if needed, the attributes below.
+    """
+
+    #: The driver options (`-o`) with which every network is created.
     options: ClassVar[dict[str, str]] = {}
-    #: The subnet of the network that most tests use.
+    #: The subnet of the network in most tests.
     subnet: ClassVar[str] = "10.91.0.0/24"
-    #: Options that the driver must refuse, or `None` if it accepts any.
+    #: Driver options that the driver must refuse, or `None` if it accepts all options.
     refused_options: ClassVar[dict[str, str] | None] = None
-    #: Whether an endpoint accepts a MAC address from the user.
+    #: Whether the user may choose the MAC address of an endpoint.
     takes_mac: ClassVar[bool] = True
     #: Whether the driver supports IPv6 addresses.
     takes_ipv6: ClassVar[bool] = True
-    #: Whether a host can have several networks of the driver at a time.
+    #: Whether a host can have several networks of the driver at the same time.
     takes_several: ClassVar[bool] = True
-    #: Whether two containers on one network reach each other.
+    #: Whether two containers on the same network reach each other.
     connects: ClassVar[bool] = True
-    #: The prefix of the driver's interface names in a container.
+    #: The prefix of the interface names in a container, such as `eth`.
     interface_prefix: ClassVar[str] = "eth"
 
     def network(self, lab: Lab, name: str = "net-a", subnet: str = "", **options: Any) -> Any:
@@ -129,7 +132,7 @@ class DriverConformance(_Bench):
         )
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """The driver has every method of the contract, its own name, and a valid scope."""
+        """The driver has every method of the contract, the right name, and a valid scope."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver), "a method or attribute of cnmsim.libnetwork.driver.Driver is missing"
         assert driver.name == self.driver
@@ -138,7 +141,7 @@ class DriverConformance(_Bench):
 
     def test_a_network_leaves_nothing(self, lab: Lab) -> None:
         """Creating and removing a network leaves the host unchanged."""
-        # Objects that a driver creates once for all its networks may stay.
+        # Objects that a driver creates once for all its networks may remain.
         self.network(lab).remove()
         before = _HostState.of(lab.host("node1"))
         network = self.network(lab)
@@ -160,7 +163,7 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_connect_and_disconnect_leave_nothing(self, lab: Lab) -> None:
-        """Connecting and disconnecting a running container leaves the host unchanged, three times over."""
+        """Connecting and disconnecting a running container three times leaves the host unchanged."""
         network = self.network(lab)
         container = self.run(lab, "c1", "bridge")
         host = lab.host("node1")
@@ -177,7 +180,7 @@ class DriverConformance(_Bench):
         assert _device_names(container) == devices
 
     def test_the_interface_has_the_addresses_of_the_endpoint(self, lab: Lab) -> None:
-        """The interface in the container has the addresses that inspect shows."""
+        """The interface in the container has the addresses that `docker inspect` shows."""
         self.network(lab)
         container = self.run(lab, "c1", "net-a")
         settings = container.attrs["NetworkSettings"]["Networks"]["net-a"]
@@ -188,7 +191,7 @@ class DriverConformance(_Bench):
         assert any(name.startswith(self.interface_prefix) for name in _device_names(container))
 
     def test_what_is_asked_for_is_kept(self, lab: Lab) -> None:
-        """The driver fills in the addresses that an endpoint lacks, and keeps those that the user requested."""
+        """The driver keeps the addresses that the user requested for an endpoint, and fills in only missing ones."""
         network = self._libnetwork(lab)
         mac = parse_mac(_MAC) if self.takes_mac else None
         requested = parse_ip(self.subnet.partition("/")[0])[:3] + b"\x42"
@@ -217,12 +220,12 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_an_endpoint_may_leave_and_join_again(self, lab: Lab) -> None:
-        """An endpoint that left its sandbox can join it again, and finally leaves nothing behind."""
+        """An endpoint that left its sandbox can join it again. After its deletion nothing remains."""
         network = self._libnetwork(lab)
 
         def join_twice() -> None:
             sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
-            sandbox.set_key()  # 26.1.5 attaches an endpoint that joined earlier only then
+            sandbox.set_key()  # 26.1.5 attaches an earlier joined endpoint only at this call
             endpoint = network.create_endpoint("ep")
             for _ in range(2):
                 endpoint.join(sandbox)
@@ -250,7 +253,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_containers_reach_each_other_by_name(self, lab: Lab) -> None:
-        """Two containers of one network exchange packets, and leave the network unchanged."""
+        """Two containers on the same network exchange packets. Afterwards the network is unchanged."""
         if not self.connects:
             pytest.skip(f"the networks of {self.driver} connect nothing")
         self.network(lab)
@@ -260,7 +263,7 @@ class DriverConformance(_Bench):
         assert client.exec("ping -c 1 -W 2 web").exit_code == 0
 
     def test_containers_reach_each_other_by_ipv6(self, lab: Lab) -> None:
-        """Interfaces on an IPv6 network have its addresses, and packets between them arrive."""
+        """Interfaces on an IPv6 network have IPv6 addresses of it, and packets between them arrive."""
         if not (self.connects and self.takes_ipv6):
             pytest.skip(f"the networks of {self.driver} connect nothing by IPv6")
         ipam = {"Config": [{"Subnet": self.subnet}, {"Subnet": "fd00:91::/64"}]}
@@ -308,14 +311,17 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_a_start_that_fails_leaves_nothing(self, lab: Lab) -> None:
-        """A failed start is rolled back. It fails because the endpoint's address is in use in the sandbox already."""
+        """A failed start is rolled back.
+
+        The start fails because the endpoint's address is in use in the sandbox already.
+        """
         network = self._libnetwork(lab)
         sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
         network.create_endpoint("first").join(sandbox)
         lab.settle()
         before = _HostState.of(lab.host("node1"))
         second = network.create_endpoint("second")
-        # Two interfaces of one subnet: the second one's route conflicts with the first one's.
+        # Two interfaces in one subnet: the route of the second one conflicts with the route of the first.
         with pytest.raises(EngineError, match="conflicts with existing route"):
             second.join(sandbox)
         assert second.sandbox is None
@@ -326,7 +332,7 @@ class DriverConformance(_Bench):
         network.delete()
 
     def test_what_it_does_not_know_is_an_engine_error_or_nothing(self, lab: Lab) -> None:
-        """Calls about unknown networks and endpoints succeed or raise an `EngineError`, nothing else."""
+        """Calls with unknown ids either succeed or raise an `EngineError`. The host stays unchanged."""
         driver = self.driver_of(lab)
         context = SandboxContext("s", "/var/run/docker/netns/s", None)
         calls: list[Any] = [
@@ -345,7 +351,7 @@ class DriverConformance(_Bench):
         assert before.difference(_HostState.of(lab.host("node1"))) == []
 
     def test_two_labs_alike_behave_alike(self, lab: Lab, release: str) -> None:
-        """The driver draws random values only from the machine's seeded generator."""
+        """The driver takes random values only from the machine's seeded generator."""
         del release
         network = self._libnetwork(lab)
         twice = []
@@ -358,27 +364,27 @@ class DriverConformance(_Bench):
         network.delete()
 
     def _libnetwork(self, lab: Lab) -> Network:
-        """Create a network in libnetwork, below the engine."""
+        """Create a network by calling libnetwork directly, without the engine."""
         options = NetworkOptions(driver_opts=dict(self.options), ipam_config=[IpamConfig(self.subnet)])
         network: Network = self.engine_of(lab).controller.new_network("net-a", self.driver, options=options)
         return network
 
 
 class SpecialDriverConformance(_Bench):
-    """The tests of a driver with one network that always exists: `host` and `null`."""
+    """The tests for a driver with a single, predefined network: `host` and `null`."""
 
-    #: The name of that network.
+    #: The name of the predefined network.
     network_name: ClassVar[str] = ""
 
     def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
-        """The driver has every method of the contract, and declares that it needs no addresses."""
+        """The driver has every method of the contract, and declares that its networks need no addresses."""
         driver = self.driver_of(lab)
         assert isinstance(driver, Driver)
         assert driver.name == self.driver
         assert self.engine_of(lab).controller.find_network(self.network_name).is_special
 
     def test_there_is_one_network_and_it_stays(self, lab: Lab) -> None:
-        """The driver refuses a second network, and the removal of the first."""
+        """The driver refuses to create a second network and to remove the predefined one."""
         driver = self.driver_of(lab)
         with pytest.raises(Forbidden):
             driver.create_network(NetworkRequest("1" * 64, "second", {}, [], []))

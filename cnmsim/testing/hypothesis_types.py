@@ -1,8 +1,8 @@
-"""Register cnmsim's types with Hypothesis, for `st.from_type(LabSpec)` and annotated arguments of tests.
+"""Register cnmsim's types with Hypothesis, for `st.from_type(LabSpec)` and for tests with annotated arguments.
 
-Hypothesis calls `register_if_used` when it is imported, by the entry point `hypothesis` of the package's metadata, so
-programs that do not use cnmsim import nothing more. `cnmsim.testing`, when imported after Hypothesis, and the pytest
-plugin call it too.
+Hypothesis calls `register_if_used` when it is imported, because the package's metadata have an entry point named
+`hypothesis`. Programs that do not use cnmsim import nothing more. `cnmsim.testing`, when imported after Hypothesis,
+and the pytest plugin call it too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ _done: set[str] = set()
 
 
 def register_if_used() -> None:
-    """Register the types if a program has imported both cnmsim's labs and Hypothesis.
+    """Register the types if the program has imported both `cnmsim.lab` and Hypothesis.
 
-    Does nothing while a strategies module is itself importing Hypothesis; the importer of that module calls it again.
+    Does nothing while a strategies module of cnmsim is itself importing Hypothesis; the importer of that module calls
+    this function again.
     """
     if (
         "cnmsim.lab.lab" in sys.modules
@@ -27,7 +28,7 @@ def register_if_used() -> None:
 
 
 def _is_beginning() -> bool:
-    """Return True if the import of a strategies module has begun and not finished."""
+    """Return True if the import of a strategies module has started but not finished."""
     return any(
         name in sys.modules and not hasattr(sys.modules[name], last)
         for name, last in (("cnmsim.testing.strategies", "packets"), ("cnmsim.testing.changes", "operations"))

@@ -1,7 +1,7 @@
 """Invariants of a Docker host: each address, port, rule, device and bridge entry has exactly one owner.
 
-Each `check_` function raises `AssertionError` that names the thing with no owner or with two; `check_host` runs them
-all.
+Each `check_` function raises an `AssertionError` whose message names the object that has no owner or two owners.
+`check_host` runs all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_host(host: Host) -> None:
 
 
 def check_addresses(engine: Engine) -> None:
-    """Check that each endpoint's address is unique, in a pool of its network, and not a gateway's."""
+    """Check that each endpoint's address is unique, in a pool of its network, and not the gateway's address."""
     owners: dict[Address, str] = {}
     for endpoint in _endpoints(engine):
         network = endpoint.network
@@ -52,7 +52,10 @@ def check_addresses(engine: Engine) -> None:
 
 
 def check_sandboxes(engine: Engine) -> None:
-    """Check that a sandbox has an interface with its addresses for each endpoint that joined it, and nothing else."""
+    """Check that a sandbox has an interface for each endpoint that joined it, and no others.
+
+    Each interface must have the addresses of its endpoint.
+    """
     for sandbox in engine.controller.sandboxes:
         space = sandbox.namespace
         if space is None or sandbox.options.use_host_namespace:
@@ -70,7 +73,7 @@ def check_sandboxes(engine: Engine) -> None:
 
 
 def check_devices(engine: Engine) -> None:
-    """Check that each bridge and veth belongs to a live network or endpoint, and that each of these has its own."""
+    """Check that there is one bridge for each network and one veth for each joined endpoint, and no others."""
     root = engine.machine.root
     bridges = {device.name for device in root.devices.values() if device.kind == "bridge"}
     networks = [network for network in engine.controller.networks if network.driver_name == _BRIDGE_DRIVER]
@@ -86,7 +89,7 @@ def check_devices(engine: Engine) -> None:
 
 
 def check_bridges(machine: Machine) -> None:
-    """Check that each bridge port is a device of the host, and each FDB entry refers to a port or to the bridge."""
+    """Check that each bridge port is a device of the host, and each FDB entry refers to a port or the bridge."""
     root = machine.root
     for bridge in root.devices.values():
         if not isinstance(bridge, Bridge):
@@ -103,7 +106,7 @@ def check_bridges(machine: Machine) -> None:
 
 
 def check_ports(engine: Engine) -> None:
-    """Check that the allocated host ports are those that live endpoints publish."""
+    """Check that the allocated host ports are exactly those that existing endpoints publish."""
     held = {
         (protocol, port)
         for (protocol, _), table in engine.controller.allocator._tables.items()
@@ -119,7 +122,7 @@ def check_ports(engine: Engine) -> None:
 
 
 def check_rules(engine: Engine) -> None:
-    """Check that rules name only live bridges, live networks' subnets and live endpoints' addresses and ports."""
+    """Check that rules refer only to existing bridges, subnets of networks, and addresses and ports of endpoints."""
     machine = engine.machine
     bridges = set(_bridge_names(engine))
     endpoints = {address for endpoint in _endpoints(engine) for address in _addresses(endpoint)}
@@ -176,7 +179,7 @@ def _check_rule(rule: Rule, text: str, bridges: set[str], endpoints: set[Address
 
 
 def _is_of_the_host(match: HostMatch) -> bool:
-    """Return True for a match on loopback or link-local addresses, which belong to no network."""
+    """Return True if a rule matches a loopback or link-local address; these belong to no network."""
     return match.address[0] == 127 or match.address[:2] == b"\xfe\x80" or match.address == b"\0" * 15 + b"\1"
 
 

@@ -1,8 +1,9 @@
-"""A Hypothesis state machine for the life of networks and containers on one Docker host.
+"""A Hypothesis state machine: networks and containers on one Docker host, from their creation to their removal.
 
-Its rules are docker commands. A model beside the engine (names, states, and the networks of each container) predicts
-their results. After every step the host's invariants are checked; an operation that the engine refuses must leave the
-host unchanged; at the end of a run everything is deleted and nothing may be left. Use it in a test by
+The rules of the machine are docker commands. A model of the expected state (names, states, and the networks of each
+container) predicts their results. After every step the host's invariants are checked. An operation that the engine
+refuses must leave the host unchanged; at the end of a run everything is deleted, and nothing may remain. Use it in a
+test by
 
     TestDockerHost = DockerHostMachine.TestCase
 """
@@ -50,9 +51,9 @@ _PORTS = st.sampled_from([8080, 8081, 80, 9999])
 
 @define
 class ContainerModel:
-    """The expected state of a container: name, whether it runs, networks by name, and requested ports.
+    """The expected state of a container: its name, whether it runs, its networks, and its requested ports.
 
-    `only_noted` are networks that it failed to join while it ran, and joins at its next start.
+    `only_noted` are the networks whose connection failed while the container ran; it joins them at its next start.
     """
 
     name: str
@@ -63,23 +64,23 @@ class ContainerModel:
 
     @property
     def joined(self) -> set[str]:
-        """The networks on which the container has an interface."""
+        """The networks on which the container has an interface now."""
         return self.networks - self.only_noted if self.is_running else set()
 
     def started(self) -> None:
-        """Record a start: the container has then joined all its networks."""
+        """Record a start of the container, after which it has joined all its networks."""
         if not self.is_running:
             self.only_noted.clear()
         self.is_running = True
 
 
 def _known(kind: str) -> st.SearchStrategy[str]:
-    """Draw the name of one of the objects that exist when the rule runs."""
+    """Return a strategy for the names in the machine's attribute `kind`, as they are when the rule runs."""
     return st.runner().flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, kind))))
 
 
 class DockerHostMachine(RuleBasedStateMachine):
-    """One Docker host of any release, a client beside it, and docker commands in any order."""
+    """One Docker host of any supported release, a client host, and docker commands in any order."""
 
     lab: Lab
     engine: Engine
@@ -87,7 +88,7 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Existing networks, by name: whether they are internal.
+        #: The existing networks: maps each name to whether the network is internal.
         self.networks: dict[str, bool] = {}
         self.containers: dict[str, ContainerModel] = {}
 
@@ -101,7 +102,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     def begin(
         self, release: str, has_proxy: bool, has_nftables: bool, initial: list[NetworkSpec], run: list[ContainerSpec]
     ) -> None:
-        """Create the host with initial networks and containers. Only 29.7.2 supports nftables."""
+        """Create the host with some networks and containers. Only 29.7.2 supports nftables."""
         self.lab = Lab(release)
         options: dict[str, Any] = {"userland-proxy": has_proxy}
         has_nftables = has_nftables and release == DEFAULT_VERSION
@@ -179,7 +180,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"))
     @precondition(lambda self: self.containers)
     def restart(self, name: str) -> None:
-        """Run `docker restart`; if it fails, the container has been stopped."""
+        """Run `docker restart`. If it fails, the container is stopped."""
         model = self.containers[name]
         try:
             self.container(name).restart()
@@ -219,7 +220,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     )
     @precondition(lambda self: self.containers)
     def connect(self, name: str, network: str, number: int = 0) -> None:
-        """Run `docker network connect`, with `--ip` if `number` selects an address of the first subnet."""
+        """Run `docker network connect`, with the option `--ip` if `number` is not 0 (see `address_of`)."""
         requested = self.address_of(network, number) if number else None
         model = self.containers[name]
         keeps = self.engine.profile.failed_connect_keeps_settings
@@ -231,7 +232,8 @@ class DockerHostMachine(RuleBasedStateMachine):
             model.networks.add(network)
             model.only_noted.discard(network)
         elif keeps and network in set(self.container(name).record.networks) - model.networks:
-            # Older daemons write the network into the container's settings first, and leave it there.
+            # Older daemons add the network to the container's settings before they connect it, and keep it there on
+            # failure.
             model.networks.add(network)
             model.only_noted.add(network)
 
@@ -247,7 +249,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(name=_known("containers"), ports=published_ports(min_size=1))
     @precondition(lambda self: self.containers)
     def publish(self, name: str, ports: dict[str, int | None]) -> None:
-        """Recreate a container with other published ports, as Compose does."""
+        """Recreate a container with different published ports, as Compose does."""
         model = self.containers[name]
         kept = sorted(model.networks & set(self.networks))
         self.remove(name, force=True)
@@ -266,11 +268,11 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: self.running())
     def a_name_resolves_iff_there_is_a_common_network_with_names(self, data: st.DataObject) -> None:
-        """Resolve the name of every container from one container."""
+        """Resolve the names of all containers from one container."""
         asker = self.containers[data.draw(st.sampled_from(self.running()), label="asker")]
         for target in self.containers.values():
             shared = (asker.joined & target.joined) - {DEFAULT_NETWORK}
-            # The resolver answers from the first network, in its own order, that has the name.
+            # The resolver takes the answer from the first network, in its own order, that has the name.
             expected = [self.container(target.name).ip(network) for network in shared]
             resolved = resolve(self.lab, self.container(asker.name), target.name)
             assert len(resolved) == min(1, len(expected)), (
@@ -283,7 +285,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: len(self.running()) > 1)
     def packets_pass_iff_there_is_a_common_network(self, data: st.DataObject) -> None:
-        """Send from one container to every address of another."""
+        """Send packets from one container to every address of another."""
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
         space = self.container(second).namespace
@@ -304,7 +306,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @rule(port=_PORTS)
     @precondition(lambda self: self.running())
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
-        """Connect to a port of the host from the client."""
+        """Connect from the client to a port of the host."""
         publishers = self.publishers(port)
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
@@ -318,7 +320,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     def containers_reach_others_through_the_host_by_published_ports_only(
         self, data: st.DataObject, port: int
     ) -> None:
-        """Connect to a port of the host from a container."""
+        """Connect from a container to a port of the host."""
         source = data.draw(st.sampled_from(self.running()), label="from")
         walk = self.lab.trace(self.container(source), f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
         others = self.reached_by(walk) - {source}
@@ -345,7 +347,10 @@ class DockerHostMachine(RuleBasedStateMachine):
 
     @invariant()
     def ports_are_published_as_asked(self) -> None:
-        """Check that a running container on a non-internal network has each requested port, and others none."""
+        """Check that requested ports, and no others, are published.
+
+        They are published only while the container runs on a network that is not internal.
+        """
         for name, model in self.containers.items():
             bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
             leads_out = any(not self.networks.get(network, True) for network in model.joined)
@@ -370,9 +375,9 @@ class DockerHostMachine(RuleBasedStateMachine):
     # ---- helpers
 
     def attempt(self, operation: Callable[[], Any], *, ignoring: str = "") -> bool:
-        """Run an operation; if the engine refuses it, check that nothing changed. Return True if it succeeded.
+        """Run an operation. Return True if it succeeded; if the engine refused it, check that nothing changed.
 
-        `ignoring` is a field of `Snapshot` that the release is known to leave changed.
+        `ignoring` is a field of `Snapshot` that may change nevertheless, because the release is known to change it.
         """
         before = self.snapshot()
         try:
@@ -390,18 +395,18 @@ class DockerHostMachine(RuleBasedStateMachine):
         return Snapshot.of(self.lab.host(NODE))
 
     def container(self, name: str) -> Container:
-        """Return the engine's container of that name."""
+        """Return the container with this name from the engine."""
         return self.engine.containers.get(name)
 
     def address_of(self, network: str, number: int) -> str:
-        """Return the address with this number in the network's first subnet, or an unused one without a network."""
+        """Return the address with this number in a network's first subnet; 192.0.2.1 for an unknown network."""
         if network not in self.networks:
             return "192.0.2.1"
         pool = self.engine.controller.find_network(network).ipam_pools(4)[0].pool
         return format_ip(from_int(pool.first_int + number, 4))
 
     def publishers(self, port: int) -> dict[str, str]:
-        """Return the running containers that publish a TCP port at this host port, and their container port."""
+        """Return the running containers that publish TCP at this host port: name and container port (`80/tcp`)."""
         return {
             name: container_port
             for name in self.running()
@@ -411,7 +416,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         }
 
     def reached_by(self, walk: Trace) -> set[str]:
-        """Return the running containers that received any packet of a trace."""
+        """Return the names of the running containers at which a packet of the trace arrived."""
         return {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
 
     def running(self) -> list[str]:

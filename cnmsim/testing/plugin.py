@@ -3,8 +3,9 @@
 The plugin creates real devices on a simulated host. A test can replace single replies and inspect the calls.
 
 >>> with PluginServer(folder, lab.host("node1"), lab) as plugin:           # doctest: +SKIP
-...     plugin.replies["NetworkDriver.Join"] = {"Err": "no room"} ...     ... ...     assert plugin.methods() ==
-["Plugin.Activate", …]
+...     plugin.replies["NetworkDriver.Join"] = {"Err": "no room"}
+...     ...
+...     assert plugin.methods() == ["Plugin.Activate", …]
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @frozen
 class PluginCall:
-    """A call that the plugin received: method such as `NetworkDriver.Join`, body (`None` if empty), and headers."""
+    """A call that the plugin received: method such as `NetworkDriver.Join`, body (`None` if empty), headers."""
 
     method: str
     body: dict[str, Any] | None
@@ -40,10 +41,10 @@ class PluginCall:
 
 @frozen
 class Fault:
-    """A faulty reply: these bytes with this HTTP status, after `delay_s` seconds of real time.
+    """A faulty reply: the bytes `body` with an HTTP status, sent after `delay_s` seconds of real time.
 
-    `hang_up` closes the connection instead of replying. `length` is a Content-Length other than the body's. With
-    `does_work` the plugin executes the call before it replies.
+    With `hang_up` the plugin closes the connection instead. `length` is sent as Content-Length in place of the true
+    one. With `does_work` the plugin executes the call before it sends the reply.
     """
 
     body: bytes = b"{}"
@@ -55,19 +56,20 @@ class Fault:
 
 
 class Refusal(Exception):
-    """The plugin's refusal of a call; its text becomes the reply's `Err` or `Error`."""
+    """Raised when the plugin refuses a call. The text is sent as `Err` or `Error` in the reply."""
 
 
-#: A reply set by a test: JSON, a function from the call's body to JSON, or a fault.
+#: A reply set by a test: JSON, a function that returns JSON for the call's body, or a fault.
 Reply: TypeAlias = "dict[str, Any] | Callable[[dict[str, Any] | None], dict[str, Any]] | Fault"
 
 
 class PluginServer:
-    """A plugin that listens at `FOLDER/NAME.sock` for the length of a `with` block.
+    """A plugin that listens on the socket `FOLDER/NAME.sock` during a `with` block.
 
-    `replies` maps methods to replies that replace the plugin's own, and may change at any time; `calls` holds the
-    calls received so far. On `host`, of `lab`, the plugin creates a bridge for each network and a veth for each
-    endpoint. Without a host it creates none, and Join returns no interface. Pools are 10.78.0.0/24, 10.78.1.0/24, …
+    `replies` maps methods to replies that the plugin sends instead of its own; it may change at any time. `calls`
+    holds the calls received so far. If `host` (a host of `lab`) is set, the plugin creates a bridge there for each
+    network and a veth for each endpoint; otherwise it creates no devices, and Join returns no interface. Its pools
+    are 10.78.0.0/24, 10.78.1.0/24, …
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class PluginServer:
         self._server: socketserver.UnixStreamServer | None = None
 
     def methods(self, since: int = 0) -> list[str]:
-        """Return the methods that were called, from call number `since` on."""
+        """Return the methods of the received calls, without the first `since` calls."""
         return [call.method for call in self.calls[since:]]
 
     # --- start and stop
@@ -111,7 +113,7 @@ class PluginServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name="plugin", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening. The socket file stays, as after the death of a process."""
+        """Stop listening. The socket file remains, as after a process was killed."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -168,7 +170,7 @@ def _snake(method: str) -> str:
 
 @define
 class _Devices:
-    """Runs programs on the host, in the lab's thread."""
+    """Runs commands on the host, in the thread of the lab."""
 
     host: Host | None
     lab: Lab | None
@@ -197,7 +199,7 @@ class _Network:
         if gateway:
             ip(f"addr add {gateway} dev {bridge}")
         ip(f"link set {bridge} up")
-        # FORWARD drops packets that no rule accepts, and br_netfilter sends bridged packets through it.
+        # br_netfilter passes bridged packets to FORWARD, which drops packets that no rule accepts.
         self.devices.run(f"iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT")
         self.gateways[request["NetworkID"]] = gateway.partition("/")[0]
 
@@ -299,7 +301,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def address_string(self) -> str:
-        """Return a name for the client, which has no address on a Unix socket."""
+        """Return a name for the client; a client of a Unix socket has no address."""
         return "docker"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

@@ -74,7 +74,10 @@ _ANY = "*"
 
 @frozen
 class Finding:
-    """The result of one check: `kind`, `subject`, whether it passed, and if not, why (with the trace)."""
+    """The result of one check: its `kind`, its `subject`, and whether it passed.
+
+    If it failed, `message` says why and `details` holds the trace.
+    """
 
     kind: str
     subject: str
@@ -85,7 +88,7 @@ class Finding:
 
 @frozen(eq=False)
 class Report(Displayable):
-    """The results of checking a policy, in the order of the policy."""
+    """The results of all checks of a policy, in the order of the policy."""
 
     findings: tuple[Finding, ...]
 
@@ -96,7 +99,7 @@ class Report(Displayable):
 
     @property
     def passed(self) -> bool:
-        """Whether all findings passed."""
+        """Whether all checks passed."""
         return not self.violations
 
     def __str__(self) -> str:
@@ -117,7 +120,7 @@ class Report(Displayable):
         return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
+        """Return the report as JSON-compatible values."""
         return {
             "passed": self.passed,
             "checked": len(self.findings),
@@ -150,7 +153,7 @@ class Report(Displayable):
 
 @frozen
 class _Flow:
-    """An `allow` or `require` entry: sources by name or pattern, and a service of targets (`None` for any port)."""
+    """An `allow` or `require` entry. `port` is `None` if the entry stands for any port of its targets."""
 
     source: str
     target: str
@@ -167,7 +170,7 @@ class _Flow:
 
 @define
 class Policy:
-    """A policy. `load` reads one from a file, `check` checks a lab against it."""
+    """A policy. `load` reads it from a file; `check` checks a lab against it."""
 
     groups: dict[str, list[str]]
     allow: tuple[_Flow, ...] | None
@@ -178,13 +181,13 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
-        """Read a policy file. Raises `FileError`, naming the invalid line and key, or `OSError`."""
+        """Read a policy file. Raises `OSError`, or `FileError` with the invalid line and key."""
         document = load_yaml(Path(path))
         return cls.of({} if document is None else document, str(path))
 
     @classmethod
     def of(cls, document: Any, path: str = "policy") -> Policy:
-        """Read a policy from plain values, structured as in the file. Raises `FileError`."""
+        """Read a policy from a dict with the structure of the file. Raises `FileError`."""
         check(document, _POLICY, path)
 
         def flows(key: str) -> tuple[_Flow, ...]:
@@ -232,7 +235,7 @@ class Policy:
         names = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
         for name in names:
             if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
-                directory.find(name)  # raises, and suggests similar names
+                directory.find(name)  # raises NotFound, which suggests similar names
 
     def _demands(self, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(directory, matrix)
@@ -357,7 +360,11 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
 
 
 def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
-    """Return True if a name, pattern or group matches a location: by its name, its service's, or `network:NAME`."""
+    """Return True if `name` in a policy stands for this location.
+
+    It may be a group, `network:PATTERN` for all containers on a network, or a name or pattern of locations or
+    services.
+    """
     if name in groups:
         return any(
             _is_meant(member, location, {key: value for key, value in groups.items() if key != name})
@@ -402,9 +409,9 @@ def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: 
 
 
 def check_policy(lab: Lab, policy: str | Path | Mapping[str, Any]) -> Report:
-    """Check a lab against a policy: a file, or its content as plain values.
+    """Check a lab against a policy, which is the path of a file or a dict with the file's content.
 
-    Raises as `Policy.load` and `Policy.check`.
+    Raises `InvalidParameter` if there is no such file, and the errors of `Policy.load` and `Policy.check`.
     """
     if isinstance(policy, Mapping):
         return Policy.of(dict(policy)).check(lab)

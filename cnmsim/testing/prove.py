@@ -1,6 +1,6 @@
-"""Checks of a lab by real packets: reachability, isolation and name resolution.
+"""Checks for tests, by real packets: reachability, isolation and name resolution.
 
-For use in tests. Each raises `AssertionError` with the trace of the packet that violates the assertion.
+Each raises `AssertionError` with the trace of the packet that violates the assertion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _RESOLVER = ("127.0.0.11", 53)
 _TIMEOUT_S = 2.0
 _IP = (b"\x08\x00", b"\x86\xdd")
-#: Services that are probed by default: an echo request, a connection and a datagram.
+#: The services that are probed by default: ICMP echo, a TCP connection and a UDP datagram.
 _SERVICES = ("icmp", "tcp/80", "udp/53")
 
 
@@ -32,8 +32,8 @@ def assert_isolated(
 ) -> None:
     """Assert that no packet from `sources` arrives at any address of `destinations`.
 
-    Both are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. The check is stricter than a
-    verdict: no packet that the probe caused, answered or not, may have arrived at the destination's devices.
+    Both are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. This is stricter than
+    checking the verdict: a packet may not arrive at the destination's devices even if nothing answers it.
     """
     for source, target in _pairs(lab, sources, destinations):
         for address in target.addresses:
@@ -47,16 +47,19 @@ def assert_isolated(
 def assert_reaches(
     lab: Lab, sources: Iterable[object], destinations: Iterable[object], service: str = "icmp"
 ) -> None:
-    """Assert that `sources` reach `destinations` by `service` (`tcp/80`), at the best matching address."""
+    """Assert that `sources` reach `destinations` by `service` (`tcp/80`).
+
+    Each destination is probed at the address that suits the source best.
+    """
     for source, target in _pairs(lab, sources, destinations):
         walk = _probe(lab, source, format_ip(address_towards(source, target)), service)
         assert walk.is_reachable, f"{source.name} does not reach {target.name} by {service}:\n{walk}"
 
 
 def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
-    """Return True if an IP packet of the trace arrived at a device of `space` and was addressed to that device.
+    """Return True if an IP packet of the trace arrived at a device of `space` and was addressed to it.
 
-    Flooded frames and ARP do not count.
+    Its destination MAC must be that of a device in this namespace. Flooded frames and ARP do not count.
     """
     macs = {device.mac for device in space.devices.values()}
     return any(
@@ -70,7 +73,7 @@ def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
 
 
 def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
-    """Resolve a name by a UDP query to a container's embedded resolver. Return [] if there is no address."""
+    """Resolve a name by a UDP query to a container's embedded resolver. Return [] if no address is found."""
     from dns.message import from_wire, make_query
 
     location = location_of(directory_of(lab), source)
@@ -102,7 +105,7 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
 def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> tuple[tuple[Address, ...], list[str]]:
     """Resolve a name as programs in `source` do: /etc/hosts, then the servers of resolv.conf.
 
-    Return the addresses, and a text for each query and its answer.
+    Return the addresses, and one text for each query with its answer.
     """
     from cnmsim.observe.trace.lookup import Lookup, look_up
 

@@ -1,7 +1,7 @@
-"""The pytest plugin: fixtures `lab`, `docker_socket` and `docker_client`, and traces in reports of failed tests.
+"""The pytest plugin: fixtures `lab`, `docker_socket` and `docker_client`, and traces in the reports of failed tests.
 
-A test marked `real_engine` runs on a simulated engine, and with the option `--real-engine` on this machine's Docker
-too.
+A test marked `real_engine` runs on a simulated engine and, with the option `--real-engine`, also on the Docker Engine
+of this machine.
 
 pytest loads this module in every test run where cnmsim is installed, so it imports nothing until a test uses a lab.
 """
@@ -28,7 +28,7 @@ _LINES = 60
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Lab:
-    """Yield a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` sets arguments of `Lab`."""
+    """Yield a lab without hosts. The marker `cnmsim(engine="28.5.2", seed=3)` sets the arguments of `Lab`."""
     from cnmsim.lab import Lab
 
     marker = request.node.get_closest_marker("cnmsim")
@@ -39,7 +39,7 @@ def lab(request: pytest.FixtureRequest) -> Lab:
 
 @pytest.fixture
 def cnmsim_engine(request: pytest.FixtureRequest) -> str:
-    """Return the engine that a test runs on: `simulated` or `real`."""
+    """Return the kind of engine on which the test runs: `simulated` or `real`."""
     return str(getattr(request, "param", _SIMULATED))
 
 
@@ -47,9 +47,9 @@ def cnmsim_engine(request: pytest.FixtureRequest) -> str:
 def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generator[Path, None, None]:
     """Return the path of a Docker Engine's socket.
 
-    The engine is the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15) is added.
-    The lab is served while the test runs: use it through sockets only. For a test marked `real_engine` that runs on
-    this machine's own engine, the path is that engine's socket.
+    By default the engine is the first Docker host of the fixture `lab`; if there is none, a host `docker` (10.0.0.15)
+    is added. While the test runs, the lab is served, so use it only through its sockets. When a test marked
+    `real_engine` runs on the real engine, the path is the socket of that engine.
     """
     if cnmsim_engine == _REAL:
         yield _real_socket()
@@ -63,7 +63,7 @@ def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generat
 
 @pytest.fixture
 def docker_client(docker_socket: Path, cnmsim_engine: str) -> Generator[Any, None, None]:
-    """Return a docker-py client of the engine at `docker_socket`.
+    """Return a docker-py client for the engine at `docker_socket`.
 
     On a real engine, the objects that this client created are removed after the test: containers with their anonymous
     volumes, networks, services, secrets and configs; nothing else is touched. The test is skipped if docker-py is not
@@ -92,7 +92,7 @@ def _real_socket() -> Path:
 
 
 def keep_last_trace(lab: Lab) -> None:
-    """Keep the last trace of `lab.trace` and `lab.explain`, for the report of a failed test."""
+    """Store each trace that `lab.trace` or `lab.explain` makes; if the test fails, its report shows the last one."""
     trace, explain = lab.trace, lab.explain
 
     def traced(*arguments: Any, **options: Any) -> Trace:
@@ -109,22 +109,22 @@ def keep_last_trace(lab: Lab) -> None:
 
 
 def last_trace(lab: object) -> Trace | None:
-    """Return the last trace of a lab that the fixture created, or `None`."""
+    """Return the last trace that `keep_last_trace` stored for a lab, or `None`."""
     return _LAST.get(id(lab))
 
 
-#: The last trace of each lab, by the lab's identity, until its test is over.
+#: Maps the `id()` of a lab to its last trace, until the end of the test.
 _LAST: dict[int, Trace] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register the markers `cnmsim` and `real_engine`."""
     config.addinivalue_line("markers", "cnmsim(engine=..., seed=...): what the fixture `lab` is built with")
     config.addinivalue_line("markers", "real_engine: runs on a real Docker Engine too, with --real-engine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--real-engine`."""
+    """Add the option `--real-engine`."""
     group = parser.getgroup("cnmsim")
     group.addoption(
         "--real-engine", action="store_true", help="run tests marked real_engine on this machine's Docker too"
@@ -132,7 +132,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test marked `real_engine` on the simulated engine, and on the real one if `--real-engine` is set."""
+    """Run a test marked `real_engine` on the simulated engine and, if `--real-engine` is set, on the real one."""
     marked = metafunc.definition.get_closest_marker("real_engine") is not None
     if marked and "cnmsim_engine" in metafunc.fixturenames:
         engines = [_SIMULATED, _REAL] if metafunc.config.getoption("real_engine") else [_SIMULATED]
@@ -140,7 +140,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Register cnmsim's types with Hypothesis if tests use both."""
+    """Register cnmsim's types with Hypothesis if the collected tests use both."""
     if "cnmsim.lab.lab" in sys.modules and "hypothesis" in sys.modules:
         from cnmsim.testing.hypothesis_types import register_if_used
 
@@ -151,7 +151,10 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the last trace to the report of a failed test: that of `lab`, or of a lab passed to `keep_last_trace`."""
+    """Add the last trace to the report of a failed test.
+
+    The trace is from the fixture `lab`, or from a lab passed to `keep_last_trace`.
+    """
     report = yield
     for value in getattr(item, "funcargs", {}).values():
         walk = last_trace(value)

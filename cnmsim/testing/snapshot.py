@@ -2,9 +2,9 @@
 
 State that Linux and Docker keep on purpose, or that changes with time, is left out: counters, conntrack entries,
 neighbours, learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port
-cursors, and the policies of built-in chains (the first IPv6 network sets one for good). So are the embedded resolver,
-its rules and resolv.conf: a sandbox keeps them once a network needed them, even a network that it then failed to join
-(moby `Sandbox.populateNetworkResources`).
+cursors, and the policies of built-in chains (the first IPv6 network sets one permanently). The embedded resolver, its
+rules and resolv.conf are left out too: once a network needed them, a sandbox keeps them, even if it failed to join
+that network (moby `Sandbox.populateNetworkResources`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _RESOLVER_CHAINS = frozenset({"DOCKER_OUTPUT", "DOCKER_POSTROUTING"})
 class Snapshot:
     """The state of one host: for each kind of object a sorted tuple of lines.
 
-    `rules` are sorted too: a rule that was deleted and added again has another position in its chain. `addresses` and
-    `ports` are those that IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts
-    files.
+    `rules` are sorted too, because a rule that was deleted and added again has another position in its chain.
+    `addresses` are those allocated by IPAM, `ports` those of the port allocator, `names` the DNS records of networks,
+    `files` the hosts files.
     """
 
     devices: _Lines
@@ -72,7 +72,7 @@ class Snapshot:
         return cls(**{name: tuple(sorted(lines)) for name, lines in (kernel | docker).items()})
 
     def difference(self, later: Snapshot) -> list[str]:
-        """Return the lines that `later` lacks (`-`) or adds (`+`), prefixed with their kind; [] if both are equal."""
+        """Return the lines that are missing from `later` or new in it, e.g. `+ rules: LINE`; [] if both are equal."""
         changes: list[str] = []
         for attribute in fields(Snapshot):
             before, after = getattr(self, attribute.name), getattr(later, attribute.name)
@@ -96,8 +96,8 @@ def _devices(space: NetworkNamespace) -> Iterator[str]:
     for device in space.devices.values():
         addresses = ", ".join(str(address) for address in device.addresses if address.scope != "link")
         state = "up" if device.is_up else "down"
-        # A bridge without a configured MAC address takes the lowest of its ports', and has none once the last port is
-        # gone.
+        # A bridge without a configured MAC address takes the lowest MAC of its ports, and loses it with its last
+        # port.
         is_taken = isinstance(device, Bridge) and not device.has_fixed_mac
         mac = "of its ports" if is_taken else format_mac(device.mac)
         yield f"{space.name}: {device.name} {device.kind} {state} {mac} mtu {device.mtu} [{addresses}]"

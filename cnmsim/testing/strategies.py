@@ -1,6 +1,6 @@
 """Hypothesis strategies for networks, containers, whole labs, and packets.
 
-Values print as Python source, and shrink towards the smallest: one network, one container, no published port, an
+Values print as Python source. They shrink towards the smallest: one network, one container, no published port, an
 empty payload. Bounds are keyword-only; impossible bounds raise Hypothesis's `InvalidArgument`.
 """
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.networks import Network
     from cnmsim.engine.engine import Engine
 
-#: The releases, the newest first, so that examples shrink to it.
+#: The simulated releases, newest first: examples shrink to the newest.
 RELEASES: tuple[str, ...] = tuple(sorted(PROFILES, reverse=True))
 
-#: The names of the Docker host and of the client in generated labs.
+#: The names of the Docker host and of the client host in generated labs.
 NODE, CLIENT = "node", "client"
 _LENGTHS = {4: 32, 6: 128}
-# 10/8 leaves 10.0.0.0/24 to the lab's hosts; fd00::/8 is free.
+# Subnets are drawn from these: 10/8 without 10.0.0.0/24, which the lab's hosts use, and fd00::/8.
 _BASES = {4: Prefix.parse("10.0.0.0/8"), 6: Prefix.parse("fd00::/8")}
 _HOSTS = Prefix.parse("10.0.0.0/24")
 _BROADCAST = b"\xff" * 6
@@ -62,7 +62,7 @@ class NetworkSpec:
 
 @frozen
 class ContainerSpec:
-    """The parameters of a container: `networks` by name, empty for the default bridge; `ports` as in docker-py."""
+    """The parameters of a container: `networks` by name (empty for the default bridge), `ports` as in docker-py."""
 
     name: str
     networks: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class ContainerSpec:
     image: str = "nginx"
 
     def run(self, engine: Engine) -> Container:
-        """Run the container, detached, on all its networks. Raises an `EngineError`."""
+        """Run the container in the background, connected to all its networks. Raises an `EngineError`."""
         first, *others = self.networks or ("bridge",)
         container: Container = engine.containers.run(
             self.image, name=self.name, network=first, ports=self.ports, detach=True
@@ -113,8 +113,8 @@ def releases() -> SearchStrategy[str]:
 def subnets(*, family: int = 4, min_length: int | None = None, max_length: int | None = None) -> SearchStrategy[str]:
     """Return a strategy for private subnets.
 
-    Prefix lengths are from `min_length` (16, or 64 for IPv6) to `max_length` (29, or 64). No subnet overlaps those of
-    the hosts in generated labs.
+    The default of `min_length` is 16 (64 for IPv6), of `max_length` 29 (64 for IPv6). No subnet overlaps the
+    addresses of the hosts in generated labs.
     """
     _require_family(family)
     shortest, longest = (16, 29) if family == 4 else (64, 64)
@@ -136,7 +136,10 @@ def subnets(*, family: int = 4, min_length: int | None = None, max_length: int |
 def networks(
     *, names: Sequence[str] = ("front", "back", "data"), allow_internal: bool = True, allow_ipv6: bool = True
 ) -> SearchStrategy[NetworkSpec]:
-    """Return a strategy for bridge networks with a name from `names`, and with default pools or explicit subnets."""
+    """Return a strategy for bridge networks with a name from `names`.
+
+    Some have a subnet from the default pools, some have explicit subnets.
+    """
     if not names:
         raise InvalidArgument("names must not be empty")
     choices: list[SearchStrategy[tuple[str, ...]]] = [st.just(()), st.tuples(subnets())]
@@ -159,7 +162,8 @@ def published_ports(
 ) -> SearchStrategy[dict[str, int | None]]:
     """Return a strategy for published ports as in docker-py: `{"80/tcp": 8080}`.
 
-    The engine chooses the host port in place of `None`. With few `host_ports`, containers conflict on purpose.
+    If a host port is `None`, the engine chooses one. If there are few `host_ports`, several containers may publish
+    the same one, which is intended.
     """
     _require_range("size", min_size, max_size, 0, len(container_ports))
     if not host_ports:
@@ -181,7 +185,7 @@ def container_specs(
 ) -> SearchStrategy[ContainerSpec]:
     """Return a strategy for containers with a name from `names`.
 
-    They are on up to `max_networks` of `networks`, or on the default bridge.
+    Each is on up to `max_networks` of `networks`, or on the default bridge.
     """
     if not names:
         raise InvalidArgument("names must not be empty")
@@ -241,7 +245,7 @@ def labs(
     max_containers: int = 3,
     engines: Sequence[str] = RELEASES,
 ) -> SearchStrategy[Lab]:
-    """Return a strategy for running labs. `lab_specs` has the same labs as values that print better."""
+    """Return a strategy for running labs. `lab_specs` draws the same labs as values that print better."""
     specs = lab_specs(
         min_networks=min_networks,
         max_networks=max_networks,
@@ -253,7 +257,7 @@ def labs(
 
 
 def addresses(*, family: int = 4) -> SearchStrategy[Address]:
-    """Return a strategy for addresses of either family, as wire bytes."""
+    """Return a strategy for IPv4 and IPv6 addresses, as bytes in network order."""
     _require_family(family)
     return st.binary(min_size=_LENGTHS[family] // 8, max_size=_LENGTHS[family] // 8)
 
@@ -267,7 +271,7 @@ def packets(
 ) -> SearchStrategy[bytes]:
     """Return a strategy for well-formed IP packets: UDP, TCP and ICMP echo, with valid checksums.
 
-    `sources` and `destinations` are of one family.
+    `sources` and `destinations` must be of the same address family.
     """
     if family is None:
         if sources is not None or destinations is not None:
@@ -308,9 +312,9 @@ def frames(
     destinations: SearchStrategy[Address] | None = None,
     macs: SearchStrategy[Mac] | None = None,
 ) -> SearchStrategy[bytes]:
-    """Return a strategy for well-formed Ethernet frames: `packets`, or ARP requests.
+    """Return a strategy for well-formed Ethernet frames with `packets` or ARP requests.
 
-    `macs` are destinations besides broadcast.
+    `macs` are possible destinations in addition to broadcast.
     """
     to = st.binary(min_size=6, max_size=6) if macs is None else macs
     head = st.tuples(to | st.just(_BROADCAST), st.just(b"\x02\x00\x00\x00\xee\xee"))
@@ -331,9 +335,10 @@ def frames(
 
 
 def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
-    """Return a strategy for frames that are truncated, partly overwritten, or random; some are well-formed by chance.
+    """Return a strategy for frames that are truncated, partly overwritten, or random.
 
-    Some of the overwritten frames have valid checksums, so that later stages receive them too.
+    Some are well-formed by chance. Some of the overwritten frames have valid checksums, so that they are not dropped
+    early.
     """
     base = frames() if whole is None else whole
 

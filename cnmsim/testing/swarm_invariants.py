@@ -1,6 +1,7 @@
-"""Invariants of a swarm at rest: owners of addresses and VNIs, state of each node, and DNS answers.
+"""Invariants of a swarm at rest: owners of addresses and VNIs, the state of each node, and DNS answers.
 
-Each `check_` function raises `AssertionError` that names the violation; `check_swarm` runs all that send no packets.
+Each `check_` function raises an `AssertionError` whose message describes the violation. `check_swarm` runs all of
+them that send no packets.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ _IPV4, _ARP = b"\x08\x00", b"\x08\x06"
 
 
 def engines_of(lab: Lab) -> list[Engine]:
-    """Return the engines that are members of a swarm."""
+    """Return the engines of the lab that are members of a swarm."""
     engines = (host.docker for host in lab.hosts.values())
     return [engine for engine in engines if engine is not None and engine.controller.cluster is not None]
 
 
 def store_of_swarm(lab: Lab) -> Store:
-    """Return the store of the swarm that the lab's hosts are in. Raises `LookupError` if there is none."""
+    """Return the store of the swarm to which the lab's hosts belong. Raises `LookupError` if there is no manager."""
     for engine in engines_of(lab):
         if engine.cluster.manager_node is not None:
             return engine.cluster.manager_node.store
@@ -42,7 +43,7 @@ def store_of_swarm(lab: Lab) -> Store:
 
 
 def running(store: Store, service: Service) -> list[Task]:
-    """Return the tasks of a service that run, whose desired state is running, and whose nodes are ready."""
+    """Return the tasks of a service that are running and are meant to run, on nodes that are ready."""
     tasks = []
     for task in store.tasks.by_service(service.id):
         node = store.nodes.get(task.node_id)
@@ -53,7 +54,7 @@ def running(store: Store, service: Service) -> list[Task]:
 
 
 def address_on(task: Task, network: Network) -> Address | None:
-    """Return the IPv4 address of a task on a network."""
+    """Return a task's IPv4 address on a network, or `None` if it has none."""
     for attachment in task.networks:
         if attachment.network.id == network.id and attachment.addresses:
             return parse_ip(attachment.addresses[0].partition("/")[0])
@@ -133,7 +134,7 @@ def check_vnis(lab: Lab) -> None:
 
 
 def check_balancers(lab: Lab) -> None:
-    """Check that a service's IPVS backends are its running tasks, on each node with its network."""
+    """Check, on each node with a service's network, that the service's IPVS backends are its running tasks."""
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         discovery = engine.controller.discovery
@@ -157,7 +158,7 @@ def check_balancers(lab: Lab) -> None:
 
 
 def check_names(lab: Lab) -> None:
-    """Check that a service's name resolves to its virtual address or its tasks, on each node with its network."""
+    """Check, on each node with a service's network, that its name resolves to its virtual address or to its tasks."""
     store = store_of_swarm(lab)
     for engine in engines_of(lab):
         for local in engine.controller.networks:
@@ -180,7 +181,7 @@ def check_names(lab: Lab) -> None:
 
 
 def check_tunnels(lab: Lab) -> None:
-    """Check that VXLAN FDB entries refer to live endpoints, on the node that has them, and to all of them."""
+    """Check that VXLAN FDB entries refer to existing endpoints at their nodes, and that none is missing."""
     there: dict[str, dict[bytes, tuple[Address, str]]] = {}
     for engine in engines_of(lab):
         agent = engine.controller.agent
@@ -218,9 +219,9 @@ def tunnel_of(engine: Engine, network: str) -> Vxlan | None:
 
 @define(eq=False)
 class Isolation:
-    """Watches the devices of overlay networks; `strays` are the frames whose source is not in the network's subnets.
+    """Watches overlay networks for stray frames: frames whose source is not in the network's subnets.
 
-    `look` also watches devices that were created later.
+    `strays` describes them, `frames` counts all IPv4 and ARP frames seen. Call `look` again to include new devices.
     """
 
     lab: Lab = field(repr=False)

@@ -1,10 +1,10 @@
-"""A Hypothesis state machine for the life of a swarm.
+"""A Hypothesis state machine: a swarm whose nodes, networks and services change at random.
 
 Nodes join, leave, fail and are cut off; networks and services are created, updated and removed. The lab has one
-manager and two or three workers, on two segments with a router between. The rules are docker commands and faults of
-the links. Whenever the swarm is at rest with all links up, all nodes must agree, names and ports must lead to the
-running tasks, and no frame may have left its network. At the end every resource must have been released. Use it in a
-test by
+manager and two or three workers, on two segments with a router between them. The rules of the machine are docker
+commands and faults of the links. Whenever the swarm is at rest with all links up, all nodes must agree, names and
+ports must lead to the running tasks, and no frame may have left its network. At the end every resource must have been
+released. Use it in a test by
 
     TestSwarm = SwarmMachine.TestCase
 """
@@ -36,12 +36,12 @@ _ADDRESSES = {MANAGER: "10.1.0.11", **_WORKERS}
 _NETWORKS = ("red", "blue")
 _SERVICES = ("web", "api", "jobs")
 _PORTS = st.sampled_from([None, None, 8080, 8081])
-#: Seconds until a cluster has reacted to all faults: heartbeats, suspicion, restart delays.
+#: Seconds until a swarm has reacted to all faults: heartbeats, suspicion timeouts, restart delays.
 _REST_S = 30.0
 
 
 class SwarmMachine(RuleBasedStateMachine):
-    """A swarm of any release on simulated links, with docker commands and faults in any order."""
+    """A swarm of any supported release on simulated links, with docker commands and faults in any order."""
 
     lab: Lab
     engine: Engine
@@ -96,7 +96,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.lab.run(1)
         self.engine.nodes.get(gone).remove(force=True)
 
-    # The containers that probe for these checks run on the manager, and a paused node accepts none.
+    # The containers that send the probes run on the manager, and a paused node accepts no containers.
     @rule(name=st.sampled_from(sorted(_WORKERS)), availability=st.sampled_from(["active", "pause", "drain"]))
     def set_availability(self, name: str, availability: str) -> None:
         """Run `docker node update --availability`."""
@@ -112,12 +112,12 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(alone=st.sets(st.sampled_from(sorted(_ADDRESSES)), min_size=1, max_size=2))
     def partition(self, alone: set[str]) -> None:
-        """Partition some machines from all others."""
+        """Cut the connection between the machines in `alone` and all others."""
         self.lab.partition(sorted(alone), sorted(set(_ADDRESSES) - alone))
 
     @rule(sender=st.sampled_from(sorted(_ADDRESSES)), receiver=st.sampled_from(sorted(_ADDRESSES)))
     def lose(self, sender: str, receiver: str) -> None:
-        """Lose all frames from one machine to another."""
+        """Drop all frames from one machine to another; frames in the other direction pass."""
         if sender != receiver:
             self.lab.lose(sender, receiver)
 
@@ -134,7 +134,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule()
     def serve_again(self) -> None:
-        """Save the lab and continue with a restored one, with all links and machines up."""
+        """Save the lab, and continue with a lab restored from the file, with all links and machines up."""
         lab = _machines(self.engine.profile.version)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "state"
@@ -144,7 +144,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(_ADDRESSES)))
     def heal(self, name: str) -> None:
-        """Heal the faults of a machine."""
+        """Remove the faults of a machine's links."""
         self.lab.heal(name)
 
     @rule(seconds=st.sampled_from([0.1, 1, 4, 10, 25]))
@@ -173,7 +173,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def create_service(
         self, name: str, networks: set[str], replicas: int, is_global: bool, port: int | None, is_shared: bool
     ) -> None:
-        """Run `docker service create`; a refusal must have a reason."""
+        """Run `docker service create`. If the engine refuses, check that there is a reason."""
         joined = sorted(networks & set(self.networks))
         options: dict[str, Any] = {"mode": "global"} if is_global else {"replicas": replicas}
         if port is not None:
@@ -198,7 +198,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(_SERVICES), networks=st.sets(st.sampled_from(_NETWORKS), max_size=2))
     def update(self, name: str, networks: set[str]) -> None:
-        """Run `docker service update --force`, with other networks."""
+        """Run `docker service update --force`, with different networks."""
         if name in self.services:
             service = self.engine.services.get(name)
             service.update(networks=sorted(networks & set(self.networks)))
@@ -222,9 +222,9 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule()
     def come_to_rest(self) -> None:
-        """Heal all links, wait, and check that the swarm is in its desired state.
+        """Heal all links, wait, and check that the swarm has reached its desired state.
 
-        Paused nodes are activated: an update of a task on one would never end.
+        Paused nodes are activated first: an update of a task on a paused node would never end.
         """
         self.lab.heal()
         for name in self.members:
@@ -245,10 +245,10 @@ class SwarmMachine(RuleBasedStateMachine):
         self.isolation.check()
 
     def _try_again(self) -> None:
-        """Run `docker service update --force` for services whose tasks the scheduler has given up.
+        """Run `docker service update --force` for services that have tasks the scheduler no longer tries to place.
 
-        The scheduler does not retry a task without a suitable node if its service was changed since, as by a scale.
-        Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
+        If no node was suitable for a task and its service was changed since (e.g. scaled), the scheduler does not try
+        again. Source: swarmkit `manager/scheduler/scheduler.go`, noSuitableNode.
         """
         store = store_of_swarm(self.lab)
         for service in list(store.services):
@@ -261,7 +261,7 @@ class SwarmMachine(RuleBasedStateMachine):
                 self.engine.services.get(service.name).force_update()
 
     def names_lead_to_tasks(self) -> None:
-        """Check that a service's name leads to its running tasks, if any, from a container on its network."""
+        """Check that a service's name leads to its running tasks, from a container on the service's network."""
         store = store_of_swarm(self.lab)
         for service in store.services:
             for network in self.networks:
@@ -274,7 +274,7 @@ class SwarmMachine(RuleBasedStateMachine):
                 self._ask(service, f"probe-{network}", service.name, 2)
 
     def ports_lead_to_tasks(self) -> None:
-        """Check that every node answers on a published port while any task runs, and that no other machine does."""
+        """Check that every node accepts connections to a published port while any task runs, and none otherwise."""
         for service in store_of_swarm(self.lab).services:
             for port in service.endpoint.ports if service.endpoint is not None else ():
                 for name in self.members:
@@ -282,7 +282,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     def _probe_on(self, network: str) -> None:
         if network not in self.probes:
-            # The probing container must exist again after a loss of power.
+            # The container that sends the probes must be restarted after a power failure.
             always = {"Name": "always", "MaximumRetryCount": 0}
             self.engine.containers.run(
                 "busybox", "sleep 10d", name=f"probe-{network}", network=network, restart_policy=always, detach=True

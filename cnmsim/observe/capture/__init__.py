@@ -1,1 +1,1 @@
-"""Captures of frames: pcapng files and the keys that decrypt them."""
+"""Capture of frames: pcapng files, and the keys with which Wireshark decrypts them."""

@@ -1,6 +1,7 @@
-"""Captures: taps on devices of a lab, with frames as scapy packets and as pcapng files.
+"""Captures: the frames at devices of a lab, available as scapy packets and as pcapng files.
 
-A device is named `place:device` (`node1:eth0`, `web:eth0`); patterns hold shell wildcards (`node1:br-*`, `*:lo`).
+A device is named `place:device`, where the place is a host or a container (`node1:eth0`, `web:eth0`). Patterns may
+contain shell wildcards (`node1:br-*`, `*:lo`).
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 class Capture(Displayable):
     """The frames captured at some devices, from construction until `stop` (or the end of its `with` block).
 
-    `namespaces` returns the network stacks of the lab; `names` returns the host names of addresses and is called when
-    the file is written. `epoch_s` is the time of day at which the lab began. `refresh` finds devices that were
-    created later. Raises `NotFound` if no device matches any pattern.
+    `patterns` select the devices. `namespaces` returns the network namespaces of the lab. `names` returns the host
+    names of addresses; it is called when the file is written. `epoch_s` is the Unix time at which the lab's clock
+    started. Call `refresh` to include devices created later. Raises `NotFound` if no device matches any pattern.
     """
 
     patterns: tuple[str, ...]
@@ -52,7 +53,7 @@ class Capture(Displayable):
             raise NotFound(f"no device fits {', '.join(self.patterns)}; there are {shown}")
 
     def refresh(self) -> int:
-        """Tap the devices that were created since, and return the number of tapped devices."""
+        """Also capture at matching devices created since the last call. Return the number of devices captured at."""
         for space in self.namespaces():
             for device in space.devices.values():
                 name = f"{space.name}:{device.name}"
@@ -71,7 +72,7 @@ class Capture(Displayable):
         device.taps = (*device.taps, take)
 
     def stop(self) -> None:
-        """Stop capturing; captured frames stay."""
+        """Stop capturing. The captured frames stay available."""
         for device, tap in self._taps.items():
             device.taps = tuple(other for other in device.taps if other is not tap)
 
@@ -104,8 +105,8 @@ class Capture(Displayable):
         return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
 
     def packets(self) -> list[Any]:
-        """Return the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
-        # scapy dissects a layer only once its module is loaded.
+        """Return the frames as scapy packets, with `time` (Unix time) and `sniffed_on` (`node1:eth0`) set."""
+        # scapy can parse a layer only after the layer's module was imported.
         import scapy.layers.dhcp
         import scapy.layers.dns
         import scapy.layers.inet
@@ -122,22 +123,23 @@ class Capture(Displayable):
         return packets
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
-        """Return a pcapng file; with a trace, its verdict and its drops become packet comments."""
+        """Return a pcapng file as bytes. With `trace`, its verdict and drops are added as packet comments."""
         frames = commented(self.frames, trace) if trace is not None else self.frames
         comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
         return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:
-        """Write the pcapng file. Raises `OSError`."""
+        """Write a pcapng file, and return its path. `trace` is used as in `to_bytes`. Raises `OSError`."""
         path = Path(path)
         path.write_bytes(self.to_bytes(trace))
         return path
 
 
 def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:
-    """Add comments from a trace: the reason and place of a drop at the last captured frame of the dropped message.
+    """Return the frames with comments from a trace.
 
-    The verdict is added at the last frame of the message that decided it.
+    The reason and place of a drop are added to the last frame of the dropped message that was captured before the
+    drop; the verdict is added to the last frame of the message that decided it.
     """
     walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}
@@ -163,7 +165,10 @@ def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFra
 
 
 def _decisive(trace: Trace, walks: Sequence[object]) -> int:
-    """Return the last frame of the message whose hop was decisive, or else the last frame of all."""
+    """Return the index of the last frame of the message that decided the verdict.
+
+    Return the index of the last frame of all if that message was not captured.
+    """
     hop = trace.finding.hop if trace.finding else None
     if hop is not None:
         event = trace.events[trace.hops.index(hop)]

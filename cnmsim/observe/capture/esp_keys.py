@@ -1,7 +1,7 @@
-"""The keys of encrypted overlay networks in Wireshark's format.
+"""The keys of encrypted overlay networks, in the format that Wireshark reads.
 
-Source of the format: Wireshark `epan/dissectors/packet-ipsec.c` (uat `esp_sa`). The file is `esp_sa` in the profile's
-folder.
+The file is named `esp_sa` and is in the folder of a Wireshark profile. Source of the format: Wireshark
+`epan/dissectors/packet-ipsec.c` (uat `esp_sa`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def esp_keys(namespaces: Iterable[NetworkNamespace]) -> str:
-    """Return a line of Wireshark's file `esp_sa` for each IPsec state of these network stacks.
+    """Return a line of Wireshark's file `esp_sa` for each IPsec state of these network namespaces.
 
-    On tshark's command line a line is passed as `-o "uat:esp_sa:LINE"`, with `-o esp.enable_encryption_decode:TRUE`.
-    Keys are rotated every 12 hours; these are the present ones.
+    For tshark pass each line as `-o "uat:esp_sa:LINE"`, and add `-o esp.enable_encryption_decode:TRUE`. Swarm rotates
+    keys every 12 hours; the lines hold the present keys only.
     """
     states = (state for space in namespaces if space.xfrm is not None for state in space.xfrm.states)
     return "".join(f"{line}\n" for line in dict.fromkeys(_line(state) for state in states))

@@ -1,7 +1,7 @@
-"""Captures as pcapng files (IETF draft-ietf-opsawg-pcapng): one interface per capture point, names, comments.
+"""Captures as pcapng files (IETF draft-ietf-opsawg-pcapng), with interface names, host names and packet comments.
 
-Blocks are written here because scapy's writer does not support interface names, nanoseconds, direction, packet
-comments and name resolution.
+This module writes the blocks itself because scapy's writer does not support interface names, nanoseconds, direction,
+packet comments and name resolution.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _IF_NAME, _IF_DESCRIPTION, _IF_MAC, _IF_TSRESOL = 2, 3, 6, 9
 _SECTION_APPLICATION = 4
 _PACKET_FLAGS = 2
 _LINKTYPE_ETHERNET = 1
-#: The snapshot length of each interface, in bytes: whole frames (tcpdump's own limit).
+#: The snapshot length of each interface, in bytes: large enough for whole frames (tcpdump's limit).
 _SNAPLEN = 262144
 
 
 @frozen
 class CapturePoint:
-    """One interface of the file: `name` such as `node1:eth0`, its description, and its MAC address."""
+    """An interface in the file: its name such as `node1:eth0`, its description, and its MAC address."""
 
     name: str
     description: str = ""
@@ -35,9 +35,9 @@ class CapturePoint:
 
 @frozen
 class CapturedFrame:
-    """A frame at one capture point: `time_ns` since the lab began, `direction` "in" or "out".
+    """A frame captured at one interface of the file.
 
-    `comments` become packet comments in the file.
+    `time_ns` is counted from the start of the lab. `direction` is "in" or "out". `comments` become packet comments.
     """
 
     time_ns: int
@@ -56,7 +56,7 @@ def _option(code: int, value: bytes) -> bytes:
 
 
 def _text_option(code: int, text: str) -> bytes:
-    # An option's length field has 16 bits.
+    # The length field of an option has 16 bits.
     return _option(code, text.encode()[:65535]) if text else b""
 
 
@@ -114,9 +114,10 @@ def to_pcapng(
     application: str = "cnmsim",
     epoch_s: int = EPOCH_S,
 ) -> bytes:
-    """Return the bytes of a pcapng file: one section, `points` as its interfaces, `frames` in the order passed.
+    """Return the content of a pcapng file.
 
-    `epoch_s` is the time of day, in seconds since 1970, at which the lab began.
+    It has one section with `points` as its interfaces, and `frames` in the given order. `epoch_s` is the Unix time at
+    which the lab's clock started.
     """
     return b"".join(
         [

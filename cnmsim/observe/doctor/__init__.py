@@ -36,10 +36,10 @@ _LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
 
 
 def doctor(lab: LabView) -> Checkup:
-    """Return the latent faults of a lab, the worst first.
+    """Return the latent faults of a lab, the most severe first.
 
-    Swarm nodes probe each other by real packets, which takes some virtual time; in a lab without a swarm no packet is
-    sent.
+    The doctor sends real packets between swarm nodes to find closed ports, which takes some virtual time. In a lab
+    without a swarm it sends no packets.
     """
     snapshot = LabSnapshot.of(lab)
     faults = dict.fromkeys(fault for look in _LOOKS for fault in look(snapshot))

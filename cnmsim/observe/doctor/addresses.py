@@ -1,4 +1,4 @@
-"""Address conflicts and exhaustion: overlapping subnets, pools nearly used up, duplicate MAC addresses and names."""
+"""Address conflicts and exhaustion: overlapping subnets, pools that are nearly used up, duplicate MACs and names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
 from cnmsim.observe.location import Location
 
-#: Fewer free default networks than this are reported as nearly used up.
+#: Hosts with fewer free default networks than this are reported.
 FEW_POOLS = 4
-#: The share of a network's addresses in use from which it is reported as nearly full.
+#: Networks are reported as nearly full if at least this share of their addresses is in use.
 NEARLY_FULL = 0.9
 
 
@@ -26,7 +26,7 @@ def _clash(one: Prefix, two: Prefix) -> bool:
 
 
 def overlaps(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose subnet overlaps another route of the host (LAN, VPN) or contains another machine."""
+    """Find networks whose subnet overlaps another route of the host (LAN, VPN), or contains another machine."""
     for net in snapshot.networks:
         if net.driver in {"macvlan", "ipvlan"}:
             continue
@@ -72,7 +72,7 @@ def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
 
 
 def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find hosts with few default networks left, and networks with few addresses left."""
+    """Find hosts that have few default networks left, and networks that have few addresses left."""
     for host in snapshot.docker_hosts:
         free = free_pools(snapshot, host)
         if free < FEW_POOLS:
@@ -97,7 +97,10 @@ def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def free_pools(snapshot: LabSnapshot, host: Location) -> int:
-    """Count the default IPv4 networks that overlap no network or route of this host, up to `FEW_POOLS`."""
+    """Count the networks that IPAM could still assign by default on this host: at most `FEW_POOLS` are counted.
+
+    A default IPv4 pool is free if it overlaps no Docker network and no route of the host.
+    """
     used = [subnet for net in snapshot.networks if net.host is host for subnet in net.subnets]
     used += [route.prefix for route in host.namespace.routes(4).routes if route.prefix.length]
     blocks = snapshot.engines[host.name].controller.ipams["default"].default_pools(4)
@@ -107,14 +110,14 @@ def free_pools(snapshot: LabSnapshot, host: Location) -> int:
 
 
 def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
-    """Count the addresses of a network's pool, or of its --ip-range, that are in use."""
+    """Count the used addresses in `part` of a network's `pool`: the --ip-range, or the whole pool."""
     used = [endpoint.ipv4[0] for endpoint in net.record.endpoints.values() if endpoint.ipv4 is not None]
     used += [info.gateway for info in net.record.ipam_info if info.pool == pool and info.gateway is not None]
     return sum(address in part for address in used)
 
 
 def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find MAC addresses that two containers of one network share, on one host or on one link."""
+    """Find MAC addresses that two containers on one network have, on the same host or on the same link."""
     owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
     for location in snapshot.containers():
         for item in location.attachments:
@@ -135,7 +138,7 @@ def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def names(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find names that containers of different services share on one network."""
+    """Find names that containers of different services have on the same network."""
     owners: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for location in snapshot.containers():
         if location.task:

@@ -1,4 +1,4 @@
-"""Faults of swarms: managers without a spare majority, and closed ports between nodes.
+"""Faults of swarms: too few managers to survive the loss of one, and closed ports between nodes.
 
 Sources of the numbers: moby/swarmkit `manager/state/raft` (a majority of managers must agree); Docker's documentation
 of the swarm ports.
@@ -24,8 +24,8 @@ from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import run_probe
 from cnmsim.swarm.objects import NodeRole, Replicated
 
-#: The largest number of nodes of which every pair is probed; in larger swarms each node probes its neighbours in a
-#: ring.
+#: The largest number of nodes for which every pair is probed. In larger swarms each node probes only the next and the
+#: previous one.
 ALL_PAIRS = 6
 _TIMEOUT_S = 0.5
 _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
@@ -33,7 +33,7 @@ _FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, D
 
 
 def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find swarms that stop when one manager is lost."""
+    """Find swarms that lose their quorum if one manager fails."""
     for swarm in snapshot.directory.swarms:
         nodes = list(swarm.store.nodes)
         managers = [node.hostname for node in nodes if node.role is NodeRole.MANAGER]
@@ -56,7 +56,7 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find members that are powered on but take no part in the swarm."""
+    """Find swarm members that are powered on but do not take part in the swarm."""
     for swarm in snapshot.directory.swarms:
         for host, why in swarm.halted.items():
             yield Fault(
@@ -69,7 +69,7 @@ def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find services that are unavailable for a while after the loss of one node."""
+    """Find services that publish a port but have only one replica, so that the loss of one node interrupts them."""
     for swarm in snapshot.directory.swarms:
         if len(swarm.members) < 2:
             continue
@@ -90,7 +90,7 @@ def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def overlay_subnets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find overlay networks whose subnet overlaps that of a node's own network."""
+    """Find overlay networks whose subnet overlaps the subnet of one of a node's own interfaces."""
     for swarm in snapshot.directory.swarms:
         members = [host for host in snapshot.hosts if host.name in swarm.members]
         for network in swarm.store.networks:
@@ -118,7 +118,7 @@ def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: lis
 
 
 def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find VXLAN devices on nodes that prevent an overlay network from being created there."""
+    """Find stale VXLAN devices on nodes: they prevent the creation of an overlay network there."""
     for stale in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
         yield Fault(
             Severity.ERROR, "vni-taken", stale.host,
@@ -132,7 +132,7 @@ def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find closed ports between nodes, by real packets from one to the other."""
+    """Find ports that are closed between nodes, by sending real packets from one node to another."""
     for swarm in snapshot.directory.swarms:
         hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
@@ -172,7 +172,7 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
 def _lost(
     snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
 ) -> Hop | None:
-    """Send one real packet, and return the hop where a packet filter dropped it."""
+    """Send one real packet. Return the hop where a packet filter dropped it, or `None` if none did."""
     address = _address_of(swarm, goal)
     if address is None:
         return None
@@ -185,11 +185,14 @@ def _lost(
 def _address_of(swarm: SwarmView, name: str) -> Address | None:
     node = next((member for member in swarm.store.nodes if member.hostname == name), None)
     text = node.status.addr if node is not None else ""
-    return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - what an unknown address is
+    return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - the value of an unknown address
 
 
 def _esp(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find rules that drop ESP. They are read, not probed, because no program can send ESP."""
+    """Find rules that drop ESP.
+
+    The rules are read, not probed, because no program in a lab can send ESP.
+    """
     for host in snapshot.hosts:
         for line in host.namespace.netfilter.iptables(4).save("filter").splitlines():
             if _AGAINST_ESP.match(line):

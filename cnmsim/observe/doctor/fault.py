@@ -1,4 +1,4 @@
-"""Latent faults of a lab, with severity and place."""
+"""Latent faults of a lab, each with its severity and the place where it was found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cnmsim.observe.display import Displayable
 
 
 class Severity(IntEnum):
-    """The severity of a fault: a *note* informs, a *warning* may cause failures later, an *error* causes them now."""
+    """The severity of a fault.
+
+    A *note* only informs, a *warning* may cause failures later, an *error* causes them now.
+    """
 
     NOTE = 0
     WARNING = 1
@@ -20,7 +23,7 @@ class Severity(IntEnum):
 
 @frozen
 class Fault:
-    """One fault: its kind (a stable identifier), its place, a message, and a fix."""
+    """One fault: severity, kind (a stable identifier such as `port-blocked`), place, message and fix."""
 
     severity: Severity
     kind: str
@@ -32,7 +35,7 @@ class Fault:
         return f"{self.severity.name.lower()} [{self.kind}] {self.place}: {self.text}\n  fix: {self.fix}"
 
     def to_json(self) -> dict[str, str]:
-        """Return the fault as plain values."""
+        """Return the fault as a JSON-compatible dict."""
         return {
             "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place,
             "text": self.text, "fix": self.fix,
@@ -41,7 +44,10 @@ class Fault:
 
 @frozen
 class Checkup(Displayable):
-    """The result of a checkup: `faults`, the worst first. True if there is neither an error nor a warning."""
+    """The result of a checkup: `faults`, the most severe first.
+
+    It is true if there is neither an error nor a warning.
+    """
 
     faults: tuple[Fault, ...] = ()
 
@@ -59,5 +65,5 @@ class Checkup(Displayable):
         return "\n".join(map(str, self.faults)) or "nothing found"
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the checkup as plain values."""
+        """Return the checkup as JSON-compatible values."""
         return [fault.to_json() for fault in self.faults]

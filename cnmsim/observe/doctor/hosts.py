@@ -1,4 +1,4 @@
-"""Faults of hosts: IP forwarding, bridge netfilter hooks, MTUs."""
+"""Faults of hosts: IP forwarding, bridge netfilter settings, and MTUs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cnmsim.observe.trace.rule_decision import DOCKER_TABLE
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"
-#: A documentation address (RFC 5737), which no lab has: only the default route leads there.
+#: A documentation address (RFC 5737): no lab contains it, so only a default route leads there.
 _SOMEWHERE: Address = bytes((192, 0, 2, 254))
 _MOST_HOPS = 16
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
 def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts that do not forward IP."""
+    """Find Docker hosts on which IP forwarding is off."""
     for host in snapshot.docker_hosts:
         key = "net.ipv4.ip_forward"
         has_bridges = any(
@@ -39,9 +39,9 @@ def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find Docker hosts with rules in a second rule set beside the one Docker uses.
+    """Find Docker hosts with rules in a second rule set besides the one that Docker uses.
 
-    An operator's own nftables tables beside Docker's are not a fault.
+    An operator's own nftables tables are no fault.
     """
     for host in snapshot.docker_hosts:
         netfilter = host.namespace.netfilter
@@ -64,7 +64,7 @@ def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks with icc=false on hosts whose bridges bypass the packet filter."""
+    """Find networks with icc=false that has no effect, because bridged packets bypass the packet filter."""
     key = "net.bridge.bridge-nf-call-iptables"
     for net in snapshot.networks:
         if net.driver != "bridge" or net.options.get(_ICC, "true") not in _FALSE:
@@ -79,7 +79,7 @@ def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find networks whose MTU is too large for their host's path to the outside, or for the tunnel between hosts."""
+    """Find networks whose MTU is too large for the path to the outside, or for the tunnel between hosts."""
     for net in snapshot.networks:
         smallest, where = smallest_mtu(snapshot, net.host, _outside(snapshot, net))
         mtu = _mtu_of(snapshot, net)
@@ -96,7 +96,8 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
         if net.driver == "overlay":
             header = VXLAN_BYTES + (ESP_BYTES if "encrypted" in net.options else 0)
             if mtu + header > smallest:
-                # A host fragments, or returns an ICMP error to the sender of a packet with DF; a switch does neither.
+                # If a packet is too large, a host fragments it or, with DF set, returns an ICMP error; a switch does
+                # neither.
                 is_switch = where.startswith("segment")
                 what = "are lost" if is_switch else "are fragmented, or must be sent shorter"
                 yield Fault(
@@ -109,12 +110,15 @@ def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def smallest_mtu(snapshot: LabSnapshot, host: Location, peers: Iterable[Address]) -> tuple[int, str]:
-    """Return the smallest MTU on the paths from a host to `peers`, and its place; (0, "") without a path."""
+    """Return the smallest MTU on the paths from a host to `peers`, and the device or segment with that MTU.
+
+    Return (0, "") if there is no path.
+    """
     return min((hop for peer in peers for hop in _way(snapshot, host, peer)), default=(0, ""))
 
 
 def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple[int, str]]:
-    """Follow the routes from machine to machine, and yield the MTU of each interface and segment on the path."""
+    """Follow the routes from `host` to `goal`, and yield (MTU, name) of each interface and segment on the path."""
     here: Location | None = host
     for _ in range(_MOST_HOPS):
         if here is None or goal in here.addresses:
@@ -129,7 +133,10 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
 
 
 def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
-    """Return destinations of a network's traffic: an overlay's other nodes, or an outside address."""
+    """Return the addresses to which a network's packets leave the host.
+
+    For an overlay network these are the other nodes of the swarm, otherwise an address outside the lab.
+    """
     if net.driver != "overlay":
         return [_SOMEWHERE]
     names = {name for swarm in snapshot.directory.swarms for name in swarm.members if net.host.name in swarm.members}
@@ -142,8 +149,8 @@ def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
         return _configured(net) or int(
             snapshot.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
         )
-    # An overlay's option is the MTU of the path between nodes; containers get it less the headers (moby, overlay's
-    # maxMTU).
+    # The option of an overlay network is the MTU between the nodes. Containers get that MTU minus the tunnel headers
+    # (moby: overlay's maxMTU).
     mtu = (_configured(net) or 1500) - VXLAN_BYTES
     return (mtu - ESP_BYTES) // 4 * 4 if "encrypted" in net.options else mtu
 

@@ -1,4 +1,4 @@
-"""The input of the doctor: the hosts of a lab, their networks and containers, and the lab's swarms."""
+"""The data that the doctor examines: the hosts of a lab, their networks and containers, and the lab's swarms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MTU = "com.docker.network.driver.mtu"
 
 @frozen
 class Net:
-    """A network on one host: its name, driver, options, subnets, and the name of its bridge."""
+    """A network on one host: its name, driver, options and subnets, and its bridge's name ("" if it has none)."""
 
     host: Location
     name: str
@@ -27,18 +27,18 @@ class Net:
     subnets: tuple[Prefix, ...]
     bridge: str
     is_internal: bool
-    #: The libnetwork network, whose pools show how many addresses are allocated.
+    #: The network object of libnetwork; its pools show how many addresses are allocated.
     record: Any = field(repr=False)
 
     @property
     def place(self) -> str:
-        """The network's name for messages."""
+        """The network's name in messages: `node1: network web`."""
         return f"{self.host.name}: network {self.name}"
 
 
 @frozen
 class LabSnapshot:
-    """A lab at one moment: its directory of locations, its engines by host, and every network of every engine."""
+    """The state of a lab at one moment: its locations, its engines by host name, and all networks of all engines."""
 
     lab: LabView
     directory: Directory
@@ -47,7 +47,7 @@ class LabSnapshot:
 
     @classmethod
     def of(cls, lab: LabView) -> LabSnapshot:
-        """Return the snapshot of a lab."""
+        """Record the present state of a lab."""
         directory = directory_of(lab)
         engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
         by_name = {location.name: location for location in directory.locations if not location.is_container}
@@ -56,7 +56,7 @@ class LabSnapshot:
 
     @property
     def hosts(self) -> Iterator[Location]:
-        """The lab's machines, without containers."""
+        """The machines of the lab; containers are not included."""
         return (location for location in self.directory.locations if not location.is_container)
 
     @property
@@ -65,7 +65,7 @@ class LabSnapshot:
         return (location for location in self.hosts if location.has_engine)
 
     def containers(self, host: Location | None = None) -> Iterator[Location]:
-        """Return the running containers, of one host or of all."""
+        """Return the running containers on `host`, or on all hosts if it is `None`."""
         return (
             location
             for location in self.directory.locations
@@ -73,7 +73,7 @@ class LabSnapshot:
         )
 
     def own_devices(self, host: Location) -> set[str]:
-        """Return the names of a host's devices that its engine created, or uses as bridges of its networks."""
+        """Return the names of the devices that a host's engine uses as bridges, with `docker_gwbridge`."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 

@@ -1,4 +1,4 @@
-"""Address conflicts on physical links: Docker does not check whether an address is in use before it assigns it."""
+"""Address conflicts on physical links: Docker assigns an address without checking whether another machine uses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIX = "give the network an --ip-range that nothing else allocates, and --aux-ad
 
 @frozen
 class _Wire:
-    """A broadcast domain: its segments, and the VLAN on them (0 if they have no VLANs)."""
+    """A broadcast domain: the names of its segments, and its VLAN (0 if the segments have no VLANs)."""
 
     segments: frozenset[str]
     vlan: int
@@ -31,7 +31,7 @@ class _Wire:
 
 @frozen
 class _Lent:
-    """The addresses that one network assigns on a link."""
+    """The addresses that a macvlan or ipvlan network assigns on a link: those of `part`, except `reserved`."""
 
     net: Net
     wire: _Wire
@@ -120,7 +120,10 @@ def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
 
 
 def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find addresses that two machines or containers claimed according to the event log, and still have."""
+    """Find addresses that two machines or containers have at the same time, according to the event log.
+
+    Addresses that one of the two has given up since are left out.
+    """
     seen: set[tuple[Address, frozenset[Mac]]] = set()
     for host in snapshot.hosts:
         for notice in host.machine.link_events.events:

@@ -1,4 +1,4 @@
-"""Faults of published ports: open to everybody, not answered, or without the client's address."""
+"""Faults of published ports: reachable from everywhere, without a listener, or with the client's address hidden."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.location import Location, Published
 from cnmsim.observe.swarm_view import ports_of
 
-#: Ports of services that are seldom meant for everybody.
+#: Ports of services that are rarely meant to be public.
 _PRIVATE = {
     2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch",
     11211: "memcached", 27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
 }  # fmt: skip
-#: Programs whose behaviour is simulated, rather than assumed from the image's name.
+#: Programs whose behaviour is simulated. For other images, the listening ports are only assumed.
 _REAL = frozenset({"httpd", "nc"})
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
 
 def published(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find ports published on all addresses although INPUT rules close them, or although they are seldom public."""
+    """Find ports published on all addresses that INPUT rules should block, or that are rarely meant to be public."""
     for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
         closed = ":INPUT DROP" in " ".join(line[:11] for line in lines)
@@ -51,7 +51,7 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find services that publish on all nodes a port that is seldom public."""
+    """Find services that publish, on all nodes, a port that is rarely meant to be public."""
     for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
@@ -65,7 +65,7 @@ def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
 
 
 def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find published ports that lead to a container port where nothing listens, or only on loopback."""
+    """Find published ports whose container port has no listener, or only a listener on loopback."""
     for host in snapshot.docker_hosts:
         for container in snapshot.containers(host):
             for item in dict.fromkeys(evolve(port, host_ip="") for port in container.published):
@@ -79,8 +79,8 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                         if socket.protocol == item.protocol and not socket.is_loopback_only
                     }
                 )
-                # For most images only the usual ports are known; a web server or a program started by the command
-                # really listens.
+                # For most images only the usual ports are known. Only a web server or a program started by the
+                # command is known to listen.
                 is_known = any(socket.program in _REAL for socket in container.services)
                 if listeners:
                     why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
@@ -124,7 +124,7 @@ def _closes(rule: str, item: Published) -> bool:
 
 
 def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
-    """Find published ports whose connections docker-proxy forwards, so that containers see the gateway as client."""
+    """Find published ports that docker-proxy relays, so that containers see the gateway as the client."""
     for host in snapshot.docker_hosts:
         config = snapshot.engines[host.name].config
         if not config.userland_proxy:
