@@ -1,4 +1,4 @@
-"""`service NAME PORT[/udp]…`: a placeholder for an image's database, cache or queue, which gives simple replies."""
+"""`service NAME PORT[/udp]…`: a stand-in for the database, cache or queue of an image, which sends simple replies."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", 
 
 
 def banner(name: str) -> bytes:
-    """Return what a service sends as soon as a client has connected, b"" for nothing."""
+    """Return what the service `name` sends when a client connects, or b"" if it sends nothing."""
     return next((text for key, text in _BANNERS.items() if name.startswith(key)), b"")
 
 
 def reply(name: str, request: bytes) -> bytes:
-    """Return the reply to what a client sent, b"" for none."""
+    """Return the reply of the service `name` to the data that a client sent, or b"" for no reply."""
     if request.startswith(_HTTP_METHODS):
         body = f"{name}\n".encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -39,7 +39,7 @@ def reply(name: str, request: bytes) -> bytes:
     if name.startswith("memcached"):
         return b"VERSION 1.6\r\n" if request.lower().startswith(b"version") else b"ERROR\r\n"
     if name.startswith("postgres"):
-        # The server declines SSLRequest (PostgreSQL protocol §55.7) with the single letter N.
+        # The server declines an SSLRequest (PostgreSQL protocol §55.7) by the single letter N.
         return b"N" if request[4:8] == b"\x04\xd2\x16\x2f" else b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
     if name.startswith("rabbitmq"):
         return b"AMQP\0\0\x09\x01" if not request.startswith(b"AMQP") else b""
@@ -56,7 +56,7 @@ async def _converse(connection: TcpSocket, name: str) -> None:
             if answer:
                 connection.send(answer)
     except OSError:
-        pass  # the client broke the connection
+        pass  # the client reset the connection
     finally:
         connection.close()
 
@@ -73,7 +73,7 @@ async def _echo(socket: UdpSocket) -> None:
 
 
 async def main(process: Process) -> int:
-    """Listen on each port for TCP until killed. On `PORT/udp` send datagrams back."""
+    """Run `service NAME PORT[/udp]…`: serve each TCP port, and echo datagrams on `PORT/udp`, until killed."""
     if len(process.argv) < 2:
         return complain(process, "usage: service NAME PORT[/udp]...")
     name = process.argv[1]

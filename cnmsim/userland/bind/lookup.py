@@ -106,7 +106,7 @@ def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
 def record_line(name: str, kind: str, value: str) -> str:
     """Format a record of type `kind` as bind's and busybox's nslookup do.
 
-    `value` is the record's data. bind keeps the final dot of domain names in it, busybox does not.
+    `value` is the record's data. bind keeps the final dot of domain names in it; busybox does not.
     """
     if kind in ("A", "AAAA"):
         return f"Name:\t{name}\nAddress: {value}\n"

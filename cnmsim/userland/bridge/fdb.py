@@ -187,7 +187,7 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
 def _vxlan_change(process: Process, device: Vxlan, verb: str, mac: Mac, target: str, flags: set[str]) -> int:
     """Add, replace or delete an entry in a VXLAN device's own table. Return the exit status.
 
-    iproute2 changes this table if neither `self` nor `master` is given.
+    This is the table that iproute2 changes if neither `self` nor `master` is given.
     """
     try:
         vtep = parse_ip(target) if target else None

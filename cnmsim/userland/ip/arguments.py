@@ -80,9 +80,9 @@ def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = Tru
 
 
 def parse_prefix_argument(text: str, family: int) -> Prefix:
-    """Parse a prefix such as `10.0.0.0/8`.
+    """Parse a prefix such as `10.0.0.0/8`. Raises `IpCommandError` if it is invalid.
 
-    `default`, `any` and `all` have length 0. Raises `IpCommandError` if invalid.
+    `default`, `any` and `all` are prefixes of length 0.
     """
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)

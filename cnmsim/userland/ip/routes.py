@@ -162,9 +162,9 @@ class RouteQueries:
         return f"expires {self.namespace.path_mtu.remaining_s(address)}sec mtu {mtu} " if mtu != UNKNOWN else ""
 
     def _forward_get(self, address: Address, options: _GetOptions) -> None:
-        """Print the route by which a packet to `address` that arrives on `options.indev` (`iif`) would be forwarded.
+        """Print how a packet to `address` that arrives on `options.indev` (`iif`) is forwarded or delivered.
 
-        Raises `OSError` if it would not be forwarded.
+        Raises `OSError` if the packet would be dropped.
         """
         space = self.namespace
         assert options.indev is not None

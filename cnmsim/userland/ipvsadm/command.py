@@ -46,7 +46,7 @@ _COMMANDS = {
     "A": "add-service", "E": "edit-service", "D": "delete-service", "C": "flush", "R": "restore", "S": "save",
     "a": "add-server", "e": "edit-server", "d": "delete-server", "L": "list", "Z": "zero", "set": "set",
 }  # fmt: skip
-#: The options that each command requires, and those it also allows.
+#: For each command: the options it requires, and the options it also allows.
 _REQUIRED = {"A": "v", "E": "v", "D": "v", "a": "vr", "e": "vr", "d": "vr"}
 _ALLOWED = {"A": "s", "E": "s", "a": "fw", "e": "fw", "L": "vcnlo", "S": "no", "Z": "v"}
 _KINDS = {
@@ -69,7 +69,11 @@ _STATUS_NO_SERVICE, _STATUS_USAGE, _STATUS_REFUSED = 1, 2, 255
 
 @frozen
 class _Command:
-    """A parsed command line: the letter of the command, the identity of the service, and all options."""
+    """A parsed command line.
+
+    `command` is the letter of the command. `service` identifies the virtual service, as keyword arguments of
+    `Ipvs.find_service`. `options` holds all options.
+    """
 
     command: str
     service: dict[str, Any]
@@ -77,7 +81,7 @@ class _Command:
 
     @property
     def server(self) -> dict[str, Any]:
-        """The real server that the options describe, as keywords of `Ipvs.add_destination`."""
+        """The real server that the options describe, as keyword arguments of `Ipvs.add_destination`."""
         address, port = _host_and_port(self.options.get("r") or "", "illegal real server address[:port] specified")
         method = next((_METHODS[letter] for letter in "mig" if letter in self.options), "dr")
         return {"address": address, "port": port, "weight": self._weight(), "method": method}
@@ -90,7 +94,7 @@ class _Command:
 
 
 async def main(process: Process) -> int:
-    """Run `ipvsadm COMMAND OPTION…`. Without a command it lists."""
+    """Run `ipvsadm COMMAND OPTION…`. Without a command, list the services."""
     try:
         arguments = process.argv[1:] or ["-L"]
         command_line = _read(arguments)
@@ -111,7 +115,7 @@ async def main(process: Process) -> int:
 
 
 class _KernelError(Exception):
-    """The kernel refuses. `text` is ipvsadm's error text, `status` its exit status."""
+    """The kernel refused the command. `text` is ipvsadm's error text, `status` its exit status."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -146,7 +150,10 @@ def _check(command: str, options: Options) -> None:
 
 
 def _service(options: Options) -> dict[str, Any]:
-    """Return the identity of the service, as keywords of `Ipvs.find_service`."""
+    """Return the options that identify a service as keyword arguments of `Ipvs.find_service`, {} if none are given.
+
+    Raises `UsageError` if an option is invalid.
+    """
     mark = options.get("f")
     if mark is not None:
         if not (mark.isascii() and mark.isdigit()) or not 0 < int(mark) < 2**32:
@@ -161,7 +168,10 @@ def _service(options: Options) -> dict[str, Any]:
 
 
 def _host_and_port(text: str, complaint: str) -> tuple[str, int]:
-    """Parse `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`. Raises `UsageError` with `complaint`."""
+    """Parse `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`. Return the host and the port (0: none).
+
+    Raises `UsageError` with the text `complaint` if the address is invalid.
+    """
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]:")
         if not bracket:

@@ -17,7 +17,7 @@ _METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}
 
 @frozen
 class Format:
-    """The options of a listing: ports as numbers, sorted entries, exact counters."""
+    """The options of a listing: print ports as numbers, sort the entries, print counters exactly."""
 
     is_numeric: bool = False
     is_sorted: bool = True
@@ -34,10 +34,10 @@ def _port(port: int, style: Format) -> str:
 
 
 def ordered_services(services: Iterable[Service], style: Format) -> list[Service]:
-    """Return the services in the order of the listing."""
+    """Return the services in the order in which the listing prints them."""
     unordered = list(services)
     if not style.is_sorted:
-        # The kernel dumps services by address first, then those by firewall mark.
+        # The kernel dumps services identified by address before those identified by firewall mark.
         return sorted(unordered, key=lambda service: bool(service.fwmark))
     return sorted(unordered, key=lambda s: (s.fwmark, s.family, s.protocol, s.address, s.port))
 
@@ -54,7 +54,10 @@ def _name(service: Service, style: Format) -> str:
 
 
 def _number(value: int, style: Format) -> str:
-    """Format a counter in nine columns, a longer one in thousands, millions and so on unless it is exact."""
+    """Format a counter in nine columns.
+
+    A longer counter is abbreviated with K, M, G or T, unless `style.is_exact` is set.
+    """
     if style.is_exact:
         return f"{value:>{max(9, len(str(value)) + 2)}}"
     if value < 100_000_000:
@@ -73,7 +76,7 @@ _HEADERS = {
     "thresholds": f"{_COLUMNS}           Uthreshold Lthreshold ActiveConn InActConn \n{_ARROW}\n",
     "persistent-conn": f"{_COLUMNS}           Weight    PersistConn ActiveConn InActConn \n{_ARROW}\n",
 }
-#: The row of a destination in each kind of listing.
+#: The line of a destination, for each kind of listing.
 _ROWS = {
     "": "  -> {name:<28} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n",
     "thresholds": "  -> {name:<28} {0:<10} {0:<10} {active:<10} {inactive:<10}\n",
@@ -82,12 +85,15 @@ _ROWS = {
 
 
 def header(kind: str) -> str:
-    """Return the two header lines of a listing: "" (plain), `stats`, `thresholds` or `persistent-conn`."""
+    """Return the two header lines of a listing.
+
+    `kind` is `stats`, `thresholds`, `persistent-conn`, or "" for the plain listing.
+    """
     return _HEADERS[kind]
 
 
 def service_text(service: Service, kind: str, style: Format) -> str:
-    """Format a service and its destinations."""
+    """Format a service and its destinations, a line each. `kind` is the kind of listing, as for `header`."""
     name = _name(service, style)
     if kind == "stats":
         rows = [_counters(name, service.counters, style)]
@@ -118,7 +124,7 @@ def _counters(name: str, counters: Counters, style: Format) -> str:
 
 
 def connections_text(ipvs: Ipvs, style: Format) -> str:
-    """Return the output of `ipvsadm -Lc`, the oldest connection first."""
+    """Return the output of `ipvsadm -Lc`, with the oldest connection first."""
     rows = ["IPVS connection entries\npro expire state       source             virtual            destination\n"]
     rows += [_connection(ipvs, connection, style) for connection in ipvs.connections.entries()]
     return "".join(rows)
@@ -134,7 +140,7 @@ def _connection(ipvs: Ipvs, connection: IpvsConnection, style: Format) -> str:
 
 
 def rules_text(services: Iterable[Service], style: Format) -> str:
-    """Return the output of `ipvsadm -S`: options that create the services again."""
+    """Return the output of `ipvsadm -S`: the arguments of ipvsadm commands that would create the services again."""
     rows = []
     for service in ordered_services(services, style):
         if service.fwmark:

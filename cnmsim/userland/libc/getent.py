@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def main(process: Process) -> int:
-    """Run `getent hosts|ahosts|ahostsv4|ahostsv6 NAME…`. The exit status is 2 if a name is not found."""
+    """Run `getent hosts|ahosts|ahostsv4|ahostsv6 NAME…`. Return exit status 2 if a name is not found."""
     words = process.argv[1:]
     if not words:
         process.error(
@@ -36,7 +36,7 @@ async def main(process: Process) -> int:
             try:
                 canonical_name = await resolver.reverse_lookup(parse_ip(name))
             except ValueError:
-                # `hosts` prints one family only: the IPv6 addresses if there are any.
+                # `hosts` prints only one address family: IPv6 if there are IPv6 addresses, else IPv4.
                 addresses = [address for address in addresses if len(address) == 16] or addresses
             else:
                 if canonical_name is None:

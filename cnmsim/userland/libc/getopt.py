@@ -1,4 +1,4 @@
-"""Command lines as getopt(3) parses them: clusters of short options, long options, operands in any place."""
+"""Parse command lines as getopt(3) does: combined short options, long options, and operands anywhere between them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from attrs import define, field
 
 
 class UsageError(Exception):
-    """The command line is invalid. The text is getopt's, without the program's name."""
+    """The command line is invalid. The text is getopt's error message without the program's name."""
 
 
 @define
 class Options:
-    """A parsed command line. `values` maps each option to its arguments in order, "" for one without."""
+    """A parsed command line.
+
+    `values` maps each option that was given to its arguments in order; an option without an argument has "".
+    """
 
     operands: list[str] = field(factory=list)
     values: dict[str, list[str]] = field(factory=dict)
@@ -22,12 +25,12 @@ class Options:
         return name in self.values
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Return the last argument of an option, or `default` if the option is absent."""
+        """Return the argument of an option's last occurrence, or `default` if the option was not given."""
         arguments = self.values.get(name)
         return arguments[-1] if arguments else default
 
     def every(self, name: str) -> list[str]:
-        """Return all arguments of an option that may be repeated."""
+        """Return the arguments of all occurrences of an option, in order."""
         return self.values.get(name, [])
 
     def count(self, name: str) -> int:
@@ -36,11 +39,14 @@ class Options:
 
     @property
     def family(self) -> int:
-        """The address family that `-4` or `-6` restricts the program to: 4, 6, or 0 for both."""
+        """The address family to which `-4` or `-6` restricts the program: 4, 6, or 0 for both."""
         return 6 if "6" in self.values else 4 if "4" in self.values else 0
 
     def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
-        """Return an option's argument as an integer. Raises `UsageError` with busybox's text."""
+        """Return an option's argument as an integer, or `default` if the option was not given.
+
+        Raises `UsageError` with busybox's error text if it is not an integer between `low` and `high`.
+        """
         text = self.get(name)
         if text is None:
             return default
@@ -52,7 +58,10 @@ class Options:
         return value
 
     def seconds(self, name: str, default: float) -> float:
-        """Return an option's argument as seconds, fractions allowed. Raises `UsageError` with busybox's text."""
+        """Return an option's argument as seconds (fractions are allowed), or `default` if the option was not given.
+
+        Raises `UsageError` with busybox's error text if the argument is not a number.
+        """
         text = self.get(name)
         if text is None:
             return default
@@ -73,11 +82,12 @@ def getopt(
     stop_at_operand: bool = False,
     single_dash_long: bool = False,
 ) -> Options:
-    """Parse a command line.
+    """Parse the arguments of a program.
 
-    `short` is getopt(3)'s string: a letter, followed by `:` if it takes an argument. `long` maps long names, which
-    end in `=` if they take an argument, to the name under which they are stored. `single_dash_long` accepts
-    `-type=mx`. Raises `UsageError` with getopt's text.
+    `short` is getopt(3)'s string: option letters, each followed by `:` if the option takes an argument. `long` maps
+    the names of long options, which end in `=` if they take an argument, to the names under which their values are
+    stored. `stop_at_operand` treats everything from the first operand on as operands. `single_dash_long` accepts long
+    options with one dash, as in `-type=mx`. Raises `UsageError` with getopt's error text.
     """
     table = dict(long) if isinstance(long, Mapping) else {name: name.rstrip("=") for name in long}
     options = Options()

@@ -9,7 +9,7 @@ _CLASSES = {
 
 
 def to_python_regex(pattern: str, *, is_extended: bool) -> str:
-    """Return a POSIX basic or extended regular expression in Python's syntax."""
+    """Translate a POSIX basic or, if `is_extended` is set, extended regular expression to Python's syntax."""
     for name, members in _CLASSES.items():
         pattern = pattern.replace(name, members)
     if is_extended:

@@ -1,7 +1,8 @@
-"""The C library's stub resolver: /etc/hosts, then the name servers of /etc/resolv.conf, over UDP.
+"""The C library's stub resolver: looks names up in /etc/hosts, then asks the servers of /etc/resolv.conf over UDP.
 
-It behaves as glibc, which is also in Debian's static busybox: A and AAAA are queried at once from one socket,
-`search` and `ndots` apply, addresses are sorted by RFC 6724. Not modelled: nsswitch.conf, TCP fallback, DNSSEC.
+It behaves like glibc, which is also in Debian's static busybox: A and AAAA are queried at the same time from one
+socket, `search` and `ndots` apply, and addresses are sorted by RFC 6724. Not modelled: nsswitch.conf, TCP fallback,
+DNSSEC.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _MAX_SERVERS = 3
 
 
 class ResolveError(Exception):
-    """A name has no address. The text is gai_strerror(3)'s. `is_temporary` is set if no name server answered."""
+    """A name could not be resolved. The text is gai_strerror(3)'s.
+
+    `is_temporary` is True if no name server answered.
+    """
 
     def __init__(self, message: str, *, is_temporary: bool = False) -> None:
         super().__init__(message)
@@ -31,7 +35,7 @@ class ResolveError(Exception):
 
 @frozen
 class ResolverConfig:
-    """The settings of /etc/resolv.conf. `timeout_s` is for one attempt at one server."""
+    """The settings of /etc/resolv.conf. `timeout_s` applies to one attempt at one server."""
 
     servers: tuple[str, ...] = ("127.0.0.1",)
     search: tuple[str, ...] = ()
@@ -41,7 +45,10 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
-        """Parse resolv.conf(5). `domain` is the search list if the file has none. Unknown lines are ignored."""
+        """Parse the text of a resolv.conf(5). Unknown lines are ignored.
+
+        `domain` is the search list if the file does not contain one.
+        """
         servers: list[str] = []
         search: tuple[str, ...] = (domain,) if domain else ()
         ndots, timeout_s, attempts = 1, 5.0, 2
@@ -69,7 +76,7 @@ class ResolverConfig:
         return cls(tuple(servers[:_MAX_SERVERS]) or ("127.0.0.1",), search, ndots, timeout_s, attempts)
 
     def candidates(self, name: str) -> list[str]:
-        """Return the absolute names to query, in order (resolv.conf(5): `search`, `ndots`)."""
+        """Return the absolute names to query for `name`, in order (resolv.conf(5): `search`, `ndots`)."""
         if name.endswith("."):
             return [name]
         searched = [f"{name}.{domain.strip('.')}." for domain in self.search]
@@ -79,7 +86,7 @@ class ResolverConfig:
 
 
 def read_config(process: Process) -> ResolverConfig:
-    """Parse the process's /etc/resolv.conf. If it is missing, the server is 127.0.0.1."""
+    """Parse the process's /etc/resolv.conf. If the file is missing, the only server is 127.0.0.1."""
     domain = process.hostname.partition(".")[2]
     try:
         text = process.files.read("/etc/resolv.conf").decode(errors="replace")
@@ -89,7 +96,10 @@ def read_config(process: Process) -> ResolverConfig:
 
 
 def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
-    """Return the addresses of a name in /etc/hosts, in file order. `family` is 4, 6, or 0 for both."""
+    """Return the addresses of `name` in `text`, the content of /etc/hosts, in file order.
+
+    `family` is 4, 6, or 0 for both.
+    """
     lower_name = name.rstrip(".").lower()
     addresses: list[Address] = []
     for line in text.splitlines():
@@ -106,7 +116,10 @@ def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
 
 
 def reverse_hosts(text: str, address: Address) -> str | None:
-    """Return the first name of an address in /etc/hosts."""
+    """Return the first name of an address in `text`, the content of /etc/hosts.
+
+    Return `None` if the address is not in it.
+    """
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         try:
@@ -118,7 +131,7 @@ def reverse_hosts(text: str, address: Address) -> str | None:
 
 
 def reverse_name(address: Address) -> str:
-    """Return the name of an address's PTR record."""
+    """Return the domain name of an address's PTR record, e.g. `4.3.2.10.in-addr.arpa` for 10.2.3.4."""
     if len(address) == 4:
         return ".".join(str(octet) for octet in reversed(address)) + ".in-addr.arpa"
     return ".".join(reversed(address.hex())) + ".ip6.arpa"
@@ -126,7 +139,7 @@ def reverse_name(address: Address) -> str:
 
 @define
 class _Exchange:
-    """One attempt at one server: the queries sent, and the answers received so far by query id."""
+    """One attempt at one server: the queries sent, and the answers received so far, by query identifier."""
 
     queries: list[dns.message.Message]
     answers: dict[int, dns.message.Message] = field(factory=dict)
@@ -150,9 +163,10 @@ class Resolver:
             return ""
 
     async def addresses(self, name: str, family: int = 0) -> list[Address]:
-        """Return a name's addresses, best first (getaddrinfo(3)). A literal address is returned as it is.
+        """Return the addresses of a name in order of preference (getaddrinfo(3)).
 
-        Raises `ResolveError` if there are none.
+        If `name` is an IP address, return just that. `family` is 4, 6, or 0 for both. Raises `ResolveError` if there
+        are no addresses.
         """
         literal = literal_address(name.partition("%")[0])
         if literal is not None:
@@ -161,15 +175,15 @@ class Resolver:
             return [literal]
         file_addresses = lookup_hosts(self._hosts(), name, family)
         if file_addresses and not family:
-            # glibc's files backend returns the IPv6 addresses first.
+            # glibc's lookup in /etc/hosts returns the IPv6 addresses first.
             file_addresses.sort(key=lambda address: len(address) != 16)
         return sort_addresses(self.process, file_addresses or await self._query_addresses(name, family))
 
     async def host_entry(self, name: str) -> tuple[str, list[Address]]:
-        """Return a name's canonical name and its IPv4 addresses (gethostbyname(3)).
+        """Return the canonical name and the IPv4 addresses of a name (gethostbyname(3)).
 
-        They come from the first matching line of /etc/hosts, else from the name servers. Raises `ResolveError` if
-        there are none.
+        They come from the first matching line of /etc/hosts, or else from the name servers. Raises `ResolveError` if
+        there are no addresses.
         """
         for line in self._hosts().splitlines():
             if addresses := lookup_hosts(line, name, 4):
@@ -199,7 +213,7 @@ class Resolver:
         raise ResolveError("Name or service not known")
 
     async def reverse_lookup(self, address: Address) -> str | None:
-        """Return the name of an address (getnameinfo(3)), `None` if it has none."""
+        """Return the host name of an address (getnameinfo(3)), or `None` if it has none."""
         name = reverse_hosts(self._hosts(), address)
         if name is not None:
             return name
@@ -212,9 +226,10 @@ class Resolver:
         return None
 
     async def query(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
-        """Query the name servers in turn, for all record types at once. Return `None` if no server answers.
+        """Query the name servers in turn, for all record types `kinds` at once. Return one answer per type.
 
-        After SERVFAIL, NOTIMP or REFUSED the next server is queried; if all fail so, these answers are returned.
+        Return `None` if no server answers. If a server answers with an error such as SERVFAIL or REFUSED, the next
+        one is queried. If all servers do so, the answers of the last one are returned.
         """
         import dns.exception
         import dns.message
@@ -261,7 +276,7 @@ class Resolver:
 
 
 def draw_query_id(process: Process) -> int:
-    """Draw the identifier of a DNS query (RFC 1035 §4.1.1)."""
+    """Return a random identifier for a DNS query (RFC 1035 §4.1.1)."""
     return process.machine.random.randrange(65536)
 
 
@@ -284,7 +299,7 @@ def _addresses_in(answer: dns.message.Message) -> list[Address]:
 
 
 def literal_address(text: str) -> Address | None:
-    """Parse an IP address. Return `None` if the text is a name."""
+    """Parse an IP address. Return `None` if the text is not one, i.e. a host name."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -314,8 +329,8 @@ def _precedence(address: Address) -> int:
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
     """Sort destination addresses as getaddrinfo(3) does (RFC 6724 §6).
 
-    Reachable ones come first, then those whose scope and label match their source address, then by precedence and
-    order of the answers.
+    Reachable addresses come first, then those whose scope and then whose label equal the source address's. Ties are
+    broken by precedence, then by scope, then by the original order.
     """
     if len(addresses) < 2:
         return addresses
@@ -337,5 +352,5 @@ def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
 
 
 def bracketed(address: Address) -> str:
-    """Format an address as in a URL: IPv6 in brackets."""
+    """Format an address for a URL: an IPv6 address in brackets."""
     return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)

@@ -1,4 +1,4 @@
-"""ipset 7: create, destroy, add, del, test, flush, list and save the sets that iptables' `set` match looks up."""
+"""ipset 7: create, destroy, add, del, test, flush, list and save the sets that iptables' `set` match refers to."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
 
 
 def _check_create(words: list[str]) -> None:
-    """Refuse options of `create` that are not modelled: timeouts, counters, comments, other sizes."""
+    """Reject options of `create` that are not modelled: timeouts, counters, comments, other sizes."""
     fine = {"family": ("inet", "inet6"), "hashsize": ("1024",), "maxelem": ("65536",)}
     rest = [word for word in words if word not in ("inet", "inet6")]
     while rest:

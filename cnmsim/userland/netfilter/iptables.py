@@ -1,7 +1,7 @@
-"""iptables, ip6tables and their -save and -restore (1.8.11). The kernel package parses and lists the rules.
+"""iptables, ip6tables, and their -save and -restore programs (1.8.11). The kernel package parses and lists the rules.
 
-The plain names are the nf_tables variant, as on Debian. Both variants also have names of their own, such as
-`iptables-legacy`.
+The plain names are the nf_tables variant, as on Debian. Each variant also has names of its own, such as
+`iptables-legacy` or `iptables-nft`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ def _variant(name: str) -> Variant:
 
 
 def _warn(process: Process, tables: IpTables, suffix: str = "") -> None:
-    """Warn on standard error that the other variant has tables, as iptables-nft does (nft_check_xt_legacy)."""
+    """Print iptables-nft's warning that tables of the legacy variant exist (nft_check_xt_legacy).
+
+    `suffix` is the suffix of the program to use instead, such as `-save`.
+    """
     if tables.variant is NFT and process.namespace.netfilter.has_legacy_tables(tables.family):
         other = f"{program_name(tables.family)}-legacy"
         process.error(f"# Warning: {other} tables present, use {other}{suffix} to see them\n")
 
 
 def _lists_rules(arguments: list[str]) -> bool:
-    """Return True if a command line lists rules."""
+    """Return True if the arguments contain a command that lists rules (-L or -S)."""
     return any(
         word.startswith(("--list", "-L", "-S"))
         or (word.startswith("-") and word[1:2] != "-" and set("LS") & set(word))
@@ -49,7 +52,7 @@ def _lists_rules(arguments: list[str]) -> bool:
 
 
 def _program(process: Process) -> str:
-    """Return the program's name in its own messages, which is the same for both variants."""
+    """Return the program's name as its messages print it, without `-legacy` or `-nft`."""
     return invoked_name(process).replace("-legacy", "").replace("-nft", "")
 
 
@@ -122,7 +125,7 @@ async def restore(process: Process) -> int:
     before = tables.save(None, counters=True) if "t" in options else ""
     try:
         restore_rules(tables, text, no_flush="n" in options, with_counters="c" in options)
-        if "t" in options:  # -t tests only: restore the previous rules
+        if "t" in options:  # --test: restore the previous rules
             restore_rules(tables, before, no_flush=False, with_counters=True)
     except IptablesError as error:
         process.error(_line(error.text))

@@ -1,4 +1,4 @@
-"""arp: shows and changes the IPv4 neighbour table, in busybox's and in net-tools' form."""
+"""arp: shows and changes the IPv4 neighbour table, in the formats of busybox and of net-tools."""
 
 from __future__ import annotations
 

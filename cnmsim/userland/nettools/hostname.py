@@ -1,4 +1,4 @@
-"""hostname: busybox's for containers, and Debian's for hosts."""
+"""hostname: busybox's version for containers, Debian's for hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Show or set hostname or DNS domain name
 
 
 async def busybox(process: Process) -> int:
-    """Run `hostname [-sidf] [HOSTNAME | -F FILE]`. -i, -d and -f query the resolver."""
+    """Run `hostname [-sidf] [HOSTNAME | -F FILE]`. With -i, -d and -f it queries the resolver."""
     options = read_options(process, "sfidF:", _USAGE)
     if options is None:
         return 1
@@ -93,7 +93,7 @@ def _print_long(process: Process, options: Options, name: str) -> int:
 
 def _show(process: Process, options: Options, refusal: str) -> int:
     if "F" in options or options.operands:
-        # Names are set by the lab. A container may not change its own, either.
+        # Host names are set by the lab. A real container may not change its host name, either.
         return complain(process, refusal)
     process.write(f"{process.hostname.partition('.')[0] if 's' in options else process.hostname}\n")
     return 0

@@ -1,4 +1,4 @@
-"""busybox ifconfig: shows devices and counters; sets address, netmask, hardware address, MTU, up and down."""
+"""busybox ifconfig: shows devices and their counters; sets addresses, netmask, hardware address, MTU, up and down."""
 
 from __future__ import annotations
 

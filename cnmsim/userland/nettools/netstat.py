@@ -1,4 +1,4 @@
-"""netstat, busybox's and net-tools': sockets (-t, -u, -l, -a, -n, -p), devices (-i) and the routing table (-r)."""
+"""netstat of busybox and of net-tools: sockets (-t, -u, -l, -a, -n, -p), devices (-i) and the routing table (-r)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _INTERFACES = "Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    TX-OK TX-E
 
 
 def _interfaces(process: Process, *, shows_all: bool) -> int:
-    """Print net-tools' table of the devices that are up, or of all with -a."""
+    """Print net-tools' table of devices: those that are up, or all of them with -a."""
     process.write(f"Kernel Interface table\n{_INTERFACES}")
     for name, device in sorted(process.namespace.devices.items()):
         if not (device.is_up or shows_all):
@@ -127,7 +127,7 @@ def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool, u
     remote = _text(info.remote, info.remote_port, info.family)
     owner = (f"{info.pid}/{info.program}" if info.pid else "-").ljust(20) if has_owner else ""
     state = _STATES.get(info.state, info.state).ljust(width)
-    # Sockets have no inodes here; /proc/net/tcp shows 0, too.
+    # Simulated sockets have no inodes, so the column shows 0, as /proc/net/tcp does.
     extended = f" {user:<10} {0:<10}" if user else ""
     return (
         f"{name:<5} {info.recv_queue:>6} {send:>6} {local:<23} {remote:<23} "
@@ -136,7 +136,7 @@ def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool, u
 
 
 def _user(process: Process, info: SocketInfo, options: Options) -> str:
-    """Return the owner of a socket for -e: a user name, or its number with -n. Without -e it is ""."""
+    """Return the owner column of a socket: the user name with -e, the user id with -e and -n, "" without -e."""
     if "e" not in options:
         return ""
     owner = process.machine.processes.get(info.pid)

@@ -1,4 +1,4 @@
-"""route, busybox's and net-tools': prints the IPv4 routing table; `route add|del`."""
+"""route of busybox and of net-tools: prints the IPv4 routing table, and adds and deletes routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SYNOPSIS = "[{add|del|delete}]"
 
 
 def netmask(prefix: Prefix) -> str:
-    """Return the netmask of a prefix."""
+    """Return the netmask of an IPv4 prefix, e.g. `255.255.0.0`."""
     bits = 32
     return format_ip(from_int((0xFFFFFFFF << (bits - prefix.length)) & 0xFFFFFFFF, 4))
 
@@ -26,7 +26,11 @@ def netmask(prefix: Prefix) -> str:
 def table_lines(
     namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False, is_nettools: bool = False
 ) -> list[str]:
-    """Return the lines of the routing table, without its header."""
+    """Return the lines of the IPv4 routing table without the header.
+
+    `is_numeric` suppresses names. `is_netstat` selects the columns of `netstat -r`, `is_nettools` the format of
+    net-tools.
+    """
     lines: list[str] = []
     for route in namespace.routes4.routes:
         is_default = not route.prefix.length
@@ -76,7 +80,7 @@ async def main(process: Process) -> int:
 
 
 def _translate(words: list[str]) -> list[str]:
-    """Translate the words of `route add` to those of `ip route add`."""
+    """Translate the arguments of `route add` or `route del` to those of `ip route add`."""
     is_host = "-host" in words
     rest = [word for word in words if word not in ("-net", "-host")]
     target, rest = rest[0], rest[1:]

@@ -1,4 +1,4 @@
-"""busybox ping and ping6. ICMP errors are ignored, as busybox does."""
+"""busybox ping and ping6. They ignore ICMP errors, as in busybox."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Session(EchoSession):
     options: Options
 
     def take(self, packet: Packet) -> None:
-        """Register a received packet, and print it if it is a reply to this program."""
+        """Process a received packet: if it is a reply to this program, count it and, without -q, print it."""
         reply = self.count_reply(packet) if is_echo_reply(packet) else None
         if reply is not None and "q" not in self.options:
             self.process.write(
@@ -38,7 +38,7 @@ class _Session(EchoSession):
             )
 
     def statistics(self) -> int:
-        """Print the statistics. Return the exit status."""
+        """Print the statistics of the run. Return the exit status."""
         received = len(self.times_ns)
         loss = (self.transmitted - received) * 100 // self.transmitted if self.transmitted else 0
         repeated = f"{self.repeated} duplicates, " if self.repeated else ""
@@ -103,8 +103,8 @@ async def main(process: Process) -> int:
             sequence = (sequence + 1) & 0xFFFF
             next_ns = deadline_ns(clock, interval)
             if count and session.transmitted >= count:
-                # After the last request it waits -W seconds if there was no reply yet, else two round trips in whole
-                # seconds.
+                # After the last request, busybox waits -W seconds if it has no reply yet, else two round trips in
+                # whole seconds.
                 slowest = max(session.times_ns, default=0) * 2 // NS_PER_S
                 next_ns = deadline_ns(clock, max(1, slowest) if session.times_ns else linger)
         try:

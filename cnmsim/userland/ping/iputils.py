@@ -1,4 +1,4 @@
-"""iputils ping: prints replies and ICMP errors."""
+"""iputils ping: sends echo requests, and prints replies and ICMP errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ERRORS6 = {
 
 
 def round_trip(time_ns: int) -> str:
-    """Format a round-trip time in ms with as many digits as iputils prints."""
+    """Format a round-trip time in ms with the number of digits that iputils prints."""
     micros = time_ns // 1000
     if micros >= 100_000:
         return f"{(micros + 500) // 1000}"
@@ -53,7 +53,7 @@ def round_trip(time_ns: int) -> str:
 
 
 def error_text(packet: Packet) -> str:
-    """Return iputils' description of an ICMP error."""
+    """Return iputils' description of an ICMP or ICMPv6 error, e.g. `Destination Host Unreachable`."""
     names = _ERRORS6 if packet.family == 6 else _ERRORS4
     mtu = int.from_bytes(packet.payload[4:8]) if packet.family == 6 else int.from_bytes(packet.payload[6:8])
     code = 0 if (packet.family, packet.icmp_type) == (6, 2) else packet.icmp_code
@@ -64,7 +64,7 @@ def error_text(packet: Packet) -> str:
 
 
 def quoted_sequence(packet: Packet) -> int:
-    """Return the sequence number of the echo request quoted in an ICMP error."""
+    """Return the sequence number of the echo request that an ICMP error quotes."""
     quoted = packet.payload[8:]
     at = 40 if packet.family == 6 else (quoted[0] & 0xF) * 4
     return int.from_bytes(quoted[at + 6 : at + 8])
@@ -87,7 +87,7 @@ class _Session(EchoSession):
     names: dict[Address, str] = field(factory=dict)
 
     async def display_name(self, address: Address) -> str:
-        """Return an address as it is printed: with its host name unless -n was given."""
+        """Format an address for output: `HOSTNAME (ADDRESS)`, or only the address with -n."""
         text = format_ip(address)
         if self.is_numeric:
             return text
@@ -97,7 +97,7 @@ class _Session(EchoSession):
         return self.names[address]
 
     def stamp(self) -> str:
-        """Return the time of day that -D prints before a line, "" without -D."""
+        """Return the time stamp that -D prints before a line, or "" without -D."""
         if not self.has_stamps:
             return ""
         seconds, nanos = divmod(self.process.clock.now_ns, NS_PER_S)
@@ -110,7 +110,7 @@ class _Session(EchoSession):
         self.acknowledged = max(self.acknowledged, sequence)
 
     async def take(self, packet: Packet) -> None:
-        """Register a received packet, and print it."""
+        """Process a received echo reply or ICMP error: count it and, without -q, print it."""
         if not is_echo_reply(packet):
             sequence = quoted_sequence(packet)
             self.errors += 1
@@ -134,7 +134,7 @@ class _Session(EchoSession):
         )
 
     def statistics(self) -> int:
-        """Print the statistics. Return the exit status."""
+        """Print the statistics of the run. Return the exit status."""
         received = len(self.times_ns)
         loss = (self.transmitted - received) * 100 / self.transmitted if self.transmitted else 0
         words = [f"{self.transmitted} packets transmitted", f"{received} received"]
@@ -274,7 +274,7 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
 
 
 def _tos(text: str | None) -> int:
-    """Parse a type of service, decimal or hexadecimal. Raises `UsageError`."""
+    """Parse a type-of-service value, decimal or hexadecimal. Raises `UsageError` if it is invalid."""
     try:
         value = int(text or "0", 16 if (text or "").lower().startswith("0x") else 10)
     except ValueError:
@@ -285,7 +285,7 @@ def _tos(text: str | None) -> int:
 
 
 def _pattern(text: str | None) -> bytes:
-    """Parse up to 16 bytes in hexadecimal that fill the payload. Raises `UsageError`."""
+    """Parse the pattern that fills the payload, up to 16 bytes in hexadecimal. Raises `UsageError` if invalid."""
     digits = text or ""
     if any(digit not in "0123456789abcdefABCDEF" for digit in digits):
         raise UsageError(f"invalid argument: '{text}': patterns must be specified as hex digits")

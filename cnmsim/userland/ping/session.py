@@ -1,4 +1,4 @@
-"""Echo requests and replies, as busybox' and iputils' ping count them."""
+"""The bookkeeping of echo requests and replies that busybox' and iputils' ping share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def milliseconds(time_ns: int) -> str:
-    """Format a round-trip time in ms as busybox does."""
+    """Format a round-trip time in nanoseconds as milliseconds, with busybox's number of digits."""
     micros = time_ns // 1000
     return f"{micros // 1000}.{micros % 1000:03d}"
 
 
 def is_echo_reply(packet: Packet) -> bool:
-    """Return True for an ICMP or ICMPv6 echo reply."""
+    """Return True if a packet is an ICMP or ICMPv6 echo reply."""
     return packet.icmp_type == (129 if packet.family == 6 else 0)
 
 
@@ -30,7 +30,7 @@ def echo_sequence(packet: Packet) -> int:
 
 @frozen
 class EchoReply:
-    """A reply to an echo request. `is_repeated` marks a duplicate."""
+    """A received echo reply. `time_ns` is the round-trip time. `is_repeated` is True for a duplicate."""
 
     sequence: int
     time_ns: int
@@ -39,7 +39,7 @@ class EchoReply:
 
 @define(eq=False)
 class EchoSession:
-    """The echo requests sent to one address, and the replies received. Times are in nanoseconds."""
+    """The echo requests sent to one address and the replies to them. Times are in nanoseconds."""
 
     process: Process
     name: str
@@ -51,7 +51,7 @@ class EchoSession:
     repeated: int = field(default=0, init=False)
 
     def count_reply(self, packet: Packet) -> EchoReply | None:
-        """Register a reply. Return `None` if it does not belong to a request of this session."""
+        """Count an echo reply. Return `None` if it does not answer a request of this session."""
         sequence = echo_sequence(packet)
         sent = self.sent_ns.get(sequence)
         if sent is None:

@@ -1,4 +1,4 @@
-"""sysctl, procps' for hosts and busybox' for containers: reads and writes the network keys of the namespace."""
+"""sysctl: procps' for hosts, busybox's for containers. Reads and writes the namespace's network settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def _key(text: str) -> str:
-    """Return a key with dots. Written with slashes, a dot belongs to a name: `net/ipv4/conf/eth0.5/forwarding`."""
+    """Convert a key to the form with dots: `net/ipv4/conf/eth0.5/forwarding` → `net.ipv4.conf.eth0/5.forwarding`.
+
+    In a key written with slashes a dot is part of a name, and becomes a slash.
+    """
     if "/" in text and ("." not in text or text.index("/") < text.index(".")):
         return text.replace(".", "\0").replace("/", ".").replace("\0", "/")
     return text
@@ -94,7 +97,7 @@ async def busybox(process: Process) -> int:
                     complain(process, f"error: '{key}' is an unknown key")
             elif errno_of(error) == errno.EROFS:
                 complain(process, f"error setting key '{key}': {strerror(error)}")
-            else:  # the file could be opened but refused the value: busybox exits at once (xwrite)
+            else:  # the file was opened but the value was refused: busybox exits at once (xwrite)
                 return complain(process, f"write error: {strerror(error)}")
         except ValueError as error:
             status = complain(process, f"error: {error}")
@@ -102,7 +105,10 @@ async def busybox(process: Process) -> int:
 
 
 def _show_or_set(process: Process, operand: str, options: Options) -> None:
-    """Show or set one key. Raises `OSError` as the files below /proc/sys do, `ValueError` for a malformed setting."""
+    """Show or set one key: `operand` is `KEY` or `KEY=VALUE`.
+
+    Raises `OSError` where the file in /proc/sys would, and `ValueError` for a malformed operand.
+    """
     name, equals, value = operand.partition("=")
     key = name.replace("/", ".")
     if "w" in options and not equals:
@@ -112,7 +118,7 @@ def _show_or_set(process: Process, operand: str, options: Options) -> None:
         return
     if not name:
         raise ValueError(f"malformed setting '{operand}'")
-    # An empty value changes nothing, but opening the file can fail.
+    # An empty value changes nothing, but opening the file for writing can still fail.
     procsys.write(process.files, process.namespace, key, value.strip() or process.namespace.sysctl_get(key))
     if "q" not in options:
         process.write(_line(key, value, is_bare="n" in options))

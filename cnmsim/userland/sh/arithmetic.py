@@ -13,7 +13,7 @@ _TOKEN = re.compile(
 
 
 class ShellArithmeticError(Exception):
-    """The expression cannot be evaluated. The text is ash's."""
+    """The expression cannot be evaluated. The text is ash's error message."""
 
 
 def _divide(a: int, b: int) -> int:
@@ -150,7 +150,10 @@ class _Evaluator:
 
 
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
-    """Return the value of an expression. Assignments in it change `variables`. Raises `ShellArithmeticError`."""
+    """Return the value of an arithmetic expression, 0 for an empty one.
+
+    Assignments in the expression change `variables`. Raises `ShellArithmeticError` if it cannot be evaluated.
+    """
     evaluator = _Evaluator(text, variables)
     if not evaluator.tokens:
         return 0

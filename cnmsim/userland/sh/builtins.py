@@ -1,4 +1,4 @@
-"""The shell's builtins by name. All have the same signature."""
+"""The shell's builtins by name, all with the same signature (`Builtin` in interpreter.py)."""
 
 # ruff: noqa: ARG001
 
@@ -170,7 +170,10 @@ async def _leave(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def read_line(pipe: Pipe, most: int | None = None) -> bytes:
-    """Read one line with its newline and nothing beyond it; less at the end of input, or after `most` bytes."""
+    """Read one line including its newline, and no more than that.
+
+    Fewer bytes are returned at the end of the input or after `most` bytes.
+    """
     line = b""
     while True:
         waiting = pipe.getvalue() if most is None else pipe.getvalue()[: most - len(line)]
@@ -201,7 +204,7 @@ async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
                     shell.complain(streams, "read: invalid count")
                     return 2
                 most = int(argument) or None
-    if timeout_s == 0:  # `-t 0` only tests for input (busybox libbb, shell_builtin_read)
+    if timeout_s == 0:  # `-t 0` only checks whether input is available (busybox libbb, shell_builtin_read)
         return int(not streams.stdin.getvalue() and not streams.stdin.is_closed)
     reading = read_line(streams.stdin, most)
     try:
@@ -253,7 +256,7 @@ async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def _until_signal(shell: Shell, child: Process) -> None:
-    """Wait until a child has ended or a trapped signal has arrived."""
+    """Wait until `child` has ended or a signal with a trap has arrived."""
 
     def wake(_: object) -> None:
         shell.signalled.notify()

@@ -1,7 +1,7 @@
-"""`sh`: a POSIX shell for the commands that containers run, with busybox ash's messages.
+"""`sh`: a POSIX shell for the commands that containers run, with the error messages of busybox ash.
 
-It has sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents, background jobs and `trap`. It has no job control and no `getopts`. At a
+Supported: sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
+substitution, arithmetic, here-documents, background jobs and `trap`. Not supported: job control and `getopts`. At a
 terminal Ctrl-C returns to the prompt.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["main", "run_script"]
 
 
 async def main(process: Process) -> int:
-    """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`, or the commands on stdin."""
+    """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`. Without either, run the commands on stdin."""
     try:
         options = getopt(process.argv[1:], "cilesuxo:", stop_at_operand=True)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Word expansion: parameters, command substitution, arithmetic, field splitting, pathnames (POSIX XCU §2.6)."""
+"""Word expansion: parameters, commands, arithmetic, field splitting and pathnames (POSIX XCU §2.6)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 class ExpansionError(Exception):
-    """A required parameter is not set, or a substitution is invalid."""
+    """A required parameter is unset, or a substitution is invalid."""
 
 
 @define
 class _Piece:
-    """A piece of an expanded word. Quoted pieces are not split; `breaks` ends the field after this piece."""
+    """A part of an expanded word. Quoted parts are not split; `breaks` ends the field after this part."""
 
     text: str
     is_quoted: bool
@@ -33,7 +33,7 @@ class _Piece:
 
 
 async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
-    """Expand the words of a command. Return the resulting fields."""
+    """Expand the words of a command, including field splitting and pathnames. Return the resulting fields."""
     fields: list[str] = []
     for word in words:
         for pieces in _split(await _pieces(shell, word), shell.variables.get("IFS", " \t\n")):
@@ -42,17 +42,17 @@ async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
 
 
 async def expand_text(shell: ShellState, word: Word) -> str:
-    """Expand a word without field splitting, as in assignments and redirections."""
+    """Expand a word without splitting it into fields, as in assignments and redirections."""
     return "".join(piece.text + (" " if piece.breaks else "") for piece in await _pieces(shell, word))
 
 
 async def expand_pattern(shell: ShellState, word: Word) -> str:
-    """Expand a word to a pattern in which quoted characters match only themselves."""
+    """Expand a word to a shell pattern. Quoted characters are escaped, so that they match only themselves."""
     return "".join(_escape(piece.text) if piece.is_quoted else piece.text for piece in await _pieces(shell, word))
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Return True if a shell pattern matches the whole text."""
+    """Return True if the whole of `text` matches a shell pattern such as `*.txt`."""
     return re.fullmatch(_regex(pattern), text, re.DOTALL) is not None
 
 
@@ -169,7 +169,7 @@ def _pathnames(shell: ShellState, pieces: list[_Piece]) -> list[str]:
 
 
 def glob(files: FileSystem, folder: str, pattern: str) -> list[str]:
-    """Return the sorted paths that match a pattern. A relative pattern is below `folder`."""
+    """Return the sorted paths that match a pattern. A relative pattern starts at `folder`."""
     paths = ["/" if pattern.startswith("/") else ""]
     for step in [step for step in pattern.split("/") if step]:
         following: list[str] = []

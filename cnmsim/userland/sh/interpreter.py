@@ -1,4 +1,4 @@
-"""The shell's interpreter: one `Shell` a process. Pipelines and subshells are processes of their own."""
+"""The shell's interpreter, one `Shell` per process. Pipelines and subshells run in processes of their own."""
 
 from __future__ import annotations
 
@@ -35,42 +35,45 @@ from cnmsim.userland.sh.syntax import (
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
-#: A command that the shell runs itself: it receives the shell, the words and the streams, and returns the exit
-#: status.
+#: A builtin command. It receives the shell, the words of the command and its streams, and returns the exit status.
 Builtin = Callable[["Shell", list[str], Streams], Awaitable[int]]
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
-# A loop that hardly waits would keep virtual time from passing. This many quick rounds in a row are free; after that
-# each takes at least as long as on a real machine: one that starts programs, and one of builtins alone.
+# A loop that hardly waits would keep virtual time from advancing. The first _FREE_ROUNDS quick iterations in a row
+# are free. After that each iteration takes at least the time below: one that starts programs, one that runs only
+# builtins.
 _FREE_ROUNDS = 1000
 _PROGRAM_ROUND_NS = 1_000_000
 _BUILTIN_ROUND_NS = 20_000
 
 
 class InterruptedShell(Exception):
-    """Abandon the command of an interactive shell and return to its prompt."""
+    """Raised to abandon the current command of an interactive shell and return to its prompt."""
 
 
 class ExitShell(Exception):
-    """Unwind to the end of the shell: `exit`, or a failed command under `set -e`."""
+    """Raised to end the shell: by `exit`, or by a failed command under `set -e`."""
 
     def __init__(self, status: int) -> None:
         self.status = status
 
 
 class ReturnFunction(ExitShell):
-    """Unwind to the end of a function: `return`."""
+    """Raised by `return` to leave a function."""
 
 
 class LeaveLoop(Exception):
-    """Unwind to a loop: `break`, or `continue` if `goes_on` is set. `levels` counts the loops to leave."""
+    """Raised by `break` and `continue` to leave `levels` loops.
+
+    For `continue`, `goes_on` is True: the outermost of these loops continues with its next iteration.
+    """
 
     def __init__(self, levels: int, *, goes_on: bool) -> None:
         self.levels, self.goes_on = levels, goes_on
 
 
 class Shell(ShellState):
-    """A shell that runs commands. `builtins` are the commands it runs itself, by name."""
+    """A shell that runs commands. `builtins` maps the names of builtin commands to their functions."""
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Shell(ShellState):
         self._has_started_program = False
 
     def clone(self, process: Process) -> Shell:
-        """Return a copy of this shell that runs as a subshell in `process`."""
+        """Return a copy of this shell, to run as a subshell in the process `process`."""
         copy = Shell(process, self.builtins, name=self.name, arguments=list(self.arguments))
         copy.main_pid = self.main_pid
         copy.variables = dict(self.variables)
@@ -102,7 +105,10 @@ class Shell(ShellState):
         return copy
 
     async def run_text(self, source: str, streams: Streams) -> int:
-        """Parse and run commands. Return their exit status. A syntax error exits the shell with status 2."""
+        """Parse and run commands. Return the exit status of the last one.
+
+        A syntax error ends the shell with status 2.
+        """
         try:
             return await self.run(parse(source), streams)
         except ShellSyntaxError as error:
@@ -111,7 +117,7 @@ class Shell(ShellState):
             raise ExitShell(2) from None
 
     async def substitute(self, source: str) -> str:
-        """Run `$(source)` in a subshell. Return its output without trailing newlines."""
+        """Run the commands `source` of `$(…)` in a subshell. Return their output without trailing newlines."""
         output = Pipe(self.process.clock)
         child = self._subshell_of(source, output)
         chunks: list[bytes] = []
@@ -179,7 +185,7 @@ class Shell(ShellState):
         return status
 
     async def run_traps(self, streams: Streams) -> None:
-        """Run the commands of `trap` for the signals that have arrived. `$?` is kept."""
+        """Run the `trap` commands of the signals that have arrived. They do not change `$?`."""
         while self.pending_signals:
             command = self.traps.get(self.pending_signals.pop(0))
             if command:
@@ -188,7 +194,10 @@ class Shell(ShellState):
                 self.status = status
 
     async def run_exit_trap(self, status: int) -> int:
-        """Run the command of `trap … EXIT`, once. Return the exit status of the shell."""
+        """Run the command of `trap … EXIT`, if there is one, and remove the trap.
+
+        `status` is the status with which the shell exits. Return that, or the status of an `exit` in the command.
+        """
         command = self.traps.pop(0, "")
         self.status = status
         if command:
@@ -310,7 +319,10 @@ class Shell(ShellState):
         return status
 
     async def _loop_body(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
-        """Run a loop's body once. Return the loop's exit status so far, and whether it continues."""
+        """Run a loop's body once. Return the loop's exit status so far, and whether the loop continues.
+
+        `status` is the exit status of the previous iteration.
+        """
         try:
             status = await self.run(body, streams)
         except LeaveLoop as leaving:
@@ -353,7 +365,10 @@ class Shell(ShellState):
         return await self.call(words, inner, assigned)
 
     async def call(self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None) -> int:
-        """Run a command by its words: a function, a builtin or a program. Return its exit status."""
+        """Run a command that is a function, a builtin or a program. Return its exit status.
+
+        `words` are the command's name and arguments, `assigned` the variables set for it, as in `A=1 env`.
+        """
         name = words[0]
         if name in self.functions:
             return await self._function(name, words, streams)
@@ -391,7 +406,10 @@ class Shell(ShellState):
         return 127
 
     def find(self, name: str) -> Program | None:
-        """Return the program of that name or path: a registered program, or an executable script."""
+        """Return the program with a name or path, or `None` if there is none.
+
+        It is one of the process's registered programs or an executable script.
+        """
         programs = self.process.programs
         if "/" not in name:
             return programs.get(name)
@@ -438,7 +456,10 @@ async def run_script(process: Process, builtins: Mapping[str, Builtin], path: st
 
 
 async def _run_by_lines(shell: Shell, source: str) -> int:
-    """Run a script command by command: commands before a syntax error run, and messages contain the line number."""
+    """Run a script one command at a time. Return the exit status.
+
+    Commands before a syntax error are thus run, and error messages contain the line number.
+    """
     lines = source.split("\n")
     at = 0
     while at < len(lines):
@@ -466,7 +487,7 @@ async def _run_by_lines(shell: Shell, source: str) -> int:
 
 
 def standard_streams(process: Process) -> Streams:
-    """Return the streams of a process."""
+    """Return the standard streams of a process."""
     return Streams(process.stdin, process.stdout, process.stderr)
 
 
@@ -477,7 +498,7 @@ def _continues_loop(leaving: LeaveLoop) -> bool:
 
 
 def _reports_inside(node: Pipeline) -> bool:
-    """Return True for a compound command, inside of which `set -e` has already been applied."""
+    """Return True if a pipeline is one compound command, inside which `set -e` has already been applied."""
     return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, Case))
 
 

@@ -1,4 +1,4 @@
-"""The shell's lexer: splits text into tokens, and words into literal and expanded parts (POSIX XCU §2.2, §2.3).
+"""The shell's lexer: splits text into tokens, and words into literal and expandable parts (POSIX XCU §2.2, §2.3).
 
 Not supported: `[[`, process substitution, brace expansion.
 """
@@ -12,7 +12,7 @@ from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, ShellSyntaxEr
 
 @frozen
 class Token:
-    """One token: `kind` is "word", "op" or "end"."""
+    """A token. `kind` is "word", "op" (operator) or "end"."""
 
     kind: str
     text: str
@@ -40,7 +40,10 @@ class Lexer:
         self._heredocs: list[tuple[str, bool, bool, list[Word]]] = []
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
-        """Return every token with a list, which receives the text of the here-document if it is a `<<` operator."""
+        """Return every token with a list that is empty except for the operators `<<` and `<<-`.
+
+        Their list receives the text of the here-document.
+        """
         tokens: list[tuple[Token, list[Word]]] = []
         while True:
             token = self._next()
@@ -177,7 +180,7 @@ class Lexer:
         return [Text(c, is_quoted=True)]
 
     def quoted_all(self) -> Word:
-        """Parse the whole input as if between double quotes: a here-document, or arithmetic."""
+        """Parse the whole input like text in double quotes. Used for here-documents and arithmetic."""
         parts: list[Part] = []
         while self.at < len(self.source):
             parts.extend(self._quoted_step(self.source[self.at], "$`\\\n"))

@@ -1,4 +1,4 @@
-"""The shell's grammar: parses tokens into commands (POSIX XCU §2.10). Not supported: arithmetic `for`."""
+"""The shell's parser: turns tokens into commands (POSIX XCU §2.10). Not supported: arithmetic `for`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RESERVED = frozenset(
 
 
 class Parser:
-    """Parses one text into a `Sequence`. Raises `ShellSyntaxError` with ash's text."""
+    """Parses the text of a program into a `Sequence`. Raises `ShellSyntaxError` with ash's error message."""
 
     def __init__(self, source: str) -> None:
         self._tokens = Lexer(source).tokens()
@@ -69,7 +69,7 @@ class Parser:
             self._advance()
 
     def program(self) -> Sequence:
-        """Parse the whole text."""
+        """Parse the whole text as a program."""
         sequence = self._sequence()
         if self._token.kind != "end":
             raise self._unexpected()
@@ -277,5 +277,5 @@ def _without_prefix(word: Word, length: int) -> Word:
 
 
 def parse(source: str) -> Sequence:
-    """Parse a program. Raises `ShellSyntaxError`."""
+    """Parse a program. Raises `ShellSyntaxError` if it is invalid or incomplete."""
     return Parser(source).program()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _FileSink(Pipe):
-    """A file opened for appending, with a pipe's interface."""
+    """A file opened for appending, with the interface of a pipe."""
 
     __slots__ = ("_files", "_path")
 
@@ -37,7 +37,10 @@ class _NullSink(Pipe):
 
 
 async def redirected(shell: ShellState, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
-    """Apply redirections to the streams of a command. Print the error and return `None` if one fails."""
+    """Return a command's streams after its redirections.
+
+    If a redirection fails, print the error and return `None`.
+    """
     table = {0: streams.stdin, 1: streams.stdout, 2: streams.stderr}
     for redirection in redirections:
         text = await expand_text(shell, redirection.target)

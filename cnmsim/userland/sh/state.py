@@ -1,4 +1,4 @@
-"""The state of a shell, as expansion and redirection need it, and the standard streams of commands."""
+"""The state of a shell that expansions and redirections need, and the standard streams of a command."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Streams:
 
 
 class ShellState(ABC):
-    """The state of one shell: variables, functions, positional parameters, options and background jobs."""
+    """A shell's state: variables, functions, positional parameters, options and background jobs."""
 
     def __init__(self, process: Process, *, name: str, arguments: list[str] | None) -> None:
         self.process = process
-        #: The process of the shell itself, also in its subshells.
+        #: The process id that `$$` expands to. Subshells keep that of the main shell.
         self.main_pid = process.pid
         self.name = name
         self.arguments = arguments or []
@@ -43,34 +43,37 @@ class ShellState(ABC):
         self.is_errexit = self.is_nounset = self.is_xtrace = False
         self.background: list[Process] = []
         self.last_background = ""
-        #: Set by Ctrl-C at the terminal of an interactive shell; the running command is abandoned.
+        #: Set by Ctrl-C at the terminal of an interactive shell. The running command is then abandoned.
         self.is_interrupted = False
         self.line_number = 0
-        #: The command of `trap` for each signal number, empty for an ignored signal; 0 is the exit of the shell.
+        #: The command of `trap` by signal number, "" for an ignored signal. Number 0 is the exit of the shell.
         self.traps: dict[int, str] = {}
-        #: The trapped signals that have arrived and whose commands are still to run.
+        #: Signals with a trap that have arrived and whose commands have not been run yet.
         self.pending_signals: list[int] = []
-        #: Notified when a trapped signal arrives, by which `wait` returns.
+        #: Notified when a signal with a trap arrives, so that `wait` returns.
         self.signalled = Signal(process.clock)
         self.locals: list[dict[str, str | None]] = []
 
     @abstractmethod
     async def substitute(self, source: str) -> str:
-        """Run `$(source)` in a subshell. Return its output without trailing newlines."""
+        """Run the commands `source` of `$(…)` in a subshell. Return their output without trailing newlines."""
 
     def take_signal(self, number: int) -> None:
-        """Handle a signal that has a trap: its command runs after the current one. An ignored signal does nothing."""
+        """Handle a signal that has a trap: its command runs after the current command.
+
+        A signal with an empty command is ignored.
+        """
         if self.traps.get(number):
             self.pending_signals.append(number)
             self.signalled.notify()
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a command started now."""
+        """The environment of a command that starts now: the exported variables."""
         return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
 
     def parameter(self, name: str) -> str | None:
-        """Return a parameter's value, `None` if it is unset."""
+        """Return the value of a parameter such as `1`, `?` or `HOME`, or `None` if it is unset."""
         if name.isdigit():
             number = int(name)
             if not number:
@@ -84,16 +87,16 @@ class ShellState(ABC):
         return special[name] if name in special else self.variables.get(name)
 
     def resolve(self, path: str) -> str:
-        """Return a path as an absolute one."""
+        """Return the normalized absolute path. A relative `path` starts at the shell's working directory."""
         return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
 
     def complain(self, streams: Streams, message: str) -> None:
-        """Print an error as ash does, with the line number if a script is running."""
+        """Print an error in ash's format on `streams.stderr`, with the line number if a script is running."""
         place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
         self.put(streams.stderr, f"{place}: {message}\n")
 
     def put(self, pipe: Pipe, text: str | bytes) -> None:
-        """Write to a pipe. If its reader is closed, the shell is killed by SIGPIPE."""
+        """Write `text` to a pipe. If the pipe's reader is closed, SIGPIPE kills the shell."""
         try:
             pipe.write(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
         except BrokenPipeError:

@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 class ShellSyntaxError(Exception):
-    """The text is not a valid program. `is_incomplete` is set if further lines could complete it."""
+    """The text is not a valid program. `is_incomplete` is True if more lines could make it valid."""
 
     def __init__(self, message: str, *, is_incomplete: bool = False) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class ShellSyntaxError(Exception):
 
 @frozen
 class Text:
-    """Literal characters. Quoted ones are neither split nor expanded as pathname patterns."""
+    """Literal characters. Quoted characters are not split into fields and do not act as pathname patterns."""
 
     text: str
     is_quoted: bool = False
@@ -38,7 +38,7 @@ class Parameter:
 
 @frozen
 class Substitution:
-    """A command substitution, `$(…)` or backticks: replaced by the output of the program."""
+    """A command substitution, `$(…)` or backticks. `source` is the program whose output replaces it."""
 
     source: str
     is_quoted: bool = False
@@ -60,7 +60,10 @@ Word: TypeAlias = tuple[Part, ...]
 
 @frozen
 class Redirection:
-    """A redirection `[fd]op target`: `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document."""
+    """A redirection `[fd]op target`.
+
+    `op` is `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document's text.
+    """
 
     fd: int
     op: str
@@ -86,7 +89,7 @@ class Pipeline:
 
 @frozen
 class AndOr:
-    """Pipelines joined by `&&` and `||`. `rest` holds an operator and a pipeline each."""
+    """Pipelines joined by `&&` and `||`. `rest` holds the (operator, pipeline) pairs after the first pipeline."""
 
     first: Pipeline
     rest: tuple[tuple[str, Pipeline], ...] = ()
@@ -94,14 +97,14 @@ class AndOr:
 
 @frozen
 class Sequence:
-    """Consecutive commands. A command with `is_background` is not waited for."""
+    """Consecutive commands. The shell does not wait for commands with `is_background`."""
 
     items: tuple[tuple[AndOr, bool], ...]
 
 
 @frozen
 class Group:
-    """A group `{ …; }`, or a subshell `( … )` with `is_subshell`."""
+    """A group `{ …; }`, or, if `is_subshell` is set, a subshell `( … )`."""
 
     body: Sequence
     is_subshell: bool
@@ -110,7 +113,7 @@ class Group:
 
 @frozen
 class If:
-    """An `if` command: conditions with their bodies in order, and the `else` body."""
+    """An `if` command. `branches` holds the (condition, body) pairs in order, `otherwise` the `else` body."""
 
     branches: tuple[tuple[Sequence, Sequence], ...]
     otherwise: Sequence | None
@@ -129,7 +132,7 @@ class Loop:
 
 @frozen
 class For:
-    """A `for NAME in words` loop. `words` is `None` for the positional parameters."""
+    """A `for NAME in words` loop. `words` is `None` if the loop is over the positional parameters."""
 
     name: str
     words: tuple[Word, ...] | None

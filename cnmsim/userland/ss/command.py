@@ -1,4 +1,4 @@
-"""iproute2 `ss`: the TCP and UDP sockets of the namespace."""
+"""iproute2's `ss`: lists the TCP and UDP sockets of the namespace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def address_text(address: Address | None, port: int, family: int, *, is_dual: bool) -> tuple[str, str]:
-    """Return address and port as ss prints them. `*` is a wildcard of both families."""
+    """Format an address and a port as ss prints them. Return both texts.
+
+    A wildcard address is printed as `*` if `is_dual` is set, i.e. if the socket accepts IPv4 and IPv6.
+    """
     number = str(port) if port else "*"
     if address is None or not any(address):
         return ("*" if is_dual else "[::]" if family == 6 else "0.0.0.0"), number  # noqa: S104
@@ -40,7 +43,7 @@ _LONG = {
     "packet": "0", "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A",
     "oneline": "O",
 }  # fmt: skip
-#: Kinds of sockets that are not modelled: their lists are empty.
+#: Kinds of sockets that are not modelled. Their lists are always empty.
 _ABSENT = "wx0SdM"
 _STREAMS = {"tcp", "S", "d", "M"}
 _FAMILIES = {"inet": "4", "inet6": "6", "link": "", "unix": "", "netlink": "", "vsock": "", "tipc": "", "xdp": ""}
@@ -63,7 +66,7 @@ async def main(process: Process) -> int:
         process.error(f"{error}\n{_USAGE if isinstance(error, FilterSyntaxError) else ''}")
         return error.status
     table = process.namespace.sockets
-    # The kernel dumps the sockets of IPv4 first, then those of IPv6.
+    # The kernel dumps IPv4 sockets before IPv6 sockets.
     sockets = sorted(table.listeners() + table.connections(), key=lambda info: info.family)
     if "s" in options:
         process.write(_summary(sockets))
@@ -76,7 +79,7 @@ async def main(process: Process) -> int:
                 continue
             if test(info):
                 rows.append(_row(info, _extras(process, info, options), has_names=has_names))
-    # -x and -0 each stand for several socket types, so the Netid column stays.
+    # -x and -0 each select several socket types, so the Netid column is printed.
     hidden = {0} if len(kinds) == 1 and kinds[0] not in ("x", "0") else set()
     if len(states) == 1:
         hidden.add(1)
@@ -90,7 +93,7 @@ async def main(process: Process) -> int:
 
 
 def _kinds(options: Options) -> list[str]:
-    """Return the requested kinds of sockets in display order. Raises `UsageError`."""
+    """Return the socket kinds that the options select, in display order. Raises `UsageError` for an unknown one."""
     kinds = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
     kinds |= {letter for letter in _ABSENT if letter in options}
     for query in options.every("A"):
@@ -139,7 +142,10 @@ def _extras(process: Process, info: SocketInfo, options: Options) -> str:
 
 
 def span_text(milliseconds: int) -> str:
-    """Format a duration as ss does: without seconds from ten minutes on, without milliseconds from ten seconds on."""
+    """Format a duration as ss does: `1min12sec`, or `1.500ms`.
+
+    Seconds are omitted from ten minutes on, milliseconds from ten seconds on.
+    """
     minutes, seconds, rest = milliseconds // 60000, milliseconds // 1000 % 60, milliseconds % 1000
     if minutes > 9:
         seconds = 0
@@ -188,13 +194,17 @@ def _layout(rows: list[list[str]], hidden: set[int], *, title: str, has_header: 
     return text
 
 
-#: The margin before each column, except for the first one of a line.
+#: The space before each column, unless the column is the first of a line.
 _MARGINS = ("", " ", " ", " ", " ", "", " ", "", "")
 _TO_THE_RIGHT = (4, 6)
 
 
 def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[int]:
-    """Return the column widths, of the widest cell each. On a terminal the rest of a line is distributed."""
+    """Return the width of each column.
+
+    `longest` holds the length of each column's longest cell, `shown` the columns' numbers, and `screen` the width of
+    the terminal, over which lines are spread, or `None` if there is no terminal.
+    """
     widths: list[int] = []
     for column, length in zip(shown, longest, strict=True):
         margin = len(_MARGINS[column]) if any(widths) and length else 0

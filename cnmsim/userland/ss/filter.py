@@ -1,4 +1,4 @@
-"""The filters of ss: states, and expressions over addresses and ports (ss(8), iproute2 6.15 misc/ssfilter.y)."""
+"""The filters of ss: socket states, and expressions on addresses and ports (ss(8), iproute2 6.15 misc/ssfilter.y)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES = {
 ALL = frozenset(STATES.values())
 _CONNECTED = ALL - {"LISTEN", "UNCONN"}
 _BUCKET = frozenset(("SYN-RECV", "TIME-WAIT"))
-#: The states shown by default, and by default for datagram sockets alone.
+#: The states that are shown by default, in general and if only datagram sockets are shown.
 CONNECTED = _CONNECTED - _BUCKET
 ESTABLISHED = frozenset(("ESTAB",))
 LISTENING = frozenset(("LISTEN", "UNCONN"))
@@ -45,7 +45,7 @@ _RELATIONS: dict[str, Callable[[int, int], bool]] = {
 
 
 class FilterError(Exception):
-    """A filter is invalid. The text is ss's error, `status` its exit status."""
+    """A filter is invalid. The text is ss's error message, `status` its exit status."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -53,7 +53,7 @@ class FilterError(Exception):
 
 
 class FilterSyntaxError(FilterError):
-    """The words of a filter are not a valid expression."""
+    """The words of the filter do not form a valid expression."""
 
     def __init__(self) -> None:
         super().__init__('ss: bison bellows (while parsing filter): "syntax error!" Sorry.', 255)
@@ -62,7 +62,8 @@ class FilterSyntaxError(FilterError):
 def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str], list[str]]:
     """Parse the `state` and `exclude` clauses at the beginning of `words`. Return the states and the remaining words.
 
-    Without a clause the states are `chosen`. Raises `FilterError` for an unknown state, and for a clause without one.
+    If there is no clause, the states are `chosen`. Raises `FilterError` for an unknown state and for a clause that
+    names no state.
     """
     states: frozenset[str] | None = None
     while words and words[0] in ("state", "exclude", "excl"):
@@ -78,7 +79,10 @@ def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str
 
 
 def read_expression(text: str) -> Predicate:
-    """Parse an expression. An empty one matches every socket. Raises `FilterError`."""
+    """Parse an expression and return its predicate, which for "" matches every socket.
+
+    Raises `FilterError` if the expression is invalid.
+    """
     parser = _Parser(_tokens(text))
     if not parser.tokens:
         return _is_any
@@ -89,13 +93,13 @@ def read_expression(text: str) -> Predicate:
 
 
 def _tokens(text: str) -> list[str]:
-    # Only an address in brackets may contain characters that separate words elsewhere.
+    # Characters that separate words are part of an address only if it is in brackets.
     return [match[1] for match in _TOKEN.finditer(text.rstrip())]
 
 
 @define
 class _Parser:
-    """A parser of the remaining tokens: alternatives of conjunctions, in which `and` may be omitted."""
+    """Parses an expression: conjunctions joined by `or`. Inside a conjunction `and` may be omitted."""
 
     tokens: list[str] = field()
     _expects_port: bool = field(default=False, init=False)
@@ -128,12 +132,12 @@ class _Parser:
         if word in ("src", "saddr", "dst", "daddr"):
             self._expects_port = False
             return self._address_test(is_local=word[0] == "s")
-        # ss reads a stray word as the kind of value that was compared last.
+        # ss parses an unexpected word as the kind of value (address or port) that was compared last.
         _ = _read_port(word) if self._expects_port else _read_host(word)
         raise FilterSyntaxError
 
     def _port_test(self, *, is_local: bool) -> Predicate:
-        # The default relation is equality.
+        # Without an operator the test is for equality.
         relation = _RELATIONS[self._word()] if self.tokens and self.tokens[0] in _RELATIONS else operator.eq
         word = self._word()
         port = _read_port(word.rpartition(":")[2])
@@ -188,7 +192,7 @@ def _read_port(text: str) -> int | None:
 
 
 def _read_host(text: str) -> tuple[Address | None, int, int | None]:
-    """Parse `ADDRESS[/BITS][:PORT]`. Return the prefix (`None`: any), its length and the port (`None`: any)."""
+    """Parse `ADDRESS[/BITS][:PORT]`. Return the address, its prefix length and the port. `None` stands for any."""
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")
         length, colon, port = rest.partition(":")

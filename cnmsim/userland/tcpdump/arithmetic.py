@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cnmsim.userland.tcpdump.primitives import CapturedFrame
 
-#: Returns a number from a frame, or `None` if the frame does not contain the protocol.
+#: A function that computes a number from a frame. It returns `None` if the frame does not contain the protocol.
 Value = Callable[["CapturedFrame"], int | None]
 Binary = Callable[[int, int], int]
 
@@ -24,7 +24,7 @@ CONSTANTS = {
     "icmp6-routeradvert": 134, "icmp6-neighborsolicit": 135, "icmp6-neighboradvert": 136, "icmp6-redirect": 137,
     "icmp6-multicastlistenerreportv2": 143,
 }  # fmt: skip
-#: The protocols whose bytes an expression may index, with the IP protocol number of those above IP.
+#: The protocols whose bytes an expression may index, and the IP protocol number of those that run over IP.
 INDEXED = {
     "ether": None, "link": None, "ip": None, "ip6": None, "arp": None, "tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58,
     "sctp": 132, "igmp": 2, "esp": 50, "ah": 51,
@@ -52,7 +52,7 @@ def _remainder(one: int, other: int) -> int:
     return one % other
 
 
-#: The operators, weakest first. Those of one row have the same precedence.
+#: The operators, in rows of equal precedence from the weakest to the strongest.
 OPERATORS: tuple[dict[str, Binary], ...] = (
     {"|": operator.or_, "^": operator.xor},
     {"&": operator.and_},
@@ -63,7 +63,10 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 
 
 def combined(one: Value, other: Value, combine: Binary) -> Value:
-    """Return the function that applies an operator to two values."""
+    """Return a `Value` that applies the operator `combine` to two values.
+
+    It is `None` for a frame if one of the two values is `None`.
+    """
 
     def value(captured: CapturedFrame) -> int | None:
         first, second = one(captured), other(captured)
@@ -73,12 +76,12 @@ def combined(one: Value, other: Value, combine: Binary) -> Value:
 
 
 def constant(number: int) -> Value:
-    """Return the function of a constant."""
+    """Return a `Value` that is `number` for every frame."""
     return lambda _: number
 
 
 def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
-    """Return the bytes that a protocol's offsets count in, `None` if the frame does not contain it."""
+    """Return the bytes that `PROTOCOL[…]` indexes, or `None` if the frame does not contain the protocol."""
     if protocol in ("ether", "link"):
         return captured.frame
     if protocol in _ETHERTYPES:
@@ -86,14 +89,14 @@ def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
     packet, number = captured.packet, INDEXED[protocol]
     if packet is None or packet.protocol != number or packet.fragment_offset:
         return None
-    # For IPv6 the language supports only the offset of ICMPv6.
+    # For IPv6 the filter language supports only `icmp6[…]`.
     if (packet.family == 6) != (protocol == "icmp6"):
         return None
     return packet.payload
 
 
 def load(protocol: str, offset: Value, size: int) -> Value:
-    """Return the function for `protocol[offset:size]`."""
+    """Return the `Value` of `protocol[offset:size]`. It raises `BeyondEndError` if the frame is too short."""
 
     def value(captured: CapturedFrame) -> int | None:
         at, part = offset(captured), _part(captured, protocol)

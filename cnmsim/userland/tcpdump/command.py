@@ -1,4 +1,4 @@
-"""tcpdump 4.99: prints the frames that cross a device or that a pcap file contains; -w writes a pcap file."""
+"""tcpdump 4.99: prints the frames that pass through a device or that a pcap file contains; -w writes a pcap file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _USAGE = (
     "\t\t[ -F file ] [ -i interface ] [ -Q in|out|inout ] [ -r file ]\n"
     "\t\t[ -s snaplen ] [ -T type ] [ -w file ] [ -y datalinktype ] [ expression ]\n"
 )
-#: `b` (AS numbers), `f`, `H`, `K`, `l`, `N`, `p`, `u`, `U` and `B` do not change this output.
+#: These options do not change the output here: `b` (AS numbers), `f`, `H`, `K`, `l`, `N`, `p`, `u`, `U` and `B`.
 _SHORT = "AbDefhHKlLnNpqStuUvxX#i:c:w:r:s:Q:B:y:T:F:"
 _LONG = {
     "interface=": "i", "immediate-mode": "im", "direction=": "Q", "number": "#", "count": "count", "print": "print",
@@ -53,7 +53,7 @@ _LONG = {
 
 
 class _Exit(Exception):
-    """tcpdump exits at once with this status and error text."""
+    """tcpdump exits at once with this status and this error text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -62,21 +62,21 @@ class _Exit(Exception):
 
 @define(eq=False)
 class _Output:
-    """The destination of frames: lines on stdout, a file, or only a count."""
+    """Where frames go: to stdout as lines, to a pcap file, or nowhere if they are only counted."""
 
     process: Process
     options: Options
     printer: Printer
     link: int
     snaplen: int
-    #: The file to write, `-` for standard output, `None` to print lines.
+    #: The pcap file to write, `-` for standard output, `None` to print lines instead.
     target: str | None
     captured: int = 0
     _first_ns: int | None = field(default=None, init=False)
     _last_ns: int = field(default=0, init=False)
 
     def open(self) -> None:
-        """Write the file header."""
+        """Write the header of the pcap file, if there is one. Raises `_Exit` if the file cannot be written."""
         if self.target == "-":
             self.process.write(file_header(self.link, self.snaplen))
         elif self.target is not None:
@@ -88,7 +88,7 @@ class _Output:
                 raise _Exit(1, f"tcpdump: {self.target}: {strerror(error)}\n") from None
 
     def show(self, record: Record) -> None:
-        """Print one frame or write it to the file."""
+        """Count one frame, write it to the pcap file if there is one, and print it if the options request that."""
         self.captured += 1
         if self.target is not None:
             data = file_record(record.time_ns, self._data(record), self.snaplen)
@@ -111,7 +111,7 @@ class _Output:
         return f"{name:<5} {direction_name(record):<3} "
 
     def _data(self, record: Record) -> bytes:
-        """Return a frame with the header of its link type."""
+        """Return the bytes of a frame to store, with a cooked header if the capture is on all devices."""
         if self.link != COOKED:
             return record.frame
         devices = self.process.namespace.devices.values()
@@ -146,12 +146,12 @@ class _Output:
 
 @define(eq=False)
 class _Capture:
-    """A capture on devices: frames that pass the filter are queued."""
+    """A capture on `devices`. Frames that pass the filter `test` are put into the queue `frames`."""
 
     output: _Output
     devices: list[Device]
     test: Predicate
-    #: `in` or `out`, "" for both.
+    #: The direction of the frames to capture: `in`, `out`, or "" for both.
     direction: str
     frames: Queue[Record] = field(init=False)
     _taps: list[tuple[Device, Callable[[int, str, bytes], None]]] = field(factory=list, init=False)
@@ -160,7 +160,7 @@ class _Capture:
         self.frames = Queue(self.output.process.clock)
 
     def open(self) -> None:
-        """Install the taps."""
+        """Start the capture: install a tap on each device."""
         for device in self.devices:
             tap = self._tap_of(device)
             device.taps += (tap,)
@@ -169,7 +169,7 @@ class _Capture:
     def _tap_of(self, device: Device) -> Callable[[int, str, bytes], None]:
         process = self.output.process
         epoch_ns = process.clock.epoch_s * NS_PER_S
-        # A frame on the loopback device is both sent and received; it is shown once.
+        # A frame on the loopback device is both sent and received. Only one of the two is shown.
         unwanted = {"in": "out", "out": "in"}.get(self.direction, "in" if device.name == "lo" else "")
 
         def tap(time_ns: int, direction: str, frame: bytes) -> None:
@@ -181,13 +181,13 @@ class _Capture:
         return tap
 
     def close(self) -> None:
-        """Remove the taps."""
+        """End the capture: remove the taps."""
         for device, tap in self._taps:
             device.taps = tuple(other for other in device.taps if other is not tap)
         self._taps.clear()
 
     def summary(self) -> None:
-        """Print the packet counts."""
+        """Print the packet counts that tcpdump prints on exit."""
         captured, process = self.output.captured, self.output.process
         plural = "" if captured == 1 else "s"
         process.error(
@@ -215,7 +215,10 @@ async def main(process: Process) -> int:
 
 
 def _print_information(process: Process, options: Options) -> None:
-    """Handle the options that only print information, and refuse unknown types. Raises `_Exit`."""
+    """Handle the options that only print information, and reject unknown types.
+
+    Raises `_Exit` if tcpdump then exits.
+    """
     if "version" in options:
         process.write(_VERSION)
         raise _Exit(0, "")
@@ -251,7 +254,10 @@ def _device_line(device: Device) -> str:
 
 
 def _numbers(options: Options) -> tuple[int, int]:
-    """Parse the number of frames to capture and the bytes kept of each. Raises `_Exit`."""
+    """Parse -c and -s. Return the number of frames to capture (0: no limit) and of bytes to keep of each.
+
+    Also checks -Q. Raises `_Exit` if an argument is invalid.
+    """
     text = options.get("c")
     if text is not None and not (text.isdecimal() and int(text)):
         raise _Exit(1, f"tcpdump: invalid packet count {text}\n")
@@ -311,14 +317,14 @@ def _devices(process: Process, options: Options) -> list[Device]:
 
 
 def _replay(output: _Output, source: str, expression: str, count: int) -> int:
-    """Print the frames of a file. Return the exit status."""
+    """Print the frames of a pcap file (-r). Return the exit status."""
     process, options = output.process, output.options
     try:
         link, snaplen, records = read_file(_read(process, source))
     except ValueError as error:
         raise _Exit(1, f"tcpdump: {error}\n") from None
     output.link = output.printer.link = link
-    output.snaplen = SNAPLEN  # frames from a file are not cut again
+    output.snaplen = SNAPLEN  # frames from a file are not truncated again
     process.error(f"reading from file {source}, link-type {LINK_NAMES[link]}, snapshot length {snaplen}\n")
     test = compile_filter(expression, is_live=False)
     output.open()
@@ -333,7 +339,7 @@ def _replay(output: _Output, source: str, expression: str, count: int) -> int:
 
 
 async def _listen(capture: _Capture, count: int) -> int:
-    """Print captured frames until interrupted or `count` is reached. Return the exit status."""
+    """Print captured frames until tcpdump is interrupted or `count` frames were printed. Return the exit status."""
     output = capture.output
     process, options = output.process, output.options
     if not options.count("v"):

@@ -45,7 +45,7 @@ from cnmsim.userland.tcpdump.primitives import (
 )
 
 _SIGNS = r"&&|\|\||<<|>>|<=|>=|==|!=|[()\[\]!&|^+*%<>=]"
-#: Inside brackets `:` and `-` are operators; outside they belong to addresses, ranges and names.
+#: Inside brackets `:` and `-` are operators. Elsewhere they are part of addresses, ranges and names.
 _OUTSIDE = re.compile(rf"\s*({_SIGNS}|/|-(?=\s)|[^\s()\[\]!&|^+*%<>=]+)")
 _INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|\d+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
 _SIDES = ("src", "dst")
@@ -111,7 +111,7 @@ class _Parser:
     # --- relations
 
     def relation(self) -> Predicate | None:
-        """Parse a comparison of two numbers. Return `None` and consume nothing if there is none at this place."""
+        """Parse a comparison of two numbers. Return `None` and consume nothing if none comes next."""
         start = self.at
         if self.token in INDEXED and self.tokens[start + 1 : start + 2] == ["["]:
             return self.comparison()
@@ -224,7 +224,10 @@ class _Parser:
         return side
 
     def values(self, qualifiers: Qualifiers) -> Predicate:
-        """Parse one value, or several in parentheses."""
+        """Parse one value, or several in parentheses joined by `and` and `or`. Return the predicate.
+
+        `qualifiers` are the qualifiers before the values; they apply to each of them.
+        """
         if self.token != "(":
             return self.value(qualifiers)
         self.take()
@@ -280,10 +283,11 @@ def _everything(_: CapturedFrame) -> bool:
 
 
 def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Predicate:
-    """Return the predicate of a filter expression. An empty expression accepts every frame.
+    """Compile a filter expression to a predicate on frames. An empty expression accepts every frame.
 
-    `host_bits` is the host mask of the captured link's IPv4 network, for `ip broadcast`. `is_live` is set for a
-    capture, in which the directions of frames are known, and unset for a file. Raises `FilterError`.
+    `host_bits` is the host mask of the captured link's IPv4 network, for `ip broadcast`. `is_live` is True for a live
+    capture, where the direction of a frame is known, and False for a file. Raises `FilterError` for an invalid
+    expression.
     """
     tokens = _tokens(expression)
     if not tokens:

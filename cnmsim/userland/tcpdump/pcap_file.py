@@ -1,4 +1,4 @@
-"""Hexadecimal dumps of frames, and pcap files (draft-ietf-opsawg-pcap).
+"""Pcap files (draft-ietf-opsawg-pcap) and hexadecimal dumps of frames.
 
 Frames captured on all devices at once are stored with a "Linux cooked v2" header (LINKTYPE_LINUX_SLL2).
 """
@@ -26,7 +26,7 @@ _TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
 
 @frozen
 class Record:
-    """A frame with its time (nanoseconds since 1970), the index of its device, and its direction (`in`, `out`)."""
+    """A frame with its time (nanoseconds since 1970), the index of its device, and its direction (`in` or `out`)."""
 
     time_ns: int
     frame: bytes
@@ -35,7 +35,7 @@ class Record:
 
 
 def file_header(link: int, snaplen: int) -> bytes:
-    """Return the header of a pcap file."""
+    """Return the header of a pcap file. `link` is the link type, `snaplen` the maximum number of bytes per frame."""
     return _HEADER.pack(_MICRO, 2, 4, 0, 0, snaplen, link)
 
 
@@ -58,18 +58,21 @@ def _kind(record: Record) -> int:
 
 
 def direction_name(record: Record) -> str:
-    """Return tcpdump's abbreviation for the packet type of a frame."""
+    """Return tcpdump's abbreviation for a frame's packet type: `In`, `Out`, `B` (broadcast) or `M` (multicast)."""
     return {_OUTGOING: "Out", _BROADCAST: "B", _MULTICAST: "M"}.get(_kind(record), "In")
 
 
 def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
-    """Return the record of a frame in a pcap file, cut at `snaplen` bytes."""
+    """Format a frame as a record of a pcap file. The frame is truncated to `snaplen` bytes."""
     seconds, nanos = divmod(time_ns, NS_PER_S)
     return _RECORD.pack(seconds, nanos // 1000, min(len(data), snaplen), len(data)) + data[:snaplen]
 
 
 def read_file(data: bytes) -> tuple[int, int, Iterator[Record]]:
-    """Parse a pcap file. Return its link type, its snapshot length and its frames. Raises `ValueError`."""
+    """Parse a pcap file. Return its link type, its snapshot length and its frames.
+
+    Raises `ValueError` if it is not a pcap file.
+    """
     if len(data) < _HEADER.size:
         raise ValueError(f"truncated dump file; tried to read {_HEADER.size} file header bytes, only got {len(data)}")
     magic, _, _, _, _, snaplen, link = _HEADER.unpack_from(data)
@@ -96,7 +99,10 @@ def _records(data: bytes, link: int, unit: int) -> Iterator[Record]:
 
 
 def hex_dump(data: bytes, *, has_text: bool) -> str:
-    """Format bytes as `-x` does, or with characters as `-X` does. Each line begins with a newline and a tab."""
+    """Format bytes in hexadecimal as `-x` does or, if `has_text` is set, in hexadecimal and ASCII as `-X` does.
+
+    Each line begins with a newline and a tab.
+    """
     lines = []
     for at in range(0, len(data), 16):
         row = data[at : at + 16]
@@ -107,6 +113,6 @@ def hex_dump(data: bytes, *, has_text: bool) -> str:
 
 
 def text_dump(data: bytes) -> str:
-    """Format bytes as `-A` does."""
+    """Format bytes as text as `-A` does: a dot for each byte that is not printable."""
     kept = data.replace(b"\r\n", b"\n")
     return "\n" + "".join(chr(byte) if 0x21 <= byte <= 0x7E or byte in b"\t \n" else "." for byte in kept)

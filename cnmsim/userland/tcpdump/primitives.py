@@ -1,4 +1,4 @@
-"""The primitives of tcpdump's filters: predicates on addresses, ports and protocols of a frame."""
+"""The primitives of tcpdump's filters: predicates on the addresses, ports and protocols of a frame."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
 
-#: The protocols above IP that have a keyword, by IP protocol number.
+#: The keywords of protocols that run over IP, with their IP protocol numbers.
 PROTOCOLS = {
     "tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58, "esp": 50, "ah": 51, "sctp": 132, "igmp": 2, "pim": 103,
     "vrrp": 112,
 }  # fmt: skip
-#: The protocols above Ethernet that have a keyword, by Ethernet type.
+#: The keywords of protocols that run over Ethernet, with their Ethernet types.
 ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806, "rarp": 0x8035}
 SYNTAX = "can't parse filter expression: syntax error"
 
@@ -26,12 +26,15 @@ HEADS = (*PROTOCOLS, *ETHERTYPES, "ether")
 
 
 class FilterError(Exception):
-    """The expression is invalid. The text is libpcap's."""
+    """The expression is invalid. The text is libpcap's error message."""
 
 
 @frozen
 class CapturedFrame:
-    """A captured frame, with its IP packet if it has one. `direction` is `in`, `out` or "" if unknown."""
+    """A captured frame and its IP packet, if it contains one.
+
+    `direction` is `in`, `out`, or "" if unknown.
+    """
 
     frame: bytes
     ethertype: int
@@ -48,17 +51,17 @@ class CapturedFrame:
             try:
                 return cls(frame, ethertype, Packet(frame[at + 2 :]), direction)
             except MalformedPacketError:
-                pass  # printed as bytes; predicates on addresses reject it
+                pass  # the frame is printed as bytes; predicates on addresses reject it
         return cls(frame, ethertype, None, direction)
 
     @property
     def payload(self) -> bytes:
-        """The bytes after the Ethernet header and the VLAN tag, if there is one."""
+        """The bytes after the Ethernet header and the VLAN tag (if any)."""
         return self.frame[18 if self.frame[12:14] == VLAN_TAG else 14 :]
 
     @property
     def arp_addresses(self) -> tuple[bytes, bytes]:
-        """The IP addresses of sender and target of an ARP message."""
+        """The sender's and the target's IP address in an ARP message."""
         message = self.payload
         return message[14:18], message[24:28]
 
@@ -69,7 +72,7 @@ VLAN_TAG = b"\x81\x00"
 
 @frozen
 class Qualifiers:
-    """The qualifiers before a value, such as `tcp src port`."""
+    """The qualifiers before a value: for `tcp src port 80`, protocol `tcp`, side `src` and kind `port`."""
 
     protocol: str = ""
     side: str = ""
@@ -77,17 +80,17 @@ class Qualifiers:
 
 
 def either(one: Predicate, other: Predicate) -> Predicate:
-    """Return a predicate that is true if one of two is."""
+    """Return a predicate that is true if at least one of two predicates is."""
     return lambda captured: one(captured) or other(captured)
 
 
 def both(one: Predicate, other: Predicate) -> Predicate:
-    """Return a predicate that is true if both are."""
+    """Return a predicate that is true if both predicates are."""
     return lambda captured: one(captured) and other(captured)
 
 
 def read_number(text: str, message: str) -> int:
-    """Parse a number in C's notation. Raises `FilterError` with `message`."""
+    """Parse a number in C's notation, such as `0x1f`. Raises `FilterError` with `message` if it is invalid."""
     try:
         return int(text, 0)
     except ValueError:
@@ -95,12 +98,15 @@ def read_number(text: str, message: str) -> int:
 
 
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
-    """Combine the results for source and destination as the qualifier demands: one of them, or both."""
+    """Combine the results of a test of the source and the destination.
+
+    `pair` holds the two results. `side` is the qualifier: `src`, `dst`, `src and dst`, or anything else for either.
+    """
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 
 
 def protocol_predicate(name: str) -> Predicate:
-    """Return the predicate for a protocol, of either family if it exists in both."""
+    """Return the predicate for a protocol keyword. It matches IPv4 and IPv6 if the protocol exists in both."""
     if name in PROTOCOLS:
         number = PROTOCOLS[name]
         family = {"icmp": 4, "igmp": 4, "icmp6": 6}.get(name)
@@ -114,7 +120,7 @@ def protocol_predicate(name: str) -> Predicate:
 
 
 def cast_predicate(protocol: str, kind: str) -> Predicate:
-    """Return the predicate for broadcasts or multicasts of a layer."""
+    """Return the predicate for `PROTOCOL broadcast` or `PROTOCOL multicast`. `kind` is the second word."""
     if kind == "broadcast":
         return lambda captured: captured.frame[:6] == b"\xff" * 6
     if protocol == "ether":
@@ -126,7 +132,10 @@ def cast_predicate(protocol: str, kind: str) -> Predicate:
 
 
 def payload_predicate(protocol: str, text: str) -> Predicate:
-    """Return the predicate for the protocol that a layer carries, by name or number. Raises `FilterError`."""
+    """Return the predicate for `PROTOCOL proto TEXT`, e.g. `ip proto udp`: a frame whose `protocol` carries `text`.
+
+    `text` is the name or number of a protocol. Raises `FilterError` if it is unknown.
+    """
     if protocol == "ether":
         number = ETHERTYPES.get(text)
         number = read_number(text, f"unknown ether proto '{text}'") if number is None else number
@@ -146,7 +155,7 @@ def payload_predicate(protocol: str, text: str) -> Predicate:
 
 
 def mac_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for a MAC address. Raises `FilterError`."""
+    """Return the predicate for the MAC address `text`. Raises `FilterError` if it is invalid."""
     if qualifiers.kind != "host":
         raise FilterError(f"illegal qualifier of '{qualifiers.kind}'")
     try:
@@ -166,7 +175,7 @@ def _port(text: str) -> int:
 
 
 def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for a port or a range of ports. Raises `FilterError`."""
+    """Return the predicate for the port or port range `text`. Raises `FilterError` if it is invalid."""
     low, dash, high = (
         text.partition("-") if qualifiers.kind == "portrange" or text not in SERVICES else (text, "", "")
     )
@@ -187,7 +196,7 @@ def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def read_address(text: str) -> bytes:
-    """Parse an IP address. Raises `FilterError`."""
+    """Parse an IP address. Raises `FilterError` if it is invalid."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -195,7 +204,7 @@ def read_address(text: str) -> bytes:
 
 
 def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Return the predicate for an address or a network. Raises `FilterError`."""
+    """Return the predicate for the address or network `text`. Raises `FilterError` if it is invalid."""
     if qualifiers.kind != "net" and "/" in text:
         raise FilterError("Mask syntax for networks only")
     if qualifiers.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
@@ -223,7 +232,7 @@ def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def _net(text: str) -> Prefix:
-    """Parse a network: an address with a length, or its first bytes (`172.18` is 172.18.0.0/16)."""
+    """Parse a network: `172.18.0.0/16`, or only its first bytes (`172.18` is 172.18.0.0/16)."""
     head, slash, length = text.partition("/")
     parts = head.split(".")
     if ":" not in head and len(parts) < 4 and all(part.isdigit() for part in parts):

@@ -1,4 +1,4 @@
-"""One line of tcpdump for one frame: Ethernet, ARP, IPv4, IPv6, ICMP, ICMPv6, TCP, UDP, DNS, VXLAN, ESP."""
+"""Formats a frame as tcpdump's line: Ethernet, ARP, IPv4, IPv6, ICMP, ICMPv6, TCP, UDP, DNS, VXLAN, ESP."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ UDP_KINDS = ("domain", "vxlan")
 
 @define
 class Printer:
-    """Formats frames. It stores the initial sequence numbers of TCP connections to print relative ones.
+    """Formats frames. It stores the initial sequence numbers of TCP connections, to print relative numbers.
 
-    `udp_kind` is how UDP payloads are interpreted (`-T`), "" to decide by port. `is_quick` omits details (`-q`).
-    `is_absolute` prints absolute sequence numbers (`-S`). `link` is the link type of the capture.
+    `udp_kind` is the type as which UDP payloads are interpreted (`-T`), or "" to decide by the port. `is_quick` omits
+    details (`-q`). `is_absolute` prints absolute sequence numbers (`-S`). `link` is the link type of the capture.
     """
 
     is_numeric: bool = False
@@ -44,7 +44,10 @@ class Printer:
     _first: dict[tuple[bytes, int, bytes, int], int] = field(factory=dict, init=False)
 
     def line(self, frame: bytes, index: int = 0) -> str:
-        """Format a frame, without its time. `index` is its device's, printed for a capture on all devices."""
+        """Format a frame without its time.
+
+        `index` is the index of the frame's device, which is printed if the capture is on all devices.
+        """
         captured = CapturedFrame.of(frame)
         body = self._network(captured)
         if not self.has_link_header:
@@ -148,7 +151,10 @@ class Printer:
         return ", ".join(words) + _http(segment[header:], (packet.sport, packet.dport), self.verbosity)
 
     def _relative(self, packet: Packet, sequence: int, acknowledged: int, *, is_first: bool) -> tuple[int, int]:
-        """Return sequence and acknowledgement numbers relative to the first segment seen, whose own stay absolute."""
+        """Return a TCP segment's sequence and acknowledgement numbers relative to the connection's first segment.
+
+        The numbers of that first segment, or of one with `is_first`, are returned unchanged.
+        """
         key = (packet.src, packet.sport, packet.dst, packet.dport)
         back = (packet.dst, packet.dport, packet.src, packet.sport)
         if is_first or key not in self._first:
@@ -163,8 +169,8 @@ class Printer:
         return self._checksum_note(packet) + self._datagram(packet, data)
 
     def _checksum_note(self, packet: Packet) -> str:
-        """Return the note on the checksum of a UDP datagram or an ICMPv6 message, "" if none is printed."""
-        # tcpdump prints it for UDP only from -vv on.
+        """Return the note on the checksum of a UDP datagram or an ICMPv6 message, or "" if none is printed."""
+        # For UDP tcpdump prints it only with -vv or more.
         if self.verbosity < (2 if packet.protocol == 17 else 1) or packet.more_fragments:
             return ""
         name = "udp" if packet.protocol == 17 else "icmp6"
@@ -192,7 +198,10 @@ class Printer:
         return f"UDP, length {len(data)}"
 
     def _link_options(self, options: bytes) -> str:
-        """Format the link-layer address options of a neighbour message, a line each, with a hex dump from -vv on."""
+        """Format the link-layer address options of a neighbour discovery message, one per line.
+
+        Nothing is printed without -v. With -vv or more, each option is followed by a hexadecimal dump.
+        """
         text = ""
         while self.verbosity and len(options) >= 8 and options[1]:
             kind, size, value = options[0], options[1] * 8, options[2 : options[1] * 8]
@@ -203,7 +212,11 @@ class Printer:
         return text
 
     def _with_length(self, text: str, length: int, before: int = 0) -> str:
-        """Add the length of an ICMPv6 message: at the end, or when verbose after `before` words or not at all."""
+        """Add the length of an ICMPv6 message to its text.
+
+        Without -v it is at the end. With -v it is after the first `before` parts of the text, or omitted if `before`
+        is 0.
+        """
         if not self.verbosity:
             return f"{text}, length {length}"
         words = text.split(", ")

@@ -1,4 +1,4 @@
-"""util-linux' dmesg. The kernel log consists of the lines of the LOG target."""
+"""util-linux' dmesg. The simulated kernel log contains only the lines of the LOG target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _USAGE = "Try 'dmesg --help' for more information.\n"
 
 
 async def main(process: Process) -> int:
-    """Run `dmesg [-T | -t] [-c | -C]`: with the time of day or without a time; clear after printing or without."""
+    """Run `dmesg [-T | -t] [-c | -C]`.
+
+    -T prints the time of day, -t no time. -c clears the log after printing it, -C without printing it.
+    """
     try:
         options = getopt(
             process.argv[1:], "TtcCPkL", {"ctime": "T", "notime": "t", "read-clear": "c", "clear": "C", "kernel": "k"}

@@ -1,4 +1,4 @@
-"""nsenter: runs a program in the network namespace of a path or of a process."""
+"""nsenter: runs a program in the network namespace given by a path or by a process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
 
 
 def _no_namespace(process: Process, path: str) -> str:
-    """Return the error text for a path that holds no namespace that can be entered."""
+    """Return nsenter's error text for a path that is not a namespace that can be entered."""
     if any(process.machine.is_unpinned(spelling) for spelling in _spellings(path)):
         return "nsenter: reassociate to namespace 'ns/net' failed: Invalid argument\n"
     return f"nsenter: cannot open {path}: No such file or directory\n"
 
 
 def _with_long_net(arguments: list[str]) -> list[str]:
-    """Rewrite `-nPATH` as `--net=PATH`, up to the name of the program to run."""
+    """Rewrite nsenter's own option `-nPATH` as `--net=PATH`. The program and its arguments are unchanged."""
     own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
     return [f"--net={word[2:]}" if word.startswith("-n") and word != "-n" else word for word in own] + arguments[
         len(own) :
