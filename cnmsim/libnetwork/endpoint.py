@@ -29,8 +29,9 @@ SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 class Endpoint:
     """An endpoint of one network, created by `Network.create_endpoint`. It belongs to one sandbox, or to none yet.
 
-    `join_info` is the driver's result of the last join. `links` are private aliases for other endpoints of this
-    network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, or "".
+    `join_info` is the driver's result of the last join. `links` are aliases, private to the endpoint's sandbox, for
+    other endpoints of this network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, or
+    "".
     """
 
     network: Network
@@ -55,43 +56,46 @@ class Endpoint:
 
     @property
     def mac(self) -> Mac | None:
-        """Its MAC address; `None` if the driver assigns none."""
+        """The endpoint's MAC address, or `None` if the driver assigns none."""
         return self.interface.mac
 
     @property
     def ipv4(self) -> tuple[Address, int] | None:
-        """Its IPv4 address and prefix length."""
+        """The endpoint's IPv4 address and prefix length, or `None`."""
         return self.interface.ipv4
 
     @property
     def ipv6(self) -> tuple[Address, int] | None:
-        """Its IPv6 address and prefix length."""
+        """The endpoint's IPv6 address and prefix length, or `None`."""
         return self.interface.ipv6
 
     @property
     def gateway(self) -> Address | None:
-        """The IPv4 gateway of its network, while it is joined."""
+        """The IPv4 gateway that the driver provided; `None` if there is none, or if the endpoint is not joined."""
         return self.join_info.gateway4 if self.sandbox is not None else None
 
     @property
     def gateway6(self) -> Address | None:
-        """The IPv6 gateway of its network, while it is joined."""
+        """The IPv6 gateway that the driver provided; `None` if there is none, or if the endpoint is not joined."""
         return self.join_info.gateway6 if self.sandbox is not None else None
 
     @property
     def port_map(self) -> list[PortBinding]:
-        """The ports published on it, in order of mapping."""
+        """The ports that are published on the endpoint, in order of mapping."""
         bindings: list[PortBinding] = self.driver_info().get("port_map", [])
         return bindings
 
     def driver_info(self) -> dict[str, Any]:
-        """Return the driver's data about it."""
+        """Return the driver's data about the endpoint, e.g. its `port_map`; {} if the network has no driver."""
         driver = self.network.driver
         return {} if driver is None else driver.operational_info(self.network.id, self.id)
 
     @property
     def sysctls(self) -> dict[str, str]:
-        """The requested sysctls of its interface, with IFNAME for the interface's name (28.0 and later)."""
+        """The requested sysctls of the endpoint's interface, {} before 28.0.
+
+        In their names IFNAME is the interface's name.
+        """
         text = self.options.driver_opts.get(SYSCTLS_OPTION, "")
         if not self.network.controller.profile.has_endpoint_sysctls:
             return {}
@@ -99,16 +103,16 @@ class Endpoint:
 
     @property
     def wants_resolver(self) -> bool:
-        """Whether a sandbox that it joins gets the embedded resolver."""
+        """Whether a sandbox gets the embedded resolver when this endpoint joins it."""
         return not self.options.disable_resolution and not self.network.is_special
 
     # --- joining and leaving
 
     def join(self, sandbox: Sandbox, *, gw_priority: int = 0, links: Mapping[str, str] | None = None) -> None:
-        """Join a sandbox: create its interface, routes, file entries, names and published ports.
+        """Join a sandbox: create the interface, routes, lines of /etc/hosts, DNS names and published ports.
 
-        `links` are aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` in libnetwork's words;
-        the endpoint is then not joined.
+        `links` are aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` with moby's message; the
+        endpoint is then not joined.
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
@@ -121,7 +125,7 @@ class Endpoint:
         assert driver is not None
         info = JoinInfo()
         with ExitStack() as undo:
-            # Runs last: moves published ports back to the other endpoints.
+            # Runs last: publishes ports on the previous gateway endpoint again.
             undo.callback(sandbox.endpoint_left, self)
             undo.callback(self._clear_join)
             self.sandbox, self.join_info = sandbox, info
@@ -133,7 +137,7 @@ class Endpoint:
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
-            # 26.1 removes lines from the hosts file by name, more than this endpoint's own.
+            # 26.1 removes lines from the hosts file by name, including lines of other endpoints.
             undo.callback(sandbox.dns.restore_point())
             undo.callback(sandbox.remove, self)
             agent = network.cluster_agent
@@ -195,7 +199,7 @@ class Endpoint:
         self.network.forget_endpoint(self)
 
     def rename(self, name: str, dns_names: list[str]) -> None:
-        """Change its names, as `docker rename` does for a running container."""
+        """Change the endpoint's names, as `docker rename` does for a running container."""
         if self.network.controller.is_swarm_node:
             self._rename_in_swarm(name, dns_names)
             return

@@ -32,23 +32,24 @@ class RequestedAddresses:
 
 @frozen
 class NetworkSubnets:
-    """The subnets of a network, both families: those that the user `configured`, and those that were `allocated`."""
+    """The subnets of a network, IPv4 and IPv6: `configured` by the user, and `allocated` by IPAM."""
 
     configured: Sequence[Prefix] = ()
     allocated: Sequence[Prefix] = ()
 
 
 def is_user_defined(network_mode: str) -> bool:
-    """Return True if a network mode names a user-defined network."""
+    """Return True if a container's network mode (`--network`) names a user-defined network."""
     return network_mode not in _PREDEFINED_MODES and not network_mode.startswith("container:")
 
 
 def validate_endpoint_settings(
     profile: Profile, network: str, settings: RequestedAddresses, subnets: NetworkSubnets | None = None
 ) -> None:
-    """Validate endpoint settings against the network called `network`.
+    """Validate endpoint settings against the network named `network`.
 
-    `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with every fault.
+    `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with all errors that were
+    found.
     """
     errors = []
     if not is_user_defined(network):

@@ -1,4 +1,4 @@
-"""The text of a container's /etc/hosts: written at start, changed when networks are connected and disconnected.
+"""The text of a container's /etc/hosts: written when the container starts, changed when networks are (dis)connected.
 
 Fields are separated by one tab. Source: moby `libnetwork/etchosts/etchosts.go`, `libnetwork/sandbox_dns_unix.go` and
 `daemon/container_operations_unix.go` (all releases).
@@ -19,7 +19,7 @@ _IPV4_LINES = (("127.0.0.1", "localhost"),)
 
 @frozen
 class HostsRecord:
-    """One line: an address as text, and the names after it, separated by spaces."""
+    """One line of the file: an address as text, and its names, separated by spaces."""
 
     address: str
     names: str
@@ -29,9 +29,10 @@ class HostsRecord:
 
 
 def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
-    """Build the file: the static part, then `records` (extra hosts first, then the container's own addresses).
+    """Return the text of the file: the static lines, then `records`.
 
-    Without `has_ipv6` (the loopback device has no ::1) all IPv6 lines are omitted.
+    `records` are the extra hosts, then the container's own addresses. Without `has_ipv6` (the loopback device has no
+    ::1) all IPv6 lines are omitted.
     """
     zero = "0" if profile.hosts_zero_suffix else ""
     static = [HostsRecord(*record) for record in _IPV4_LINES]
@@ -47,7 +48,7 @@ def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ip
 
 
 def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "") -> list[HostsRecord]:
-    """Return the lines of a container's own addresses: the full name, then the short one if it differs."""
+    """Return the lines for a container's own addresses: the full name, then the short one if it differs."""
     full = f"{hostname}.{domainname}" if domainname else hostname
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full
@@ -55,17 +56,17 @@ def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "
 
 
 def add_records(text: str, records: Iterable[HostsRecord]) -> str:
-    """Append lines to the file."""
+    """Return the file's text with lines appended."""
     return text + "".join(f"{record}\n" for record in records)
 
 
 def remove_endpoint(
     profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
 ) -> str:
-    """Remove the lines of an endpoint that leaves: those with its `addresses`.
+    """Return the file's text without the lines of an endpoint that leaves, which have one of its `addresses`.
 
-    26.1 instead removes every line that ends in another name on the network (`network_names`). A container whose
-    hostname is its short id, which is such a name, loses the lines of all its networks.
+    26.1 instead removes every line that ends in another name on the network (`network_names`). If a container's
+    hostname is its short id, which is such a name, the lines of all its networks are removed.
     """
     if profile.hosts_cleanup_by_name:
         endings = tuple("\t" + name for name in network_names)
@@ -84,6 +85,9 @@ def _without(text: str, is_dropped: Callable[[str], bool]) -> str:
 
 
 def update_address(text: str, address: Address, hostname: str) -> str:
-    """Change the address of the lines whose first name is `hostname`, as when a linked child restarts."""
+    """Return the file's text with a new address for the lines whose first name is `hostname`.
+
+    This happens when a linked container restarts.
+    """
     pattern = rf"\S*(\t{re.escape(hostname)})(\s|\.)"
     return re.sub(pattern, lambda match: f"{format_ip(address)}{match[1]}{match[2]}", text)

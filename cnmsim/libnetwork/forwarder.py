@@ -22,7 +22,7 @@ from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
 
 MAX_UPSTREAMS = 3
 MAX_CONCURRENT = 1024
-#: Timeout in seconds for connecting to a server, for its answer, and for a free slot, each.
+#: Timeout in seconds for each of: connecting to a server, waiting for its answer, waiting for a free query slot.
 TIMEOUT_S = 4.0
 DNS_PORT = 53
 
@@ -48,7 +48,9 @@ class Forwarder:
         self._changed = Signal(self.namespace.clock)
 
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
-        """Return the first usable answer: SERVFAIL if there is none, REFUSED if too many queries are pending.
+        """Forward a query and return the first usable answer.
+
+        Return SERVFAIL if there is none, REFUSED if too many are pending.
 
         Without external access, servers that are queried from the host's namespace are skipped.
         """
@@ -73,7 +75,7 @@ class Forwarder:
         return answer(query, limit=limit, rcode=SERVFAIL)
 
     async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
-        """Query one server. Returns `None` if the next one is to be tried."""
+        """Query one server and return its answer, or `None` if the next server is to be tried."""
         self._note(upstream, query, "query forwarded")
         try:
             response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))

@@ -21,7 +21,7 @@ GATEWAY_NETWORK = "docker_gwbridge"
 
 
 def has_default_route(info: JoinInfo, family: int) -> bool:
-    """Return True if a join provided a gateway or a default route of family 4 or 6."""
+    """Return True if the driver's join provided a gateway or a default route for address family 4 or 6."""
     if family == 6:
         if info.gateway6 is not None or info.force_gateway6:
             return True
@@ -31,7 +31,7 @@ def has_default_route(info: JoinInfo, family: int) -> bool:
 
 
 def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
-    """Return the key by which a sandbox sorts its endpoints: the better gateway first."""
+    """Return the sort key of a sandbox's endpoints. The endpoint that is preferred as gateway sorts first."""
     network = endpoint.network
     return (
         -endpoint.priority,
@@ -49,7 +49,10 @@ def _score(info: JoinInfo, profile: Profile) -> int:
 
 
 def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[Endpoint | None, Endpoint | None]:
-    """Return the endpoints that provide a sandbox's IPv4 and IPv6 default route. `endpoints` are in order."""
+    """Return the endpoints that provide a sandbox's IPv4 and IPv6 default route, each `None` if there is none.
+
+    `endpoints` must be sorted by `order_key`.
+    """
     eligible = [endpoint for endpoint in endpoints if not endpoint.network.is_special]
     if profile.gateway_choice == "single":
         only = next((e for e in eligible if e.join_info.gateway4 is not None), None)
@@ -66,7 +69,7 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
 
 
 def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
-    """Return True if no endpoint provides a default route, so that docker_gwbridge has to."""
+    """Return True if no endpoint provides a default route, so that the sandbox needs docker_gwbridge."""
     needs = False
     for endpoint in endpoints:
         network, info = endpoint.network, endpoint.join_info

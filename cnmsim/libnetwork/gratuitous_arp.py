@@ -1,4 +1,4 @@
-"""Gratuitous ARP of a new interface, and its IPv6 counterpart, as the options of its network configure them.
+"""Settings of gratuitous ARP, and of unsolicited neighbour advertisements (IPv6), for a network's new interfaces.
 
 Source: moby `daemon/libnetwork/{network,network_unix}.go`, `daemon/libnetwork/osl/interface_linux.go`
 (docker-v29.7.2).
@@ -23,14 +23,17 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 @frozen
 class GratuitousArpConfig:
-    """Send `count` announcements, `pause_s` seconds apart (RFC 5227 §2.3; for IPv6, RFC 4861 §7.2.6)."""
+    """How a new interface announces its addresses: `count` times, `pause_s` seconds apart.
+
+    Source: RFC 5227 §2.3; for IPv6, RFC 4861 §7.2.6.
+    """
 
     count: int = 3
     pause_s: float = 1.0
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> GratuitousArpConfig:
-        """Parse the driver options of a network. Raises `SystemFault` with a line for each invalid one."""
+        """Parse the driver options of a network. Raises `SystemFault` with one line for each invalid option."""
         faults: list[str] = []
         count, pause_ms = 3, 1000
         if (text := options.get(COUNT_OPTION)) is not None:

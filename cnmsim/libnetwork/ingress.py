@@ -31,7 +31,7 @@ _TO_HERE = "-m addrtype --dst-type LOCAL"
 
 
 def _discard(warning: str) -> None:
-    """Ignore a warning."""
+    """Ignore a warning (the default of `Ingress.warn`)."""
 
 
 @define(eq=False)
@@ -58,7 +58,7 @@ class Ingress:
     def add_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
         """Forward `ports` to `gateway`, the ingress sandbox's address on docker_gwbridge.
 
-        Raises `SystemFault` in libnetwork's words if a rule cannot be written, with no port added.
+        Raises `SystemFault` with moby's message if a rule cannot be written; then no port is added.
         """
         try:
             self._prepare(gateway)
@@ -81,7 +81,10 @@ class Ingress:
             self._reserve(port)
 
     def remove_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
-        """Release one reference to each of `ports`. Chains and jumps stay."""
+        """Release one reference to each of `ports`.
+
+        The rules of a port go with its last reference; chains and jumps stay.
+        """
         for port in ports:
             count = self._references.get(port, 0)
             if count > 1:
@@ -100,7 +103,7 @@ class Ingress:
         return self.host.netfilter.iptables(4)
 
     def _prepare(self, gateway: Address) -> None:
-        """Create the chains, the jumps to them and the masquerade rule towards the sandbox."""
+        """Create the chains, the jumps to them, and the rule that masquerades packets to the ingress sandbox."""
         tables = self._tables
         for table in ("nat", "filter"):
             if not tables.has_chain(table, CHAIN):
@@ -120,7 +123,10 @@ class Ingress:
             tables.insert("nat", "POSTROUTING", masquerade)
 
     def move_jump_to_top(self) -> None:
-        """Move the jump to the filter chain to the top, if the chain exists (moby `arrangeIngressFilterRule`)."""
+        """Move the jump to the ingress filter chain to the top, if the chain exists.
+
+        Source: moby `arrangeIngressFilterRule`.
+        """
         tables, base, jump = self._tables, self.profile.ingress_jump_chain, f"-j {CHAIN}"
         if not tables.has_chain("filter", CHAIN):
             return
@@ -137,7 +143,7 @@ class Ingress:
         self._tables.insert(table, chain, rule)
 
     def _jump_from_forward(self) -> None:
-        """Insert the jump for forwarded packets below the one to DOCKER-USER."""
+        """Insert the jump for forwarded packets below the jump to DOCKER-USER."""
         tables, base = self._tables, self.profile.ingress_jump_chain
         jump = f"-j {CHAIN}"
         if base != "FORWARD" and tables.exists("filter", "FORWARD", jump):
@@ -162,7 +168,7 @@ class Ingress:
 
     @staticmethod
     def _rules(gateway: Address, port: PortConfig) -> tuple[tuple[str, str], ...]:
-        """Return the rules of one port with their tables, in order of insertion."""
+        """Return the rules of one port, each with its table, in order of insertion."""
         number, protocol = port.published_port, f"-p {port.protocol}"
         return (
             ("nat", f"{protocol} --dport {number} -j DNAT --to-destination {format_ip(gateway)}:{number}"),
@@ -181,7 +187,10 @@ class Ingress:
                 self._tables.delete(table, CHAIN, rule)
 
     def _reserve(self, port: PortConfig) -> None:
-        """Bind the port to reserve it. Nothing accepts there: IPv4 never arrives, and IPv6 connections hang."""
+        """Bind the port to reserve it, without accepting.
+
+        IPv4 packets never arrive there, and IPv6 connections hang.
+        """
         key = (port.published_port, port.protocol)
         if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # the simulated kernel has no SCTP sockets
             return
@@ -206,9 +215,9 @@ def _reason(error: IptablesError | OSError) -> str:
 
 
 def add_redirect_rules(namespace: NetworkNamespace, address: Address, ports: Iterable[PortConfig]) -> None:
-    """Redirect a task's published ports on its ingress address, and drop the rest (moby `addRedirectRules`).
+    """Redirect a task's published ports on its ingress address to the target ports, and drop all other packets to it.
 
-    Does nothing without ports. The rules are deleted with the sandbox.
+    Does nothing without ports. The rules are deleted with the sandbox. Source: moby `addRedirectRules`.
     """
     tables = namespace.netfilter.iptables(4)
     own = format_ip(address)

@@ -1,9 +1,8 @@
 """The load-balancer sandbox of a swarm network on one node, created and deleted with the network.
 
-It holds the IPVS services for the network's virtual addresses. That of the ingress network is the ingress sandbox,
-`ingress_sbox`: it also receives what arrives at published ports, and is the only one that is attached to
-docker_gwbridge. Source: moby `daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox),
-docker-v29.7.2.
+It holds the IPVS services for the network's virtual addresses. The ingress network's is the ingress sandbox,
+`ingress_sbox`: it also receives packets to published ports, and is the only one that is attached to docker_gwbridge.
+Source: moby `daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox), docker-v29.7.2.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def sandbox_id(network_id: str, *, is_ingress: bool) -> str:
 
 
 def create(network: Network) -> None:
-    """Create the sandbox and join it to the network. Raises an `EngineError`, with nothing left behind."""
+    """Create the sandbox and join it to the network. Raises an `EngineError`; then nothing is left behind."""
     controller = network.controller
     name = sandbox_name(network)
     with ExitStack() as undo:

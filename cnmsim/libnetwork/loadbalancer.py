@@ -35,9 +35,9 @@ _SYSCTLS = (
 
 @frozen
 class LoadBalancer:
-    """The load balancer of one service on one network. Packets to it carry its firewall mark.
+    """The load balancer of one service on one network. Packets to the service get its firewall mark.
 
-    `ports` are the service's published ports on the ingress network, else none.
+    `ports` are the service's published ports if the network is the ingress network, else empty.
     """
 
     virtual_ip: Address
@@ -47,11 +47,11 @@ class LoadBalancer:
 
 @define(eq=False)
 class LoadBalancerSandbox:
-    """The sandbox that balances one network's services on one node.
+    """The sandbox that balances the load of one network's services on one node.
 
     `interface` is its device on the network, `address` its own address there with the prefix length. With `is_dsr`
-    destinations reply to clients directly. For the ingress network `ingress` and `gateway_address`, the sandbox's
-    address on docker_gwbridge, are set.
+    (direct server return) tasks reply to clients directly. `ingress` and `gateway_address`, the sandbox's address on
+    docker_gwbridge, are set for the ingress network only.
     """
 
     namespace: NetworkNamespace
@@ -65,10 +65,10 @@ class LoadBalancerSandbox:
     _set_at: int = field(default=-1, init=False)
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Add a task to a service. The first one creates the service (moby `addLBBackend`).
+        """Add a task to a service. The first task creates the service (moby `addLBBackend`).
 
-        To get its weight back, a disabled backend has to be removed first. Raises `SystemFault` in libnetwork's words
-        with nothing changed.
+        A disabled task must be removed before it can be added with its weight again. Raises `SystemFault` with moby's
+        message; then nothing is changed.
         """
         service = self._find(balancer)
         if service is None:
@@ -87,7 +87,10 @@ class LoadBalancerSandbox:
             self._set_at = self.namespace.generation
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
-        """Set a task's weight to 0: no new connections, established ones continue. An unknown one is ignored."""
+        """Set a task's weight to 0, so that it gets no new connections but keeps established ones.
+
+        Ignore an unknown task.
+        """
         service = self._find(balancer)
         if service is not None and service.has(backend, 0):
             self._ipvs.update_destination(service, backend, weight=0, method=self._method)
@@ -151,7 +154,10 @@ class LoadBalancerSandbox:
         return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", intern_key=balancer.virtual_ip)
 
     def _add_alias(self, address: Address) -> bool:
-        """Add the virtual address to the interface. Returns `False` if it was there, which is an error up to 28.5."""
+        """Add the virtual address to the interface.
+
+        Return `False` if it was present, which is an error up to 28.5.
+        """
         device = self.namespace.devices[self.interface]
         try:
             self.namespace.add_address(device, f"{format_ip(address)}/32")
@@ -172,7 +178,7 @@ class LoadBalancerSandbox:
     # --- marks
 
     def _mark(self, balancer: LoadBalancer) -> None:
-        """Mark packets to the service, and masquerade requests with this node's address (moby `configureFWMark`)."""
+        """Install the rules that mark packets to the service, and masquerade requests (moby `configureFWMark`)."""
         port_rules, address_rule = _mark_rules(balancer)
         for rule in port_rules:
             self._tables.append("mangle", "PREROUTING", rule)
@@ -192,7 +198,7 @@ class LoadBalancerSandbox:
 
 
 def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
-    """Return the rules that mark by published port, and the one that marks by virtual address."""
+    """Return the rules that mark packets by published port, and the rule that marks them by virtual address."""
     mark = f"-j MARK --set-mark {balancer.fwmark}"
     ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]
     return ports, f"-d {format_ip(balancer.virtual_ip)}/32 {mark}"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def join_errors(texts: Sequence[str]) -> str:
-    """Join texts to a bulleted list, with further lines of an entry indented by a tab.
+    """Join error texts to a bulleted list. Further lines of one text are indented by a tab.
 
-    A single text is returned as it is.
+    A single text is returned unchanged.
     """
     if len(texts) == 1:
         return texts[0]

@@ -11,7 +11,7 @@ from cnmsim.kernel.interning import InternedMultiMap, intern_pool
 
 @define(eq=False)
 class NameRecords:
-    """Names and their addresses. Each record belongs to an owner (an endpoint's or a service's id).
+    """The names of one network and their addresses. Each record has an owner: the id of an endpoint or a service.
 
     Names are compared case-insensitively. A reverse lookup returns the first name that was added for the address.
     """
@@ -21,14 +21,14 @@ class NameRecords:
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
-        """Create the records of a network. Nodes of one lab share the records that they have in common."""
+        """Create one node's records for a network. All nodes of a lab share the storage of identical records."""
         return cls(
             InternedMultiMap(intern_pool(clock, "names", network_id)),
             InternedMultiMap(intern_pool(clock, "reverse names", network_id)),
         )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
-        """Add an address to a name; with `reverse` also the name to the address."""
+        """Add an address to a name. With `reverse`, reverse lookups of the address also return the name."""
         # Keep the string if it is in lower case: a new string would be hashed again.
         self._by_name.add(name if name.islower() else name.lower(), (address, owner))
         if reverse:
@@ -54,7 +54,7 @@ class NameRecords:
         self._by_address.clear()
 
     def lookup(self, name: str) -> list[Address] | None:
-        """Return the addresses of a name, of both families, without duplicates; `None` for an unknown name."""
+        """Return the addresses of a name, IPv4 and IPv6, without duplicates; `None` for an unknown name."""
         entries = self._by_name.all(name.lower())
         return list(dict.fromkeys(address for address, _ in entries)) if entries else None
 

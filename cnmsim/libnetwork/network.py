@@ -46,7 +46,7 @@ _LINK_LOCAL_LENGTH = {4: 16, 6: 64}
 class Network:
     """A network of one controller, created by `Controller.new_network`.
 
-    `options` is what was requested. `scope` is "local", "swarm" or "global".
+    `options` are the requested options. `scope` is "local", "swarm" or "global".
     """
 
     controller: Controller = field(repr=False)
@@ -71,7 +71,7 @@ class Network:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The user's labels."""
+        """The labels that the user set."""
         return self.options.labels
 
     @property
@@ -107,7 +107,7 @@ class Network:
 
     @property
     def internal(self) -> bool:
-        """Whether it is isolated from the outside."""
+        """Whether the network is isolated from the outside (`--internal`)."""
         return self.options.internal
 
     @property
@@ -132,7 +132,7 @@ class Network:
 
     @property
     def is_special(self) -> bool:
-        """Whether its driver has no addresses: `host` and `null`."""
+        """Whether the network's driver assigns no addresses: `host` and `null`."""
         return self.config_only or is_special(self.driver)
 
     @property
@@ -153,7 +153,7 @@ class Network:
         return self.controller.agent if self.is_gossiped else None
 
     def request(self) -> NetworkRequest:
-        """Return the network as its driver gets it."""
+        """Return the request with which the driver is called to create the network."""
         return NetworkRequest(
             id=self.id,
             name=self.name,
@@ -220,7 +220,7 @@ class Network:
             interface.ipv6 = self._allocate(endpoint, 6, options.ipv6)
 
     def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
-        """Return True if the driver makes the IPv6 address from the MAC: on 26.1's default bridge, up to a /80."""
+        """Return True if the driver derives the IPv6 address from the MAC: on 26.1's default bridge, up to a /80."""
         if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
             return False
         return DEFAULT_BRIDGE in self.driver_opts and any(info.pool.length <= 80 for info in self.ipam_pools(6))
@@ -253,7 +253,10 @@ class Network:
         )
 
     def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
-        """Return the MAC address option for an IPAM driver that requires it. A missing MAC address is drawn."""
+        """Return the MAC address as option for an IPAM driver, or `None` if the driver does not require it.
+
+        An endpoint without MAC address gets a random one.
+        """
         assert self.ipam is not None
         if not getattr(self.ipam.allocator, "requires_mac", False):
             return None
@@ -297,7 +300,7 @@ class Network:
             releaser.release_ipv6(self.id, endpoint.id)
 
     def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
-        """Call a driver to release something. Errors are only logged, except `Forbidden`."""
+        """Call a function of the driver that releases something. Errors are only logged, except `Forbidden`."""
         try:
             call(*arguments)
         except Forbidden:
@@ -328,7 +331,8 @@ class Network:
     def add_records(self, endpoint: Endpoint) -> None:
         """Add the DNS records of an endpoint.
 
-        The ingress network has no records, and those of other swarm networks arrive by gossip.
+        Does nothing for the ingress network, which has no records, and for other swarm networks, whose records are
+        added from gossip.
         """
         if self.ingress or self.is_gossiped:
             return
@@ -346,7 +350,7 @@ class Network:
     # --- deletion
 
     def delete(self, *, force: bool = False, remove_load_balancer: bool = False) -> None:
-        """Delete the network. Raises `Forbidden` while it has endpoints, or is used as configuration.
+        """Delete the network. Raises `Forbidden` if it has endpoints, or if other networks use its configuration.
 
         Its own load-balancer endpoint does not count. Deleting the ingress network requires `force` or
         `remove_load_balancer`.

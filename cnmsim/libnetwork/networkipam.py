@@ -56,9 +56,9 @@ class Allocator(Protocol):
 
 @define
 class NetworkIpam:
-    """The allocations of one network, all in the address space `space`.
+    """The IPAM allocations of one network, all in the address space `space`.
 
-    `options` are part of each pool request; `log` receives failed releases; `network` is its name, for errors.
+    `options` are sent with each pool request; `log` receives errors of releases; `network` is its name, for messages.
     """
 
     allocator: Allocator
@@ -78,10 +78,10 @@ class NetworkIpam:
         skip_gateway: tuple[bool, bool],
         excluded: dict[int, list[Prefix]],
     ) -> None:
-        """Allocate every pool, gateway and auxiliary address, or none if one of them is refused.
+        """Allocate every pool, gateway and auxiliary address. If one of them is refused, allocate nothing.
 
-        `skip_gateway` says for each family that a gateway is needed only if it was requested; `excluded` holds what
-        an automatic subnet must not overlap.
+        `skip_gateway` contains for IPv4 and IPv6 whether to allocate a gateway only if one was requested. `excluded`
+        contains by family (4, 6) the prefixes that an automatically chosen subnet must not overlap.
         """
         with ExitStack() as undo:
             undo.callback(self.release)
@@ -145,7 +145,10 @@ class NetworkIpam:
 
     @property
     def is_replayed(self) -> bool:
-        """Whether a starting daemon requests its networks' pools again. For a plugin: only if it requires that."""
+        """Whether a starting daemon requests its networks' pools again.
+
+        With a plugin: only if the plugin requires it.
+        """
         return bool(getattr(self.allocator, "requires_replay", True))
 
     def as_configured(self, configs: Sequence[IpamConfig]) -> list[IpamConfig]:
@@ -161,7 +164,7 @@ class NetworkIpam:
         return filled
 
     def release(self) -> None:
-        """Release everything."""
+        """Release all pools and addresses of the network."""
         for pools in (self.pools4, self.pools6):
             for info in pools:
                 for address in (info.gateway, *info.aux_addresses.values()):
@@ -171,7 +174,7 @@ class NetworkIpam:
             pools.clear()
 
     def _try(self, release: Callable[..., None], *arguments: object) -> None:
-        """Call a release function. Errors of a plugin are only logged."""
+        """Call a release function of the IPAM driver. Errors are only logged."""
         try:
             release(*arguments)
         except EngineError as error:
@@ -199,7 +202,7 @@ def _family(config: IpamConfig) -> int:
 
 
 def excluded_prefixes(machine: Machine) -> dict[int, list[Prefix]]:
-    """Return what an automatic subnet must not overlap on this host, by family."""
+    """Return, by family (4, 6), the prefixes that an automatically chosen subnet must not overlap on this host."""
     host = machine.root
     on_link = [route.prefix for route in host.routes4.routes if route.scope == "link"]
     servers = nameservers(machine)

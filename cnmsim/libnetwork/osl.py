@@ -39,7 +39,7 @@ class NamespaceInterface:
 
 @define(eq=False)
 class OslNamespace:
-    """The namespace of one sandbox. With `is_host` it is the host's, in which interfaces keep their names."""
+    """The namespace of one sandbox. With `is_host` it is the host's own, in which interfaces keep their names."""
 
     namespace: NetworkNamespace
     host: NetworkNamespace
@@ -50,7 +50,10 @@ class OslNamespace:
     _gateways: dict[int, Route] = field(factory=dict, init=False)
 
     def interface_name(self, prefix: str) -> str:
-        """Return a free name: the lowest free number, or in 26.1 one more than was ever used."""
+        """Return a free interface name.
+
+        `prefix` and the lowest free number, or in 26.1 a number that was never used.
+        """
         if self.profile.interface_counter_grows:
             number = self._counters.get(prefix, 0)
             self._counters[prefix] = number + 1
@@ -205,9 +208,9 @@ class OslNamespace:
             self.namespace.move_device(device, self.host, interface.source_name)
 
     def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:
-        """Set the default route of a family to `gateway` through the interface `key`.
+        """Set the default route of a family to `gateway` through the interface that `key` identifies.
 
-        With a key only, the route is on-link; with neither, the default route is removed.
+        Without `gateway` the route is on-link; without `key` the default route is removed.
         """
         old = self._gateways.pop(family, None)
         if old is not None and old in self.namespace.routes(family).routes:
@@ -232,7 +235,7 @@ class OslNamespace:
 
 @contextmanager
 def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
-    """Raise an `OSError` of a step as `SystemFault` that names the step."""
+    """Convert an `OSError` in the body to `SystemFault`. `what` names the failed step in its message."""
     try:
         yield
     except OSError as error:
@@ -241,7 +244,7 @@ def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
 
 
 def _go_route(route: Route) -> str:
-    """Format a route as Go's netlink package does."""
+    """Format a route for an error message, as Go's netlink package does."""
     assert route.device is not None
     src = format_ip(route.src) if route.src is not None else "<nil>"
     gateway = format_ip(route.gateway) if route.gateway is not None else "<nil>"

@@ -49,12 +49,12 @@ class _PortTable:
 
 
 def noop() -> None:
-    """Do nothing, as a release callback."""
+    """Do nothing. Used where no release callback is needed."""
 
 
 @define(eq=False)
 class BoundPort:
-    """A host port that is bound for a settled `binding`. `release` is called when it is closed."""
+    """A bound host port. All fields of `binding` are set. `release` is called when the port is closed."""
 
     binding: PortBinding
     release: Callable[[], None] = noop
@@ -136,7 +136,7 @@ class PortAllocator:
     def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
         """Return the address on which `port` is allocated, or `None`.
 
-        26.1 checks the address itself, later releases also overlapping ones.
+        26.1 checks only `address` itself; later releases also check an overlapping unspecified address (0.0.0.0, ::).
         """
         table = self._tables.get((protocol, address))
         if table is not None and port in table.used:
@@ -151,13 +151,13 @@ class PortAllocator:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """Return the first and the last port of a net.ipv4.ip_local_port_range; Linux's default for invalid text."""
+    """Return the first and last port of a net.ipv4.ip_local_port_range; Linux's defaults for invalid text."""
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
 
 
 def reserved_ports(text: str) -> frozenset[int]:
-    """Return the ports of a net.ipv4.ip_local_reserved_ports.
+    """Return the ports in a net.ipv4.ip_local_reserved_ports, e.g. `8080,9000-9010`.
 
     Raises `ValueError` for anything but a list of ports and ranges.
     """

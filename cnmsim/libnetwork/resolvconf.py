@@ -75,9 +75,9 @@ class HostResolvConf:
 
 @frozen
 class ResolvConf:
-    """A container's file: its text, its servers, and the upstream servers of the embedded resolver.
+    """A container's resolv.conf: its text, its servers, and the upstream servers of the embedded resolver.
 
-    `ndots_set`: the host's file or an option sets ndots, to whatever value.
+    `ndots_set`: the host's file or an option sets ndots (to any value).
     """
 
     text: str
@@ -123,7 +123,7 @@ def _read_nameserver(conf: HostResolvConf, fields: list[str]) -> None:
 
 
 def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
-    """Return which file of the host to use, given the text of its /etc/resolv.conf.
+    """Return the path of the host's file to use, given the text of its /etc/resolv.conf.
 
     `may_use_systemd` is False for host networking and user-defined networks.
     """
@@ -183,7 +183,10 @@ def build_resolv_conf(
 
 
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
-    """Drop the servers that a container on the default bridge cannot reach. Returns a warning if none is left."""
+    """Remove the servers that a container on the default bridge cannot reach.
+
+    If none is left, use default servers and return a comment for the file; otherwise return "".
+    """
     conf.nameservers = [
         server
         for server in conf.nameservers
@@ -244,9 +247,9 @@ def _bracketed(entries: Iterable[object]) -> str:
 
 @define
 class ResolvConfGuard:
-    """Decides whether the engine may rewrite a container's file: only if it is as the engine wrote it.
+    """Decides whether the engine may rewrite a container's resolv.conf: only if nobody else has edited it.
 
-    The version for the embedded resolver is written without its digest, so it counts as edited from then on.
+    No digest is recorded for the version with the embedded resolver, so that version counts as edited.
     """
 
     _digest: str = field(default="", init=False)
@@ -256,6 +259,6 @@ class ResolvConfGuard:
         return not self._digest or sha256(content).hexdigest() == self._digest
 
     def wrote(self, content: bytes, mode: ResolvMode) -> None:
-        """Record the digest of what the engine wrote."""
+        """Record the digest of the text that the engine wrote."""
         if mode is not ResolvMode.INTERNAL or not self._digest:
             self._digest = sha256(content if mode is not ResolvMode.INTERNAL else b"").hexdigest()

@@ -62,7 +62,7 @@ def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
 
 
 class NameLookup(Protocol):
-    """The source of the resolver's own answers: a sandbox."""
+    """The interface by which a resolver looks up its own answers; a sandbox implements it."""
 
     @property
     def has_external_access(self) -> bool:
@@ -250,7 +250,7 @@ class Resolver:
         )
 
     def _local_records(self, query: Query) -> list[bytes] | None:
-        """Return the records of its own answer, or `None` if the query is to be forwarded."""
+        """Return the records for the resolver's own answer, or `None` if the query is to be forwarded."""
         if query.kind in {A, AAAA}:
             addresses = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
             return None if addresses is None else [address_record(ip) for ip in self._shuffled(addresses)]

@@ -100,7 +100,7 @@ class Sandbox:
 
     @property
     def has_external_access(self) -> bool:
-        """Whether it has a route to the outside (moby `hasExternalAccess`)."""
+        """Whether one of the sandbox's networks has a route to the outside (moby `hasExternalAccess`)."""
         return any(
             not e.network.internal
             and not e.network.is_special
@@ -114,7 +114,10 @@ class Sandbox:
         return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
 
     def context(self, *, with_namespace: bool = True) -> SandboxContext:
-        """Return a driver's view of it. Without `with_namespace` an interface is created on the host and moved."""
+        """Return a driver's view of the sandbox.
+
+        Without `with_namespace`, drivers create interfaces on the host instead.
+        """
         options = self.options
         return SandboxContext(
             sandbox_id=self.id,
@@ -146,7 +149,7 @@ class Sandbox:
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
-        """Create the namespace now, and attach the joined endpoints in order (26.1: once the task exists)."""
+        """Create the namespace, and attach the joined endpoints in order (26.1 calls this when the task exists)."""
         if self.osl is not None:
             return
         self._make_namespace()
@@ -200,9 +203,9 @@ class Sandbox:
     # --- joining and leaving, called by Endpoint
 
     def add(self, endpoint: Endpoint) -> None:
-        """Add an endpoint, with its interface, routes, file entries, names and ports.
+        """Add an endpoint: its interface, routes, lines of /etc/hosts, DNS names and published ports.
 
-        After an error, `remove` reverts it.
+        If this raises, the caller reverts it with `remove`.
         """
         profile = self.controller.profile
         self._insert(endpoint)
@@ -228,9 +231,9 @@ class Sandbox:
         insort(self.endpoints, endpoint, key=lambda joined: order_key(joined, profile))
 
     def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
-        """Remove an endpoint, as far as it was added.
+        """Remove an endpoint, including one that was added only in part.
 
-        With `leaves` its driver detaches it before its interface is removed.
+        With `leaves` the driver is called to detach the endpoint before its interface is removed.
         """
         if endpoint not in self.endpoints:
             return
@@ -381,7 +384,10 @@ class Sandbox:
     # --- names
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
-        """Look a name up as the embedded resolver does. Returns `None` if the query is to be forwarded."""
+        """Return the addresses of a name as the embedded resolver finds them.
+
+        Return `None` if the query is to be forwarded.
+        """
         return self.dns.resolve_name(name, family)
 
     def resolve_address(self, address: Address) -> str | None:

@@ -42,7 +42,7 @@ class SandboxDns:
     # --- files
 
     def build_files(self) -> None:
-        """Write both files as they are before any endpoint joins."""
+        """Write /etc/hosts and /etc/resolv.conf as they are before any endpoint joins."""
         options = self.sandbox.options
         if options.use_host_namespace and not options.extra_hosts:
             self.hosts_file.content = self._host_text(_HOSTS_PATH).encode()
@@ -80,7 +80,7 @@ class SandboxDns:
         return built
 
     def add_host_lines(self, endpoint: Endpoint) -> None:
-        """Add the lines of an endpoint's addresses, except on ingress and docker_gwbridge."""
+        """Add an endpoint's addresses to /etc/hosts, except on ingress and docker_gwbridge."""
         network, options = endpoint.network, self.sandbox.options
         if network.ingress or network.name == GATEWAY_NETWORK or options.use_host_namespace:
             return
@@ -94,7 +94,7 @@ class SandboxDns:
             self._write_resolv_conf(ResolvMode.LEGACY)
 
     def remove_host_lines(self, endpoint: Endpoint) -> None:
-        """Remove the lines of an endpoint."""
+        """Remove an endpoint's addresses from /etc/hosts."""
         addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
         if not addresses or self.sandbox.options.use_host_namespace:
             return
@@ -104,11 +104,14 @@ class SandboxDns:
         self._set_hosts(etchosts.remove_endpoint(profile, self._hosts_text(), addresses, names))
 
     def remove_host_address(self, address: Address) -> None:
-        """Remove the lines of one address."""
+        """Remove one address from /etc/hosts."""
         self._set_hosts(etchosts.remove_endpoint(self.sandbox.controller.profile, self._hosts_text(), [address]))
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:
-        """Change the address of the lines whose first name is `hostname`: a linked container has restarted."""
+        """Change the address in the lines of /etc/hosts whose first name is `hostname`.
+
+        This happens when a linked container restarts.
+        """
         self._set_hosts(etchosts.update_address(self._hosts_text(), parse_ip(address), hostname))
 
     def _hosts_text(self) -> str:
@@ -200,7 +203,10 @@ class SandboxDns:
         return None
 
     def _in_order(self) -> list[Endpoint]:
-        """Return the endpoints in order of lookup. On a swarm node its swarm networks come first, then ingress."""
+        """Return the endpoints in order of lookup.
+
+        On a swarm node, those on swarm networks come first, then ingress.
+        """
         endpoints = self.sandbox.endpoints
         if not self.sandbox.controller.is_swarm_node:
             return endpoints
@@ -218,7 +224,10 @@ class SandboxDns:
 
 
 def _candidates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the name on any network, then each of its prefixes on the network named by the rest, from the right."""
+    """Yield the pairs (name, network) that a query for `name` may mean; network "" is any network.
+
+    For `a.b.c` these are `("a.b.c", "")`, `("a.b", "c")` and `("a", "b.c")`.
+    """
     yield name, ""
     at = name.rfind(".")
     while at > 0:

@@ -29,12 +29,12 @@ FIRST_MARK = 256
 
 @define(eq=False)
 class ServiceOnNetwork:
-    """A service on one network, with its backends. `mark` is the firewall mark of packets to it."""
+    """A service on one network, with its backends. `mark` is the firewall mark that packets to the service get."""
 
     service: Service
     virtual_ip: Address | None
     mark: int
-    #: One record per endpoint id.
+    #: The gossiped record of each backend, by endpoint id.
     backends: InternedMultiMap[str, EndpointRecord]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
     #: The load balancer in the network's sandbox; `None` without a virtual address.
@@ -48,7 +48,10 @@ class ServiceOnNetwork:
 
 @define(eq=False)
 class Service:
-    """A service on this node. Tasks with different ports on the ingress network belong to separate ones."""
+    """A service as this node sees it.
+
+    On the ingress network, tasks with different ports belong to separate `Service`s.
+    """
 
     id: str
     name: str
@@ -78,16 +81,16 @@ class ServiceDiscovery:
     # --- endpoints
 
     def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-        """Add the names of an endpoint, and add it to its service's load balancer."""
+        """Add an endpoint's names to DNS, and the endpoint to its service's load balancer."""
         if record.service_id:
             self._add_binding(network, endpoint_id, record)
         else:
             _add_container_records(network, endpoint_id, record)
 
     def remove(self, network_id: str, endpoint_id: str, record: EndpointRecord, *, fully: bool) -> None:
-        """Remove the names of an endpoint, and remove it from its service's load balancer.
+        """Remove an endpoint's names from DNS, and the endpoint from its service's load balancer.
 
-        Unless `fully`, it keeps serving its established connections. The network may be deleted already.
+        With `fully=False` the endpoint keeps serving its established connections. The network may be deleted already.
         """
         network = self.controller.network_by_id(network_id)
         if record.service_id:
@@ -244,7 +247,10 @@ def _remove_container_records(network: Network, endpoint_id: str, record: Endpoi
 def _count_aliases(
     network: Network | None, binding: ServiceOnNetwork, before: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Keep an alias of the virtual address while a backend has it. One backend changes its aliases from `before`."""
+    """Count the backends that have each alias of the virtual address. An alias exists while its count is not 0.
+
+    The call replaces one backend's aliases `before` by `aliases`.
+    """
     vip = binding.virtual_ip
     if vip is None:
         return

@@ -22,10 +22,10 @@ def ingress_ports(service: ServiceBinding) -> tuple[PortConfig, ...]:
 
 @frozen
 class EndpointRecord:
-    """An endpoint of the swarm. Without `service_id` it belongs to a container that is not a task.
+    """An endpoint of the swarm. If `service_id` is empty, its container is not a task.
 
-    `name` is its first name, `task_aliases` are the others; `aliases` are names of the service. With `is_disabled` it
-    gets no new connections of its service.
+    `name` is the endpoint's first name, `task_aliases` are its other names; `aliases` are names of the service. With
+    `is_disabled` the endpoint gets no new connections of its service.
     """
 
     name: str
@@ -51,14 +51,14 @@ class EndpointRecord:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The names that it shares with the service's other tasks.
+        """The names that the endpoint shares with the service's other tasks, e.g. `tasks.web`.
 
-        Without a virtual address the service's own are among them.
+        They include the service's own names if the service has no virtual address.
         """
         return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
 
     def is_equivalent(self, other: EndpointRecord) -> bool:
-        """Return True if the two differ at most in `is_disabled`."""
+        """Return True if the two records are equal or differ only in `is_disabled`."""
         return (
             (self.name, self.service_name, self.service_id, self.virtual_ip, self.endpoint_ip)
             == (other.name, other.service_name, other.service_id, other.virtual_ip, other.endpoint_ip)

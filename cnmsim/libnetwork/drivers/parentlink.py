@@ -19,12 +19,15 @@ _ID_LENGTH = 12
 
 
 def dummy_name(prefix: str, network_id: str) -> str:
-    """Return the parent's name of a network without one: `dm-` or `di-` and the beginning of the network's id."""
+    """Return the parent's name for a network without parent.
+
+    It consists of `dm-` (macvlan) or `di-` (ipvlan) and the start of the network's id.
+    """
     return f"{prefix}-{network_id[:_ID_LENGTH]}"
 
 
 def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
-    """Create a dummy parent and set it up."""
+    """Create a dummy device as parent interface, and set it up."""
     device = Dummy(name, random_mac(random), host.clock)
     device.txqueuelen = 0
     host.add_device(device)
@@ -32,7 +35,10 @@ def create_dummy(host: NetworkNamespace, name: str, random: Random) -> None:
 
 
 def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
-    """Create the VLAN sub-interface `eth0.10` on `eth0` and set it up. Raises `SystemFault` in the driver's words."""
+    """Create a VLAN sub-interface, e.g. `eth0.10` on `eth0`, and set it up.
+
+    Raises `SystemFault` with the driver's message.
+    """
     parent, vid = parse_vlan(host, name)
     if not 1 <= vid <= 4094:
         raise SystemFault(f"vlan id must be between 1-4094, received: {vid}")
@@ -54,9 +60,9 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
-    """Parse `eth0.10` into its interface, which must exist, and its VLAN id.
+    """Split a name like `eth0.10` into the interface, which must exist, and the VLAN id.
 
-    Raises `SystemFault` in the driver's words.
+    Raises `SystemFault` with the driver's message.
     """
     if "." not in name:
         raise SystemFault(f"invalid subinterface vlan name {name}, example formatting is eth0.10")

@@ -1,8 +1,8 @@
-"""The registry of network drivers: built-in ones, those of installed packages, and plugins.
+"""The registry of network drivers: built-in drivers, drivers of installed packages, and plugins.
 
-A package provides a driver by an entry point in the group `cnmsim.drivers`, with the driver's name, that is called
-with a `DriverHost`. It is looked up when a network first uses that name, before plugins are. To add a built-in
-driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
+A package provides a driver by an entry point in the group `cnmsim.drivers`. The entry point has the driver's name and
+is called with a `DriverHost`. It is looked up when a network first uses that name, before plugins are. To add a
+built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """What a driver is created with.
+    """The argument with which drivers are created: the machine and daemon that a driver works for.
 
     `daemon` returns the daemon's process, which may own sockets; `log` receives the daemon's log lines.
     """
@@ -71,7 +71,7 @@ BUILT_IN: Mapping[str, DriverFactory] = {
 
 @define
 class DriverRegistry:
-    """The drivers of one daemon, by name. `plugins` finds those of other processes."""
+    """The drivers of one daemon, by name. `plugins` finds drivers in other processes."""
 
     host: DriverHost
     plugins: PluginStore = field(factory=PluginStore, repr=False)
@@ -91,7 +91,7 @@ class DriverRegistry:
             self.host.log(f"error getting capability for {name} due to {error.message}")
 
     def register(self, name: str, driver: Driver) -> None:
-        """Register a driver under a name, replacing one that has it."""
+        """Register a driver under a name, replacing any driver that has this name."""
         self._drivers[name] = driver
 
     def names(self) -> list[str]:
@@ -102,9 +102,9 @@ class DriverRegistry:
         return iter(list(self._drivers.values()))
 
     def get(self, name: str) -> Driver:
-        """Return the driver of that name, loaded on first use.
+        """Return the driver of this name, loading it on first use.
 
-        Raises `NotFound`, or `SystemFault` for a plugin that does not work.
+        Raises `NotFound` for an unknown name, or `SystemFault` for a plugin that does not work.
         """
         known = self._drivers.get(name)
         if known is None:

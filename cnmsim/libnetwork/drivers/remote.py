@@ -46,7 +46,7 @@ _NODE_DISCOVERY = 1
 
 @define
 class _JoinedEndpoint:
-    """The state of a joined endpoint: its sandbox's options, and for which families it is the gateway."""
+    """The state of a joined endpoint: its sandbox's options, and the address families for which it is the gateway."""
 
     options: dict[str, Any]
     is_internal: bool
@@ -87,7 +87,10 @@ class RemoteDriver:
     # --- networks
 
     def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
-        """Query the plugin, if it declares that it decides about gateway addresses."""
+        """Return a pair (IPv4, IPv6): True if a gateway address is allocated only if the user requested one.
+
+        The plugin is called for the answer if it declares that it decides about gateway addresses.
+        """
         if not self.checks_gateways:
             return False, False
         response = self._call("GwAllocCheck", Options=self._network_options(request))
@@ -121,9 +124,9 @@ class RemoteDriver:
     def allocate_network(
         self, network_id: str, options: Mapping[str, str], ipv4: Sequence[IpamInfo], ipv6: Sequence[IpamInfo]
     ) -> dict[str, str]:
-        """Call the plugin of a swarm's manager to allocate a network.
+        """Call the plugin on a swarm's manager to allocate a network.
 
-        Returns the options for the plugins of the nodes.
+        Return the options that the plugins on the nodes need.
         """
         response = self._call(
             "AllocateNetwork",
@@ -135,7 +138,7 @@ class RemoteDriver:
         return dict(response.get("Options", {}))
 
     def free_network(self, network_id: str) -> None:
-        """Call the plugin of a swarm's manager to free a network."""
+        """Call the plugin on a swarm's manager to free a network."""
         self._call("FreeNetwork", NetworkID=network_id)
 
     # --- endpoints
@@ -143,7 +146,10 @@ class RemoteDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Call the plugin to create an endpoint. It may assign a MAC address and addresses that are still missing."""
+        """Call the plugin to create an endpoint.
+
+        The plugin may assign the MAC address and the addresses that are missing.
+        """
         response = self._call(
             "CreateEndpoint",
             NetworkID=network_id,
@@ -190,14 +196,17 @@ class RemoteDriver:
         self._call("DeleteEndpoint", NetworkID=network_id, EndpointID=endpoint_id)
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return the plugin's data about an endpoint, as `value`. The engine does not interpret it."""
+        """Return a dict whose `value` is the plugin's data about an endpoint. The engine does not interpret it."""
         response = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
         return {"value": response.get("Value", {})}
 
     # --- joining and leaving
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Call the plugin to join an endpoint. It returns a device of the host, gateways and routes."""
+        """Call the plugin to join an endpoint.
+
+        Store the device of the host, gateways and routes that it returns in `info`.
+        """
         options = ports(sandbox.exposed_ports, sandbox.port_bindings)
         response = self._call(
             "Join", NetworkID=network_id, EndpointID=endpoint_id, SandboxKey=sandbox.key, Options=options
@@ -220,7 +229,7 @@ class RemoteDriver:
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
     ) -> None:
-        """Notify the plugin if the endpoint has become the gateway of its sandbox, or no longer is."""
+        """Notify the plugin if the endpoint has become, or has ceased to be, the gateway of its sandbox."""
         del sandbox
         joined = self._joined.get(endpoint_id)
         if joined is None:
@@ -248,7 +257,7 @@ class RemoteDriver:
         )
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Notify the plugin that the endpoint is no longer a gateway, if it was notified that it is."""
+        """Notify the plugin that the endpoint is no longer a gateway, if it was notified of the opposite before."""
         joined = self._joined.get(endpoint_id)
         if joined is None or not any(joined.has_default_route):
             return
@@ -265,7 +274,7 @@ class RemoteDriver:
     # --- nodes of a cluster
 
     def node_joined(self, address: Address, *, is_self: bool) -> None:
-        """Notify the plugin of a node, if its networks span hosts."""
+        """Notify the plugin of a node that joined, if the plugin's networks span hosts."""
         self._discover("DiscoverNew", address, is_self=is_self)
 
     def node_left(self, address: Address) -> None:
@@ -285,7 +294,7 @@ class RemoteDriver:
 
 
 class _Modified(ValueError):
-    """The plugin changed a value that was given."""
+    """Error: the plugin returned another value for an address or MAC address that was given."""
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ ANSWERS = {
 
 
 def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
-    """Encode pools for a plugin."""
+    """Encode a network's pools for a plugin request."""
     entries = []
     for info in infos:
         length = info.pool.length
@@ -97,7 +97,7 @@ def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
 
 
 def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
-    """Encode exposed and published ports as options."""
+    """Encode exposed and published ports as options of a plugin request."""
     return {
         _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(port.protocol, 0), "Port": port.port} for port in exposed],
         _PORT_MAP: [
@@ -115,19 +115,19 @@ def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> 
 
 
 def endpoint_options(options: EndpointOptions) -> dict[str, Any]:
-    """Encode an endpoint's options."""
+    """Encode an endpoint's options for a plugin request."""
     response = {} if options.omits_ports else ports(options.exposed_ports, options.port_bindings)
     mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
     return dict(sorted({**options.driver_opts, **response, **mac}.items()))
 
 
 def with_length(assigned: tuple[Address, int] | None) -> str:
-    """Format an address with its prefix length; "" for none."""
+    """Format an address with its prefix length, e.g. `10.0.0.1/24`; "" for `None`."""
     return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
 
 
 def read_join(response: dict[str, Any], info: JoinInfo) -> None:
-    """Decode the response to a join into `info`. Raises `ValueError` in the engine's words."""
+    """Decode a plugin's response to a join into `info`. Raises `ValueError` with the engine's message."""
     names = response.get("InterfaceName") or {}
     info.source_name = names.get("SrcName", "")
     info.destination_prefix = names.get("DstPrefix", "")
@@ -169,7 +169,7 @@ def _parse_ip(text: str) -> Address | None:
 
 
 def parse_cidr(text: str) -> tuple[Address, int]:
-    """Parse an address with its prefix length. Raises `ValueError` in Go's words."""
+    """Parse an address with prefix length, e.g. `10.0.0.1/24`. Raises `ValueError` with Go's message."""
     address, slash, length = text.partition("/")
     parsed = _parse_ip(address)
     fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
@@ -180,7 +180,7 @@ def parse_cidr(text: str) -> tuple[Address, int]:
 
 
 def parse_mac_address(text: str) -> Mac:
-    """Parse a MAC address. Raises `ValueError` in Go's words."""
+    """Parse a MAC address. Raises `ValueError` with Go's message."""
     try:
         return parse_mac(text)
     except ValueError:

@@ -31,9 +31,9 @@ _UINT64_MAX = (1 << 64) - 1
 
 @frozen
 class Pool:
-    """An allocated subnet, or an ip-range of one. `id` identifies it in later calls.
+    """An allocated subnet, or an ip-range of one. `id` identifies the pool in later calls.
 
-    `data` is additional data of an IPAM plugin.
+    `data` is additional data from an IPAM plugin.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Pool:
 
 @frozen
 class PoolStatus:
-    """How full a pool is. Both numbers saturate at 2**64 - 1."""
+    """The use of a pool, as two numbers of addresses. Both saturate at 2**64 - 1."""
 
     ips_in_use: int
     dynamic_ips_available: int
@@ -52,7 +52,7 @@ class PoolStatus:
 
 @define
 class _Subnet:
-    """An allocated subnet: its addresses and ip-ranges. `auto_release`: it is released with the last ip-range."""
+    """An allocated subnet with its addresses and ip-ranges. `auto_release`: it is released with its last ip-range."""
 
     prefix: Prefix
     allocated: AddressSet
@@ -91,7 +91,7 @@ class _AddressSpace:
 
 
 class Ipam:
-    """The IPAM driver of one engine, or of a swarm's manager.
+    """The default IPAM driver of one engine, or of a swarm's manager.
 
     `default_pools` replaces the default pools of local networks, `global_pools` those of networks of global scope.
     """
@@ -118,7 +118,7 @@ class Ipam:
         return LOCAL_SPACE, GLOBAL_SPACE
 
     def default_pools(self, family: int) -> tuple[PoolBase, ...]:
-        """Return the default pools of local networks, for family 4 or 6."""
+        """Return the default pools of local networks for address family 4 or 6."""
         return tuple(pool for pool in self._spaces[LOCAL_SPACE].pools if pool.base.family == family)
 
     def request_pool(
@@ -131,10 +131,10 @@ class Ipam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Allocate the subnet `pool` (restricted to the ip-range `sub_pool`), or one from the default pools.
+        """Allocate the subnet `pool` (restricted to the ip-range `sub_pool`), or a subnet of the default pools.
 
-        A default subnet overlaps nothing in `exclude`; a requested one is not compared with it. Raises `PoolOverlap`,
-        `PoolsExhausted` or, for invalid text, `SystemFault`.
+        A subnet of the default pools overlaps nothing in `exclude`; a requested one is not compared with it. Raises
+        `PoolOverlap`, `PoolsExhausted` or, for invalid text, `SystemFault`.
         """
         del options  # it has no options
         address_space = self._space(space)
@@ -147,7 +147,7 @@ class Ipam:
         return self._request_subnet(address_space, pool, sub_pool)
 
     def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
-        """Return the prefix length of the default subnet to allocate: 0 for the pool's own.
+        """Return the prefix length for a subnet of the default pools; 0 for the pool's configured length.
 
         `None` means that a particular subnet is requested.
         """
@@ -171,7 +171,7 @@ class Ipam:
         return Pool(f"{address_space.name}/{prefix}", prefix)
 
     def _choose_rotating(self, address_space: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        """Choose a subnet that overlaps nothing of the host. Rejected ones advance the cursor too."""
+        """Choose a subnet that overlaps nothing on the host. Rejected subnets advance the cursor too."""
         assert address_space.rotating is not None
         held = list(address_space.subnets)
         while True:
@@ -229,9 +229,9 @@ class Ipam:
         raise errors.bad_pool_request(space, pool, sub_pool, cause)
 
     def release_pool(self, pool_id: str) -> None:
-        """Release a pool. A subnet remains allocated while ip-ranges of it are.
+        """Release a pool. A subnet remains allocated while one of its ip-ranges is.
 
-        Raises `InvalidParameter` if it is not allocated.
+        Raises `InvalidParameter` if the pool is not allocated.
         """
         address_space, prefix, ip_range = self._parse_id(pool_id)
         subnet = address_space.subnets.get(prefix)
@@ -252,11 +252,11 @@ class Ipam:
         serial: bool = False,
         options: Mapping[str, str] | None = None,
     ) -> tuple[Address, int]:
-        """Allocate an address. Returns it with the prefix length of its subnet.
+        """Allocate an address. Return it with the prefix length of its subnet.
 
-        A requested `address` may be anywhere in the subnet. Otherwise it is the lowest free one of the ip-range (or
-        subnet) or, with `serial`, the next free one after the last allocated so. Raises `AddressOutOfRange`,
-        `AddressInUse` or `NoAvailableAddresses`.
+        A requested `address` may be anywhere in the subnet. Otherwise the lowest free address of the ip-range (or
+        subnet) is allocated or, with `serial`, the next free one after the last address that was allocated this way.
+        Raises `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
         """
         del options
         subnet, ip_range = self._find(pool_id)
@@ -300,7 +300,7 @@ class Ipam:
             subnet.phantom_free += 1
 
     def status(self, pool_id: str) -> PoolStatus:
-        """Return how full a pool is, as `network inspect` of 29 shows it."""
+        """Return the use of a pool, as `network inspect` of 29 shows it."""
         subnet, ip_range = self._find(pool_id)
         low, high = subnet.bounds(ip_range)
         free = high - low + 1 - subnet.allocated.count_between(low, high)

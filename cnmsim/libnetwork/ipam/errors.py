@@ -1,4 +1,4 @@
-"""The errors of IPAM, each of the class that moby's `ipamapi` gives it."""
+"""The errors of IPAM. Each has the error class, and so the HTTP status, that it has in moby's `ipamapi`."""
 
 from __future__ import annotations
 

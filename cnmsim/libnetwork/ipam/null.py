@@ -16,7 +16,7 @@ class NullIpam:
 
     @staticmethod
     def default_spaces() -> tuple[str, str]:
-        """Return the name of its address space, twice."""
+        """Return the name of the driver's address space, for local and for global networks."""
         return "null", "null"
 
     @staticmethod
@@ -29,7 +29,10 @@ class NullIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Return the pool. Raises `InvalidParameter` for a requested subnet, ip-range, other space or IPv6."""
+        """Return the driver's only pool.
+
+        Raises `InvalidParameter` for a requested subnet, ip-range, other space or IPv6.
+        """
         del exclude, options
         if space != "null":
             raise InvalidParameter(f"unknown address space: {space}")
@@ -43,14 +46,14 @@ class NullIpam:
 
     @staticmethod
     def release_pool(pool_id: str) -> None:
-        """Do nothing, if it is the pool."""
+        """Do nothing for the driver's only pool; raise an error for any other."""
         _check(pool_id)
 
     @staticmethod
     def request_address(
         pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> None:
-        """Return no address."""
+        """Return `None`: the pool has no addresses."""
         del address, options
         _check(pool_id)
 

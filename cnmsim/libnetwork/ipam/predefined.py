@@ -20,7 +20,7 @@ from cnmsim.libnetwork.profile import Profile
 
 @frozen
 class PoolBase:
-    """An address block that is divided into subnets of `size` (a prefix length)."""
+    """An address block that is divided into subnets of prefix length `size`."""
 
     base: Prefix
     size: int
@@ -29,7 +29,7 @@ class PoolBase:
     def parse(cls, base: str, size: int) -> PoolBase:
         """Parse one entry of `default-address-pools`.
 
-        Raises `InvalidParameter` if the base is not a prefix or cannot be divided so.
+        Raises `InvalidParameter` if the base is not a prefix or cannot be divided into subnets of the size.
         """
         try:
             prefix = Prefix.parse(base, strict=False)
@@ -41,11 +41,11 @@ class PoolBase:
 
     @property
     def count(self) -> int:
-        """The number of its subnets."""
+        """The number of subnets in the block."""
         return 1 << (self.size - self.base.length)
 
     def subnet(self, index: int) -> Prefix:
-        """Return the subnet with that index, from 0."""
+        """Return the subnet with this index, counted from 0."""
         step = 1 << (len(self.base.network) * 8 - self.size)
         return Prefix(from_int(self.base.first_int + index * step, self.base.family), self.size)
 
@@ -54,7 +54,7 @@ def _bases(*entries: tuple[str, int]) -> tuple[PoolBase, ...]:
     return tuple(PoolBase(Prefix.parse(text), size) for text, size in entries)
 
 
-#: Pools of local networks: 31 subnets. 172.16.0.0/16 is not among them.
+#: Default pools of local networks: 31 subnets. 172.16.0.0/16 is not among them.
 LOCAL_POOLS = _bases(
     ("172.17.0.0/16", 16),
     ("172.18.0.0/16", 16),
@@ -64,14 +64,14 @@ LOCAL_POOLS = _bases(
     ("172.28.0.0/14", 16),
     ("192.168.0.0/16", 20),
 )
-#: Pools of networks of global scope: 65536 subnets.
+#: Default pools of networks of global scope: 65536 subnets.
 GLOBAL_POOLS = _bases(("10.0.0.0/8", 24))
 
 
 def ula_pool(engine_id: str) -> PoolBase:
-    """Return the default IPv6 pool of an engine, a unique local /48 divided into /64 (RFC 4193 §3.2).
+    """Return the default IPv6 pool of an engine: a unique local /48, divided into /64 subnets (RFC 4193 §3.2).
 
-    Its global id is made from the engine's id.
+    Its global id is derived from the engine's id.
     """
     global_id = sha256(engine_id.encode()).digest()[3:8]
     return PoolBase(Prefix(b"\xfd" + global_id + bytes(10), 48), 64)
@@ -80,7 +80,7 @@ def ula_pool(engine_id: str) -> PoolBase:
 def configured_pools(
     profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
 ) -> tuple[PoolBase, ...]:
-    """Return the configured pools, or else the defaults, completed by an IPv6 pool if there is none.
+    """Return the configured pools, or the defaults if there are none. An IPv6 pool is added if there is none.
 
     Raises `InvalidParameter` if an entry cannot be divided into subnets of its size.
     """
@@ -165,7 +165,10 @@ def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | No
 
 
 def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase, ...]:
-    """Return the pools of a family, divided into subnets of `size` where possible (29: `0.0.0.0/N` requests that)."""
+    """Return the pools of one address family, divided into subnets of `size` where possible.
+
+    The 29 engine needs this when a network requests the subnet `0.0.0.0/N`.
+    """
     return tuple(
         PoolBase(pool.base, size) for pool in pools if pool.base.family == family and pool.base.length <= size
     )
@@ -184,7 +187,7 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
 
 
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
-    """Parse the pools of `swarm init`; the defaults if there are none.
+    """Parse the address pools of `swarm init`. Return the defaults if `swarm init` has none.
 
     Raises `InvalidParameter` if a pool is not a prefix or cannot be divided into subnets of `size`.
     """

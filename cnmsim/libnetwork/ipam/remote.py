@@ -51,8 +51,8 @@ _ANSWERS = {
 class RemoteIpam:
     """An IPAM driver backed by a plugin, created by `connect`.
 
-    `requires_mac`: the plugin needs an endpoint's MAC address with each address request. `requires_replay`: it needs
-    the requests again after a restart of the daemon.
+    `requires_mac`: the plugin needs an endpoint's MAC address with each address request. `requires_replay`: the
+    plugin needs all requests again after a restart of the daemon.
     """
 
     name: str
@@ -60,7 +60,7 @@ class RemoteIpam:
     profile: Profile
     requires_mac: bool = False
     requires_replay: bool = False
-    #: While networks are restored: their pools, by id.
+    #: The pools of the network that is being restored, by id; otherwise `None`.
     _restored: dict[str, Prefix] | None = field(default=None, init=False)
 
     @contextmanager
@@ -77,7 +77,7 @@ class RemoteIpam:
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
-        """Query a plugin's capabilities. If the call fails, it requires nothing."""
+        """Query a plugin's capabilities and return its driver. If the call fails, no capability is set."""
         try:
             response = _call(client, "GetCapabilities", None)
         except EngineError as error:
@@ -92,7 +92,10 @@ class RemoteIpam:
         )
 
     def default_spaces(self) -> tuple[str, str]:
-        """Return the plugin's address spaces for local and for global networks. Raises `NotFound`."""
+        """Return the plugin's address spaces for local and for global networks.
+
+        Raises `NotFound` if they are unavailable.
+        """
         try:
             return self._ask_spaces()
         except EngineError as error:
@@ -112,9 +115,9 @@ class RemoteIpam:
         exclude: Iterable[Prefix] = (),
         options: Mapping[str, str] | None = None,
     ) -> Pool:
-        """Request a pool. One that the plugin chooses must overlap nothing in `exclude`.
+        """Request a pool from the plugin. A pool that the plugin chooses must overlap nothing in `exclude`.
 
-        Pools that do are held until one fits, so that the plugin does not return them again, and then released.
+        Overlapping pools are held until one fits, so that the plugin does not return them again, and then released.
         """
         known = next(
             (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
@@ -179,7 +182,7 @@ class RemoteIpam:
     def request_address(
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int]:
-        """Request an address, or a particular one. `options` are part of the request."""
+        """Request the given address from the plugin, or any address. `options` are sent with the request."""
         restored = (self._restored or {}).get(pool_id)
         if restored is not None and address is not None:
             if self.requires_replay:

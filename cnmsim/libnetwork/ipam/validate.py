@@ -18,7 +18,7 @@ from cnmsim.libnetwork.profile import Profile
 
 @frozen
 class _Block:
-    """An address block as written, host bits included."""
+    """An address block as the user wrote it, including host bits."""
 
     address: Address
     length: int
@@ -53,7 +53,7 @@ class _Block:
 def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool = False) -> None:
     """Validate subnets, ip-ranges, gateways and auxiliary addresses against each other.
 
-    IPv6 entries are ignored unless the network has IPv6. Raises `InvalidParameter` with every fault.
+    IPv6 entries are ignored unless the network has IPv6. Raises `InvalidParameter` with all errors that were found.
     """
     errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]
     if errors:
@@ -89,7 +89,7 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 
 
 def _refuse_undecodable(config: IpamConfig) -> None:
-    """Raise `InvalidParameter` for what the decoder of a typed body refuses."""
+    """Raise `InvalidParameter` for values that cannot be decoded where the API's fields are typed."""
     for text in (config.subnet, config.ip_range):
         if text and _Block.parse(text) is None:
             cause = "no '/'" if "/" not in text else "unable to parse IP"

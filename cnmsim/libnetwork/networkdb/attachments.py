@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Attachments:
-    """The attachments in one node's database, whose versions are in `space`. Events are queued in `queue`.
+    """The attachments of nodes to networks in one node's database. Events to be gossiped are added to `queue`.
 
-    `arm_reaper` is called when one is to be removed later.
+    `arm_reaper` is called when an attachment has to be removed later.
     """
 
     context: NodeContext
@@ -47,13 +47,13 @@ class Attachments:
                 yield version.owner
 
     def announce(self, network: str, *, is_leaving: bool) -> None:
-        """Attach this node to a network or detach it, and queue the event."""
+        """Attach this node to a network, or detach it with `is_leaving`, and queue the event for gossip."""
         self.context.network_clock.increment()
         version = self._own(network, is_leaving=is_leaving)
         self.queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[EntryVersion, ...]:
-        """Give this node's own attachments a new Lamport time, to supersede older events. Returns them."""
+        """Give this node's own attachments a new Lamport time, so that they supersede older events. Return them."""
         self.context.network_clock.increment()
         own = self.context.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
@@ -67,11 +67,17 @@ class Attachments:
         return version
 
     def is_current(self, version: EntryVersion) -> bool:
-        """Return True if an event is redundant: its version is the current one, and its time advances no clock."""
+        """Return True if an event is redundant.
+
+        Its version is stored already, and its time does not advance the clock.
+        """
         return version.ltime < self.context.network_clock.time and self.view.has(version)
 
     def handle_event(self, version: EntryVersion) -> bool:
-        """Apply the event that a node attached or detached itself. Returns whether to relay it."""
+        """Apply another node's event that it attached or detached itself.
+
+        Return True if this node is to relay the event.
+        """
         context = self.context
         context.network_clock.witness(version.ltime)
         known = self.view.at(version.slot.number)
@@ -114,7 +120,7 @@ class Attachments:
             self.view.discard(slot.number)
 
     def reap(self) -> bool:
-        """Remove attachments that ended long enough ago. Returns whether more are to be removed later."""
+        """Remove ended attachments whose time is over. Return True if others have to be removed later."""
         for number, until_ns in list(self._reaps.items()):
             if until_ns <= self.context.clock.now_ns:
                 del self._reaps[number]

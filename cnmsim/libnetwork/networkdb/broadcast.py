@@ -24,12 +24,12 @@ _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
 def retransmit_limit(nodes: int) -> int:
-    """Return how often a message is transmitted in a cluster of so many nodes."""
+    """Return how many times a message is transmitted in a cluster of this many nodes."""
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
 class BroadcastIndex(Protocol):
-    """The queued messages by subject.
+    """An index of queued messages by subject.
 
     A new message replaces an older one with the same subject (memberlist `NamedBroadcast`).
     """
@@ -38,7 +38,7 @@ class BroadcastIndex(Protocol):
         """Register a queued message. Returns the number of the older message that it supersedes, or 0."""
 
     def unregister(self, message: Any, number: int) -> None:
-        """Unregister a message that is done."""
+        """Remove a message from the index, because it was transmitted often enough."""
 
     def clear(self) -> None:
         """Unregister all messages: the queue is empty."""
@@ -59,7 +59,7 @@ class NameIndex:
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Unregister a message that is done."""
+        """Remove a message from the index, because it was transmitted often enough."""
         if self._numbers.get(message.name) == number:
             del self._numbers[message.name]
 
@@ -70,7 +70,10 @@ class NameIndex:
 
 
 class SlotIndex:
-    """Messages by the slot of their entry's version. In a large swarm nearly all messages are such."""
+    """An index of messages by the slot of their entry's version.
+
+    Nearly all messages of a large swarm are of this kind.
+    """
 
     __slots__ = ("_numbers",)
 
@@ -87,7 +90,7 @@ class SlotIndex:
         return before
 
     def unregister(self, message: Any, number: int) -> None:
-        """Unregister a message that is done."""
+        """Remove a message from the index, because it was transmitted often enough."""
         slot = message.version.slot.number
         if self._numbers[slot] == number:
             self._numbers[slot] = 0
@@ -104,9 +107,9 @@ _Piece = tuple[int, int, int]
 
 @define(eq=False)
 class BroadcastQueue:
-    """Messages to be gossiped. `on_queued` is called when one is queued.
+    """A queue of messages to be gossiped. `on_queued` is called when a message is queued.
 
-    `index` finds messages with the same subject; without it no two have.
+    `index` finds an older message with the same subject; without an index no message replaces another.
     """
 
     count_nodes: Callable[[], int]
@@ -134,9 +137,9 @@ class BroadcastQueue:
         return bool(self.messages)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
-        """Queue a message, replacing an older one with the same subject.
+        """Queue a message, replacing an older message with the same subject.
 
-        `on_finished` is called when it is done or replaced.
+        `on_finished` is called when the message was transmitted often enough or is replaced.
         """
         self._last = number = self._last + 1
         if self.index is not None and (before := self.index.register(message, number)):
@@ -159,9 +162,9 @@ class BroadcastQueue:
         self.on_queued()
 
     def get_broadcasts(self, overhead: int, limit: int) -> tuple[list[Any], int]:
-        """Return the messages for a packet of at most `limit` bytes, and the bytes that they take.
+        """Return messages for a packet with at most `limit` free bytes, and the number of bytes that they occupy.
 
-        Each takes `overhead` bytes more than its size. Counts as a transmission of them.
+        Each message occupies its size plus `overhead` bytes. The call counts as one transmission of each.
         """
         sizes, ends, counts = self._sizes, self._ends, self._transmits
         free = limit - overhead

@@ -27,7 +27,7 @@ _SOME = 8
 
 @define(eq=False)
 class BulkSynchronizer:
-    """The bulk syncs of one node. `timeouts` counts those without a response."""
+    """The bulk syncs of one node. `timeouts` is the number of syncs that got no response in time."""
 
     context: NodeContext
     apply_event: Callable[[TableEvent], None]
@@ -54,7 +54,7 @@ class BulkSynchronizer:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a response is pending."""
+        """Whether this node waits for a response to a bulk sync."""
         return bool(self._pending_acks)
 
     def _tick(self) -> None:
@@ -78,9 +78,9 @@ class BulkSynchronizer:
             self._is_running = False
 
     async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
-        """Sync with each of the nodes in turn or, without `every`, with one chosen at random.
+        """Sync with all of the nodes in turn or, with `every=False`, with one node chosen at random.
 
-        If that one fails, a second one is tried. Returns the networks that were synced with the last node.
+        If the random node fails, a second one is tried. Return the networks that were synced with the last node.
         """
         partners = list(nodes) if every else self.context.sample(2, nodes)
         done: list[str] = []
@@ -137,7 +137,7 @@ class BulkSynchronizer:
         )
 
     def handle_message(self, message: BulkSync) -> None:
-        """Apply another node's entries, and respond with one's own if requested."""
+        """Apply another node's bulk sync, and respond with this node's entries if the sync was unsolicited."""
         context = self.context
         context.table_clock.witness(message.ltime)
         for network, snapshot in message.entries.items():

@@ -53,7 +53,10 @@ class LamportClock:
 
 @define(eq=False)
 class NodeContext:
-    """What one node's NetworkDB consists of. `nodes` are the cluster's, `networks` those with tables on this node."""
+    """The parts of one node's NetworkDB.
+
+    `nodes` are the cluster's nodes, `networks` the networks with tables on this node.
+    """
 
     process: Process
     random: Random

@@ -26,7 +26,7 @@ _ALL_AGAIN = 10
 
 @frozen
 class Difference:
-    """A difference between nodes: its description, and a function that returns whether it `persists`."""
+    """A difference between the databases of nodes. `persists` returns True while the difference exists."""
 
     text: str
     persists: Callable[[], bool]
@@ -34,16 +34,16 @@ class Difference:
 
 @define
 class ConvergenceChecker:
-    """A repeated check. The last difference is checked first.
+    """A convergence check that is repeated until nodes agree. It first checks whether the last difference persists.
 
-    Nodes that cannot reach each other never converge: use a limit.
+    Nodes that cannot reach each other never converge, so the caller needs a time limit.
     """
 
     _difference: Difference | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
 
     def is_converged(self, databases: Iterable[NetworkDB]) -> bool:
-        """Return True if these nodes have the same view of each other, and none is busy."""
+        """Return True if these nodes' databases agree, and none of the nodes is busy (see `is_busy`)."""
         databases = list(databases)
         if is_busy(databases):
             return False
@@ -56,19 +56,19 @@ class ConvergenceChecker:
 
 
 def is_converged(clock: Clock) -> bool:
-    """Return True if all gossiping nodes of a lab have the same view, and none is busy."""
+    """Return True if the databases of all gossiping nodes of a lab agree, and no node is busy (see `is_busy`)."""
     return are_converged(databases_of(clock))
 
 
 def are_converged(databases: Iterable[NetworkDB]) -> bool:
-    """Return True if these nodes have the same view of each other, and none is busy."""
+    """Return True if these nodes' databases agree, and none of the nodes is busy (see `is_busy`)."""
     return ConvergenceChecker().is_converged(databases)
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
-    """Run until all nodes agree. Returns the virtual seconds that it took, to a tenth.
+    """Run the lab until all nodes agree. Return the virtual seconds that this took, to a tenth.
 
-    Raises `TimeoutError`, with a difference, if they do not after `limit_s` seconds.
+    Raises `TimeoutError`, which describes a difference, if they do not agree after `limit_s` seconds.
     """
     begun_s = clock.now
     clock.run_ready()

@@ -14,12 +14,12 @@ _COMPRESSED_HEADER = 15
 
 
 def packed_map(*names: str) -> int:
-    """Return the size of a msgpack map with these names, without the values."""
+    """Return the size of a msgpack map with these keys, without the values."""
     return 1 + sum(packed_text(len(name)) for name in names)
 
 
 def packed_text(length: int) -> int:
-    """Return the size of text or bytes of such a length in msgpack."""
+    """Return the size in msgpack of a text or byte string of this length."""
     return (1 if length < _TEXT_IN_ONE else 3) + length
 
 
@@ -29,12 +29,12 @@ def packed_number(value: int) -> int:
 
 
 def varint(value: int) -> int:
-    """Return the size of an integer in protobuf."""
+    """Return the size of an integer in protobuf's varint encoding."""
     return (value.bit_length() + 6) // 7 or 1
 
 
 def bytes_field(length: int) -> int:
-    """Return the size of a protobuf field with text, bytes or a message, including its tag."""
+    """Return the size of a protobuf field with a text, byte string or message of this length, including its tag."""
     return 1 + varint(length) + length
 
 
@@ -49,9 +49,9 @@ def number_field(value: int) -> int:
 
 
 def compressed(length: int, share: float, learnt: int) -> int:
-    """Estimate the size of a stream's message after memberlist's LZW compression, to a tenth.
+    """Estimate the size of a stream's message after memberlist's LZW compression, accurate to a tenth.
 
-    Repeated content compresses: after about `learnt` bytes only a `share` of each further byte remains.
+    Repetitive content compresses: after about `learnt` bytes each further byte counts only as `share` bytes.
     """
     once = (_UNSEEN - share) * length * learnt / (length + learnt)
     return _COMPRESSED_HEADER + round(share * length + once)

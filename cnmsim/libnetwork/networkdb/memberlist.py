@@ -52,32 +52,35 @@ GOSSIP_TO_THE_DEAD_S = 30.0
 
 
 class Delegate(Protocol):
-    """The layer above, NetworkDB: it has messages and a part in push/pulls, and is notified of members."""
+    """The layer above memberlist, which is NetworkDB (memberlist's `Delegate`).
+
+    It has messages of its own and a part in push/pulls, and is notified of members.
+    """
 
     @property
     def queues(self) -> list[BroadcastQueue]:
-        """Its queues of messages to the whole cluster."""
+        """The delegate's queues of messages to the whole cluster."""
 
     def notify_message(self, message: Any) -> None:
-        """Handle one of its messages."""
+        """Handle a gossiped message of the delegate."""
 
     def notify_batch(self, news: TableEventBatch) -> None:
         """Handle a packet of table events."""
 
     def is_redundant(self, message: Any) -> bool:
-        """Return True if one of its messages contains nothing new."""
+        """Return True if a message of the delegate contains nothing new."""
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
         """Return True if a packet of table events contains nothing new."""
 
     def notify_stream_message(self, message: Any) -> None:
-        """Handle one of its messages that arrived over TCP."""
+        """Handle a message of the delegate that arrived over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
-        """Return its part of a push/pull."""
+        """Return the delegate's part of a push/pull."""
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Merge the other side's part of a push/pull."""
+        """Merge the other node's part of a push/pull."""
 
     def notify_join(self, member: Member) -> None:
         """Handle a member that joined."""
@@ -88,7 +91,7 @@ class Delegate(Protocol):
 
 @define(eq=False)
 class Memberlist:
-    """The members of the cluster in one node's view. `ring` is the order of probing."""
+    """The members of the gossip cluster in one node's view. `ring` is the order in which they are probed."""
 
     process: Process
     name: str
@@ -143,11 +146,11 @@ class Memberlist:
 
     @property
     def me(self) -> Member:
-        """The member that is the node itself."""
+        """The entry of this node itself."""
         return self.members[self.name]
 
     def task(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
-        """Run a coroutine of the daemon."""
+        """Run a coroutine in the daemon's process."""
         return self.process.task(coroutine)
 
     # --- sending
@@ -160,7 +163,7 @@ class Memberlist:
         return get_broadcasts([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._capacity - used)
 
     def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
-        """Send a packet, with queued gossip if it fits. Returns `False` if it could not leave this host."""
+        """Send a packet, with queued gossip if it fits. Return `False` if the packet could not leave this host."""
         if carries_gossip and (extra := self._get_broadcasts(COMPOUND_OVERHEAD + message.size)):
             message = Compound((message, *extra))
         try:
@@ -170,7 +173,7 @@ class Memberlist:
         return True
 
     def schedule_gossip(self) -> None:
-        """Gossip at the next tick: something is queued."""
+        """Gossip at the next tick, because a message is queued."""
         if not self.is_stopped:
             self._gossip.arm()
 
@@ -198,7 +201,7 @@ class Memberlist:
             self._gossip.arm()
 
     def random_members(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
-        """Return up to `count` random other members for which `fits` is true."""
+        """Return up to `count` random other members for which `fits` returns True."""
         ring, members, own, size = self.ring, self.members, self.name, len(self.ring)
         chosen: list[Member] = []
         looked_at: set[int] = set()
@@ -369,7 +372,7 @@ class Memberlist:
         self._changed_ns[member.name] = self.clock.now_ns
 
     def reset_nodes(self) -> None:
-        """Remove members that have been gone for long, and shuffle the ring."""
+        """Remove members that have been dead for long, and shuffle the order of probing."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:
@@ -450,7 +453,7 @@ class Memberlist:
     def leave(self, on_sent: Callable[[], None]) -> bool:
         """Broadcast that this node leaves.
 
-        `on_sent` is called once that was transmitted. Returns `False` if it is alone.
+        `on_sent` is called when the message was transmitted often enough. Return `False` if there is no other member.
         """
         self.is_leaving = True
         self.dead(Dead(self.name, self.me.incarnation, self.name), on_sent)

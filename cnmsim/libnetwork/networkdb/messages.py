@@ -253,7 +253,7 @@ class TableEvent:
 
 
 def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEvent:
-    """Return the event of a version in a bulk sync. All receivers share one object."""
+    """Return the event by which a bulk sync sends a version. All receivers share one object."""
     operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
     event: TableEvent | None = version.event
     if event is None or event.residual_s != residual_s:
@@ -262,7 +262,7 @@ def bulk_event(network: str, version: EntryVersion, residual_s: int) -> TableEve
 
 
 def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -> int:
-    """Return the size of a version's event."""
+    """Return the size in bytes of the event that carries a version."""
     fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
     for text in (version.owner, network, *version.slot.key):
         fields += text_field(len(text))
@@ -270,9 +270,9 @@ def table_event_size(network: str, version: EntryVersion, residual_s: int = 0) -
 
 
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
-    """Return the size of a bulk sync.
+    """Return the size in bytes of a bulk sync.
 
-    `networks` has for each network the number of entries and the size of one event.
+    `networks` contains for each network the number of its entries and the size of one event.
     """
     events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
@@ -282,7 +282,7 @@ def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]
 
 
 def _message(length: int) -> int:
-    """Return the size of a NetworkDB message with content of such a length (networkdb.proto `GossipMessage`)."""
+    """Return the size of a NetworkDB message with content of this length (networkdb.proto `GossipMessage`)."""
     return _KIND + bytes_field(length)
 
 
@@ -303,7 +303,7 @@ def _part_size(length: int) -> int:
 
 
 def value_size(value: Any) -> int:
-    """Return the size of a value: its length if it has one, else that of its text."""
+    """Return the size of an entry's value: its `len()` if it has one, else the length of its text."""
     return len(value) if hasattr(value, "__len__") else len(str(value))
 
 
@@ -317,7 +317,7 @@ class Compound:
 
 
 class TableEventBatch:
-    """Several events of one network in one packet. All receivers share what is computed from it."""
+    """Several events of one network in one packet. All receivers share the values that are computed from them."""
 
     __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
 
@@ -328,7 +328,7 @@ class TableEventBatch:
         self._pick: Callable[[array[int]], object] | None = None
         self._codes: object = None
         count = len(pool.views)
-        #: While the space is unchanged, every view already has these versions.
+        #: While the pool's `change_count` is unchanged, every view has these versions.
         self._changes = pool.change_count
         for part in parts:
             if part.version.refcount != count:
@@ -357,7 +357,7 @@ class TableEventBatch:
         versions = [part.version for part in self.parts]
         self._pick = itemgetter(*[version.slot.number for version in versions])
         codes = tuple([version.code for version in versions])
-        # A version without a code is one that no view has any more.
+        # A version has no code if no view has it any more.
         self._codes = None if 0 in codes else codes[0] if len(codes) == 1 else codes
 
 

@@ -54,9 +54,9 @@ LONGEST_QUEUE_ON_SYNC = 500
 
 @define(eq=False)
 class NetworkDB:
-    """The database of one node, whose sockets belong to `process`. Raises `OSError` if its port is in use.
+    """The replicated database on one node. `process` owns its sockets. Raises `OSError` if its port is in use.
 
-    `on_node` is called with the address of each node that joined (`True`) or left.
+    `on_node` is called with the address of each node that joined (`True`) or left (`False`).
     """
 
     process: Process
@@ -116,22 +116,22 @@ class NetworkDB:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was stopped."""
+        """Whether the database was stopped."""
         return self.context.is_stopped
 
     @property
     def keyring(self) -> Keyring:
-        """Its encryption keys."""
+        """The keys with which gossip is encrypted."""
         return self.members.keyring
 
     # --- the cluster
 
     def join(self, addresses: Iterable[Address]) -> None:
-        """Join the cluster by nodes at these addresses, and retry whenever none of them is a member."""
+        """Join the cluster through the nodes at these addresses. Retry whenever none of them is a member."""
         self.rejoiner.join([(address, self.config.port) for address in addresses])
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
-        """Leave the cluster in order, then stop; `on_closed` is called after that."""
+        """Announce that this node leaves, then stop. `on_closed` is called after that."""
         self.context.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
@@ -179,7 +179,7 @@ class NetworkDB:
         return unwatch
 
     def get_entry(self, table: str, network: str, key: str) -> Any:
-        """Return the value of an entry. Raises `NotFound`."""
+        """Return the value of an entry. Raises `NotFound` if there is none."""
         version = self._entry(table, network, key)
         if version is None:
             raise NotFound(f"could not get entry in table {table} with network id {network} and key {key}")
@@ -279,7 +279,10 @@ class NetworkDB:
         self._synced.notify()
 
     async def wait_until_synced(self, network: str) -> None:
-        """Wait until a network's tables were requested from every other node, or this node is no longer attached."""
+        """Wait until this node has requested a network's tables from every other attached node.
+
+        Return early if this node is no longer attached.
+        """
         await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
     def _is_syncing(self, network: str) -> bool:
@@ -370,7 +373,7 @@ class NetworkDB:
                     self.node_queue.queue(message)
 
     def is_redundant(self, message: Any) -> bool:
-        """Return True if a gossiped message is clearly redundant; `False` if that is not certain."""
+        """Return True if a gossiped message certainly contains nothing new."""
         return message.__class__ is NetworkEvent and self.attachments.is_current(message.version)
 
     def is_redundant_batch(self, news: TableEventBatch) -> bool:
@@ -424,7 +427,7 @@ class NetworkDB:
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Return this node's part of a push/pull.
 
-        On a join its own attachments get a new Lamport time, to supersede older events.
+        With a join, this node's own attachments get a new Lamport time, so that they supersede older events.
         """
         renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
@@ -433,19 +436,22 @@ class NetworkDB:
         )
 
     def merge_remote_state(self, state: NetworkState) -> None:
-        """Merge the other side's part of a push/pull."""
+        """Merge the other node's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
         for version in (*self.attachments.view.unseen_in(state.attachments), *state.renewed):
             self.attachments.handle_event(version)
 
     def notify_join(self, member: Member) -> None:
-        """Handle a member that joined."""
+        """Add a member that joined to the nodes, and call `on_node` (memberlist callback)."""
         self.nodes.handle_join(member)
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, True)
 
     def notify_leave(self, member: Member) -> None:
-        """Handle a member that left. It counts as failed, unless it had announced that it would leave."""
+        """Handle a member that left, and call `on_node` (memberlist callback).
+
+        Unless it had announced that it would leave, it counts as failed, and reconnection attempts are scheduled.
+        """
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)
         if member.name in self.nodes.active:

@@ -20,9 +20,11 @@ NODE_REAP_S = 24 * 3600.0
 
 @define(eq=False)
 class Nodes:
-    """The nodes in one database's view. `on_gone` is called with the name of each that failed or left.
+    """The nodes of the cluster in one node's view.
 
-    `own` is the name, the address and the port of the node itself.
+    `on_gone` is called with the name of each node that failed or left.
+
+    `own` is this node's name, address and port.
     """
 
     clock: Clock
@@ -36,11 +38,11 @@ class Nodes:
     _addresses: set[Address] = field(factory=set, init=False)
 
     def find(self, name: str) -> Member | None:
-        """Return a node in any state, or `None`."""
+        """Return the node with this name in any state, or `None`."""
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
     def handle_join(self, member: Member) -> None:
-        """Handle a node that joined: a known one, or a new one that may replace an earlier run at its address."""
+        """Handle a node that joined. A new name at a known address replaces the node's earlier run."""
         if self.find(member.name) is not None:
             self.activate(member.name)
             return
@@ -62,7 +64,7 @@ class Nodes:
                     return
 
     def activate(self, name: str) -> bool:
-        """Move a node to the active ones. Returns `False` if it is one already."""
+        """Move a node to the active ones. Return `False` if it is active already."""
         return self._move(name, self.active)
 
     def fail(self, name: str) -> bool:

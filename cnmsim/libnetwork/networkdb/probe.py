@@ -165,7 +165,7 @@ class Prober:
             self._begin()
 
     def ack(self, message: Ack) -> None:
-        """Handle an answer: to this node's own probe, or to one that it sent for another node."""
+        """Handle an answer to a probe by this node, either its own or one that it sent for another node."""
         current = self._round
         if current is not None and current.seq == message.seq:
             self._end(-1 if current.was_sent else 0)
@@ -182,7 +182,7 @@ class Prober:
     # --- the other side
 
     def ping(self, message: Ping) -> None:
-        """Answer a probe, if it is for this member and not for one that had its address before."""
+        """Answer a probe, unless it is for a member that had this address before."""
         if message.name == self.members.name:
             self.members.send(Ack(message.seq), message.source)
 

@@ -29,7 +29,7 @@ LEAVE_TIMEOUT_S = 1.0
 
 @define(eq=False)
 class Rejoiner:
-    """Keeps one node in the cluster. `bootstrap` are the addresses that it was told to join by.
+    """Keeps one node in the cluster. `bootstrap` are the addresses that `join` was called with.
 
     `pending_joins` is the number of calls of `join` that have not finished.
     """
@@ -65,7 +65,7 @@ class Rejoiner:
             self._retry.arm()
 
     def join(self, addresses: Sequence[SocketAddress]) -> None:
-        """Join by these addresses. If none of them responds, that is retried later."""
+        """Join the cluster through these addresses. If none of them responds, this is retried later."""
         self.bootstrap = list(addresses)
         if addresses:
             self.pending_joins += 1
@@ -145,7 +145,7 @@ class Rejoiner:
     # --- leaving
 
     async def leave(self, on_left: Callable[[], None] | None = None) -> None:
-        """Announce that this node leaves, then stop; `on_left` is called after that."""
+        """Announce that this node leaves, then stop. `on_left` is called after that."""
         context = self.context
         if context.is_stopped:
             return

@@ -20,9 +20,9 @@ Key = tuple[str, str]
 
 
 class EntryVersion(Version):
-    """One state of one entry, as its owner's node made it. `ltime` is its Lamport time, `value` any immutable value.
+    """One state of one table entry or attachment, as its owner's node created it.
 
-    `event` caches the message by which bulk syncs send it.
+    `ltime` is its Lamport time, `value` any immutable value. `event` caches the message by which bulk syncs send it.
     """
 
     __slots__ = ("event", "is_deleted", "ltime", "owner", "value")
@@ -43,15 +43,15 @@ class EntryVersion(Version):
         return f"<EntryVersion {self.slot.key} @{self.ltime} by {self.owner}{state}>"
 
     def released(self) -> None:
-        """Forget the code and the cached message: no view has this version any more."""
+        """Clear the code and the cached message, because no view has this version any more."""
         super().released()
         self.event = None
 
 
 class EntryPool(VersionPool[EntryVersion]):
-    """The entries of one network, or with `EntryPool(by_second=True)` the attachments, also indexed by network.
+    """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
 
-    Slots are indexed by every owner they ever had.
+    Attachments are also indexed by network. Slots are indexed by every owner that they ever had.
     """
 
     __slots__ = ("_by_owner", "_by_second")
@@ -62,7 +62,7 @@ class EntryPool(VersionPool[EntryVersion]):
         self._by_second: dict[str, list[int]] | None = {} if by_second else None
 
     def version(self, key: Key, ltime: int, owner: str, value: Any, *, is_deleted: bool = False) -> EntryVersion:
-        """Create a version of the entry with that key."""
+        """Create a version of the entry with this key."""
         slot = self.slot(key)
         self._by_owner.setdefault(owner, {})[slot.number] = None
         return EntryVersion(slot, ltime, owner, value, is_deleted=is_deleted)
@@ -85,7 +85,7 @@ class EntryPool(VersionPool[EntryVersion]):
 
 
 class EntryView(NodeView[EntryVersion]):
-    """The versions that one node has of the entries of a pool."""
+    """One node's view of a pool: the version that the node has of each entry."""
 
     __slots__ = ()
     pool: EntryPool

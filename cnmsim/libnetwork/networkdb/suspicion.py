@@ -23,12 +23,12 @@ _WORST_HEALTH = 7
 
 
 def suspicion_timeout_s(nodes: int) -> float:
-    """Return the shortest suspicion in a cluster of so many nodes, in seconds."""
+    """Return the minimum duration of a suspicion in a cluster of this many nodes, in seconds."""
     return SUSPICION_MULT * floor(max(1.0, log10(max(1.0, nodes))) * 1000) / 1000 * PROBE_INTERVAL_S
 
 
 def push_pull_interval_s(nodes: int) -> float:
-    """Return the interval between push/pulls of a node in a cluster of so many, in seconds."""
+    """Return the interval between a node's push/pulls in a cluster of this many nodes, in seconds."""
     if nodes <= _PUSH_PULL_THRESHOLD:
         return PUSH_PULL_INTERVAL_S
     return (ceil(log2(nodes) - log2(_PUSH_PULL_THRESHOLD)) + 1) * PUSH_PULL_INTERVAL_S
@@ -36,9 +36,9 @@ def push_pull_interval_s(nodes: int) -> float:
 
 @define(eq=False)
 class Suspicion:
-    """The suspicion of one member, begun by `sender`. After `needed` confirmations by others it lasts `shortest_s`.
+    """The suspicion that one member is dead, begun by `sender`.
 
-    `expired` is called at its end.
+    After `needed` confirmations by other nodes it lasts only `shortest_s` seconds. `expired` is called when it ends.
     """
 
     clock: Clock
@@ -59,7 +59,7 @@ class Suspicion:
         self._timer = self.clock.call_later(first, self.expired)
 
     def confirm(self, sender: str) -> bool:
-        """Count a confirmation by another node. Returns `False` if it is not counted."""
+        """Count a confirmation by another node. Return `False` if it does not count."""
         if self._count >= self.needed or sender in self._confirmed:
             return False
         self._confirmed.add(sender)
@@ -87,5 +87,5 @@ class Awareness:
         self.score = min(_WORST_HEALTH, max(0, self.score + delta))
 
     def scale(self, seconds: float) -> float:
-        """Scale a duration by the score."""
+        """Return a duration, extended according to the score."""
         return seconds * (self.score + 1)

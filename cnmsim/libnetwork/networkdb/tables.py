@@ -43,10 +43,10 @@ class WatchEvent(NamedTuple):
 
 @define(eq=False)
 class NetworkTables:
-    """The tables of a network to which this node is attached, or was until lately (`is_leaving`).
+    """The tables of a network to which this node is attached, or was until recently (`is_leaving`).
 
-    `node` is this node's name. `nodes` are the attached nodes, `node_count` of them, including this one. Entries of
-    others are relayed once `is_in_sync`.
+    `node` is this node's name. `nodes` are the attached nodes, `node_count` their number, including this one. Events
+    of other nodes are relayed only if `is_in_sync`.
     """
 
     id: str
@@ -112,15 +112,15 @@ class NetworkTables:
         self.view.discard(number)
 
     def residual_s(self, number: int) -> int:
-        """Return for how many more whole seconds a deleted entry is to be remembered."""
+        """Return for how many more whole seconds a deleted entry is to be remembered, at least 1."""
         return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
-        """Return that of every deleted entry, by slot."""
+        """Return for how many more whole seconds each deleted entry is to be remembered, by slot number."""
         return {number: self.residual_s(number) for number in self._tombstones}
 
     def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
-        """Apply an event if it is new. Returns whether this node is to relay it."""
+        """Apply an event if it is new. Return True if this node is to relay it."""
         version = event.version
         if self.is_leaving or version.owner not in self.nodes:
             return False
@@ -148,7 +148,7 @@ class NetworkTables:
         self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: EntryVersion) -> None:
-        """Notify the watchers of an entry that is gone without a message that deleted it."""
+        """Notify the watchers of an entry that is deleted without a gossip message."""
         if not version.is_deleted:
             table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
@@ -172,21 +172,27 @@ class NetworkTables:
             self.notify_deleted(version)
 
     def tombstone_of(self, version: EntryVersion, ltime: int) -> EntryVersion:
-        """Return the deleted version of an entry, reusing the object of another node if there is one."""
+        """Return the deleted version of an entry with this Lamport time.
+
+        If another node has such a version, its object is shared.
+        """
         for other in version.slot.versions.values():
             if other.is_deleted and other.ltime == ltime and other.owner == version.owner:
                 return other
         return self.view.pool.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
 
     def next_reap_ns(self) -> int | None:
-        """Return when the first deleted entry, or this attachment itself, may be removed."""
+        """Return the time in ns when the first deleted entry, or this attachment itself, may be removed.
+
+        Return `None` if there is nothing to remove.
+        """
         moments = list(self._tombstones.values())
         if self.is_leaving:
             moments.append(self.reap_ns)
         return min(moments, default=None)
 
     def reap(self) -> None:
-        """Remove deleted entries whose time ends by the next check."""
+        """Remove deleted entries whose time expires before the next check."""
         horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS_PER_S)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)

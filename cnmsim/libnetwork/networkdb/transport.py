@@ -34,7 +34,7 @@ SocketAddress = tuple[Address, int]
 
 @define
 class Keyring:
-    """The keys that a node can decrypt with. It encrypts with the first, or not at all without keys."""
+    """The keys with which a node can decrypt gossip. It encrypts with the first key, or not at all without keys."""
 
     keys: list[bytes] = field(factory=list)
 
@@ -139,13 +139,13 @@ class Transport:
         self._datagrams = OpaqueDatagrams(self._udp, self._receive_content, self._is_redundant)
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
-        """Return the opaque bytes for a message."""
+        """Store a message in the lab's payload store. Return the opaque bytes that stand for it in a packet."""
         return self._payloads.encrypt((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
-        """Return the message for opaque bytes.
+        """Return the message that the opaque bytes stand for.
 
-        Raises `OSError` (EBADMSG) for others, or if the key is not installed.
+        Raises `OSError` (EBADMSG) for unknown bytes, or if the message's key is not installed.
         """
         try:
             key, message = self._payloads.decrypt(payload)
@@ -182,7 +182,7 @@ class Transport:
                 continue
 
     async def dial(self, to: SocketAddress, timeout_s: float = TCP_TIMEOUT_S) -> Stream:
-        """Connect to a node. Raises `OSError`."""
+        """Connect to a node over TCP. Raises `OSError`."""
         socket = self.process.tcp(6 if len(to[0]) == 16 else 4)
         try:
             await socket.connect(to, timeout_s)

@@ -84,7 +84,7 @@ class PluginClient:
 
 
 def _reason(content: bytes) -> str:
-    """Return the `Err` of a response, or all of it."""
+    """Return the `Err` field of a plugin's error response, or the whole text if there is none."""
     try:
         reason: str = unmarshal(content, _ERROR_RESPONSE)["Err"]
     except GoJsonError:

@@ -53,7 +53,7 @@ class PluginPolicy:
     time: WaitClock = field(factory=RealTime)
 
     def pauses(self) -> Iterator[float]:
-        """Return the pauses between attempts, until it is time to give up (moby `backoff` and `abort`)."""
+        """Yield the seconds to wait before each retry, until it is time to give up (moby `backoff` and `abort`)."""
         started = self.time.now()
         pause = 1.0
         while pause + self.time.now() - started < self.give_up_s:
@@ -61,5 +61,8 @@ class PluginPolicy:
             pause = min(2 * pause, 30.0)
 
     def pause(self, seconds: float, run: Callable[[Callable[[], None]], None]) -> None:
-        """Wait by means of `run`, which runs a blocking call."""
+        """Wait for some seconds on the policy's clock.
+
+        `run` is called with the blocking function, to run it in a thread.
+        """
         run(lambda: self.time.sleep(seconds))

@@ -39,7 +39,7 @@ class PluginStore:
     _implements: dict[str, list[str]] = field(factory=dict, init=False)
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Call `handler` with the name and the client of each plugin of this kind when it is activated."""
+        """Register `handler`, to be called with the name and client of each activated plugin of this kind."""
         self._handlers.setdefault(kind, []).append(handler)
 
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The overlay driver: containers on several nodes of a swarm share one Ethernet, carried in VXLAN tunnels.
+"""The overlay driver: containers on several nodes of a swarm share one Ethernet segment, made of VXLAN tunnels.
 
 Source: moby `daemon/libnetwork/drivers/overlay/{overlay,ov_network,ov_endpoint,joinleave}.go` (docker-v29.7.2),
 `libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
@@ -43,13 +43,16 @@ _GC_THRESHOLDS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
 
 @define(eq=False)
 class _Tunnels:
-    """A network as its peer database uses it."""
+    """The operations of an overlay network that its peer database calls (see `peers.Tunnels`)."""
 
     driver: OverlayDriver
     network: OverlayNetwork
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of an address's subnet, created on demand; `None` without a namespace."""
+        """Return the VXLAN device of the address's subnet, creating it if missing.
+
+        Return `None` if the network has no namespace.
+        """
         if self.network.namespace is None:
             return None
         subnet = self.network.subnet_of(address, length)
@@ -62,17 +65,17 @@ class _Tunnels:
         return subnet.vxlan
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of an address's subnet, or `None`."""
+        """Return the VXLAN device of the address's subnet, or `None` if it does not exist."""
         subnet = self.network.subnet_of(address, length)
         return None if subnet is None else subnet.vxlan
 
     def secure(self, vtep: Address) -> None:
-        """Set up encryption towards a VTEP, if the network is encrypted."""
+        """Set up encryption towards another node's tunnel endpoint (VTEP), if the network is encrypted."""
         if self.network.is_encrypted:
             self.driver.encryption.secure(vtep)
 
     def release(self, vtep: Address) -> None:
-        """Release the encryption state of one peer behind a VTEP."""
+        """Release the encryption state of a VTEP for one peer behind it."""
         if self.network.is_encrypted:
             self.driver.encryption.release(vtep)
 
@@ -103,29 +106,29 @@ class OverlayDriver:
     # --- data path
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
-        """Set the address of this host's tunnels, the address that the swarm binds, and the tunnels' UDP port."""
+        """Set the source address and the UDP port of this host's tunnels, and the address that the swarm binds."""
         self.address, self.port = address, port
         self.encryption.vtep, self.encryption.bind, self.encryption.port = address, bind, port
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
-        """Replace all keys. The first is the primary one, used to encrypt."""
+        """Replace all keys. The first key is the primary one, with which packets are encrypted."""
         self.encryption.set_keys([Key(*pair) for pair in keys])
 
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Add a key, change the primary key, remove a key.
+        """Add a key, change the primary key, and remove a key. `None` skips a step.
 
-        Raises `InvalidParameter` if these do not match the present keys.
+        Raises `InvalidParameter` if the arguments do not match the present keys.
         """
         self.encryption.update_keys(*(None if pair is None else Key(*pair) for pair in (new, primary, pruned)))
 
     # --- networks
 
     def create_network(self, request: NetworkRequest) -> None:
-        """Register a network.
+        """Register a network. Its devices are created when an endpoint joins.
 
-        Its devices are created when an endpoint joins. Raises `SystemFault` in the driver's words.
+        Raises `SystemFault` with the driver's message.
         """
         if not request.id:
             raise SystemFault("invalid network id")
@@ -144,7 +147,7 @@ class OverlayDriver:
         )
         self.networks[request.id] = network
         if not network.is_encrypted:
-            # Rules left by an encrypted network with the same VNI would cut it off.
+            # Firewall rules left by an earlier encrypted network with the same VNI would drop this network's packets.
             for vni in vnis:
                 self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
@@ -163,7 +166,7 @@ class OverlayDriver:
         return vnis
 
     def _raise_thresholds(self) -> None:
-        """Raise the neighbour table's thresholds for large networks, once per host."""
+        """Raise the size limits of the neighbour table for large networks, once per host."""
         root = self.machine.root
         for name, least in _GC_THRESHOLDS.items():
             key = f"net.ipv4.neigh.default.{name}"
@@ -189,7 +192,7 @@ class OverlayDriver:
         return network
 
     def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
-        """Create the missing devices of a network's subnet, and program the peers."""
+        """Create the missing devices of a network's subnet, and program the network's peers into the kernel."""
         if subnet.vxlan is None:
             self._remove_stale_vxlan(subnet.vni)
             self._program_encryption_rules(network, subnet.vni)
@@ -199,7 +202,7 @@ class OverlayDriver:
             self._peers[network.id].program_all()
 
     def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
-        """Prevent cleartext traffic of an encrypted network. Raises `SystemFault`."""
+        """Install the rules that drop cleartext traffic of an encrypted network. Raises `SystemFault`."""
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
@@ -208,7 +211,7 @@ class OverlayDriver:
     def _remove_stale_vxlan(self, vni: int) -> None:
         """Delete a VXLAN device with this VNI that an earlier run of the daemon left in a namespace.
 
-        The namespaces are searched once.
+        The namespaces are searched only once per run.
         """
         if self._stale_namespaces is None:
             self._stale_namespaces = {
@@ -226,7 +229,7 @@ class OverlayDriver:
     def create_endpoint(
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
-        """Register an endpoint. Its MAC address is made from its IPv4 address unless one was requested."""
+        """Register an endpoint. Unless a MAC address was requested, it is derived from the IPv4 address."""
         network = self._network(network_id)
         if interface.ipv4 is None:
             raise SystemFault("create endpoint was not passed interface IP address")
@@ -252,12 +255,15 @@ class OverlayDriver:
         return endpoint
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
-        """Return nothing, as the driver does."""
+        """Return an empty dict, as in moby."""
         self._endpoint(self._network(network_id), endpoint_id)
         return {}
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
-        """Connect the endpoint by a veth pair, and publish its address and VTEP to the other nodes."""
+        """Connect the endpoint by a veth pair.
+
+        The table entry in `info` publishes its address and VTEP to the other nodes.
+        """
         del sandbox  # the caller moves the interface there
         network = self._network(network_id)
         endpoint = network.endpoints.get(endpoint_id)
@@ -288,14 +294,17 @@ class OverlayDriver:
                 info.static_routes.append(StaticRoute(other.pool, subnet.gateway))
         self._peers[network_id].add(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
         if network.is_encrypted and not self.profile.overlay_peers_by_address:
-            # A change of keys may have deleted the peers' states. The next join restores them.
+            # A change of keys may have deleted the peers' IPsec states. The next join restores them.
             for vtep in self._peers[network_id].vteps():
                 self.encryption.secure(vtep)
         shown = Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, self.address)
         info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, shown))
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Release the endpoint's use of the namespace. The last endpoint to leave deletes it."""
+        """Release the endpoint's use of the network's namespace.
+
+        When the last endpoint leaves, the namespace is deleted.
+        """
         network = self._network(network_id)
         endpoint = self._endpoint(network, endpoint_id)
         self._peers[network_id].delete(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
@@ -308,7 +317,7 @@ class OverlayDriver:
     # --- peers on other nodes
 
     def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
-        """Program or remove a peer on another node. This node's own records are ignored."""
+        """Program or remove a peer of another node in the kernel. This node's own records are ignored."""
         if table != PEER_TABLE:
             self.log(f"Unexpected table notification for table {table} received")
             return
@@ -325,7 +334,7 @@ class OverlayDriver:
         return value if isinstance(value, Peer) and value.vtep != self.address else None
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
-        """Return the endpoint's id and the address of its host."""
+        """Return the endpoint's id, and a dict with the address of the host that it is on."""
         if table != PEER_TABLE or not isinstance(value, Peer) or value.vtep is None:
             self.log(f"DecodeTableEntry: unexpected table name {table}")
             return "", {}

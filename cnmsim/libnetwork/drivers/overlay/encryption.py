@@ -1,8 +1,8 @@
 """Encryption of overlay networks: IPsec between tunnel endpoints, for the VNIs of encrypted networks only.
 
-There are three keys. The primary one encrypts, any of them decrypts, so that a rotation loses no packet. Source: moby
-`daemon/libnetwork/drivers/overlay/{encryption,bpf}.go` (docker-v29.7.2), `libnetwork/drivers/overlay` (v26.1.5,
-v28.5.2).
+There are three keys. Packets are encrypted with the primary key and can be decrypted with any of them, so that a key
+rotation loses no packet. Source: moby `daemon/libnetwork/drivers/overlay/{encryption,bpf}.go` (docker-v29.7.2),
+`libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: The mark of this driver's states and policies, and of packets to encrypt.
+#: The mark of the IPsec states and policies of this driver, and of packets to encrypt.
 _SECURITY_MARK = Mark(MARK, 0xFFFFFFFF)
 _ICV_BITS = 64
 _UDP = 17
@@ -33,7 +33,7 @@ _FNV_PRIME = 16777619
 
 
 def build_spi(src: Address, dst: Address, tag: int) -> int:
-    """Return the SPI of packets between two tunnel endpoints for a key's tag: an FNV-1a hash of all three."""
+    """Return the SPI of packets between two tunnel endpoints: an FNV-1a hash of both addresses and the key's tag."""
     value = _FNV_OFFSET
     for byte in _as16(src) + (tag & 0xFFFFFFFF).to_bytes(4) + _as16(dst):
         value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
@@ -46,7 +46,7 @@ def _as16(address: Address) -> bytes:
 
 @frozen
 class Key:
-    """A key. `tag` is the low half of its Lamport time."""
+    """An encryption key. `tag` is the low half of its Lamport time."""
 
     value: bytes = field(repr=False)
     tag: int
@@ -54,7 +54,7 @@ class Key:
 
 @frozen
 class Spis:
-    """The SPIs of one key, to one peer and from it."""
+    """The two SPIs of one key: `forward` for packets to a peer, `reverse` for packets from it."""
 
     forward: int
     reverse: int
@@ -64,7 +64,7 @@ class Spis:
 class _Peer:
     spis: list[Spis]
     count: int = 0
-    #: The configuration for which its states and policy are complete.
+    #: The settings with which the peer's states and policy were set up completely; `()` if that failed.
     configured_with: tuple[object, ...] = ()
 
 
@@ -72,8 +72,9 @@ class _Peer:
 class Encryption:
     """The IPsec configuration of one host's overlay networks.
 
-    `bind` is the local address of its states, `vtep` this host's tunnel endpoint. With `counts_peers` (29.x) the
-    states of a VTEP are deleted with the last endpoint behind it; earlier releases keep them until the keys change.
+    `bind` is the local address of the IPsec states, `vtep` this host's tunnel endpoint. With `counts_peers` (29.x)
+    the states of a VTEP are deleted with the last endpoint behind it; earlier releases keep them until the keys
+    change.
     """
 
     namespace: NetworkNamespace
@@ -97,7 +98,10 @@ class Encryption:
         return 6 if len(self.vtep) == 16 else 4
 
     def program_rules(self, vni: int) -> None:
-        """Mark packets of a VNI for encryption, and drop those that arrive in cleartext. Raises `SystemFault`."""
+        """Install the rules that mark packets of a VNI for encryption, and drop those that arrive in cleartext.
+
+        Raises `SystemFault`.
+        """
         self.rules.program(vni, self.port, self._family)
 
     def remove_rules(self, vni: int) -> None:
@@ -107,7 +111,7 @@ class Encryption:
     # --- keys
 
     def set_keys(self, keys: list[Key]) -> None:
-        """Replace all keys, and delete every state and policy of this driver."""
+        """Replace all keys, and delete all IPsec states and policies of this driver."""
         if self.namespace.xfrm is not None:
             self._clear()
         self._peers.clear()
@@ -121,9 +125,11 @@ class Encryption:
             xfrm.remove_state(state.dst, state.spi, state.mark)
 
     def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
-        """Rotate towards every peer: add a key, change the primary key, remove a key.
+        """Rotate the keys towards every peer: add a key, change the primary key, and remove a key.
 
-        Raises `InvalidParameter` if these do not match the present keys; the new key is added all the same.
+        An argument that is `None` skips its step.
+
+        Raises `InvalidParameter` if the arguments do not match the present keys; the new key is added all the same.
         """
         if new is not None:
             self.keys.append(new)
@@ -162,7 +168,7 @@ class Encryption:
     # --- peers
 
     def secure(self, remote: Address) -> None:
-        """Set up the missing states and policies between this host and another tunnel endpoint."""
+        """Set up the missing IPsec states and policies between this host and another tunnel endpoint."""
         if not self.keys:
             self.log("encryption key is not present")
             return
@@ -177,7 +183,7 @@ class Encryption:
         peer.count += 1
 
     def _set_up(self, remote: Address, spis: list[Spis]) -> bool:
-        """Add the missing states and policy towards a peer. A failure is logged; returns `False` then."""
+        """Add the missing IPsec states and policy towards a peer. Return `False` after a failure, which is logged."""
         are_there = True
         for number, (key, spi) in enumerate(zip(self.keys, spis, strict=True)):
             are_there &= self._add_state(remote, self.bind, spi.reverse, key)
@@ -189,7 +195,7 @@ class Encryption:
         return are_there
 
     def release(self, remote: Address) -> None:
-        """Release the states of a VTEP for one endpoint behind it."""
+        """Release the IPsec states of a VTEP for one endpoint behind it. The last release deletes them (29.x)."""
         peer = self._peers.get(remote)
         if peer is None or not self.counts_peers:
             return
@@ -215,7 +221,7 @@ class Encryption:
         return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
 
     def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> bool:
-        """Add a state if it is missing. A failure is logged; returns `False` then."""
+        """Add an IPsec state if it is missing. Return `False` after a failure, which is logged."""
         try:
             self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
         except FileExistsError:
@@ -233,7 +239,7 @@ class Encryption:
 
 
 def _rearrange(items: list[_T], at_primary: int, at_pruned: int) -> None:
-    """Move the primary key to the front, then remove the pruned one."""
+    """Move the item at `at_primary` to the front, then remove the item that was at `at_pruned`. -1 skips a step."""
     if at_primary != -1:
         items[0], items[at_primary] = items[at_primary], items[0]
     if at_pruned != -1:

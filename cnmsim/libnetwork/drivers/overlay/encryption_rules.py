@@ -26,21 +26,21 @@ class EncryptionRules(Protocol):
     """Rules that mark VXLAN packets of encrypted networks, and drop those that arrive in cleartext."""
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Install the rules of a VNI for tunnels over UDP `port` and IPv4 or IPv6. Raises `SystemFault`."""
+        """Install the rules of a VNI for tunnels over UDP `port` and one address family. Raises `SystemFault`."""
 
     def remove(self, vni: int, port: int, family: int) -> None:
         """Delete the rules of a VNI, if there are any."""
 
 
 def vni_match(port: int, vni: int) -> str:
-    """Return the match for VXLAN packets of a VNI: a BPF program that reads the VXLAN header."""
+    """Return the iptables match for VXLAN packets of a VNI: a BPF program that reads the VXLAN header."""
     program = f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
     return f'-p udp --dport {port} -m bpf --bytecode "{program}"'
 
 
 @define(eq=False)
 class IptablesEncryptionRules:
-    """Two rules per VNI, in OUTPUT of mangle and in INPUT of filter."""
+    """The iptables rules: two per VNI, one in OUTPUT of the table mangle and one in INPUT of the table filter."""
 
     namespace: NetworkNamespace
 
@@ -74,18 +74,18 @@ class IptablesEncryptionRules:
 
 @define(eq=False)
 class NftablesEncryptionRules:
-    """One table, created with the first network. Its rules look the VNI up in a set."""
+    """The nftables rules: one table, created with the first network. Its rules match a set of VNIs."""
 
     namespace: NetworkNamespace
     _table: DaemonTable | None = field(default=None, init=False)
 
     def program(self, vni: int, port: int, family: int) -> None:
-        """Add a VNI to the set. Raises `SystemFault`."""
+        """Add a VNI to the set of encrypted networks. Raises `SystemFault`."""
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])
 
     def remove(self, vni: int, port: int, family: int) -> None:
-        """Remove a VNI from the set, if it is there."""
+        """Remove a VNI from the set. Do nothing if it is not a member."""
         IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).delete([_element(vni)])
 

@@ -23,9 +23,9 @@ from cnmsim.libnetwork.drivers.bridge.device import random_mac, veth_name
 
 NETNS_FOLDER = "/var/run/docker/netns"
 DEFAULT_MTU = 1500
-#: Inner Ethernet 14, outer IPv4 20, UDP 8, VXLAN 8.
+#: VXLAN overhead in bytes: inner Ethernet 14, outer IPv4 20, UDP 8, VXLAN 8.
 VXLAN_OVERHEAD = 50
-#: SPI 4, sequence number 4, IV 8, pad length 1, next header 1, ICV 8.
+#: ESP overhead in bytes: SPI 4, sequence number 4, IV 8, pad length 1, next header 1, ICV 8.
 ESP_OVERHEAD = 26
 _KEY_LENGTH = 12
 _ID_IN_NAME = 5
@@ -33,7 +33,7 @@ _ID_IN_NAME = 5
 
 @define(eq=False)
 class Subnet:
-    """One subnet of a network, with its devices while it is in use on this node."""
+    """One subnet of a network. Its devices exist while the subnet is in use on this node."""
 
     vni: int
     pool: Prefix
@@ -46,7 +46,8 @@ class Subnet:
 class OverlayEndpoint:
     """An endpoint of this node.
 
-    `inside` is the sandbox's end of its veth pair, `requested_name` its name there ("" for the default).
+    `inside` is the end of its veth pair in the sandbox, `requested_name` the name to give it there ("" for the
+    default).
     """
 
     id: str
@@ -60,7 +61,10 @@ class OverlayEndpoint:
 
 @define(eq=False)
 class OverlayNetwork:
-    """A network of the driver. `path_mtu` is the MTU of the underlay, `join_count` the number of joined endpoints."""
+    """An overlay network on this node.
+
+    `path_mtu` is the MTU of the underlay, `join_count` the number of joined endpoints.
+    """
 
     machine: Machine
     random: Random
@@ -77,7 +81,7 @@ class OverlayNetwork:
 
     @property
     def mtu(self) -> int:
-        """The MTU of its containers: the underlay's MTU less the tunnel's overhead."""
+        """The MTU of the containers' interfaces: the underlay's MTU minus the tunnel's overhead."""
         mtu = (self.path_mtu or DEFAULT_MTU) - VXLAN_OVERHEAD
         if self.is_encrypted:
             mtu -= ESP_OVERHEAD
@@ -86,7 +90,7 @@ class OverlayNetwork:
 
     @property
     def key(self) -> str:
-        """The path of the file that holds its namespace open."""
+        """The path of the file that keeps the network's namespace open."""
         return f"{NETNS_FOLDER}/{f'{self._epoch}-{self.id}'[:_KEY_LENGTH]}"
 
     def subnet_of(self, address: Address, length: int) -> Subnet | None:
@@ -99,9 +103,9 @@ class OverlayNetwork:
     # --- the namespace
 
     def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
-        """Create the namespace and the subnet's devices if missing. Returns `True` if the namespace is new.
+        """Create the namespace and the subnet's devices if missing. Return `True` if the namespace is new.
 
-        `family` and `port` are those of the tunnels. Raises `SystemFault`, with nothing changed.
+        `family` is the tunnels' address family, `port` their UDP port. Raises `SystemFault`; then nothing is changed.
         """
         is_new = self.namespace is None
         if is_new:
@@ -191,7 +195,7 @@ class OverlayNetwork:
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def _move(self, device: Device, prefix: str) -> None:
-        """Move a device of the host into this network's namespace."""
+        """Move a device from the host's namespace into this network's namespace."""
         root, namespace = self.machine.root, self.namespace
         assert namespace is not None
         root.move_device(device, namespace, self._next_name(prefix))
@@ -238,6 +242,6 @@ class OverlayNetwork:
 
 
 def overlay_namespaces(machine: Machine) -> list[tuple[str, NetworkNamespace]]:
-    """Return the namespaces of overlay networks on a machine, with the paths of their files."""
+    """Return the namespaces of overlay networks on a machine, each with the path of its file."""
     namespaces = list(machine.namespaces.items())
     return [(path, namespace) for path, namespace in namespaces if "-" in path.rpartition("/")[2]]

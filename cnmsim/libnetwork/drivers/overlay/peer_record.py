@@ -14,7 +14,8 @@ _MAC_TEXT = 17
 class Peer:
     """A peer: an endpoint's id, its address and prefix length, its MAC address, and its VTEP.
 
-    Peers on this node have no `vtep`. The id is the key of the table entry.
+    The VTEP is the tunnel endpoint of the peer's node; `None` for peers on this node. The id is the table entry's
+    key.
     """
 
     endpoint_id: str
@@ -24,6 +25,6 @@ class Peer:
     vtep: Address | None
 
     def __len__(self) -> int:
-        """Return the length of the protobuf encoding (`PeerRecord`), which excludes the id."""
+        """Return the length in bytes of the protobuf encoding (`PeerRecord`), which excludes the id."""
         assert self.vtep is not None
         return 6 + len(format_ip(self.address)) + len(str(self.length)) + 1 + _MAC_TEXT + len(format_ip(self.vtep))

@@ -1,8 +1,9 @@
-"""The peer database of an overlay network, and the neighbour and FDB entries that it programs, by release.
+"""The peer database of an overlay network, and the neighbour and FDB entries that it writes to the kernel.
 
 Two peers can have the same address for a while: a container has moved, and the deletion of the old record arrives
-after the creation of the new one. Only one of them is programmed; the other one is when that one is deleted. Source:
-moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2), `osl/neigh_linux.go`.
+after the creation of the new one. Only one of them is in the kernel; when it is deleted, the other one is written.
+The details depend on the release. Source: moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2),
+`osl/neigh_linux.go`.
 """
 
 from __future__ import annotations
@@ -23,27 +24,32 @@ from cnmsim.libnetwork.drivers.overlay.peer_record import Peer
 
 
 class Tunnels(Protocol):
-    """The network that a peer database belongs to."""
+    """The operations that a peer database needs from its network."""
 
     def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of an address's subnet, created on demand, or `None` while there is no namespace.
+        """Return the VXLAN device of the address's subnet, creating it if missing.
+
+        Return `None` if the network has no namespace.
 
         Raises `SystemFault` if no subnet contains the address, or if the devices cannot be created.
         """
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
-        """Return the VXLAN device of an address's subnet, or `None`."""
+        """Return the VXLAN device of the address's subnet, or `None` if it does not exist."""
 
     def secure(self, vtep: Address) -> None:
-        """Set up encryption towards a VTEP, if the network is encrypted."""
+        """Set up encryption towards another node's tunnel endpoint (VTEP), if the network is encrypted."""
 
     def release(self, vtep: Address) -> None:
-        """Release the encryption state of one peer behind a VTEP."""
+        """Release the encryption state of a VTEP for one peer behind it."""
 
 
 @define(eq=False)
 class PeerDatabase(ABC):
-    """The peers of one network. `_programmed` are the pairs of VTEP (or address) and MAC that are in the kernel."""
+    """The peers of one network on one node.
+
+    `_programmed` holds what is in the kernel, as pairs of VTEP (in 26.1 and 28.5 also: peer address) and MAC address.
+    """
 
     tunnels: Tunnels
     log: Callable[[str], None]
@@ -55,7 +61,10 @@ class PeerDatabase(ABC):
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeerDatabase:
-        """Create the peers of a network. Nodes of one lab share the entries that they have in common."""
+        """Create one node's peer database for a network.
+
+        All nodes of a lab share the storage of identical entries.
+        """
         peers, programmed = cls.POOLS
         return cls(
             tunnels,
@@ -66,15 +75,15 @@ class PeerDatabase(ABC):
 
     @abstractmethod
     def add(self, peer: Peer) -> None:
-        """Add a peer, and program it."""
+        """Add a peer, and write its entries to the kernel."""
 
     @abstractmethod
     def delete(self, peer: Peer) -> None:
-        """Delete a peer, and program another one with its address if there is one."""
+        """Delete a peer. If another peer has the same address, write that one's entries to the kernel."""
 
     @abstractmethod
     def _program(self, peer: Peer) -> None:
-        """Write the kernel's entries of a peer."""
+        """Write a peer's entries to the kernel."""
 
     def _try(self, work: Callable[[Peer], None], peer: Peer, failure: str) -> None:
         try:
@@ -83,7 +92,7 @@ class PeerDatabase(ABC):
             self.log(f"{failure}: {error}")
 
     def program_all(self) -> None:
-        """Program the first peer of each key: the namespace is new."""
+        """Write the first peer of each key to the kernel, after a new namespace was created."""
         first_peers: dict[Hashable, Peer] = {}
         for key, peer in self._peers.items():
             first_peers.setdefault(key, peer)
@@ -91,28 +100,28 @@ class PeerDatabase(ABC):
             self._try(self._program, peer, self.INIT_FAILURE)
 
     def reset_kernel_state(self) -> None:
-        """Forget what was programmed: it went with the namespace."""
+        """Clear the record of what is in the kernel, after the namespace was deleted."""
         self._programmed.clear()
 
     def vteps(self) -> list[Address]:
-        """Return the VTEPs of all peers, without duplicates."""
+        """Return the VTEPs of all remote peers, without duplicates."""
         return list(dict.fromkeys(peer.vtep for _, peer in self._peers.items() if peer.vtep is not None))
 
     def clear(self) -> None:
-        """Forget everything: the network is deleted."""
+        """Remove all peers, because the network is deleted."""
         self._peers.clear()
         self.reset_kernel_state()
 
 
 @define(eq=False)
 class PeersByPair(PeerDatabase):
-    """Peers by address and MAC, with a record of the entries that were written (26.1, 28.5)."""
+    """A peer database by address and MAC address, with a record of the entries in the kernel (26.1, 28.5)."""
 
     POOLS: ClassVar[tuple[str, str]] = "peers by pair", "written peers"
     INIT_FAILURE: ClassVar[str] = "Peer operation failed"
 
     def add(self, peer: Peer) -> None:
-        """Add a peer, and program it unless one with the same address and MAC is."""
+        """Add a peer. Write it to the kernel, unless a peer with the same address and MAC address was written."""
         self._peers.add((peer.address, peer.mac), peer)
         self._try(self._program, peer, "Peer operation failed")
 
@@ -133,7 +142,7 @@ class PeersByPair(PeerDatabase):
         self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer. The neighbour entry is removed by its address alone, even if another peer wrote it last."""
+        """Delete a peer. Its neighbour entry is removed by address alone, even if another peer wrote it last."""
         self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer, "Peer operation failed")
 
@@ -156,10 +165,12 @@ class PeersByPair(PeerDatabase):
 
 @define(eq=False)
 class PeersByAddress(PeerDatabase):
-    """Peers by address. Entries are written only where the kernel has none, and FDB entries are counted (29.x).
+    """A peer database by address (29.x).
 
-    `_programmed` holds the pairs of VTEP and MAC with a count of one, as nearly all have; `_counts` the other counts
-    but zero.
+    Entries are written only if the kernel has none; FDB entries have use counts.
+
+    `_programmed` holds the pairs of VTEP and MAC address whose use count is 1, which nearly all have. `_counts` holds
+    the other counts, except 0.
     """
 
     POOLS: ClassVar[tuple[str, str]] = "peers by address", "counted peers"
@@ -167,7 +178,7 @@ class PeersByAddress(PeerDatabase):
     _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
 
     def add(self, peer: Peer) -> None:
-        """Add a peer, and program it unless another one has its address."""
+        """Add a peer. Write it to the kernel, unless another peer has its address."""
         self._peers.add((peer.address, peer.length), peer)
         try:
             self._program(peer)
@@ -178,7 +189,10 @@ class PeersByAddress(PeerDatabase):
             self.log(f"overlay: failed to add peer entry: {error.message}")
 
     def _program(self, peer: Peer) -> None:
-        """Write the neighbour entry, then the FDB entry. Raises `FileExistsError` if the kernel has one already."""
+        """Write the neighbour entry, then the FDB entry.
+
+        Raises `FileExistsError` if the kernel has a neighbour entry already.
+        """
         if peer.vtep is None:
             return
         tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
@@ -194,7 +208,7 @@ class PeersByAddress(PeerDatabase):
     def _count(self, vtep: Address, mac: Mac, change: int) -> int:
         if change == 1 and not self._counts and self._programmed.add(vtep, mac):
             return 1
-        # Deleting a peer that was never programmed counts down too: below zero, as in the driver.
+        # Deleting a peer that was never written counts down too: the count becomes negative, as in the driver.
         count = 1 if self._programmed.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
         count += change
         if count == 1:
@@ -204,7 +218,7 @@ class PeersByAddress(PeerDatabase):
         return count
 
     def delete(self, peer: Peer) -> None:
-        """Delete a peer, and program another one that has its address."""
+        """Delete a peer. If another peer has the same address, write that one's entries to the kernel."""
         key = peer.address, peer.length
         self._peers.discard(key, peer)
         left = self._peers.first(key)
@@ -212,14 +226,14 @@ class PeersByAddress(PeerDatabase):
             self._withdraw(peer)
         except FileNotFoundError as error:
             if left is not None:
-                # The other one is the one that is programmed.
+                # The remaining peer is the one in the kernel.
                 return
             self.log(f"Peer delete operation failed: {error.strerror}")
         if left is not None:
             self._try(self._program, left, "peer delete operation failed")
 
     def _withdraw(self, peer: Peer) -> None:
-        """Remove a peer's entries from the kernel. Raises `FileNotFoundError` for one that is missing."""
+        """Remove a peer's entries from the kernel. Raises `FileNotFoundError` if one is missing."""
         tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
         if tunnel is None or peer.vtep is None:
             return
@@ -232,6 +246,6 @@ class PeersByAddress(PeerDatabase):
         tunnel.namespace.neighbours.remove(tunnel, peer.address)
 
     def reset_kernel_state(self) -> None:
-        """Start the counts anew: what they count went with the namespace."""
+        """Clear the record and the use counts of what is in the kernel, after the namespace was deleted."""
         super().reset_kernel_state()
         self._counts.clear()
