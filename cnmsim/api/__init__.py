@@ -1,1 +1,1 @@
-"""The Docker Engine API of a lab's hosts over HTTP, one socket a host."""
+"""Serves the Docker Engine API of a lab's hosts over HTTP. Each host has one socket."""

@@ -46,7 +46,7 @@ class StdinForwarder:
         self._held = b""
 
     def type(self, data: bytes) -> bool:
-        """Forward `data`. Return False once the client has detached."""
+        """Pass `data` from the client to the process. Return False once the client has typed the detach keys."""
         if not self._keys:
             self._streams.type(data)
             return True
@@ -72,11 +72,12 @@ async def forward_streams(
     waits_for_end: bool,
     stop_listening: Callable[[], None],
 ) -> None:
-    """Copy both ways until the process ends, or the client detaches or disconnects.
+    """Copy data both ways until the process ends, or the client detaches or disconnects.
 
-    Time passes while `is_running()`: not while an attached container has not started yet. A fast clock jumps only if
-    the client `waits_for_end`. `stdin_forwarder` forwards the client's input, if it is to be forwarded; with
-    `ends_input` its end is forwarded, too.
+    Virtual time passes while `is_running()` is True; it is False for an attached container that has not started yet.
+    A fast clock jumps only if `waits_for_end`, i.e. the client waits for the process to end. `stdin_forwarder` passes
+    the client's input to the process; `None` discards the input. With `ends_input`, the process's stdin is closed
+    when the client's input ends.
     """
     streams.ended.add_done_callback(outbox.close)
 

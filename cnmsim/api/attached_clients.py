@@ -1,9 +1,9 @@
 """The clients that are attached to containers or wait for their exit. They determine whether a fast clock may jump.
 
-A client that waits for an exit lets time pass. One that only watches does not: an idle container would otherwise run
-through its days at once. `docker run` in the foreground attaches before the start, and waits. `docker attach` also
-sends a wait, but only to learn the exit status of what it watches. `docker run -it` does not let time jump while the
-shell waits for input.
+A client that waits for an exit lets time jump. A client that only watches output does not: otherwise an idle
+container would run through days of virtual time at once. `docker run` in the foreground attaches before the start,
+and waits. `docker attach` also sends a wait request, but only to obtain the exit status. `docker run -it` does not
+let time jump while the shell waits for input.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ class AttachedClients:
 
     @contextlib.contextmanager
     def attached(self, container: Container, is_ready: Ready) -> Iterator[None]:
-        """Count a client as attached: as one that runs the container if it has not started yet, else as a watcher.
+        """Register a client as attached to a container for the length of a block.
 
-        `is_ready` returns True if the client has read enough of its output to be sent more.
+        If the container has not started yet, the client counts as the one that runs it, else as a viewer. `is_ready`
+        returns True if the client has read enough of its output to be sent more.
         """
         with _listed(self._viewers if container.is_running else self._runners, container.id, is_ready):
             yield
 
     @contextlib.contextmanager
     def waiting(self, container: Container) -> Iterator[None]:
-        """Count a client that waits for the exit."""
+        """Register a client that waits for the container's exit, for the length of a block."""
         with _listed(self._waiters, container.id, bool):
             yield
 
     def should_advance(self, container: Container, *, has_lasted: bool) -> bool:
-        """Return True if time may jump for a client that waits for the exit; `has_lasted` if for a while already."""
+        """Return True if time may jump for a client that waits for the container's exit.
+
+        `has_lasted` is True if the client has waited for a while already.
+        """
         runners, viewers = self._runners.get(container.id, []), self._viewers.get(container.id, [])
         streams = container.streams
         if (runners or viewers) and streams is not None and streams.stdin.is_awaited:

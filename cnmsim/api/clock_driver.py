@@ -26,9 +26,9 @@ _AHEAD_NS = 1_000_000
 class ClockDriver:
     """Drives one clock.
 
-    With `fast`, time stands still unless an operation waits for something in the lab; then it jumps from event to
-    event. While a program waits for input it keeps step with real time. Without `fast`, it keeps step with real time
-    while `connections` is above zero.
+    With `fast`, virtual time stands still unless an operation waits for something in the lab; then it jumps from
+    event to event. While a program waits for input, it keeps step with real time. Without `fast`, it keeps step with
+    real time while `connections`, the number of connected clients, is above zero.
     """
 
     def __init__(self, clock: Clock, *, fast: bool) -> None:
@@ -41,13 +41,13 @@ class ClockDriver:
         self._anchor: tuple[float, int] | None = None
 
     def run_ready(self) -> None:
-        """Run the work of this instant, and check again whether time may pass."""
+        """Run the work that is due at this instant, and check again whether time may pass."""
         self.clock.run_ready()
         self._wake.set()
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Count a client as connected."""
+        """Count a client as connected for the length of a block."""
         self.connections += 1
         self._wake.set()
         try:
@@ -58,7 +58,7 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """Let a fast clock jump whenever `predicate()` is True, for the length of a block."""
+        """For the length of a block, let a fast clock jump whenever `predicate()` is True."""
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()
@@ -69,7 +69,10 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
-        """Let a fast clock that may not jump keep step with real time whenever `predicate()` is True, for a block."""
+        """For the length of a block, let a fast clock keep step with real time whenever `predicate()` is True.
+
+        This has an effect only while the clock may not jump.
+        """
         key = object()
         self._realtime_predicates[key] = predicate
         self._wake.set()
@@ -79,7 +82,10 @@ class ClockDriver:
             del self._realtime_predicates[key]
 
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
-        """Wait, in real time, for a future of the lab. Return its result or raise its error."""
+        """Wait, in real time, until a future of the lab is done. Return its result or raise its error.
+
+        A fast clock jumps meanwhile, whenever `predicate()` is True.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def tell(_: Future[T]) -> None:
@@ -111,9 +117,9 @@ class ClockDriver:
                     await self._wake.wait()
 
     def _advance_fast(self) -> float | None:
-        """Run events for one slice if an operation waits.
+        """Run events for one slice of time if an operation waits for something in the lab.
 
-        Return the delay until the next slice (`None`: until woken).
+        Return the delay until the next slice in seconds, or `None` to sleep until the driver is woken.
         """
         deadline = time.monotonic() + _SLICE_S
         while any(predicate() for predicate in tuple(self._fast_predicates.values())):
@@ -157,7 +163,7 @@ class ClockDriver:
 
 
 async def first_of(*waits: Awaitable[Any]) -> None:
-    """Wait until one awaitable is done, and cancel the others. Raises what one of them raised."""
+    """Wait until one awaitable is done, and cancel the others. If one of them raised an error, raise it."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -170,10 +170,12 @@ class Connection:
                 work.cancel()
 
     async def _watch(self) -> None:
-        """Return when the client has disconnected. Data that arrives early or is pipelined is kept.
+        """Return when the client has disconnected.
 
-        A client that only closed its sending side still reads the answer; over TCP the two look the same (moby takes
-        both as a disconnect).
+        Data that arrives before the answer is sent is kept for the next request.
+
+        Over a Unix socket, a client that has closed only its sending side still gets the answer. Over TCP this looks
+        like a disconnect (moby treats it as one in both cases).
         """
         while data := await self._reader.read(_READ):
             self._http.receive_data(data)

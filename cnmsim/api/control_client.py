@@ -24,9 +24,10 @@ def ask(directory: Path, request: dict[str, Any]) -> Any:
 
 
 def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
-    """Capture on a served lab until it ends, or until SIGINT or SIGTERM. Return the pcapng file, if it was requested.
+    """Capture on a served lab until the capture ends, or until SIGINT or SIGTERM arrives.
 
-    `tell` is called with STDOUT and STDERR frames. Raises as `ask`.
+    Return the pcapng file, if it was requested. `tell` is called with each STDOUT and STDERR frame. Raises the errors
+    of `ask`.
     """
     with _channel(directory, {"verb": "capture", **request}) as channel:
         before = {

@@ -1,9 +1,9 @@
-"""The simulated host that stands for real clients: the source of their connections, and the address they connect to.
+"""The simulated host that represents real clients: real connections to published ports appear to come from this host.
 
-A real client of a published port becomes a machine next to the Docker host: it has an address on the host's first
-segment and the host as its gateway, so that its packets pass the host's rules as those of any other machine do. Ports
-that are published only on the host's loopback, or in an address family that the host does not have, are connected to
-from the host itself.
+A real client of a published port becomes a machine next to the Docker host. It has an address on the host's first
+segment and uses the host as its gateway, so that its packets pass the host's rules like packets of any other machine.
+Some ports are published only on the host's loopback, or in an address family that the host does not have. Connections
+to these ports come from the Docker host itself.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ if TYPE_CHECKING:
     from cnmsim.lab import Host, Lab
     from cnmsim.libnetwork.options import PortBinding
 
-#: Name of the host that stands for the machine cnmsim runs on.
+#: Name of the host that represents the machine on which cnmsim runs.
 NAME = "this-machine"
 _LOOPBACK = {4: b"\x7f\0\0\x01", 6: bytes(15) + b"\x01"}
 
 
 @define(eq=False)
 class ExternalClientHost:
-    """The simulated host of the real clients of one Docker host's ports.
+    """The simulated host that represents the real clients of one Docker host's published ports.
 
-    `open` adds it to the lab, `close` removes it.
-
-    `open` raises `InvalidParameter` if the Docker host is on no segment, or on one without a free address.
+    `open` adds it to the lab, `close` removes it. `open` raises `InvalidParameter` if the Docker host is not
+    connected to a segment, or if the segment has no free address.
     """
 
     lab: Lab
@@ -70,12 +69,12 @@ class ExternalClientHost:
         self._added = None
 
     def tcp(self, binding: PortBinding) -> tuple[TcpSocket, tuple[Address, int]]:
-        """Return a socket for a client of a published port, and the address to connect to."""
+        """Return a new TCP socket for a client of a published port, and the address and port to connect to."""
         process, address = self._from_where(binding)
         return process.tcp(family_of(address)), (address, binding.host_port)
 
     def udp(self, binding: PortBinding) -> tuple[UdpSocket, tuple[Address, int]]:
-        """Return a UDP socket for a client of a published port, and the address to connect to."""
+        """Return a new UDP socket for a client of a published port, and the address and port to send to."""
         process, address = self._from_where(binding)
         return process.udp(family_of(address)), (address, binding.host_port)
 
@@ -98,7 +97,7 @@ class ExternalClientHost:
         return process
 
     def _host_addresses(self) -> dict[int, Address]:
-        """Return the Docker host's address of each family on the shared segment."""
+        """Map each address family (4, 6) to the Docker host's first address of this family on the shared segment."""
         addresses: dict[int, Address] = {}
         for interface, spec in zip(self.host.interfaces, self.host.plain.spec.interfaces, strict=True):
             if isinstance(interface.link, Segment):
@@ -119,7 +118,7 @@ class ExternalClientHost:
 
 
 def _highest_free(prefix: Prefix, used: set[Address]) -> Address | None:
-    """Return the highest free address of a subnet: addresses are usually assigned from the other end."""
+    """Return the highest free address of a subnet; users usually assign addresses from the low end."""
     for number in range(prefix.last_int - 1, prefix.first_int, -1):
         address = from_int(number, prefix.family)
         if address not in used:
@@ -132,5 +131,5 @@ def _own_addresses(host: Host) -> list[Address]:
 
 
 async def _wait(process: Process) -> int:
-    """Hold the sockets until killed."""
+    """Keep the process that owns the sockets alive until it is killed."""
     return await Future[int](process.clock)

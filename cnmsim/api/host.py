@@ -1,4 +1,4 @@
-"""The Engine API of one Docker host, as handlers get it."""
+"""The Engine API of one Docker host, as it is passed to handlers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class HostApi:
-    """One engine behind its socket. `name` is the host's name."""
+    """One engine, with the state that the handlers of its socket share. `name` is the name of the Docker host."""
 
     def __init__(self, lab: Lab, name: str, engine: Engine, clock_driver: ClockDriver) -> None:
         self.lab = lab
@@ -45,14 +45,14 @@ class HostApi:
         return {name: every[name] for name in ("Api-Version", "Docker-Experimental", "Ostype", "Server")}
 
     def version(self, request: Request) -> ApiVersion:
-        """Return the API version of a request. Raises `InvalidParameter`."""
+        """Return the API version that a request uses. Raises `InvalidParameter` if the engine does not support it."""
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """Under a fast clock, let time pass before the answer to a client that polls."""
+        """Under a fast clock, let time pass before the answer if the request repeats an earlier one."""
         if self.clock_driver.fast and self.polling.is_repeated(request):
             await self.complete(sleep(self.engine.clock, STEP_S))
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let virtual time pass until something that takes time is done. Raises what it raises."""
+        """Let virtual time pass until the coroutine `work` is done. Return its result or raise its error."""
         return await self.clock_driver.wait(Task(self.engine.clock, work))

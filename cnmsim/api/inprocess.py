@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class ServedLab(Mapping[str, Path]):
-    """The sockets of a served lab, by the names of its Docker hosts."""
+    """The sockets of a served lab: a mapping from the names of its Docker hosts to the paths of their sockets."""
 
     def __init__(self, server: ApiServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -44,7 +44,7 @@ class ServedLab(Mapping[str, Path]):
 
     @property
     def directory(self) -> Path:
-        """The folder of the sockets, as `cnmsim sh --dir` takes it."""
+        """The folder of the sockets: the argument of `cnmsim sh --dir`."""
         return self._server.directory
 
     @property

@@ -59,7 +59,10 @@ class LiveCapture:
         self._is_stopped = True
 
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
-        """Wait until the capture has ended. `tell` is called with a line for each frame, which is not kept then."""
+        """Wait until the capture has ended.
+
+        If `tell` is passed, it is called with a line of text for each frame, and the frames are not kept.
+        """
         ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):
             while not self._is_over(ends_ns):
@@ -69,7 +72,7 @@ class LiveCapture:
             await self._show(tell)
 
     def to_pcapng(self) -> bytes:
-        """Return the file."""
+        """Return the captured frames as the content of a pcapng file."""
         del self._capture.frames[self.size :]
         return self._capture.to_bytes()
 

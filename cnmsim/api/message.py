@@ -1,4 +1,4 @@
-"""Requests and responses of the Engine API, as handlers have them: without sockets and HTTP syntax."""
+"""Requests and responses of the Engine API as Python objects, independent of sockets and HTTP syntax."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Request:
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:
-        """Parse a query string. Of a repeated key the first value counts, as in Go's FormValue."""
+        """Parse a query string. If a key is repeated, its first value is used, as in Go's FormValue."""
         return parse_qs(text, keep_blank_values=True)
 
     def text(self, key: str, default: str = "") -> str:
@@ -57,14 +57,14 @@ class Request:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The query with one value for each key."""
+        """The query as a dict with one value for each key."""
         return {key: values[0] for key, values in self.query.items()}
 
     def json(self, *, required: bool = False) -> Any:
-        """Decode the body as JSON. Return `None` for no body, unless one is `required`, and for `null`.
+        """Decode the body as JSON. Return `None` for the body `null`, and for an empty body unless it is `required`.
 
-        Raises `InvalidParameter` with the engine's text for a missing, broken or trailing body, or another content
-        type. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
+        Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid, data
+        follows it, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
         kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind not in ("application/json", ""):
@@ -91,7 +91,7 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
-        """Return a JSON response, with a final newline as the engine's."""
+        """Return a JSON response. Like the engine's, it ends with a newline."""
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
         return cls(status, body, {"Content-Type": "application/json"})
 
@@ -114,7 +114,7 @@ def _nothing() -> None:
 class Stream:
     """A response whose body is produced over time; the head is sent at once.
 
-    `end` is called when the response is over, also if it never began: it releases the handler's resources.
+    `end` is called when the response is over, even if sending never began. It releases the handler's resources.
     """
 
     chunks: AsyncIterator[bytes]
@@ -127,7 +127,7 @@ class Duplex(Protocol):
     """A hijacked connection: raw bytes both ways."""
 
     async def read(self) -> bytes:
-        """Return the next data of the client; b"" once it has half-closed or disconnected."""
+        """Return the next data from the client, or b"" once the client has half-closed or disconnected."""
 
     async def write(self, data: bytes) -> None:
         """Send bytes. Raises `ConnectionError` if the client has disconnected."""
@@ -138,9 +138,9 @@ class Duplex(Protocol):
 
 @define
 class Hijack:
-    """Hijack the connection: `talk` runs on it, and the connection is closed when it returns.
+    """An answer that hijacks the connection: `talk` runs on it, and the connection is closed when `talk` returns.
 
-    `end` is as of `Stream`.
+    `end` is called afterwards, as for `Stream`.
     """
 
     talk: Callable[[Duplex], Awaitable[None]]

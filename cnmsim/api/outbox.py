@@ -13,12 +13,15 @@ from collections.abc import AsyncIterator
 
 _HEAD = struct.Struct("!BxxxI")
 _STREAM_NUMBER = {"stdin": 0, "stdout": 1, "stderr": 2}
-#: A fast clock stands still while a client has this many bytes still to read.
+#: A fast clock stands still while a client still has this many bytes to read.
 _ENOUGH = 1 << 20
 
 
 class Outbox:
-    """Bytes for a client. With `is_raw` they are sent unchanged, else each piece in a frame that names its stream."""
+    """A queue of bytes for a client.
+
+    With `is_raw` they are sent unchanged, else each piece in a frame that names its stream.
+    """
 
     def __init__(self, *, is_raw: bool) -> None:
         self._is_raw = is_raw
@@ -29,16 +32,16 @@ class Outbox:
 
     @property
     def wants_more(self) -> bool:
-        """Whether the queue is open, and the client keeps up."""
+        """Whether the queue is open and the client reads fast enough."""
         return not self._is_closed and self._size < _ENOUGH
 
     def put(self, stream: str, data: bytes) -> None:
-        """Add output of "stdout" or "stderr"."""
+        """Queue output of the stream "stdout" or "stderr"."""
         if data:
             self._add(data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data)
 
     def put_plain(self, data: bytes) -> None:
-        """Add bytes without a frame."""
+        """Queue bytes that are sent without a frame."""
         self._add(data)
 
     def _add(self, data: bytes) -> None:
@@ -48,12 +51,12 @@ class Outbox:
             self._changed.set()
 
     def close(self, *_: object) -> None:
-        """Close the queue: nothing follows."""
+        """Close the queue. Data that is already queued is still sent."""
         self._is_closed = True
         self._changed.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what is queued, and wait for more, until the queue is closed and empty."""
+        """Yield queued data and wait for more, until the queue is closed and empty."""
         while True:
             while self._parts:
                 data = b"".join(self._parts)

@@ -68,9 +68,9 @@ class PluginControlSocket:
         self.path.unlink(missing_ok=True)
 
     def environment(self, host: str, folder: Path) -> dict[str, str]:
-        """Return the environment of a process whose `ip`, `iptables` and so on are those of `host`.
+        """Return environment variables for a process, so that its `ip`, `iptables` and so on act on `host`.
 
-        The programs that run them are written to `folder`. Raises `NotFound` for an unknown host.
+        The scripts that replace these programs are written to `folder`. Raises `NotFound` for an unknown host.
         """
         return host_environment(
             self.directory, self._lab.host(host).name, list(self._lab.host(host).programs), folder
@@ -102,7 +102,10 @@ class PluginControlSocket:
                 channel.sendall(pack(Frame.ERROR, text.encode()))
 
     def _run_on_lab_thread(self, channel: socket.socket, request: dict[str, Any]) -> bool:
-        """Run a program now or in the next call of a plugin. Return False if the lab's own socket is to run it."""
+        """Run a program in the lab's thread, during the present or the next call of a plugin.
+
+        Return False if the request has to be passed to the lab's own control socket instead.
+        """
         executor = self._lab.executor
         if request["verb"] != "exec" or not (executor.is_waiting or self._inner is None):
             return False
@@ -152,9 +155,10 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a program on a host within this instant. Return its status, stdout and stderr.
+    """Run a program on a host without letting virtual time pass. Return its exit status, stdout and stderr.
 
-    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Called on the lab's thread.
+    Raises `NotFound` for an unknown host, `Unavailable` if the program needs time. Must be called in the lab's
+    thread.
     """
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)

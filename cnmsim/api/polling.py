@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 #: Seconds of virtual time that pass before the answer to a repeated request.
 STEP_S = 0.5
 _REMEMBERED = 64
-#: Requests whose answer may change by time alone: the state, output and processes of containers and execs; what the
-#: managers of a swarm do (`docker service create` polls service, tasks and nodes until the service has converged);
-#: networks, which swarms create and remove; and the engine's own state in its swarm.
+#: Requests whose answer may change merely because time passes: the state, output and processes of containers and
+#: execs; the objects that the managers of a swarm change (`docker service create` polls service, tasks and nodes
+#: until the service has converged); networks, which swarms create and remove; and the engine's own state in its
+#: swarm.
 _POLLED = re.compile(
     r"GET (/containers/json|/containers/[^/]+/(json|logs|top)|/exec/[^/]+/json"
     r"|/(tasks|services|nodes|networks)(/[^/]+)?|/(services|tasks)/[^/]+/logs|/swarm|/info)\Z"
@@ -31,15 +32,15 @@ _EXEC_START = re.compile(r"POST /exec/[^/]+/(start|resize)\Z")
 
 @define
 class Polling:
-    """The requests that one engine got since the last change."""
+    """The requests that one engine received since the last request that changed something."""
 
     _repeatable: set[str] = field(factory=set, init=False)
 
     def is_repeated(self, request: Request) -> bool:
-        """Register a request. Return True if it repeats an earlier one.
+        """Register a request. Return True if it repeats an earlier one, i.e. the client polls.
 
-        Running the same command in a container again is a repetition, too. Every other request that is not GET or
-        HEAD is a change.
+        Running the same command in a container again is a repetition, too. Every other request whose method is
+        neither GET nor HEAD counts as a change: earlier requests are then forgotten.
         """
         name = f"{request.method} {request.path}"
         if _EXEC_CREATE.match(name):

@@ -1,8 +1,8 @@
 """Published ports of one simulated Docker host, open for real clients on this machine's loopback.
 
-A port is bound here when the simulated host binds it, with the same number, so that the port numbers the engine
-reports hold on this machine, too. If this machine refuses the port, the simulated host does: a port in use fails the
-container's start with the engine's text, and an ephemeral port is chosen again.
+When the simulated host binds a port, the same port is bound on this machine, so that the port numbers that the engine
+reports are valid here, too. If this machine refuses the port, so does the simulated host: for a port in use the start
+of the container fails with the engine's text, and an ephemeral port is chosen again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 _BACKLOG = 128
-#: Seconds until a client that could not be accepted is tried again.
+#: Seconds until accepting a client is tried again after a failure.
 _RETRY_S = 1.0
 
 
@@ -41,12 +41,12 @@ class OpenPort:
 
     @property
     def name(self) -> str:
-        """The port's name, as `80/tcp` for host port 80."""
+        """The simulated host port and its protocol, such as `80/tcp`."""
         return f"{self.binding.host_port}/{self.binding.protocol}"
 
     @property
     def address(self) -> tuple[str, int]:
-        """The real address and port."""
+        """The address and port on this machine."""
         host, port = self.channel.getsockname()[:2]
         return host, port
 
@@ -55,9 +55,8 @@ class OpenPort:
 class ForwardedPorts:
     """Keeps the published ports of `host` open on this machine.
 
-    `announce` is called with deviations from what was requested.
-
-    `open` and `close` must be called in the thread of the event loop that serves the lab.
+    `announce` is called with a sentence about each port that is open under another number. `open` and `close` must be
+    called in the thread of the event loop that serves the lab.
     """
 
     lab: Lab
@@ -72,7 +71,7 @@ class ForwardedPorts:
         self._external_client = ExternalClientHost(self.lab, self.host)
 
     def open(self) -> None:
-        """Open all published ports, now and when further ones are published. Raises `InvalidParameter`."""
+        """Open all published ports, and every port that is published later. Raises `InvalidParameter`."""
         self._external_client.open()
         allocator = self._engine.controller.allocator
         for port in allocator.bound:
@@ -94,9 +93,9 @@ class ForwardedPorts:
 
     @property
     def table(self) -> dict[str, tuple[str, int]]:
-        """The real address of each published port, by its simulated name: `{"80/tcp": ("127.0.0.1", 80)}`.
+        """The real address of each published port, by its simulated port: `{"80/tcp": ("127.0.0.1", 80)}`.
 
-        For a port published in both address families it is the IPv4 address.
+        If a port is published in both address families, this is its IPv4 address.
         """
         return {port.name: port.address for port in sorted(self._ports, key=lambda port: -port.channel.family)}
 
@@ -106,7 +105,11 @@ class ForwardedPorts:
         return self.host.docker
 
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
-        """Open one port. Return a function that closes it. With `is_strict` a port in use raises `OSError`."""
+        """Open one port on this machine. Return a function that closes it.
+
+        If this machine refuses the port number, another one is chosen. With `is_strict`, a number that another
+        program uses raises `OSError` instead.
+        """
         if not binding.host_port or binding.protocol not in ("tcp", "udp"):
             return _nothing
         assert binding.host_ip is not None
@@ -130,7 +133,7 @@ class ForwardedPorts:
         return partial(self._end, port)
 
     def _is_own(self, family: int, binding: PortBinding) -> bool:
-        """Return True if a port is open already, for another address of the simulated host."""
+        """Return True if this object has opened the port already, for another address of the simulated host."""
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
         return any(
             port.channel.family == kind

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _CHUNK = 65536
 #: Seconds of silence after which a real UDP client is dropped, as by docker-proxy.
 _UDP_IDLE_S = 90.0
-#: Seconds for which time continues after the end of a connection.
+#: Seconds for which virtual time continues after a connection has ended.
 _SETTLE_S = 1.0
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -38,9 +38,9 @@ async def relay_tcp(
     inner: TcpSocket,
     address: tuple[Address, int],
 ) -> None:
-    """Connect `inner` to the simulated `address`, and copy bytes until both directions have ended.
+    """Connect the simulated socket `inner` to `address`, and copy bytes until both directions have ended.
 
-    Time keeps step with real time meanwhile; a fast clock jumps while data is on its way.
+    Virtual time keeps step with real time meanwhile. A fast clock jumps while data is on its way.
     """
 
     async def wait(work: Coroutine[Any, Any, T], *, runs_fast: bool) -> T:

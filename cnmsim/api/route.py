@@ -33,7 +33,7 @@ _PARTS = {
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """Return the expression that a path matches. The names of images and plugins may contain slashes."""
+    """Return the regular expression for a path. Names of images and plugins in the path may contain slashes."""
     may_have_slashes = path.startswith(("/images/", "/plugins/", "/distribution/"))
     inner = ".+" if may_have_slashes else "[^/]+"
     return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{inner})", path) + r"\Z")
@@ -41,7 +41,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @frozen
 class Route:
-    """One row of the table. `sentence` is why an operation is not simulated, "" for one that is."""
+    """One row of the table. `sentence` says why an operation is not simulated; it is "" for a simulated operation."""
 
     method: str
     path: str
@@ -70,7 +70,8 @@ def json_route(
 ) -> Route:
     """Return a route that answers with the result of `operation`, a method of a class of `Rest`, as JSON.
 
-    `part` is the attribute of `Rest` to call it on; it is needed only for a class with several instances there.
+    `part` is the attribute of `Rest` that has the object to call. It is needed only for classes that have several
+    instances there.
     """
     call = _caller(operation, part, requires_body=requires_body)
 
@@ -94,7 +95,7 @@ def empty_route(method: str, path: str, operation: Callable[..., Any], status: i
 def _caller(
     operation: Callable[..., Any], part: str, *, requires_body: bool = False
 ) -> Callable[[HostApi, Request, dict[str, str]], Awaitable[Any]]:
-    """Return a function that calls `operation` with those parameters of a request that it accepts."""
+    """Return a function that calls `operation` with the parameters of a request that `operation` accepts."""
     part = part or _PARTS[operation.__qualname__.partition(".")[0]]
     names = [name for name in inspect.signature(operation).parameters if name != "self"]
 
@@ -115,7 +116,8 @@ def _caller(
 def not_simulated(method: str, path: str, sentence: str, check: Check | None = None) -> Route:
     """Return a route that answers 501 with a reason.
 
-    `check` raises the errors that the engine reports first, as for a container or image that does not exist.
+    `check` is called first. It raises the errors that the engine reports before, such as for a container that does
+    not exist.
     """
 
     async def handler(api: HostApi, request: Request, **path_parameters: str) -> Answer:

@@ -1,4 +1,4 @@
-"""The way from a request to the route that answers it."""
+"""Find the route for a request, and call its operation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route of a request, and its path parameters (`id_` for `{id}`).
+    """Return the route for a request, and the request's path parameters (`id_` for `{id}` in the path).
 
-    HEAD is served as GET unless it has a route.
+    A HEAD request is served like GET unless there is a route for HEAD.
     """
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
@@ -29,7 +29,7 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
 
 
 async def dispatch(api: HostApi, request: Request) -> Answer:
-    """Answer a request. An error becomes the engine's error body."""
+    """Run the operation for a request and return its answer. An error is returned as the engine's error body."""
     try:
         api.version(request)
         match = find(request.method, request.path)

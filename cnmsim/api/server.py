@@ -35,13 +35,14 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 
 
 class ApiServer:
-    """Serves every Docker host of a lab: `DIR/<host>/docker.sock`, `DIR/control.sock`, and `DIR/ready` when open.
+    """Serves every Docker host of a lab at `DIR/<host>/docker.sock`, and control clients at `DIR/control.sock`.
 
-    With `fast` virtual time jumps from event to event instead of keeping step with real time. The ports that the
-    Docker host `expose_ports` publishes ("" for the only one) are open on this machine's loopback, too;
-    `announce` is called with each that could not get its number. Used as an asynchronous context manager.
+    Once the sockets are open, the file `DIR/ready` exists. With `fast`, virtual time jumps from event to event
+    instead of keeping step with real time. The ports that the Docker host `expose_ports` publishes ("" selects the
+    only Docker host) are open on this machine's loopback, too. `announce` is called for each port that has another
+    number here. Used as an asynchronous context manager.
 
-    Raises `InvalidParameter` for an `expose_ports` that is not a Docker host.
+    Raises `InvalidParameter` if `expose_ports` is not a Docker host.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class ApiServer:
             path.unlink(missing_ok=True)
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set. Raises the error that ended the simulation, if one does."""
+        """Serve until `stop` is set. If an error ends the simulation, raise it."""
         assert self._driver is not None, "the server is open"
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({stopped, self._driver}, return_when=asyncio.FIRST_COMPLETED)

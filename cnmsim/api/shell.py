@@ -24,7 +24,10 @@ _NOT_PROGRAMS = frozenset({"sh", "[", "test", "true", "false", "echo", "printf",
 
 
 def run_program(directory: Path, host: str, argv: list[str]) -> int:
-    """Run a program on a host. Return its exit status: 125 if the lab does not answer, 127 for an unknown program."""
+    """Run a program on a host.
+
+    Return its exit status, 125 if the lab does not respond, or 127 for an unknown program.
+    """
     channel = socket.socket(socket.AF_UNIX)
     try:
         channel.connect(str(directory / "control.sock"))
@@ -44,7 +47,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
 
 
 def _send(channel: socket.socket, data: bytes) -> bool:
-    """Send data. Return False if the program has ended: its status is on its way."""
+    """Send data. Return False if the program has ended; its exit status then arrives next."""
     try:
         channel.sendall(data)
     except BrokenPipeError:
@@ -132,10 +135,10 @@ class _Relay:
 
 
 def open_shell(directory: Path, host: str, programs: list[str], command: list[str] | None = None) -> int:
-    """Run the user's own shell, or a `command` of this machine, with the `programs` of the host first in PATH.
+    """Run the user's own shell, or a `command` of this machine, on behalf of a simulated host.
 
-    Return the exit status, 128 and more if a signal ended it, as a shell does. When this process is ended, so is the
-    command.
+    Scripts for the `programs` of the host come first in PATH. Return the exit status, or 128 plus the signal number
+    if a signal ended the command, as a shell does. If this process is ended, the command is ended, too.
     """
     with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
         environment = host_environment(directory, host, programs, Path(folder))
@@ -160,7 +163,7 @@ def open_shell(directory: Path, host: str, programs: list[str], command: list[st
 def host_environment(directory: Path, host: str, programs: list[str], folder: Path) -> dict[str, str]:
     """Return this process's environment with the `programs` of a host of the lab served in `directory` first in PATH.
 
-    `folder` is where the scripts that run them are written.
+    The scripts that run these programs on the host are written to `folder`.
     """
     python, place, name = (_quoted(word) for word in (sys.executable, str(directory.resolve()), host))
     for program in programs:

@@ -22,20 +22,20 @@ _PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to a
 
 
 class Reader(Protocol):
-    """The reading side of a connection; an `asyncio.StreamReader` is one."""
+    """The reading side of a connection: the part of `asyncio.StreamReader` that is used here."""
 
     async def read(self, n: int = -1, /) -> bytes:
         """Return up to `n` bytes, waiting for the first; b"" at the end."""
 
 
 class Writer(Protocol):
-    """The writing side of a connection; an `asyncio.StreamWriter` is one."""
+    """The writing side of a connection: the part of `asyncio.StreamWriter` that is used here."""
 
     def write(self, data: bytes, /) -> None:
         """Send `data`."""
 
     async def drain(self) -> None:
-        """Wait until the client has read enough. Raises `ConnectionError`."""
+        """Wait until the client has read enough to be sent more. Raises `ConnectionError`."""
 
     def close(self) -> None:
         """Close the connection once all data is sent."""
@@ -51,12 +51,12 @@ class Writer(Protocol):
 
 
 def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return the context of `dockerd --tlsverify`: clients must present a certificate that `ca` signed.
+    """Return the TLS context of `dockerd --tlsverify`: clients must present a certificate that `ca` signed.
 
-    Raises `ssl.SSLError`, an `OSError`, for files that are no certificates or do not belong together. Client
-    certificates are verified as Go's crypto/x509 verifies them, whatever the defaults of this Python are: an
-    Authority Key Identifier is not required (RFC 5280 §4.2.1.1 requires it; Python 3.13 checks it), and any
-    certificate in `ca` is a trust anchor.
+    Raises `ssl.SSLError`, a subclass of `OSError`, if files are not certificates or do not belong together. Client
+    certificates are verified as by Go's crypto/x509, independent of this Python's defaults: an Authority Key
+    Identifier is not required (RFC 5280 §4.2.1.1 requires it; Python 3.13 checks it), and any certificate in `ca` is
+    a trust anchor.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
     context.load_cert_chain(certificate, key)
@@ -98,7 +98,7 @@ class TlsConnection:
                     return
 
     async def _check_first_record(self) -> None:
-        """Check that the first record may be one of TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
+        """Check that the first record looks like TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
         head = b""
         while len(head) < 5:
             if not (data := await self._reader.read(_CHUNK)):

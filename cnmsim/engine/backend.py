@@ -1,4 +1,4 @@
-"""The operations of one daemon that its API and its swarm node call (moby: the `Backend` interfaces)."""
+"""The operations of one daemon that its API and its swarm node use (moby: the `Backend` interfaces)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of one daemon that its operations share, without the operations."""
+"""The state of one daemon on which its operations work; it has no operations itself."""
 
 from __future__ import annotations
 

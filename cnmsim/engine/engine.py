@@ -118,19 +118,19 @@ class Engine(Session):
         return self
 
     def version(self) -> dict[str, Any]:
-        """Return what `docker version` prints of the server."""
+        """Return the data of `docker version` about the server."""
         return self.rest.system.version()
 
     def info(self) -> dict[str, Any]:
-        """Return what `docker info` prints."""
+        """Return the data that `docker info` shows."""
         return self.rest.system.info()
 
     def df(self) -> dict[str, Any]:
-        """Return what `docker system df` prints."""
+        """Return the data that `docker system df` shows."""
         return self.rest.system.disk_usage()
 
     def ping(self) -> bool:
-        """Return True."""
+        """Return True, as docker-py's `ping` does for an engine that responds."""
         return True
 
 

@@ -1,1 +1,4 @@
-"""Operations that need more than a call: they stream, take the connection over, or depend on the clock."""
+"""Handlers for operations that a single function call cannot answer.
+
+They stream, hijack the connection, or depend on the clock.
+"""

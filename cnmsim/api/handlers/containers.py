@@ -1,4 +1,4 @@
-"""Operations on containers that stream, take the connection over, or depend on the clock."""
+"""Operations on containers that stream, hijack the connection, or depend on the clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEALTH_STEP_S = 0.5
 
 
 async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
-    """Return a container's description."""
+    """Return the description of a container that `docker inspect` prints."""
     health = api.rest.containers.find(id_).health
     if api.clock_driver.fast and health is not None and health.status == "starting":
         # A client that polls until the container is healthy must see time pass.
@@ -39,7 +39,7 @@ async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def start(api: HostApi, request: Request, id_: str) -> Answer:
-    """Start a container; 304 if it runs already."""
+    """Start a container. Answer with status 304 if it already runs."""
     container = api.rest.containers.find(id_)  # looked up first: a short one with --rm is gone by the end of the call
     if container.streams is not None and container.streams.is_watched and not container.is_running:
         # A client that attached first opens its event stream meanwhile: Compose waits for ever for an exit that it
@@ -52,7 +52,10 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def wait(api: HostApi, request: Request, id_: str) -> Answer:
-    """Wait for the exit. The response head is sent at once, by which the client knows that the wait has begun."""
+    """Wait for the exit of a container.
+
+    The response head is sent at once and tells the client that the wait has begun.
+    """
     end = api.rest.containers.wait(id_, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")
     patience_s = _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S

@@ -21,7 +21,7 @@ async def _lines(messages: Iterator[dict[str, Any]]) -> AsyncIterator[bytes]:
 
 
 async def prune_builds(_api: HostApi, _request: Request) -> Answer:
-    """Answer as for an empty build cache."""
+    """Answer as an engine with an empty build cache does."""
     return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
@@ -31,7 +31,7 @@ def check_image(api: HostApi, _request: Request, path_parameters: dict[str, str]
 
 
 def check_images(api: HostApi, request: Request, _path_parameters: dict[str, str]) -> None:
-    """Raise `NotFound` unless all images of the query exist."""
+    """Raise `NotFound` unless all images in the query exist."""
     for name in request.query.get("names", ()):
         api.rest.images.inspect(name)
 

@@ -20,12 +20,12 @@ _NOW_NS = 2 * NS_PER_S
 
 
 async def ping(api: HostApi, _request: Request) -> Answer:
-    """Answer OK, with the engine's headers."""
+    """Answer `OK` with the engine's headers."""
     return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 
 async def events(api: HostApi, request: Request) -> Answer:
-    """Stream events until `until`, or without limit."""
+    """Stream events until the time in the query parameter `until`, or without end if there is none."""
     reading = api.rest.system.events(_to_the_clock(api, request.parameters), api.version(request))
     outbox = Outbox(is_raw=True)
 
@@ -40,7 +40,10 @@ async def events(api: HostApi, request: Request) -> Answer:
 
 
 def _to_the_clock(api: HostApi, parameters: dict[str, str]) -> dict[str, str]:
-    """Replace an `until` that is the client's "now" by the lab's, whose clock is ahead if time has jumped."""
+    """Return the parameters. If `until` is about the client's current time, replace it by the lab's current time.
+
+    The lab's clock is ahead of the client's if virtual time has jumped.
+    """
     lab_ns, client_ns = unix_ns(api.engine.clock), time.time_ns()
     if not parameters.get("until"):
         return parameters
@@ -67,10 +70,10 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
 
 
 async def plugins(_api: HostApi, _request: Request) -> Answer:
-    """Return the managed plugins, of which there are none."""
+    """Return the list of managed plugins, which is always empty."""
     return Response.json([])
 
 
 async def no_plugin(_api: HostApi, _request: Request, name: str) -> Answer:
-    """Raise `NotFound`: there are no managed plugins."""
+    """Raise `NotFound`, because there are no managed plugins."""
     raise NotFound(f'plugin "{name}" not found')

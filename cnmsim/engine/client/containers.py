@@ -44,19 +44,19 @@ class ExecResult(NamedTuple):
 
 @frozen
 class CommandOutput:
-    """The output of a command, as a terminal would show it, and its exit status."""
+    """The output of a command as a terminal would show it, and the command's exit status."""
 
     text: str
     exit_code: int
 
     @property
     def output(self) -> str:
-        """The text, under the name that the result of a host's `exec` has for it."""
+        """The text. This alias makes the result usable like the result of a host's `exec`."""
         return self.text
 
     @property
     def status(self) -> int:
-        """The exit status, under the name that the result of a host's `exec` has for it."""
+        """The exit status. This alias makes the result usable like the result of a host's `exec`."""
         return self.exit_code
 
     def __str__(self) -> str:
@@ -150,7 +150,10 @@ class Container(Model):
         return process.namespace
 
     def ip(self, network: str | Network | None = None, *, family: int = 4) -> str:
-        """Return the address on a network, or on the first network that has assigned one; "" if there is none."""
+        """Return the container's address on a network, or on its first network that has assigned one.
+
+        "" if there is none.
+        """
         key = "ip_address" if family == 4 else "global_ipv6_address"
         networks = self.record.networks
         if network is not None:
@@ -162,7 +165,10 @@ class Container(Model):
         return next((address for address in addresses if address), "")
 
     def exec(self, command: str | list[str], **options: Any) -> CommandOutput:
-        """Run a command, and return what a terminal would show. The options are those of `exec_run`."""
+        """Run a command, and return its output as a terminal would show it.
+
+        The options are the options of `exec_run`.
+        """
         exit_code, output = self.exec_run(command, **options)
         return CommandOutput((output or b"").decode(errors="replace"), exit_code if exit_code is not None else 0)
 
@@ -283,7 +289,7 @@ class Container(Model):
         return self._engine.rest.containers.top(self.id, {"ps_args": ps_args})
 
     def stats(self) -> dict[str, Any]:
-        """Return one reading of the counters."""
+        """Return one set of statistics, as `docker stats --no-stream` shows them."""
         return self._engine.rest.containers.stats(self.id)
 
     def diff(self) -> list[dict[str, Any]] | None:
@@ -365,7 +371,7 @@ class ContainerCollection:
         filters: Mapping[str, Any] | None = None,
         limit: int = -1,
     ) -> list[Container]:
-        """Return the running containers, or all."""
+        """Return the running containers; with `all`, also those that do not run."""
         query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return [Container(self._engine, summary["Id"]) for summary in self._engine.rest.containers.list(query)]
 

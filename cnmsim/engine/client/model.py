@@ -44,7 +44,7 @@ class Model:
 
 
 def query_of(**parameters: Any) -> dict[str, Any]:
-    """Return query parameters: `None` and "" are left out, booleans are 1 and 0."""
+    """Convert arguments to query parameters: `None` and "" are omitted, booleans become 1 and 0."""
     shown: dict[str, Any] = {}
     for key, value in parameters.items():
         if value is None or value == "":
@@ -57,7 +57,7 @@ def query_of(**parameters: Any) -> dict[str, Any]:
 
 
 def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
-    """Return the API's filters for docker-py's, in which a value may stand without a list."""
+    """Convert docker-py's filters to the API's: a single value becomes a list, and every item a string."""
     if not filters:
         return None
     shown: dict[str, list[str]] = {}

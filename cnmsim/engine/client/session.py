@@ -1,4 +1,4 @@
-"""What docker-py's objects use of an engine: its API, its parts, and the clock that blocking calls advance."""
+"""The access of docker-py's objects to an engine: its API, its parts, and the clock that blocking calls advance."""
 
 from __future__ import annotations
 
@@ -68,11 +68,9 @@ class Session:
     def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Let virtual time pass until `awaitable` is done, and return its result.
 
-        Raises what it raised, or `TimeoutError`.
-
-        Outside of a swarm a coroutine begins at once: one that waits for nothing completes without the clock. In a
-        swarm it begins after the work that is scheduled for this instant, which may be the reaction to an earlier
-        operation.
+        Raises the error of `awaitable`, or `TimeoutError`. Outside a swarm, a coroutine begins at once: if it waits
+        for nothing, it completes without advancing the clock. In a swarm, it begins after the work that is scheduled
+        for this instant, which may be the reaction to an earlier operation.
         """
         if isinstance(awaitable, Future) or self.controller.cluster is not None:
             return run_until(self.clock, awaitable, timeout_s)

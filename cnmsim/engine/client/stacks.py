@@ -33,12 +33,12 @@ StackFiles = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str,
 
 @frozen
 class StackDescription:
-    """The content of a stack: the API's bodies of its services, networks, secrets and configs, by name.
+    """The content of a stack: by name, the API's request bodies of its services, networks, secrets and configs.
 
-    Services refer to secrets and configs by name. `external_networks` must exist already. `notices` names what was
-    ignored. `placeholders` are the commands that replace programs that are not simulated, by service. `located_error`
-    creates the error for an object that the engine refused: its arguments are "service", "network", "secret" or
-    "config", the name, the whole message and the engine's.
+    Services refer to secrets and configs by name. `external_networks` must exist already. `notices` are messages
+    about what was ignored. `placeholders` maps a service to the command that replaces its program, which is not
+    simulated. `located_error` creates the error for an object that the engine refused. Its arguments are the kind
+    ("service", "network", "secret" or "config"), the name, the whole message, and the engine's message.
     """
 
     services: Mapping[str, Body]
@@ -51,14 +51,14 @@ class StackDescription:
     placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
 
-#: Reads the files of a stack: its name, the files, the variables for `${…}`, and the folder that relative paths in
-#: text start from.
+#: Reads the files of a stack. The arguments are the stack's name, the files, the variables for `${…}`, and the folder
+#: that relative paths in text start from.
 StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackDescription]
 
 
 @frozen
 class Stack:
-    """A stack of the swarm. `notices` and `placeholders` are those of the deployment that returned it."""
+    """A stack of the swarm. `notices` and `placeholders` come from the deployment that returned this object."""
 
     _engine: Session = field(repr=False, eq=False)
     name: str
@@ -258,7 +258,7 @@ class _Deployment:
             raise self._refused(kind, name, f"failed to {doing} {kind} {name}", error) from error
 
     def _with_ids(self, name: str, spec: Body) -> Body:
-        """Return a service's spec with the ids of the secrets and configs that it names."""
+        """Return a service's spec, in which the names of secrets and configs are replaced by their ids."""
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         for kind in ("secret", "config"):
@@ -302,7 +302,10 @@ class _Deployment:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
     def _kept(self, spec: Body, present: Body) -> Body:
-        """Return a spec with what an update keeps: the count of forced updates, an image unchanged in the file."""
+        """Return a spec with the values that an update preserves: the count of forced updates, and the present image.
+
+        The image is preserved only if the image in the file is unchanged and `resolve_image` is not "always".
+        """
         template = spec["TaskTemplate"]
         container = dict(template["ContainerSpec"])
         is_same = container["Image"] == present["Labels"].get(_LABEL_IMAGE)

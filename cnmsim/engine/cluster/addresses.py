@@ -84,7 +84,7 @@ def advertise_address(
 
 
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:
-    """Return the address of this node's tunnels, "" for the advertise address. Raises `InvalidParameter`."""
+    """Return the address that this node's tunnels use; "" means the advertise address. Raises `InvalidParameter`."""
     if not text:
         return ""
     try:
@@ -114,9 +114,10 @@ def local_address(
 
 
 def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]) -> Address:
-    """Return the machine's only global address: that of its network cards, else of devices that are not Docker's.
+    """Return the machine's only global address.
 
-    Raises `InvalidParameter` if there is not exactly one.
+    The addresses of network cards are considered first, then those of other devices that Docker did not create.
+    Raises `InvalidParameter` if there is not exactly one address.
     """
     devices = [device for device in namespace.devices.values() if device.is_up and device is not namespace.loopback]
     cards = [device for device in devices if isinstance(device, Nic)]
@@ -163,7 +164,7 @@ def _is_global(address: Address) -> bool:
 
 
 def _identified(namespace: NetworkNamespace, word: str, *, zero_is_valid: bool = False) -> Address:
-    """Return the address that a text stands for: that of an interface, or the address itself."""
+    """Return the address that a text denotes: the address of the named interface, or the address itself."""
     try:
         return _of_interface(namespace.devices.get(word), word)
     except _NoSuchInterfaceError:
@@ -211,7 +212,7 @@ def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
 
 
 def data_path_port(number: int) -> int:
-    """Return the UDP port of the tunnels, the default for 0. Raises `SystemFault`."""
+    """Return the UDP port that the tunnels use; 0 selects the default. Raises `SystemFault`."""
     if number == 0:
         return _DEFAULT_DATA_PATH_PORT
     if not _FIRST_PORT <= number <= _LAST_PORT:

@@ -22,7 +22,7 @@ from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig,
 
 _REQUEST_TIMEOUT_S = 20.0
 
-#: Calls a manager, with a method and its argument.
+#: Calls a manager. The arguments are the name of a method and the method's argument.
 Ask = Callable[[str, Any], Coroutine[Any, Any, Any]]
 
 
@@ -82,7 +82,10 @@ class Attachers:
             attachment.detached.set_result(None)
 
     def allocated(self, target: str, container_id: str, attachment: NetworkAttachment) -> None:
-        """Complete the `attach` that waits for this allocation. Raises `SystemFault` if there is none."""
+        """Complete the pending `attach` call of this container and network with the allocated addresses.
+
+        Raises `SystemFault` if there is no such call.
+        """
         known = self._known.get((target, container_id))
         if known is None:
             raise SystemFault(f"could not find attacher for container {container_id} to network {target}")

@@ -134,7 +134,8 @@ class Cluster:
     ) -> str:
         """Create a swarm whose only manager is this node. Return the node's id. Raises an `EngineError`.
 
-        With `force_new_cluster` a manager creates it from its copy of its present swarm's state.
+        With `force_new_cluster`, a manager that is in a swarm creates the new one from its copy of the present
+        swarm's state.
         """
         if self.node is not None:
             if not force_new_cluster:
@@ -401,7 +402,10 @@ class Cluster:
 
     @property
     def obstacle(self) -> str:
-        """The daemon's text for why the node's state on disk cannot be used (locked, expired certificates), or ""."""
+        """The daemon's error text if the node's state on disk cannot be used, else "".
+
+        Reasons are a locked state or expired certificates.
+        """
         return _OBSTACLES.get(self.node.obstacle, "") if self.node is not None else ""
 
     async def unlock(self, key: str) -> None:
@@ -431,11 +435,11 @@ class Cluster:
         return await self.executor.attachers.attach(target, container_id, addresses)
 
     def detach_network(self, target: str, container_id: str) -> None:
-        """Release what `attach_network` got for a container, if it got anything."""
+        """Release the addresses that `attach_network` allocated for a container, if there are any."""
         self.executor.attachers.detach(target, container_id)
 
     async def ask(self, method: str, argument: Any) -> Any:
-        """Call a method of a manager, as the agent of this node does. Raises an `EngineError`."""
+        """Call a method of a manager on behalf of this node's agent. Raises an `EngineError`."""
         if self.node is None:
             raise SystemFault("invalid cluster node while attaching to network")
         return await self.node.call(method, argument)

@@ -56,7 +56,7 @@ class ClusterNetworks:
     def find(self, term: str) -> Network | None:
         """Return the network with that id, name or unique id prefix, or `None`.
 
-        Those that stand for each node's own are included.
+        The swarm's predefined networks, which represent `bridge` and `host` of each node, are included.
         """
         every = self._every()
         for matches in (
@@ -82,7 +82,7 @@ class ClusterNetworks:
         return view
 
     def has(self, name: str) -> bool:
-        """Return True if a network has that name. Those that stand for each node's own are included."""
+        """Return True if a network has that name. The predefined networks `bridge` and `host` count, too."""
         return any(network.name == name for network in self._every())
 
     async def create(self, options: Mapping[str, Any]) -> str:
@@ -121,7 +121,10 @@ def _is_found(network: Network, filters: Filters) -> bool:
 
 
 def _is_found_by_store(network: Network, filters: Filters) -> bool:
-    """Return True if a network passes as in swarmkit's ListNetworks, which compares whole names and id prefixes."""
+    """Return True if a network passes the filters `name` and `id`, as in swarmkit's ListNetworks.
+
+    A name has to match completely, an id by its prefix.
+    """
     return filters.exact_match("name", network.name) and filters.fuzzy_match("id", network.id)
 
 

@@ -71,7 +71,7 @@ class EngineExecutor:
         )
 
     async def configure(self, node: Node) -> None:
-        """Take over this node's addresses on the swarm's networks, and set up ingress."""
+        """Store this node's addresses on the swarm's networks, and set up its part of the ingress network."""
         addresses = {
             attachment.network.id: attachment.addresses[0] for attachment in node.attachments if attachment.addresses
         }
@@ -97,7 +97,7 @@ class EngineExecutor:
         self.networks.reset(addresses)
 
     def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
-        """Take over the keys of gossip and of encrypted networks."""
+        """Store the encryption keys of gossip and of encrypted networks."""
         self.on_keys(keys)
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
@@ -132,7 +132,10 @@ class EngineExecutor:
     def follow_logs(
         self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
     ) -> Callable[[], None]:
-        """Call `publish` with every further log line of a task's container. Return a function that ends it."""
+        """Subscribe `publish` to all later log lines of a task's container.
+
+        Return a function that unsubscribes it.
+        """
         container = self.backend.context.containers.find(task.name)
         if container is None:
             return lambda: None

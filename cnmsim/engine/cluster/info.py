@@ -21,7 +21,7 @@ _TWO_MANAGERS = (
 
 
 def _fault(node: SwarmNode | None) -> str:
-    """Return the error with which a node has ended. Lost managers, for example, are only logged."""
+    """Return the text of the error that ended a node, or "". The loss of managers, for example, is only logged."""
     error = node.ready.error if node is not None and node.ready.is_done else None
     return error.message if isinstance(error, EngineError) else str(error or "")
 

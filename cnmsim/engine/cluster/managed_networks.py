@@ -162,7 +162,7 @@ def driver_name(network: SwarmNetwork) -> str:
 
 
 def is_predefined(network: SwarmNetwork) -> bool:
-    """Return True for a network that stands for each node's own `bridge` or `host`."""
+    """Return True for a swarm network that represents the predefined `bridge` or `host` network of each node."""
     return network.spec.annotations.labels.get(_PREDEFINED_LABEL) == "true"
 
 

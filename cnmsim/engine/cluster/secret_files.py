@@ -63,7 +63,7 @@ def _grants(spec: ContainerSpec) -> Iterator[_Grant]:
 
 
 def _by_target(grants: list[_Grant], kind: str, given: Mapping[str, Secret | Config]) -> dict[str, bytes]:
-    """Return the data that templates can refer to, by file name."""
+    """Return the data of the secrets or configs that templates can refer to, by target file name."""
     return {
         grant.file.name: given[grant.id].spec.data for grant in grants if grant.kind == kind and grant.id in given
     }

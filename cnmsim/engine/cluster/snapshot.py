@@ -36,7 +36,7 @@ def raft_logs_of(engines: Iterable[Engine]) -> RaftLogs:
 
 
 def save_member(engine: Engine, raft_logs: RaftLogs) -> MemberDisk | None:
-    """Return a daemon's part in a swarm, `None` outside of one."""
+    """Return the part of a daemon's state that concerns its swarm, or `None` if it is not in a swarm."""
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None

@@ -23,7 +23,10 @@ _MOUNTED = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 
 def path_stat(container: Container, path: str) -> dict[str, Any]:
-    """Return the description of a file that `HEAD /containers/{id}/archive` has in a header. Raises `NotFound`."""
+    """Return the description of a file for a response header of `HEAD /containers/{id}/archive`.
+
+    Raises `NotFound`.
+    """
     clean = posixpath.normpath("/" + path.lstrip("/"))
     files = container.files
     if not files.exists(clean):
@@ -90,7 +93,7 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:
 
 
 def changed_files(container: Container) -> list[tuple[str, int]]:
-    """Return path and kind (`MODIFIED`, `ADDED`, `DELETED`) of every file that differs from the image's."""
+    """Return (path, kind) of every file that differs from the image; the kind is `MODIFIED`, `ADDED` or `DELETED`."""
     from cnmsim.engine.containers.create import file_paths
 
     present = set(file_paths(container)) - _MOUNTED
@@ -107,7 +110,7 @@ Changes = list[dict[str, Any]] | None
 
 
 def changes_view(container: Container) -> Changes:
-    """Return the changes as the API prints them, with the folders that contain them; `None` if there are none."""
+    """Return the changed files and the folders that contain them, in the API's format; `None` if nothing changed."""
     kinds: dict[str, int] = {}
     for path, kind in changed_files(container):
         parent = posixpath.dirname(path)

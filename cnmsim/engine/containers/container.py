@@ -54,12 +54,12 @@ class EndpointSettings:
     global_ipv6_address: str = ""
     global_ipv6_prefix_len: int = 0
     dns_names: list[str] | None = None
-    #: Whether `ipam_config` was allocated by a swarm's manager. It is dropped then when the container stops.
+    #: Whether a swarm's manager allocated `ipam_config`. In this case it is dropped when the container stops.
     ipam_is_operational: bool = False
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> EndpointSettings:
-        """Return the settings of an entry of EndpointsConfig, as decoded by `schemas.ENDPOINT_SETTINGS`."""
+        """Return the settings for one entry of EndpointsConfig, which `schemas.ENDPOINT_SETTINGS` has decoded."""
         return cls(
             ipam_config=body["IPAMConfig"],
             links=body["Links"],
@@ -205,7 +205,7 @@ class Container:
             raise Conflict(f"container {self.id} is not running")
 
     def require_not_restarting(self, name: str) -> None:
-        """Raise `Conflict`, with the container called `name`, while it waits to be restarted."""
+        """Raise `Conflict` while the container waits to be restarted. The error text calls the container `name`."""
         if self.state is ContainerState.RESTARTING:
             raise Conflict(f"{name} is restarting, wait until the container is running")
 
@@ -219,9 +219,12 @@ class Container:
         self.state = after(self.state, change)
 
     def when(self, condition: str) -> Future[int]:
-        """Return a future of the exit code, done on "not-running" (at once if so already), "next-exit" or "removed".
+        """Return a future of the exit code.
 
-        An exit after which the container is restarted counts as "not-running" too (State.SetRestarting).
+        `condition` says when it is done: "not-running", "next-exit" or "removed".
+
+        For "not-running" the future is done at once if the container does not run. An exit after which the container
+        is restarted counts as "not-running", too (State.SetRestarting).
         """
         future: Future[int] = Future(self.clock)
         if condition == "not-running" and not self.is_running:
@@ -237,11 +240,11 @@ class Container:
                 waiting.remove(future)
 
     def announce_exit(self) -> None:
-        """Complete the futures of "not-running" and "next-exit"."""
+        """Complete the futures that wait for "not-running" and "next-exit"."""
         _complete(self._when_stopped, self.exit_code)
 
     def announce_removal(self) -> None:
-        """Complete all futures: the container is removed."""
+        """Complete all futures, because the container is removed."""
         for waiting in (self._when_stopped, self._when_removed):
             _complete(waiting, self.exit_code)
 

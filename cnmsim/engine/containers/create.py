@@ -133,7 +133,7 @@ def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersio
 
 
 def _main_endpoint(request: CreateRequest) -> EndpointSettings:
-    """Return the settings of the network that the network mode names; they are created if missing."""
+    """Return the endpoint settings for the network of the network mode. They are created if they are missing."""
     return request.endpoints.setdefault(request.host_config["NetworkMode"], EndpointSettings())
 
 
@@ -171,7 +171,10 @@ def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiV
 
 
 def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
-    """Move interface sysctls of eth0 to their endpoint: interfaces are numbered only at the start."""
+    """Move sysctls of eth0 from the HostConfig to the endpoint of the network mode. Return warnings.
+
+    The name of the endpoint's interface is not known before the start. Raises `SystemFault` for another interface.
+    """
     mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
     if mode in {"host", "none"} or mode.startswith("container:"):
         return []

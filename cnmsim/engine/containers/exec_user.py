@@ -18,10 +18,10 @@ _LAST_ID = 2**31 - 1
 
 
 def find_user(spec: str, files: FileSystem) -> Credentials:
-    """Return the credentials of a user specification; root's for "".
+    """Return the credentials of the user that a specification (`USER` or `USER:GROUP`) names; "" means root.
 
-    A number needs no entry in /etc/passwd. Raises `SystemFault` for a name without an entry, and for a number out of
-    range.
+    A number needs no entry in /etc/passwd. Raises `SystemFault` for a name without an entry, and for a number that is
+    out of range.
     """
     user_name, _, group_name = spec.partition(":")
     uid = _number(user_name) if user_name else 0

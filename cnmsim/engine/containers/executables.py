@@ -12,11 +12,11 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandNotFoundError(Exception):
-    """The command does not exist. The message is Go's cause."""
+    """The command does not exist. The message is the cause as Go prints it."""
 
 
 class CommandNotExecutableError(Exception):
-    """The file is not executable. The message is Go's cause."""
+    """The file is not executable. The message is the cause as Go prints it."""
 
 
 class CommandIsDirectoryError(CommandNotExecutableError):
@@ -27,16 +27,16 @@ class CommandIsDirectoryError(CommandNotExecutableError):
 
 
 def runtime_text(cause: Exception, suffix: str) -> str:
-    """Return the daemon's text for a cause; `suffix` is what containerd appends to it."""
+    """Return the daemon's error text for a cause. `suffix` is the text that containerd appends to it."""
     return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
 
 
 def find_program(
     argv: list[str], env: Mapping[str, str], files: FileSystem, programs: Mapping[str, Program]
 ) -> tuple[Program, list[str]]:
-    """Return the program of a command, and the arguments it is started with.
+    """Return the simulated program that a command runs, and the arguments to start it with.
 
-    A script is run by the interpreter of its `#!` line. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
+    A script is run by the interpreter in its `#!` line. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
     """
     name = argv[0]
     folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
@@ -108,5 +108,5 @@ def check_directory(directory: str, files: FileSystem) -> None:
 
 
 def in_directory(env: dict[str, str], directory: str) -> dict[str, str]:
-    """Return `env` with PWD, the working directory of simulated programs; unchanged for ""."""
+    """Return `env` with the working directory of simulated programs, PWD, set; unchanged for ""."""
     return {**env, "PWD": directory} if directory else env

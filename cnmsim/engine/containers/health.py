@@ -1,4 +1,4 @@
-"""The health of a running container: what its health checks found so far.
+"""The health of a running container: its status and the results of its last health checks.
 
 Source: moby `daemon/container/health.go`, `daemon/health.go`.
 """
@@ -28,7 +28,7 @@ class Health:
     watchers: list[Callable[[], object]] = field(factory=list, repr=False)
 
     def end(self) -> None:
-        """End the checks, with the container's process."""
+        """End the checks, because the container's process has ended."""
         self.stop_monitor()
         self.status = "unhealthy"
 

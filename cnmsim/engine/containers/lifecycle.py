@@ -46,7 +46,7 @@ _SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.sh
 
 
 class _StartError(Exception):
-    """A failed start that sets an exit code of its own."""
+    """A start that failed and sets the exit code that the error carries."""
 
     def __init__(self, error: EngineError, exit_code: int) -> None:
         super().__init__(error.message)
@@ -160,7 +160,7 @@ class Lifecycle:
             ) from None
 
     def _as_runtime_error(self, error: EngineError) -> EngineError:
-        """Return an error about a sysctl as runc reports it; other errors are returned unchanged."""
+        """Convert an error about a sysctl to runc's error. Other errors are returned unchanged."""
         if not error.message.startswith(_OF_SYSCTLS):
             return error
         return SystemFault(
@@ -246,7 +246,10 @@ class Lifecycle:
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:
-        """Return the streams of a container's current or next process: a client may attach before the start."""
+        """Return the streams of a container's current process or, before a start, of its next one.
+
+        A client may attach to a container that has not started yet.
+        """
         if container.streams is None or container.streams.ended.is_done:
             config = container.config
             streams = StandardStreams(
@@ -310,7 +313,7 @@ class Lifecycle:
             self.context.clock.call_soon(self._auto_remove, container)
 
     def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
-        """Destroy a network namespace that has neither a sandbox nor processes any more."""
+        """Destroy a network namespace that no sandbox and no process uses any more."""
         machine = self.context.machine
         if namespace is machine.root or any(other is namespace for other in machine.namespaces.values()):
             return
@@ -406,7 +409,7 @@ class Lifecycle:
         return True
 
     async def restart(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> None:
-        """Stop a container if it runs, then start it. Raises as `stop` and `start` do."""
+        """Stop a container if it runs, then start it. Raises the errors of `stop` and `start`."""
         container.is_restarted_by_hand = True
         try:
             await self.stop(container, signal=signal, timeout_s=timeout_s)

@@ -46,7 +46,7 @@ class LineEditor:
         self._recalled = len(self._history)
 
     def key(self, byte: int) -> tuple[bytes, bytes | None]:
-        """Process a key. Return what to write to the terminal, and the line if the key finished it."""
+        """Process a key. Return the text to write to the terminal, and the finished line if the key completes one."""
         if self._sequence is not None:
             return self._escaped(byte), None
         if byte == _ESCAPE:
@@ -61,7 +61,7 @@ class LineEditor:
         return b"\r\n", line
 
     def _escaped(self, byte: int) -> bytes:
-        """Process a key of an escape sequence; unknown sequences are ignored."""
+        """Process a key that sends an escape sequence, such as a cursor key; unknown sequences are ignored."""
         sequence = self._sequence or b""
         if not sequence and byte in b"[O":
             self._sequence = b"["
@@ -125,7 +125,10 @@ class LineEditor:
         return self._show(self._history[position] if position < len(self._history) else b"", b"")
 
     def _show(self, before: bytes, after: bytes) -> bytes:
-        """Replace the line by `before + after`, with the cursor in between. Return what to write to the terminal."""
+        """Replace the line by `before + after`, with the cursor in between.
+
+        Return the text to write to the terminal.
+        """
         old, new = self.line, before + after
         # The common prefix left of the cursor is on the screen already.
         kept = next(

@@ -1,4 +1,4 @@
-"""The log of a container: what its first process printed, by line with time and stream (the json-file log driver).
+"""The log of a container: its first process's output, line by line with time and stream (the json-file log driver).
 
 Source: moby `daemon/logger/{copier,loggerutils}`, `daemon/logs.go`.
 """
@@ -76,7 +76,7 @@ class ContainerLog:
     ) -> list[LogLine]:
         """Return the lines of the selected streams between two times.
 
-        `tail` counts lines from the end before the streams are selected, as Docker does.
+        `tail` selects the last lines of both streams before the streams are selected, as in Docker.
         """
         lines = [
             line

@@ -54,7 +54,7 @@ def hex_id(random: Random) -> str:
 
 
 def name_in_use(name: str, container_id: str) -> Conflict:
-    """Return the error for a container name that another container has."""
+    """Return the `Conflict` error for a requested name that another container already has."""
     return Conflict(
         f'Conflict. The container name "/{name}" is already in use by container "{container_id}". You have to remove '
         "(or rename) that container to be able to reuse that name."

@@ -1,4 +1,7 @@
-"""Interning of host configurations: the tasks of a service have equal ones on all nodes of a lab."""
+"""Sharing of equal host configurations, to save memory.
+
+The tasks of a service have equal ones on all nodes of a lab.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _REMEMBERED = 64
 
 
 def shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, Any]:
-    """Return an equal configuration that an earlier container has, or `host_config`.
+    """Return an equal configuration of an earlier container, or `host_config` itself if there is none.
 
     The result must not be modified: a container whose configuration changes gets a new one.
     """

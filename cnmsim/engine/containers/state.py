@@ -57,7 +57,7 @@ RUNNING_STATES = frozenset({S.RUNNING, S.PAUSED, S.RESTARTING})
 
 
 def after(state: ContainerState, change: Change) -> ContainerState:
-    """Return the state after a change. Raises `SystemFault` if the change is not allowed in `state`."""
+    """Return the state that follows `state` after a change. Raises `SystemFault` if the change is not allowed."""
     try:
         return TRANSITIONS[state, change]
     except KeyError:

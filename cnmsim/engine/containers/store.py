@@ -38,7 +38,7 @@ class ContainerStore:
         return hex_id(self.random)
 
     def free_name(self, requested: str = "") -> str:
-        """Return the requested name, or a random one for "", if a new container may have it.
+        """Return the name for a new container: the requested name, or a random one for "".
 
         Raises `InvalidParameter` for an invalid name, `Conflict` for a name in use.
         """
@@ -56,7 +56,7 @@ class ContainerStore:
         self._ids_by_name[container.name] = container.id
 
     def rename(self, container: Container, name: str) -> None:
-        """Rename a container. `name` was returned by `free_name`."""
+        """Rename a container. `name` must be a result of `free_name`."""
         del self._ids_by_name[container.name]
         container.name = name
         self._ids_by_name[name] = container.id
@@ -93,7 +93,7 @@ class ContainerStore:
         return matches[0]
 
     def children(self, parent: Container) -> dict[str, Container]:
-        """Return the containers that `parent` has legacy links to, by alias."""
+        """Return the containers that `parent` links to by legacy links, as a mapping from alias to container."""
         return {
             alias: self._containers[child]
             for alias, child in sorted(parent.links.items())
@@ -101,7 +101,7 @@ class ContainerStore:
         }
 
     def parents(self, child: Container) -> list[tuple[str, Container]]:
-        """Return alias and container of every legacy link to `child`."""
+        """Return (alias, container) for every legacy link to `child`; `container` is the one that has the link."""
         return [
             (alias, container)
             for container in self._containers.values()
@@ -111,6 +111,9 @@ class ContainerStore:
         ]
 
     def names_of(self, container: Container) -> list[str]:
-        """Return the names that `docker ps --no-trunc` prints: the container's own, and those of links to it."""
+        """Return the names that `docker ps --no-trunc` prints.
+
+        The container's own name, and the names of legacy links to it.
+        """
         linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
         return sorted([f"/{container.name}", *linked])

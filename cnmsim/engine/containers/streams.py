@@ -21,7 +21,7 @@ _INTERRUPT, _END = 0x03, 0x04
 
 
 class OutputPipe(Pipe):
-    """A pipe that passes every write to a function and stores nothing."""
+    """A pipe that passes all written data to a function and stores nothing."""
 
     __slots__ = ("_sink",)
 
@@ -48,7 +48,7 @@ class TerminalInput(Pipe):
         self._ends: list[int] = []
 
     def end_once(self) -> None:
-        """Return end of file to a reader once, after the input that precedes it."""
+        """Make one read return end of file, after the input that precedes it. Later reads continue."""
         self._ends.append(len(self._buffer))
         self._changed.notify()
 
@@ -123,11 +123,11 @@ class StandardStreams:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a client is attached, besides the log."""
+        """Whether a client is attached. The log, which also reads the output, does not count."""
         return len(self._listeners) > 1
 
     def type(self, data: bytes) -> None:
-        """Write input. Input to a process that does not read, or has ended, is lost."""
+        """Write input for the process. It is lost if the process does not read or has ended."""
         if self.stdin.is_closed or self.ended.is_done:
             return
         if not self.is_terminal:

@@ -71,7 +71,7 @@ def _value(process: Process, column: str, began: str) -> str:
 
 
 def statistics(context: EngineContext, container: Container) -> dict[str, Any]:
-    """Return one reading of `docker stats`."""
+    """Return one set of statistics, in the API's format, as `docker stats` uses it."""
     now_ns = unix_ns(context.clock)
     idle = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},

@@ -141,7 +141,7 @@ def _check_extra_host(entry: str) -> None:
 
 
 def check_mac_address(profile: Profile, network: str, address: str) -> None:
-    """Validate a MAC address, "" included, for the network called `network`. Raises `InvalidParameter`."""
+    """Validate a MAC address for the network called `network`; "" is valid. Raises `InvalidParameter`."""
     if not address:
         return
     try:

@@ -92,10 +92,12 @@ def regain_power(engine: Engine, crash_state: CrashState) -> None:
 
 
 def start_containers(engine: Engine, containers: Iterable[Container]) -> None:
-    """Start containers in this order. A failure is recorded in the container's state, and does not stop the others.
+    """Start containers in the given order.
 
-    Containers that need a network of the swarm, and those that share their network, start once the node has a session
-    with a manager (moby `cmd/dockerd`, RestartSwarmContainers).
+    A failure is recorded in the container's state and does not stop the others.
+
+    Containers that need a network of the swarm, and containers that share the namespace of one that does, start once
+    the node has a session with a manager (moby `cmd/dockerd`, RestartSwarmContainers).
     """
     later: dict[str, Container] = {}
     for container in containers:

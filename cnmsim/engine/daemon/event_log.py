@@ -68,7 +68,7 @@ class EventLog:
     def subscribe(
         self, listener: Callable[[LoggedEvent], None], filters: Filters | None = None
     ) -> Callable[[], None]:
-        """Call `listener` with every further event that passes the filters. Return a function that unsubscribes it.
+        """Subscribe `listener` to all later events that pass the filters. Return a function that unsubscribes it.
 
         As in the daemon, unknown filters are ignored.
         """

@@ -1,4 +1,7 @@
-"""The renderer of an engine's objects in notebooks. It is above the engine, therefore `lab` registers it here."""
+"""Displays an engine's objects in notebooks.
+
+The renderer is in a higher layer than the engine: `lab` registers it here.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ _renderer: list[Renderer] = []
 
 
 def set_renderer(renderer: Renderer) -> None:
-    """Register the renderer of engines' objects."""
+    """Register the function that renders objects of engines as HTML."""
     _renderer[:] = [renderer]
 
 
 def html_of(what: object) -> str | None:
-    """Return the HTML of an object for a notebook, `None` if no renderer is registered: its `repr` is shown then."""
+    """Return the HTML of an object for a notebook.
+
+    If no renderer is registered, return `None`; the notebook then shows the object's `repr`.
+    """
     return _renderer[0](what) if _renderer else None

@@ -77,7 +77,7 @@ def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
 
 
 def _orphans(containers: list[Container], images: dict[str, Image]) -> list[Image]:
-    """Return the images that were removed although containers of them remain."""
+    """Return the images of existing containers that have been removed from the image store."""
     return list(
         {container.image.id: container.image for container in containers if container.image.id not in images}.values()
     )
@@ -140,10 +140,11 @@ def _paths(files: Any) -> list[str]:
 
 
 def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
-    """Restore an engine from saved state. What it has is dropped, except its predefined networks.
+    """Restore an engine from saved state. Return the containers to start, in order.
 
-    `seed` seeds the engine's random numbers, so that no id is generated twice. Return the containers to start, in
-    order. Raises an `EngineError` if a network or volume can no longer be created on the host.
+    The engine's present state is dropped, except its predefined networks. `seed` seeds the engine's random numbers,
+    so that no id is generated twice. Raises an `EngineError` if a network or volume can no longer be created on the
+    host.
     """
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")

@@ -19,7 +19,7 @@ _MEMORY, _CPUS = 8 << 30, 4
 
 
 def version_view(context: EngineContext) -> dict[str, Any]:
-    """Return the answer of `GET /version`."""
+    """Return the body of the response to `GET /version`."""
     profile = context.profile
     details = {
         "ApiVersion": profile.api_version,
@@ -64,7 +64,7 @@ NO_SWARM: dict[str, Any] = {
 
 
 def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) -> dict[str, Any]:
-    """Return the answer of `GET /info`. `swarm` is its part of that name."""
+    """Return the body of the response to `GET /info`. `swarm` is the value of its `Swarm` field."""
     profile = context.profile
     sysctl = context.machine.root.sysctl_get
     states = [container.state for container in context.containers]
@@ -148,7 +148,7 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
 
 
 def _network_drivers(context: EngineContext) -> list[str]:
-    """Return the built-in network drivers, and those of plugins and packages that a network uses, sorted."""
+    """Return the names of the built-in network drivers and of the drivers of existing networks, sorted."""
     in_use = {network.driver_name for network in context.controller.networks}
     return sorted({"bridge", "host", "ipvlan", "macvlan", "null", "overlay"} | in_use)
 
@@ -168,7 +168,7 @@ def _commit(identity: str, has_expected: bool) -> dict[str, str]:
 
 
 def disk_usage_view(context: EngineContext, api: ApiVersion) -> dict[str, Any]:
-    """Return the answer of `GET /system/df`."""
+    """Return the body of the response to `GET /system/df`."""
     users = [container.image.id for container in context.containers]
     images = [
         context.images.summary(image, containers=users.count(image.id), shared_size=0)

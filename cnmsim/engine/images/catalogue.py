@@ -148,9 +148,9 @@ class ImageCatalogue:
     is_offline: bool = False
 
     def add(self, repository: str, meaning: ImageMeaning) -> None:
-        """Add an image. If the name has a tag, the entry holds for that tag only."""
+        """Add an image's configuration. If the name has a tag, it applies to that tag only, else to all tags."""
         self.meanings[repository] = meaning
 
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
-        """Return the configuration of an image."""
+        """Return the configuration of the image that a name refers to."""
         return self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository) or _SHELL

@@ -135,7 +135,7 @@ class Image:
 
 @lru_cache(maxsize=256)
 def _encoded(text: str) -> bytes:
-    """Return a file's initial content; equal files of all containers share it."""
+    """Return a file's initial content as bytes. Containers share the bytes of equal files."""
     return text.encode()
 
 
@@ -290,7 +290,7 @@ class ImageStore:
         return {"Untagged": name}
 
     def prune(self, used: set[str], filters: Filters | None = None) -> dict[str, Any]:
-        """Remove unused images: untagged ones, or with `dangling=false` all."""
+        """Remove unused images: only untagged ones, or all unused ones with the filter `dangling=false`."""
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
         only_dangling = accepted.boolean("dangling", default=True)

@@ -75,7 +75,7 @@ class Networking:
             validate_interface_sysctls(option.replace("ifname", "IFNAME"))
 
     def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
-        """Set a new container's networks: those of EndpointsConfig, or the one of its network mode."""
+        """Set a new container's networks: the networks of EndpointsConfig, or the network of its network mode."""
         if container.config.get("NetworkDisabled") or container.joined_container:
             return
         name = container.network_mode
@@ -113,11 +113,10 @@ class Networking:
     # --- start
 
     def initialise(self, container: Container) -> Sandbox | None:
-        """Create a starting container's sandbox, not joined to any network yet.
+        """Create the sandbox of a starting container, without joining it to a network.
 
-        Return `None` if it shares another container's.
-
-        Raises an `EngineError` with the daemon's text.
+        Return `None` if the container shares the sandbox of another one. Raises an `EngineError` with the daemon's
+        text.
         """
         if container.config.get("NetworkDisabled"):
             return None
@@ -144,7 +143,10 @@ class Networking:
     # --- networks of a swarm
 
     def unattached(self, container: Container) -> list[str]:
-        """Return the networks on which a manager must allocate addresses before the start; none for a task."""
+        """Return the container's networks on which a manager must allocate addresses before the start.
+
+        There are none for a task of a service.
+        """
         if container.is_managed or container.joined_container or self.context.controller.cluster is None:
             return []
         return [
@@ -459,7 +461,7 @@ class Networking:
             self._detach(container, name)
 
     def rename(self, container: Container) -> None:
-        """Update the DNS names of a running container's endpoints after its new name."""
+        """Rename the DNS names of a running container's endpoints after the container was renamed."""
         for name, settings in container.networks.items():
             if settings.dns_names is not None:
                 settings.dns_names = dns_names(container, settings.aliases or ())

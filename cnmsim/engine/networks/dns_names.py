@@ -8,6 +8,6 @@ from cnmsim.engine.containers.container import Container
 
 
 def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
-    """Return the DNS names of a container's endpoint. The first is the answer to reverse lookups."""
+    """Return the DNS names of a container's endpoint. Reverse lookups return the first one."""
     names = [container.name, *aliases, container.id[:12], container.hostname]
     return list(dict.fromkeys(name for name in names if name))

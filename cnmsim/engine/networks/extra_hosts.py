@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def extra_hosts(context: EngineContext, entries: Iterable[str], bridge: Network | None) -> list[tuple[str, str]]:
-    """Return names and addresses of entries `name:address`.
+    """Convert entries `name:address` to (name, address) pairs.
 
-    `host-gateway` is the gateway of `bridge`, the default network.
-
-    Raises `SystemFault` if there is no such gateway.
+    The address `host-gateway` is replaced by the gateway of `bridge`, the default network. Raises `SystemFault` if
+    there is no such gateway.
     """
     return [pair for entry in entries for pair in _of_entry(context, entry, bridge)]
 

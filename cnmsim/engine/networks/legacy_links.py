@@ -34,7 +34,10 @@ def check_links(store: ContainerStore, container: Container) -> None:
 
 
 def hosts_entries(store: ContainerStore, container: Container) -> list[tuple[str, str]]:
-    """Return names and address of each linked container, for /etc/hosts. Raises `SystemFault`."""
+    """Return the /etc/hosts entries for the containers that `container` links to.
+
+    Raises `SystemFault` if one of them is not on the default bridge.
+    """
     entries: list[tuple[str, str]] = []
     if DEFAULT_NETWORK not in container.networks:
         return entries

@@ -47,12 +47,12 @@ class LogReading:
     past: list[LogLine]
 
     def chunks(self) -> list[tuple[str, bytes]]:
-        """Return stream and bytes of every line."""
+        """Return (stream, bytes) for every line."""
         return [(line.stream, line.rendered(timestamps=self.timestamps)) for line in self.past]
 
 
 class ExitAnswer(Future[dict[str, Any]]):
-    """The future answer of a wait. `give_up` drops it, because the client is gone."""
+    """The result of a wait that is not over yet. `give_up` ends it early, because the client has disconnected."""
 
     __slots__ = ("give_up",)
 
@@ -63,7 +63,10 @@ class ExitAnswer(Future[dict[str, Any]]):
 
 @define
 class Attachment:
-    """The answer to a request to attach: the streams, the selected ones among them, and the earlier output."""
+    """The response to a request to attach.
+
+    The process's streams, which of them are selected, and the earlier output.
+    """
 
     streams: StandardStreams
     is_raw: bool
@@ -187,7 +190,10 @@ class ContainerApi:
         return prune_containers(self.context, self.lifecycle, Filters.parse(query.get("filters")))
 
     def wait(self, id_: str, query: Query = NO_QUERY) -> ExitAnswer:
-        """POST /containers/{id}/wait. The wait has begun on return; it ends with the answer or with `give_up`."""
+        """POST /containers/{id}/wait.
+
+        The wait begins before the method returns. It ends with the exit or with `give_up`.
+        """
         condition = query.get("condition") or "not-running"
         if condition not in _CONDITIONS:
             raise InvalidParameter(f'invalid condition: "{condition}"')
@@ -222,7 +228,10 @@ class ContainerApi:
         )
 
     def attach(self, id_: str, query: Query = NO_QUERY) -> Attachment:
-        """POST /containers/{id}/attach, to the running process or to that of the next start."""
+        """POST /containers/{id}/attach.
+
+        Attach to the running process, or to the next one if the container does not run.
+        """
         container = self.find(id_)
         if container.state.value == "paused":
             raise Conflict(f"container {id_} is paused, unpause the container before attach")
@@ -251,7 +260,7 @@ class ContainerApi:
         return table
 
     def stats(self, id_: str) -> dict[str, Any]:
-        """GET /containers/{id}/stats. Return one reading."""
+        """GET /containers/{id}/stats. Return one set of statistics."""
         return top.statistics(self.context, self.find(id_))
 
     def changes(self, id_: str) -> archive.Changes:

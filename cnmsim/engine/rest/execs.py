@@ -28,7 +28,7 @@ class ExecApi:
         return {"Id": create_exec(self.context, self.context.containers.get(id_), config).id}
 
     def read_start(self, body: Any) -> dict[str, Any]:
-        """Decode the body of a start. Raises `InvalidParameter`."""
+        """Decode the body of `POST /exec/{id}/start`. Raises `InvalidParameter`."""
         return bodies.read_exec_start(self.context.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:

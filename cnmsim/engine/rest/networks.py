@@ -68,9 +68,9 @@ class NetworkApi:
     def _find(
         self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
     ) -> Network | ClusterNetwork:
-        """Return a network of this engine or of the swarm. If it is both, return this engine's.
+        """Return a network of this engine or of the swarm. If both match, return this engine's.
 
-        With `prefers_cluster` a network of the swarm takes precedence if it matches by id, or by name with the scope
+        With `prefers_cluster`, a network of the swarm takes precedence if it matches by id, or by name with the scope
         "swarm".
         """
         store = self.networks

@@ -34,11 +34,11 @@ class ServiceLogReading:
 
     @property
     def is_followed(self) -> bool:
-        """Whether further lines are requested, too."""
+        """Whether lines that are logged later are requested, too."""
         return self.request.options.is_followed
 
     def rendered(self, message: LogMessage) -> bytes:
-        """Return a line as it is sent: with its timestamp and its task, if requested."""
+        """Return a line in the form in which it is sent: with its timestamp and its task, if these are requested."""
         line = message.data
         if self.has_details:
             context = (("node", message.node_id), ("service", message.service_id), ("task", message.task_id))

@@ -99,7 +99,10 @@ class ServiceApi:
         return self.context.containers.free_name("")
 
     async def _network_id(self, target: str) -> str:
-        """Return the id of a network that a service may use, by its name or id (populateNetworkID)."""
+        """Return the id of a network that a service may use (populateNetworkID).
+
+        `target` is the network's name or id.
+        """
         cluster = self.cluster
         try:
             match = await cluster.control("find_network", target)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 @define
 class EventReading:
-    """The answer to a request for events: the past ones, and until when to send further ones (in ns since 1970).
+    """The response to a request for events: past events, and the time until which further ones are sent.
 
-    Without `until_ns` there is no end. `filters` are those of `EventLog.subscribe`.
+    `until_ns` is in nanoseconds since 1970; `None` means without end. `filters` are the filters of
+    `EventLog.subscribe`.
     """
 
     past: list[LoggedEvent]
@@ -47,7 +48,7 @@ class SystemApi:
         return swarm_info(self._get_cluster())
 
     def negotiate(self, text: str) -> ApiVersion:
-        """Return the API version in the path of a request; the latest for "". Raises `InvalidParameter`."""
+        """Convert the API version in a request's path; "" means the latest version. Raises `InvalidParameter`."""
         profile = self.context.profile
         if not text:
             return self.context.api_version
@@ -64,7 +65,7 @@ class SystemApi:
         return requested
 
     def ping_headers(self) -> dict[str, str]:
-        """Return the headers of `GET /_ping`. Those that do not concern caching are in every answer."""
+        """Return the headers of `GET /_ping`. Some of them are also sent with every other response."""
         swarm = self._swarm()
         state = swarm["LocalNodeState"]
         if state == "active":

@@ -59,7 +59,7 @@ class VolumeApi:
 
     @contextmanager
     def _asking_swarm(self, name: str) -> Iterator[None]:
-        """Convert `NotFound` to that of a cluster volume on a manager, which looks among those, too."""
+        """On a manager, convert `NotFound` to the error of a manager, which also searches the cluster volumes."""
         try:
             yield
         except NotFound:

@@ -1,4 +1,4 @@
-"""The mounts of a container: validation of those in its create body, and creation of their volumes.
+"""The mounts of a container: validate the mounts in its create body, and create their volumes.
 
 Source: moby `volume/mounts/linux_parser.go` and `daemon/volumes_unix.go` (v26.1.5 to docker-v29.7.2).
 """
@@ -64,7 +64,7 @@ def _mount_from_spec(context: EngineContext, spec: dict[str, Any]) -> Mount:
 
 
 def _fault(kind: str, target: str, spec: dict[str, Any]) -> str:
-    """Return what is wrong with a mount, or "" (`validateMountConfigImpl`)."""
+    """Return a text that says why a mount is invalid, or "" if it is valid (`validateMountConfigImpl`)."""
     if not target:
         return "field Target must not be empty"
     if posixpath.normpath(target) == "/":

@@ -1,6 +1,6 @@
 """Volumes: named objects that containers mount.
 
-They hold no data here, but are created, referenced and refused as Docker's.
+They hold no data in the simulation, but are created, referenced and refused as in Docker.
 
 Source: moby `daemon/volume/service`, `api/types/volume`.
 """
@@ -74,7 +74,10 @@ class VolumeStore:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Create a volume, or return the one of that name. Raises `InvalidParameter`, `NotFound` or `Conflict`."""
+        """Create a volume.
+
+        If one of that name exists, return it. Raises `InvalidParameter`, `NotFound` or `Conflict`.
+        """
         if driver not in {"", "local"}:
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         if not name:
@@ -132,7 +135,7 @@ class VolumeStore:
         self.events.log("volume", "destroy", name, {"driver": "local"})
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
-        """Remove unused volumes: the anonymous ones, or with the filter `all` every one."""
+        """Remove unused volumes: only the anonymous ones, or every one with the filter `all`."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "all"))
         includes_named = accepted.boolean("all", default=False)

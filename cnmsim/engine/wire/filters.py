@@ -20,7 +20,7 @@ _INVALID = "invalid filter"
 
 @define
 class Filters:
-    """The filters of a request: for each key its values, of which one must match (all for labels)."""
+    """The filters of a request: each key has values, of which one must match (for labels, all must match)."""
 
     values: dict[str, list[str]] = field(factory=dict)
 
@@ -56,19 +56,22 @@ class Filters:
         return key in self.values
 
     def match(self, key: str, text: str) -> bool:
-        """Return True if a value equals `text` or matches it as a regular expression, or if there is no value."""
+        """Return True if a value of `key` equals `text` or matches it as a regular expression.
+
+        Return True also if `key` has no value.
+        """
         return self._any(key, lambda pattern: pattern == text or _search(pattern, text))
 
     def exact_match(self, key: str, text: str) -> bool:
-        """Return True if one of the values equals `text`, or if there is none."""
+        """Return True if one of the values of `key` equals `text`, or if `key` has no value."""
         return self._any(key, lambda value: value == text)
 
     def fuzzy_match(self, key: str, text: str) -> bool:
-        """Return True if `text` starts with one of the values, or if there is none."""
+        """Return True if `text` starts with one of the values of `key`, or if `key` has no value."""
         return self._any(key, text.startswith)
 
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
-        """Return True if the labels contain every value, `name` or `name=value`."""
+        """Return True if the labels satisfy every value of the label filter, `name` or `name=value`."""
         return all(_has_label(labels or {}, label) for label in self.get(key))
 
     def boolean(self, key: str, default: bool) -> bool:

@@ -24,12 +24,15 @@ def parse_port(text: str) -> TransportPort:
 
 
 def format_port(port: TransportPort) -> str:
-    """Return `80/tcp`."""
+    """Format a port and protocol as `80/tcp`."""
     return f"{port.port}/{port.protocol}"
 
 
 def parse_host_range(text: str) -> tuple[int, int]:
-    """Parse the host port of a binding: "" (0, 0), `8080` or `8080-8090`. Raises `InvalidParameter`."""
+    """Parse the host port of a binding into the first and last port: `8080`, `8080-8090`, or "" for (0, 0).
+
+    Raises `InvalidParameter`.
+    """
     if not text:
         return 0, 0
     first, dash, last = text.partition("-")
@@ -74,8 +77,8 @@ def requested_ports(
 ) -> tuple[list[TransportPort], list[PortBinding]]:
     """Return the ports that a container exposes, and its port bindings.
 
-    Published ports are exposed, too. A port with an empty list of bindings is bound to one ephemeral host port; with
-    `publish_all` so is every exposed port. Raises `InvalidParameter`.
+    Published ports are exposed, too. A port with an empty list of bindings is bound to one ephemeral host port. With
+    `publish_all`, every exposed port is. Raises `InvalidParameter`.
     """
     entries = {**dict.fromkeys(exposed), **(bindings or {})}
     ports: list[TransportPort] = []

@@ -1,4 +1,4 @@
-"""Query parameters, parsed as by the engine (moby `api/server/httputils/form.go`)."""
+"""Parse query parameters as the engine does (moby `api/server/httputils/form.go`)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def bool_value(query: Query, key: str, default: bool = False) -> bool:
 
 
 def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
-    """Return a boolean parameter, parsed as by Go's `strconv.ParseBool`; False if it is absent or empty.
+    """Parse a boolean parameter as Go's `strconv.ParseBool` does; False if it is absent or empty.
 
-    Raises `InvalidParameter`, with Go's cause if `with_cause`.
+    Raises `InvalidParameter`. With `with_cause` its text includes Go's cause.
     """
     text = str(query.get(key, ""))
     try:

@@ -356,7 +356,7 @@ def read_exec_start(profile: Profile, body: Any) -> dict[str, Any]:
 
 
 def read(struct: Struct, body: Any) -> dict[str, Any]:
-    """Decode a request's JSON body as `struct`. Raises `InvalidParameter`."""
+    """Decode a request's JSON body according to the schema `struct`. Raises `InvalidParameter`."""
     try:
         fields: dict[str, Any] = convert(struct, body, Place())
     except GoJsonError as error:

@@ -19,12 +19,12 @@ _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
 def unix_ns(clock: Clock) -> int:
-    """Return the virtual time in nanoseconds since 1970."""
+    """Return a clock's virtual time in nanoseconds since 1970."""
     return clock.epoch_s * NS_PER_S + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
-    """Format nanoseconds since 1970; `None` is Go's zero time.
+    """Format nanoseconds since 1970 as an RFC 3339 time; `None` means Go's zero time.
 
     Trailing zeros of the fraction are removed, as in Go's RFC3339Nano, unless `keep_zeros`; `digits=0` omits the
     fraction.
