@@ -232,7 +232,7 @@ class Clock:
     def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
         """Run the scheduled calls and advance virtual time until `until_s`, in seconds.
 
-        Without `until_s` run until no call is left. If the calls run out earlier, the clock is set to `until_s`.
+        Without `until_s` run until no call is left; with it the clock is afterwards exactly at `until_s`.
         `stop` is called after every instant; if it returns True, `run` returns and the clock stays at that instant.
         """
         until_ns = None if until_s is None else round(until_s * NS_PER_S)

@@ -86,8 +86,8 @@ class ConnectionTable:
         self._clock = clock
         self._on_expire = on_expire
         self._requests: dict[ConntrackTuple, IpvsConnection] = {}
-        # Two virtual services can map the same client port to the same destination; the newer connection replaces the
-        # other.
+        # Two virtual services can map the same client port to the same destination; replies then belong to
+        # the newest of these connections.
         self._replies: dict[ConntrackTuple, list[IpvsConnection]] = {}
         self._purge_at = _PURGE_AT_LEAST
 

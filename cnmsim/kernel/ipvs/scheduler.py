@@ -90,7 +90,7 @@ class WeightedRoundRobin(Scheduler):
                 self._threshold = self._highest
 
     def changed(self, destinations: list[Destination]) -> None:
-        """Start a new round. The threshold is kept, or lowered to the highest weight if it exceeds it."""
+        """Start a new round with the present threshold, adjusted to the new weights."""
         self._last = None
         self._measure(destinations)
 

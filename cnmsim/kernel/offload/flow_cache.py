@@ -189,7 +189,7 @@ class FlowCache:
     def keep(self, packet: Packet) -> None:
         """Cache the flow of a packet whose recording is complete.
 
-        It reached its next hop, or a socket of this namespace.
+        A recording is complete when the packet reaches its next hop or a socket of this namespace.
         """
         recording, packet.recording = packet.recording, None
         if recording is None or packet.frag_max_size:

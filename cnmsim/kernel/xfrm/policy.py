@@ -73,7 +73,8 @@ class Selector:
 class Template:
     """The protection that a policy requires: an ESP state between these addresses.
 
-    `spi` is that of the state, 0 for any; `reqid` must be equal to the state's.
+    An `spi` of 0 means any. A `reqid` of 0 means any for received packets; for sent packets the state must have
+    exactly this `reqid`.
     """
 
     src: Address = IPV4_ANY
