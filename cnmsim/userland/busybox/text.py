@@ -93,7 +93,7 @@ def _classic_count(arguments: list[str]) -> list[str]:
 
 
 async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [FILE]…`. Reads no more of stdin than it prints."""
+    """Run `head [-n N | -c N] [FILE]…`. Reads no more of stdin than it needs."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:")
         count = _count(options, 10)

@@ -153,7 +153,7 @@ class Printer:
     def _relative(self, packet: Packet, sequence: int, acknowledged: int, *, is_first: bool) -> tuple[int, int]:
         """Return a TCP segment's sequence and acknowledgement numbers relative to the connection's first segment.
 
-        The numbers of that first segment, or of one with `is_first`, are returned unchanged.
+        The numbers of that first segment, and of a segment with SYN (`is_first`), are returned unchanged.
         """
         key = (packet.src, packet.sport, packet.dst, packet.dport)
         back = (packet.dst, packet.dport, packet.src, packet.sport)
