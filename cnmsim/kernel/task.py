@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
 
 if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
-    from cnmsim.kernel.process import Process
 
 T = TypeVar("T")
 
@@ -89,12 +88,20 @@ class Future(Generic[T]):
         return self.result()
 
 
+class TaskOwner(Protocol):
+    """What tasks belong to: a process, as far as tasks need it."""
+
+    @property
+    def description(self) -> str:
+        """The program and the process, for error messages."""
+
+
 class Gate:
     """A stop switch for a group of tasks: no task of the group runs while the gate is shut (SIGSTOP)."""
 
     __slots__ = ("_held", "is_shut", "process")
 
-    def __init__(self, process: Process | None = None) -> None:
+    def __init__(self, process: TaskOwner | None = None) -> None:
         #: The process that the tasks belong to.
         self.process = process
         self.is_shut = False

@@ -98,7 +98,7 @@ def read_port(profile: Profile, key: str) -> TransportPort:
     """Parse a port of an API body, such as `80/tcp`. Raises `InvalidParameter`."""
     text, protocol = _split_protocol(key)
     number = _parse_number(text)
-    if number is None or (profile.refuses_container_port_zero and not number):
+    if number is None:
         raise InvalidParameter(f'invalid port specification: "{text}"')
     if protocol.lower() not in _PROTOCOLS:
         raise InvalidParameter(f"Invalid proto: {protocol}")

@@ -212,7 +212,6 @@ class Profile:
     ports_are_grouped: bool
     range_is_retried: bool
     skips_reserved_ports: bool
-    refuses_container_port_zero: bool
     routed_ports_on_other_endpoints: bool
     internal_ports_in_inspect: bool
     #: With `{proto}`, `{address}` (host:port), `{mapping}` (the whole binding) and `{error}`.

@@ -129,7 +129,6 @@ V26 = Profile(
     ports_are_grouped=False,
     range_is_retried=False,
     skips_reserved_ports=False,
-    refuses_container_port_zero=False,
     routed_ports_on_other_endpoints=False,
     internal_ports_in_inspect=False,
     port_bind_text="listen {network} {address}: bind: {error}",

@@ -55,7 +55,6 @@ V29 = evolve(
     has_internal_chain=True,
     nat_returns_from_bridge=False,
     skips_reserved_ports=True,
-    refuses_container_port_zero=True,
     routed_ports_on_other_endpoints=True,
     internal_ports_in_inspect=True,
     port_bind_text="failed to bind host port {address}/{proto}: {error}",
