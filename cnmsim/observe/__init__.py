@@ -1,4 +1,4 @@
-"""The engineer's eyes: traces, verdicts, explanations, captures and drawings of a lab."""
+"""Tools that show what happens in a lab: traces, verdicts, explanations, captures and diagrams."""
 
 from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.finding import Finding

@@ -1,4 +1,4 @@
-"""Answers that a notebook shows as HTML and a terminal as text."""
+"""Base class for results that notebooks show as HTML and terminals as text."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 
 
 def views() -> Any:
-    """Return the package that draws, loaded by name: an answer imports no pictures, and needs none to print."""
+    """Return the package `cnmsim.observe.views`.
+
+    It is imported only when needed: a result that is printed as text needs no drawing code.
+    """
     return import_module("cnmsim.observe.views")
 
 
 class Displayable:
-    """An answer that prints as text and has HTML, of which IPython takes one."""
+    """A result with a text and an HTML form; IPython shows the one that its front end supports."""
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        """Return the HTML, which `views.html` renders by the type of the answer."""
+        """Return the result as HTML, rendered by `views.html` according to its type."""
         html: str = import_module("cnmsim.observe.views.html").html_of(self)
         return html
 

@@ -1,4 +1,4 @@
-"""`explain`: whether a source reaches a destination, what decided it, and what the configuration says of both."""
+"""`explain`: whether a source reaches a destination, what decided that, and what the lab's configuration says."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, 
 class Explanation(Displayable):
     """The answer to "does SOURCE reach DESTINATION by SERVICE?".
 
-    `trace` is the walk behind it. `by_address` is a second trace that did without the name, if the name was not
-    found. `facts` are what the lab's configuration says of the two.
+    `trace` is the trace of the probe. `by_address` is a second trace, to the address instead of the name, if the name
+    was not found; else `None`. `facts` are sentences about the configuration of source and destination.
     """
 
     source: str
@@ -39,10 +39,12 @@ class Explanation(Displayable):
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
-        """The fixes, the best first. `fixes[0].apply()` returns the explanation after it.
+        """The fixes, the best first; empty if the probe succeeded.
 
-        Each was tried on a fork of the lab, as it was when this was first read. Those of a lab that cannot be forked
-        are untried (`was_tried`).
+        `fixes[0].apply()` returns the explanation after that fix.
+
+        On the first access each is tried on a fork of the lab as it is then. If the lab cannot be forked, they are
+        untried (`was_tried` is False).
         """
         if self.reachable or self._failed is None:
             return ()
@@ -52,24 +54,24 @@ class Explanation(Displayable):
 
     @property
     def reachable(self) -> bool:
-        """Whether the probe succeeded as asked: by name if a name was given."""
+        """Whether the probe succeeded; if a name was given, by that name."""
         return self.trace.is_reachable
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict."""
+        """The verdict on the probe."""
         assert self.trace.finding is not None
         return self.trace.finding.verdict
 
     @property
     def decided_by(self) -> str:
-        """The cause as a sentence."""
+        """The cause of the outcome as a sentence."""
         assert self.trace.finding is not None
         return self.trace.finding.cause_text
 
     @property
     def fix(self) -> str:
-        """What may help as a sentence, "" if all is well."""
+        """The changes that may help as a sentence, "" if there are none."""
         assert self.trace.finding is not None
         return self.trace.finding.fix
 
@@ -104,10 +106,10 @@ def explain(
     lab: LabView, source: object, destination: object, service: str | int | None = None,
     *, timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Explanation:  # fmt: skip
-    """Determine with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
+    """Find out with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
     Without `service` the destination may contain the port (`"node1:8080"`); without a port it is pinged. Source and
-    destination are hosts, containers, locations or their names; a destination may also be an address or any other
+    destination are hosts, containers, locations or their names; the destination may also be an address or any other
     name. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
     service.
     """
@@ -138,7 +140,10 @@ def explain(
 
 
 def _split(destination: object) -> tuple[object, str]:
-    """Split `node1:8080` into destination and service."""
+    """Split a destination such as `node1:8080` into host and service (`tcp/8080`).
+
+    Without a port the service is `icmp`.
+    """
     if not isinstance(destination, str):
         return destination, "icmp"
     target = Target.parse(destination)
@@ -177,7 +182,7 @@ def _facts(source: Location, goal: Location | None, target: Target) -> list[str]
 
 
 def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
-    """Return where the lines of the source's resolv.conf come from, if the name was not found."""
+    """Return where the lines of the source container's resolv.conf come from; empty unless the name was not found."""
     is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
     return resolv_conf_facts(source.files) if is_of_interest else ()
 

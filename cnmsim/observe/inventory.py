@@ -1,4 +1,4 @@
-"""What there is in a lab: hosts, networks and containers with their addresses, for people and for machines."""
+"""List the hosts, networks and containers of a lab with their addresses, as text or as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 
 def inventory(lab: LabView) -> dict[str, Any]:
-    """List everything as plain values: `hosts`, `networks`, `containers`, `swarms`."""
+    """Return the contents of a lab as plain values, under the keys `hosts`, `networks`, `containers` and `swarms`."""
     directory = directory_of(lab)
     return {
         "hosts": [_host(lab, location) for location in directory.locations if not location.is_container],
@@ -73,7 +73,7 @@ def _container(location: Location) -> dict[str, Any]:
 
 
 def inventory_text(lab: LabView, *, width: int = 0) -> str:
-    """List everything for people, in small tables of at most `width` columns (0: as wide as they are)."""
+    """Return the contents of a lab as small text tables of at most `width` columns (0: no limit)."""
     found = inventory(lab)
     hosts = [(host["name"], ", ".join(host["addresses"]), _role(host)) for host in found["hosts"]]
     networks = [

@@ -1,4 +1,7 @@
-"""A lab drawn as text for other tools: mermaid and Graphviz. Hosts hold their networks, networks their containers."""
+"""Draw a lab in the text formats of mermaid and Graphviz.
+
+Containers and networks are drawn inside their host.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from cnmsim.observe.trace.tracer import LabView, directory_of
 
 @frozen
 class _Plan:
-    """The nodes of a drawing by host, labelled edges between their ids, and the tunnels of overlay networks."""
+    """The contents of a drawing.
+
+    Nodes by host, wire segments, labelled edges, and the tunnels of overlay networks.
+    """
 
     hosts: dict[str, list[tuple[str, str, str]]]
     segments: list[tuple[str, str]]
@@ -60,7 +66,11 @@ def _vni(item: Attachment) -> str:
 
 
 def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
-    """Draw what a network hangs on: its host or, where it is one of the wire's own networks, that segment."""
+    """Return the edges from a network to what it is connected to.
+
+    That is the wire segment whose subnet a macvlan or ipvlan network uses, else the host; an internal network has
+    none.
+    """
     parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
     on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]
     if on_wire:
@@ -81,7 +91,7 @@ def _draw_wires(location: Location, segments: dict[Prefix, str], edges: list[tup
 
 
 def to_mermaid(lab: LabView) -> str:
-    """Draw the lab as a mermaid flowchart."""
+    """Return the lab as a mermaid flowchart."""
     plan = _plan(directory_of(lab))
     shapes = {"host": ("[[", "]]"), "container": ("(", ")"), "network": ("{{", "}}")}
     lines = ["flowchart TB"]
@@ -105,7 +115,7 @@ def _dot_text(text: str) -> str:
 
 
 def to_dot(lab: LabView) -> str:
-    """Draw the lab in Graphviz' DOT language."""
+    """Return the lab in Graphviz's DOT language."""
     plan = _plan(directory_of(lab))
     shapes = {"host": "box3d", "container": "box", "network": "ellipse"}
     lines = [

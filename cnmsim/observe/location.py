@@ -1,7 +1,7 @@
-"""The locations of a lab: its hosts and containers, with what Docker and the kernel know of them.
+"""The locations of a lab: its hosts and containers, with their data from Docker and the kernel.
 
-Everything is read from the simulation as it is now, from inspect views and namespaces; nothing is kept from one
-question to the next.
+Everything is read from the simulation when it is needed, from inspect results and network namespaces. A `Directory`
+is a snapshot; nothing is cached between two of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Attachment:
-    """An attachment to a network: the network's name, driver and options, and the container's addresses on it."""
+    """A container's attachment to a network.
+
+    The network's name, driver, options and subnets, and the container's addresses.
+    """
 
     network: str
     driver: str = "bridge"
@@ -38,13 +41,13 @@ class Attachment:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the default bridge, which has no embedded resolver."""
+        """Whether the network is the default bridge, which has no embedded resolver."""
         return self.network == "bridge" and self.driver == "bridge"
 
 
 @frozen
 class Published:
-    """A published port: host address ("" for all) and port, container port and protocol."""
+    """A published port: host address ("" for all addresses), host port, container port and protocol."""
 
     host_ip: str
     host_port: int
@@ -53,7 +56,7 @@ class Published:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether only the host itself can use it."""
+        """Whether the port is published on a loopback address, so that only the host itself can use it."""
         return self.host_ip.startswith("127.") or self.host_ip == "::1"
 
     def __str__(self) -> str:
@@ -63,7 +66,7 @@ class Published:
 
 @frozen
 class Listener:
-    """A bound socket that receives connections or datagrams: protocol, address, port, and its program."""
+    """A socket that accepts connections or receives datagrams: its protocol, address and port, and its program."""
 
     protocol: str
     address: Address
@@ -72,7 +75,7 @@ class Listener:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether it is reachable from its own namespace only."""
+        """Whether the address is a loopback address, reachable only from the same namespace."""
         return is_loopback(self.address)
 
     def __str__(self) -> str:
@@ -82,11 +85,11 @@ class Listener:
 
 @define(eq=False)
 class Location:
-    """A host or a container, which packets can be sent from and to. `host` is the machine it runs on.
+    """A host or a container. `host` is the name of the machine on which it runs.
 
-    `project`, `service` and `replica` are its place in a Compose project or a stack of a swarm; `task` is the name of
-    a swarm's task. Of a host with an engine `release` is the engine's version, and `bridges` are the networks of its
-    bridges by the bridge's name.
+    `project`, `service` and `replica` come from a Compose project or a swarm stack; `task` is the name of the swarm
+    task. For a host with an engine, `release` is the engine's version, and `bridges` maps names of bridge devices to
+    networks.
     """
 
     name: str
@@ -117,13 +120,13 @@ class Location:
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """The names of its service: for a service of a stack also the one without the stack's name."""
+        """The names of the location's service; in a stack also the name without the stack's (`shop_web`, `web`)."""
         own = self.service.removeprefix(f"{self.project}_")
         return (self.service,) if own == self.service else (self.service, own)
 
     @property
     def replica_names(self) -> tuple[str, ...]:
-        """Its names among the replicas of its service: `web-2`, and as a task `shop_web.2`, `web.2`."""
+        """The names that tell replicas of one service apart: `web-2`, or for a task `shop_web.2` and `web.2`."""
         if not self.task:
             return (f"{self.service}-{self.replica}",)
         number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
@@ -131,11 +134,11 @@ class Location:
 
     @property
     def label(self) -> str:
-        """Its name for people, with its host if it is a container: `node1:web`."""
+        """The name to print; for a container with its host: `node1:web`."""
         return f"{self.host}:{self.name}" if self.is_container else self.name
 
     def spawn(self, program: Program, argv: list[str]) -> Process:
-        """Start a program here, as `docker exec` or a login shell would."""
+        """Start a program in the location, as `docker exec` or a login shell would. `argv` is its command line."""
         return self.machine.spawn(
             program, argv, namespace=self.namespace, files=self.files, hostname=self.hostname or self.name,
             programs=self.programs,
@@ -143,7 +146,7 @@ class Location:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """The addresses that others can use, in the order of its devices."""
+        """The addresses with global scope, in the order of the devices; without loopback and link-local addresses."""
         return tuple(
             item.address
             for device in self.namespace.devices.values()
@@ -154,22 +157,22 @@ class Location:
 
     @property
     def address(self) -> Address:
-        """The first address that others can use. Raises `Unavailable` if it has none."""
+        """The first of `addresses`. Raises `Unavailable` if there is none."""
         for address in self.addresses:
             return address
         raise Unavailable(f"{self.label} has no address: it is attached to no network")
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """The bound sockets of its namespace, in the order of ports."""
+        """The listening sockets of the network namespace, sorted by protocol and port."""
         return _listeners(self.namespace.sockets.listeners())
 
     @property
     def services(self) -> tuple[Listener, ...]:
-        """The sockets of its own programs, without the embedded resolver that dockerd keeps in every sandbox.
+        """The listening sockets of the location's own programs.
 
-        A container in the network stack of its host, where docker-proxy listens, or of another container has only the
-        sockets of its own programs.
+        For a container that shares a network namespace (`host` or `container:X`), sockets of the other programs in it
+        are left out; for other containers, the embedded resolver of dockerd.
         """
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
@@ -178,11 +181,11 @@ class Location:
         return _listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
 
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
-        """Return the sockets that listen on a port."""
+        """Return the sockets that listen on a port with a protocol (`tcp` or `udp`)."""
         return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
 
     def on_network(self, name: str) -> Attachment | None:
-        """Return its attachment to a network, or `None`."""
+        """Return the attachment to the network with that name, `None` if there is none."""
         return next((item for item in self.attachments if item.network == name), None)
 
 
@@ -193,7 +196,7 @@ def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
 
 @frozen
 class StoppedContainer:
-    """A container that does not run: its name, host and status, and the ports that it would publish."""
+    """A container that is not running: its name, host and status, and the ports that it publishes when it runs."""
 
     name: str
     host: str
@@ -203,10 +206,10 @@ class StoppedContainer:
 
 @define(eq=False)
 class Directory:
-    """All locations of a lab, found by name or address.
+    """All locations of a lab, with lookups by name and address; a snapshot.
 
-    `stopped` maps names of containers that do not run to their status, `stopped_containers` are those containers;
-    `swarms` are the lab's swarms.
+    `stopped` maps the names of containers that are not running, and of their services, to the container's status.
+    `stopped_containers` are these containers, and `swarms` are the lab's swarms.
     """
 
     locations: tuple[Location, ...]
@@ -216,7 +219,7 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any]) -> Directory:
-        """List the locations of a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
+        """Build the directory from a lab's hosts: objects with `name`, `machine`, `programs` and `docker`."""
         from cnmsim.observe.swarm_view import swarms_of
 
         found: list[Location] = []
@@ -231,7 +234,7 @@ class Directory:
             found.append(_host_location(host, engine, networks))
             if engine is not None:
                 engines.append(engine)
-                # The engine lists the newest container first; people expect the oldest first.
+                # The engine lists the newest container first; for people the oldest comes first.
                 for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
                         found.append(_container_location(host.name, host.machine, container, networks))
@@ -248,8 +251,9 @@ class Directory:
     def find(self, text: str) -> Location:
         """Return the location with a name.
 
-        A name is that of a container, `host:name`, a service (its first replica), `service-2`, a task `service.2`, an
-        id prefix, or that of a host. Raises `NotFound` with the closest name, `Conflict` if the name matches several.
+        The name may be that of a container or host, `host:container`, a service (its first replica), a replica
+        (`web-2`), a task (`web.2`), an alias, or the start of a container id. Raises `NotFound` with the closest name
+        if nothing matches, `Conflict` if several locations match or the container is not running.
         """
         found = self.matching(text)
         if len(found) == 1:
@@ -264,7 +268,11 @@ class Directory:
         raise NotFound(f"no running container, service or host is called {text!r}{meant}")
 
     def matching(self, text: str) -> tuple[Location, ...]:
-        """Return the locations that `text` matches, by the first kind of name that any has."""
+        """Return the locations that `text` matches, empty if there are none.
+
+        Names of locations are compared first, then services, replicas, aliases and ids; the first kind that matches
+        counts.
+        """
         host, colon, name = text.partition(":")
         inside = [item for item in self.locations if not colon or (item.host == host and item.is_container)]
         name = name if colon else host
@@ -284,15 +292,18 @@ class Directory:
         return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
 
     def owner(self, address: Address) -> Location | None:
-        """Return the owner of an address; of those that share a network stack, the one whose stack it is."""
+        """Return the location that has an address, `None` if there is none.
+
+        If several share the network namespace, it is the one to which the namespace belongs.
+        """
         return _owner_of_stack(item for item in self.locations if address in item.addresses)
 
     def at(self, place: str) -> Location | None:
-        """Return the location whose namespace a trace calls `place`."""
+        """Return the location whose network namespace is called `place` in hops, `None` if there is none."""
         return _owner_of_stack(item for item in self.locations if item.namespace.name == place)
 
     def names(self) -> dict[Address, tuple[str, ...]]:
-        """Return every address with the names of its owners, for captures."""
+        """Map every address to the names of the locations that have it, for captures."""
         found: dict[Address, list[str]] = {}
         for location in self.locations:
             for address in location.addresses:
@@ -308,7 +319,10 @@ def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
 
 
 def stack_owner(location: Location, directory: Directory) -> Location | None:
-    """Return the owner of the stack that a container shares (`network_mode: host` or `container:X`), else `None`."""
+    """Return the location whose network namespace a container uses, `None` if it has its own.
+
+    It uses another's with `network_mode: host` or `container:X`.
+    """
     others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
     if location.network_mode == "host":
         return next((item for item in others if not item.is_container), None)
@@ -318,7 +332,10 @@ def stack_owner(location: Location, directory: Directory) -> Location | None:
 
 
 def shared_networks(one: Location, other: Location) -> tuple[str, ...]:
-    """Return the names of the networks that both are attached to: a bridge counts only if both are on one host."""
+    """Return the names of the networks to which both are attached.
+
+    Bridge networks count only if both are on one host.
+    """
     names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
     return tuple(item.network for item in one.attachments if item.network in names)
 
@@ -373,14 +390,14 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
 
 
 def _number(labels: Mapping[str, str], service: str) -> int:
-    """Return the number of a container among the replicas of its service, 0 if it has none."""
+    """Return the number of a container among its service's replicas, from its labels; 0 if it has none."""
     task = labels.get("com.docker.swarm.task.name", "").removeprefix(f"{service}.").partition(".")[0]
     number = labels.get("com.docker.compose.container-number") or task
     return int(number) if number.isdecimal() else 0
 
 
 def _share_attachments(locations: list[Location]) -> None:
-    """Copy the attachments to containers that live in another's network stack (`--network container:X`)."""
+    """Copy attachments to containers that use another container's network namespace (`--network container:X`)."""
     owners = {location.namespace: location for location in locations if location.attachments}
     for location in locations:
         if location.is_container and not location.attachments and location.namespace in owners:
@@ -407,5 +424,5 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
         port, _, protocol = spec.partition("/")
         for binding in bindings or ():
             if not binding["HostPort"]:
-                continue  # a routed network has no host ports: its containers are reached at their own
+                continue  # with gateway mode routed there is no host port: the container's own address is used
             yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)

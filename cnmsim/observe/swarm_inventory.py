@@ -1,4 +1,4 @@
-"""What there is in a lab's swarms: nodes, services with their virtual addresses, and tasks."""
+"""List the swarms of a lab: nodes, services with their virtual IPs, and tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHORT = 12
 
 
 def swarms(lab: LabView) -> list[dict[str, Any]]:
-    """List the swarms of a lab as plain values: `nodes`, `services` and `tasks` of each."""
+    """Return the swarms of a lab as plain values: the `nodes`, `services` and `tasks` of each."""
     engines = (host.docker for host in lab.hosts.values())
     members = (engine for engine in engines if engine is not None and engine.controller.cluster is not None)
     return [_swarm(engine) for engine in members if _leads(engine)]
@@ -23,7 +23,7 @@ def _leads(engine: Any) -> bool:
 
 
 def _swarm(engine: Any) -> dict[str, Any]:
-    # The leader answers out of its own store: no time passes.
+    # The leader answers from its own store, so that no virtual time passes.
     rest = engine.rest
     nodes = {each["ID"]: each for each in engine.complete(rest.nodes.list())}
     services = {each["ID"]: each for each in engine.complete(rest.services.list())}
@@ -93,7 +93,7 @@ def _task(
 
 
 def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
-    """List the swarms for people: three small tables each."""
+    """Return the swarms of a lab as text, with three small tables for each."""
     tables = []
     for swarm in found:
         nodes = [

@@ -1,7 +1,6 @@
-"""The swarms of a lab: their services, tasks, networks and nodes, and which nodes receive each other's gossip.
+"""The swarms of a lab, for explanations: services, tasks, networks and nodes, and which nodes receive whose gossip.
 
-It is read from the leader's store and the nodes' gossip as they are now, for explanations; nothing here decides
-anything.
+Everything is read from the leader's store and the nodes' gossip state when it is needed; nothing is changed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
 
-#: The idle timeout of an IPVS connection in seconds (net/netfilter/ipvs/ip_vs_proto_tcp.c, IP_VS_TCP_S_ESTABLISHED).
+#: The time after which IPVS removes an idle TCP connection, in seconds (net/netfilter/ipvs/ip_vs_proto_tcp.c,
+#: IP_VS_TCP_S_ESTABLISHED).
 IDLE_S = 900
 _GOSSIP_RULE = re.compile(r"--dports? (\S*,)?7946\b.* -j (DROP|REJECT)")
 _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
@@ -30,11 +30,11 @@ _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 
 @frozen(eq=False)
 class SwarmView:
-    """One swarm: the store that its managers share, and the agent of each member by host name.
+    """One swarm: the store that its managers replicate, and the agent of each member, by host name.
 
-    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels. `halted` maps members that
-    were started and do not take part to the obstacle: a locked manager, an expired certificate. `without_mesh` are
-    members whose rules are in nftables: the routing mesh needs the iptables chains of the bridge driver.
+    `members` are the names of its hosts, `data_path_port` is the UDP port of its tunnels. `halted` maps members that
+    were started but do not take part to the reason, e.g. a locked manager or an expired certificate. `without_mesh`
+    are members with `firewall-backend: nftables`: the routing mesh needs the iptables chains of the bridge driver.
     """
 
     store: Store
@@ -47,7 +47,10 @@ class SwarmView:
     # ---- services
 
     def service(self, name: str) -> Service | None:
-        """Return the service for a name: its own, `tasks.NAME`, or an alias on a network."""
+        """Return the service with a name, which may also be `tasks.NAME` or an alias on a network.
+
+        `None` if there is none.
+        """
         bare = name.removeprefix("tasks.")
         found = self.store.services.by_name(bare)
         if found is not None:
@@ -57,7 +60,7 @@ class SwarmView:
         )
 
     def service_at(self, port: int, protocol: str, mode: PublishMode | None = None) -> Service | None:
-        """Return the service that publishes a port."""
+        """Return the service that publishes a port, in `mode` if that is given; `None` if there is none."""
         return next(
             (
                 service
@@ -69,7 +72,7 @@ class SwarmView:
         )
 
     def service_of_address(self, address: Address) -> Service | None:
-        """Return the service with that virtual address."""
+        """Return the service that has the virtual IP `address`, `None` if there is none."""
         for service in self.store.services:
             for vip in service.endpoint.virtual_ips if service.endpoint is not None else ():
                 if vip.addr and parse_ip(vip.addr.partition("/")[0]) == address:
@@ -77,7 +80,7 @@ class SwarmView:
         return None
 
     def running(self, service: Service) -> list[Task]:
-        """Return the running tasks of a service on nodes that are up."""
+        """Return the running tasks of a service, without those on nodes that are down."""
         return [
             task
             for task in self.store.tasks.by_service(service.id)
@@ -92,26 +95,29 @@ class SwarmView:
         return node is None or node.status.state is NodeState.DOWN
 
     def host_of(self, task: Task) -> str:
-        """Return the host of a task."""
+        """Return the host name of the node to which a task is assigned, `no node` if there is none."""
         node = self.store.nodes.get(task.node_id)
         return node.hostname if node is not None else "no node"
 
     def hosts_of(self, service: Service) -> list[str]:
-        """Return the hosts of a service's running tasks."""
+        """Return the names of the hosts that run a task of a service."""
         return list(dict.fromkeys(self.host_of(task) for task in self.running(service)))
 
     def networks_of(self, service: Service) -> list[str]:
-        """Return the networks of a service's tasks, without the ingress network."""
+        """Return the names of the networks to which a service's tasks are attached, without the ingress network."""
         found = (self.store.networks.get(config.target) for config in service.networks)
         return [network.name for network in found if network is not None]
 
     def is_attachable(self, network: str) -> bool:
-        """Whether containers outside of services may join a network."""
+        """Whether containers that are not tasks may join the network."""
         found = self.store.networks.by_name(network)
         return found is not None and found.spec.attachable
 
     def backends(self, host: str, service: Service) -> int:
-        """Count a service's real servers in a host's load balancers, on the network with the most."""
+        """Return the number of real servers that a host's load balancers have for a service.
+
+        If the service is on several networks, it is the largest number on any of them.
+        """
         agent = self.agents.get(host)
         known = agent.controller.discovery.services.items() if agent is not None else ()
         counts = [
@@ -126,16 +132,16 @@ class SwarmView:
 
     @property
     def manager(self) -> str:
-        """The host of a manager, "" if none is known."""
+        """The host name of a manager, "" if there is none."""
         return next((node.hostname for node in self.store.nodes if node.role is NodeRole.MANAGER), "")
 
     def role_of(self, host: str) -> str:
-        """Return the role of a member, `manager` or `worker`; "" for other hosts."""
+        """Return the role of a host in the swarm, `manager` or `worker`; "" if it is not a member."""
         node = next((node for node in self.store.nodes if node.hostname == host), None)
         return node.role.name.lower() if node is not None else ""
 
     def is_down(self, host: str) -> bool:
-        """Whether the managers hold a node for down."""
+        """Whether the managers regard a node as down."""
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
 
     def hears(self, host: str, other: str) -> bool:
@@ -145,12 +151,15 @@ class SwarmView:
 
 
 def ports_of(service: Service) -> tuple[PortConfig, ...]:
-    """Return the ports that a service publishes, as allocated."""
+    """Return the ports that a service publishes, with the port numbers that the swarm allocated."""
     return service.endpoint.ports if service.endpoint is not None else ()
 
 
 def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
-    """Return the swarms of these engines, each by the store of its leader, or of any manager without a leader."""
+    """Return the swarms to which the engines belong.
+
+    Each is read from the store of its leader or, if it has none, of any manager.
+    """
     members = [engine for engine in engines if engine.controller.cluster is not None]
     managing = [
         each.cluster.node.manager_node
@@ -176,17 +185,23 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
 
 
 def needs_unlock(obstacle: str) -> bool:
-    """Return True if a halted member waits for its unlock key, by the engine's error."""
+    """Return True if the engine's error for a halted member says that it must be unlocked."""
     return "unlock" in obstacle
 
 
 def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the first rule of a host that drops or rejects gossip (port 7946)."""
+    """Return the first packet filter rule that drops or rejects gossip (port 7946), with its host.
+
+    `None` if there is none.
+    """
     return _rule_of(locations, _GOSSIP_RULE)
 
 
 def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
-    """Return the first rule of a host that drops or rejects the managers' port (2377)."""
+    """Return the first packet filter rule that drops or rejects traffic to managers, with its host.
+
+    The port is 2377. `None` if there is no such rule.
+    """
     return _rule_of(locations, _AGENT_RULE)
 
 

@@ -1,6 +1,6 @@
-"""Answers on a terminal: their labels and verdicts coloured, their lines no wider than the screen.
+"""Colour results for a terminal: labels and verdicts, without a change to the text.
 
-What goes into a file or a pipe stays plain, and `NO_COLOR` is kept to (rich sees to it).
+Output to a file or a pipe stays plain, and `NO_COLOR` is respected; rich does both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _LABELS = "decided by|fix|without the name|note|fact|refused|works|not tried|because"
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
-#: What is coloured in a line, the first pattern that fits at its beginning; groups are what the style is for.
+#: Patterns and their styles. The first pattern that matches the start of a line counts; its group is what is
+#: coloured.
 _STYLES = (
     (re.compile(r"(error) \["), "bold red"),
     (re.compile(r"(warning) \["), "bold yellow"),
@@ -30,7 +31,7 @@ _STYLES = (
 
 
 def coloured(text: str) -> Text:
-    """Colour an answer's text for a rich console; the text itself stays as it is."""
+    """Return a result's text with colours, for a rich console."""
     from rich.text import Text
 
     whole = Text()

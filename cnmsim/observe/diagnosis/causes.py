@@ -1,6 +1,6 @@
-"""Causes and remarks: the closed family of what a diagnosis finds, one class a kind.
+"""The causes and remarks that a diagnosis can return: one class for each kind.
 
-They hold names, addresses and rules, no sentences. `diagnosis.sentences` renders each.
+The set is closed. Instances hold names, addresses and rules but no sentences; `diagnosis.sentences` renders them.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from cnmsim.observe.trace.hops import Hop
 
 
 class Cause:
-    """Base of all causes, and of the facts that they are made of."""
+    """Base of all causes: why a probe or an Engine API call ended as it did. A cause may contain other causes."""
 
     __slots__ = ()
 
 
 class Remark:
-    """Base of further facts that are worth knowing."""
+    """Base of all remarks: facts that did not decide the outcome but are worth reporting with it."""
 
     __slots__ = ()
 
 
 class Fact(Cause, Enum):
-    """The causes that need no names: what they are says all."""
+    """The causes that need no fields, because no name, address or rule belongs to them."""
 
-    SAME_STACK = auto()  # the packet did not leave the network stack of its sender
-    ROUTED_PATH = auto()  # machines in between routed the packet, and none rewrote it
-    ONE_LINK = auto()  # both are neighbours on one link
-    GOSSIP_PENDING = auto()  # gossip has not spread yet
-    DEFAULT_BRIDGE_HAS_NO_NAMES = auto()  # the default bridge has no embedded resolver
-    NAME_UNKNOWN = auto()  # nothing in the lab has the name
-    NO_UPSTREAM_USABLE = auto()  # no network of the container leads out, so its resolver asks no upstream server
-    SUBNET_NOT_FIXED = auto()  # Docker chose the subnet, so that no address in it can be asked for
-    BRIDGE_ONLY = auto()  # only stations on the bridge may send there
-    CONTAINER_ADDRESS_FROM_OUTSIDE = auto()  # a container's own address is not reachable from outside its host
-    OPERATOR_RULE = auto()  # the rule is in DOCKER-USER
-    OUTPUT_RULE = auto()  # the packet was filtered before it left its sender
-    NFTABLES_POLICY = auto()  # Docker's rules are in nftables, and a policy of iptables dropped what they accept
-    CHAINS_WIPED = auto()  # Docker's chains are missing
-    NO_RULE_ACCEPTS = auto()  # no rule accepts the packet
+    SAME_STACK = auto()  # sender and receiver use the same network stack
+    ROUTED_PATH = auto()  # the packet was only routed on its way; no NAT rule rewrote it
+    ONE_LINK = auto()  # sender and receiver are neighbours on one link
+    GOSSIP_PENDING = auto()  # a node lacks an entry that gossip will bring but has not delivered yet
+    DEFAULT_BRIDGE_HAS_NO_NAMES = auto()  # the source is on the default bridge only, which has no embedded resolver
+    NAME_UNKNOWN = auto()  # no container, service or host of the lab has the requested name
+    NO_UPSTREAM_USABLE = auto()  # the embedded resolver queried no upstream: no network of the container leads out
+    SUBNET_NOT_FIXED = auto()  # Docker chose the subnet, so no address in it can be requested
+    BRIDGE_ONLY = auto()  # the rule accepts packets to the container only from the container's own bridge
+    CONTAINER_ADDRESS_FROM_OUTSIDE = auto()  # a packet from outside the host to a container's address
+    OPERATOR_RULE = auto()  # the packet was dropped by a rule in DOCKER-USER
+    OUTPUT_RULE = auto()  # the packet was dropped on the sending machine itself, in an OUTPUT chain
+    NFTABLES_POLICY = auto()  # Docker's nftables rules accepted the packet, an iptables policy dropped it
+    CHAINS_WIPED = auto()  # Docker's chains are gone, for example after a reload of the firewall
+    NO_RULE_ACCEPTS = auto()  # no rule accepted the packet, so the chain's policy dropped it
 
 
 @frozen
 class Drop:
-    """Where a message was dropped; `replier` is its sender if it was a reply, else ""."""
+    """The hop at which a message was dropped. `replier` is the sender if the message was a reply, else ""."""
 
     hop: Hop
     replier: str = ""
@@ -57,7 +57,7 @@ class Drop:
 
 @frozen
 class Answered(Cause):
-    """The server answered."""
+    """The server answered the probe. `path` says how the packet got there; `is_echo` marks a ping."""
 
     server: str
     endpoint: str
@@ -67,7 +67,7 @@ class Answered(Cause):
 
 @frozen
 class DatagramReceived(Cause):
-    """The server received a datagram and sent nothing back."""
+    """The server's socket received the probe's UDP datagram, and nothing was sent back."""
 
     server: str
     endpoint: str
@@ -76,14 +76,14 @@ class DatagramReceived(Cause):
 
 @frozen
 class ByProxy(Cause):
-    """docker-proxy carried the connection."""
+    """docker-proxy on `host` relayed the connection: it opened a second one to the container."""
 
     host: str
 
 
 @frozen
 class DestinationRewritten(Cause):
-    """A NAT rule rewrote the destination."""
+    """A NAT rule on `place` rewrote the destination address of the probe's packet (DNAT)."""
 
     place: str
     rule: str
@@ -91,7 +91,7 @@ class DestinationRewritten(Cause):
 
 @frozen
 class SourceRewritten(Cause):
-    """A NAT rule rewrote the source."""
+    """A NAT rule on `place` rewrote the source address of the probe's packet (SNAT or masquerading)."""
 
     place: str
     rule: str
@@ -99,14 +99,14 @@ class SourceRewritten(Cause):
 
 @frozen
 class SharedNetwork(Cause):
-    """Both are attached to one network."""
+    """Source and destination are attached to the same Docker network."""
 
     network: str
 
 
 @frozen
 class OwnHost(Cause):
-    """The destination is the host of the container."""
+    """The destination is the host on which the source container runs."""
 
     container: str
 
@@ -116,14 +116,17 @@ class OwnHost(Cause):
 
 @frozen
 class Refused(Cause):
-    """A refusal came back, and no drop shows from whom."""
+    """The probe was refused (RST or ICMP port unreachable), but no drop in the trace shows by which machine."""
 
     endpoint: str
 
 
 @frozen
 class NothingListens(Cause):
-    """The server is alive and no program listens; with `has_no_port` on no port at all."""
+    """The server refused the packet because no program listens on the port.
+
+    With `has_no_port` no program of the server listens on any port.
+    """
 
     server: str
     endpoint: str
@@ -132,7 +135,7 @@ class NothingListens(Cause):
 
 @frozen
 class ListensOnLoopback(Cause):
-    """The program listens on the loopback address only."""
+    """The server refused the packet because its program listens on that port of the loopback address only."""
 
     server: str
     endpoint: str
@@ -141,7 +144,7 @@ class ListensOnLoopback(Cause):
 
 @frozen
 class ListensElsewhere(Cause):
-    """Programs listen on that port at other addresses."""
+    """The server refused the packet: programs listen on that port, but only at the addresses in `listeners`."""
 
     server: str
     endpoint: str
@@ -150,7 +153,10 @@ class ListensElsewhere(Cause):
 
 @frozen
 class ListensByOtherProtocol(Cause):
-    """A program listens on that port by the other transport protocol."""
+    """The server refused the packet because a program listens on that port only with the other transport protocol.
+
+    `protocol` is the one that the probe used, `other` the one that the program uses: `tcp` or `udp`.
+    """
 
     server: str
     endpoint: str
@@ -161,7 +167,7 @@ class ListensByOtherProtocol(Cause):
 
 @frozen
 class ListensOnOtherPorts(Cause):
-    """Programs listen on other ports."""
+    """The server refused the packet because its programs listen only on other ports, given in `listeners`."""
 
     server: str
     endpoint: str
@@ -170,7 +176,7 @@ class ListensOnOtherPorts(Cause):
 
 @frozen
 class LocalhostIsItself(Cause):
-    """localhost inside a container is the container itself."""
+    """A program in a container tried to reach another machine by `localhost`, which is the container itself."""
 
     name: str
     container: str
@@ -179,7 +185,7 @@ class LocalhostIsItself(Cause):
 
 @frozen
 class PublishedOnLoopback(Cause):
-    """The port is published on the loopback address of the host only."""
+    """The host refused the packet because the port is published on the loopback address of the host only."""
 
     endpoint: str
     port: int
@@ -189,7 +195,10 @@ class PublishedOnLoopback(Cause):
 
 @frozen
 class PublishedForOtherFamily(Cause):
-    """The port is published on addresses of the other family only."""
+    """The host refused the packet because the port is published only on addresses of the other IP version.
+
+    `family` (4 or 6) is the IP version that the probe used.
+    """
 
     endpoint: str
     container: str
@@ -201,7 +210,7 @@ class PublishedForOtherFamily(Cause):
 
 @frozen
 class PublishedAsOtherPort(Cause):
-    """The container's port is published as another port of the host."""
+    """The host refused the packet because the container's port is published as another host port, `host_port`."""
 
     host: str
     endpoint: str
@@ -212,7 +221,7 @@ class PublishedAsOtherPort(Cause):
 
 @frozen
 class PublisherNotRunning(Cause):
-    """The container that publishes the port does not run."""
+    """The host refused the packet because the container that publishes the port is not running."""
 
     host: str
     endpoint: str
@@ -222,7 +231,7 @@ class PublisherNotRunning(Cause):
 
 @frozen
 class ListenerNotPublished(Cause):
-    """A container listens on that port and does not publish it."""
+    """The host refused the packet: one of its containers listens on that port but does not publish it."""
 
     host: str
     endpoint: str
@@ -231,7 +240,10 @@ class ListenerNotPublished(Cause):
 
 @frozen
 class OtherPortsPublished(Cause):
-    """Nothing is published on that port; `published` are ports with their containers."""
+    """The host refused the packet because nothing is published on that port.
+
+    `published` lists the ports that are published on the host, each with the name of its container.
+    """
 
     host: str
     endpoint: str
@@ -243,14 +255,17 @@ class OtherPortsPublished(Cause):
 
 @frozen
 class HostKnowsNoServices(Cause):
-    """The resolver of a host does not resolve names of services."""
+    """A host looked up the name of a swarm service, but only the resolver of containers resolves such names."""
 
     service: str
 
 
 @frozen
 class ServiceHasNoNetwork(Cause):
-    """The service is attached to no network that resolves names."""
+    """A container looked up a service that is on no network with name resolution.
+
+    `networks` are those of the container.
+    """
 
     service: str
     source: str
@@ -259,7 +274,10 @@ class ServiceHasNoNetwork(Cause):
 
 @frozen
 class NoSharedServiceNetwork(Cause):
-    """Container and service share no network; `closed` is one that is not attachable, else ""."""
+    """The source container cannot reach the service because they share no network.
+
+    `closed` is a network of the service that is not attachable, so that no plain container can join it; "" if none.
+    """
 
     source: str
     networks: tuple[str, ...]
@@ -269,7 +287,7 @@ class NoSharedServiceNetwork(Cause):
 
 
 class TaskStatus(Enum):
-    """Why no task of a service runs."""
+    """Why a service has no running task."""
 
     SCALED_TO_ZERO = auto()
     NONE = auto()
@@ -282,10 +300,11 @@ class TaskStatus(Enum):
 
 @frozen
 class NoRunningTask(Cause):
-    """No task of a service runs.
+    """The destination is a swarm service that has no running task.
 
-    `detail` is the error of its task, the networks without a free address, or the node that is down; `state` the
-    state of the task; `stale` the VXLAN device that keeps it from starting.
+    `detail` depends on `status`: the error of the task, the networks without a free address, or the node that is
+    down. `state` is the state of the task; `stale` is the VXLAN device that prevents the task from starting, if one
+    does.
     """
 
     service: str
@@ -297,7 +316,7 @@ class NoRunningTask(Cause):
 
 @frozen
 class PortOfService(Cause):
-    """A service without running task publishes the port."""
+    """The host refused the packet: the service that publishes the port has no running task. `reason` says why."""
 
     host: str
     port: int
@@ -307,7 +326,10 @@ class PortOfService(Cause):
 
 @frozen
 class PublishedOnNodesOfTasks(Cause):
-    """The port is published in mode host: on the nodes that run a task only."""
+    """The host refused the packet because it runs no task of the service, which publishes the port in mode `host`.
+
+    In that mode the port is open only on the nodes that run a task, given in `nodes`.
+    """
 
     host: str
     port: int
@@ -317,7 +339,10 @@ class PublishedOnNodesOfTasks(Cause):
 
 @frozen
 class NoRoutingMesh(Cause):
-    """The node's rules are written with nftables, which leaves the routing mesh out."""
+    """The node refused the packet because it publishes no port of the swarm's routing mesh.
+
+    The mesh needs the bridge driver's iptables chains, which do not exist with `firewall-backend: nftables`.
+    """
 
     host: str
     port: int
@@ -325,7 +350,7 @@ class NoRoutingMesh(Cause):
 
 @frozen
 class NotInSwarm(Cause):
-    """The host is not a member of the swarm whose service publishes the port."""
+    """The host refused the packet because it is not a member of the swarm whose service publishes the port."""
 
     host: str
     service: str
@@ -334,7 +359,7 @@ class NotInSwarm(Cause):
 
 @frozen
 class BalancerHasNoTask(Cause):
-    """A load balancer has no real server for a service."""
+    """A load balancer refused the connection because it has no real server for the service."""
 
     place: str
     service: str
@@ -343,7 +368,11 @@ class BalancerHasNoTask(Cause):
 
 @frozen
 class ConnectionForgotten(Cause):
-    """IPVS has dropped its entry of an idle connection."""
+    """A load balancer reset the connection because IPVS had already removed its entry for it.
+
+    IPVS removes the entry of a connection that was idle for `idle_s` seconds, and soon after the connection is
+    closed.
+    """
 
     place: str
     service: str
@@ -355,7 +384,7 @@ class ConnectionForgotten(Cause):
 
 @frozen
 class ServiceUnknown(Cause):
-    """A node knows no task of a service that runs on others."""
+    """A node does not resolve a service because it lacks the entries of its tasks, which run on the other `nodes`."""
 
     host: str
     service: str
@@ -365,7 +394,10 @@ class ServiceUnknown(Cause):
 
 @frozen
 class PortMissingInMesh(Cause):
-    """The routing mesh of a node lacks the port of a service."""
+    """A node refused the packet because its routing mesh lacks the port of a service.
+
+    The tasks of the service run on the other `nodes`.
+    """
 
     host: str
     port: int
@@ -375,7 +407,10 @@ class PortMissingInMesh(Cause):
 
 @frozen
 class OverlayNeighbourUnknown(Cause):
-    """The VXLAN device of a node has no entry for a container on another one."""
+    """A packet to a container on another node was dropped at the VXLAN device.
+
+    The device has no neighbour or FDB entry for the container's address. `owner` is that container, on `owner_host`.
+    """
 
     host: str
     address: str
@@ -387,7 +422,7 @@ class OverlayNeighbourUnknown(Cause):
 
 @frozen
 class NotLearnt(Cause):
-    """What a node does not know, and why gossip has not brought it."""
+    """A node lacks an entry of the swarm (`unknown`), and `reason` says why gossip has not brought it."""
 
     unknown: Cause
     reason: Cause
@@ -395,7 +430,7 @@ class NotLearnt(Cause):
 
 @frozen
 class MemberHalted(Cause):
-    """A member was started and does not take part in the swarm."""
+    """A member of the swarm was started but does not take part in it; `obstacle` says why, e.g. a locked manager."""
 
     host: str
     obstacle: str
@@ -403,7 +438,7 @@ class MemberHalted(Cause):
 
 @frozen
 class GossipFiltered(Cause):
-    """A packet filter rule drops gossip."""
+    """A packet filter rule on `host` drops gossip (port 7946), so that nodes lack each other's entries."""
 
     rule: str
     host: str
@@ -411,7 +446,7 @@ class GossipFiltered(Cause):
 
 @frozen
 class GossipSilent(Cause):
-    """A node receives no gossip from another one."""
+    """`host` receives no gossip from `other`, and so lacks the entries that `other` announces."""
 
     host: str
     other: str
@@ -422,7 +457,11 @@ class GossipSilent(Cause):
 
 @frozen
 class TunnelPacket:
-    """An outer packet: the nodes that exchange it, the network it carries, its UDP port before encryption."""
+    """The outer packet of an overlay network's tunnel.
+
+    `sender` and `receiver` are the nodes that exchange it, `network` is the overlay network inside, and `port` is the
+    UDP port before encryption.
+    """
 
     sender: str
     receiver: str
@@ -434,7 +473,7 @@ class TunnelPacket:
 
 @frozen
 class TunnelFiltered(Cause):
-    """A packet filter dropped the outer packet."""
+    """A packet filter dropped the outer packet of a tunnel."""
 
     packet: TunnelPacket
     drop: Drop
@@ -442,7 +481,10 @@ class TunnelFiltered(Cause):
 
 @frozen
 class TunnelTooLong(Cause):
-    """The outer packet exceeds an MTU (0: unknown) by its headers of `header` bytes."""
+    """The outer packet of a tunnel was dropped because it is longer than the MTU at `where`.
+
+    `mtu` is that MTU (0 if unknown); `header` is the number of bytes that the tunnel adds to the container's packet.
+    """
 
     packet: TunnelPacket
     where: str
@@ -452,7 +494,7 @@ class TunnelTooLong(Cause):
 
 @frozen
 class TunnelWithoutKeys(Cause):
-    """The receiver has no IPsec state for the outer packet."""
+    """The receiving node dropped the outer packet of an encrypted network because it has no IPsec state for it."""
 
     packet: TunnelPacket
     drop: Drop
@@ -460,7 +502,11 @@ class TunnelWithoutKeys(Cause):
 
 @frozen
 class TunnelSourceUnexpected(Cause):
-    """The outer source address is not the data path address of the sender."""
+    """The receiving node dropped the outer packet of a tunnel because of its source address.
+
+    The source address is `used` instead of the sender's data path address `expected`: the sender's route to `peer`
+    selected it.
+    """
 
     packet: TunnelPacket
     receiver: str
@@ -471,7 +517,7 @@ class TunnelSourceUnexpected(Cause):
 
 @frozen
 class TunnelPortClosed(Cause):
-    """No VXLAN device of the receiver has the UDP port."""
+    """The receiving node dropped the outer packet of a tunnel because none of its VXLAN devices uses the UDP port."""
 
     packet: TunnelPacket
     place: str
@@ -479,7 +525,7 @@ class TunnelPortClosed(Cause):
 
 @frozen
 class TunnelLost(Cause):
-    """The outer packet was lost."""
+    """The outer packet of a tunnel was lost on its way for another reason, given by `drop`."""
 
     packet: TunnelPacket
     drop: Drop
@@ -487,7 +533,7 @@ class TunnelLost(Cause):
 
 @frozen
 class TunnelIntoSilence(Cause):
-    """The outer packets leave a node and none arrives."""
+    """Outer packets of a tunnel left the node `host` and did not arrive at the node `end`. No drop was recorded."""
 
     host: str
     end: str
@@ -496,7 +542,10 @@ class TunnelIntoSilence(Cause):
 
 @frozen
 class OverlayAddressUnknown(Cause):
-    """No running container of an overlay network has the address."""
+    """A packet was dropped because the node has no neighbour or FDB entry for its destination address.
+
+    No running container of the overlay network has that address.
+    """
 
     host: str
     address: str
@@ -506,7 +555,10 @@ class OverlayAddressUnknown(Cause):
 
 @frozen
 class OverlayHoldsHostAddress(Cause):
-    """The subnet of an overlay network contains the address of a host."""
+    """A packet to the host `owner` was dropped: the subnet of an overlay network contains its address.
+
+    The node `host` looks for the address in the tunnel instead of on the real network.
+    """
 
     address: str
     owner: str
@@ -517,7 +569,7 @@ class OverlayHoldsHostAddress(Cause):
 
 @frozen
 class VniTaken(Cause):
-    """A VXLAN device of a host has the VNI of an overlay network."""
+    """An overlay network cannot come up on a host because a VXLAN device of the host already uses its VNI."""
 
     host: str
     device: str
@@ -530,7 +582,7 @@ class VniTaken(Cause):
 
 @frozen
 class NoRoute(Cause):
-    """A machine has no route to an address."""
+    """A machine dropped the packet because it has no route to the destination."""
 
     place: str
     address: str
@@ -539,7 +591,7 @@ class NoRoute(Cause):
 
 @frozen
 class NoIpv6Route(Cause):
-    """The networks of a container have no IPv6."""
+    """A container has no route to an IPv6 address because none of its networks has IPv6."""
 
     container: str
     address: str
@@ -547,7 +599,10 @@ class NoIpv6Route(Cause):
 
 @frozen
 class ReplyHasNoRoute(Cause):
-    """A router has no route for the reply, because the request was not masqueraded."""
+    """A router dropped the reply because it has no route back to the container's address.
+
+    The container's `host` had sent the request on without masquerading it.
+    """
 
     place: str
     address: str
@@ -557,7 +612,7 @@ class ReplyHasNoRoute(Cause):
 
 @frozen
 class NotAttached(Cause):
-    """The container is attached to no network."""
+    """A container has no route to the destination because it is attached to no network."""
 
     container: str
     address: str
@@ -565,7 +620,7 @@ class NotAttached(Cause):
 
 @frozen
 class ContainerNetworkUnknown(Cause):
-    """Only the host of a container has a route to its network."""
+    """The source has no route to a container's address: only the container's host has a route to that network."""
 
     source: str
     address: str
@@ -575,7 +630,7 @@ class ContainerNetworkUnknown(Cause):
 
 @frozen
 class InternalNetworksOnly(Cause):
-    """All networks of a container are internal."""
+    """A container has no default route because all its networks are internal."""
 
     container: str
     networks: tuple[str, ...]
@@ -583,14 +638,17 @@ class InternalNetworksOnly(Cause):
 
 @frozen
 class Dropped(Cause):
-    """A drop that the reason of the kernel explains."""
+    """A packet was dropped for a reason that the kernel's own drop reason fully explains."""
 
     drop: Drop
 
 
 @frozen
 class RouteRefuses(Cause):
-    """A route or a routing rule of type unreachable, blackhole or prohibit decided."""
+    """A packet was dropped by a route or routing rule whose type is unreachable, blackhole or prohibit.
+
+    `is_rule` is True for a routing rule (`ip rule`).
+    """
 
     drop: Drop
     is_rule: bool
@@ -598,7 +656,7 @@ class RouteRefuses(Cause):
 
 @frozen
 class ForwardingOff(Cause):
-    """A machine does not forward."""
+    """A machine dropped a packet for another machine because IP forwarding is off. `key` is the sysctl that is 0."""
 
     place: str
     key: str
@@ -607,7 +665,10 @@ class ForwardingOff(Cause):
 
 @frozen
 class RoutingLoop(Cause):
-    """Machines forward the packet to each other; `routes` are the places with the route that each chose."""
+    """Machines forwarded the packet to each other until its TTL ran out, on `place`.
+
+    `routes` are pairs of a machine and the route that it chose.
+    """
 
     place: str
     routes: tuple[tuple[str, str], ...]
@@ -615,7 +676,7 @@ class RoutingLoop(Cause):
 
 @frozen
 class LinkDown(Cause):
-    """An interface of the source is down."""
+    """The source has no route to the destination because one of its interfaces is down, which removed its routes."""
 
     device: str
     source: str
@@ -623,14 +684,14 @@ class LinkDown(Cause):
 
 @frozen
 class NoAddress(Cause):
-    """The source has no address."""
+    """The source is a host without any address, so it cannot send the packet."""
 
     source: str
 
 
 @frozen
 class NarrowMask(Cause):
-    """The mask of the source excludes a neighbour on the same link."""
+    """The source has no route to a neighbour on its own link, because its netmask is too narrow."""
 
     source: str
     subnet: str
@@ -642,7 +703,10 @@ class NarrowMask(Cause):
 
 @frozen
 class SilentGateway(Cause):
-    """The gateway of a route does not answer; `replier` is the sender if the packet was a reply."""
+    """A packet was dropped because the gateway of its route did not answer ARP or neighbour discovery.
+
+    `replier` is the sender if the packet was a reply, else "".
+    """
 
     place: str
     address: str
@@ -653,7 +717,7 @@ class SilentGateway(Cause):
 
 @frozen
 class ConntrackFull(Cause):
-    """The connection table is full."""
+    """A machine dropped the first packet of a connection because its conntrack table has reached `limit`."""
 
     place: str
     limit: str
@@ -661,7 +725,7 @@ class ConntrackFull(Cause):
 
 @frozen
 class MulticastNotForwarded(Cause):
-    """The address is that of a multicast group."""
+    """A packet to a multicast group was sent, but no router or tunnel forwards it to other networks."""
 
     address: str
     source: str
@@ -675,7 +739,10 @@ class MulticastNotForwarded(Cause):
 
 @frozen
 class NeighbourSilent(Cause):
-    """No station has the address."""
+    """A packet was dropped because no station on the link answered ARP or neighbour discovery for its next hop.
+
+    `is_known_address` is False if no running container or host of the lab has the address.
+    """
 
     place: str
     address: str
@@ -685,7 +752,10 @@ class NeighbourSilent(Cause):
 
 @frozen
 class AddressHidden(Cause):
-    """The subnet of a Docker network contains the address of another machine."""
+    """A packet was dropped because its sender looked for another machine's address on its own Docker network.
+
+    The network's subnet contains the address, and its route is preferred to the one to the real owner.
+    """
 
     place: str
     address: str
@@ -696,7 +766,7 @@ class AddressHidden(Cause):
 
 @frozen
 class HostOff(Cause):
-    """The machine with the address has no power or no cable."""
+    """A packet was dropped because the machine that has the address has no power or no cable."""
 
     place: str
     address: str
@@ -706,7 +776,7 @@ class HostOff(Cause):
 
 @frozen
 class NextHopSilent(Cause):
-    """The next hop to an address does not answer."""
+    """A packet was dropped because the next hop to its destination did not answer."""
 
     place: str
     device: str
@@ -715,7 +785,7 @@ class NextHopSilent(Cause):
 
 @frozen
 class FrameLost(Cause):
-    """An ARP or neighbour discovery message was lost."""
+    """An ARP or neighbour discovery message was lost at `where`, so that the next hop could not be resolved."""
 
     packet: str
     where: str
@@ -724,7 +794,10 @@ class FrameLost(Cause):
 
 @frozen
 class ParentAndChild(Cause):
-    """A host and a macvlan or ipvlan child of its own interface."""
+    """A host and a container cannot reach each other: the container's device is a child of the host's interface.
+
+    `kind` is `macvlan` or `ipvlan`: neither passes frames between a parent and its children.
+    """
 
     guest: str
     kind: str
@@ -734,7 +807,7 @@ class ParentAndChild(Cause):
 
 @frozen
 class SiblingsIsolated(Cause):
-    """Two children of one interface, whose mode keeps them apart."""
+    """Two containers cannot reach each other: they are children of one interface, whose mode isolates them."""
 
     one: str
     other: str
@@ -745,7 +818,7 @@ class SiblingsIsolated(Cause):
 
 @frozen
 class IpvlanWithoutArp(Cause):
-    """A container on a routed ipvlan network answers no ARP."""
+    """ARP requests for a container's address got no answer: a container on a routed ipvlan network answers none."""
 
     container: str
     mode: str
@@ -754,7 +827,7 @@ class IpvlanWithoutArp(Cause):
 
 @frozen
 class IpvlanRouteMissing(Cause):
-    """A router has no route to a routed ipvlan network."""
+    """A router dropped the packet because it has no route to the subnet of a routed ipvlan network."""
 
     place: str
     subnet: str
@@ -765,7 +838,7 @@ class IpvlanRouteMissing(Cause):
 
 @frozen
 class DifferentVlans(Cause):
-    """Two stations on one wire are in different VLANs (0: untagged)."""
+    """Two stations on one wire cannot reach each other because they are in different VLANs (0: untagged)."""
 
     one: str
     device: str
@@ -777,7 +850,7 @@ class DifferentVlans(Cause):
 
 @frozen
 class PortSecurity(Cause):
-    """A switch port refuses frames with an unknown source MAC."""
+    """A switch port dropped a frame from `sender` because the source MAC address is not allowed on it."""
 
     device: str
     place: str
@@ -787,7 +860,7 @@ class PortSecurity(Cause):
 
 @frozen
 class VlanMissing(Cause):
-    """A port or a machine does not have the VLAN of a frame."""
+    """A frame was dropped because the switch port or machine at `where` does not have the VLAN of the frame."""
 
     where: str
     why: str
@@ -795,7 +868,7 @@ class VlanMissing(Cause):
 
 @frozen
 class ModeIsolates(Cause):
-    """The mode of a device forbids frames to a sibling."""
+    """A frame was dropped because the mode of an ipvlan device forbids frames between its children."""
 
     where: str
     why: str
@@ -806,7 +879,10 @@ class ModeIsolates(Cause):
 
 @frozen
 class Filtered(Cause):
-    """A packet filter dropped or rejected the packet; `purpose` is what its rule is for."""
+    """A packet filter dropped or rejected the packet.
+
+    `purpose` is what the deciding rule is for, `None` if unknown.
+    """
 
     drop: Drop
     purpose: Cause | None = None
@@ -814,7 +890,7 @@ class Filtered(Cause):
 
 @frozen
 class NoSharedNetwork(Cause):
-    """Two containers share no network."""
+    """A rule that isolates Docker networks dropped the packet, because the two containers share no network."""
 
     source: str
     networks: tuple[str, ...]
@@ -824,7 +900,7 @@ class NoSharedNetwork(Cause):
 
 @frozen
 class OtherNetworkAddress(Cause):
-    """The address is that of the container on a network that the source is not on."""
+    """The packet was sent to an address that the container has on a network to which the source is not attached."""
 
     address: str
     container: str
@@ -833,7 +909,10 @@ class OtherNetworkAddress(Cause):
 
 @frozen
 class InternalNetwork(Cause):
-    """The network is internal; `stranger` is the container that is not on it, else ""."""
+    """The packet was dropped because it would enter or leave an internal network.
+
+    `stranger` is the container that is not attached to that network, "" if there is none.
+    """
 
     network: str
     stranger: str = ""
@@ -841,28 +920,31 @@ class InternalNetwork(Cause):
 
 @frozen
 class IccDisabled(Cause):
-    """Inter-container communication is disabled on the network."""
+    """The packet between two containers was dropped because the network is configured with `icc=false`."""
 
     network: str
 
 
 @frozen
 class LoopbackOnly(Cause):
-    """The port is published on 127.0.0.1."""
+    """The packet from another machine was dropped because the port is published on 127.0.0.1 of `place` only."""
 
     place: str
 
 
 @frozen
 class ProtectsHost(Cause):
-    """The firewall filters what is sent to the host itself."""
+    """The packet was dropped by a firewall of `place` that filters packets to the host itself."""
 
     place: str
 
 
 @frozen
 class OtherRuleSet(Cause):
-    """The rule is in tables that neither Docker writes nor iptables lists."""
+    """The packet was dropped by a rule in tables that Docker does not write and that `iptables -S` does not list.
+
+    `is_legacy` is True for the tables of iptables-legacy, False for those of nft.
+    """
 
     place: str
     is_legacy: bool
@@ -873,7 +955,7 @@ class OtherRuleSet(Cause):
 
 @frozen
 class StraySegment(Cause):
-    """A segment belongs to no connection."""
+    """A machine reset the connection because the TCP segment belongs to no connection that it has."""
 
     place: str
     packet: str
@@ -884,7 +966,7 @@ class StraySegment(Cause):
 
 @frozen
 class ResolverAnswered(Cause):
-    """What a name server answered for a name, and why."""
+    """A name server answered without an address, for example with NXDOMAIN. `reason` says why, `None` if unknown."""
 
     server: str
     result: str
@@ -894,7 +976,7 @@ class ResolverAnswered(Cause):
 
 @frozen
 class UpstreamNotReached(Cause):
-    """The query to an upstream server was dropped."""
+    """The embedded resolver got no answer because its query to an upstream server was dropped."""
 
     servers: tuple[str, ...]
     drop: Drop
@@ -902,14 +984,17 @@ class UpstreamNotReached(Cause):
 
 @frozen
 class UpstreamResult(Cause):
-    """What the embedded resolver noted about its own query."""
+    """The embedded resolver recorded a note about its own query to an upstream server."""
 
     note: str
 
 
 @frozen
 class NameServerSilent(Cause):
-    """No name server answered; `reason` says why it would not have known the name."""
+    """No name server answered.
+
+    `reason` says why it could not have resolved the name in any case, `None` if it could.
+    """
 
     servers: tuple[str, ...]
     reason: Cause | None = None
@@ -917,7 +1002,7 @@ class NameServerSilent(Cause):
 
 @frozen
 class QueryDropped(Cause):
-    """The query was dropped."""
+    """The source's DNS query, or the answer to it, was dropped."""
 
     source: str
     servers: tuple[str, ...]
@@ -926,7 +1011,7 @@ class QueryDropped(Cause):
 
 @frozen
 class NameServerUnusable(Cause):
-    """The source's socket returned an error."""
+    """The source could not query its name server because its socket returned an error."""
 
     source: str
     servers: tuple[str, ...]
@@ -935,7 +1020,7 @@ class NameServerUnusable(Cause):
 
 @frozen
 class ContainerStopped(Cause):
-    """The container does not run."""
+    """The name was not found because the container that has it is not running."""
 
     container: str
     status: str
@@ -943,14 +1028,17 @@ class ContainerStopped(Cause):
 
 @frozen
 class HostKnowsNoContainers(Cause):
-    """The resolver of a host does not resolve names of containers."""
+    """A host looked up the name of a container, but only containers have the resolver that resolves such names."""
 
     container: str
 
 
 @frozen
 class SharesStack(Cause):
-    """The container lives in the network stack of its host or of another container."""
+    """The name was not found because the container uses the network stack of its host or of another container.
+
+    `owner` is the host or container that the stack belongs to; such a container has no name of its own.
+    """
 
     container: str
     owner: str
@@ -959,21 +1047,21 @@ class SharesStack(Cause):
 
 @frozen
 class NoNetwork(Cause):
-    """The container has no network."""
+    """The name was not found because the container has no network (`network_mode: none`)."""
 
     container: str
 
 
 @frozen
 class NoDockerNetwork(Cause):
-    """The source has no network with an embedded resolver."""
+    """The name was not found because the source uses no Docker network, and so has no embedded resolver."""
 
     source: str
 
 
 @frozen
 class SameNameOnOtherHost(Cause):
-    """Two hosts have bridge networks of one name."""
+    """The name was not found: the container is on a bridge network of another host that only has the same name."""
 
     container: str
     host: str
@@ -983,7 +1071,7 @@ class SameNameOnOtherHost(Cause):
 
 @frozen
 class NotByThatName(Cause):
-    """The container is not known under that name on a network of the source."""
+    """The name was not found: the container exists, but does not have that name on any network of the source."""
 
     container: str
     source: str
@@ -991,7 +1079,10 @@ class NotByThatName(Cause):
 
 @frozen
 class OtherAddressInHostsFile(Cause):
-    """The hosts file gives the name another address; `cause` is what came of it."""
+    """The probe failed because the source's /etc/hosts gives the name an address that is not the container's.
+
+    `cause` is why the probe to that address failed.
+    """
 
     cause: Cause
     name: str
@@ -1006,7 +1097,7 @@ class OtherAddressInHostsFile(Cause):
 
 @frozen
 class DroppedWithError(Cause):
-    """A drop that was reported to the source by an ICMP error."""
+    """The packet was dropped for `cause`, and `reporter` reported that to the source with an ICMP error."""
 
     cause: Cause
     reporter: str
@@ -1015,7 +1106,7 @@ class DroppedWithError(Cause):
 
 @frozen
 class IcmpErrorReceived(Cause):
-    """An ICMP error came back."""
+    """The source received an ICMP error from `reporter`, and the trace has no drop that explains it."""
 
     reporter: str
     packet: str
@@ -1023,7 +1114,7 @@ class IcmpErrorReceived(Cause):
 
 @frozen
 class StackError(Cause):
-    """The source's own stack returned an error."""
+    """The source's own network stack returned an error to the probe's program."""
 
     source: str
     error: str
@@ -1031,14 +1122,17 @@ class StackError(Cause):
 
 @frozen
 class ReceivedWithoutReply(Cause):
-    """The request was received and never answered."""
+    """The request was delivered on `place`, but no reply was sent."""
 
     place: str
 
 
 @frozen
 class NothingAnswered(Cause):
-    """Nothing answered, and nothing was dropped."""
+    """Nothing answered the probe, and no drop was recorded.
+
+    `where` and `what` are the place and the event of the last hop, "" if there was none.
+    """
 
     endpoint: str
     where: str
@@ -1047,7 +1141,7 @@ class NothingAnswered(Cause):
 
 @frozen
 class OtherMachinesAddress(Cause):
-    """Another machine than the one meant has the address, and answered."""
+    """The intended target received nothing: on the source's network another machine has the address, and answered."""
 
     source: str
     address: str
@@ -1059,7 +1153,7 @@ class OtherMachinesAddress(Cause):
 
 @frozen
 class PortHeldByContainer(Cause):
-    """A container has the port."""
+    """The engine refused to publish a port because a container already publishes it."""
 
     container: str
     host: str
@@ -1070,7 +1164,7 @@ class PortHeldByContainer(Cause):
 
 @frozen
 class PortHeldByProgram(Cause):
-    """A program of the host listens on the port."""
+    """The engine refused to publish a port because a program of the host already listens on it."""
 
     program: str
     host: str
@@ -1079,7 +1173,10 @@ class PortHeldByProgram(Cause):
 
 @frozen
 class PoolsExhausted(Cause):
-    """Networks use all default address pools of a host; `examples` are some of them with their subnets."""
+    """The engine refused to create a network because the existing ones use all default address pools of the host.
+
+    `count` is the number of these networks; `examples` are some of them, e.g. `app 172.18.0.0/16`.
+    """
 
     host: str
     count: int
@@ -1088,7 +1185,7 @@ class PoolsExhausted(Cause):
 
 @frozen
 class SubnetOverlaps(Cause):
-    """The subnet overlaps that of a network."""
+    """The engine refused to create a network because its subnet overlaps the subnet of an existing network."""
 
     subnet: str
     network: str
@@ -1098,7 +1195,7 @@ class SubnetOverlaps(Cause):
 
 @frozen
 class NetworkInUse(Cause):
-    """Containers are attached to the network."""
+    """The engine refused to remove a network because containers are still attached to it."""
 
     network: str
     containers: tuple[str, ...]
@@ -1106,7 +1203,7 @@ class NetworkInUse(Cause):
 
 @frozen
 class AddressHeld(Cause):
-    """A container has the address."""
+    """The engine refused to assign an address because another container already has it."""
 
     container: str
     host: str
@@ -1115,7 +1212,7 @@ class AddressHeld(Cause):
 
 @frozen
 class BridgeFull(Cause):
-    """A bridge has as many ports as the kernel allows."""
+    """The engine could not attach a container because the bridge already has as many ports as the kernel allows."""
 
     bridge: str
     host: str
@@ -1127,7 +1224,7 @@ class BridgeFull(Cause):
 
 @frozen
 class ClientSeenAs(Remark):
-    """The server sees another source address than the client has."""
+    """The server sees the client's connection come from `seen` instead of the client's own address `own`."""
 
     server: str
     seen: str
@@ -1136,7 +1233,7 @@ class ClientSeenAs(Remark):
 
 @frozen
 class RuleNotVisited(Remark):
-    """A published port does not pass INPUT, where the rule is."""
+    """A rule in an INPUT chain did not apply, because packets to a published port traverse FORWARD instead."""
 
     rule: str
     host: str
@@ -1144,7 +1241,10 @@ class RuleNotVisited(Remark):
 
 @frozen
 class ServerPaused(Remark):
-    """The server is paused."""
+    """The server's container is paused.
+
+    Its kernel accepts connections or datagrams, but its program does not answer.
+    """
 
     server: str
     protocol: str
@@ -1152,7 +1252,10 @@ class ServerPaused(Remark):
 
 @frozen
 class LateSuccess(Remark):
-    """Only a retransmission came through."""
+    """The probe succeeded only with its try number `tries`, sent `seconds` after the first.
+
+    `cause` is what happened to an earlier try.
+    """
 
     tries: int
     seconds: int
@@ -1161,7 +1264,10 @@ class LateSuccess(Remark):
 
 @frozen
 class NameShared(Remark):
-    """Containers of different services have one name; `owners` are their names with addresses."""
+    """Containers of different services have the same name, so that lookups may return either of them.
+
+    `count` is their number; `owners` are their own names with their addresses.
+    """
 
     name: str
     count: int
@@ -1170,7 +1276,7 @@ class NameShared(Remark):
 
 @frozen
 class LookupQueries(Remark):
-    """The queries of a lookup that took several."""
+    """The name lookup needed more than one query. `is_failure` is True if it did not find the name."""
 
     queries: tuple[str, ...]
     is_failure: bool = False
@@ -1178,7 +1284,7 @@ class LookupQueries(Remark):
 
 @frozen
 class ProxyClosed(Remark):
-    """docker-proxy accepted the connection and closed it when the container refused."""
+    """docker-proxy accepted the client's connection, then closed it because the container refused the second one."""
 
     host: str
     server: str
@@ -1186,7 +1292,10 @@ class ProxyClosed(Remark):
 
 @frozen
 class VirtualAddress(Remark):
-    """The address is the virtual one of a service."""
+    """The address that the client connected to is a service's virtual IP, balanced over `tasks` tasks.
+
+    `idle_s` is the number of idle seconds after which IPVS removes the entry of a connection.
+    """
 
     address: str
     service: str
@@ -1196,7 +1305,10 @@ class VirtualAddress(Remark):
 
 @frozen
 class ConnectionReused(Remark):
-    """IPVS sent a new connection to the task of an earlier one ("": unknown)."""
+    """IPVS sent a new connection to the same task as an earlier one from the same source port, without balancing it.
+
+    `task` is that task, "" if unknown; `sysctl` is the setting that causes this.
+    """
 
     place: str
     port: int
@@ -1207,7 +1319,10 @@ class ConnectionReused(Remark):
 
 @frozen
 class TunnelMtuTooSmall(Remark):
-    """The path of a tunnel has a smaller MTU than its network needs."""
+    """A machine or segment on the tunnel's path has an MTU (`mtu`) too small for full packets of the overlay network.
+
+    `inner_mtu` is the MTU of the network, `header` the number of bytes that the tunnel adds.
+    """
 
     network: str
     inner_mtu: int
@@ -1218,7 +1333,7 @@ class TunnelMtuTooSmall(Remark):
 
 @frozen
 class AddressClaimedTwice(Remark):
-    """Two stations claim one address."""
+    """Two stations on a link use the same address, so that packets may reach either of them."""
 
     address: str
     one: str
@@ -1227,7 +1342,7 @@ class AddressClaimedTwice(Remark):
 
 @frozen
 class NodeDown(Remark):
-    """The managers hold a node for down, because it is halted or a rule drops its heartbeats."""
+    """The managers regard a node as down: it is halted (`obstacle`), or a `rule` drops its heartbeats."""
 
     host: str
     obstacle: str

@@ -1,7 +1,7 @@
-"""From the outcome of a probe, and from where its packets were dropped, to one finding.
+"""Derive one finding from the outcome of a probe, its trace and the lab.
 
-The verdict follows from the outcome alone. The cause follows from the last drop on the path and from the lab: who
-listens where, who shares a network with whom.
+The verdict follows from the outcome alone. The cause follows from the last drop on the path and from the lab: which
+programs listen where, and which containers share a network.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cnmsim.observe.trace.probe import Ending
 
 
 def diagnose(context: DiagnosisContext) -> Finding:
-    """Return the finding on a probe that has ended."""
+    """Return the finding (verdict, cause, changes and remarks) for a probe that has ended."""
     verdict = verdict_of(context)
     finding = {
         Verdict.ANSWERED: success,
@@ -51,7 +51,10 @@ def diagnose(context: DiagnosisContext) -> Finding:
 
 
 def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:
-    """Blame /etc/hosts where it gives a container's name another address."""
+    """Return the finding with /etc/hosts as its cause, if that file gave a container's name the wrong address.
+
+    Otherwise return `finding` unchanged.
+    """
     lookup, name, source = context.outcome.lookup, context.target.host, context.source
     if lookup is None or context.outcome.address is None or lookup.queries[-1].server != HOSTS_FILE:
         return finding
@@ -65,7 +68,7 @@ def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:
 
 
 def verdict_of(context: DiagnosisContext) -> Verdict:
-    """Return the verdict on the outcome of a probe."""
+    """Return the verdict for a probe that has ended."""
     ending = context.outcome.ending
     if ending is Ending.CLOSED:
         # A userland proxy accepts before it connects to the container: the container's refusal is the answer.
@@ -90,7 +93,7 @@ def _unreachable(context: DiagnosisContext, verdict: Verdict) -> Finding:
         hop = context.drops[-1]
         result = diagnose_drop(context, hop)
         cause = result.cause
-        # A stack without a route returns an error to its own program, without a message.
+        # If the source itself has no route, its stack returns an error to the program and sends no ICMP message.
         if errors and reporter != source.namespace.name:
             cause = DroppedWithError(cause, reporter, errors[-1].packet)
         return Finding(verdict, cause, result.changes, (), hop)

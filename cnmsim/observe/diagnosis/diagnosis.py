@@ -1,4 +1,4 @@
-"""The result of a diagnosis, and what several diagnoses have in common."""
+"""The result of a diagnosis, and helpers that several diagnoses use, mostly to choose a change."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _NEW_NETWORKS = ("app", "app2", "app3", "app4")
 
 @frozen
 class Diagnosis:
-    """Why something failed, and the changes that may help: alternatives, the best first."""
+    """Why a probe ended as it did, and the changes that may help: alternatives, the best first."""
 
     cause: Cause
     changes: tuple[Change, ...] = ()
 
 
 def diagnosis(cause: Cause, *changes: Change) -> Diagnosis:
-    """Return a diagnosis with these alternatives."""
+    """Return a `Diagnosis` with the changes given as separate arguments."""
     return Diagnosis(cause, changes)
 
 
 def drop_of(context: DiagnosisContext, hop: Hop) -> Drop:
-    """Return the facts on a drop that all sentences about it begin with."""
+    """Return the `Drop` for a hop: the hop, and the sender if the dropped message was a reply."""
     return Drop(hop, context.replier(hop))
 
 
@@ -48,7 +48,10 @@ def networks_of(location: Location) -> tuple[str, ...]:
 
 
 def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
-    """Return how a container's port is reached from outside its host: by a published port, or by publishing it."""
+    """Return changes that make a container's port reachable from outside its host.
+
+    If the port is published already, use the published port; otherwise publish it, or use gateway mode `routed`.
+    """
     for item in target.published:
         if item.port == port and not item.is_loopback_only:
             return (AskOther(target.host, item.host_port, is_published=True),)
@@ -56,7 +59,11 @@ def publish(target: Location, port: int, protocol: str) -> tuple[Change, ...]:
 
 
 def publish_as(target: Location, port: int, host_port: int, protocol: str, host: str = "") -> tuple[Change, ...]:
-    """Return the change that publishes a port of a container, and asks its host there; for a task there is none."""
+    """Return the change that publishes a container's port and then probes the published port.
+
+    `host` is the name or address to probe, by default the container's host. A swarm task cannot be changed: for it
+    the result is advice only.
+    """
     if target.task:
         return (Manual(Task.PUBLISH_ANY_PORT, target.name),)
     published = PublishPort(target.host, target.name, port, host_port, protocol)
@@ -64,14 +71,20 @@ def publish_as(target: Location, port: int, host_port: int, protocol: str, host:
 
 
 def join_a_network(source: Location) -> Change:
-    """Return how a container without a network gets one: one in network mode none can not be connected to another."""
+    """Return the change that gives a container without a network one.
+
+    A container in network mode `none` cannot be connected to a network, so it is recreated.
+    """
     if source.network_mode == "none":
         return RecreateContainer(source.host, source.name, ContainerOption.BRIDGE_NETWORK)
     return ConnectNetwork(source.host, "", source.name)
 
 
 def join_user_network(context: DiagnosisContext, goal: Location) -> Change:
-    """Connect the source to a user-defined network of `goal`, or both to a new one, and ask by name."""
+    """Return the change that puts the source on a user-defined network with `goal` and then probes `goal` by name.
+
+    That is a network of `goal`, or a new one for both if there is none to join.
+    """
     source = context.source
     ask = AskOther(goal.name)
     for item in goal.attachments:
@@ -81,7 +94,7 @@ def join_user_network(context: DiagnosisContext, goal: Location) -> Change:
 
 
 def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[Change, ...]:
-    """Create a network on the source's host and connect containers to it."""
+    """Return the changes that create a network on the source's host and connect these containers to it."""
     host = context.source.host
     used = {item.network for each in context.directory.locations if each.host == host for item in each.attachments}
     name = next(each for each in _NEW_NETWORKS if each not in used)
@@ -89,7 +102,10 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
 
 
 def leave_internal_network(context: DiagnosisContext) -> Change:
-    """Connect the source to a network that leads out: one of its host's, or a new one."""
+    """Return the change that connects the source to a network that is not internal.
+
+    That is an existing network of the source's host, or else a new one.
+    """
     source = context.source
     for location in context.directory.locations:
         for item in location.attachments if location.host == source.host else ():
@@ -100,7 +116,10 @@ def leave_internal_network(context: DiagnosisContext) -> Change:
 
 
 def share_network(asker: Location, target: Location) -> Change:
-    """Connect one of two containers to a user-defined network of the other, the asker if possible."""
+    """Return the change that connects one container to a user-defined network of the other.
+
+    Preferably `asker` joins a network of `target`. If neither has such a network, the network is left open.
+    """
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:
             if not item.is_default:

@@ -1,4 +1,4 @@
-"""The context of a diagnosis: the question, what the probe saw, its hops, and the locations of the lab."""
+"""What a diagnosis starts from: the target, what the probe saw, its hops, and the locations of the lab."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cnmsim.observe.trace.target import Target
 
 @frozen(slots=False)
 class DiagnosisContext:
-    """A probe that has ended.
+    """A probe that has ended, and the lab in which it ran.
 
-    `hops` is its whole walk; `connect_started_ns` the time, since the start of the trace, at which the name was known
-    and the connection attempt began.
+    `hops` are all hops of its trace. `connect_started_ns` is the time, since the start of the trace, at which the
+    name was resolved and the connection attempt began.
     """
 
     source: Location
@@ -32,7 +32,7 @@ class DiagnosisContext:
 
     @cached_property
     def attempt(self) -> tuple[Hop, ...]:
-        """The hops of the connection attempt, up to its outcome, without queries for the name."""
+        """The hops of the connection attempt up to its outcome, without the DNS messages of the name lookup."""
         return tuple(
             hop
             for hop in self.hops
@@ -42,7 +42,7 @@ class DiagnosisContext:
 
     @cached_property
     def _lookups(self) -> frozenset[int]:
-        """The messages of the name lookup: those from and to another address than the one connected to."""
+        """The numbers of the name lookup's messages: DNS messages neither from nor to the address connected to."""
         has_lookup = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
         first: dict[int, Hop] = {}
         for hop in self.hops:
@@ -56,29 +56,32 @@ class DiagnosisContext:
 
     @cached_property
     def drops(self) -> tuple[Hop, ...]:
-        """Where packets of the connection attempt were dropped."""
+        """The hops at which packets of the connection attempt were dropped."""
         return tuple(hop for hop in self.attempt if hop.is_drop)
 
     @cached_property
     def lookup_drops(self) -> tuple[Hop, ...]:
-        """Where queries for the name, or their answers, were dropped."""
+        """The hops at which DNS queries or their answers were dropped."""
         return tuple(hop for hop in self.hops if hop.is_drop and hop.layer4.is_dns)
 
     @property
     def address_text(self) -> str:
-        """The address connected to, or the name if there is no address."""
+        """The address that the probe connected to; the name if it has none."""
         return format_ip(self.outcome.address) if self.outcome.address else self.target.host
 
     @property
     def endpoint_text(self) -> str:
-        """The address and port connected to; without port for an echo request."""
+        """The address and port that the probe connected to, e.g. `10.0.0.2:80`; without port for a ping."""
         if self.outcome.address is not None:
             return endpoint_text(self.outcome.address, 0 if self.target.protocol == "icmp" else self.target.port)
         return self.target.host if self.target.protocol == "icmp" else f"{self.target.host}:{self.target.port}"
 
     @cached_property
     def destination(self) -> Location | None:
-        """The owner of the address connected to; a loopback address is the source's own."""
+        """The location that has the address connected to, `None` if none has it.
+
+        For a loopback address it is the source.
+        """
         address = self.outcome.address
         if address is None:
             return None
@@ -86,9 +89,11 @@ class DiagnosisContext:
 
     @cached_property
     def delivery(self) -> Hop | None:
-        """The last hop at which the request reached a socket, or the kernel that answers an echo request.
+        """The last hop at which the request was delivered to a socket, or a ping to the kernel.
 
-        With a proxy in between there are two requests: the last one reaches the container.
+        `None` if there is none.
+
+        With docker-proxy on the path there are two requests; the last hop is then the delivery to the container.
         """
         deliveries = [
             hop
@@ -100,7 +105,7 @@ class DiagnosisContext:
         return deliveries[-1] if deliveries else None
 
     def is_reply(self, hop: Hop) -> bool:
-        """Return True if the hop's message travels towards the source."""
+        """Return True if the hop's message is sent to the source, not by it."""
         return (
             hop.layer4.is_syn_ack
             or hop.layer4.is_echo_reply
@@ -112,21 +117,21 @@ class DiagnosisContext:
         )
 
     def sender(self, hop: Hop) -> str:
-        """Return the place at which the hop's message began."""
+        """Return the place (network namespace) that sent the hop's message."""
         return next(other.place for other in self.hops if other.message == hop.message)
 
     def replier(self, hop: Hop) -> str:
-        """Return the sender of the hop's message if that is a reply, else ""."""
+        """Return the place that sent the hop's message if the message is a reply, else ""."""
         return self.sender(hop) if self.is_reply(hop) else ""
 
     def location_at(self, place: str) -> Location | None:
-        """Return the location whose namespace a hop names as its place."""
+        """Return the location whose network namespace is called `place` in hops; `None` if there is none."""
         return self.directory.at(place)
 
     def owner_of_destination(self, hop: Hop) -> Location | None:
-        """Return the owner of the hop's destination address."""
+        """Return the location that has the hop's destination address; `None` if none has it."""
         return self.directory.owner(hop.destination) if hop.destination is not None else None
 
     def translations(self) -> tuple[Hop, ...]:
-        """Return the hops at which an address of the request was rewritten, in order."""
+        """Return the hops at which NAT rewrote an address of a request, in order."""
         return tuple(hop for hop in self.attempt if hop.step is Step.TRANSLATED and not self.is_reply(hop))

@@ -1,4 +1,4 @@
-"""Diagnosis of names that were not found: what the name servers answered, and where the name is known."""
+"""Diagnose a name that was not found: what the name servers answered, and on which network the name is known."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from cnmsim.observe.trace.lookup import LookupResult
 
 
 def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding on a name that was not resolved."""
+    """Return the finding for a name lookup that returned no address."""
     name, source = context.target.host, context.source
     lookup = context.outcome.lookup
     hop = next((hop for hop in reversed(context.hops) if hop.layer4.is_dns), None)
@@ -79,7 +79,10 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
 
 
 def _upstream(context: DiagnosisContext) -> Cause | None:
-    """Return what happened to the query behind the resolver that was asked."""
+    """Return what happened to the embedded resolver's own query to an upstream server.
+
+    `None` if the trace does not show it.
+    """
     if context.lookup_drops:
         hop = context.lookup_drops[-1]
         servers = sorted({drop.destination_text for drop in context.lookup_drops})
@@ -179,7 +182,7 @@ def _start(context: DiagnosisContext, name: str) -> Change:
 
 
 def _in_other_stack(owner: Location, stack: Location) -> Diagnosis:
-    """Diagnose the name of a container that lives in the network stack of another container, or of its host."""
+    """Diagnose the name of the container `owner`, which uses the network stack of `stack`, a container or a host."""
     if not stack.is_container:
         return diagnosis(SharesStack(owner.name, stack.name, is_host=True), Manual(Task.USE_HOST_GATEWAY))
     return diagnosis(SharesStack(owner.name, stack.name, is_host=False), AskOther(stack.service or stack.name))

@@ -1,4 +1,4 @@
-"""Diagnosis of a dropped packet: one function a reason, chosen by the reason that the kernel reports."""
+"""Diagnose a dropped packet, with one function for each drop reason of the kernel."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _MTU = "com.docker.network.driver.mtu"
 
 
 def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Return why the packet was dropped there, and what may help."""
+    """Return why the packet was dropped at the hop, and the changes that may help."""
     assert hop.reason is not None
     if _is_multicast(context):
         return _multicast(context, hop)
@@ -67,7 +67,7 @@ def diagnose_drop(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _is_multicast(context: DiagnosisContext) -> bool:
-    """Return True if a group was asked, not a machine (RFC 5771 section 3, RFC 4291 section 2.7)."""
+    """Return True if the destination is a multicast group (RFC 5771 section 3, RFC 4291 section 2.7)."""
     address = context.outcome.address
     return address is not None and (address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240)
 
@@ -109,7 +109,7 @@ def _masquerade(context: DiagnosisContext) -> tuple[Change, ...]:
 
 
 def no_route_from_source(context: DiagnosisContext) -> Diagnosis:
-    """Diagnose a source whose own stack has no route to the address."""
+    """Diagnose a source that has no route to the destination itself."""
     source, address = context.source, context.address_text
     own = routing.link_down(context) or routing.no_address(context) or routing.narrow_mask(context)
     if own is not None:
@@ -173,7 +173,7 @@ def _neighbour_failed(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _hiding_network(context: DiagnosisContext, hop: Hop) -> str:
-    """Return the network of the host whose bridge the ARP request went out of, "" for another device."""
+    """Return the Docker network whose bridge the ARP request was sent on, "" if the device is not such a bridge."""
     here = (
         item
         for location in context.directory.locations

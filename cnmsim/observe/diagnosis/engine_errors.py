@@ -1,4 +1,4 @@
-"""Diagnosis of an engine's error: what its message leaves out, such as who holds the port, the subnet or the network.
+"""Explain an engine's error: add what its message omits, e.g. which container holds the port.
 
 Messages are those of moby `daemon/libnetwork` (26.1.5 to docker-v29.7.2).
 """
@@ -33,13 +33,17 @@ from cnmsim.observe.fixes.changes import Change, DeleteLink, Manual, Steps, Task
 from cnmsim.observe.trace.tracer import LabView
 
 _Diagnose = Callable[[LabSnapshot, "re.Match[str]", str], Diagnosis | None]
-#: Networks that a sentence lists at most.
+#: The maximum number of networks that a sentence lists.
 _MANY = 4
 
 
 @frozen
 class ErrorExplanation(Displayable):
-    """An engine's error: its `message`, the cause (`None` if the message says all), and the changes that may help."""
+    """An engine's error with an explanation.
+
+    `message` is the engine's text, `reason` the cause (`None` if there is nothing to add), and `changes` are changes
+    that may help.
+    """
 
     message: str
     reason: Cause | None = None
@@ -47,12 +51,12 @@ class ErrorExplanation(Displayable):
 
     @property
     def cause(self) -> str:
-        """The cause as a sentence, "" if the message says all."""
+        """The cause as a sentence, "" if there is nothing to add to the message."""
         return sentence(self.reason) if self.reason is not None else ""
 
     @property
     def fix(self) -> str:
-        """The changes as a sentence, "" if there are none."""
+        """The changes that may help as a sentence, "" if there are none."""
         return advice(self.changes)
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -64,7 +68,7 @@ class ErrorExplanation(Displayable):
 
 
 def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> ErrorExplanation:
-    """Explain an engine's error. `asked` is the subnet or address that was asked for, if there was one."""
+    """Explain an engine's error. `asked` is the subnet or address that was requested, "" if none was."""
     message = error.message if isinstance(error, CnmsimError) else str(error)
     snapshot = LabSnapshot.of(lab)
     for pattern, diagnose in _BY_MESSAGE:
@@ -151,7 +155,10 @@ def _subnet_not_fixed(snapshot: LabSnapshot, match: re.Match[str], asked: str) -
 
 
 def _vni_taken(snapshot: LabSnapshot, match: re.Match[str], asked: str) -> Diagnosis | None:
-    """Name the device that has the VNI. Of a refused attachment, the manager reports a timeout only."""
+    """Diagnose an overlay network whose VNI another VXLAN device of the host already uses.
+
+    If a container is to be attached on a worker, the manager reports only a timeout.
+    """
     del match, asked
     for device in stale_vxlan_devices(snapshot.directory.locations, snapshot.directory.swarms):
         return diagnosis(device, DeleteLink(device.host, device.device))

@@ -13,10 +13,10 @@ from cnmsim.observe.trace.hops import Hop
 
 @frozen
 class Finding:
-    """A verdict with the one fact that decided it.
+    """The result of a diagnosis: a verdict and the one cause that decided it.
 
-    `changes` are alternatives that may help, the best first; `remarks` further facts; `hop` is where it was decided.
-    `str(finding)` renders all of them.
+    `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
+    decided the outcome, `None` if there is none. `str(finding)` renders all of them.
     """
 
     verdict: Verdict
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def fix(self) -> str:
-        """The first changes as a sentence, "" if all is well."""
+        """The first alternatives of `changes` as a sentence, "" if there are none."""
         return advice(self.changes)
 
     @property

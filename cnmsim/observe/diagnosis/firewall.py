@@ -1,8 +1,8 @@
-"""Diagnosis of a packet that a packet filter dropped or rejected: the purpose of the rule that did it.
+"""Diagnose a packet that a packet filter dropped or rejected: find out what the deciding rule is for.
 
-Rules are told apart by the chain that Docker keeps them in and by their shape (moby
+Docker's iptables rules are recognised by their chain and their shape (moby
 `libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
-docker-v26.1.5). Rules of nftables carry a comment.
+docker-v26.1.5), its nftables rules by their comment.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.rule_decision import DOCKER_TABLE, RuleDecision, RuleSet
 
 _ICC = "com.docker.network.bridge.enable_icc"
-#: `! -i br-x … -o br-x -j DROP` (filter) and `-d ADDRESS ! -i br-x -j DROP` (raw): only from the bridge itself.
+#: Docker's rules that drop packets to a container unless they come from its own bridge: `! -i br-x … -o br-x -j DROP`
+#: (table filter) and `-d ADDRESS ! -i br-x -j DROP` (table raw).
 _NOT_FROM_BRIDGE = re.compile(r"! -i (\S+) .*-j DROP|! -i (\S+) -j DROP")
 _SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
 _OUT_BRIDGE = re.compile(r"-o (\S+)|iifname \"([^\"]+)")
@@ -61,7 +62,7 @@ _NOT_IN_SUBNET = re.compile(r"-A DOCKER-ISOLATION\S* .*! -[sd] \S+ -[io] ")
 
 
 def dropped_by_rule(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a packet that a rule dropped or rejected."""
+    """Diagnose a packet that a rule dropped or rejected, by the purpose of that rule."""
     rule = hop.rule
     if rule is None:
         return _some_rule(context, hop)
@@ -226,7 +227,10 @@ def _other_rule_set(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Change | None:
-    """Return the change that takes back what a rule or policy of another rule set decided."""
+    """Return the change that undoes a rule or policy of iptables-legacy or of nft tables that Docker does not write.
+
+    `None` if the rule no longer exists, or no location of the lab has it.
+    """
     if location is None:
         return None
     if rule.rule_set is RuleSet.LEGACY:
@@ -261,7 +265,7 @@ _PURPOSES: tuple[tuple[_Fits, Callable[[DiagnosisContext, Hop], Diagnosis]], ...
 
 
 def dropped_by_policy(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a packet that no rule accepted."""
+    """Diagnose a packet that no rule accepted and that the policy of a chain dropped."""
     rule = hop.rule
     if rule is not None and rule.is_foreign:
         return _other_rule_set(context, hop)

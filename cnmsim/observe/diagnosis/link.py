@@ -1,4 +1,4 @@
-"""Diagnosis of the link layer: locations on one interface, VLANs, port security, addresses claimed twice."""
+"""Diagnose the link layer: parent and child interfaces, VLANs, port security, duplicate addresses."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
 _BROKEN = frozenset({DropReason.LINK_LOSS, DropReason.NO_CARRIER, DropReason.LINK_DOWN})
-#: How many of the last addresses of a subnet are searched for a free one.
+#: The number of addresses at the end of a subnet that are searched for a free one.
 _SEARCHED = 100
 
 
 @frozen
 class _SwitchPort:
-    """Where a device's frames enter the wire: the switch that its cable is in, and their VLAN there (0: none)."""
+    """Where a device is connected: the switch, and the VLAN of the device's frames there (0: none)."""
 
     switch: Segment
     vlan: int
 
 
 def unanswered(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a next hop that did not answer, if the link is the reason; `None` if it is not."""
+    """Diagnose a next hop that did not answer ARP or neighbour discovery; `None` if the link is not the reason."""
     by_reason = {each.reason: each for each in reversed(context.drops)}
     if DropReason.PORT_SECURITY in by_reason:
         return port_security(context, by_reason[DropReason.PORT_SECURITY])
@@ -95,7 +95,7 @@ def _device_with(location: Location, address: Address) -> Device | None:
 
 
 def _lower_devices(device: Device) -> Iterator[Device]:
-    """Return the device and its lower devices, down to the interface with the cable."""
+    """Yield the device and the devices below it, e.g. a VLAN device and the interface that it is on."""
     yield device
     while isinstance(device, UpperDevice):
         device = device.lower
@@ -109,7 +109,10 @@ def _child(device: Device) -> Macvlan | Ipvlan | None:
 def _parent_and_child(
     context: DiagnosisContext, asker: Location, device: Device, target: Location, other: Device
 ) -> Diagnosis | None:
-    """Diagnose a host and a child of its own interface: what the child sends leaves by the wire."""
+    """Diagnose a host and a container on a child of the host's interface; `None` for other devices.
+
+    The frames that the child sends leave by the cable and never reach the parent.
+    """
     for child, parent in ((_child(other), device), (_child(device), other)):
         if child is None or child.lower is not parent:
             continue
@@ -128,7 +131,7 @@ def _shim(
     guest_address = next((format_ip(each) for each in guest.addresses if len(each) == 4), "")
     free = _free_address(context, guest) if guest_address else ""
     shim = AddShimDevice(host.name, parent.name, child.kind, child.mode.value, free, guest_address)
-    # A container reaches its host at the address of the new device.
+    # A host sends to the container's own address; a container reaches its host at the address of the new device.
     return Steps((shim, AskOther(guest_address if host is context.source else free)))
 
 
@@ -194,10 +197,10 @@ def _switch_port(device: Device) -> _SwitchPort | None:
 
 
 def route_to_child_missing(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a router that has no route to the subnet of a routed ipvlan network; `None` if it is another case."""
+    """Diagnose a router that has no route to the subnet of a routed ipvlan network; otherwise return `None`."""
     address, is_reply = hop.destination, context.is_reply(hop)
     here = context.location_at(hop.place)
-    if here is not None and address in here.addresses:  # the request arrived, and the drop is that of its reply
+    if here is not None and address in here.addresses:  # the request arrived here, so the dropped packet is its reply
         address, is_reply = hop.source, True
     target = context.directory.owner(address) if address is not None else None
     device = _device_with(target, address) if target is not None and address is not None else None
@@ -209,7 +212,7 @@ def route_to_child_missing(context: DiagnosisContext, hop: Hop) -> Diagnosis | N
 
 
 def port_security(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a frame that a switch port refused for its source MAC."""
+    """Diagnose a frame that a switch port dropped because of its source MAC address."""
     sender = context.location_at(context.sender(hop))
     name = sender.name if sender is not None else context.sender(hop)
     cause = PortSecurity(hop.device, hop.place, name, hop.decision or hop.what)
@@ -217,20 +220,20 @@ def port_security(context: DiagnosisContext, hop: Hop) -> Diagnosis:
 
 
 def no_vlan(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a frame of a VLAN that a port or a machine does not have."""
+    """Diagnose a frame that was dropped because the switch port or machine does not have its VLAN."""
     if context.location_at(hop.place) is not None:
         return diagnosis(VlanMissing(hop.where, hop.what), Manual(Task.ADD_VLAN))
     return diagnosis(VlanMissing(hop.place, hop.decision or hop.what), Manual(Task.ALLOW_VLAN))
 
 
 def mode_isolates(context: DiagnosisContext, hop: Hop) -> Diagnosis:
-    """Diagnose a frame to a sibling that the mode of the device forbids."""
+    """Diagnose a frame between two children of an interface whose mode forbids such frames."""
     sender = context.location_at(context.sender(hop))
     return diagnosis(ModeIsolates(hop.where, hop.what), _bridge_mode(sender, "ipvlan_flag"))
 
 
 def address_conflicts(context: DiagnosisContext) -> list[Remark]:
-    """Report addresses that two stations claim: those seen on the way, and the one asked for."""
+    """Return a remark for each address that two stations claim, if it was seen in the trace or is the destination."""
     claims: dict[Address, tuple[Mac, Mac]] = {}
     for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():
         for event in machine.link_events.events:

@@ -1,7 +1,7 @@
-"""Diagnosis of overlay networks: what blocks the tunnel between two nodes, or what a node has not learnt by gossip.
+"""Diagnose overlay networks: what blocks the tunnel between two nodes, or which entry a node lacks.
 
-A frame in a tunnel is dropped as its outer packet, which is UDP to the data path port, or ESP in an encrypted
-network.
+A frame in a tunnel is dropped as part of its outer packet, which is UDP to the data path port, or ESP if the network
+is encrypted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from cnmsim.underlay.segment import Segment
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
 
-#: Bytes of the outer headers: Ethernet, IPv4, UDP and VXLAN; ESP adds up to so many more.
+#: Bytes that a tunnel adds: Ethernet, IPv4, UDP and VXLAN headers, and up to so many more for ESP.
 VXLAN_BYTES = 50
 ESP_BYTES = 26
 _MTU = "com.docker.network.driver.mtu"
@@ -67,13 +67,17 @@ _NO_IPSEC = frozenset(
     {DropReason.NO_STATE, DropReason.INTEGRITY, DropReason.POLICY_MISMATCH, DropReason.POLICY_BLOCK}
 )
 
-#: No location of the node has the address, or a MAC address is still in the neighbour table and has no FDB entry.
+#: The node's VXLAN device has no neighbour entry for the address, or has one without an FDB entry for its MAC
+#: address.
 _UNKNOWN = frozenset({DropReason.NEIGHBOUR_FAILED, DropReason.NO_TUNNEL_ENDPOINT})
 
 
 @frozen
 class Tunnel:
-    """The tunnel that a message was in: the hop at which it was encapsulated, and whether it is in ESP by now."""
+    """The tunnel that a packet is in.
+
+    `entrance` is the hop at which the packet was encapsulated; `is_encrypted` is True once it is also inside ESP.
+    """
 
     network: str
     entrance: Hop
@@ -81,13 +85,16 @@ class Tunnel:
 
 
 def overlay_of(place: str) -> tuple[str, str]:
-    """Split the name of an overlay's namespace into host and network; ("", "") for other places."""
+    """Split the place name of an overlay network's namespace into host and network; ("", "") for other places.
+
+    Example: `node1: overlay app` becomes ("node1", "app").
+    """
     host, separator, network = place.partition(_OVERLAY_PLACE)
     return (host, network) if separator else ("", "")
 
 
 def tunnel_at(context: DiagnosisContext, hop: Hop) -> Tunnel | None:
-    """Return the tunnel in which the message of a hop was at that point, `None` if it was in none."""
+    """Return the tunnel that the hop's message was in at that hop, `None` if it was in none."""
     inside: list[Hop] = []
     for each in context.hops:
         if each is hop:
@@ -107,7 +114,10 @@ def tunnel_at(context: DiagnosisContext, hop: Hop) -> Tunnel | None:
 
 
 def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose the drop of a packet that a tunnel carried; `None` if the drop has nothing to do with a tunnel."""
+    """Diagnose a packet that was dropped inside a tunnel, or because a VXLAN device has no entry for its destination.
+
+    `None` if the drop has nothing to do with a tunnel.
+    """
     tunnel = tunnel_at(context, hop)
     if tunnel is None:
         return _unknown_neighbour(context, hop) if hop.reason in _UNKNOWN else None
@@ -132,7 +142,7 @@ def dropped_in_tunnel(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket:
-    """Describe the outer packet, as the nodes that exchange it see it."""
+    """Return a description of the outer packet: its sending and receiving node, network and port."""
     entrance = tunnel.entrance
     receiver = context.owner_of_destination(entrance)
     return TunnelPacket(
@@ -146,7 +156,10 @@ def _packet(context: DiagnosisContext, hop: Hop, tunnel: Tunnel) -> TunnelPacket
 
 
 def _unexpected_source(context: DiagnosisContext, packet: TunnelPacket, hop: Hop, tunnel: Tunnel) -> Diagnosis:
-    """Diagnose a frame from another address than its sender's data path address (drivers/net/vxlan, vxlan_snoop)."""
+    """Diagnose an outer packet that does not come from its sender's data path address.
+
+    Source: drivers/net/vxlan, vxlan_snoop.
+    """
     receiver = overlay_of(hop.place)[0] or hop.place
     entry = re.search(r"dst (\S+)", hop.decision)
     expected = entry.group(1) if entry else ""
@@ -182,7 +195,7 @@ def _too_long(context: DiagnosisContext, packet: TunnelPacket, hop: Hop, tunnel:
 
 
 def _unknown_neighbour(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a neighbour on an overlay network for which the node's VXLAN device has no entry."""
+    """Diagnose a packet to an address for which the node's VXLAN device has no entry."""
     reasons = {DropReason.PROXY_UNANSWERED, DropReason.NO_TUNNEL_ENDPOINT}
     silent = next(
         (each for each in reversed(context.hops) if each.reason in reasons and overlay_of(each.place)[1]), None
@@ -205,7 +218,10 @@ def _unknown_neighbour(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause) -> Diagnosis:
-    """Diagnose why `host` has not learnt what `other` announces: gossip does not pass, or one left the swarm."""
+    """Diagnose why `host` lacks an entry that `other` announces by gossip; `unknown` is the missing entry.
+
+    Either node may be halted, a rule may drop gossip, gossip may not pass, or it may not have arrived yet.
+    """
     swarm = next((each for each in context.directory.swarms if host in each.members), None)
     for member in (host, other):
         if swarm is not None and member in swarm.halted:
@@ -226,7 +242,10 @@ def not_learnt(context: DiagnosisContext, host: str, other: str, unknown: Cause)
 
 
 def smallest_mtu(context: DiagnosisContext, upto: Hop | None = None) -> tuple[int, str]:
-    """Return the smallest MTU that an outer packet met on its way, and where; (0, "") if it was in no tunnel."""
+    """Return the smallest MTU on the way of the outer packets, and where it is; (0, "") if there was no tunnel.
+
+    Only hops before `upto` count, all of them if it is `None`.
+    """
     limits: list[tuple[int, str]] = []
     for hop in context.hops:
         if hop is upto:
@@ -247,7 +266,7 @@ def _device(context: DiagnosisContext, hop: Hop) -> Device | None:
 
 
 def mtu_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Report a tunnel whose path has a smaller MTU than the network needs: small packets pass, full ones do not."""
+    """Return a remark if the path of the tunnel has a smaller MTU than full packets of the network need."""
     entrance = next(
         (hop for hop in context.attempt if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
     )
@@ -274,7 +293,7 @@ def _inner_mtu(context: DiagnosisContext, network: str) -> int:
 
 
 def swarm_of(context: DiagnosisContext) -> SwarmView | None:
-    """Return the swarm of the source's host, or else of the destination's."""
+    """Return the swarm of which the source's or the destination's host is a member, `None` if there is none."""
     hosts = {context.source.host}
     if context.destination is not None:
         hosts.add(context.destination.host)
@@ -282,7 +301,7 @@ def swarm_of(context: DiagnosisContext) -> SwarmView | None:
 
 
 def tunnel_into_silence(context: DiagnosisContext) -> Diagnosis | None:
-    """Diagnose a packet that entered a tunnel and never arrived, though nothing dropped it; `None` if it arrived."""
+    """Diagnose a packet that entered a tunnel, was not dropped, and did not arrive; otherwise return `None`."""
     entrance = next(
         (hop for hop in reversed(context.attempt) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]),
         None,

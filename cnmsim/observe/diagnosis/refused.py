@@ -1,4 +1,4 @@
-"""Diagnosis of a refusal: which location sent it, and at which address or port a program does listen."""
+"""Diagnose a refused probe: which location refused it, and at which address or port a program does listen."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
-#: The reasons of drops that send a refusal back.
+#: The drop reasons for which the kernel sends an RST or an ICMP error back.
 REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
 
 
 def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding on a packet that was answered with a refusal."""
+    """Return the finding for a probe that was refused."""
     drops = [hop for hop in context.drops if hop.reason in REFUSALS | {DropReason.STRAY_SEGMENT}]
     if not drops:
         return Finding(verdict, Refused(context.endpoint_text), (Manual(Task.START_LISTENER, context.address_text),))
@@ -104,7 +104,10 @@ def _port_of_container(context: DiagnosisContext, server: Location, port: int, e
 
 
 def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
-    """Return the change that lets a program which listens on the loopback address listen on all."""
+    """Return the change that makes a program listen on all addresses instead of loopback only.
+
+    Empty if there is none.
+    """
     for item in server.services:
         if item.is_loopback_only and item.protocol == context.target.protocol:
             return (RebindProgram(server.host, server.name, format_ip(item.address)),)
@@ -119,7 +122,10 @@ def _other_port(context: DiagnosisContext, server: Location, port: int) -> tuple
 
 
 def _asked_host(context: DiagnosisContext, server: Location) -> str:
-    """Return what to ask after a port of `server` is published: the same name, if that means the server's host."""
+    """Return the name to probe after a port of `server` is published.
+
+    That is the name that the probe used if it belongs to the server's host, else the name of that host.
+    """
     destination = context.destination
     is_its_host = destination is not None and not destination.is_container and destination.name == server.host
     return context.target.host if is_its_host else server.host
@@ -141,7 +147,7 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
 
 
 def _reachable_endpoint(server: Location, listener: Listener) -> Listener:
-    """Return the listener with an address of the server in place of the wildcard."""
+    """Return the listener; if it listens on the wildcard address, with an address of the server in its place."""
     if any(listener.address):
         return listener
     own = next((item for item in server.addresses if len(item) == len(listener.address)), listener.address)
@@ -156,7 +162,7 @@ def _containers_on(context: DiagnosisContext, host: Location) -> list[Location]:
 
 
 def _is_published_on_loopback(location: Location, port: int) -> bool:
-    """Return True if the container has the host's port, on the host's loopback address only."""
+    """Return True if the container publishes the host port, and only on a loopback address of the host."""
     bindings = [item for item in location.published if item.host_port == port]
     return bool(bindings) and all(item.is_loopback_only for item in bindings)
 
@@ -208,7 +214,7 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
 def _published_ports(
     context: DiagnosisContext, server: Location, endpoint: str, containers: list[Location]
 ) -> Diagnosis:
-    """Diagnose a port of a host that nothing listens on, with the ports that its containers publish."""
+    """Diagnose a host port on which nothing listens. The cause lists the ports that the host's containers publish."""
     published = {
         each.host_port: item.name
         for item in containers

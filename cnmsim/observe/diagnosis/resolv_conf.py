@@ -1,4 +1,4 @@
-"""Where the lines of a container's /etc/resolv.conf come from, by the comments that the engine writes below them.
+"""Find out where the lines of a container's /etc/resolv.conf come from, by the comments that the engine adds.
 
 Source: moby `libnetwork/internal/resolvconf/resolvconf.go` (all releases).
 """
@@ -17,7 +17,10 @@ _COMMENT = re.compile(r"# (Based on host file|ExtServers|Overrides|Option ndots 
 
 
 def resolv_conf_facts(files: FileSystem) -> tuple[str, ...]:
-    """Return each line of a container's resolv.conf with its origin; empty for a file that no engine wrote."""
+    """Return one text for each line of a container's resolv.conf: the line and its origin.
+
+    Empty if the file was not written by an engine.
+    """
     if not files.exists(_PATH):
         return ()
     text = files.read(_PATH).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Diagnosis of missing routes: an interface that is down, a mask too narrow, a gateway that is silent, a loop."""
+"""Diagnose routing: an interface that is down, a netmask that is too narrow, a silent gateway, a routing loop."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
     from cnmsim.observe.location import Location
 
-#: Entries of a connection table that is large enough: what Linux chooses for 4 GiB of memory and more.
+#: The number of entries of a large conntrack table: Linux's default with 4 GiB of memory or more.
 _MANY_CONNECTIONS = 262144
 
 
 def link_down(context: DiagnosisContext) -> Diagnosis | None:
-    """Return the diagnosis if an interface of the source towards the address is down, and its routes with it."""
+    """Diagnose an interface of the source that is down, so that its routes are gone; otherwise return `None`.
+
+    Only an interface with an address of the destination's IP version counts.
+    """
     source, address = context.source, context.outcome.address
     for device in source.namespace.devices.values():
         if device.is_up or device.kind == "loopback" or address is None:
@@ -57,7 +60,7 @@ def link_down(context: DiagnosisContext) -> Diagnosis | None:
 
 
 def no_address(context: DiagnosisContext) -> Diagnosis | None:
-    """Return the diagnosis if the source is a host without any address."""
+    """Diagnose a source that is a host without any address; otherwise return `None`."""
     source = context.source
     if source.is_container or source.addresses:
         return None
@@ -65,7 +68,10 @@ def no_address(context: DiagnosisContext) -> Diagnosis | None:
 
 
 def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:
-    """Return the diagnosis if the mask of the source excludes a neighbour on the same link from its subnet."""
+    """Diagnose a netmask of the source that excludes the destination though it is on the same link.
+
+    Otherwise return `None`.
+    """
     source, target, address = context.source, context.destination, context.outcome.address
     if target is None or address is None or source.is_container:
         return None
@@ -90,13 +96,13 @@ def narrow_mask(context: DiagnosisContext) -> Diagnosis | None:
 
 
 def is_off(location: Location) -> bool:
-    """Return True if a machine has interfaces and none of them is plugged in: it has no power, or no cable."""
+    """Return True if the location is a host with interfaces none of which has a link: it has no power or no cable."""
     interfaces = [each for each in location.namespace.devices.values() if isinstance(each, Nic)]
     return not location.is_container and bool(interfaces) and all(each.link is None for each in interfaces)
 
 
 def silent_gateway(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Return the diagnosis if a route's gateway is silent; `None` if the destination itself is."""
+    """Diagnose a route whose gateway does not answer; `None` if the destination itself does not answer."""
     location = context.location_at(hop.place)
     if not isinstance(hop.detail, NextHop) or location is None or hop.destination is None:
         return None
@@ -124,7 +130,7 @@ def _route(namespace: NetworkNamespace, destination: Address, gateway: Address) 
 
 
 def _router(context: DiagnosisContext, location: Location, gateway: Address) -> Address | None:
-    """Return the address of a forwarding machine on the link on which the gateway was looked for."""
+    """Return an address of a forwarding host in the gateway's subnet, `None` if there is none."""
     subnets = [
         own.prefix
         for device in location.namespace.devices.values()
@@ -141,7 +147,7 @@ def _router(context: DiagnosisContext, location: Location, gateway: Address) -> 
 
 
 def loop(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Return the diagnosis if machines forward the packet to each other until its TTL is used up."""
+    """Diagnose machines that forward the packet to each other until its TTL runs out; otherwise return `None`."""
     routed = [each for each in context.hops if each.message == hop.message and each.step is Step.ROUTED]
     places = [each.place for each in routed]
     repeated = tuple(dict.fromkeys(place for place in places if places.count(place) > 1))
@@ -155,7 +161,7 @@ def loop(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def conntrack_full(hop: Hop) -> Diagnosis | None:
-    """Return the diagnosis if the connection table has no room (net/netfilter/nf_conntrack_core.c)."""
+    """Diagnose a full conntrack table (net/netfilter/nf_conntrack_core.c); otherwise return `None`."""
     if "nf_conntrack_max" not in hop.decision:
         return None
     cause = ConntrackFull(hop.place, hop.decision.partition(" ")[0])

@@ -1,7 +1,6 @@
-"""The sentences of a diagnosis: every cause, remark and change rendered for people.
+"""Render every cause, remark and change as a sentence.
 
-Nothing else in the package writes these sentences, and nothing reads them back: verdicts, causes and fixes are
-values.
+These sentences are written only here, and no code parses them: verdicts, causes and fixes are values.
 """
 
 from __future__ import annotations
@@ -18,20 +17,23 @@ from cnmsim.observe.fixes import changes
 from cnmsim.observe.fixes.changes import Change, ContainerOption, NetworkSetting, Task, steps_of
 from cnmsim.observe.fixes.commands import commands_of, network_option, publish_option
 
-#: Published ports that a sentence lists at most.
+#: The maximum number of published ports that a sentence lists.
 _MANY = 4
-#: Changes that the advice of a finding names at most.
+#: The maximum number of alternative changes that the advice of a finding contains.
 _ALTERNATIVES = 2
 
 
 @singledispatch
 def sentence(value: object) -> str:
-    """Render a cause, a remark or a change as a sentence without full stop. Raises `KeyError` for other values."""
+    """Render a cause, a remark or a change as a sentence without full stop.
+
+    Raises `KeyError` if there is no sentence for the value.
+    """
     return _TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
 
 
 def advice(alternatives: Sequence[Change]) -> str:
-    """Render changes that may help as alternatives, the first of them only."""
+    """Render the first alternatives as one sentence: `CHANGE, or CHANGE`."""
     return ", or ".join(dict.fromkeys(sentence(change) for change in alternatives[:_ALTERNATIVES]))
 
 
@@ -39,7 +41,10 @@ def advice(alternatives: Sequence[Change]) -> str:
 
 
 def _dropped(drop: Drop, verb: str = "dropped") -> str:
-    """Return `the answer from web is dropped on node1 by filter FORWARD: …`."""
+    """Return where and by which rule a packet was dropped; `verb` may also be `rejected` or `refused`.
+
+    Example: `the answer from web is dropped on node1 by filter FORWARD: …`.
+    """
     by = f" by {drop.hop.decision}" if drop.hop.decision else ""
     return f"{_answer(drop)}{verb} on {drop.hop.place}{by}"
 
@@ -671,7 +676,10 @@ def _(remark: causes.NodeDown) -> str:
 
 @sentence.register(Change)
 def _(change: Change) -> str:
-    """Render a change by the commands for it, if it has no words; those of a host's own programs name the host."""
+    """Render a change that has no sentence of its own by its commands.
+
+    Commands other than docker's follow the host's name.
+    """
     template = _TEMPLATES.get(type(change))
     if template is not None:
         return template.format(change)
@@ -754,7 +762,7 @@ def _(change: changes.Steps) -> str:
     *steps, last = steps_of(change)
     texts = [sentence(step) for step in steps]
     if isinstance(last, changes.AskOther):
-        # Behind a change that already names the container, its own name is nothing new.
+        # The commands before it name the container already, so only its name follows.
         return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
     return "; ".join([*texts, sentence(last)])
 
@@ -764,7 +772,7 @@ def _(change: changes.Manual) -> str:
     return _TASKS[change.task].format(change.subject, change.other)
 
 
-#: Sentences that only name the fields of their value, here `0`.
+#: Sentences that only contain fields of their value; `0` is the value.
 _TEMPLATES: dict[object, str] = {
     Fact.SAME_STACK: "it never left its own network stack",
     Fact.ROUTED_PATH: "routed all the way",
@@ -894,7 +902,7 @@ _TEMPLATES: dict[object, str] = {
     ),
     changes.RepairLinks: "repair the links (lab.heal())",
 }
-#: The words for what only people can do.
+#: Sentences for tasks that only people can do; `0` and `1` are the task's `subject` and `other`.
 _TASKS = {
     Task.USE_NAME: "use the name instead of a remembered address: a restarted container may have another one",
     Task.USE_TASK_NAMES: "find the others by name: a service's tasks.NAME has the addresses of all its tasks",

@@ -1,4 +1,4 @@
-"""Diagnosis of swarm services: no running task, no shared network, or a port that is published elsewhere."""
+"""Diagnose swarm services: no running task, no shared network, or a port that is published elsewhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 
 def unknown_service(context: DiagnosisContext, name: str) -> Diagnosis | None:
-    """Diagnose the name of a service that was not found; `None` if no service of the source's swarm has it."""
+    """Diagnose the name of a swarm service that was not found; `None` if the source's swarm has no such service."""
     swarm = swarm_of(context)
     service = swarm.service(name) if swarm is not None else None
     if swarm is None or service is None:
@@ -104,7 +104,10 @@ def _no_shared_network(swarm: SwarmView, source: Location, service: Service, net
 
 
 def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Service) -> Diagnosis:
-    """Diagnose a service without a running task, by the latest of its tasks that was to run or failed."""
+    """Diagnose a service without a running task, by the state of one of its tasks.
+
+    That is the latest task that is meant to run or, if there is none, the latest that failed.
+    """
     name, mode = service.name, service.spec.mode
     if isinstance(mode, Replicated) and mode.replicas == 0:
         return diagnosis(NoRunningTask(name, TaskStatus.SCALED_TO_ZERO), ScaleService(swarm.manager, name, 1))
@@ -151,7 +154,10 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
 
 
 def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Diagnosis | None:
-    """Diagnose a host that refuses a port which a service of its swarm publishes; `None` if none does."""
+    """Diagnose a host that refused a port which a service of its swarm publishes; `None` if no service does.
+
+    If the host is in no swarm, the services of the lab's other swarms are considered.
+    """
     swarm = next((each for each in context.directory.swarms if host.name in each.members), None)
     if swarm is None:
         return _not_a_member(context, host)
@@ -195,7 +201,10 @@ def _not_a_member(context: DiagnosisContext, host: Location) -> Diagnosis | None
 
 
 def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a load balancer of a swarm without a real server; `None` for another one's."""
+    """Diagnose a swarm's load balancer that has no real server for a service.
+
+    `None` if the load balancer is not a swarm's.
+    """
     if not is_balancer(hop.place):
         return None
     service = _service_of(context, hop)
@@ -212,12 +221,14 @@ def no_destination(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
 
 
 def is_balancer(place: str) -> bool:
-    """Return True if a place is a load-balancer sandbox, by its name."""
+    """Return True if a place is a load balancer's sandbox, judging by its name (`lb-…` or `…-sbox`)."""
     return place.startswith("lb-") or place.endswith("-sbox")
 
 
 def connection_forgotten(context: DiagnosisContext, hop: Hop) -> Diagnosis | None:
-    """Diagnose a reset by a load balancer whose entry of an idle connection has expired.
+    """Diagnose a connection that a load balancer reset because IPVS no longer has an entry for it.
+
+    Otherwise return `None`.
 
     Source: net/netfilter/ipvs/ip_vs_proto_tcp.c (tcp_timeouts, tcp_conn_schedule).
     """
@@ -241,7 +252,10 @@ def _service_of(context: DiagnosisContext, hop: Hop) -> Service | None:
 
 
 def service_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Report the virtual address of a service that answered, and connections that IPVS did not balance."""
+    """Return remarks on load balancing by IPVS.
+
+    One if the destination is a service's virtual IP, and one for each connection that was not balanced.
+    """
     swarm, address = swarm_of(context), context.outcome.address
     reused = [_reused(context, hop) for hop in context.attempt if hop.decision.endswith("vs.conn_reuse_mode = 0")]
     service = swarm.service_of_address(address) if swarm is not None and address is not None else None
@@ -252,14 +266,17 @@ def service_remarks(context: DiagnosisContext) -> list[Remark]:
 
 
 def _reused(context: DiagnosisContext, hop: Hop) -> Remark:
-    """Report a connection that was not balanced (net/netfilter/ipvs/ip_vs_core.c, is_new_conn_expected)."""
+    """Return a remark on a connection that IPVS did not balance.
+
+    Source: net/netfilter/ipvs/ip_vs_core.c (is_new_conn_expected).
+    """
     task = context.location_at(context.delivery.place) if context.delivery is not None else None
     name = task.name if task is not None else ""
     return ConnectionReused(hop.place, hop.source_port, hop.source_text, name, hop.decision)
 
 
 def down_remarks(context: DiagnosisContext) -> list[Remark]:
-    """Report nodes on the path that the managers hold for down."""
+    """Return a remark for each node of source and destination that the managers regard as down."""
     swarm, delivery = swarm_of(context), context.delivery
     if swarm is None:
         return []

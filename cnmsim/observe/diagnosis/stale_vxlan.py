@@ -1,8 +1,8 @@
-"""Stale VXLAN devices, which keep an overlay network from coming up on a host: a VNI is on one device of a host only.
+"""Find stale VXLAN devices, which keep an overlay network from coming up because their VNI is in use on the host.
 
-Docker moves its own devices into the network's namespace. One that stays among the host's was left behind by an
-engine that died, or made by hand (moby `libnetwork/drivers/overlay`, createVxlan; Linux drivers/net/vxlan,
-vxlan_vni_in_use).
+Docker moves its own devices into the network's namespace. A device that remains in the host's namespace was left
+behind by an engine that died, or was made by hand (moby `libnetwork/drivers/overlay`, createVxlan; Linux
+drivers/net/vxlan, vxlan_vni_in_use).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from cnmsim.observe.diagnosis.causes import VniTaken
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView
 
-#: The error of the overlay driver when the VNI is taken.
+#: The overlay driver's error if the VNI is already in use.
 FILE_EXISTS = "error creating vxlan interface: file exists"
 _VNIS = "com.docker.network.driver.overlay.vxlanid_list"
 
 
 def stale_vxlan_devices(locations: Iterable[Location], swarms: Iterable[SwarmView]) -> Iterator[VniTaken]:
-    """Return the VXLAN devices of swarm nodes that have the VNI of an overlay network."""
+    """Yield the VXLAN devices of swarm nodes' hosts that have the VNI of one of the swarm's overlay networks."""
     machines = [location for location in locations if not location.is_container]
     for swarm in swarms:
         networks = {vni: network for network, vnis in _vnis(swarm) for vni in vnis}

@@ -1,4 +1,4 @@
-"""Diagnosis of success: the server that received the packet, the path, and what is worth a remark."""
+"""Diagnose a probe that succeeded: the server that received the packet, the path, and remarks."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
-#: The targets and statements that rewrite the destination, and those that rewrite the source.
+#: iptables targets and nft statements that rewrite the destination, and those that rewrite the source.
 _REWRITES_DESTINATION = re.compile(r"\b(DNAT|REDIRECT|dnat|redirect)\b")
 _REWRITES_SOURCE = re.compile(r"\b(MASQUERADE|SNAT|masquerade|snat)\b")
 
 
 def success(context: DiagnosisContext, verdict: Verdict) -> Finding:
-    """Return the finding on a packet that was answered or received."""
+    """Return the finding for a probe whose packet was answered or received."""
     hop = context.delivery
     server = context.location_at(hop.place) if hop else context.destination
     name = server.name if server else context.address_text
@@ -78,12 +78,12 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
 
 
 def _is_forwarded(context: DiagnosisContext, hop: Hop) -> bool:
-    """Return True if a machine routed a packet that another one had sent."""
+    """Return True if the hop's machine routed a packet that another machine had sent."""
     return hop.step is Step.ROUTED and hop.place != context.sender(hop)
 
 
 def proxy_note(context: DiagnosisContext) -> Hop | None:
-    """Return the hop at which docker-proxy opens the second connection, if it does."""
+    """Return the hop at which docker-proxy opened its connection to the container, `None` if it did not."""
     return next((hop for hop in context.attempt if hop.detail is Reporter.PROXY), None)
 
 
@@ -105,7 +105,7 @@ def _remarks(context: DiagnosisContext, hop: Hop | None, server: Location | None
 
 
 def _late_success(context: DiagnosisContext) -> list[Remark]:
-    """Report a connection that was only established after a retransmission."""
+    """Return a remark if the connection was established only after a retransmission."""
     place = context.source.namespace.name
     tries = [hop for hop in context.attempt if hop.step is Step.SENT and hop.layer4.is_syn and hop.place == place]
     drops = [hop for hop in context.drops if len(tries) > 1 and hop.time_ns < tries[1].time_ns]
@@ -116,7 +116,7 @@ def _late_success(context: DiagnosisContext) -> list[Remark]:
 
 
 def _name_sharing(context: DiagnosisContext) -> list[Remark]:
-    """Report a name that several containers have which are not replicas of one service."""
+    """Return a remark if containers of different services have the name that was looked up."""
     addresses = context.outcome.lookup.addresses if context.outcome.lookup else ()
     owners = [(context.directory.owner(address), address) for address in addresses]
     known = [(owner, address) for owner, address in owners if owner is not None]
@@ -128,7 +128,7 @@ def _name_sharing(context: DiagnosisContext) -> list[Remark]:
 
 
 def _rules_not_visited(context: DiagnosisContext, host: Location) -> list[Remark]:
-    """Return the INPUT rules that name the published port: a translated packet passes FORWARD instead."""
+    """Return a remark for each INPUT rule against the published port: packets to it traverse FORWARD instead."""
     pattern = re.compile(rf"--dports? (\d+,)*{context.target.port}(,\d+)*\b.* -j (DROP|REJECT|ufw\S*deny)")
     is_ipv6 = context.outcome.address is not None and len(context.outcome.address) == 16
     lines = host.namespace.netfilter.iptables(6 if is_ipv6 else 4).save("filter").splitlines()

@@ -1,8 +1,8 @@
-"""The closed list of verdicts on a probe.
+"""The closed set of verdicts on a probe.
 
-*Refused* is a reply from a live host (a reset, or port unreachable), *unreachable* an ICMP error or a stack without a
-route, *timeout* silence. The verdict follows from what the sender saw alone, never from what only the trace shows
-(`diagnose.verdict_of`).
+*Refused* is a reply from a live host (RST or ICMP port unreachable), *unreachable* another ICMP error or an error of
+the sender's own stack, *timeout* no reply at all. The verdict follows from what the sender saw
+(`diagnose.verdict_of`); only *delivered*, and a refusal behind docker-proxy, are read from the trace.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What the sender of a probe saw in the end."""
+    """How the probe ended for its sender."""
 
     ANSWERED = "answered"  # a connection was established, a datagram or an echo request was answered
     DELIVERED = "delivered"  # a socket received the datagram and (as UDP programs may) sent nothing back
     REFUSED = "refused"  # RST or ICMP port unreachable: the path is open, no socket is bound
     UNREACHABLE = "unreachable"  # another ICMP error came back, or the sender's own stack had no route
-    TIMEOUT = "timeout"  # silence
-    NAME_NOT_FOUND = "name not found"  # only queries for the name were ever sent
+    TIMEOUT = "timeout"  # nothing came back
+    NAME_NOT_FOUND = "name not found"  # the name lookup returned no address, so nothing but DNS queries was sent
 
     @property
     def is_reachable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Changes applied to a lab, or to a fork of it."""
+"""Apply changes to a lab or to a fork of it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from cnmsim.observe.fixes.changes import (
 )
 from cnmsim.observe.fixes.commands import commands_of
 
-#: The body of a create call of the Engine API.
+#: The request body of a create call of the Engine API.
 Body = dict[str, Any]
 
 
 @singledispatch
 def apply_change(change: Change, lab: Any) -> None:
-    """Apply a change to a lab (an object with `hosts`): a host's commands are run there.
+    """Apply a change to a lab (an object with `hosts`). By default run the change's commands on their hosts.
 
-    Raises `NotFound` for a host or object that is not there, `InvalidParameter` with the output of a command that
-    fails or for a change that only people can make, and what an engine refuses a change with.
+    Raises `NotFound` if a host or object does not exist, and `InvalidParameter` if a command fails (with its output)
+    or if only people can make the change. Errors of an engine that refuses the change are passed on.
     """
     commands = commands_of(change)
     if not commands:
@@ -79,7 +79,10 @@ def _engine(lab: Any, host: str) -> Any:
 
 
 def _engine_of(lab: Any, container: str, host: str) -> Any:
-    """Return the engine that has a container: that of `host` if it has, else the first."""
+    """Return the engine that has the container: the engine of `host` if it has it, else the first other one.
+
+    Raises `NotFound` if no engine has it.
+    """
     hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
     for each in hosts:
         if each.docker is not None and each.docker.store.find(container) is not None:
@@ -142,7 +145,10 @@ def _(change: ActivateNode, lab: Any) -> None:
 
 
 def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], None]) -> None:
-    """Remove a container, and create and start it again under its name with an edited create body."""
+    """Remove a container, then create and start it again under the same name.
+
+    `edit` modifies the request body of the create call in place.
+    """
     engine = _engine(lab, host)
     old = engine.containers.get(name)
     body = create_body_of(old)
@@ -153,7 +159,7 @@ def _recreate_container(lab: Any, host: str, name: str, edit: Callable[[Body], N
 
 
 def create_body_of(container: Any) -> Body:
-    """Return the body of the create call that would make a container like this one."""
+    """Return the request body of a create call that would create a container with the same configuration."""
     record = container.record
     body: Body = deepcopy(record.config)
     if body.get("Hostname") == record.id[:12]:
@@ -190,7 +196,7 @@ def _(change: RebindProgram, lab: Any) -> None:
     def edit(body: Body) -> None:
         for key in ("Cmd", "Entrypoint"):
             if body.get(key):
-                # The wildcard is what the fix is about.
+                # The fix is to listen on the wildcard address.
                 body[key] = [word.replace(change.address, "0.0.0.0") for word in body[key]]  # noqa: S104
 
     _recreate_container(lab, change.host, change.container, edit)

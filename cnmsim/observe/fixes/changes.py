@@ -1,9 +1,8 @@
-"""Changes to a lab: the closed family of what a fix consists of.
+"""The changes to a lab that a fix can consist of: one class for each kind. The set is closed.
 
-A change names hosts, containers, networks and services, and holds none of them, so that it fits a lab and every fork
-of it. It is applied by `fixes.apply`, rendered as commands by `fixes.commands`, and as a phrase by
-`diagnosis.sentences`. Each of these dispatches on the type, and so may a further renderer (an edit of a Compose
-file).
+A change refers to hosts, containers, networks and services by name, so that it can be applied to a lab and to every
+fork of it. `fixes.apply` applies changes, `fixes.commands` renders them as commands, and `diagnosis.sentences` as
+phrases. Each dispatches on the type, and so can a further renderer (e.g. one that edits a Compose file).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class Change:
 
     @property
     def is_applicable(self) -> bool:
-        """Whether it names everything that is needed to apply it to a lab, and cnmsim can apply it.
+        """Whether cnmsim can apply the change: it supports the kind, and the change names everything that is needed.
 
         A daemon's options, a swarm's keys and tokens, and the tasks in `Task` are left to people.
         """
@@ -52,7 +51,10 @@ class Change:
 
 @frozen
 class AskOther(Change):
-    """Ask another name, address, port or protocol; "" and 0 keep what was asked."""
+    """Use another name, address, port or protocol for the probe, without a change to the lab.
+
+    "" and 0 keep the value that the failed probe used; `is_published` marks `port` as a published port.
+    """
 
     host: str = ""
     port: int = 0
@@ -65,7 +67,7 @@ class AskOther(Change):
 
 @frozen
 class PublishPort(Change):
-    """Recreate a container so that `host_port` of its host leads to its `port` (0: unknown)."""
+    """Recreate a container with its `port` published as `host_port` of its host. A `port` of 0 is unknown."""
 
     host: str
     container: str
@@ -92,7 +94,7 @@ class RestartContainer(Change):
 
 @frozen
 class RebindProgram(Change):
-    """Recreate a container whose program binds all addresses instead of `address`."""
+    """Recreate a container so that its program listens on all addresses instead of only on `address`."""
 
     host: str
     container: str
@@ -100,7 +102,7 @@ class RebindProgram(Change):
 
 
 class ContainerOption(Enum):
-    """What is different of a container that is created again."""
+    """The option that changes when a container is recreated."""
 
     NO_DNS = "(no --dns)"
     NO_EXTRA_HOSTS = "(no --add-host)"
@@ -129,7 +131,7 @@ class CreateNetwork(Change):
 
 @frozen
 class ConnectNetwork(Change):
-    """Connect a container to a network ("": any)."""
+    """Connect a container to a network. `network` is "" if any network will do."""
 
     host: str
     network: str
@@ -137,7 +139,7 @@ class ConnectNetwork(Change):
 
 
 class NetworkSetting(Enum):
-    """What is different of a network that is created again."""
+    """The setting that changes when a network is recreated."""
 
     OPTION = "-o"
     IPV6 = "--ipv6"
@@ -150,7 +152,8 @@ class NetworkSetting(Enum):
 class RecreateNetwork(Change):
     """Recreate a network of a host with one setting changed, and connect its containers again.
 
-    `value` is `KEY=VALUE` of a driver option, or an address; an empty one leaves the choice (of a subnet, to Docker).
+    `value` is `KEY=VALUE` for a driver option, or an address. "" leaves the choice open; Docker then chooses the
+    subnet.
     """
 
     host: str
@@ -164,7 +167,7 @@ class RecreateNetwork(Change):
 
 @frozen
 class ChangeDaemonOption(Change):
-    """Change an option in daemon.json of a host."""
+    """Change an option in a host's daemon.json."""
 
     host: str
     option: str
@@ -173,7 +176,7 @@ class ChangeDaemonOption(Change):
 
 @frozen
 class RestartDaemon(Change):
-    """Restart dockerd, which then installs its rules again."""
+    """Restart dockerd on a host, which then installs its packet filter rules again."""
 
     host: str
 
@@ -189,7 +192,7 @@ class ScaleService(Change):
 
 @frozen
 class UpdateService(Change):
-    """Change an option of a service (`--network-add`, `--endpoint-mode`); `host` is a manager."""
+    """Change an option of a service, e.g. `--network-add` or `--endpoint-mode`; `host` is a manager."""
 
     host: str
     service: str
@@ -207,7 +210,7 @@ class ActivateNode(Change):
 
 @frozen
 class RejoinSwarm(Change):
-    """Unlock a manager, or let a node leave and join again."""
+    """Unlock a locked manager if `needs_unlock`, else have the node leave the swarm and join it again."""
 
     host: str
     needs_unlock: bool = False
@@ -227,7 +230,7 @@ class SetSysctl(Change):
 
 @frozen
 class AddRule(Change):
-    """Insert a rule that accepts what `match` describes at the head of a chain of the filter table."""
+    """Insert a rule at the head of a chain of table filter. It accepts packets that match `match`, e.g. `-p tcp`."""
 
     host: str
     chain: str
@@ -237,7 +240,10 @@ class AddRule(Change):
 
 @frozen
 class DeleteRule(Change):
-    """Delete an iptables rule, written as by iptables-save, in the namespace at a path ("": the host's)."""
+    """Delete an iptables rule, given as iptables-save prints it.
+
+    `namespace` is the path of the network namespace that has the rule, "" for the host's own.
+    """
 
     host: str
     program: str
@@ -248,7 +254,7 @@ class DeleteRule(Change):
 
 @frozen
 class DeleteNftRule(Change):
-    """Delete a rule of nftables by its handle."""
+    """Delete an nftables rule of a host by its handle."""
 
     host: str
     table: str
@@ -258,7 +264,10 @@ class DeleteNftRule(Change):
 
 @frozen
 class AcceptByPolicy(Change):
-    """Set the policy of a base chain to accept, with iptables, iptables-legacy, their IPv6 siblings, or nft."""
+    """Set the policy of a base chain to accept.
+
+    `program` is `nft`, `iptables`, `iptables-legacy` or an IPv6 variant.
+    """
 
     host: str
     program: str
@@ -268,7 +277,7 @@ class AcceptByPolicy(Change):
 
 @frozen
 class AddRoute(Change):
-    """Add a route on a host; without `via` the gateway is left to people."""
+    """Add a route on a host. `prefix` or `via` is "" if people have to choose it."""
 
     host: str
     prefix: str = ""
@@ -277,7 +286,10 @@ class AddRoute(Change):
 
 @frozen
 class ReplaceRoute(Change):
-    """Replace a route of a host. `path` is what follows the prefix: `via 10.0.0.1`, `dev eth0 src 10.0.0.2`."""
+    """Replace a route of a host.
+
+    `path` is what follows the prefix, e.g. `via 10.0.0.1` or `dev eth0 src 10.0.0.2`.
+    """
 
     host: str
     prefix: str
@@ -286,7 +298,7 @@ class ReplaceRoute(Change):
 
 @frozen
 class DeleteRoute(Change):
-    """Delete a route of a host, written as `ip route` prints it."""
+    """Delete a route of a host, given as `ip route` prints it."""
 
     host: str
     route: str
@@ -294,7 +306,7 @@ class DeleteRoute(Change):
 
 @frozen
 class DeleteRoutingRule(Change):
-    """Delete a rule of the routing policy database by its priority."""
+    """Delete a host's routing rule (`ip rule`), identified by its priority."""
 
     host: str
     priority: int
@@ -327,9 +339,10 @@ class DeleteLink(Change):
 
 @frozen
 class AddShimDevice(Change):
-    """Add a macvlan or ipvlan device on `parent` to a host, so that it reaches the containers on that parent.
+    """Add a macvlan or ipvlan device on `parent` to a host, so that the host reaches containers on the same parent.
 
-    `address` is free in the containers' subnet ("" if none is), `guest` the address of the container to be reached.
+    `address` is a free address of the containers' subnet for the new device, "" if there is none. `guest` is the
+    address of the container to reach.
     """
 
     host: str
@@ -350,13 +363,13 @@ class RepairLinks(Change):
 
 @frozen
 class Steps(Change):
-    """Several changes that only help together."""
+    """Several changes that help only if all of them are made."""
 
     changes: tuple[Change, ...]
 
 
 class Task(Enum):
-    """What cnmsim can not do by itself. `diagnosis.sentences` has the words, with places for the subjects."""
+    """What people have to do, because cnmsim cannot. `diagnosis.sentences` has a sentence for each."""
 
     USE_NAME = auto()
     USE_TASK_NAMES = auto()
@@ -435,7 +448,7 @@ class Task(Enum):
 
 @frozen
 class Manual(Change):
-    """A task for people."""
+    """A task for people. `subject` and `other` are the names that its sentence contains."""
 
     task: Task
     subject: str = ""
@@ -443,7 +456,7 @@ class Manual(Change):
 
 
 def steps_of(change: Change) -> tuple[Change, ...]:
-    """Return the single changes that a change consists of, in order."""
+    """Return the individual changes in order: those inside `Steps`, nested ones too, or else the change itself."""
     return (
         tuple(step for each in change.changes for step in steps_of(each)) if isinstance(change, Steps) else (change,)
     )

@@ -1,4 +1,4 @@
-"""Changes as the commands that an operator types."""
+"""The commands that an operator would type to make a change."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from cnmsim.observe.fixes.changes import (
 
 @frozen
 class Command:
-    """A command line, and the host on which it is typed ("" for the lab itself)."""
+    """A command line, and the host on which to type it; "" for a call on the lab, such as `lab.heal()`."""
 
     place: str
     line: str
@@ -49,7 +49,7 @@ class Command:
         return f"{self.place}$ {self.line}" if self.place else self.line
 
 
-#: Commands on the change's host that only name its fields, here `0`.
+#: Commands that are typed on the change's host and only contain its fields; `0` is the change.
 _TEMPLATES: dict[type[Change], str] = {
     StartContainer: "docker start {0.container}",
     RestartContainer: "docker restart {0.container}",
@@ -69,7 +69,7 @@ _TEMPLATES: dict[type[Change], str] = {
 
 @singledispatch
 def commands_of(change: Change) -> tuple[Command, ...]:
-    """Return the command lines for a change, empty for one that needs none or has none."""
+    """Return the command lines that make a change; empty if no command is needed or none exists."""
     template = _TEMPLATES.get(type(change))
     return () if template is None else (Command(getattr(change, "host", ""), template.format(change)),)
 
@@ -92,7 +92,10 @@ def _(change: PublishPort) -> tuple[Command, ...]:
 
 
 def publish_option(change: PublishPort) -> str:
-    """Return the option of docker run: `-p 8080:80`, with `/udp` for another protocol than TCP."""
+    """Return the `docker run` option that publishes the port, e.g. `-p 8080:80` or `-p 5353:53/udp`.
+
+    It is `-p HOSTPORT:PORT` if the port is not known.
+    """
     if not change.port:
         return "-p HOSTPORT:PORT"
     return f"-p {change.host_port}:{change.port}" + ("" if change.protocol == "tcp" else f"/{change.protocol}")
@@ -121,7 +124,10 @@ def _(change: RecreateNetwork) -> tuple[Command, ...]:
 
 
 def network_option(change: RecreateNetwork) -> str:
-    """Return the option of docker network create: `-o com.docker.network.driver.mtu=1450`, `--gateway 10.0.0.1`."""
+    """Return the `docker network create` option for the new setting.
+
+    Examples: `-o com.docker.network.driver.mtu=1450`, `--gateway 10.0.0.1`.
+    """
     if change.setting is NetworkSetting.SUBNET and not change.value:
         return "(another --subnet)"
     return f"{change.setting.value} {change.value}".strip()

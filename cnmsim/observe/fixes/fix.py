@@ -1,4 +1,4 @@
-"""Fixes: changes after which a failed probe succeeds, as was seen on a fork of the lab."""
+"""Fixes: changes to a lab after which a failed probe succeeds. Each is first tried on a fork of the lab."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from cnmsim.observe.fixes.fix_candidates import FixCandidate, Question
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
 
-#: The search ends after so many fixes that work.
+#: The search for fixes ends when this many are found.
 ENOUGH = 2
 
 
 @frozen
 class Fix:
-    """A change to the lab, and the question to ask after it.
+    """A change to the lab, with the probe that should succeed after it.
 
-    A change that only asks another name, address or port needs no command. `was_tried` is False for labs that cannot
-    be forked: such a fix is advice.
+    `question` describes that probe by names: source, destination and service. If the fix is only to use another name,
+    address or port, there is nothing to change and `commands` is empty. `was_tried` is False if the lab cannot be
+    forked: such a fix is only advice.
     """
 
     change: Change
@@ -38,12 +39,12 @@ class Fix:
 
     @property
     def text(self) -> str:
-        """The fix in words."""
+        """The fix as a sentence."""
         return sentence(self.change)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """The single changes, without the question to ask after them."""
+        """The individual changes to the lab, without any step that only changes what the probe asks for."""
         return tuple(step for step in steps_of(self.change) if not isinstance(step, AskOther))
 
     @property
@@ -52,9 +53,10 @@ class Fix:
         return tuple(str(command) for command in commands_of(self.change))
 
     def apply(self, lab: Any = None) -> Explanation:
-        """Apply the changes to a fork of the lab (or to `lab`), ask again, and return the new explanation.
+        """Apply the changes, run the probe again, and return the new explanation.
 
-        Raises what a change is refused with, and `Unavailable` for a lab that cannot be forked.
+        The changes are applied to a fork of the lab, or to `lab` itself if it is given. Raises `Unavailable` if the
+        lab cannot be forked, and any error with which an engine or command refuses a change.
         """
         changed = fork_of(self._lab) if lab is None else lab
         apply_change(self.change, changed)
@@ -64,7 +66,7 @@ class Fix:
         return self._explain(changed, self.question.source, self.question.destination, self.question.service)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the fix as plain values: `text`, `commands`, `question` and `was_tried`."""
         question = {
             "source": self.question.source,
             "destination": self.question.destination,
@@ -78,7 +80,7 @@ class Fix:
 
 
 def fork_of(lab: Any) -> Any:
-    """Return a fork of a lab. Raises `Unavailable` for a lab that cannot be forked."""
+    """Return a fork of a lab. Raises `Unavailable` if the lab cannot be forked."""
     fork = getattr(lab, "fork", None)
     if fork is None:
         raise Unavailable("this lab cannot be copied: give apply() the lab to change")
@@ -92,9 +94,9 @@ def fixes_of(
     *,
     enough: int = ENOUGH,
 ) -> tuple[Fix, ...]:
-    """Return the first `enough` candidates that work, each tried on a fork of its own.
+    """Return the first `enough` candidates that work. Each is tried on a fork of its own.
 
-    Of a lab that cannot be forked, the first candidates are returned untried.
+    If the lab cannot be forked, the first `enough` candidates are returned untried. `explain` runs the probe again.
     """
     try:
         spare = fork_of(lab)
@@ -118,7 +120,10 @@ def fixes_of(
 
 
 def works(fix: Fix, fork: Any = None) -> bool:
-    """Return True if a probe succeeds after the fix, in `fork` or a new one. A refused change does not work."""
+    """Return True if the probe succeeds after the fix is applied to `fork`, or to a new fork if that is `None`.
+
+    A change that is refused counts as not working.
+    """
     try:
         return fix.apply(fork_of(fix._lab) if fork is None else fork).reachable
     except (CnmsimError, OSError, TimeoutError):

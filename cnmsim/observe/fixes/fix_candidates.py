@@ -1,4 +1,4 @@
-"""Candidate fixes for a failed probe, of which only those that are seen to work are offered."""
+"""Candidate fixes for a failed probe. Only those that are verified to work are offered (`fixes.fix`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Question:
-    """A question by names, so that it can be asked in any fork of a lab. `service` is `tcp/80` or `icmp`."""
+    """What a probe tries: `source` is to reach `destination` by `service` (`tcp/80` or `icmp`).
+
+    Both are names, so that the same probe can be run in any fork of the lab.
+    """
 
     source: str
     destination: str
@@ -27,7 +30,7 @@ class Question:
 
 @frozen
 class FailedProbe:
-    """A question that was answered in the negative, with its trace."""
+    """A probe that failed: what it tried, its target and trace, and the lab's locations."""
 
     question: Question
     target: Target
@@ -37,14 +40,17 @@ class FailedProbe:
 
 @frozen
 class FixCandidate:
-    """A change, and the question to ask after it."""
+    """A change that may help, and the probe that should succeed after it."""
 
     change: Change
     question: Question
 
 
 def fix_candidates(failed: FailedProbe) -> Iterator[FixCandidate]:
-    """Return candidates, the best first: what the diagnosis names, then the deletion of the rule that decided."""
+    """Yield candidates, the best first.
+
+    These are the changes that the diagnosis proposes, then the deletion of the rule that decided.
+    """
     finding = failed.walk.finding
     changes = finding.changes if finding is not None else ()
     for change in (*changes, *_deciding_rule(failed)):
@@ -64,7 +70,7 @@ def _question_after(failed: FailedProbe, change: Change) -> Question:
 
 
 def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
-    """Return the deletion of the iptables rule that decided, if it is the operator's own."""
+    """Yield the deletion of the iptables rule that decided, if it is the operator's own and not Docker's."""
     hop = failed.walk.finding.hop if failed.walk.finding is not None else None
     rule = hop.rule if hop is not None else None
     location = failed.directory.at(hop.place) if hop is not None else None
@@ -83,7 +89,11 @@ def _deciding_rule(failed: FailedProbe) -> Iterator[Change]:
 
 
 def is_dockers_own(rule: str) -> bool:
-    """Return True for a rule in a chain of Docker's, or one that guards a container's address in the raw table."""
+    """Return True if Docker wrote the rule, given as iptables-save prints it.
+
+    These are rules in the DOCKER chains except DOCKER-USER, and those in table raw that protect a container's
+    address.
+    """
     words = rule.split()
     if words[1].startswith("DOCKER"):
         return words[1] != "DOCKER-USER"

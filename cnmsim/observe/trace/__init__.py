@@ -1,1 +1,1 @@
-"""Traces: one probe and every hop of the packets that it causes."""
+"""Traces: a probe, and every hop of the packets that it causes."""

@@ -1,8 +1,8 @@
-"""Convert the kernel's events to hops: number the messages, and mark the hops that the short view leaves out.
+"""Convert the kernel's events to hops: number the messages, and mark the hops that the short view omits.
 
-The kernel reports every device, hook and table on a packet's path. A *plain* hop only repeats or carries: a frame on
-a veth whose other end is the next hop, a chain without a matching rule, the later segments of a connection along a
-path already shown.
+The kernel reports every device, hook and table on a packet's path. A *plain* hop adds nothing to its neighbours: a
+frame on a veth whose other end is the next hop, a chain without a matching rule, or the later segments of a
+connection along a path already shown. The short view omits plain hops.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Reporter, 
 from cnmsim.observe.trace.packet_summary import Layer4, PacketSummary, summarize
 from cnmsim.observe.trace.rule_decision import RuleDecision
 
-#: A flooded or promiscuous frame that a station rightly ignores is not a drop.
+#: Reasons for which a machine rightly ignores a flooded or promiscuous frame. Such a hop does not count as a drop.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
@@ -24,13 +24,13 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 @frozen
 class Hop:
-    """One event of one message at one place.
+    """One event of one message at one place (network namespace).
 
-    `time_ns` counts from the start of the trace. `message` is the message's number in the trace, from 1; `packet` its
-    label and `layer4` its kind. `source` and `destination`, with their ports (0 for none), are what the bytes say at
-    this point: behind a translation or in a tunnel they are others than the sender's. `decision` is the rule, route
-    or table entry that decided, as its own program prints it; `detail` the typed subject of the event. `is_repeated`
-    marks a retransmission, `is_plain` what the short view leaves out.
+    `time_ns` counts from the start of the trace. `message` is the number of the message in the trace, from 1;
+    `packet` is its label (`TCP SYN`) and `layer4` its kind. `source`, `destination` and their ports (0 for none) are
+    those in the packet at this hop, so that they change with NAT and inside a tunnel. `decision` is the rule, route
+    or table entry that decided, as its own program prints it; `detail` is further data on the event. `is_repeated`
+    marks a retransmission, `is_plain` a hop that the short view omits.
     """
 
     time_ns: int
@@ -54,12 +54,12 @@ class Hop:
 
     @property
     def is_drop(self) -> bool:
-        """Whether the message was dropped here; False for a frame that a station rightly ignores."""
+        """Whether the message was dropped here; False for a frame that a machine rightly ignores."""
         return self.step is Step.DROPPED and self.reason not in _HARMLESS
 
     @property
     def where(self) -> str:
-        """The place with the device: `node1 eth0`."""
+        """The place and the device: `node1 eth0`."""
         return f"{self.place} {self.device}".strip()
 
     @property
@@ -69,17 +69,17 @@ class Hop:
 
     @property
     def source_text(self) -> str:
-        """The source address without port, "" if there is none."""
+        """The source address as text, without the port; "" if there is none."""
         return format_ip(self.source) if self.source is not None else ""
 
     @property
     def destination_text(self) -> str:
-        """The destination address without port, "" if there is none."""
+        """The destination address as text, without the port; "" if there is none."""
         return format_ip(self.destination) if self.destination is not None else ""
 
     @property
     def rule(self) -> RuleDecision | None:
-        """The packet filter rule or policy that decided; `None` for other decisions."""
+        """The packet filter rule or policy that decided; `None` if something else decided, e.g. a route."""
         return RuleDecision.parse(self.decision)
 
     @property
@@ -90,7 +90,7 @@ class Hop:
 
 @define
 class _Message:
-    """A message while its events are collected."""
+    """A message while its events are collected. `indexes` are their positions in the list of events."""
 
     number: int
     summary: PacketSummary
@@ -99,7 +99,7 @@ class _Message:
 
 
 def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
-    """Return the hops for `events`, in their order. `start_ns` is the time from which hops count."""
+    """Return the hops for `events`, in the same order. `start_ns` is the clock's time at the start of the trace."""
     summaries = [_summary(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
     everything: list[_Message] = []
@@ -108,7 +108,8 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     count = 0
     for index, (event, summary) in enumerate(zip(events, summaries, strict=True)):
         if event.step is Step.ENCAPSULATED and index and summary.walk not in messages:
-            # A packet that a tunnel encapsulates remains the same message, even where its bytes do not show it (ESP).
+            # A packet that a tunnel encapsulates remains the same message, even if its bytes no longer show that
+            # (ESP).
             messages[summary.walk] = everything[number_of[-1] - 1]
         message = messages.get(summary.walk)
         if message is None or _is_passed_on(events, message, event):
@@ -141,14 +142,15 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
 
 
 def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
-    """Return True if a program at another place sends the same bytes (a DNS forwarder): a message of its own."""
+    """Return True if a program at another place sends the same bytes again (e.g. a DNS forwarder): a new message."""
     return event.step is Step.SENT and event.place != events[message.indexes[0]].place
 
 
 def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:
-    """Return for each translation the index of the nat rule's hop just before it at the same place.
+    """Map the index of each NAT event to the index of the rule that caused it.
 
-    `None` stands for the later packets of a connection, which conntrack translates without traversing the table.
+    That is the nat rule's event just before it at the same place. `None` stands for a later packet of a connection,
+    which conntrack translates without traversing the table.
     """
     rule_of: dict[int, int | None] = {}
     for message in messages:
@@ -170,7 +172,7 @@ def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dic
 def _summary(index: int, event: Event) -> PacketSummary:
     if event.data:
         return summarize(event.data, is_frame=event.is_frame)
-    # A note is not about a packet: it is a message of its own.
+    # A note is not about a packet, so it gets a message of its own.
     if isinstance(event.detail, Reporter):
         label = event.detail.value
     elif isinstance(event.detail, UpstreamSkipped):
@@ -189,7 +191,7 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
     plain |= {
         index
         for index, event in enumerate(events)
-        # The packet that waits for a neighbour has a hop for it; the ARP exchange itself concerns the link only.
+        # A packet that waits for a neighbour has a hop of its own, so the ARP exchange is not shown.
         if (summaries[index].layer4.is_link and not _is_telling(event) and not _is_drop(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
@@ -197,7 +199,7 @@ def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], 
 
 
 def _is_telling(event: Event) -> bool:
-    """Return True for the part of a neighbour lookup that belongs to the path: a VXLAN device's own answer."""
+    """Return True for the events of a neighbour lookup that are shown: notes, and a VXLAN device's own answers."""
     return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
@@ -206,7 +208,7 @@ def _is_drop(event: Event) -> bool:
 
 
 def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Return the hops that the next hop of the same message repeats, and the chains without a matching rule."""
+    """Return the indices of events that the message's next event repeats, and of chains without a matching rule."""
     plain = set()
     for index, following in zip(message.indexes, [*message.indexes[1:], None], strict=True):
         event = events[index]
@@ -223,7 +225,7 @@ def _names_a_rule(decision: str) -> bool:
 
 
 def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
-    """Return the hops of a retransmission along the path of the first transmission."""
+    """Return the indices of events at which a retransmission only repeats an earlier event of the same message."""
     plain: set[int] = set()
     seen: set[tuple[str, str, Step, str]] = set()
     for index in message.indexes:
@@ -236,7 +238,7 @@ def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Message]) -> set[int]:
-    """Return the hops of TCP segments after the handshake, unless they are dropped, resets or notes."""
+    """Return the indices of events of TCP segments after the handshake, except notes, resets and dropped segments."""
     plain: set[int] = set()
     for message in messages:
         layer4 = message.summary.layer4

@@ -1,7 +1,7 @@
-"""The name lookup of a program's C library: /etc/hosts, then the name servers of /etc/resolv.conf.
+"""Look up a name as a program's C library does: /etc/hosts, then the name servers of /etc/resolv.conf.
 
-Queries are real DNS packets from the source's own namespace. All are kept, since their order and the answers are what
-an engineer needs. Source: resolv.conf(5), hosts(5); the search list and `ndots` are applied as in glibc.
+Queries are real DNS packets from the source's own namespace, and all are recorded, since their order and answers
+explain a failed lookup. Sources: resolv.conf(5), hosts(5); the search list and `ndots` are applied as in glibc.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class LookupResult(Enum):
     NO_RECORD = auto()  # NOERROR without an address: the name exists
     NO_NAME = auto()  # NXDOMAIN
     FAILED = auto()  # SERVFAIL, REFUSED or another RCODE
-    MALFORMED = auto()  # of the query or of the answer
+    MALFORMED = auto()  # the name cannot be queried, or the answer cannot be parsed
     NO_ANSWER = auto()
     ERROR = auto()  # the socket returned an error
 
 
 @frozen
 class Query:
-    """One query for a name: record, server (`HOSTS_FILE` for that file), outcome, and its text for people."""
+    """One query for a name. `result` is the outcome as text; `server` is `HOSTS_FILE` if that file had the name."""
 
     name: str
     record: str
@@ -49,7 +49,7 @@ class Query:
 
 @frozen
 class ResolverConfig:
-    """The settings of /etc/resolv.conf. `timeout_s` is the time that one server has to answer, in seconds."""
+    """The settings of /etc/resolv.conf. `timeout_s` is the time to wait for one server's answer, in seconds."""
 
     servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
@@ -59,7 +59,10 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str) -> ResolverConfig:
-        """Parse a resolv.conf. Without a name server the C library asks 127.0.0.1 (resolv.conf(5))."""
+        """Parse the text of a resolv.conf.
+
+        Without a `nameserver` line the server is 127.0.0.1, as in resolv.conf(5).
+        """
         servers: list[str] = []
         search: tuple[str, ...] = ()
         options: dict[str, str] = {}
@@ -82,7 +85,10 @@ class ResolverConfig:
         )
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """Return the names to query, in order: a name with `ndots` dots or more is queried as it is first."""
+        """Return the full names to query, in order, with the search list applied.
+
+        A name with at least `ndots` dots is queried unchanged first, another name last.
+        """
         if name.endswith("."):
             return (name[:-1],)
         searched = tuple(f"{name}.{domain}" for domain in self.search)
@@ -96,7 +102,7 @@ def _number(options: dict[str, str], name: str, default: int) -> int:
 
 @frozen
 class Lookup:
-    """The outcome of a name lookup: the addresses, empty if none was found, and every query."""
+    """The result of a name lookup: the addresses (empty if none was found) and every query."""
 
     name: str
     addresses: tuple[Address, ...] = ()
@@ -104,14 +110,14 @@ class Lookup:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no name server answered at all."""
+        """Whether queries were sent and no name server answered any of them."""
         return bool(self.queries) and all(
             query.outcome in {LookupResult.NO_ANSWER, LookupResult.ERROR} for query in self.queries
         )
 
 
 def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
-    """Return the addresses that an /etc/hosts has for `name`."""
+    """Return the addresses that the text of an /etc/hosts gives for `name`, empty if none."""
     lower_name = name.rstrip(".").lower()
     addresses = []
     for line in text.splitlines():
@@ -129,7 +135,7 @@ def _text_of(files: FileSystem, path: str) -> str:
 
 
 async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
-    """Look up `name` as a program in `process` would. `family` is 4 or 6; with 0 IPv4 is tried first, then IPv6."""
+    """Look up `name` as a program in `process` would. `family` is 4 or 6; 0 tries IPv4 first, then IPv6."""
     families = (4, 6) if family == 0 else (family,)
     known = addresses_in_hosts(_text_of(process.files, HOSTS_FILE), name)
     for ip_version in families:
@@ -148,7 +154,7 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
             if Lookup(name, (), tuple(queries)).is_silent:
                 return Lookup(name, (), tuple(queries))
             if queries and queries[-1].outcome is not LookupResult.NO_RECORD:
-                # A server that does not have the name, or fails, is not queried for another record of it.
+                # If the server does not have the name at all, or fails, its other record type is not queried.
                 break
     return Lookup(name, (), tuple(queries))
 
@@ -156,7 +162,10 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
 async def _query_servers(
     process: Process, config: ResolverConfig, name: str, record: str, queries: list[Query]
 ) -> tuple[Address, ...]:
-    """Query the servers in turn. SERVFAIL and REFUSED lead to the next server, as in the C library."""
+    """Query the servers in turn and return the addresses; append each query to `queries`.
+
+    SERVFAIL, REFUSED or no answer leads to the next server, as in the C library.
+    """
     for _ in range(config.attempts):
         for server in config.servers:
             query, addresses = await _query(process, server, name, record, config.timeout_s)

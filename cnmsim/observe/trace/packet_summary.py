@@ -1,7 +1,7 @@
-"""The summary of a frame or packet: its label, addresses and kind, and the key of its walk.
+"""Summarize a frame or packet: its label, addresses and kind, and a key for its walk.
 
-A *walk* is the path of one message from its sender to its end. Its key consists of bytes that NAT, routers and
-tunnels leave alone, so that all hops of a message have the same key.
+A *walk* is the path of one message from its sender to its end. The key consists of bytes that NAT, routers and
+tunnels do not change, so that all hops of a message have the same key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ICMP4_ERRORS = frozenset({3, 4, 5, 11, 12})
 _ICMP6_ERRORS = frozenset({1, 2, 3, 4})
 _DNS_PORT = 53
 _VXLAN_PORT = 4789
-#: The Ethernet types that a tunnel carries: IPv4, ARP, IPv6, 802.1Q.
+#: The Ethernet types of frames in a tunnel: IPv4, ARP, IPv6, 802.1Q.
 _INNER = frozenset({0x0800, 0x0806, 0x86DD, 0x8100})
 _ESP = 50
 _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
@@ -30,12 +30,12 @@ _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
 @frozen
 class Layer4:
-    """The kind of a message.
+    """The kind of a message, from its transport header.
 
     `protocol` is `tcp`, `udp`, `icmp`, `icmp6`, `arp`, `esp`, `ip` (any other), `ethernet`, `malformed`, or `note`
-    for an event without a packet. `tcp_flags` are those of the TCP header, `payload_bytes` what follows a TCP or UDP
-    header; `icmp_type` and `icmp_code` are -1 where there is no ICMP header. `is_link` marks what only serves the
-    link: ARP, neighbour and router discovery, MLD.
+    for an event without a packet. `payload_bytes` is the length of what follows a TCP or UDP header. `icmp_type` and
+    `icmp_code` are -1 without an ICMP header. `is_link` marks messages that serve the link only: ARP, neighbour and
+    router discovery, MLD.
     """
 
     protocol: str
@@ -49,37 +49,37 @@ class Layer4:
 
     @property
     def is_syn(self) -> bool:
-        """Whether it opens a TCP connection."""
+        """Whether the message is a TCP SYN."""
         return self.protocol == "tcp" and self.tcp_flags & 0x17 == 0x02
 
     @property
     def is_syn_ack(self) -> bool:
-        """Whether it accepts a TCP connection."""
+        """Whether the message is a TCP SYN-ACK."""
         return self.protocol == "tcp" and self.tcp_flags & 0x17 == 0x12
 
     @property
     def is_rst(self) -> bool:
-        """Whether it resets a TCP connection."""
+        """Whether the message is a TCP RST."""
         return self.protocol == "tcp" and bool(self.tcp_flags & 0x04)
 
     @property
     def is_echo_request(self) -> bool:
-        """Whether it is a ping."""
+        """Whether the message is an ICMP echo request (ping), for IPv4 or IPv6."""
         return (self.protocol, self.icmp_type) in {("icmp", 8), ("icmp6", 128)}
 
     @property
     def is_echo_reply(self) -> bool:
-        """Whether it is the answer to a ping."""
+        """Whether the message is an ICMP echo reply, for IPv4 or IPv6."""
         return (self.protocol, self.icmp_type) in {("icmp", 0), ("icmp6", 129)}
 
     @property
     def is_icmp_error(self) -> bool:
-        """Whether it reports an error about another packet."""
+        """Whether the message is an ICMP error about another packet."""
         return self.icmp_type in {"icmp": _ICMP4_ERRORS, "icmp6": _ICMP6_ERRORS}.get(self.protocol, ())
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether it is destination unreachable, of any code."""
+        """Whether the message is an ICMP destination unreachable, with any code."""
         return (self.protocol, self.icmp_type) in {("icmp", 3), ("icmp6", 1)}
 
 
@@ -87,9 +87,9 @@ class Layer4:
 class PacketSummary:
     """The summary of one frame or packet.
 
-    `label` names the message ("TCP SYN", "DNS A? db"), `addresses` its source and destination as text. `walk` is the
-    same at every hop of a message. A tunnel's packet has the addresses of its outer header and the `layer4` of the
-    packet that it carries.
+    `label` names the message (`TCP SYN`, `DNS A? db`), `addresses` is its source and destination as text. `walk` is a
+    key that is the same at every hop of a message. For a packet in a VXLAN tunnel, the addresses are those of the
+    outer header and `layer4` is that of the inner packet.
     """
 
     label: str
@@ -106,7 +106,10 @@ class PacketSummary:
 
 @lru_cache(maxsize=4096)
 def summarize(data: bytes, *, is_frame: bool) -> PacketSummary:
-    """Summarize an Ethernet frame, or with `is_frame=False` an IP packet. Malformed bytes are labelled as such."""
+    """Summarize an Ethernet frame, or an IP packet if `is_frame` is False.
+
+    Malformed bytes get a label that says so.
+    """
     try:
         return _read_frame(data) if is_frame else _read_packet(data)
     except (MalformedPacketError, IndexError) as error:
@@ -176,7 +179,7 @@ def _read_packet(data: bytes) -> PacketSummary:
 
 
 def endpoint_text(address: Address, port: int) -> str:
-    """Format an address and a port (0 for none): `10.0.0.2:80`, `[fd00::2]:80`, `10.0.0.2`."""
+    """Format an address and a port, e.g. `10.0.0.2:80` or `[fd00::2]:80`; a port of 0 is omitted (`10.0.0.2`)."""
     text = format_ip(address)
     if not port:
         return text
@@ -206,7 +209,10 @@ def _transport(packet: Packet, label: str, walk: Hashable, layer4: Layer4) -> Pa
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
-    """Return True if a datagram is VXLAN, by its port or its header: a swarm may use another port (RFC 7348 §5)."""
+    """Return True if a UDP datagram is VXLAN, judging by its port or, as a swarm may use another port, by its header.
+
+    Source: RFC 7348 section 5.
+    """
     if len(payload) <= 22 or not payload[0] & 0x08:
         return False
     looks_so = payload[:4] == b"\x08\x00\x00\x00" and payload[7] == 0
@@ -246,7 +252,8 @@ def _read_icmp(packet: Packet) -> PacketSummary:
     if packet.icmp_type in (_ICMP6_ERRORS if is_v6 else _ICMP4_ERRORS):
         quoted = body[8:]
         inner_l4 = 40 if is_v6 else (quoted[0] & 0xF) * 4 if quoted else 0
-        # The four bytes behind the ports (a TCP sequence number, a UDP length) survive NAT.
+        # The four bytes after the ports (a TCP sequence number; a UDP length and checksum) identify the quoted
+        # packet.
         walk: Hashable = ("icmp-error", packet.icmp_type, packet.icmp_code, quoted[inner_l4 + 4 : inner_l4 + 8])
         return PacketSummary(label, addresses, walk, layer4, packet.src, packet.dst)
     if is_v6 and packet.icmp_type in _LINK_ICMPV6:
@@ -260,7 +267,7 @@ def _read_icmp(packet: Packet) -> PacketSummary:
 
 
 def dns_label(message: bytes) -> str:
-    """Return a DNS message's question, with its answer if it has one; "" if the bytes are not a DNS message."""
+    """Return a label for a DNS message, e.g. `DNS A? db` or `DNS A db = 10.0.0.2`; "" if it is not a DNS message."""
     import dns.exception
     import dns.message
     import dns.rcode

@@ -1,7 +1,7 @@
 """The probe: a small program that runs at the source, looks up the name and connects.
 
-It uses sockets as any program does: TCP connects and closes, UDP sends a datagram and waits for an answer, ICMP sends
-one echo request. Its `Outcome` holds what the program itself saw, and nothing that only the trace shows.
+It uses sockets as any program does: for TCP it connects and closes, for UDP it sends a datagram and waits for an
+answer, for ICMP it sends one echo request. Its `Outcome` contains only what the program itself can see.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 DEFAULT_TIMEOUT_S = 5.0
-#: The time for which a new connection is watched, in seconds: docker-proxy may close it at once.
+#: The time for which a new connection is observed, in seconds, because docker-proxy may close it at once.
 _WATCH_S = 0.25
-#: Errors that a stack returns without a route, or after an ICMP error.
+#: Errors of a socket that has no route, or that received an ICMP error.
 UNREACHABLE_ERRORS = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT, errno.EMSGSIZE,
      errno.EPROTO, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
@@ -32,7 +32,7 @@ UNREACHABLE_ERRORS = frozenset(
 
 
 class Ending(Enum):
-    """The end of a probe, as its program saw it."""
+    """How a probe ended, as its program saw it."""
 
     ANSWERED = "answered"
     CLOSED = "accepted, and closed at once"
@@ -44,10 +44,10 @@ class Ending(Enum):
 
 @frozen
 class Outcome:
-    """What the probe saw: its ending, the address it connected to, and the number and text of the error, if any.
+    """What the probe saw: how it ended, the address that it connected to, and the error's number and text, if any.
 
-    `elapsed_ns` counts from its start to the ending. `reporter` is the source of an ICMP error, if the socket reports
-    it.
+    `elapsed_ns` is the time from its start to its end. `reporter` is the sender of an ICMP error, if the socket
+    reports it.
     """
 
     ending: Ending
@@ -60,15 +60,16 @@ class Outcome:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """All queries of the name lookup."""
+        """All queries of the name lookup; empty if there was none."""
         return self.lookup.queries if self.lookup else ()
 
 
 @define
 class Probe:
-    """A probe of one target. `run` is its program; `outcome` is set when it ends.
+    """A probe of one target. `run` is its program; `outcome` is `None` until it ends.
 
-    `address` skips the name lookup. `connect_started_ns` is the time at which the lookup was done.
+    If `address` is given, it is used without a name lookup. `connect_started_ns` is the clock's time when the address
+    was known.
     """
 
     target: Target
@@ -80,7 +81,7 @@ class Probe:
     _lookup: Lookup | None = None
 
     async def run(self, process: Process) -> int:
-        """Look up the name, connect, and set the outcome. Return exit status 0 if the destination answered."""
+        """Look up the name, connect, and set `outcome`. Return exit status 0 if the destination answered, else 1."""
         began_ns = process.clock.now_ns
         outcome = await self._probe(process)
         self.outcome = evolve(outcome, elapsed_ns=process.clock.now_ns - began_ns, lookup=self._lookup)
@@ -161,7 +162,7 @@ def _text(error: OSError) -> str:
 
 
 def _datagram(process: Process, port: int) -> bytes:
-    """Return a datagram that the service at `port` answers: a query for name servers, a line of text for others."""
+    """Return a datagram to send to `port`: a DNS query for port 53, a line of text for others."""
     if port != 53:
         return b"cnmsim probe\n"
     import dns.message

@@ -1,7 +1,7 @@
-"""The packet filter rule or chain policy that decided, parsed from the text that the filter reports.
+"""The packet filter rule or chain policy that decided, parsed from the decision that a hop reports.
 
-The kernel writes `TABLE CHAIN → CHAIN: RULE` with the rule as iptables-save or nft prints it. `iptables-legacy` and
-`nft` stand in front of the tables of those programs.
+The text has the form `TABLE CHAIN → CHAIN: RULE`, with the rule as iptables-save or nft prints it. Tables of
+iptables-legacy and nft are preceded by the program's name (`iptables-legacy filter`, `nft ip filter`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _DECISION = re.compile(
     r"|nft (?P<nft_table>\S+ \S+) (?P<nft_chains>[^:]*): (?P<nft_rule>.*)",
     re.DOTALL,
 )
-#: The table of the engine's bridge driver in nftables.
+#: The name of the nftables table that Docker's bridge driver writes.
 DOCKER_TABLE = "docker-bridges"
 _TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
 _NFT_TRANSLATES = re.compile(r"\b(dnat|snat|masquerade|redirect)\b")
 
 
 class RuleSet(Enum):
-    """The program whose tables a rule is in."""
+    """The program that lists the rule."""
 
     IPTABLES = "iptables"
     LEGACY = "iptables-legacy"
@@ -32,11 +32,11 @@ class RuleSet(Enum):
 
 @frozen
 class RuleDecision:
-    """A decision of a packet filter.
+    """The rule or policy with which a packet filter decided.
 
-    `table` is the table (`filter`; of nftables with its family, `ip docker-bridges`), `chains` the chains from the
-    hook's to the one that decided, `rule` the rule as its program prints it ("" for a policy), `policy` the policy of
-    the first chain if that decided.
+    `table` is e.g. `filter`, in nftables with its family: `ip docker-bridges`. `chains` lead from the base chain to
+    the one that decided. `rule` is the rule as its program prints it, "" if a policy decided; `policy` is that
+    policy, else "".
     """
 
     rule_set: RuleSet
@@ -47,7 +47,7 @@ class RuleDecision:
 
     @classmethod
     def parse(cls, text: str) -> RuleDecision | None:
-        """Parse an event's decision. Return `None` for a decision of another kind (a route, a socket)."""
+        """Parse the `decision` of a hop. Return `None` if a route, a socket or something else decided."""
         match = _DECISION.fullmatch(text)
         if match is None:
             return None
@@ -67,7 +67,7 @@ class RuleDecision:
 
     @property
     def hook_chain(self) -> str:
-        """The base chain, which the hook enters."""
+        """The base chain, at which the hook starts."""
         return self.chains[0]
 
     @property
@@ -77,26 +77,26 @@ class RuleDecision:
 
     @property
     def table_label(self) -> str:
-        """The table as decisions name it: `filter`, `iptables-legacy nat`, `nft ip docker-bridges`."""
+        """The table as it is written in decisions: `filter`, `iptables-legacy nat`, `nft ip docker-bridges`."""
         return self.table if self.rule_set is RuleSet.IPTABLES else f"{self.rule_set.value} {self.table}"
 
     @property
     def is_docker_nftables(self) -> bool:
-        """Whether the table is the one that the engine writes with `firewall-backend: nftables`."""
+        """Whether the table is the one that Docker writes with `firewall-backend: nftables`."""
         return self.rule_set is RuleSet.NFTABLES and self.table.endswith(f" {DOCKER_TABLE}")
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the table is neither Docker's own nor listed by `iptables`."""
+        """Whether the table is not Docker's nftables table and not listed by `iptables` either."""
         return self.rule_set is not RuleSet.IPTABLES and not self.is_docker_nftables
 
     @property
     def translates(self) -> bool:
-        """Whether the rule rewrites an address."""
+        """Whether the rule rewrites an address (NAT)."""
         if self.rule_set is RuleSet.NFTABLES:
             return bool(_NFT_TRANSLATES.search(self.rule))
         return self.table == "nat" and bool(_TRANSLATES.search(self.rule))
 
     def has_docker_comment(self, *comments: str) -> bool:
-        """Return True for a rule of Docker's own nftables table with a comment that begins with one of `comments`."""
+        """Return True if the rule is in Docker's own nftables table and its comment starts with one of `comments`."""
         return self.is_docker_nftables and any(f'comment "{comment}' in self.rule for comment in comments)

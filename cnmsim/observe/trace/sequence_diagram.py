@@ -1,4 +1,4 @@
-"""A walk as a mermaid sequence diagram."""
+"""Draw a trace as a mermaid sequence diagram."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENTITIES = {"#": "#35;", ";": "#59;", '"': "#quot;", "\n": " ", "<": "#lt;", ">
 
 
 def mermaid_text(text: str) -> str:
-    """Escape a text for a mermaid label: its control characters become entities."""
+    """Escape text for a mermaid label: characters with a meaning in mermaid become entities."""
     return "".join(_ENTITIES.get(letter, letter) for letter in text)
 
 
@@ -21,7 +21,11 @@ def _aliases(hops: Sequence[Hop]) -> dict[str, str]:
 
 
 def sequence_diagram(hops: Sequence[Hop]) -> str:
-    """Draw one column for each place, an arrow where a message reaches another place, and notes for decisions."""
+    """Return a mermaid sequence diagram of the hops.
+
+    It has one column for each place, an arrow where a message reaches another place, and notes for NAT, deliveries
+    and other decisions.
+    """
     shown = [hop for hop in hops if not hop.is_plain or hop.step in {Step.RECEIVED, Step.TRANSMITTED}]
     aliases = _aliases(shown)
     lines = ["sequenceDiagram"]

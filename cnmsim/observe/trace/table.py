@@ -1,8 +1,8 @@
-"""The walk as a table for terminals, in plain text or for rich. `views.walks` renders it for notebooks.
+"""Draw a trace as a table for terminals, in plain text or for rich. `views.walks` renders it for notebooks.
 
-Hops of one message stand together under its label. Addresses are written where a message begins and wherever they are
-rewritten; a blank means "as above". Where columns would be too narrow, the decision and the addresses stand below the
-event.
+The hops of one message are listed together under its label. Addresses are printed at a message's first hop and
+wherever they are rewritten; a blank means "as above". If columns would become too narrow, the decision and the
+addresses are printed below the event.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 HEADERS = ("TIME", "WHERE", "DEVICE", "WHAT", "DECIDED BY", "ADDRESSES")
 _GAP = 2
 _MINIMUM = (6, 5, 6, 12, 12, 14)
-#: Columns whose text is wrapped; the others have the width that they need.
+#: Indices of the columns whose text is wrapped; the others are as wide as their text.
 _FLEXIBLE = (3, 4, 5)
-#: Columns of small tables are never narrower than this, and words up to the second length are not broken.
+#: Columns of small tables are at least as wide as the first number, and words up to the second length are not broken.
 _NARROWEST, _LONGEST_WORD = 14, 30
-#: WHAT and DECIDED BY stand side by side only if both together have this width.
+#: WHAT and DECIDED BY are columns only if they have this width together; else DECIDED BY is printed below.
 _READABLE = 40
 _MARK = "└ "
 
@@ -41,7 +41,10 @@ _STYLES = {
 
 @frozen
 class Row:
-    """A row of the table: its six cells, the step that colours it, the hop, and its number among the hops shown."""
+    """A row of the table.
+
+    The text of its six cells, the step that selects its colour, the hop, and the row's number.
+    """
 
     cells: tuple[str, str, str, str, str, str]
     step: Step
@@ -51,27 +54,30 @@ class Row:
 
 @frozen
 class Section:
-    """The rows of one message, under its label."""
+    """The rows of one message, with its label as the title."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def format_time(time_ns: int) -> str:
-    """Format a time since the start of a trace: in milliseconds, from one second on in seconds."""
+    """Format a time since the start of a trace: `1.234 ms`, from one second on `1.234 s`."""
     if time_ns < NS_PER_S:
         return f"{time_ns / 1e6:.3f} ms"
     return f"{time_ns / NS_PER_S:.3f} s"
 
 
-#: A socket's decision, of which the column shows the owner and what it listens on; addresses have their own column.
+#: A socket's decision. The column shows its owner and what it listens on; addresses have a column of their own.
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _VERBS = {Step.SENT: "sends", Step.DELIVERED: "receives"}
 
 
 def decided_by(hop: Hop) -> str:
-    """Return the decision in brief: the socket's owner, the route without its attributes, the rule with its table."""
+    """Return a short text for what decided.
+
+    A socket's owner, a route without its attributes, or a rule with its table.
+    """
     if hop.decision.startswith("socket: "):
         match = _SOCKET.match(hop.decision)
         return f"{match['owner']}{match['listens'] or ''}" if match else hop.decision
@@ -85,9 +91,12 @@ def decided_by(hop: Hop) -> str:
 
 
 def what_of(hop: Hop) -> str:
-    """Return the event of a hop in brief, with the reason of a drop, without the owner of a socket."""
+    """Return a short text for the event of a hop, with the reason if it is a drop.
+
+    The owner of a socket is omitted.
+    """
     verb, layer4 = _VERBS.get(hop.step), hop.layer4
-    # A listening socket that receives a SYN reports a new connection.
+    # When a listening socket receives a SYN, the event itself says that a connection is new.
     is_accepted = layer4.is_syn and hop.step is Step.DELIVERED and " listening on " in hop.decision
     if verb and hop.decision.startswith("socket: ") and not is_accepted:
         thing = ""
@@ -107,9 +116,9 @@ def what_of(hop: Hop) -> str:
 
 
 def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
-    """Group hops by message, in the order of their first hop, and blank repeated addresses.
+    """Group hops by message, in the order of each message's first hop. An address that repeats is left blank.
 
-    With `verbose` decisions are shown in full.
+    With `verbose`, decisions are given in full.
     """
     by_message: dict[int, list[tuple[int, Hop]]] = {}
     for number, hop in enumerate(hops, 1):
@@ -128,14 +137,17 @@ def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section,
 
 
 def _widths(rows: Sequence[Row], width: int) -> list[int]:
-    """Divide `width`: fixed columns have what they need, the others a share by their longest text."""
+    """Return the width of each column.
+
+    Fixed columns are as wide as their text; the others share the rest of `width`.
+    """
     natural = [max([len(header), *(len(row.cells[column]) for row in rows)]) for column, header in enumerate(HEADERS)]
     fixed = sum(natural[column] for column in range(len(HEADERS)) if column not in _FLEXIBLE)
     room = width - fixed - _GAP * (len(HEADERS) - 1)
     needed = [natural[column] for column in _FLEXIBLE]
     if sum(needed) > room:
         room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
-        # Addresses are broken between source and destination only, if possible.
+        # Addresses are broken only between source and destination, if possible.
         halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
         addresses = min(halves, max(_MINIMUM[5], room // 2))
         shares = [*_shares(needed[:2], room - addresses), addresses]
@@ -146,7 +158,7 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
 
 
 def _shares(needed: Sequence[int], room: int) -> list[int]:
-    """Return a share for each column, at most what it needs; what one leaves is divided among the others."""
+    """Divide `room` among columns that need the widths `needed`. What one column does not need goes to the others."""
     shares = [0] * len(needed)
     left = sorted(range(len(needed)), key=lambda index: needed[index])
     while left:
@@ -173,7 +185,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Return each line of the table with the style of its hop, for terminals with colours."""
+    """Yield each line of the table with the style of its hop, for terminals with colours."""
     sections = sections_of(hops, verbose=verbose)
     rows = [row for section in sections for row in section.rows]
     widths = _widths(rows, width)
@@ -198,14 +210,14 @@ def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[
 
 
 def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
-    """Return the widths of the columns that stand above the decision and the addresses."""
+    """Return the widths of the four columns that remain if the decision and the addresses are printed below."""
     natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
     room = width - sum(natural[:3]) - _GAP * 3
     return [*natural[:3], max(room, _MINIMUM[3])]
 
 
 def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]:
-    """Return the lines below a row: one if both fit, else one for each cell."""
+    """Return the lines to print below a row: one line if all `cells` fit, else each cell on its own."""
     given = [cell for cell in cells if cell]
     margin = " " * (widths[0] + _GAP)
     room = total - len(margin) - len(_MARK)
@@ -216,13 +228,13 @@ def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]
 
 
 def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
-    """Draw the walk as plain text, wrapped to `width` columns."""
+    """Return the table of the hops as plain text, wrapped to `width` columns."""
     return "\n".join(line for line, _ in _lines(hops, width, verbose=verbose))
 
 
 @frozen
 class RichTable:
-    """The walk for a rich console: as wide as the console, coloured by step."""
+    """The table of the hops for a rich console: as wide as the console, coloured by step."""
 
     hops: Sequence[Hop]
     is_verbose: bool = False
@@ -235,7 +247,7 @@ class RichTable:
 
 
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
-    """Draw a small table as plain text, each column as wide as its longest text.
+    """Return a small table as plain text, with each column as wide as its longest text.
 
     If that exceeds `width` (0: no limit), the widest columns are wrapped.
     """
@@ -258,7 +270,7 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 
 def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """Return the lines of a row whose cells are wrapped."""
+    """Yield the lines of one row of the table, whose cells are wrapped to `widths`."""
     wrapped = [
         textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
         for cell, size in zip(cells, widths, strict=True)

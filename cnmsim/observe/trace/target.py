@@ -1,4 +1,7 @@
-"""The target of a probe: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (a ping)."""
+"""Parse the target of a probe.
+
+`db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/` or `10.0.0.50` (a ping).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip
 
 PROTOCOLS = ("tcp", "udp", "icmp")
-#: The port of a URL without one, by its scheme.
+#: The default port of a URL, by its scheme.
 SCHEME_PORTS = {
     "http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22, "ldap": 389, "redis": 6379,
     "postgres": 5432, "postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "amqp": 5672,
@@ -21,7 +24,7 @@ _NEVER_IN_A_NAME = frozenset("/ \t\r\n")
 
 @frozen
 class Target:
-    """A name or address, a transport protocol, and its port (0 for `icmp`)."""
+    """What a probe connects to: a name or address, a port (0 for `icmp`), and a protocol (`tcp`, `udp` or `icmp`)."""
 
     host: str
     port: int = 0
@@ -47,7 +50,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str, protocol: str | None = None) -> Target:
-        """Parse a destination. Without a port and without `protocol` it is an echo request.
+        """Parse a destination such as `db:5432`. Without a port and without `protocol` the probe is a ping.
 
         Raises `InvalidParameter` if the text is not a destination.
         """
@@ -76,7 +79,10 @@ class Target:
 
     @classmethod
     def of_service(cls, host: str, service: str | int) -> Target:
-        """Return the target for a host and `tcp/80`, `80/tcp`, `80` or `icmp`. Raises `InvalidParameter`."""
+        """Return the target for a host and a service: `tcp/80`, `80/tcp`, `80` or `icmp`.
+
+        Raises `InvalidParameter` if the service is not one of these forms.
+        """
         first, slash, second = str(service).lower().partition("/")
         if not slash:
             if first.isdigit():
@@ -103,7 +109,7 @@ def _split_port(text: str) -> tuple[str, str]:
         host, _, rest = text[1:].partition("]")
         return host, rest.removeprefix(":")
     host, colon, port = text.rpartition(":")
-    # More than one colon without brackets is an IPv6 address.
+    # Text with more than one colon and no brackets is an IPv6 address.
     if not colon or ":" in host or not port.isdigit():
         return text, ""
     return host, port

@@ -1,7 +1,7 @@
-"""The trace: everything that one probe caused, in every namespace, hop by hop, with a finding.
+"""The trace: every event that one probe caused in any network namespace, as hops, with a finding.
 
-It is an observer in the sense of `kernel.events`: the first packet is sent while `Clock.context` is the trace, and
-the clock passes it on to everything that the packet causes.
+A `Trace` is an observer in the sense of `kernel.events`: the first packet is sent while `Clock.context` is the trace,
+and the clock hands it on to everything that the packet causes.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from cnmsim.observe.location import Directory
     from cnmsim.observe.trace.probe import Outcome
 
-#: The version of the format of `to_json`: it grows when a field changes its meaning.
+#: The version of the format of `to_json`. It is incremented if a field changes its meaning.
 SCHEMA_VERSION = 1
 
 
 @define(eq=False, repr=False)
 class Trace(Displayable):
-    """The walk of a probe. It prints as a table, and has HTML for notebooks.
+    """The trace of a probe. It prints as a table; notebooks show it as HTML.
 
-    `title` is the question ("web → db:5432"); `finding` and `outcome` are `None` until the probe has ended. After
-    `close` no event is recorded.
+    `title` says what was probed (`web → db:5432 (tcp)`). `finding` and `outcome` are `None` until the probe has
+    ended. After `close` no event is recorded.
     """
 
     title: str = ""
@@ -49,23 +49,23 @@ class Trace(Displayable):
     events: list[Event] = field(factory=list)
     outcome: Outcome | None = None
     finding: Finding | None = None
-    #: The locations of the lab, for pictures of the walk.
+    #: The locations of the lab, needed to draw the trace on a picture of the lab.
     directory: Directory | None = None
     _is_closed: bool = False
     _hops: tuple[Hop, ...] = ()
 
     def report(self, event: Event) -> None:
-        """Record an event (called by the kernel)."""
+        """Record an event, unless the trace is closed. The kernel calls this."""
         if not self._is_closed:
             self.events.append(event)
 
     def close(self) -> None:
-        """Record no more events: what the probe's connection does later is not part of the answer."""
+        """Stop recording: what the probe's connection does later does not belong to the trace."""
         self._is_closed = True
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Record everything that is scheduled on `clock` inside the `with` block."""
+        """Record the events of everything that is scheduled on `clock` inside the `with` block."""
         before = clock.context
         clock.context = self
         try:
@@ -82,17 +82,17 @@ class Trace(Displayable):
 
     @property
     def drops(self) -> tuple[Hop, ...]:
-        """The hops at which packets were dropped, each with place, rule and reason."""
+        """The hops at which packets were dropped."""
         return tuple(hop for hop in self.hops if hop.is_drop)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict, `None` while the probe runs."""
+        """The verdict; `None` until the probe has ended."""
         return self.finding.verdict if self.finding else None
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the destination received what was sent to it."""
+        """Whether the verdict is that the destination received the probe; False until the probe has ended."""
         return self.finding is not None and self.finding.verdict.is_reachable
 
     def __bool__(self) -> bool:
@@ -106,7 +106,7 @@ class Trace(Displayable):
         return self.text()
 
     def shown(self, *, verbose: bool = False) -> tuple[Hop, ...]:
-        """Return the hops of the short view, or with `verbose` all of them."""
+        """Return the hops of the short view, or all hops with `verbose`."""
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
     def _left_out(self, *, verbose: bool) -> str:
@@ -114,7 +114,7 @@ class Trace(Displayable):
         return f"{count} plain steps not shown" if count else ""
 
     def text(self, *, verbose: bool = False, width: int = 100) -> str:
-        """Render table and finding as plain text of at most `width` columns (if that is 80 or more)."""
+        """Render the table and the finding as plain text of at most `width` columns, if `width` is 80 or more."""
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
@@ -133,7 +133,7 @@ class Trace(Displayable):
         return str(self.finding).splitlines() if self.finding else []
 
     def rich(self, *, verbose: bool = False) -> RenderableType:
-        """Render table and finding for a rich console."""
+        """Render the table and the finding for a rich console."""
         from rich.console import Group
         from rich.text import Text
 
@@ -152,7 +152,7 @@ class Trace(Displayable):
         return Group(*parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values; `trace.schema.json` beside this module describes them."""
+        """Return everything as plain values, in the format that `trace.schema.json` in this directory describes."""
         finding, outcome = self.finding, self.outcome
         return {
             "schema": SCHEMA_VERSION,
@@ -172,7 +172,7 @@ class Trace(Displayable):
         }
 
     def to_frame(self) -> Any:
-        """Return the hops as a pandas data frame. Raises `ImportError` if pandas is not installed."""
+        """Return the hops as a pandas `DataFrame`. Raises `ImportError` if pandas is not installed."""
         return import_module("pandas").DataFrame(
             [
                 (hop.time_ns / NS_PER_S, hop.place, hop.device, what_of(hop), hop.decision, hop.addresses, hop.packet)
@@ -182,25 +182,32 @@ class Trace(Displayable):
         )
 
     def picture(self) -> Any:
-        """Return a `views.Picture` of the lab as it is now with the walk on it, its steps numbered as in the table.
+        """Return a `views.Picture` of the lab with the trace drawn on it. Its steps have the numbers of the table.
 
-        Raises `InvalidParameter` for a trace without a lab.
+        Raises `InvalidParameter` if the trace has no lab.
         """
         return views().picture_of(self)
 
     def save_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file to step through the walk, with the headers beside the picture.
+        """Write one HTML file that shows the trace step by step, with packet headers beside the picture.
 
-        Raises `OSError` as any write, `InvalidParameter` for a trace without a lab.
+        The file is self-contained. Return its path. Raises `OSError` if it cannot be written, `InvalidParameter` if
+        the trace has no lab.
         """
         return Path(views().save_walk(self, path))
 
     def widget(self) -> Any:
-        """Return the same page as a notebook widget. Raises `ImportError` without the extra `cnmsim[notebook]`."""
+        """Return the HTML page that `save_html` writes as a notebook widget.
+
+        Raises `ImportError` if the extra `cnmsim[notebook]` is not installed.
+        """
         return views().walk_widget(self)
 
     def to_mermaid(self) -> str:
-        """Return the walk as a mermaid sequence diagram: one column for each place, one arrow for each crossing."""
+        """Return a mermaid sequence diagram.
+
+        One column for each place, one arrow wherever a message reaches another place.
+        """
         return sequence_diagram(self.hops)
 
 

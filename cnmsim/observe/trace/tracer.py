@@ -1,4 +1,4 @@
-"""The tracer: sends a real probe from one location to another and records everything that it causes."""
+"""Send a real probe from one location to another and trace every event that it causes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from cnmsim.observe.trace.trace import Trace
 
 #: The virtual time after which a probe that has not ended is an error, in seconds.
 _LIMIT_S = 300.0
-#: The time for which a walk is recorded after the answer, so that it contains the end of the connection, in seconds.
+#: The time for which events are recorded after the probe's end, so that they include the end of the connection, in
+#: seconds.
 _TAIL_S = 0.05
 
 
 class LabView(Protocol):
-    """What this package needs of a lab: its clock and its hosts by name."""
+    """The part of a lab that this package uses: its clock and its hosts."""
 
     @property
     def clock(self) -> Clock:
@@ -38,12 +39,15 @@ class LabView(Protocol):
 
 
 def directory_of(lab: LabView) -> Directory:
-    """Return the locations of a lab as it is now."""
+    """Return a lookup from names and addresses to the hosts and containers of the lab, as they are now."""
     return Directory.of(lab.hosts.values())
 
 
 def location_of(directory: Directory, what: object) -> Location:
-    """Return the location for a name, a host, a container or a location. Raises `NotFound`, `Conflict`."""
+    """Return the location for a name, a host, a container or a location.
+
+    Raises `NotFound` if there is none, `Conflict` if a name matches several.
+    """
     if isinstance(what, Location):
         return what
     if isinstance(what, str):
@@ -58,9 +62,9 @@ def location_of(directory: Directory, what: object) -> Location:
 
 
 def address_towards(source: Location, target: Location, family: int = 0) -> Address:
-    """Return the address of `target` on a network that it shares with `source`, else its first one.
+    """Return the address of `target` on a network that it shares with `source`, else its first address.
 
-    Raises `Unavailable` if it has none.
+    `family` (4 or 6) restricts the choice; 0 does not. Raises `Unavailable` if there is no such address.
     """
     size = {4: (4,), 6: (16,)}.get(family, (4, 16))
     for name in shared_networks(source, target):
@@ -79,11 +83,11 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
 def parse_destination(
     directory: Directory, source: Location, text: str, protocol: str | None = None, family: int = 0
 ) -> tuple[Target, Address | None]:
-    """Parse a destination, and return its target with the address to use if the name is not to be looked up.
+    """Parse a destination. Return its target, and the address to use instead of a name lookup, or `None`.
 
-    The source's own resolver looks up names of containers and services, as it would for its programs; of a task,
-    whose name ends in an id, `service.1` will do. Names of hosts, and `host:container`, stand for the address of that
-    location. Raises `InvalidParameter`.
+    Names of containers and services are looked up by the source's own resolver, as its programs do, so the address is
+    `None`. A task's name ends in an id, which may be omitted (`service.1`). For the name of a host, or
+    `host:container`, the address is that location's. Raises `InvalidParameter` if the text is not a destination.
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
@@ -95,7 +99,7 @@ def parse_destination(
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
         return target, address_towards(source, known[0], family)
     if len(known) == 1 and known[0].task and target.host in known[0].replica_names:
-        # The resolver knows a task by its full name, which ends in the task's id.
+        # The resolver has only the task's full name, which ends in the task's id.
         return evolve(target, host=known[0].name), None
     return target, None
 
@@ -109,9 +113,9 @@ def run_probe(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Run one probe to its end and return its trace, with a finding. `address` skips the name lookup.
+    """Run one probe to its end and return its trace with a finding. If `address` is given, no name is looked up.
 
-    Raises `InvalidParameter` for an address that is not of `family`.
+    Raises `InvalidParameter` if the target is an address of another IP version than `family`.
     """
     wrong = {4: ":" in target.host, 6: target.host.replace(".", "").isdigit()}
     if wrong.get(family):
@@ -151,9 +155,10 @@ def trace(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Trace a probe from `source` (a name, a host or a container) to `destination` (`db:5432`, `web:53/udp`, a URL).
+    """Trace a probe from `source` to `destination`.
 
-    Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    `source` is a name, a host or a container; `destination` is e.g. `db:5432`, `web:53/udp` or a URL. Raises
+    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
@@ -162,14 +167,15 @@ def trace(
 
 
 def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
-    """Return every network stack of the lab once."""
+    """Return the network namespaces of all locations, each once."""
     return dict.fromkeys(location.namespace for location in directory.locations)
 
 
 def capture(lab: LabView, *patterns: str) -> Capture:
-    """Start a capture at the devices that match `patterns` (`"node1:eth0"`, `"web:*"`; none: all but loopbacks).
+    """Start a capture on the devices that match `patterns`, e.g. `"node1:eth0"` or `"web:*"`.
 
-    Raises `NotFound` if no device matches.
+    Without a pattern these are all devices except loopbacks. Raises `NotFound` if the lab has no hosts or no device
+    matches.
     """
 
     def names() -> dict[Address, tuple[str, ...]]:

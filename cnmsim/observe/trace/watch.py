@@ -1,4 +1,4 @@
-"""Traces of packets that something other than a probe causes: a program, a command typed into a container."""
+"""Trace packets that something other than a probe causes, e.g. a command typed into a container."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _PROTOCOLS = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp"}
 
 @contextmanager
 def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trace]:
-    """Record what is caused inside the `with` block, and diagnose the first message that `source` sent in it.
+    """Record what happens inside the `with` block, and diagnose the first packet that `source` sends in it.
 
-    The trace has no finding if `source` sent nothing.
+    Yield the trace. Only TCP, UDP and ICMP count for the first packet, without DNS messages. The trace has no finding
+    if `source` sent no such packet.
     """
     walk = Trace(f"{source.name}, watched", clock.now_ns)
     walk.directory = directory
