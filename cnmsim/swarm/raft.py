@@ -163,7 +163,7 @@ class Raft:
 
     @property
     def leader(self) -> Member | None:
-        """The current leader, or `None` if this member knows of none."""
+        """The current leader, or `None` if it is unknown."""
         return next((member for member in self.membership.members if member.raft_id == self.leader_id), None)
 
     def has_quorum(self) -> bool:

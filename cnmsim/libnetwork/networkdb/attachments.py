@@ -53,7 +53,7 @@ class Attachments:
         self.queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[EntryVersion, ...]:
-        """Give this node's own attachments a new Lamport time, so that they supersede older events. Return them."""
+        """Set a new Lamport time on this node's own attachments, so that they supersede older events. Return them."""
         self.context.network_clock.increment()
         own = self.context.networks.items()
         return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
