@@ -2,18 +2,20 @@
 
 A policy file is YAML. Every key is optional. A section left out is not checked, but an empty `allow` allows nothing.
 
-groups:
-  front: [proxy, "web-*"]
-allow:
-  - front -> api:8080
-  - {from: api, to: ["db:5432", "cache:6379"]}
-require:
-  - api -> db:5432
-outside: ["proxy:80"]
-names:
-  api: [db, cache]
-unknown_names:
-  front: [db]
+Example::
+
+    groups:
+      front: [proxy, "web-*"]
+    allow:
+      - front -> api:8080
+      - {from: api, to: ["db:5432", "cache:6379"]}
+    require:
+      - api -> db:5432
+    outside: ["proxy:80"]
+    names:
+      api: [db, cache]
+    unknown_names:
+      front: [db]
 """
 
 from __future__ import annotations

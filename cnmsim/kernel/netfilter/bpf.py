@@ -1,9 +1,9 @@
 """Classic BPF programs as xt_bpf runs them (Documentation/networking/filter.rst of Linux).
 
-A program is a list of instructions, each with an operation code, two jumps and a constant. The packet begins at the
-IP header, and loads relative to the network header (`SKF_NET_OFF`) count from there, too. Of the ancillary data
-(`SKF_AD_OFF`) only
-`ANCILLARY` is available; programs that load any other are rejected.
+A program is a list of instructions, each with an operation code, two jumps and a constant. Offset 0 of the packet is
+the first byte of the IP header; loads relative to the network header (`SKF_NET_OFF`) count from the same byte. Of the
+ancillary data (`SKF_AD_OFF`) only the fields in `ANCILLARY` are available; a program that loads another one is
+rejected.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ def _signed(k: int) -> int:
 
 
 def _place(k: int, index: int) -> int:
-    """Return the packet offset of a load: a constant with the high bit set is relative to the network header."""
+    """Return the byte offset in the packet that a load reads.
+
+    `k` is the instruction's constant, `index` is added to it. A negative constant (as a signed 32-bit number) counts
+    from the network header. Raise `_EndError` if it counts from the link header, which xt_bpf does not have.
+    """
     signed = _signed(k)
     if signed >= 0:
         return signed + index
@@ -81,7 +85,7 @@ class _Machine:
         self.memory = [0] * _SCRATCH
 
     def load(self, code: int, k: int) -> int:
-        """Return the value that LD or LDX puts into its register."""
+        """Return the value that a load instruction (LD, LDX) of code `code` and constant `k` reads."""
         mode = code & 0xE0
         if mode == _IMM:
             return k
@@ -96,7 +100,7 @@ class _Machine:
         return _load(self.data, _place(k, self.x if mode == _IND else 0), _SIZES[code & 0x18])
 
     def compute(self, code: int, k: int) -> None:
-        """Run an ALU instruction: combine A with k or X."""
+        """Run an ALU instruction: set register A to A combined with the constant `k` or with register X."""
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation in (0x30, 0x90) and not value:
@@ -111,7 +115,7 @@ class _Machine:
         self.a = results[operation]() & _WORD
 
     def holds(self, code: int, k: int) -> bool:
-        """Return True if the condition of a jump is true."""
+        """Return True if a conditional jump's comparison of register A with `k` (or register X) is true."""
         value = self.x if code & _FROM_X else k
         operation = code & 0xF0
         if operation == 0x10:
@@ -124,9 +128,10 @@ class _Machine:
 
 
 def run(program: Sequence[Instruction], data: bytes, ancillary: Callable[[int], int] = _nothing) -> int:
-    """Run a program that `is_valid` on a packet. Return its result, 0 if it reads outside the packet.
+    """Run a valid program (see `is_valid`) on a packet and return the value of its RET instruction.
 
-    `ancillary` returns the value for one of the offsets in `ANCILLARY`.
+    Return 0 if the program reads outside the packet. `data` starts at the IP header; `ancillary` maps an offset in
+    `ANCILLARY` to its value.
     """
     machine = _Machine(data, ancillary)
     at = 0
@@ -170,9 +175,9 @@ _KNOWN = _LOADS | _LOADS_X | {0x02, 0x03} | _ARITHMETIC | _JUMPS | {0x06, 0x16, 
 
 
 def is_valid(program: Sequence[Instruction]) -> bool:
-    """Return True if the kernel accepts a program (bpf_check_classic).
+    """Return True if the kernel would accept a program (bpf_check_classic).
 
-    Its operations are known, its jumps stay inside, and it ends with a RET.
+    Every operation must be known, every jump must stay inside the program, and the last instruction must be a RET.
     """
     for at, instruction in enumerate(program):
         code, k, left = instruction.code, instruction.k, len(program) - at - 1

@@ -1,7 +1,7 @@
-"""Compilation of an iptables rule into tests of a packet and the action of its target.
+"""Compilation of an iptables rule into functions that test a packet, and the action of its target.
 
-Tests that depend only on the flow (`Dependency.FLOW`) are separated from the others: the outcome of a chain is cached
-for the flow only if none of the others was run.
+Tests that depend only on the flow (`Dependency.FLOW`) are kept apart from the others: the outcome of a chain is
+cached for the flow only if none of the others was run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _header_tests(rule: Rule) -> list[Test]:
 
 
 def compile_rule(rule: Rule, table: Table, netfilter: PacketFilter) -> CompiledRule:
-    """Return the tests and the action of a rule."""
+    """Compile a rule of a chain: return its tests and the action, verdict or jump of its target."""
     flow_tests = _header_tests(rule)
     packet_tests: list[Test] = []
     for match in rule.matches:

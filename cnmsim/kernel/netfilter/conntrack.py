@@ -44,7 +44,7 @@ _UNACK_S = 300
 
 
 def _event_state(connection: Connection) -> tuple[int, bool, bool]:
-    """Return the attributes whose change is an `update` event."""
+    """Return the attributes of a connection whose change causes an `update` event."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
 
@@ -120,9 +120,10 @@ class Conntrack:
         return self._lookup_live(key)
 
     def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
-        """Return the connection that a RST removed at this instant on its way out by lo.
+        """Return the connection and direction of a RST that is received on lo, or None.
 
-        In Linux it is still attached to that RST.
+        Sending the RST removed the connection from the table. In Linux the packet still refers to it when it is
+        received; here it is looked up among the connections that were removed at the current virtual time.
         """
         at_ns, entries = self._refused
         return entries.get(key) if entries and at_ns == self._namespace.clock.now_ns else None
@@ -212,7 +213,11 @@ class Conntrack:
         return True
 
     def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
-        """Update the TCP state. Return False if the segment is invalid, None if it starts a new connection."""
+        """Set the TCP state and the timeout of a connection from a segment.
+
+        Return True if the segment is valid, False if it is invalid, None if it is the SYN of a new connection with
+        the same tuple.
+        """
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
         state = TRANSITIONS[is_reply][kind][old]
@@ -248,7 +253,11 @@ class Conntrack:
             connection.expires_ns = now + short
 
     def _track_icmp(self, packet: Packet) -> bool:
-        """Classify an ICMP message that is not a query. Return False if it is one."""
+        """Set the connection state of an ICMP packet that is not a query or its reply.
+
+        An error is RELATED to the connection of the packet that it quotes, or INVALID; messages of ND and MLD are
+        untracked. Return False for a query or a reply, which the caller tracks.
+        """
         if packet.protocol == 58 and packet.icmp_type in UNTRACKED_TYPES:
             packet.ct_state = CtState.UNTRACKED
             return True
@@ -340,7 +349,7 @@ class Conntrack:
     # --- for NAT
 
     def find(self, key: ConntrackTuple) -> Connection | None:
-        """Return the unexpired connection that has `key` as the tuple of either direction, or None."""
+        """Return the unexpired connection that has the tuple `key` in one of its directions, or None."""
         entry = self._lookup_live(key)
         return None if entry is None else entry[0]
 
@@ -350,16 +359,18 @@ class Conntrack:
         return entry is not None and entry[0] is not ignoring
 
     def same_source(self, key: ConntrackTuple) -> Iterator[Connection]:
-        """Yield the unexpired connections with source NAT whose source address and port are those of `key`."""
+        """Yield the unexpired source-NAT connections whose original source address and port equal those of `key`."""
         now = self._namespace.clock.now_ns
         for connection in self._by_source.get((key[0], key[1], key[3]), ()):
             if connection.expires_ns > now:
                 yield connection
 
     def flow_timeouts(self, protocol: int) -> tuple[int, int]:
-        """Return the timeouts of a new flow and of a lasting one, in nanoseconds.
+        """Return two timeouts of a protocol in nanoseconds.
 
-        For protocols other than UDP they are 0 and the timeout of established TCP.
+        The first is that of an unreplied flow, the second that of a flow with traffic in both directions.
+
+        UDP has both. For any other protocol they are 0 and the timeout of an established TCP connection.
         """
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, _TCP_ESTABLISHED))
 
@@ -377,9 +388,10 @@ class Conntrack:
                 self.destroy(connection)
 
     def _make_room(self) -> bool:
-        """Free an entry of a full table: remove the expired ones, else one that is not assured (early_drop).
+        """Free an entry of a full table (early_drop).
 
-        Return False if none is.
+        Expired connections are removed first; if there is none, one connection that is not assured. Return False if
+        no entry could be freed.
         """
         self.purge()
         if self._count < self._timeouts.maximum():
@@ -400,7 +412,7 @@ class Conntrack:
         return self._count
 
     def entries(self, family: int | None = None) -> list[Connection]:
-        """Return the unexpired connections, oldest first, of one family or of both."""
+        """Return the unexpired connections of a family (4, 6, or None for both), oldest first."""
         self.purge()
         return [
             connection
@@ -409,7 +421,7 @@ class Conntrack:
         ]
 
     def flush(self, match: Callable[[Connection], bool] | None = None) -> int:
-        """Delete the connections for which `match` returns True, or all. Return their number."""
+        """Delete the connections for which `match` returns True, or all if it is None. Return the number deleted."""
         chosen = [connection for connection in self.entries() if match is None or match(connection)]
         for connection in chosen:
             self.destroy(connection)

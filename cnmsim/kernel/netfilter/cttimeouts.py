@@ -43,7 +43,11 @@ class Timeouts:
         self._udp = (30 * NS_PER_S, 120 * NS_PER_S)
 
     def of(self, protocol: int, state: int) -> int:
-        """Return the timeout of a protocol other than UDP streams, for TCP in the given state, in nanoseconds."""
+        """Return the timeout of a tracked connection in nanoseconds.
+
+        `protocol` is any IP protocol number but that of UDP (see `udp`); for TCP, `state` is the connection's TCP
+        state.
+        """
         if self._namespace.generation != self._at:
             self._refresh()
         if protocol == 6:

@@ -6,7 +6,7 @@ from cnmsim.kernel.netfilter.hooks import NFT, Variant, program_name
 
 
 class IptablesError(Exception):
-    """An iptables command failed and changed nothing. `status` is its exit status, `text` its output."""
+    """An iptables command failed and changed nothing. `status` is its exit status, `text` its message on stderr."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class ParameterProblemError(Exception):
 
 
 class UnknownTargetError(ParameterProblemError):
-    """The name after -j is neither a target nor a chain."""
+    """The name after `-j` is neither a target nor a user-defined chain."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Chain '{name}' does not exist")

@@ -64,7 +64,10 @@ class Extension:
 
 @define
 class ParseContext:
-    """What options may depend on: the family, the rule's protocol (0: any) and the names of the IP sets."""
+    """What the meaning of an option may depend on.
+
+    These are the family, the protocol of the rule (0: any) and the names of the IP sets.
+    """
 
     family: int
     protocol: int = 0
@@ -103,7 +106,7 @@ FinalCheck = Callable[[dict[str, Setting], ParseContext], None]
 
 
 def require_option(name: str, option: str) -> FinalCheck:
-    """Return a check that the extension `name` has its one mandatory option."""
+    """Return a check that raises the error of extension `name` if its one mandatory option is missing."""
 
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
@@ -113,11 +116,14 @@ def require_option(name: str, option: str) -> FinalCheck:
 
 
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
-    """Accept all settings."""
+    """Accept any combination of settings."""
 
 
 def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
-    """Return the canonical form of an option with an integer argument from 0 to `limit`; `message` is the error."""
+    """Return a parser for an option with one integer argument from 0 to `limit`.
+
+    `message` is the text of its error.
+    """
 
     def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         value = parse_number(words[0], limit)

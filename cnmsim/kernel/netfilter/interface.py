@@ -22,9 +22,10 @@ def parse_interface_name(text: str) -> str:
 
 
 def interface_test(name: str, reads: Callable[[Packet], Device | None]) -> Callable[[Packet], bool]:
-    """Return a test that the device returned by `reads` has that name; it fails if there is no device.
+    """Return a function that tests whether a packet's device has the name `name`.
 
-    `+` alone matches any device and none.
+    `reads` returns the device of a packet (input or output), or None; a packet without the device fails the test. A
+    name that ends in `+` is a prefix; `+` alone matches every packet, also one without a device.
     """
     if name == "+":
         return lambda packet: True

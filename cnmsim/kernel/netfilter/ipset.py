@@ -34,7 +34,10 @@ class IpSet:
         return len(self._members)
 
     def add(self, member: str) -> None:
-        """Add `10.0.0.1`, `10.0.0.0/8` or `10.0.0.1,tcp:80`, depending on the kind. Raises `ValueError`."""
+        """Add a member written as the set's type demands. Raises `ValueError`.
+
+        Such are `10.0.0.1`, `10.0.0.0/8` and `10.0.0.1,tcp:80`.
+        """
         key = self._key(member)
         self._members.add(key)
         if self.kind == "hash:net":
@@ -62,7 +65,10 @@ class IpSet:
             raise ValueError(f"address of another family than set {self.name}")
 
     def contains(self, packet: Packet, sides: Sequence[str]) -> bool:
-        """Return True if the set contains the packet's address, and port, of the given sides (`src` or `dst`)."""
+        """Return True if the set contains the packet's address (and port).
+
+        `sides` says for each of the two whether the source's or the destination's is meant (`src`, `dst`).
+        """
         if packet.family != self.family:
             return False
         address = int.from_bytes(packet.src if sides[0] == "src" else packet.dst)

@@ -94,12 +94,12 @@ class IpTables:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether a rule needs connections to be tracked."""
+        """Whether any rule reads connection state, so that packets must pass connection tracking."""
         tables = {} if self._tables is None else self._tables
         return any(rule_needs_conntrack(entry.rule) for table in tables.values() for entry in table.rules)
 
     def registrations(self) -> Iterator[Registration]:
-        """Yield the built-in chains of the existing tables, each with its hook and priority."""
+        """Yield the built-in chains of the existing tables as registrations on their hooks."""
         for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
@@ -122,7 +122,7 @@ class IpTables:
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def insert_rule(self, table: str, chain: str, rule: Rule, position: int = 1) -> None:
-        """Insert a parsed rule whose target is not a chain."""
+        """Insert a rule given as a value; its target must not be a user-defined chain."""
         self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
     def delete(self, table: str, chain: str, rule_text: str) -> None:
@@ -403,7 +403,10 @@ class IpTables:
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
-        """Raise the kernel's refusal of a rule: a target out of place, a loop, or a jump to a built-in chain."""
+        """Raise the kernel's error if a rule is not acceptable.
+
+        Target out of place, loop of chains, jump to a built-in chain.
+        """
         where = f"rule in chain {chain.name}"
         if entry.chain_name:
             if table.chains[entry.chain_name].policy is not None:
@@ -430,12 +433,15 @@ class IpTables:
         self._notify_change(table)
 
     def register_chain(self, chain: Chain) -> None:
-        """Register a chain with the kernel, which has built-in chains only once they are used."""
+        """Register a built-in chain on its hook. The kernel has no built-in chain before its first use."""
         if not chain.order:
             chain.order = self._netfilter.next_order()
 
     def delete_tables(self, *names: str) -> Callable[[], None]:
-        """Delete tables, or all if none is named, as `nft` may. Return a function that restores them."""
+        """Delete the tables `names`, or all tables, with their rules (`nft delete table`).
+
+        Return a function that restores the deleted tables.
+        """
         before = dict(self.tables)
         for name in names or tuple(before):
             self.tables[name] = self._new_table(name)
@@ -446,7 +452,7 @@ class IpTables:
         return undo
 
     def reset(self, existing: Collection[str]) -> None:
-        """Empty all tables; only those named in `existing` exist afterwards."""
+        """Remove all rules and user-defined chains; the tables in `existing` exist afterwards, the others do not."""
         for name in BUILT_IN_CHAINS:
             self.tables[name] = self._new_table(name)
             self.tables[name].exists = name in existing

@@ -54,7 +54,7 @@ def _header(options: set[str]) -> str:
 
 
 def _count(value: int, options: set[str]) -> str:
-    """Return a counter in five columns, abbreviated (K, M, G, T) if it is longer; with -x exactly."""
+    """Return a counter as `-L -v` prints it: five columns, abbreviated (K, M, G, T) if longer; exact with -x."""
     if "x" in options:
         return f"{value:>8}"
     if value <= 99999:

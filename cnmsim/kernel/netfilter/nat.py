@@ -34,7 +34,8 @@ _LEAST_ATTEMPTS = 16
 class NatRange:
     """The translations that a rule allows (nf_nat_range2).
 
-    Addresses `low` to `high` (None: unchanged) and `ports`, both inclusive.
+    The new address is from `low` to `high` (None: the address is kept), the new port from the first to the second of
+    `ports`.
     """
 
     low: Address | None = None
@@ -64,7 +65,11 @@ class Nat:
     def setup(
         self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
     ) -> bool:
-        """Bind a new connection's source or destination to a range. Return False if its packet must be dropped."""
+        """Choose the translation of a new connection's source (or destination) from a range.
+
+        `masquerade` is the device whose address is used by MASQUERADE. Return True: the packet may continue, even if
+        every tuple of the range is taken.
+        """
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
             return True
@@ -146,7 +151,11 @@ class Nat:
     def _with_port(
         self, chosen: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
     ) -> ConntrackTuple:
-        """Return the tuple with the first free port (or ICMP id) of its class, searching from a random one on."""
+        """Return `chosen` with a free port (or ICMP identifier), if it has one to change.
+
+        The search starts at a random port of the range's port class and tries ever fewer ports from other random
+        starts. If no free port is found, the last one tried is returned.
+        """
         bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
             return chosen
@@ -168,7 +177,7 @@ class Nat:
     # --- rewriting packets
 
     def apply(self, packet: Packet, *, is_source: bool) -> None:
-        """Rewrite a packet to the addresses and ports it has from this hook on."""
+        """Rewrite the source (or destination) address and port of a packet by its connection's NAT."""
         connection = packet.connection
         if connection is None:
             return
@@ -233,9 +242,10 @@ def _with_number(key: ConntrackTuple, number: int, is_source: bool) -> Conntrack
 
 
 def _translate(packet: Packet, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Rewrite the source (or destination) of a packet from the tuple of the other direction.
+    """Rewrite the source (or destination) of a packet to that of the tuple of its direction after NAT.
 
-    Return True if it changed.
+    `other` is the tuple of the opposite direction, so its destination is the new source. Return True if the packet
+    changed.
     """
     if packet.protocol in {1, 58}:
         address, identifier = (other[2] if is_source else other[1]), other[3]
@@ -267,7 +277,10 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
 
 
 def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
-    """Translate an ICMP error: the quoted packet at the opposite end, then the outer header (RFC 5508 section 4)."""
+    """Translate an ICMP error and the packet that it quotes (RFC 5508 section 4). Return True if the message changed.
+
+    The quoted packet is rewritten at its opposite end: its source where the error's destination is rewritten.
+    """
     message = packet.payload
     quoted = message[8:]
     header = quoted_header(packet.family, quoted)

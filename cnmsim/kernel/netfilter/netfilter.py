@@ -54,14 +54,14 @@ class RuleSet(Protocol):
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule needs connections to be tracked."""
+        """Whether any rule reads connection state, so that packets must pass connection tracking."""
 
     def registrations(self) -> Iterator[Registration]:
         """Return its base chains, each with its hook and priority."""
 
 
 class RuleSetSource(Protocol):
-    """An owner of base chains beside iptables, such as nf_tables: it registers itself with `add_rule_set_source`."""
+    """A program's rule set beside those of iptables, such as nf_tables; it is registered by `add_rule_set_source`."""
 
     def rule_set(self, family: int) -> RuleSet:
         """Return the base chains that packets of a family traverse."""
@@ -142,7 +142,7 @@ class Netfilter:
         return True
 
     def tracks(self, family: int) -> bool:
-        """Return True if conntrack tracks packets of a family."""
+        """Return True if packets of a family (4 or 6) pass connection tracking."""
         if self._is_stale:
             self._rebuild()
         return family in self.tracked_families
@@ -158,7 +158,7 @@ class Netfilter:
         )
 
     def set_always_tracking(self, enabled: bool = True) -> None:
-        """Track connections even if no rule needs it, as a permanently loaded conntrack user does."""
+        """Track connections even if no rule needs it, as when a module that uses conntrack is loaded."""
         self.always_tracks = enabled
         self.rules_changed()
 
@@ -177,9 +177,9 @@ class Netfilter:
         ]
 
     def next_order(self) -> int:
-        """Return a registration number.
+        """Return the sequence number of a new registration on a hook.
 
-        At one priority the newest registration comes first (nf_hook_entries_grow).
+        Of registrations with one priority, the newest runs first (nf_hook_entries_grow).
         """
         self._order += 1
         return self._order
@@ -331,7 +331,7 @@ class Netfilter:
             packet.ct_reply = not answered.ct_reply
 
     def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
-        """Send a message from any address in reply to a packet; drop it if there is no route."""
+        """Send a message in reply to a packet, from any source address; drop the message if there is no route."""
         namespace = self.namespace
         try:
             decision = evolve(namespace.route_output(dst), src=src)
@@ -375,13 +375,19 @@ class Netfilter:
 
     @property
     def has_rules_outside_iptables_nft(self) -> bool:
-        """Whether any rule takes effect that `iptables` (nf_tables) and `ip6tables` do not list."""
+        """Whether a rule or policy takes effect that `iptables` (nf_tables) does not list.
+
+        Such rules are those of iptables-legacy and of nft.
+        """
         own = (self._tables4, self._tables6)
         others = [rule_set for family in (4, 6) for rule_set in self._rule_sets(family) if rule_set not in own]
         return any(rule_set.has_effect for rule_set in others)
 
     def rules_outside_iptables_nft(self) -> str:
-        """Return those rules as their own programs list them, without counters."""
+        """Return the rules that `iptables` and `ip6tables` (nf_tables variants) do not list.
+
+        These are the tables of iptables-legacy and those of nft, each as its own program prints it, without counters.
+        """
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
         native = "".join(source.text() for source in self._sources)
         return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)

@@ -1,6 +1,6 @@
-"""What matches, targets, statements and chains need of the packet filter they belong to; `Netfilter` provides it.
+"""The part of the packet filter that matches, targets, statements and chains depend on, as a protocol.
 
-The protocol keeps those modules below `netfilter.py`, which builds the packet filter out of them.
+`Netfilter` implements it. The protocol keeps those modules below `netfilter.py`, which is composed of them.
 """
 
 from __future__ import annotations

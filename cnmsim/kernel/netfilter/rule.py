@@ -63,7 +63,7 @@ class Rule:
         )
 
     def matches_text(self) -> str:
-        """Return the text without the target."""
+        """Return the rule without its target, as iptables-save prints it."""
         words = []
         for flag, value in (
             ("-s", self.source),

@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 
 def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Return True if the target is not allowed in the table or built-in chain."""
+    """Return True if the kernel does not allow the rule's target in this table or in this built-in chain."""
     kind = TARGETS[rule.target.name] if rule.target is not None else None
     if kind is None:
         return False
@@ -20,7 +20,10 @@ def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
 
 
 def is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Return True if the check of an extension refuses the rule (xt_check_target, xt_check_match)."""
+    """Return True if the check of the rule's target or of a match refuses it.
+
+    Source: xt_check_target, xt_check_match.
+    """
     target = rule.target
     if target is not None and target.name == "REJECT":
         if table.name not in {"filter", "security", "mangle", "raw"}:

@@ -72,7 +72,7 @@ class Chain:
     _rule_index: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:
-        """Insert a rule before index `at`."""
+        """Insert a rule before position `at`, counted from 0."""
         if self._rule_index is None and len(self.rules) >= _INDEX_MIN_RULES:
             self._build_index()
         if self._rule_index is not None:
@@ -90,7 +90,7 @@ class Chain:
             index[rule] = (rule, count + 1)
 
     def remove(self, at: int) -> RuleEntry:
-        """Remove and return the rule at index `at`."""
+        """Remove and return the rule at position `at`, counted from 0."""
         entry = self.rules.pop(at)
         if self._rule_index is not None:
             rule, count = self._rule_index[entry.rule]

@@ -78,7 +78,7 @@ class Traversal(ABC, Generic[Entry]):
 
 
 class ChainTraversal(Traversal["RuleEntry"]):
-    """One built-in chain of iptables at one hook."""
+    """A built-in chain of iptables as a step on its hook."""
 
     __slots__ = ("_chain", "_table")
 
@@ -176,7 +176,7 @@ class ChainTraversal(Traversal["RuleEntry"]):
 
 
 def rule_needs_conntrack(rule: Rule) -> bool:
-    """Return whether a rule needs connection tracking."""
+    """Return True if a match or the target of a rule reads the connection of the packet."""
     if any(MATCHES[match.name].needs_conntrack for match in rule.matches):
         return True
     target = _extension_target(rule)

@@ -48,9 +48,10 @@ def packet_tuple(packet: Packet) -> ConntrackTuple | None:
 
 
 def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Address] | None:
-    """Parse the IP header that an ICMP error quotes.
+    """Parse the IP header of the packet that an ICMP error quotes.
 
-    Return protocol, offset of the transport header and addresses.
+    Return its protocol, the offset of its transport header, source and destination. Return None if it is incomplete
+    or belongs to a later fragment.
     """
     if family == 4:
         if len(quoted) < 20 or quoted[0] >> 4 != 4:

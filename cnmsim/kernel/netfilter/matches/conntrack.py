@@ -72,7 +72,10 @@ def _check_conntrack(settings: dict[str, Setting], context: ParseContext) -> Non
 
 
 def state_test(names: Sequence[str]) -> Test:
-    """Return a test that the packet has one of the connection states `names`; an untracked lookup is INVALID."""
+    """Return a function that tests whether a packet's connection state is one of `names`.
+
+    A packet without a connection counts as INVALID.
+    """
     states = frozenset(CtState[name] for name in names if name in _STATES)
     fits_unseen = CtState.INVALID in states
     by_state = {state: state in states for state in CtState}

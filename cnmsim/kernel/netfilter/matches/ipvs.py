@@ -44,7 +44,7 @@ def _check(settings: dict[str, Setting], context: ParseContext) -> None:
 
 
 def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bool]:
-    """Return the test of a connection for one option."""
+    """Return the function that tests the IPVS connection of a packet against one option."""
     if name == "vproto":
         protocol = int(value)
         return lambda connection: connection.protocol == protocol

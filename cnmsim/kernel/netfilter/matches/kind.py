@@ -40,9 +40,9 @@ class MatchKind:
     has_no_leading_space: bool = False
 
     def dependency(self, match: Extension) -> Dependency:
-        """Return what the outcome of this use of the match depends on.
+        """Return what the outcome of this match in a rule depends on.
 
-        `FLOW` only if all its options declare that.
+        It is `Dependency.FLOW` only if every option of the match declares that.
         """
         if isinstance(self.depends, Dependency):
             return self.depends
@@ -53,7 +53,7 @@ class MatchKind:
 
 
 def negate(test: Test) -> Test:
-    """Return the inverted test."""
+    """Return the inverse of a test."""
 
     def opposite(packet: Packet) -> bool:
         return not test(packet)
@@ -85,9 +85,9 @@ def always(packet: Packet) -> bool:
 
 
 def settings_listing(match: Extension, is_numeric: bool) -> str:
-    """Return the settings as `iptables -L` prints those of most matches.
+    """Return the settings of a match as `iptables -L` prints them for most matches.
 
-    These are names and values, inverted ones after `! `.
+    Each is the option's name and its values, an inverted one after `! `.
     """
     return " ".join(" ".join([*(["!"] if s.is_inverted else []), s.name, *s.values]) for s in match.settings)
 

@@ -133,7 +133,7 @@ class SetMark(Statement):
         return " ".join(words)
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
         read = self.source.reader(context.netfilter.namespace) if self.source is not None else None
         fixed, keep, extra = self.value or 0, self.keep, self.extra
         of_connection = self.target.needs_conntrack
@@ -164,7 +164,7 @@ class Notrack(Statement):
         return "notrack"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
 
         def run(packet: Packet, hook: Hook) -> Outcome:
             if packet.ct_state is None:
@@ -250,7 +250,7 @@ class Nat(Statement):
     translates = True
 
     def set_names(self) -> Iterator[str]:
-        """Yield the named map."""
+        """Yield the name of the map that the translation looks up, if it has a name."""
         if isinstance(self.lookup, str) and self.lookup:
             yield self.lookup
 
@@ -306,7 +306,10 @@ class Nat(Statement):
 
 
 def _range_text(family: int, address: Span | None, ports: Span | None) -> str:
-    """Return the new addresses and ports, as nft lists them and as DNAT and SNAT of iptables parse them."""
+    """Return an address range and a port range as one text, such as `10.0.0.1-10.0.0.9:80-90`.
+
+    nft lists a translation in this form, and iptables' DNAT and SNAT targets parse it. Either range may be None.
+    """
     size = 16 if family == 6 else 4
     text = ""
     if address is not None:

@@ -49,7 +49,7 @@ class ChainCommands:
         cursor.at = end
 
     def block(self, name: Token) -> ChainBlock:
-        """Parse a chain block and record the positions of its rules."""
+        """Parse the `{ … }` block of a chain; its rules are skipped and their positions recorded."""
         cursor = self.session.cursor
         cursor.expect("{")
         block = ChainBlock(name)

@@ -16,7 +16,10 @@ SEPARATORS = frozenset({"\n", ";"})
 
 @define(eq=False)
 class Cursor:
-    """Reads tokens in order; `at` is the index of the next. `defines` holds the variables of `define`."""
+    """Reads tokens in order.
+
+    `at` is the index of the next token, `defines` maps the variables of `define` to tokens.
+    """
 
     _tokens: list[Token]
     at: int = 0
@@ -24,7 +27,7 @@ class Cursor:
 
     @classmethod
     def over(cls, source: str) -> Cursor:
-        """Return a cursor at the start of an input."""
+        """Return a cursor at the first token of a text."""
         return cls(tokens(source))
 
     @property
@@ -57,17 +60,17 @@ class Cursor:
         return self.before(1)
 
     def before(self, count: int) -> Location:
-        """Return the location of the token taken `count` tokens ago."""
+        """Return the location of the token consumed `count` tokens ago."""
         return self._tokens[max(0, self.at - count)].location
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all tokens are taken."""
+        """Whether all tokens are consumed."""
         token = self.token
         return token.kind == "symbol" and token.text == ""
 
     def take(self) -> Token:
-        """Return the next token and advance."""
+        """Consume the next token and return it."""
         token = self.token
         if not self.is_at_end:
             self.at += 1
@@ -134,7 +137,7 @@ class Cursor:
         return self.is_at_end or self.text in SEPARATORS or self.text == "}"
 
     def unexpected(self, *expected: str) -> NoReturn:
-        """Raise the syntax error of the next token."""
+        """Raise the syntax error that nft reports for the next token."""
         token = self.token
         name = _SYMBOL_NAMES.get(token.text) if token.kind == "symbol" else None
         if name is None:

@@ -20,7 +20,10 @@ _NAME_BYTES = 16
 
 @frozen
 class Span:
-    """The values from `low` to `high`, both included. `is_range`: it was written with both ends, and is listed so."""
+    """The values from `low` to `high`, both included.
+
+    `is_range` is True if it was written as `low-high`, the form in which nft then lists it.
+    """
 
     low: int
     high: int

@@ -79,7 +79,7 @@ class Elements:
         return Elements(self.types, dict(self._items), dict(self._exact))
 
     def find(self, values: tuple[int, ...]) -> tuple[bool, Data]:
-        """Look up values. Return whether an element matches, and its data."""
+        """Look up one value a field. Return (True, the element's data), or (False, None) if no element matches."""
         if values in self._exact:
             return True, self._exact[values]
         if len(self._exact) < len(self._items):
@@ -107,7 +107,7 @@ class Elements:
             self.add((span,))
 
     def overlapping(self, key: ElementKey) -> bool:
-        """Return True if another element shares values with a key."""
+        """Return True if another element contains a value that `key` contains, too."""
         return any(
             other != key
             and len(other) == len(key)
@@ -136,13 +136,13 @@ class Elements:
         return text if data is None else f"{text} : {data}"
 
     def key_text(self, key: ElementKey) -> str:
-        """Return the text of an element's key."""
+        """Return an element's key as nft prints it: its fields joined by ` . `, or `*` for the catch-all element."""
         if not key:
             return "*"
         return " . ".join(kind.text(span) for kind, span in zip(self.types, key, strict=True))
 
     def inline(self) -> str:
-        """Return the text of an anonymous set."""
+        """Return the elements as nft lists an anonymous set: `{ a, b }`."""
         return f"{{ {', '.join(self.texts())} }}"
 
     def block(self, indent: str) -> str:

@@ -53,7 +53,10 @@ def rules_json(
 
 
 def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, options: ListOptions) -> Iterator[Json]:
-    """Yield what `nft list KIND` lists of a table."""
+    """Yield the objects of a table that `nft -j list KIND` prints.
+
+    `kind` is `ruleset`, `tables` or `chains`; for any other kind nothing is listed.
+    """
     shown = iptables_listing.shown_chains(table)
     if kind in {"ruleset", "tables"}:
         yield table_json(table)

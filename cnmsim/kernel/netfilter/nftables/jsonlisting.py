@@ -84,7 +84,7 @@ def set_json(table: Table, set_: Set, options: ListOptions) -> Json:
 
 
 def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> Iterator[Json]:
-    """Yield one part of a table, or the table with all its parts."""
+    """Yield the JSON objects of a chain with its rules, of a set or map, or (`part` None) of a whole table."""
     if part is None:
         yield from listed_json(table, "ruleset", options)
     elif isinstance(part, Chain):
@@ -95,9 +95,10 @@ def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> I
 
 
 def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]:
-    """Yield what `nft list KIND` lists of a table.
+    """Yield the objects of a table that `nft -j list KIND` prints.
 
-    In a ruleset chains and sets precede the rules that refer to them.
+    `kind` is `ruleset`, `tables`, `chains`, `sets` or `maps`. In a ruleset, chains and sets precede the rules that
+    refer to them.
     """
     if kind in {"ruleset", "tables"}:
         yield table_json(table)

@@ -24,7 +24,7 @@ Json = Any
 
 
 def one_or_list(values: list[Json]) -> Json:
-    """Return a single value itself, several as a list."""
+    """Return the only item of a list, or the list if it has several items."""
     return values[0] if len(values) == 1 else values
 
 

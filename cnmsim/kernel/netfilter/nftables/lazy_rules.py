@@ -1,7 +1,8 @@
-"""Rules of a chain that was written as a whole, created on first access.
+"""Rules of a chain that are created on first access.
 
-Docker flushes a chain and writes all its rules again for every published port. Each line is parsed only once; the
-rules are created when a packet traverses or a command lists the chain.
+Docker (29, with its nftables backend) flushes a chain and writes all its rules again for every published port. Each
+distinct line is parsed only once; the rules themselves are created when a packet traverses the chain or a command
+lists it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class ParsedRule:
-    """A rule parsed from one line, with the positions of its counters."""
+    """A rule parsed from one line of text. `counters` are the indexes of its counter statements."""
 
     rule: Rule
     translates: bool
@@ -28,12 +29,15 @@ class ParsedRule:
 
     @classmethod
     def of(cls, rule: Rule) -> ParsedRule:
-        """Return the parsed form of a rule."""
+        """Return a rule together with what is derived from it.
+
+        These are the indexes of its counters, and whether it translates addresses or needs conntrack.
+        """
         counters = tuple(at for at, statement in enumerate(rule.statements) if isinstance(statement, Counter))
         return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
     def copy(self) -> Rule:
-        """Return the rule with counters of its own; cheaper than `Rule.copy`."""
+        """Return the rule with new counters at the same values. Only the counter statements are copied."""
         rule = self.rule
         if not self.counters:
             return rule
@@ -45,7 +49,10 @@ class ParsedRule:
 
 @frozen(eq=False)
 class LazyRules:
-    """The rules of a chain before their creation, and the last handle allocated before theirs."""
+    """The parsed rules of a chain, not yet created.
+
+    `handle` is the last handle that the table allocated before them.
+    """
 
     lines: Sequence[ParsedRule]
     handle: int
@@ -53,7 +60,10 @@ class LazyRules:
     needs_conntrack: bool
 
     def rules(self) -> Iterator[tuple[Rule, int]]:
-        """Yield the rules with their handles; anonymous sets take theirs before the rule's."""
+        """Yield each rule with its handle.
+
+        The anonymous sets of a rule are allocated handles just before the rule is.
+        """
         handle = self.handle
         for line in self.lines:
             handle += 1 + line.rule.anonymous_sets

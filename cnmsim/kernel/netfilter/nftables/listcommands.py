@@ -1,4 +1,4 @@
-"""The list commands: for tables of nft, and for those of iptables (nf_tables)."""
+"""The commands `nft list` and `nft reset`, on tables of nft and on those of iptables (nf_tables)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PLURALS = frozenset({"ruleset", "tables", "chains", "sets", "maps", "counters"}
 
 @define(eq=False)
 class ListCommands:
-    """The list commands."""
+    """The commands `list` and `reset` of one run of nft."""
 
     session: Session
 
     def list(self, verb: str) -> None:
-        """Run `list`. Raises `NftError`."""
+        """Run `list` or `reset` from the cursor on and append its output to the session. Raises `NftError`."""
         cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()

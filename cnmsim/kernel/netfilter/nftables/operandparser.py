@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Sets(Protocol):
-    """The named sets of a table, as the parser needs them."""
+    """Access to the named sets and maps of a table."""
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Return the types of a set's fields and, for a map, of its data (() for verdicts).
+        """Return the data types of a set's key fields, and of a map's data.
 
-        Return None if there is no such set.
+        The second item is None for a set and () for a map of verdicts. Return None if there is no set of that name.
         """
 
     def suggestion(self, name: str) -> str:
-        """Return the "did you mean" part of an error."""
+        """Return the `did you mean` part of the error about an unknown set, or ""."""
 
 
 @define(eq=False)
 class OperandParser:
-    """Parses operands; names refer to the table's sets and the namespace's devices."""
+    """Parses operands of comparisons; names in them refer to the table's sets and the namespace's devices."""
 
     cursor: Cursor
     sets: Sets
@@ -120,7 +120,11 @@ class OperandParser:
         return name
 
     def map_operand(self, keys: tuple[Key, ...], values: tuple[Datatype, ...]) -> Elements | str:
-        """Parse a map or its name, from `keys` to data of the types `values` (() for verdicts). Raises `NftError`."""
+        """Parse the map of a lookup: `{ key : data, … }`, or `@name`.
+
+        `keys` are the fields that are looked up, `values` the data types of the map's data, () for verdicts. Return
+        the elements or the name. Raises `NftError`.
+        """
         kinds = tuple(key.type for key in keys)
         if self.cursor.text.startswith("@"):
             return self._set_name(kinds, is_map=True)
@@ -175,9 +179,10 @@ class OperandParser:
         return Span(span.low, span.high)
 
     def data(self, values: tuple[Datatype, ...]) -> Data:
-        """Parse the data of an element: a verdict if `values` is (), else values of these types.
+        """Parse the data of one map element.
 
-        The last ones are optional.
+        `values` are its data types; if it is (), the data is a verdict. Of several types, all after the first may be
+        missing, as the port in `10.0.0.1 . 80`.
         """
         cursor = self.cursor
         if not values:

@@ -67,7 +67,7 @@ class RuleCommands:
             self.add_in_block(table, chain)
 
     def _remember(self, table: Table, chain: Chain, line: str, cache: dict[str, ParsedRule]) -> None:
-        """Parse a line that is not cached, and cache it if its meaning does not depend on the table."""
+        """Parse a line that is not in the cache. Cache it if its meaning does not depend on the table."""
         cursor = self.session.cursor = Cursor.over(line)
         parser = self.session.parser(table)
         rule = parser.rule()

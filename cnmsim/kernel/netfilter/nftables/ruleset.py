@@ -71,7 +71,7 @@ class Ruleset:
 
 
 class FamilyView:
-    """The base chains that packets of one family traverse."""
+    """The base chains of nft's tables that packets of one family (4 or 6) traverse."""
 
     __slots__ = ("_family", "_netfilter", "_ruleset")
 
@@ -99,7 +99,7 @@ class FamilyView:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule needs connections to be tracked."""
+        """Whether any rule reads connection state, so that packets must pass connection tracking."""
         return any(table.needs_conntrack for table in self._tables())
 
     def registrations(self) -> Iterator[Registration]:

@@ -114,9 +114,9 @@ class Session:
         return set_
 
     def iptables_table(self) -> IptablesTable | None:
-        """Consume the name of a table of iptables and return the table.
+        """Return the table of iptables (nf_tables) whose family and name follow, and consume them.
 
-        Consume nothing and return None if it is none.
+        Return None and consume nothing if they name no such table.
         """
         cursor = self.cursor
         family = cursor.text if cursor.text in FAMILIES else "ip"
@@ -130,7 +130,7 @@ class Session:
 
 
 def drop(mapping: dict[K, V], key: K) -> None:
-    """Remove a key if it exists."""
+    """Remove a key from a mapping, if the mapping has it. Used by undo functions."""
     mapping.pop(key, None)
 
 

@@ -41,14 +41,14 @@ VERDICTS: dict[str, Verdict | Break] = {
 
 @frozen
 class CompileContext:
-    """What the evaluation of statements needs: the packet filter, and the sets of the rule's table."""
+    """The packet filter and the rule's table, whose named sets the statements of a rule look up."""
 
     netfilter: PacketFilter
     find_set: Callable[[str], Elements]
 
 
 class Statement(ABC):
-    """A statement of a rule."""
+    """A statement of an nft rule, such as a comparison, a counter or a verdict."""
 
     __slots__ = ()
     needs_conntrack = False
@@ -93,7 +93,7 @@ def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str],
 
 
 def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[Packet], tuple[int, ...] | None]:
-    """Return a reader of a field or of a concatenation; it returns None if the packet lacks one of the fields."""
+    """Return a function that reads the fields `keys` of a packet; it returns None if the packet lacks one of them."""
     reads: list[Read] = [key.reader(context.netfilter.namespace) for key in keys]
     if len(reads) == 1:
         read = reads[0]
@@ -122,7 +122,7 @@ def keys_text(keys: tuple[Key, ...]) -> str:
 
 
 class FieldStatement(Statement):
-    """A statement that reads fields of the packet, and looks them up if its operand is a set or map."""
+    """A statement that reads fields of the packet and compares them with an operand or looks them up in it."""
 
     __slots__ = ()
     keys: tuple[Key, ...]
@@ -139,7 +139,7 @@ class FieldStatement(Statement):
         return any(key.needs_conntrack for key in self.keys)
 
     def set_names(self) -> Iterator[str]:
-        """Yield the named set or map."""
+        """Yield the name of the set or map, if the operand is a named one."""
         if isinstance(self.operand, str):
             yield self.operand
 
@@ -189,7 +189,7 @@ class Match(FieldStatement):
         return f"& {kind.write(mask)} {self.operator or '=='} {kind.write(operand.low)}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
         operand, operator = self.operand, self.operator
         is_inverted = operator == "!="
         if not isinstance(operand, Span):
@@ -229,7 +229,7 @@ class Match(FieldStatement):
 
 
 def verdict_of(data: Data) -> Verdict | Jump | Break:
-    """Return the outcome of a verdict."""
+    """Return the outcome of a verdict: of a name such as `accept`, or of a jump."""
     if isinstance(data, Jump):
         return data
     assert isinstance(data, str)
@@ -253,7 +253,7 @@ class VerdictMap(FieldStatement):
         return f"{keys_text(self.keys)} vmap {operand_text(self.operand, self.keys[0])}"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
         read = values_reader(self.keys, context)
         elements = context.find_set(self.operand) if isinstance(self.operand, str) else self.operand
 
@@ -284,7 +284,7 @@ class VerdictStatement(Statement):
             yield self.verdict.chain
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
         verdict = verdict_of(self.verdict)
         return lambda packet, hook: verdict
 
@@ -302,7 +302,7 @@ class Counter(Statement):
         return f"counter packets {self.packets} bytes {self.bytes}" if show_counters else "counter"
 
     def compile(self, context: CompileContext) -> Evaluate:
-        """Return the evaluator."""
+        """Return the function that applies this statement to a packet and returns its outcome (`Outcome`)."""
 
         def count(packet: Packet, hook: Hook) -> Outcome:
             self.packets += 1
@@ -348,10 +348,10 @@ class Rule:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether it needs connections to be tracked."""
+        """Whether the rule reads connection state, so that packets must pass connection tracking."""
         return any(statement.needs_conntrack for statement in self.statements)
 
     @property
     def translates(self) -> bool:
-        """Whether it translates addresses."""
+        """Whether the rule contains a statement that translates addresses (snat, dnat, masquerade, redirect)."""
         return any(statement.translates for statement in self.statements)

@@ -98,7 +98,7 @@ class Chain:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule needs connections to be tracked."""
+        """Whether any rule reads connection state, so that packets must pass connection tracking."""
         lazy_rules = self._lazy_rules
         return (
             any(entry.rule.needs_conntrack for entry in self._rules)
@@ -154,7 +154,8 @@ class Chain:
 class Set:
     """A named set or map.
 
-    `key_text` is the type as written; `values` are the types of a map's data, () for verdicts, None for a set.
+    `key_text` is the type of its keys as written in the command. `values` are the data types of a map's data: () for
+    verdicts, None for a set.
     """
 
     name: str
@@ -240,11 +241,14 @@ class Table:
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether any rule needs connections to be tracked."""
+        """Whether any rule reads connection state, so that packets must pass connection tracking."""
         return any(chain.needs_conntrack for chain in self.chains.values())
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
-        """Return the types of a set's fields and of its data, None if there is no such set."""
+        """Return the data types of a set's key fields and of its data (None.
+
+        Not a map), or None if there is no such set.
+        """
         set_ = self.sets.get(name)
         return None if set_ is None else (set_.elements.types, set_.values)
 
@@ -261,7 +265,7 @@ class Table:
         )
 
     def uses(self, name: str) -> bool:
-        """Return True if a rule looks up a set."""
+        """Return True if a rule of the table looks up the set `name`."""
         return any(
             set_name == name
             for rule in self.rules()
@@ -270,7 +274,7 @@ class Table:
         )
 
     def leads_to(self, chain: str) -> Iterator[str]:
-        """Yield the chains that a chain's rules jump to, by verdicts and maps."""
+        """Yield the names of the chains to which a chain's rules jump, directly or by a verdict map."""
         for entry in self.chains[chain].rules:
             for statement in entry.rule.statements:
                 yield from statement.chains()
@@ -333,7 +337,7 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
 
 
 def _distance(one: str, two: str) -> int:
-    """Return the Levenshtein distance."""
+    """Return the Levenshtein distance of two words."""
     row = list(range(len(two) + 1))
     for at, letter in enumerate(one, 1):
         before, row[0] = row[0], at

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ChainTraversal(Traversal[RuleEntry]):
-    """A base chain registered on its hook."""
+    """A base chain of nf_tables as a step on its hook."""
 
     __slots__ = ("_chain", "_env", "_table")
 
@@ -62,9 +62,10 @@ class ChainTraversal(Traversal[RuleEntry]):
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[PacketCounter]
     ) -> tuple[Verdict | Jump | None, bool]:
-        """Evaluate one rule.
+        """Evaluate one rule on a packet.
 
-        Return its verdict, `None` to continue with the next rule, and whether all of it is cacheable.
+        Return its verdict (None: continue with the next rule) and whether the outcome holds for all packets of the
+        flow.
         """
         compiled = entry.compiled
         if compiled is None:

@@ -39,7 +39,7 @@ def _parse_ports(text: str) -> tuple[int, int]:
 
 
 def _split(text: str, family: int) -> tuple[str, str]:
-    """Split `address[-address][:ports]` (IPv6 in brackets if ports follow) into its two parts."""
+    """Split `address[-address][:ports]` into addresses and ports. An IPv6 address with ports is in brackets."""
     if family == 4:
         addresses, _, ports = text.partition(":")
         return addresses, ports
@@ -74,7 +74,7 @@ def parse_range(text: str, family: int) -> NatRange:
 
 
 def range_text(nat_range: NatRange) -> str:
-    """Return a range as iptables-save prints it."""
+    """Return a NAT range as iptables-save prints it after --to-destination or --to-source."""
     text = ""
     if nat_range.low is not None and nat_range.high is not None:
         text = format_ip(nat_range.low)
