@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import ssl
@@ -22,7 +23,7 @@ from cnmsim.api.plugin_control import PluginControlSocket
 from cnmsim.api.port_forwarding import ForwardedPorts
 from cnmsim.api.router import dispatch
 from cnmsim.api.tls import Reader, TlsConnection, Writer
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import Conflict, InvalidParameter
 from cnmsim.kernel.clock import EPOCH_S
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class ApiServer:
     only Docker host) are open on this machine's loopback, too. `announce` is called for each port that has another
     number here. Used as an asynchronous context manager.
 
-    Raises `InvalidParameter` if `expose_ports` is not a Docker host.
+    Raises `InvalidParameter` if `expose_ports` is not a Docker host, and on entry `Conflict` if another server uses
+    `directory`.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ApiServer:
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._made: list[Path] = []
+        self._lock: int | None = None
         self._driver: asyncio.Task[None] | None = None
         self.plugin_control: PluginControlSocket | None = None
 
@@ -98,13 +101,14 @@ class ApiServer:
         await self._close()
 
     async def _open(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock_folder(self.directory)
         # Clients compare timestamps with their own clock: a lab without a start time starts now.
         clock = self.lab.clock
         if clock.epoch_s == EPOCH_S:
             clock.epoch_s = int(time.time() - clock.now)
         self.clock_driver.run_ready()
         self._driver = asyncio.create_task(self.clock_driver.run())
-        self.directory.mkdir(parents=True, exist_ok=True)
         for name, api in self.apis.items():
             path = self.socket_path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,6 +202,9 @@ class ApiServer:
                 await self._driver
         for path in reversed(self._made):
             path.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. If an error ends the simulation, raise it."""
@@ -207,3 +214,17 @@ class ApiServer:
         stopped.cancel()
         if self._driver.done():
             self._driver.result()
+
+
+def _lock_folder(folder: Path) -> int:
+    """Lock a folder of sockets until the returned descriptor is closed or the process ends.
+
+    Raises `Conflict` if another server holds the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(f"{folder}: another server uses this folder; end it, or choose another folder") from None
+    return descriptor

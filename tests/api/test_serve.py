@@ -48,6 +48,15 @@ def test_sockets_are_their_owners_alone(folder):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
 
+def test_a_second_server_of_the_folder_is_refused_and_the_first_goes_on(folder):
+    done = cnmsim("serve", str(folder.parent / "lab.yml"), "--dir", str(folder))
+    text = f"cnmsim: {folder}: another server uses this folder; end it, or choose another folder\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", text)
+    assert (folder / "ready").exists()
+    done = cnmsim("sh", "--dir", str(folder), "client", "--", "hostname", stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (0, "client\n")
+
+
 def test_only_docker_hosts_have_an_engine(folder):
     assert not (folder / "client").exists()
 

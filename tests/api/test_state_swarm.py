@@ -343,6 +343,23 @@ def test_the_swarm_of_the_lab_file_gives_way_to_the_saved_one(tmp_path):
     assert again.host("node2").curl("http://10.9.0.1/").succeeded
 
 
+def test_a_stack_of_the_lab_file_with_a_published_port_gives_way_to_the_saved_one(tmp_path):
+    def start():
+        lab = make_lab()
+        engine(lab).swarm.init(advertise_addr="10.9.0.1")
+        engine(lab).stacks.deploy("shop", "services:\n  web: {image: nginx, ports: ['8080:80']}\n")
+        lab.settle()
+        return lab
+
+    lab = start()
+    save_state(lab, tmp_path / "state")
+    again = start()
+    restore_state(again, tmp_path / "state")
+    again.settle()
+    assert [each.id for each in engine(again).services.list()] == [each.id for each in engine(lab).services.list()]
+    assert again.host("client").curl("http://10.9.0.1:8080/").succeeded
+
+
 def test_a_file_of_version_1_is_read_and_knows_of_no_swarm(tmp_path):
     lab = make_lab()
     engine(lab).containers.run("nginx", name="web", detach=True)

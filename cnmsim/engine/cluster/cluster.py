@@ -303,13 +303,14 @@ class Cluster:
         self._forget()
 
     def abandon(self) -> None:
-        """Drop this node's membership at once, without a message to the swarm.
-
-        Containers of tasks are not removed.
-        """
+        """Drop this node's membership and its tasks' containers at once, without a message to the swarm."""
         node, self.node = self.node, None
         if node is not None:
             node.halt()
+            # Before the networks: ingress is not deleted while endpoints of tasks are on it.
+            for container in self.backend.context.containers:
+                if container.is_managed:
+                    self.backend.lifecycle.remove(container, force=True, volumes=True)
             self._forget()
 
     def _forget(self) -> None:
