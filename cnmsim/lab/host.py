@@ -57,11 +57,11 @@ class _Dark:
 
 @define(eq=False)
 class Host:
-    """One host of a lab. `docker` is its engine, with docker-py's method names, or `None` for a plain machine."""
+    """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`)."""
 
     plain: PlainHost
     programs: Mapping[str, Program] = field(repr=False)
-    docker: Engine | None = field(default=None, repr=False)
+    _running: Engine | None = field(default=None, repr=False, init=False)
     #: The path of this host's Engine API socket while the lab is served.
     socket: Path | None = field(default=None, repr=False, init=False)
 
@@ -73,9 +73,33 @@ class Host:
         return self._dark is None
 
     @property
+    def docker(self) -> Engine:
+        """The engine of a Docker host, with docker-py's method names.
+
+        Raises `NotFound` on a host without an engine (see `has_docker`) and while the host has no power.
+        """
+        return self._require_engine()
+
+    def _require_engine(self) -> Engine:
+        if self._running is not None:
+            return self._running
+        if self._dark is not None and self._dark.docker is not None:
+            raise NotFound(f"{self.name} has no power: power_on() starts its Docker engine")
+        raise NotFound(f"{self.name} has no Docker engine: add_host({self.name!r}, …, docker=True) gives it one")
+
+    @property
+    def has_docker(self) -> bool:
+        """Whether the host runs a Docker engine now."""
+        return self._running is not None
+
+    def install_engine(self, engine: Engine) -> None:
+        """Run `engine` on the host from now on."""
+        self._running = engine
+
+    @property
     def engine(self) -> Engine | None:
-        """The engine, also while the host has no power."""
-        return self.docker if self._dark is None else self._dark.docker
+        """The engine, also while the host has no power; `None` on a host without one."""
+        return self._running if self._dark is None else self._dark.docker
 
     @property
     def starting(self) -> tuple[Container, ...]:
@@ -86,7 +110,7 @@ class Host:
     def power_off(self) -> None:
         """Cut the power: the host falls silent at this instant and all its programs end.
 
-        `docker` is `None` until `power_on`.
+        The host has no engine (`has_docker`) until `power_on`.
 
         What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
         Connections, neighbours and programs started by hand are lost.
@@ -99,13 +123,13 @@ class Host:
             if isinstance(interface.link, Segment)
         ]
         remembered = None
-        if self.docker is not None:
+        if self._running is not None:
             from cnmsim.engine.daemon.crash import lose_power
 
-            remembered = lose_power(self.docker)
+            remembered = lose_power(self._running)
         self.plain.lose_power()
-        self._dark = _Dark(tuple(plugs), self.docker, remembered)
-        self.docker = None
+        self._dark = _Dark(tuple(plugs), self._running, remembered)
+        self._running = None
 
     def power_on(self) -> None:
         """Restore the power: services start, and the engine resumes from the state on its disk."""
@@ -116,11 +140,11 @@ class Host:
             if attachment.station.link is None:
                 segment.plug_again(attachment)
         self.plain.start_services()
-        self.docker = dark.docker
-        if self.docker is not None and dark.remembered is not None:
+        self._running = dark.docker
+        if dark.docker is not None and dark.remembered is not None:
             from cnmsim.engine.daemon.crash import regain_power
 
-            regain_power(self.docker, dark.remembered)
+            regain_power(dark.docker, dark.remembered)
 
     @property
     def name(self) -> str:
@@ -204,11 +228,10 @@ class Host:
     def docker_client(self, **options: Any) -> Any:
         """Return a docker-py client of this host's engine, inside `with lab.serve():`. The caller closes it.
 
-        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and
-        `ImportError` where docker-py is not installed.
+        `options` are those of `docker.DockerClient`. Raises `NotFound` if this host has no engine, `InvalidParameter`
+        if it is not served, and `ImportError` where docker-py is not installed.
         """
-        if self.docker is None:
-            raise InvalidParameter(f"{self.name} runs no engine")
+        self._require_engine()
         if self.socket is None:
             raise InvalidParameter(f"{self.name} is not served: call docker_client() inside `with lab.serve():`")
         try:

@@ -168,7 +168,7 @@ class Lab:
             self._add_routes(host, routes)
             if config is not None:
                 folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
-                host.docker = self._engine(host, release, config, folders)
+                host.install_engine(self._engine(host, release, config, folders))
         self.hosts[name] = host
         return host
 
@@ -248,8 +248,7 @@ class Lab:
         from cnmsim.observe import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
-        engines = [(self.hosts[location.host].docker, location.id) for location in locations]
-        return [engine.containers.get(identity) for engine, identity in engines if engine is not None]
+        return [self.hosts[location.host].docker.containers.get(location.id) for location in locations]
 
     def __getitem__(self, name: str) -> Host | Container:
         """Return the host or else the container of that name. Raises `NotFound`."""
@@ -623,14 +622,11 @@ class Lab:
     # ---- internals
 
     def _engines(self) -> list[Engine]:
-        return [host.docker for host in self.hosts.values() if host.docker is not None]
+        return [host.docker for host in self.hosts.values() if host.has_docker]
 
     def _one_engine(self, name: str | None) -> Engine:
         if name is not None:
-            engine = self.host(name).docker
-            if engine is None:
-                raise InvalidParameter(f"{name} runs no engine")
-            return engine
+            return self.host(name).docker
         engines = self._engines()
         if len(engines) != 1:
             raise InvalidParameter(f"the lab has {len(engines)} Docker hosts: name one")

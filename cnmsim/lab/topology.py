@@ -27,14 +27,14 @@ def topology(lab: Lab) -> nx.Graph[str]:
 
     graph: nx.Graph[str] = nx.Graph()
     for host in lab.hosts.values():
-        kind = "docker" if host.docker is not None else "router" if host.plain.spec.forwards else "host"
+        kind = "docker" if host.has_docker else "router" if host.plain.spec.forwards else "host"
         addresses = [
             str(address) for device in host.interfaces for address in device.addresses if address.scope == "global"
         ]
         graph.add_node(host.name, kind=kind, addresses=addresses)
     add_segments(graph, lab.segments.values())
     for host in lab.hosts.values():
-        if host.docker is not None:
+        if host.has_docker:
             _add_engine(graph, host.name, host.docker)
     return graph
 

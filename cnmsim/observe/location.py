@@ -219,7 +219,7 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any]) -> Directory:
-        """Build the directory from a lab's hosts: objects with `name`, `machine`, `programs` and `docker`."""
+        """Build the directory from a lab's hosts: objects like `cnmsim.Host`."""
         from cnmsim.observe.swarm_view import swarms_of
 
         found: list[Location] = []
@@ -227,7 +227,7 @@ class Directory:
         stopped: dict[str, str] = {}
         stopped_containers: list[StoppedContainer] = []
         for host in hosts:
-            engine = getattr(host, "docker", None)
+            engine = host.docker if host.has_docker else None
             networks = (
                 {network.name: network.attrs for network in engine.networks.list()} if engine is not None else {}
             )

@@ -178,7 +178,6 @@ def test_importing_cnmsim_loads_nothing_heavy() -> None:
 def test_a_containers_exec_and_a_hosts_give_results_of_the_same_shape() -> None:
     lab = Lab()
     host = lab.add_host("node1", "10.0.0.15/24", docker=True)
-    assert host.docker is not None
     box = host.docker.containers.run("alpine", "sleep 1d", name="box", detach=True)
     for done in (host.exec("echo hi; false"), box.exec("sh -c 'echo hi; false'")):
         assert (done.output, done.status) == ("hi\n", 1)

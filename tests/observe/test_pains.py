@@ -25,7 +25,6 @@ def _lab(engine: str = "29.7.2", **daemon: Any) -> Lab:
 
 def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> Any:
     engine = lab.host("node1").docker
-    assert engine is not None
     container = engine.containers.run(image, command, name=name, detach=True, **options)
     lab.settle()
     return container
@@ -33,7 +32,6 @@ def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, 
 
 def _network(lab: Lab, name: str, **options: Any) -> None:
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create(name, **options)
 
 
@@ -82,7 +80,6 @@ def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None
     )
     _network(lab, "app-net")
     engine = lab.host("node1").docker
-    assert engine is not None
     for name in ("web", "app"):
         engine.networks.get("app-net").connect(name)
     assert lab.trace("app", "web:80").verdict is Verdict.ANSWERED
@@ -464,7 +461,6 @@ def test_a_name_that_two_containers_share_is_remarked_and_replicas_are_not() -> 
     lab = _lab()
     _network(lab, "app")
     engine = lab.host("node1").docker
-    assert engine is not None
     for name in ("one", "two"):
         container = engine.containers.create("nginx", name=name)
         engine.networks.get("app").connect(container, aliases=["api"])

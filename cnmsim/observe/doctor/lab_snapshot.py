@@ -49,7 +49,7 @@ class LabSnapshot:
     def of(cls, lab: LabView) -> LabSnapshot:
         """Record the present state of a lab."""
         directory = directory_of(lab)
-        engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
+        engines = {name: host.docker for name, host in lab.hosts.items() if host.has_docker}
         by_name = {location.name: location for location in directory.locations if not location.is_container}
         networks = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
         return cls(lab, directory, engines, networks)

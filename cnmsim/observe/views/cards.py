@@ -37,7 +37,7 @@ def host_card(host: Any) -> str:
         heading("routes"),
         table(("",), [(str(route),) for family in (4, 6) for route in host.namespace.routes(family).routes]),
     ]
-    if host.docker is not None:
+    if host.has_docker:
         parts += [heading(f"Docker {host.docker.profile.version}"), _containers(host.docker)]
     return card(host.name, "host", *parts)
 
