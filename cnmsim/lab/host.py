@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.files import Pipe
+from cnmsim.libnetwork.place import Place
 from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Dark:
 
 
 @define(eq=False)
-class Host:
+class Host(Place):
     """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`)."""
 
     plain: PlainHost

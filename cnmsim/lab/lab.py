@@ -5,7 +5,7 @@ The module is long because `Lab` is a facade: each method is a few lines that ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from cnmsim.lab.host import ExecResult, Host
 from cnmsim.lab.naming import require_name
 from cnmsim.lab.serving import PluginControl, ServedLab, server
 from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.place import set_packet_sender
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
@@ -31,6 +32,7 @@ from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
     import networkx as nx
+    from scapy.plist import PacketList
 
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.client.stacks import StackDescription, StackFiles
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
+    from cnmsim.observe.packets.interface import Interface
+    from cnmsim.observe.packets.walks import Walks
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 #: The newest release that is simulated.
@@ -88,6 +92,7 @@ class Lab:
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
+        self.clock.registry["hosts"] = self.hosts
         self._cabling = Cabling(self.clock, latency_s, self.hosts)
         self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
@@ -260,6 +265,13 @@ class Lab:
         except NotFound:
             return False
         return True
+
+    def device(self, name: str) -> Interface:
+        """Return a network interface such as `"node1:eth0"` or `"web:eth0"`. Raises `NotFound`."""
+        from cnmsim.observe import directory_of
+        from cnmsim.observe.packets.interface import find_interface
+
+        return find_interface(directory_of(self), name)
 
     # ---- time
 
@@ -434,11 +446,78 @@ class Lab:
         """
         return self.reachability(**options).diff(other.reachability(**options))
 
-    def capture(self, *patterns: str) -> Capture:
-        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`, or at all devices."""
+    def capture(
+        self,
+        *patterns: str,
+        filter: str = "",  # noqa: A002 - scapy's name
+        prn: Callable[[Any], Any] | None = None,
+        verdicts: bool = False,
+    ) -> Capture:
+        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`, or at all devices.
+
+        `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every captured
+        scapy packet; what it returns is printed, unless it is `None`. `verdicts` observes where every packet is
+        delivered or dropped while the `with` block of the capture lasts; this takes several times as long. Raises
+        `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
+        """
         from cnmsim.observe import capture
 
-        return capture(self, *patterns)
+        return capture(self, *patterns, filter=filter, prn=prn, verdicts=verdicts)
+
+    def sniff(
+        self,
+        *patterns: str,
+        filter: str = "",  # noqa: A002 - scapy's name
+        count: int = 0,
+        timeout_s: float = 10.0,
+        prn: Callable[[Any], Any] | None = None,
+        stop_filter: Callable[[Any], bool] | None = None,
+        started_callback: Callable[[], object] | None = None,
+        verdicts: bool = False,
+    ) -> PacketList:
+        """Let virtual time pass, and return the packets captured meanwhile, as scapy's `sniff` does.
+
+        It ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True, or after
+        `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters and the
+        errors are those of `capture`.
+        """
+        from cnmsim.observe.packets.sniff import sniff
+
+        return sniff(
+            self, patterns, filter=filter, count=count, timeout_s=timeout_s, prn=prn, stop_filter=stop_filter,
+            started_callback=started_callback, verdicts=verdicts,
+        )  # fmt: skip
+
+    def replay(
+        self,
+        path: str | Path,
+        at: str | Interface,
+        *,
+        rewrite: Mapping[str, str] | None = None,
+        filter: str = "",  # noqa: A002 - scapy's name
+        direction: str | None = None,
+        speed: float = 1.0,
+        count: int | None = None,
+        timeout_s: float = 5.0,
+    ) -> Walks:
+        """Send the frames of a capture file (pcap or pcapng) at a device, with their recorded timing.
+
+        `at` is the device (`"node1:eth0"`). A frame that was recorded as outgoing leaves by the device; every other
+        is received by it as if from the wire. `direction` (`"in"` or `"out"`) applies to all frames instead.
+        `rewrite` replaces MAC addresses, IP addresses and subnets, `{"192.168.1.0/24": "10.0.0.0/24"}`, in the
+        Ethernet and ARP and outermost IP headers, and updates the checksums. `filter` selects frames in the language
+        of tcpdump, `count` limits their number. `speed` is a factor: 2 halves the times between frames. `timeout_s`
+        is as in `Host.send`.
+
+        Raises `FileError` for a file that is not a capture, `NotFound` for an unknown device, `InvalidParameter` for
+        other invalid values; nothing is sent then.
+        """
+        from cnmsim.observe.packets.replay import replay
+
+        return replay(
+            self.device(at) if isinstance(at, str) else at, path, rewrite=rewrite or {}, filter=filter,
+            direction=direction, speed=speed, count=count, timeout_s=timeout_s,
+        )  # fmt: skip
 
     def draw(self, trace: Trace | None = None) -> Picture:
         """Draw the lab as it is now, with the path of `trace` on it.
@@ -679,6 +758,23 @@ def _render(what: object) -> str | None:
 
 
 set_renderer(_render)
+
+
+class _PacketSender:
+    """Sends packets from places. scapy and the tracing code are imported with the first packet."""
+
+    def send(self, place: object, packets: object, **options: Any) -> Any:
+        from cnmsim.observe.packets.sender import send
+
+        return send(place, packets, **options)
+
+    def ask(self, place: object, packets: object, **options: Any) -> Any:
+        from cnmsim.observe.packets.sender import ask
+
+        return ask(place, packets, **options)
+
+
+set_packet_sender(_PacketSender())
 
 
 def _require_release(version: str) -> str:

@@ -33,6 +33,7 @@ from cnmsim.libnetwork.lbsandbox import DSR_OPTION
 from cnmsim.libnetwork.loadbalancer import add_virtual_ip
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
 from cnmsim.libnetwork.osl import OslNamespace
+from cnmsim.libnetwork.place import Place
 from cnmsim.libnetwork.sandboxdns import SandboxDns
 from cnmsim.libnetwork.servicerecords import ingress_ports
 
@@ -43,7 +44,7 @@ NETNS_FOLDER = "/var/run/docker/netns"
 
 
 @define(eq=False)
-class Sandbox:
+class Sandbox(Place):
     """The network stack of one container, created by `Controller.new_sandbox`.
 
     `endpoints` are sorted, the better gateway first. `osl` is its namespace in the kernel; `None` until it is created

@@ -138,11 +138,11 @@ def test_the_second_packet_of_a_flow_goes_where_the_first_went(lab: Lab) -> None
     status, _ = docker.containers.get("c1").exec_run("wget -qO- http://203.0.113.10/")
     assert status == 0
     lab.clock.run_for(1)  # the last of the connection's frames are under way
-    sent = [frame for frame in taken.packets() if "ARP" not in frame]
+    sent = [frame for frame in taken.packets if "ARP" not in frame]
     assert len(sent) >= 15
     run_on(lab, "ip rule del from 172.17.0.0/16")
     assert docker.containers.get("c1").exec_run("wget -qO- http://203.0.113.10/")[0] == 0
-    assert len([frame for frame in taken.packets() if "ARP" not in frame]) == len(sent)
+    assert len([frame for frame in taken.packets if "ARP" not in frame]) == len(sent)
 
 
 def test_ipv6_has_rules_of_its_own() -> None:

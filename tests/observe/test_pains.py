@@ -333,7 +333,7 @@ def test_every_frame_of_a_capture_is_sound(tmp_path: Path) -> None:
         trace = lab.trace("client", "node1:8080")
     path = capture.save(tmp_path / "walk.pcapng", trace)
     assert {point.name for point in capture.points} >= {"client:eth0", "node1:eth0", "web:eth0"}
-    for packet in capture.packets():
+    for packet in capture.packets:
         rebuilt = type(packet)(bytes(packet))
         for layer in ("IP", "TCP"):
             if rebuilt.haslayer(layer):

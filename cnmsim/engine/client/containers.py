@@ -16,6 +16,7 @@ from cnmsim.errors import CnmsimError, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Program
+from cnmsim.libnetwork.place import Place
 from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ _ATTACHED_START_S = 1.0
 
 
 @define(eq=False, repr=False)
-class Container(Model):
+class Container(Model, Place):
     """A container."""
 
     def __repr__(self) -> str:

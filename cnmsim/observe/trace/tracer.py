@@ -171,11 +171,12 @@ def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
     return dict.fromkeys(location.namespace for location in directory.locations)
 
 
-def capture(lab: LabView, *patterns: str) -> Capture:
+def capture(lab: LabView, *patterns: str, **options: Any) -> Capture:
     """Start a capture on the devices that match `patterns`, e.g. `"node1:eth0"` or `"web:*"`.
 
-    Without a pattern these are all devices except loopbacks. Raises `NotFound` if the lab has no hosts or no device
-    matches.
+    Without a pattern these are all devices except loopbacks. `options` are `filter`, `prn` and `verdicts` of
+    `Capture`. Raises `NotFound` if the lab has no hosts or no device matches, `InvalidParameter` for an invalid
+    filter.
     """
 
     def names() -> dict[Address, tuple[str, ...]]:
@@ -187,4 +188,4 @@ def capture(lab: LabView, *patterns: str) -> Capture:
 
     if not any(stacks()):
         raise NotFound("the lab has no hosts")
-    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s)
+    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s, **options)
