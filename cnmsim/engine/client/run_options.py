@@ -19,7 +19,8 @@ _HOST_CONFIG = {
     "dns_search": "DnsSearch", "ipc_mode": "IpcMode", "mem_limit": "Memory", "network_mode": "NetworkMode",
     "pid_mode": "PidMode", "privileged": "Privileged", "publish_all_ports": "PublishAllPorts",
     "read_only": "ReadonlyRootfs", "shm_size": "ShmSize", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
-    "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "mounts": "Mounts",
+    "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "group_add": "GroupAdd",
+    "mounts": "Mounts",
 }  # fmt: skip
 _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
 

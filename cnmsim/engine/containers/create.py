@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.kernel_namespaces import resolve_joined
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
@@ -239,6 +240,7 @@ def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) ->
             host_config["ReadonlyPaths"] = list(_READONLY_PATHS)
     if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
         host_config["PidsLimit"] = None
+    resolve_joined(context, host_config)
     mode = host_config["NetworkMode"]
     if mode.startswith("container:"):
         target = context.containers.find(mode.removeprefix("container:"))

@@ -11,7 +11,7 @@ from attrs import define
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.environment import process_environment
-from cnmsim.engine.containers.exec_user import find_user, with_capabilities
+from cnmsim.engine.containers.exec_user import find_user, with_capabilities, with_groups
 from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -19,6 +19,8 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.health_monitor import start_monitor
+from cnmsim.engine.containers.init import with_init
+from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
@@ -32,6 +34,7 @@ from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -123,6 +126,9 @@ class Lifecycle:
         check_links(context.containers, container)
         argv = container.command
         user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
+        user = with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+        check_ipc(context, container)
+        pid_namespace = joined_pid_namespace(context, container)
         env = process_environment(
             context, container, container.config["Env"] or (), user, has_terminal=container.has_terminal
         )
@@ -137,7 +143,9 @@ class Lifecycle:
                 raise type(error)(context.profile.start_error_prefix + error.message) from None
         self._require_devices(container, sandbox)
         self._bind_files(container)
-        self._spawn(container, program, words, env, user)
+        if container.host_config.get("Init"):
+            program, words = with_init(program, words)
+        self._spawn(container, program, words, env, user, pid_namespace)
         context.log_container(container, "start")
 
     def _initialise(self, container: Container) -> Sandbox | None:
@@ -221,7 +229,13 @@ class Lifecycle:
         return sandbox.namespace
 
     def _spawn(
-        self, container: Container, program: Program, argv: list[str], env: dict[str, str], user: Credentials
+        self,
+        container: Container,
+        program: Program,
+        argv: list[str],
+        env: dict[str, str],
+        user: Credentials,
+        pid_namespace: PidNamespace | None,
     ) -> None:
         context = self.context
         streams = container.streams
@@ -241,7 +255,7 @@ class Lifecycle:
             credentials=user,
             streams=streams,
             on_exit=lambda process: self._ended(container, process),
-            is_init=True,
+            pid_namespace=pid_namespace,
         )
         start_monitor(context, container)
 
