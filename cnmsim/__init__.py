@@ -24,6 +24,7 @@ from cnmsim.errors import (
 )
 
 if TYPE_CHECKING:
+    from cnmsim.cnm import Controller, Driver, Endpoint, Network, Sandbox
     from cnmsim.lab import ExecResult, Host, Lab
 
 __version__ = "0.1.0"
@@ -31,6 +32,9 @@ __version__ = "0.1.0"
 __all__ = [
     "CnmsimError",
     "Conflict",
+    "Controller",
+    "Driver",
+    "Endpoint",
     "EngineError",
     "ExecResult",
     "FileError",
@@ -38,20 +42,25 @@ __all__ = [
     "Host",
     "InvalidParameter",
     "Lab",
+    "Network",
     "NotFound",
     "NotSimulated",
+    "Sandbox",
     "SystemFault",
     "Unavailable",
     "__version__",
 ]
 
-_LAZY = {"ExecResult", "Host", "Lab"}
+_LAZY = {
+    **dict.fromkeys(("ExecResult", "Host", "Lab"), "cnmsim.lab"),
+    **dict.fromkeys(("Controller", "Driver", "Endpoint", "Network", "Sandbox"), "cnmsim.cnm"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import `Lab` and the other classes on first use, so that importing only errors and versions is fast."""
     if name in _LAZY:
-        return getattr(import_module("cnmsim.lab"), name)
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.files import Pipe
+from cnmsim.errors import InvalidParameter, NotFound, Unavailable
+from cnmsim.kernel.command import ExecResult, run_command, words
 from cnmsim.libnetwork.place import Place
 from cnmsim.underlay import PlainHost, Segment
 
@@ -19,32 +19,13 @@ if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container
     from cnmsim.engine.daemon.crash import CrashState
     from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.files import Pipe
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
+    from cnmsim.libnetwork.controller import Controller
     from cnmsim.underlay.interface import HostInterface
     from cnmsim.underlay.segment import Attachment
-
-#: The exit status of a command that exceeded its time (coreutils `timeout`).
-TIMED_OUT = 124
-_NOT_FOUND = 127
-_SIGKILL = 9
-
-
-@frozen
-class ExecResult:
-    """The result of a command: its exit status, and its output on stdout and stderr, in the order of printing."""
-
-    status: int
-    output: str
-
-    def __str__(self) -> str:
-        return self.output
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the exit status is 0."""
-        return self.status == 0
 
 
 @frozen(eq=False)
@@ -65,6 +46,8 @@ class Host(Place):
     _running: Engine | None = field(default=None, repr=False, init=False)
     #: The path of this host's Engine API socket while the lab is served.
     socket: Path | None = field(default=None, repr=False, init=False)
+    #: libnetwork's controller, if it runs here without an engine.
+    own_controller: Controller | None = field(default=None, repr=False, init=False)
 
     _dark: _Dark | None = field(default=None, repr=False, init=False)
 
@@ -103,6 +86,14 @@ class Host(Place):
         return self._running if self._dark is None else self._dark.docker
 
     @property
+    def controller(self) -> Controller | None:
+        """Libnetwork's controller: the engine's, or one that runs without an engine (`Lab.controller`).
+
+        `None` if there is none, or while the host has no power.
+        """
+        return self.docker.controller if self.has_docker else self.own_controller
+
+    @property
     def starting(self) -> tuple[Container, ...]:
         """The containers that the engine starts when power returns; empty while the host has power."""
         remembered = self._dark.remembered if self._dark is not None else None
@@ -114,10 +105,13 @@ class Host(Place):
         The host has no engine (`has_docker`) until `power_on`.
 
         What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
-        Connections, neighbours and programs started by hand are lost.
+        Connections, neighbours and programs started by hand are lost. Raises `Unavailable` for a host whose
+        controller runs without an engine: it has no disk to resume from.
         """
         if self._dark is not None:
             return
+        if self.own_controller is not None:
+            raise Unavailable(f"{self.name} runs libnetwork without an engine, and could not resume from a disk")
         plugs = [
             (interface.link, interface.link.pull(interface))
             for interface in self.interfaces
@@ -183,26 +177,17 @@ class Host(Place):
         A list is run without the shell. A command that still runs after `timeout_s` seconds of virtual time is killed
         and has the exit status 124.
         """
-        argv = _words(command)
-        clock = self.machine.clock
-        printed = Pipe(clock)
-        try:
-            process = self.spawn(argv, stdout=printed, stderr=printed)
-        except NotFound as error:
-            return ExecResult(_NOT_FOUND, f"{error.message}\n")
-        clock.run_for(timeout_s, stop=lambda: not process.is_running)
-        status = process.exit_status
-        if status is None:
-            _kill(process)
-            status = TIMED_OUT
-        return ExecResult(status, printed.getvalue().decode(errors="replace"))
+        argv = words(command)
+        return run_command(
+            self.machine.clock, lambda output: self.spawn(argv, stdout=output, stderr=output), timeout_s
+        )
 
     def start(self, command: str | list[str]) -> Process:
         """Start a command that keeps running, such as `nc -lk -p 7000`.
 
         Raises `NotFound` if there is no such program.
         """
-        process = self.spawn(_words(command))
+        process = self.spawn(words(command))
         self.machine.clock.run_ready()
         return process
 
@@ -258,14 +243,3 @@ class Host(Place):
         if not done.succeeded:
             raise InvalidParameter(done.output.strip())
         return done.output
-
-
-def _words(command: str | list[str]) -> list[str]:
-    return ["sh", "-c", command] if isinstance(command, str) else list(command)
-
-
-def _kill(process: Process) -> None:
-    """Kill a process and its descendants."""
-    for child in tuple(process.children):
-        _kill(child)
-    process.kill(_SIGKILL)

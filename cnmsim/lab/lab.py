@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from cnmsim.engine.daemon.renderer import set_renderer
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock, rare_garbage_collection
+from cnmsim.kernel.command import ExecResult
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
-from cnmsim.lab.host import ExecResult, Host
+from cnmsim.lab.host import Host
 from cnmsim.lab.naming import require_name
 from cnmsim.lab.serving import PluginControl, ServedLab, server
 from cnmsim.libnetwork.config import DaemonConfig
@@ -28,6 +28,8 @@ from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import PROFILES
+from cnmsim.libnetwork.renderer import set_renderer
+from cnmsim.libnetwork.standalone import set_defaults
 from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
@@ -38,8 +40,12 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.stacks import StackDescription, StackFiles
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.link_events import LinkEvent
+    from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
+    from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.packets.interface import Interface
@@ -101,7 +107,8 @@ class Lab:
         self.images = ImageCatalogue()
         own = dict(programs or {})
         self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
-        self._container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
+        #: The programs of containers and sandboxes, by name.
+        self.container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
@@ -177,6 +184,22 @@ class Lab:
         self.hosts[name] = host
         return host
 
+    def controller(
+        self, name: str = "node1", *addresses: str, engine: str | None = None, config: Mapping[str, Any] | None = None
+    ) -> Controller:
+        """Return libnetwork's controller on the host `name`: the container network model without an engine.
+
+        A host that does not exist is added with `addresses`, by default the next free one from 10.0.0.15/24 on. If
+        the host runs an engine, the controller is the engine's. `engine` is the release, `config` the options of
+        `daemon.json`, such as `{"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}`. The
+        controller has no networks at first; `Controller.start` creates those that dockerd starts with.
+
+        Raises `InvalidParameter` for invalid values, and for addresses or a configuration of a host that has them.
+        """
+        from cnmsim.lab.controllers import add_controller
+
+        return add_controller(self, name, addresses, _require_release(engine or self.engine), config)
+
     def add_router(self, name: str, *addresses: str, **options: Any) -> Host:
         """Add a host that forwards between its networks; `options` are those of `add_host`."""
         return self.add_host(name, *addresses, router=True, **options)
@@ -246,6 +269,24 @@ class Lab:
             raise NotFound(f"No such container: {name}")
         if len(matches) > 1:
             raise Conflict(f"several hosts have a container {name}: use the engine of one host")
+        return matches[0]
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return the sandbox of that name or id, on any host; a container's is also found by the container's name.
+
+        Raises `NotFound` if no sandbox matches, `Conflict` if those of several hosts match.
+        """
+        matches = [
+            sandbox
+            for host in self.hosts.values()
+            if host.controller is not None
+            for sandbox in host.controller.sandboxes
+            if name in {sandbox.name, sandbox.container_id, sandbox.id}
+        ]
+        if not matches:
+            raise NotFound(f"No such sandbox: {name}")
+        if len(matches) > 1:
+            raise Conflict(f"several hosts have a sandbox {name}: use the controller of one host")
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
@@ -368,7 +409,7 @@ class Lab:
     def trace(
         self,
         source: object,
-        destination: str,
+        destination: object,
         *,
         protocol: str | None = None,
         timeout_s: float = 5.0,
@@ -376,7 +417,8 @@ class Lab:
     ) -> Trace:
         """Send a real probe from `source` to `destination` and return the trace of everything it caused.
 
-        `source` is a name, a host or a container; `destination` is `db:5432`, `web:53/udp`, a URL, or a host to ping.
+        `source` is a name, a host, a container, a sandbox or an endpoint; `destination` is `db:5432`, `web:53/udp`,
+        a URL, or a name or one of these objects to ping.
         """
         from cnmsim.observe import trace
 
@@ -448,13 +490,14 @@ class Lab:
 
     def capture(
         self,
-        *patterns: str,
+        *places: str | Sandbox | Endpoint,
         filter: str = "",  # noqa: A002 - scapy's name
         prn: Callable[[Any], Any] | None = None,
         verdicts: bool = False,
     ) -> Capture:
-        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`, or at all devices.
+        """Start a capture at the devices that match `places`, such as `"router:eth0"`, or at all devices.
 
+        A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox).
         `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every captured
         scapy packet; what it returns is printed, unless it is `None`. `verdicts` observes where every packet is
         delivered or dropped while the `with` block of the capture lasts; this takes several times as long. Raises
@@ -462,7 +505,7 @@ class Lab:
         """
         from cnmsim.observe import capture
 
-        return capture(self, *patterns, filter=filter, prn=prn, verdicts=verdicts)
+        return capture(self, *places, filter=filter, prn=prn, verdicts=verdicts)
 
     def sniff(
         self,
@@ -718,7 +761,7 @@ class Lab:
             host.machine,
             version=release,
             config=config,
-            programs=self._container_programs,
+            programs=self.container_programs,
             images=self.images,
             plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.executor),
         )
@@ -731,7 +774,7 @@ class Lab:
         from cnmsim.lab.stack import read_stack
 
         return read_stack(
-            name, files, env, latest=latest, programs=self._container_programs, images=self.images, folder=folder
+            name, files, env, latest=latest, programs=self.container_programs, images=self.images, folder=folder
         )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
@@ -775,6 +818,21 @@ class _PacketSender:
 
 
 set_packet_sender(_PacketSender())
+
+
+def _new_machine() -> Machine:
+    from cnmsim.lab.controllers import new_machine
+
+    return new_machine()
+
+
+def _sandbox_programs() -> Mapping[str, Program]:
+    from cnmsim.userland import CONTAINER_PROGRAMS
+
+    return CONTAINER_PROGRAMS
+
+
+set_defaults(_new_machine, _sandbox_programs)
 
 
 def _require_release(version: str) -> str:

@@ -16,7 +16,14 @@ from cnmsim.observe.location import Directory, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
+from cnmsim.observe.trace.tracer import (
+    LabView,
+    address_towards,
+    destination_address,
+    directory_of,
+    location_of,
+    run_probe,
+)
 
 
 @frozen
@@ -109,14 +116,17 @@ def explain(
     """Find out with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
     Without `service` the destination may contain the port (`"node1:8080"`); without a port it is pinged. Source and
-    destination are hosts, containers, locations or their names; the destination may also be an address or any other
-    name. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
-    service.
+    destination are hosts, containers, sandboxes, endpoints, locations or their names; the destination may also be an
+    address or any other name. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter`
+    for an invalid service.
     """
     directory = directory_of(lab)
     asker = location_of(directory, source)
     if service is None:
         destination, service = _split(destination)
+    own = destination_address(destination)
+    if own is not None:
+        destination = format_ip(own)
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
