@@ -56,6 +56,7 @@ class Machine:
         self.random = self.clock.stream(self.name)
         self.pids = PidNamespace(processes=self.processes)
         self.root = NetworkNamespace(self.name, self.clock, self)
+        self.files.clock = self.clock
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)

@@ -33,6 +33,7 @@ from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
+from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
@@ -212,9 +213,9 @@ class Lifecycle:
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)
         if sandbox is not None:
-            container.files.bind("/etc/hosts", sandbox.hosts_file)
-            container.files.bind("/etc/resolv.conf", sandbox.resolv_conf)
-        container.files.write("/etc/hostname", f"{container.hostname}\n".encode())
+            container.files.mount("/etc/hosts", sandbox.hosts_file)
+            container.files.mount("/etc/resolv.conf", sandbox.resolv_conf)
+        container.files.mount("/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
@@ -277,7 +278,7 @@ class Lifecycle:
 
     def _mount(self, container: Container) -> None:
         for mount in container.mounts:
-            container.files.mkdir(mount.destination)
+            container.files.makedirs(mount.destination)
             if mount.type == "volume":
                 attributes = {
                     "container": container.id,
