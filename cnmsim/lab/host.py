@@ -226,8 +226,13 @@ class Host(Place):
             raise ImportError("docker_client() needs docker-py: pip install 'cnmsim[docker]', or docker") from None
         return docker.DockerClient(**{"base_url": f"unix://{self.socket}", "version": "auto", **options})
 
-    def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
-        """Run `ping -c COUNT -W TIMEOUT TARGET`."""
+    def ping(self, target: object, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
+        """Run `ping -c COUNT -W TIMEOUT TARGET`. `target` is a name, an address, or a host or container.
+
+        Raises `InvalidParameter` for any other object.
+        """
+        if not isinstance(target, str):
+            target = _address_of(target)
         return self.exec(["ping", "-c", str(count), "-W", f"{timeout_s:g}", target])
 
     def curl(self, url: str, *, timeout_s: float = 5) -> ExecResult:
@@ -243,3 +248,13 @@ class Host(Place):
         if not done.succeeded:
             raise InvalidParameter(done.output.strip())
         return done.output
+
+
+def _address_of(target: object) -> str:
+    if isinstance(target, Host):
+        return target.address
+    find = getattr(target, "ip", None)
+    address = find() if callable(find) else ""
+    if not address:
+        raise InvalidParameter(f"{target!r} has no address to ping: pass a name, an address, a host or a container")
+    return str(address)

@@ -5,7 +5,7 @@ The module is long because `Lab` is a facade: each method is a few lines that ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.libnetwork.renderer import set_renderer
 from cnmsim.libnetwork.standalone import set_defaults
+from cnmsim.suggestion import suggestion
 from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ class Lab:
         from cnmsim.engine.images.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
-        _require_release(engine)
-        self.engine = engine
+        self.engine = _require_release(engine)
         self.nameserver = nameserver
         self.clock = Clock(seed)
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
@@ -241,7 +241,7 @@ class Lab:
         """Return the host of that name. Raises `NotFound`."""
         host = self.hosts.get(name)
         if host is None:
-            raise NotFound(f"no host named {name}; there are: {', '.join(self.hosts) or 'none'}")
+            raise NotFound(f"no host named {name}{suggestion(name, self.hosts)}")
         return host
 
     def segment(self, name: str) -> Segment:
@@ -266,7 +266,8 @@ class Lab:
         if not matches:
             matches = self._tasks(name)
         if not matches:
-            raise NotFound(f"No such container: {name}")
+            known = [container.name for engine in self._engines() for container in engine.containers.list(all=True)]
+            raise NotFound(f"No such container: {name}{suggestion(name, known)}")
         if len(matches) > 1:
             raise Conflict(f"several hosts have a container {name}: use the engine of one host")
         return matches[0]
@@ -297,8 +298,23 @@ class Lab:
         return [self.hosts[location.host].docker.containers.get(location.id) for location in locations]
 
     def __getitem__(self, name: str) -> Host | Container:
-        """Return the host or else the container of that name. Raises `NotFound`."""
-        return self.hosts[name] if name in self.hosts else self.container(name)
+        """Return the host or else the container of that name. Raises `NotFound` with the closest name."""
+        if name in self.hosts:
+            return self.hosts[name]
+        try:
+            return self.container(name)
+        except NotFound:
+            known = [item.name for item in self._members()]
+            raise NotFound(f"no host and no container is named {name!r}{suggestion(name, known)}") from None
+
+    def _members(self) -> Iterator[Host | Container]:
+        """Yield the hosts, and the containers of their engines."""
+        yield from self.hosts.values()
+        for engine in self._engines():
+            yield from engine.containers.list(all=True)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [item.name for item in self._members()]
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -411,18 +427,23 @@ class Lab:
         source: object,
         destination: object,
         *,
+        port: int | str | None = None,
         protocol: str | None = None,
         timeout_s: float = 5.0,
         family: int = 0,
     ) -> Trace:
         """Send a real probe from `source` to `destination` and return the trace of everything it caused.
 
-        `source` is a name, a host, a container, a sandbox or an endpoint; `destination` is `db:5432`, `web:53/udp`,
-        a URL, or a name or one of these objects to ping.
+        `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
+        `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a
+        port it is pinged. A name is looked up by the source; an object stands for its address.
+
+        Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
+        destination.
         """
         from cnmsim.observe import trace
 
-        return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
+        return trace(self, source, destination, port=port, protocol=protocol, timeout_s=timeout_s, family=family)
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that is caused inside a `with` block.
@@ -436,14 +457,21 @@ class Lab:
         directory = directory_of(self)
         return watch(self.clock, directory, location_of(directory, source))
 
-    def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
+    def explain(
+        self,
+        source: object,
+        destination: object,
+        service: str | int | None = None,
+        *,
+        port: int | str | None = None,
+    ) -> Explanation:
         """Return whether `source` reaches `destination` by `service` (`"tcp/80"`), and what decided it.
 
-        Without `service` the destination may name the port (`"node1:8080"`); if it names none, it is pinged.
+        Without `service` the port is `port`, or part of the destination as in `trace`; without any it is pinged.
         """
         from cnmsim.observe import explain
 
-        return explain(self, source, destination, service)
+        return explain(self, source, destination, service, port=port)
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
         """Return what an engine's error omits: the owner of the port, the subnet (`asked`), or the network."""
@@ -466,7 +494,7 @@ class Lab:
         *,
         protocols: Sequence[str] = ("tcp",),
         protocol: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
     ) -> Reachability:
         """Return which containers reach which.
 
@@ -836,8 +864,13 @@ set_defaults(_new_machine, _sandbox_programs)
 
 
 def _require_release(version: str) -> str:
+    """Return the release named by `version`: in full, or by its first numbers (`"29"`: the newest 29).
+
+    Raises `InvalidParameter` if there is none.
+    """
     from cnmsim.libnetwork.profile import PROFILES
 
-    if version not in PROFILES:
-        raise InvalidParameter(f"no engine release {version}; there are: {', '.join(PROFILES)}")
-    return version
+    matching = [release for release in PROFILES if f"{release}.".startswith(f"{version}.")]
+    if not matching:
+        raise InvalidParameter(f"no engine release {version}{suggestion(str(version), PROFILES)}")
+    return max(matching, key=lambda release: [int(part) for part in release.split(".")])

@@ -6,7 +6,6 @@ is a snapshot; nothing is cached between two of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from cnmsim.errors import Conflict, NotFound, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse_ip
 from cnmsim.libnetwork.drivers.bridge.labels import BRIDGE_NAME
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -280,10 +280,8 @@ class Directory:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
-        names = sorted({item.name for item in self.locations} | {item.service for item in self.locations} - {""})
-        close = difflib.get_close_matches(text, names, 1)
-        meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""
-        raise NotFound(f"no running container, service or host is called {text!r}{meant}")
+        names = {item.name for item in self.locations} | {item.service for item in self.locations}
+        raise NotFound(f"no running container, service or host is called {text!r}{suggestion(text, names)}")
 
     def matching(self, text: str) -> tuple[Location, ...]:
         """Return the locations that `text` matches, empty if there are none.

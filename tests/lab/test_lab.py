@@ -141,7 +141,7 @@ def test_what_is_not_there_is_named() -> None:
     lab = two_networks()
     with pytest.raises(NotFound, match="no host named x; there are: a, b, router"):
         lab.host("x")
-    with pytest.raises(NotFound, match="No such container: x"):
+    with pytest.raises(NotFound, match="no host and no container is named 'x'"):
         lab["x"]
     with pytest.raises(NotFound, match="no switch or interface named x"):
         lab.link("x", "a")

@@ -442,7 +442,7 @@ def test_a_listener_of_the_other_family_is_told_with_an_address_that_can_be_aske
     )
 
 
-@pytest.mark.parametrize("target", ["web:http", "web:80/sctp", "two words:80", "fd00::zz", "a/b"])
+@pytest.mark.parametrize("target", ["web:nosuch", "web:80/sctp", "two words:80", "fd00::zz", "a/b"])
 def test_what_is_no_destination_is_refused(target: str) -> None:
     lab = Lab()
     lab.add_host("client", "10.0.0.1/24")

@@ -18,7 +18,7 @@ from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.location import Directory, Location, is_internal, sandbox_location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
-from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace
 
 #: The virtual time after which a probe that has not ended is an error, in seconds.
@@ -176,25 +176,29 @@ def trace(
     source: object,
     destination: object,
     *,
+    port: int | str | None = None,
     protocol: str | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
     """Trace a probe from `source` to `destination`.
 
-    `source` is a name, a host, a container, a sandbox or an endpoint; `destination` is e.g. `db:5432`, `web:53/udp`
-    or a URL, or one of these objects, which is pinged (`protocol` and a port need a text). Raises `NotFound` or
-    `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
+    `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a port
+    it is pinged. A name is looked up by the source; an object stands for its address. Raises `NotFound` or `Conflict`
+    for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
-    if not isinstance(destination, str):
+    destination, port = split_pair(destination, port)
+    if isinstance(destination, str):
+        text = destination_text(destination, port)
+        target, address = parse_destination(directory, location, text, protocol, family)
+    else:
         own = destination_address(destination, family)
         if own is None:
             own = address_towards(location, location_of(directory, destination), family)
-        target = Target.of_service(format_ip(own), protocol or "icmp")
-        return run_probe(directory, location, target, timeout_s=timeout_s, family=family)
-    target, address = parse_destination(directory, location, destination, protocol, family)
+        target, address = Target.parse(destination_text(format_ip(own), port), protocol), None
     return run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
 
 
