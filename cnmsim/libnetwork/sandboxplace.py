@@ -89,9 +89,9 @@ class SandboxPlace:
             files = self._files = FileSystem()
             for path in _HOST_FILES:
                 if machine.files.exists(path):
-                    files.bind(path, machine.files.file(path))
-            files.bind("/etc/hosts", sandbox.hosts_file)
-            files.bind("/etc/resolv.conf", sandbox.resolv_conf)
+                    files.bind_mount(path, machine.files, path)
+            files.mount("/etc/hosts", sandbox.hosts_file)
+            files.mount("/etc/resolv.conf", sandbox.resolv_conf)
             files.write("/etc/hostname", f"{self.hostname}\n".encode())
             for path in ("/bin", "/dev", "/root"):
                 files.mkdir(path)
