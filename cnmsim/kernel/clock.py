@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import define
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.events import Observer
+    from cnmsim.kernel.events import FlowMeter, Observer
 
 T = TypeVar("T")
 #: A call that cannot be cancelled: function, arguments, context.
@@ -65,13 +65,14 @@ class Clock:
     """The virtual clock of a lab; all machines share it.
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer that the current call
-    reports to, or `None`: every decision point checks this attribute. `epoch_s` is the time of day, in seconds since
+    reports to, or `None`: every decision point checks this attribute. `meter` is the meter of the flows that run, or
+    `None`. `epoch_s` is the time of day, in seconds since
     1970, at which the lab began. `registry` holds, by name, objects that all parts of the lab share.
     """
 
     __slots__ = (
-        "_horizon_ns", "_instants", "_later", "_ready", "_repeats", "_timer_count", "context", "epoch_s", "now_ns",
-        "registry", "seed",
+        "_horizon_ns", "_instants", "_later", "_ready", "_repeats", "_timer_count", "context", "epoch_s", "meter",
+        "now_ns", "registry", "seed",
     )  # fmt: skip
 
     def __init__(self, seed: int = 0) -> None:
@@ -79,6 +80,7 @@ class Clock:
         self.now_ns = 0
         self.epoch_s = EPOCH_S
         self.context: Observer | None = None
+        self.meter: FlowMeter | None = None
         self._ready: deque[_Call] = deque()
         self._instants: list[int] = []
         self._later: dict[int, list[_Call | Timer]] = {}
@@ -98,6 +100,11 @@ class Clock:
     def wall_s(self) -> float:
         """Virtual time of day, in seconds since 1970."""
         return self.epoch_s + self.now_ns / NS_PER_S
+
+    @property
+    def observes_drops(self) -> bool:
+        """Whether a dropped packet must be reported: to an observer or to the meter."""
+        return self.context is not None or self.meter is not None
 
     def stream(self, name: str) -> random.Random:
         """Return a random generator for the owner `name`, seeded by the lab's seed and the name.
@@ -145,19 +152,6 @@ class Clock:
     def pending_count(self) -> int:
         """The number of calls scheduled for later instants."""
         return sum(_is_pending(call) for calls in self._later.values() for call in calls)
-
-    def contexts_in_transit(self) -> Iterator[Observer]:
-        """Yield the context of each scheduled call that cannot be cancelled, such as the arrival of a frame.
-
-        Timers of protocols and programs, and calls without a context do not count.
-        """
-        for _, _, context in self._ready:
-            if context is not None:
-                yield context
-        for calls in self._later.values():
-            for call in calls:
-                if isinstance(call, tuple) and call[2] is not None:
-                    yield call[2]
 
     def next_event_ns(self) -> int | None:
         """Return the time of the next scheduled call: `now_ns` if one is due now, `None` if none is scheduled."""

@@ -277,7 +277,7 @@ class Device:
         `what` is the text of the report, by default that of the reason; `detail` is its typed subject.
         """
         self.tx_dropped += 1
-        if self.clock.context is not None:
+        if self.clock.observes_drops:
             self._report(Step.DROPPED, frame, what or reason.value, reason, detail)
 
     def _report(
@@ -288,12 +288,15 @@ class Device:
         reason: DropReason | None = None,
         detail: Detail | None = None,
     ) -> None:
-        observer = self.clock.context
+        observer, meter = self.clock.context, self.clock.meter if step is Step.DROPPED else None
+        if observer is None and meter is None:
+            return
+        place = self.namespace.name if self.namespace else ""
+        event = Event(self.clock.now_ns, place, self.name, step, what or step.value, "", frame, True, reason, detail)
         if observer is not None:
-            place = self.namespace.name if self.namespace else ""
-            observer.report(
-                Event(self.clock.now_ns, place, self.name, step, what or step.value, "", frame, True, reason, detail)
-            )
+            observer.report(event)
+        if meter is not None:
+            meter.dropped(event)
 
 
 class Loopback(Device):

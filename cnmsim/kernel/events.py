@@ -6,6 +6,7 @@ The observer is `Clock.context`. While it is `None`, a decision point costs one 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from attrs import frozen
@@ -107,6 +108,17 @@ class MtuLimit:
     is_segment: bool = False
 
 
+#: The reason to show for a drop whose detail is `QueueFull`.
+QUEUE_FULL = "the link's queue was full"
+
+
+@frozen
+class QueueFull:
+    """The queue of a link with limited bandwidth that has no room; `limit_frames` is its length."""
+
+    limit_frames: int
+
+
 @frozen
 class DuplicateAddress:
     """An address that two stations claim."""
@@ -125,7 +137,7 @@ class UpstreamSkipped:
 
 
 #: The typed subject of an event, for programs, which should not parse the text in `what`.
-Detail = Reporter | NextHop | MtuLimit | DuplicateAddress | UpstreamSkipped
+Detail = Reporter | NextHop | MtuLimit | QueueFull | DuplicateAddress | UpstreamSkipped
 
 
 @frozen
@@ -148,6 +160,26 @@ class Event:
     is_frame: bool = False
     reason: DropReason | None = None
     detail: Detail | None = None
+
+
+class FlowMeter(TypingProtocol):
+    """The meter of the flows that a lab measures, while any runs: `Clock.meter` (IPFIX's metering process, RFC 5470).
+
+    It does not slow packets down as an observer does: they keep to the flow cache. `dropped` receives the event of
+    every dropped packet of the lab, as Linux's tracepoint `skb:kfree_skb` would. `received_datagram` and
+    `received_stream` are called when a socket has received a UDP datagram, or a TCP connection data in order. They
+    return True if the meter consumed it, because it belongs to a measured flow; the socket's program then does not
+    receive it.
+    """
+
+    def dropped(self, event: Event) -> None:
+        """Count a dropped packet."""
+
+    def received_datagram(self, socket: Any, data: bytes) -> bool:
+        """Consume a datagram of a measured flow."""
+
+    def received_stream(self, connection: Any) -> bool:
+        """Consume the readable data of a TCP connection that belongs to a measured flow."""
 
 
 class Observer(TypingProtocol):

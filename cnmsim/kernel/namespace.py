@@ -477,17 +477,22 @@ class NetworkNamespace:
         is_frame: bool = False,
         detail: Detail | None = None,
     ) -> None:
-        """Report an event to the observer, if there is one. Callers test `clock.context` first, which is cheaper."""
-        observer = self.clock.context
-        if observer is None:
+        """Report an event to the observer, and a drop to the meter.
+
+        Callers test `clock.context` first, or `clock.observes_drops`, which is cheaper.
+        """
+        observer, meter = self.clock.context, self.clock.meter if step is Step.DROPPED else None
+        if observer is None and meter is None:
             return
         data = packet.data if isinstance(packet, Packet) else packet
         if not device and isinstance(packet, Packet):
             at = packet.outdev or packet.indev
             device = at.name if at is not None else ""
-        observer.report(
-            Event(self.clock.now_ns, self.name, device, step, what, decision, data, is_frame, reason, detail)
-        )
+        event = Event(self.clock.now_ns, self.name, device, step, what, decision, data, is_frame, reason, detail)
+        if observer is not None:
+            observer.report(event)
+        if meter is not None:
+            meter.dropped(event)
 
     def drop(
         self,
@@ -500,7 +505,7 @@ class NetworkNamespace:
         detail: Detail | None = None,
     ) -> None:
         """Report a dropped packet with its reason. The caller stops processing the packet."""
-        if self.clock.context is not None:
+        if self.clock.observes_drops:
             self.report(
                 Step.DROPPED,
                 what or reason.value,

@@ -248,7 +248,7 @@ class Vxlan(Device):
         assert namespace is not None
         answer = proxy_answer(frame, lambda address: namespace.neighbours.get(self, address))
         if answer.reply is None:
-            if self.clock.context is not None:
+            if self.clock.observes_drops:
                 # Not counted as dropped: the kernel consumes it.
                 self._report(Step.DROPPED, frame, f"{self.name} keeps it: {answer.what}", DropReason.PROXY_UNANSWERED)
             return
@@ -379,14 +379,16 @@ class Vxlan(Device):
 
     def _drop_inner(self, frame: bytes, reason: DropReason, what: str, decision: str = "") -> bool:
         self.rx_dropped += 1
-        if self.clock.context is not None:
+        if self.clock.observes_drops:
             self._report_inner(Step.DROPPED, what, decision, frame, is_frame=True, reason=reason)
         return False
 
     def _report_inner(
         self, step: Step, what: str, decision: str, data: bytes, *, is_frame: bool, reason: DropReason | None = None
     ) -> None:
-        observer = self.clock.context
-        if observer is not None:
-            place = self.namespace.name if self.namespace else ""
-            observer.report(Event(self.clock.now_ns, place, self.name, step, what, decision, data, is_frame, reason))
+        place = self.namespace.name if self.namespace else ""
+        event = Event(self.clock.now_ns, place, self.name, step, what, decision, data, is_frame, reason)
+        if self.clock.context is not None:
+            self.clock.context.report(event)
+        if self.clock.meter is not None and step is Step.DROPPED:
+            self.clock.meter.dropped(event)

@@ -46,7 +46,7 @@ def fork_lab(lab: Lab) -> Lab:
             MainThreadExecutor: lambda _old, _copier: MainThreadExecutor(),
         }
     ).copy(lab)
-    copy.clock.context = None
+    copy.clock.context = copy.clock.meter = None
     machines = [host.machine for host in copy.hosts.values()]
     for machine in machines:
         _stop_capturing(machine)
@@ -69,7 +69,7 @@ def _require_forkable(lab: Lab) -> None:
 
 
 def _engines(lab: Lab) -> list[Engine]:
-    return [host.docker for host in lab.hosts.values() if host.has_docker]
+    return [host.docker for host in lab.hosts.values() if host.docker is not None]
 
 
 def _has_swarm(lab: Lab) -> bool:

@@ -32,7 +32,6 @@ from cnmsim.lab.yamlfile import Key, Map
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
-    from cnmsim.lab.host import Host
     from cnmsim.lab.lab import Lab
 
 _TEXT: Schema = {"type": "string"}
@@ -161,10 +160,11 @@ class SwarmBuilder:
                 yield name, ("swarm", role, number)
 
     def _engine(self, name: str, keys: tuple[Key, ...]) -> Engine:
-        host: Host = self._at(keys, lambda: self.lab.host(name))
-        if not host.has_docker:
+        engine = self._at(keys, lambda: self.lab.host(name)).docker
+        if engine is None:
             raise self.wrong(keys, ValueError(f"{name} runs no engine: set docker: true"))
-        return host.docker
+        docker: Engine = engine
+        return docker
 
     def _addresses(self, name: str) -> dict[str, Any]:
         settings = self.document["swarm"].get("nodes", {}).get(name, {})

@@ -70,7 +70,9 @@ class SwarmMachine(RuleBasedStateMachine):
 
     def docker(self, host: str) -> Engine:
         """Return the engine of a host."""
-        return self.lab.host(host).docker
+        engine = self.lab.host(host).docker
+        assert engine is not None
+        return engine
 
     # ---- nodes
 

@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen, validators
 
 from cnmsim.kernel.address import Mac, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Step
+from cnmsim.kernel.events import QUEUE_FULL, Detail, DropReason, Event, MtuLimit, QueueFull, Step
 from cnmsim.underlay.vlans import PortVlans
 
 #: The seconds after which a switch deletes an idle address (IEEE 802.1D table 7-5).
@@ -76,10 +76,14 @@ class CableOptions:
 
 
 @define(eq=False)
-class _Lane:
-    """One direction of a cable. It stores the time until which it is busy with queued frames."""
+class Lane:
+    """One direction of a cable: the time until which it is busy with queued frames, and its drops by reason."""
 
     busy_until_ns: int = 0
+    #: The longest time that a frame was queued and transmitted since a measurement began.
+    peak_ns: int = 0
+    drops: dict[str, int] = field(factory=dict)
+    dropped_bytes: int = 0
 
     def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
         """Return how many ns a frame of `length` bytes takes to be queued and transmitted.
@@ -93,7 +97,9 @@ class _Lane:
         if start_ns - now_ns > each_ns * options.queue_frames:
             return None
         self.busy_until_ns = start_ns + each_ns
-        return self.busy_until_ns - now_ns
+        wait_ns = self.busy_until_ns - now_ns
+        self.peak_ns = max(self.peak_ns, wait_ns)
+        return wait_ns
 
 
 @define(eq=False)
@@ -103,7 +109,7 @@ class Attachment:
     `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only
     from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to
     groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that
-    received them.
+    received them. `up` is the direction from the station to the segment, `down` the other.
     """
 
     station: Station
@@ -113,8 +119,8 @@ class Attachment:
     refuses_unknown_macs: bool = False
     leads_to_switch: bool = False
     hairpin: bool = False
-    _up: _Lane = field(factory=_Lane)
-    _down: _Lane = field(factory=_Lane)
+    up: Lane = field(factory=Lane)
+    down: Lane = field(factory=Lane)
 
     @property
     def is_plain(self) -> bool:
@@ -224,6 +230,11 @@ class Segment:
         self._invalidate_paths()
 
     @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The cables of the attached stations in the order of attachment."""
+        return tuple(self._attachments.values())
+
+    @property
     def stations(self) -> tuple[Station, ...]:
         """The attached stations in the order of attachment."""
         return tuple(self._attachments)
@@ -259,10 +270,18 @@ class Segment:
         loss: float | None = None,
         mtu: int | None = None,
     ) -> None:
-        """Change properties of the segment. Arguments that are `None` leave their property unchanged."""
+        """Change properties of the segment. Arguments that are `None` leave their property unchanged.
+
+        `bandwidth_bps` applies to every cable that has the segment's bandwidth, not to those with their own.
+        """
+        before = self._options.bandwidth_bps
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
         self._invalidate_paths()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
+        if bandwidth_bps is not None:
+            for attachment in self._attachments.values():
+                if attachment.options.bandwidth_bps == before:
+                    attachment.options = evolve(attachment.options, bandwidth_bps=bandwidth_bps)
         if mtu is not None:
             self.mtu = mtu
 
@@ -356,25 +375,30 @@ class Segment:
         overhead = _HEADER + (4 if frame[12:14] == _VLAN_TAG else 0)
         if len(frame) > self.mtu + overhead:
             text = f"{len(frame) - overhead} bytes, the MTU of the segment is {self.mtu}"
-            self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text, MtuLimit(self.mtu, is_segment=True))
+            self._dropped(
+                frame, source.up, sender, DropReason.MTU_EXCEEDED, text, MtuLimit(self.mtu, is_segment=True)
+            )
             return
         if source.refuses_unknown_macs and frame[6:12] != source.known_mac:
             text = f"{sender.name} may send from {format_mac(source.known_mac)} only, not {format_mac(frame[6:12])}"
-            self._dropped(frame, sender, DropReason.PORT_SECURITY, text)
+            self._dropped(frame, source.up, sender, DropReason.PORT_SECURITY, text)
             return
         if self._is_lost(source.options.loss):
-            self._dropped(frame, sender, DropReason.LINK_LOSS, "")
+            self._dropped(frame, source.up, sender, DropReason.LINK_LOSS, "")
             return
-        wait_ns = source._up.wait_ns(len(frame), source.options, now_ns)
+        wait_ns = source.up.wait_ns(len(frame), source.options, now_ns)
         if wait_ns is None:
-            self._dropped(frame, sender, DropReason.LINK_LOSS, f"the queue into {self.name} is full")
+            text = f"the queue into {self.name} is full"
+            self._dropped(
+                frame, source.up, sender, DropReason.LINK_LOSS, text, QueueFull(source.options.queue_frames)
+            )
             return
         vlan = 0
         if self._has_vlans:
             admitted = self.vlans_of(sender).admit(frame)
             if admitted is None:
                 text = f"the port of {sender.name} is {self.vlans_of(sender)}"
-                self._dropped(frame, sender, DropReason.NO_VLAN, text)
+                self._dropped(frame, source.up, sender, DropReason.NO_VLAN, text)
                 return
             vlan, frame = admitted
         self._learn(frame[6:12], source, vlan)
@@ -382,8 +406,8 @@ class Segment:
         receivers = self._receivers(frame, source, vlan)
         if len(receivers) == 1 and not vlan:
             self._cache_path(frame, source, receivers[0])
-        if not receivers and self.clock.context is not None:
-            self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station to send it to")
+        if not receivers:
+            self._dropped(frame, source.up, sender, DropReason.NO_BRIDGE_PORT, "no other station to send it to")
         for receiver in receivers:
             out = self.vlans_of(receiver.station).emit(vlan, frame) if vlan else frame
             self._send_down(out, receiver, delay_ns)
@@ -435,13 +459,15 @@ class Segment:
     def _send_down(self, frame: bytes, receiver: Attachment, delay_ns: int) -> None:
         options = receiver.options
         if self._is_lost(self._options.loss) or self._is_lost(options.loss):
-            self._dropped(frame, receiver.station, DropReason.LINK_LOSS, "")
+            self._dropped(frame, receiver.down, receiver.station, DropReason.LINK_LOSS, "")
             return
         arrival_ns = self.clock.now_ns + delay_ns
-        wait_ns = receiver._down.wait_ns(len(frame), options, arrival_ns)
+        wait_ns = receiver.down.wait_ns(len(frame), options, arrival_ns)
         if wait_ns is None:
             text = f"the queue to {receiver.station.name} is full"
-            self._dropped(frame, receiver.station, DropReason.LINK_LOSS, text)
+            self._dropped(
+                frame, receiver.down, receiver.station, DropReason.LINK_LOSS, text, QueueFull(options.queue_frames)
+            )
             return
         self.clock.post_at_ns(
             arrival_ns + wait_ns + round(options.latency_s * NS_PER_S), self.deliver, frame, receiver
@@ -450,12 +476,18 @@ class Segment:
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
         """Deliver a frame at the end of a cable to its station."""
         if self._attachments.get(receiver.station) is not receiver:
-            self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was in transit")
+            self._dropped(
+                frame,
+                receiver.down,
+                receiver.station,
+                DropReason.NO_CARRIER,
+                "unplugged while the frame was in transit",
+            )
             return
         if self.loses is not None:
             why = self.loses(frame, receiver.station)
             if why:
-                self._dropped(frame, receiver.station, DropReason.LINK_LOSS, why)
+                self._dropped(frame, receiver.down, receiver.station, DropReason.LINK_LOSS, why)
                 return
         receiver.station.receive(frame)
 
@@ -463,14 +495,24 @@ class Segment:
         return share > 0 and self._random.random() < share
 
     def _dropped(
-        self, frame: bytes, station: Station, reason: DropReason, decision: str, detail: Detail | None = None
+        self,
+        frame: bytes,
+        lane: Lane,
+        station: Station,
+        reason: DropReason,
+        decision: str,
+        detail: Detail | None = None,
     ) -> None:
-        context = self.clock.context
-        if context is None:
+        text = QUEUE_FULL if isinstance(detail, QueueFull) else reason.value
+        lane.drops[text] = lane.drops.get(text, 0) + 1
+        lane.dropped_bytes += len(frame)
+        if not self.clock.observes_drops:
             return
         what = f"segment {self.name}: {reason.value}"
-        context.report(
-            Event(
-                self.clock.now_ns, self.name, station.name, Step.DROPPED, what, decision, frame, True, reason, detail
-            )
+        event = Event(
+            self.clock.now_ns, self.name, station.name, Step.DROPPED, what, decision, frame, True, reason, detail
         )
+        if self.clock.context is not None:
+            self.clock.context.report(event)
+        if self.clock.meter is not None:
+            self.clock.meter.dropped(event)

@@ -16,6 +16,8 @@ class TrunkEnd:
         self.mac: Mac = MAC_ZERO
         self.link: Carrier | None = None
         self.other: TrunkEnd | None = None
+        self.rx_packets = self.rx_bytes = 0
+        self.tx_packets = self.tx_bytes = 0
 
     def plug(self, link: Carrier | None) -> None:
         """Connect the end to a switch, or disconnect it (`None`)."""
@@ -23,7 +25,11 @@ class TrunkEnd:
 
     def receive(self, frame: bytes) -> None:
         """Pass a frame to the switch at the other end."""
+        self.rx_packets += 1
+        self.rx_bytes += len(frame)
         if self.other is not None and self.other.link is not None:
+            self.other.tx_packets += 1
+            self.other.tx_bytes += len(frame)
             self.other.link.carry(frame, self.other)
 
 

@@ -20,7 +20,9 @@ def lab() -> Lab:
 
 
 def engine_of(lab: Lab) -> Engine:
-    return lab.hosts["node1"].docker
+    engine = lab.hosts["node1"].docker
+    assert engine is not None
+    return engine
 
 
 def run(lab: Lab, **options: Any) -> Service:

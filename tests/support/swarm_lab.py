@@ -29,7 +29,9 @@ class Swarm:
         self.lab.settle()
 
     def engine(self, number: int) -> Engine:
-        return self.lab.hosts[f"node{number}"].docker
+        engine = self.lab.hosts[f"node{number}"].docker
+        assert engine is not None
+        return engine
 
     def after(self, holds: Callable[[], bool], limit_s: float = 90.0) -> float:
         """Let time pass until `holds()`, and say how long that took."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -16,9 +16,7 @@ from cnmsim.errors import CnmsimError, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Program
-from cnmsim.libnetwork.place import Place
 from cnmsim.libnetwork.sandbox import Sandbox
-from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.networks import Network
@@ -79,7 +77,7 @@ _ATTACHED_START_S = 1.0
 
 
 @define(eq=False, repr=False)
-class Container(Model, Place):
+class Container(Model):
     """A container."""
 
     def __repr__(self) -> str:
@@ -315,30 +313,6 @@ class ContainerCollection:
 
     _engine: Session = field(repr=False)
 
-    @overload
-    def run(
-        self,
-        image: str | Image,
-        command: str | list[str] | None = None,
-        *,
-        detach: Literal[True],
-        remove: bool = False,
-        **options: Any,
-    ) -> Container: ...
-
-    @overload
-    def run(
-        self,
-        image: str | Image,
-        command: str | list[str] | None = None,
-        *,
-        stdout: bool = True,
-        stderr: bool = False,
-        remove: bool = False,
-        detach: Literal[False] = False,
-        **options: Any,
-    ) -> bytes: ...
-
     def run(
         self,
         image: str | Image,
@@ -349,12 +323,11 @@ class ContainerCollection:
         remove: bool = False,
         detach: bool = False,
         **options: Any,
-    ) -> Container | bytes:
+    ) -> Any:
         """Create and start a container. Return the `Container` if detached, else its output once it has exited.
 
         `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other
-        than 0, the `EngineError` of a failed creation or start, and `TimeoutError` if it is not detached and nothing
-        in the lab will end it; the container then goes on running.
+        than 0, or the `EngineError` of a failed creation or start.
         """
         if detach and remove:
             options["auto_remove"] = True
@@ -362,13 +335,7 @@ class ContainerCollection:
         container.start()
         if detach:
             return container
-        try:
-            status = container.wait()["StatusCode"]
-        except TimeoutError:
-            raise TimeoutError(
-                f"container {container.name} keeps running and nothing in the lab will end it: "
-                "run(…, detach=True) returns without waiting"
-            ) from None
+        status = container.wait()["StatusCode"]
         if container.record.host_config["AutoRemove"]:
             return b""
         printed = container.logs(stdout=stdout, stderr=stderr) if stdout or stderr else b""
@@ -394,14 +361,8 @@ class ContainerCollection:
         return Container(self._engine, answer["Id"])
 
     def get(self, container_id: str) -> Container:
-        """Return a container by name, id or unique id prefix. Raises `NotFound`, with a note of the closest name."""
-        try:
-            return Container(self._engine, self._engine.store.get(container_id).id)
-        except NotFound as error:
-            hint = suggestion(container_id, (container.name for container in self.list(all=True)))
-            if hint:
-                error.add_note(hint.lstrip(",; "))
-            raise
+        """Return a container by name, id or unique id prefix. Raises `NotFound`."""
+        return Container(self._engine, self._engine.store.get(container_id).id)
 
     def list(
         self,

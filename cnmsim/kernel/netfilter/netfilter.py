@@ -236,7 +236,7 @@ class Netfilter:
             self._attach(packet, answered)
         if self.conntrack.track(packet):
             return True
-        if self.namespace.clock.context is not None:
+        if self.namespace.clock.observes_drops:
             self.namespace.report(
                 Step.DROPPED, "nf_conntrack: table full, dropping packet", packet,
                 decision="net.netfilter.nf_conntrack_max", reason=DropReason.CONNTRACK_INVALID,
@@ -246,7 +246,7 @@ class Netfilter:
     def _confirm(self, packet: Packet) -> bool:
         if self.conntrack.confirm(packet):
             return True
-        if self.namespace.clock.context is not None:
+        if self.namespace.clock.observes_drops:
             self.namespace.report(
                 Step.DROPPED, "another connection has the same addresses and ports", packet,
                 reason=DropReason.NAT_EXHAUSTED,

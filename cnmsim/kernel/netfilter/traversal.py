@@ -64,9 +64,11 @@ class Traversal(ABC, Generic[Entry]):
         result = self._traverse(packet)
         if packet.recording is not None:
             packet.recording.add_traversal(packet, result)
-        if self._netfilter.namespace.clock.context is not None:
+        is_accepted = result.verdict is Verdict.ACCEPT
+        clock = self._netfilter.namespace.clock
+        if clock.context is not None or (not is_accepted and clock.meter is not None):
             self._report(packet, result)
-        return result.verdict is Verdict.ACCEPT
+        return is_accepted
 
     @abstractmethod
     def _traverse(self, packet: Packet) -> TraversalResult[Entry]:

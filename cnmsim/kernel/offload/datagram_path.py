@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Link
     from cnmsim.kernel.offload.cached_route import CachedRoute
     from cnmsim.kernel.offload.flow_cache import Flow
-    from cnmsim.kernel.opaque_payload import OpaquePayload
     from cnmsim.kernel.sockets.base import SocketAddress
     from cnmsim.kernel.sockets.udp import UdpSocket
 
@@ -42,6 +41,19 @@ _PACKET_HEADERS = 28
 #: before the next lookup.
 _FIRST_LOOKUP = 2
 _MAX_LOOKUP_INTERVAL = 64
+
+
+class Payload(Protocol):
+    """The payload of a datagram, whose bytes are built only if it becomes a frame, such as an `OpaquePayload`.
+
+    `content` is what the payload means to its receiver, `size` its length in bytes.
+    """
+
+    content: Any
+    size: int
+
+    def to_bytes(self, endpoint: int = 0) -> bytes:
+        """Return the bytes for the destination with the given `endpoint_key`."""
 
 
 class LinkPort(Protocol):
@@ -92,23 +104,27 @@ class OpaqueDatagrams:
 
     `receive(content, sender)` is called for a datagram that arrived by a path. If it returns `False`, the socket
     receives the datagram as bytes instead. `is_redundant(content)` returns whether receiving the content would change
-    nothing.
+    nothing. `is_passive` declares that `receive` only records the content and the clock's time, and schedules
+    nothing: it may then be called before the arrival time, with the clock set to it.
     """
 
-    __slots__ = ("is_redundant", "receive", "socket")
+    __slots__ = ("is_passive", "is_redundant", "receive", "socket")
 
     def __init__(
         self,
         socket: UdpSocket,
         receive: Callable[[Any, tuple[Address, int]], bool],
         is_redundant: Callable[[Any], bool],
+        *,
+        is_passive: bool = False,
     ) -> None:
         self.socket = socket
+        self.is_passive = is_passive
         self.receive = receive
         self.is_redundant = is_redundant
         socket.offload.opaque = self
 
-    def send(self, payload: OpaquePayload, address: SocketAddress) -> None:
+    def send(self, payload: Payload, address: SocketAddress) -> None:
         """Send a datagram, by a datagram path if there is one. Raises as `UdpSocket.sendto`."""
         route = self.socket.offload.routes.get(address)
         if route is not None:
@@ -124,7 +140,7 @@ class OpaqueDatagrams:
             payload.to_bytes(endpoint_key(self.socket._parse_address(address[0]), address[1])), address
         )
 
-    def send_if_redundant(self, payload: OpaquePayload, address: SocketAddress) -> bool:
+    def send_if_redundant(self, payload: Payload, address: SocketAddress) -> bool:
         """Send a datagram only if there is a path to the receiver and its content would change nothing there.
 
         Otherwise return `False`, and send nothing. Such a datagram may be received at once, before its arrival time,
@@ -276,17 +292,18 @@ class DatagramPath:
             socket is not None and socket.offload.opaque is not None and socket.offload.opaque.is_redundant(content)
         )
 
-    def send(self, payload: OpaquePayload, *, is_redundant: bool) -> bool:
+    def send(self, payload: Payload, *, is_redundant: bool) -> bool:
         """Send a datagram. Return `False`, without any effect, if it must become a frame.
 
-        A redundant datagram is received at once if no other event is scheduled before its arrival.
+        A redundant datagram is received at once if no other event is scheduled before its arrival, and so is any
+        whose receiver is passive.
         """
         if not self._first.enter(payload.size):
             return False
         self._advance(payload, self._first, is_redundant=is_redundant)
         return True
 
-    def _advance(self, payload: OpaquePayload, hop: _Hop, *, is_redundant: bool) -> None:
+    def _advance(self, payload: Payload, hop: _Hop, *, is_redundant: bool) -> None:
         """Move a datagram, which has entered `hop`, along the path until the next scheduled event.
 
         If it has not arrived by then, schedule the rest of its way.
@@ -297,14 +314,20 @@ class DatagramPath:
             while True:
                 when_ns += hop.delay_ns
                 next_hop = hop.next
-                if (next_hop is None and not is_redundant) or not clock.is_idle_until(when_ns):
+                if not clock.is_idle_until(when_ns):
                     break
-                clock.now_ns = when_ns
                 if next_hop is None:
                     socket = self._end.datagram_socket()
-                    if socket is not None and not socket.receive_queue and hop.arrive(size, self._end):
-                        return
-                    break
+                    opaque = socket.offload.opaque if socket is not None else None
+                    if socket is None or not (is_redundant or (opaque is not None and opaque.is_passive)):
+                        break
+                    clock.now_ns = when_ns
+                    if socket.receive_queue or not hop.arrive(size, self._end):
+                        break
+                    if not is_redundant:
+                        self._receive(payload, socket)
+                    return
+                clock.now_ns = when_ns
                 if not hop.arrive(size, self._end):
                     break
                 hop = next_hop
@@ -312,10 +335,9 @@ class DatagramPath:
             clock.now_ns = now_ns
         clock.post_at_ns(when_ns, self._arrive, payload, hop)
 
-    def _arrive(self, payload: OpaquePayload, hop: _Hop) -> None:
+    def _arrive(self, payload: Payload, hop: _Hop) -> None:
         """Process a datagram at the end of a hop, at its arrival time. If a check fails, deliver its frame there."""
         size, next_hop = payload.size, hop.next
-        endpoint = endpoint_key(*self._route.destination)
         if next_hop is not None:
             if hop.arrive(size, self._end):
                 self._advance(payload, next_hop, is_redundant=False)
@@ -323,12 +345,16 @@ class DatagramPath:
         else:
             socket = self._end.datagram_socket()
             if socket is not None and not socket.receive_queue and hop.arrive(size, self._end):
-                opaque = socket.offload.opaque
-                if opaque is None or not opaque.receive(payload.content, self._sender):
-                    socket.enqueue(payload.to_bytes(endpoint), *self._sender)
+                self._receive(payload, socket)
                 return
         self.is_valid = False
-        hop.deliver(self._route.frame(payload.to_bytes(endpoint), hop.macs, hop.ttl))
+        data = payload.to_bytes(endpoint_key(*self._route.destination))
+        hop.deliver(self._route.frame(data, hop.macs, hop.ttl))
+
+    def _receive(self, payload: Payload, socket: UdpSocket) -> None:
+        opaque = socket.offload.opaque
+        if opaque is None or not opaque.receive(payload.content, self._sender):
+            socket.enqueue(payload.to_bytes(endpoint_key(*self._route.destination)), *self._sender)
 
 
 def _find_hop(flow: Flow, ttl: int) -> _Hop | None:

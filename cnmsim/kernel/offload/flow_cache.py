@@ -355,7 +355,9 @@ class Flow:
                 socket.deliver(self._as_tracked(frame, device), frame[42:])
             else:
                 addresses = self._addresses
-                socket.enqueue(frame[42:], addresses[:4], int.from_bytes(addresses[8:10]))
+                taken = socket.enqueue(frame[42:], addresses[:4], int.from_bytes(addresses[8:10]))
+                if not taken and self.clock.meter is not None:
+                    socket.report_full(self._as_tracked(frame, device))
             return True
         packet = self._as_tracked(frame, device)
         if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_MULTICAST_OCTET:

@@ -291,7 +291,7 @@ class SocketTable:
             socket.fail(error)
 
     def _drop(self, packet: Packet, reason: DropReason, decision: str) -> bool:
-        if self._namespace.clock.context is not None:
+        if self._namespace.clock.observes_drops:
             self._namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
         return False
 
@@ -318,6 +318,11 @@ class SocketTable:
         """Register a listening TCP socket."""
         for address in socket.local_addresses:
             self._listeners.setdefault((address, socket.local_port), []).append(socket)
+
+    def listener_holding(self, connection: TcpConnection) -> TcpSocket | None:
+        """Return the listener in whose accept queue a connection is, `None` if it is in none."""
+        sockets = (socket for bound in self._listeners.values() for socket in bound)
+        return next((socket for socket in sockets if socket.is_queued(connection)), None)
 
     def remove_listener(self, socket: TcpSocket) -> None:
         """Remove a listening TCP socket."""

@@ -143,10 +143,14 @@ class TcpSocket(Socket):
         """The length of the accept queue and the backlog. `ss` shows them as a listener's Recv-Q and Send-Q."""
         return len(self._accept_queue), self._backlog
 
+    def is_queued(self, connection: TcpConnection) -> bool:
+        """Return True if the connection is in the accept queue."""
+        return connection in self._accept_queue
+
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
         """Process a SYN that this listener received: start `connection`, or drop the SYN if the backlog is full."""
         if len(self._syn_queue) > self._backlog or not self.has_room:
-            if self.namespace.clock.context is not None:
+            if self.namespace.clock.observes_drops:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
             return
         if self.namespace.clock.context is not None:

@@ -452,7 +452,7 @@ class TcpConnection(TcpSender):
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 
     def _drop(self, packet: Packet, reason: DropReason, decision: str) -> None:
-        if self.namespace.clock.context is not None:
+        if self.namespace.clock.observes_drops:
             self.namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
 
 

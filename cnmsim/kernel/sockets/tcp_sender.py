@@ -50,8 +50,8 @@ class TcpSender(ABC):
         "_sacked", "_send_base", "_send_data", "_send_scale", "_snd_max", "_snd_nxt", "_snd_una",
         "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_timed_segment", "_timestamp_base",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port",
-        "mss", "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket",
-        "state", "tos", "ttl",
+        "mss", "namespace", "no_delay", "on_change", "remote", "remote_port", "retransmitted", "reuse_address",
+        "socket", "state", "tos", "ttl",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,8 @@ class TcpSender(ABC):
         self._cwnd = CongestionWindow(self.mss)
         self._duplicate_acks = 0
         self._retries = 0
+        #: The number of data segments that were sent again (tcpi_total_retrans).
+        self.retransmitted = 0
         self._timed_segment: tuple[int, int] | None = None
         self._is_ack_pending = False
         self._next_invalid_ns = 0
@@ -218,6 +220,7 @@ class TcpSender(ABC):
         is_new = start >= self._snd_max
         if is_new and self._timed_segment is None:
             self._timed_segment = (self._snd_nxt, self.namespace.clock.now_ns)
+        self.retransmitted += not is_new
         self._snd_max = max(self._snd_max, self._snd_nxt)
         self._transmit(flags, start, payload)
         if self._retransmit_timer is None:
@@ -427,6 +430,9 @@ class TcpSender(ABC):
         """Stop all timers and remove the connection from its namespace."""
 
     def _notify_readable(self) -> None:
+        meter = self.namespace.clock.meter
+        if meter is not None and meter.received_stream(self):
+            return
         if self.socket is not None:
             self.socket.became_readable()
 

@@ -184,17 +184,19 @@ class UdpSocket(Socket):
 
         Return `False` if the receive buffer is full.
         """
-        traced = self.namespace.clock.context is not None
-        if traced and self._is_full(len(data)):
-            self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
+        if self._is_full(len(data)) and self.namespace.clock.observes_drops:
+            self.report_full(packet)
             return False
-        if traced:
+        if self.namespace.clock.context is not None:
             what = f"{self.owner_label} receives {len(data)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
         return self.enqueue(data, packet.src, packet.sport)
 
     def enqueue(self, data: bytes, src: Address, sport: int) -> bool:
         """Append a datagram to the receive queue. Return `False` if the receive buffer is full."""
+        meter = self.namespace.clock.meter
+        if meter is not None and meter.received_datagram(self, data):
+            return True
         queued_bytes = self._queued_bytes + len(data) + _SKB_OVERHEAD
         if queued_bytes > _RECEIVE_BUFFER and self.receive_queue:
             return False
@@ -202,6 +204,10 @@ class UdpSocket(Socket):
         self._queued_bytes = queued_bytes
         self._became_readable()
         return True
+
+    def report_full(self, packet: Packet) -> None:
+        """Report a packet that was dropped because the receive buffer is full."""
+        self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
 
     def _is_full(self, length: int) -> bool:
         return bool(self.receive_queue) and self._queued_bytes + length + _SKB_OVERHEAD > _RECEIVE_BUFFER

@@ -75,11 +75,7 @@ async def main(process: Process) -> int:
         address = (await Resolver(process).addresses(name, family))[0]
     except ResolveError:
         return complain(process, f"bad address '{name}'")
-    try:
-        socket = process.icmp(family_of(address))
-    except PermissionError:
-        process.write(f"PING {name} ({format_ip(address)}): {size} data bytes\n")
-        return complain(process, "permission denied (are you root?)")
+    socket = process.icmp(family_of(address))
     if ttl:
         socket.ttl = ttl
     try:

@@ -59,9 +59,9 @@ async def run_script(process: Process, path: str, arguments: list[str]) -> int:
 
 async def _finish(shell: Shell, source: str) -> int:
     try:
-        return await shell.run_text(source, standard_streams(shell.process), is_last=True)
+        return await shell.run_text(source, standard_streams(shell.process))
     except ExitShell as leaving:
-        return await leaving.outcome(shell.process)
+        return leaving.status
     except LeaveLoop:
         return 0
 
@@ -104,7 +104,8 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
         try:
             await shell.run(program, standard_streams(shell.process))
         except ExitShell as leaving:
-            return await leaving.outcome(process)
+            shell.status = leaving.status
+            return shell.status
         except LeaveLoop:
             shell.status = 0
         except InterruptedShell:
