@@ -108,7 +108,7 @@ def measure(layout, count, tasks):
 
 def known(lab):
     """Give how many endpoints the nodes know, each node's counted."""
-    databases = [host.docker.controller.agent.db for host in lab.hosts.values() if host.docker is not None]
+    databases = [host.docker.controller.agent.db for host in lab.hosts.values() if host.has_docker]
     return sum(len(db.entries(PEER_TABLE, network)) for db in databases for network in db.networks)
 
 

@@ -24,38 +24,67 @@ from cnmsim.errors import (
 )
 
 if TYPE_CHECKING:
+    from cnmsim.cnm import Controller, Driver, Endpoint, Network, Sandbox
+    from cnmsim.engine.client.containers import Container
+    from cnmsim.engine.engine import Engine
     from cnmsim.lab import ExecResult, Host, Lab
+    from cnmsim.observe import Capture, Checkup, Explanation, Finding, Fix, Hop, Reachability, Trace, Verdict
     from cnmsim.observe.flows.flow import Flow
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capture",
+    "Checkup",
     "CnmsimError",
     "Conflict",
+    "Container",
+    "Controller",
+    "Driver",
+    "Endpoint",
+    "Engine",
     "EngineError",
     "ExecResult",
+    "Explanation",
     "FileError",
+    "Finding",
+    "Fix",
     "Flow",
     "Forbidden",
+    "Hop",
     "Host",
     "InvalidParameter",
     "Lab",
+    "Network",
     "NotFound",
     "NotSimulated",
+    "Reachability",
+    "Sandbox",
     "SystemFault",
+    "Trace",
     "Unavailable",
+    "Verdict",
     "__version__",
 ]
 
-_LAZY = {"ExecResult", "Host", "Lab"}
+#: The classes that are imported on first use, by module.
+_LAZY = {
+    "Container": "cnmsim.engine.client.containers",
+    "Engine": "cnmsim.engine.engine",
+    "Flow": "cnmsim.observe.flows.flow",
+    **dict.fromkeys(("ExecResult", "Host", "Lab"), "cnmsim.lab"),
+    **dict.fromkeys(("Controller", "Driver", "Endpoint", "Network", "Sandbox"), "cnmsim.cnm"),
+    **dict.fromkeys(
+        ("Capture", "Checkup", "Explanation", "Finding", "Fix", "Hop", "Reachability", "Trace", "Verdict"),
+        "cnmsim.observe",
+    ),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import `Lab` and the other classes on first use, so that importing only errors and versions is fast."""
     if name in _LAZY:
-        return getattr(import_module("cnmsim.lab"), name)
-    if name == "Flow":
-        return import_module("cnmsim.observe.flows.flow").Flow
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

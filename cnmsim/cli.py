@@ -388,7 +388,6 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
         click.echo(done.output, nl=False)
         context.exit(done.status)
     engine = lab.host(location.host).docker
-    assert engine is not None
     status, output = engine.containers.get(location.id).exec_run(words)
     click.echo(output, nl=False)
     context.exit(status or 0)

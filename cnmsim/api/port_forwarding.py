@@ -101,7 +101,6 @@ class ForwardedPorts:
 
     @property
     def _engine(self) -> Engine:
-        assert self.host.docker is not None
         return self.host.docker
 
     def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:

@@ -62,7 +62,7 @@ class ApiServer:
         self.apis = {
             host.name: HostApi(lab, host.name, host.docker, self.clock_driver)
             for host in lab.hosts.values()
-            if host.docker is not None
+            if host.has_docker
         }
         self.forwarded_ports: ForwardedPorts | None = None
         if expose_ports is not None:

@@ -16,7 +16,6 @@ from cnmsim.engine.client.session import Session
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.daemon.event_log import EventLog
-from cnmsim.engine.daemon.renderer import html_of
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
 from cnmsim.engine.volumes.volumes import VolumeStore
@@ -26,6 +25,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import DEFAULT_VERSION, profile
+from cnmsim.libnetwork.renderer import html_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.containers import ContainerCollection
@@ -82,7 +82,9 @@ class Engine(Session):
             containers=ContainerStore(random),
             images=ImageStore(images or ImageCatalogue(), events),
             volumes=VolumeStore(events, random),
-            controller=Controller(machine, release, config, engine_id=id_, plugins=plugins or PluginStore()),
+            controller=Controller(
+                machine, release, config, engine_id=id_, plugins=plugins or PluginStore(), programs=programs or {}
+            ),
         )
         context.controller.start()
         super().__init__(Backend(context), self._get_cluster)

@@ -153,6 +153,19 @@ class Clock:
         """The number of calls scheduled for later instants."""
         return sum(_is_pending(call) for calls in self._later.values() for call in calls)
 
+    def contexts_in_transit(self) -> Iterator[Observer]:
+        """Yield the context of each scheduled call that cannot be cancelled, such as the arrival of a frame.
+
+        Timers of protocols and programs, and calls without a context do not count.
+        """
+        for _, _, context in self._ready:
+            if context is not None:
+                yield context
+        for calls in self._later.values():
+            for call in calls:
+                if isinstance(call, tuple) and call[2] is not None:
+                    yield call[2]
+
     def next_event_ns(self) -> int | None:
         """Return the time of the next scheduled call: `now_ns` if one is due now, `None` if none is scheduled."""
         if self._ready:

@@ -7,28 +7,38 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from cnmsim.kernel.capabilities import ALL, mask
 from cnmsim.kernel.files import FileSystem
 
 
 @frozen
 class Credentials:
-    """The numeric user, group and supplementary groups of a process.
+    """The numeric user, group and supplementary groups of a process, and its effective capabilities.
 
-    `administers_network` is CAP_NET_ADMIN, the only modelled capability of capabilities(7).
+    `capabilities` and `bounding` (the bounding set) are masks of `capabilities.mask`.
     """
 
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = (0,)
-    administers_network: bool = True
+    capabilities: int = ALL
+    bounding: int = ALL
+
+    def has(self, name: str) -> bool:
+        """Return True if the process has the capability of that name, such as `NET_RAW`."""
+        return bool(self.capabilities & mask((name,)))
+
+    def require(self, name: str) -> None:
+        """Raise `PermissionError` (EPERM) unless the process has the capability of that name."""
+        if not self.has(name):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
 
     def require_net_admin(self) -> None:
         """Raise `PermissionError` (EPERM) unless the process has CAP_NET_ADMIN.
 
         Changes to devices, addresses and routes require it.
         """
-        if not self.administers_network:
-            raise PermissionError(errno.EPERM, "Operation not permitted")
+        self.require("NET_ADMIN")
 
 
 ROOT = Credentials()

@@ -429,7 +429,38 @@ class IpLayer:
             packet.frag_max_size = decision.mtu
         if flow_key is not None:
             namespace.flows.record_sent(packet, flow_key, decision)
-        if clock.context is not None:
+        self._output_local(packet, decision)
+
+    def send_raw(self, packet: Packet) -> None:
+        """Send a packet whose IP header is complete, as a raw socket does (raw(7), IP_HDRINCL; raw_send_hdrinc).
+
+        Its source may be any address. Raises `OSError`: those of `route_output`, EMSGSIZE if the packet is larger
+        than the MTU, EPERM if a filter drops it in OUTPUT.
+        """
+        namespace = self._namespace
+        is_own = namespace.has_address(packet.src) or is_loopback(packet.src)
+        decision = self.route_output(packet.dst, packet.src if is_own else None)
+        if len(packet.data) > decision.outdev.mtu:
+            namespace.drop(
+                packet, DropReason.MTU_EXCEEDED,
+                f"{len(packet.data)} bytes, MTU of {decision.outdev.name} is {decision.outdev.mtu}",
+                device=decision.outdev.name, detail=MtuLimit(decision.outdev.mtu),
+            )  # fmt: skip
+            raise OSError(errno.EMSGSIZE, "Message too long")
+        packet.outdev = decision.outdev
+        packet.nexthop = decision.gateway or packet.dst
+        if namespace.netfilter.is_active:
+            whole = self.defragment(packet)
+            if whole is None:
+                return
+            whole.outdev, whole.nexthop = packet.outdev, packet.nexthop
+            packet = whole
+        self._output_local(packet, decision)
+
+    def _output_local(self, packet: Packet, decision: RoutingDecision) -> None:
+        """Send a routed packet of this namespace. Raises `OSError(EPERM)` if a filter drops it in OUTPUT."""
+        namespace = self._namespace
+        if namespace.clock.context is not None:
             namespace.report(
                 Step.ROUTED, f"sent by {decision.outdev.name}", packet,
                 device=decision.outdev.name, decision=decision_text(decision.route, decision.rule),

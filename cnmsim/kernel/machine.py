@@ -14,6 +14,7 @@ from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.link_events import LinkEventLog
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sysctl import INITIAL_NAMESPACE_ONLY
 
@@ -37,6 +38,8 @@ class Machine:
     root: NetworkNamespace = field(init=False)
     files: FileSystem = field(factory=FileSystem, init=False)
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
+    #: The initial PID namespace.
+    pids: PidNamespace = field(init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(
@@ -51,7 +54,9 @@ class Machine:
 
     def __attrs_post_init__(self) -> None:
         self.random = self.clock.stream(self.name)
+        self.pids = PidNamespace(processes=self.processes)
         self.root = NetworkNamespace(self.name, self.clock, self)
+        self.files.clock = self.clock
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
@@ -116,11 +121,14 @@ class Machine:
         parent: Process | None = None,
         on_exit: Callable[[Process], None] | None = None,
         is_init: bool = False,
+        pid_namespace: PidNamespace | None = None,
+        ignored_signals: frozenset[int] = frozenset(),
     ) -> Process:
         """Start a process at the current instant. Arguments that are omitted default to the machine's own values.
 
         Without `stdin` the process reads the end of file at once. Without `stdout` and `stderr` it gets new pipes,
-        which close when it ends. `on_exit` is called with the process after it ended.
+        which close when it ends. `on_exit` is called with the process after it ended. `is_init` creates a PID
+        namespace with the process as its first; `pid_namespace` starts it in an existing one.
         """
         pid = self._next_pid
         self._next_pid += 1
@@ -140,6 +148,8 @@ class Machine:
             parent=parent,
             on_exit=on_exit,
             is_init=is_init,
+            pid_namespace=PidNamespace(self.pids) if is_init and pid_namespace is None else pid_namespace,
+            ignored_signals=ignored_signals,
         )
         self.processes[pid] = process
         if parent is not None:

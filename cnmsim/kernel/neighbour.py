@@ -265,6 +265,17 @@ class NeighbourTable:
         if entry.timer is None:
             self._probe(entry, packet.src)
 
+    def resolve(self, device: Device, address: Address) -> Neighbour:
+        """Return the entry of an address, and send a request if its MAC is unknown.
+
+        The answer sets the MAC. After the last request without an answer the entry is FAILED.
+        """
+        entry = self.get_or_create(device, address)
+        if entry._state is _FAILED or (entry.mac is None and entry.timer is None):
+            entry._state, entry.mac, entry.probes = _INCOMPLETE, None, 0
+            self._probe(entry)
+        return entry
+
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
         """Send a request and schedule the next one.
 

@@ -22,10 +22,13 @@ from cnmsim.kernel.task import Future, Gate, Task, sleep
 if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.pid_namespace import PidNamespace
 
 T = TypeVar("T")
-SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGWINCH = 2, 9, 13, 15, 17, 18, 19, 28
-_IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGWINCH)
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP = 1, 2, 3, 9, 13, 15, 17, 18, 19
+SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH = 20, 21, 22, 23, 28
+_IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGURG, SIGWINCH)
+_STOPPING = (SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
 class Process:
@@ -38,9 +41,9 @@ class Process:
 
     __slots__ = (
         "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "argv", "children", "clock",
-        "creator", "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname",
-        "in_background", "is_init", "machine", "namespace", "on_exit", "parent", "pid", "programs", "sockets",
-        "stderr", "stdin", "stdout",
+        "creator", "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
+        "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent", "pid", "pid_namespace",
+        "programs", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
     )  # fmt: skip
 
     def __init__(
@@ -61,10 +64,17 @@ class Process:
         parent: Process | None = None,
         on_exit: Callable[[Process], None] | None = None,
         is_init: bool = False,
+        pid_namespace: PidNamespace | None = None,
+        ignored_signals: frozenset[int] = frozenset(),
     ) -> None:
         self.machine = machine
         self.clock: Clock = machine.clock
+        #: The process id in the machine's initial PID namespace.
         self.pid = pid
+        self.pid_namespace = pid_namespace or machine.pids
+        #: The process id in the process's own PID namespace, as `getpid` returns it.
+        self.local_pid = pid if self.pid_namespace is machine.pids else self.pid_namespace.add(self)
+        self.started_ns = machine.clock.now_ns
         self.argv = argv
         self.namespace = namespace
         self.files = files
@@ -81,8 +91,12 @@ class Process:
         #: Whether a shell started it with `&`, so that it gets no input and no Ctrl-C from the terminal.
         self.in_background = False
         self.exit_status: int | None = None
+        #: The signal that ended the process, 0 if it exited or still runs (WTERMSIG).
+        self.term_signal = 0
         self.exited: Future[int] = Future(self.clock)
         self.handlers: dict[int, Callable[[], None]] = {}
+        #: The signals set to SIG_IGN. Children and programs started with `exec` inherit them.
+        self.ignored_signals = ignored_signals
         self.sockets: list[Socket] = []
         self._gate = Gate(self)
         self._tasks: list[Task[Any]] = []
@@ -163,7 +177,7 @@ class Process:
         self.exit_status = 128 + SIGKILL
         for socket in tuple(self.sockets):
             socket.close_silently()
-        self.machine.processes.pop(self.pid, None)
+        self._forget()
         if self.parent is not None and self in self.parent.children:
             self.parent.children.remove(self)
 
@@ -192,7 +206,8 @@ class Process:
         inherited = {
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
             "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin,
-            "stdout": self.stdout, "stderr": self.stderr,
+            "stdout": self.stdout, "stderr": self.stderr, "pid_namespace": self.pid_namespace,
+            "ignored_signals": self.ignored_signals,
         }  # fmt: skip
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
@@ -242,28 +257,56 @@ class Process:
         """Open a TCP socket of family 4 or 6."""
         return TcpSocket(self.namespace, family, owner=self)
 
-    def icmp(self, family: int = 4) -> IcmpSocket:
-        """Open a raw ICMP socket of family 4 or 6."""
+    def icmp(self, family: int = 4, *, is_datagram: bool = False) -> IcmpSocket:
+        """Open an ICMP socket of family 4 or 6: raw, or for echo requests only with `is_datagram`.
+
+        Raises `PermissionError` (EPERM) without CAP_NET_RAW, unless `net.ipv4.ping_group_range` includes a group of
+        the process and `is_datagram` is set (icmp(7)).
+        """
+        low, high = map(int, self.namespace.sysctl_get("net.ipv4.ping_group_range").split())
+        groups = (self.credentials.gid, *self.credentials.groups)
+        if not (is_datagram and any(low <= gid <= high for gid in groups)):
+            self.credentials.require("NET_RAW")
         return IcmpSocket(self.namespace, family, owner=self)
 
-    def kill(self, signal: int = SIGKILL) -> None:
+    def may_signal(self, target: Process) -> bool:
+        """Return True if this process may send signals to `target` (kill(2)): the same user, or CAP_KILL."""
+        return self.credentials.uid == target.credentials.uid or self.credentials.has("KILL")
+
+    def kill(self, signal: int = SIGKILL, sender: Process | None = None) -> None:
         """Send a signal: run its handler, or apply Linux's default action. A process that has ended ignores it.
+
+        `sender` is the process that sends it, `None` for the kernel and the engine: the first process of a PID
+        namespace is protected from SIGKILL and SIGSTOP of the processes inside.
 
         A fatal signal ends the process at once; if the process sends it to itself, it ends after its current step.
         """
-        if not self.is_running:
+        if not self.is_running or signal == 0:
             return
-        if signal == SIGSTOP:
-            self.pause()
-        elif signal == SIGCONT:
+        is_from_inside = sender is not None and sender.pid_namespace is self.pid_namespace
+        if self.is_init and is_from_inside and signal in (SIGKILL, SIGSTOP):
+            return
+        if signal == SIGCONT:
             self.unpause()
         handler = self.handlers.get(signal)
         if signal == SIGKILL:
-            self._end(128 + signal)
-        elif handler is not None and signal != SIGSTOP:
+            self._terminate(signal)
+        elif signal == SIGSTOP:
+            self.pause()
+        elif signal in self.ignored_signals:
+            pass
+        elif handler is not None:
             handler()
-        elif signal not in (SIGSTOP, *_IGNORED_BY_DEFAULT) and not self.is_init:
-            self._end(128 + signal)
+        elif self.is_init or signal in _IGNORED_BY_DEFAULT:
+            pass
+        elif signal in _STOPPING:
+            self.pause()
+        else:
+            self._terminate(signal)
+
+    def _terminate(self, signal: int) -> None:
+        self.term_signal = signal
+        self._end(128 + signal)
 
     def interrupt(self) -> None:
         """Send SIGINT to the process and its foreground children, as a terminal does for Ctrl-C."""
@@ -271,6 +314,18 @@ class Process:
             if not child.in_background:
                 child.interrupt()
         self.kill(SIGINT)
+
+    async def exec(
+        self, program: Program, argv: list[str], env: dict[str, str], streams: tuple[Pipe, Pipe, Pipe]
+    ) -> int:
+        """Continue as another program, as execve(2) does, and return its exit status.
+
+        The process keeps its id, its children and the signals that it ignores. `streams` are its standard input,
+        output and error from now on.
+        """
+        self.argv, self.env, self.handlers, self._program = argv, env, {}, program
+        self.stdin, self.stdout, self.stderr = streams
+        return await program(self)
 
     def exit(self, status: int) -> None:
         """End the process with `status`, from a signal handler or a thread."""
@@ -299,18 +354,26 @@ class Process:
             socket.close()
         for pipe in self._own_pipes:
             pipe.close()
-        self.machine.processes.pop(self.pid, None)
+        self._forget()
         if self.parent is not None:
             self.parent.children.remove(self)
         self._orphan_children()
         self.exited.set_result(status)
         if self.on_exit is not None:
             self.on_exit(self)
+        if self.is_init:
+            # The kernel kills what is left in the namespace (zap_pid_ns_processes).
+            for other in tuple(self.pid_namespace.processes.values()):
+                other.kill(SIGKILL)
+
+    def _forget(self) -> None:
+        self.machine.processes.pop(self.pid, None)
+        if self.pid_namespace is not self.machine.pids:
+            self.pid_namespace.processes.pop(self.local_pid, None)
 
     def _orphan_children(self) -> None:
         """Reparent the children to the first process of the PID namespace, if there is one (find_new_reaper)."""
-        processes = self.machine.processes.values()
-        init = next((other for other in processes if other.is_init and other.files is self.files), None)
+        init = self.pid_namespace.init
         for child in self.children:
             child.parent = init
             if init is not None:

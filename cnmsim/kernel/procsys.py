@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from cnmsim.kernel import procnet
-from cnmsim.kernel.files import File
+from cnmsim.kernel.inode import Directory, File
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -27,7 +27,7 @@ class SysctlFile(File):
         self._namespace = namespace
         self._key = key
         self._is_read_only = is_read_only
-        self.mode, self.uid, self.gid = 0o644, 0, 0
+        self.mode, self.uid, self.gid, self.mtime_ns = 0o644, 0, 0, 0
 
     @property
     def content(self) -> bytes:
@@ -68,7 +68,9 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
 
     /proc/sys is read-only in a container without privileges.
     """
-    files.mount(ROOT, ProcSys(namespace, is_read_only))
+    if not any(mount.path == "/proc" for mount in files.mounts()):
+        files.mount("/proc", Directory(0o555), device="proc", kind="proc", options="nosuid,nodev,noexec,relatime")
+    files.mount(ROOT, ProcSys(namespace, is_read_only), is_read_only=is_read_only, device="proc", kind="proc")
     procnet.mount(files, namespace)
 
 

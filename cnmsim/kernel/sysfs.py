@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_mac
-from cnmsim.kernel.files import File, GeneratedFile
+from cnmsim.kernel.inode import Directory, File, GeneratedFile
 from cnmsim.kernel.ipvlan import Ipvlan
 
 if TYPE_CHECKING:
@@ -64,4 +64,6 @@ def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
             return None
         return GeneratedFile(lambda: f"{read(device)}\n", errno.EROFS)
 
-    files.mount(ROOT, find)
+    if not any(mount.path == "/sys" for mount in files.mounts()):
+        files.mount("/sys", Directory(0o555), device="sysfs", kind="sysfs", options="nosuid,nodev,noexec,relatime")
+    files.mount(ROOT, find, device="sysfs", kind="sysfs")

@@ -1,6 +1,7 @@
 """A lab of hosts, engines and networks, and the files that describe one."""
 
-from cnmsim.lab.host import ExecResult, Host
+from cnmsim.kernel.command import ExecResult
+from cnmsim.lab.host import Host
 from cnmsim.lab.lab import Lab
 
 __all__ = ["ExecResult", "Host", "Lab"]

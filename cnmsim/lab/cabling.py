@@ -13,6 +13,7 @@ from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
 from cnmsim.lab.naming import is_subnet, require_name
 from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
+from cnmsim.suggestion import suggestion
 from cnmsim.underlay import Link, PortVlans, Segment, Trunk
 from cnmsim.underlay.interface import HostInterface, InterfaceSpec
 
@@ -47,7 +48,7 @@ class Cabling:
         try:
             subnet = Prefix.parse(name, strict=False)
         except ValueError:
-            raise NotFound(f"no segment named {name}; there are: {', '.join(self.segments) or 'none'}") from None
+            raise NotFound(f"no segment named {name}{suggestion(name, self.segments)}") from None
         for prefix, segment in self._by_subnet.items():
             if prefix.overlaps(subnet):
                 return segment

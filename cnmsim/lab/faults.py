@@ -13,6 +13,7 @@ from attrs import define, field
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.address import Address, Mac
+from cnmsim.suggestion import suggestion
 from cnmsim.underlay.interface import HostInterface
 from cnmsim.underlay.segment import Segment
 
@@ -171,7 +172,7 @@ class Faults:
     def _host(self, name: str) -> Host:
         host = self.lab.hosts.get(name)
         if host is None:
-            raise NotFound(f"no host named {name}; there are: {', '.join(self.lab.hosts) or 'none'}")
+            raise NotFound(f"no host named {name}{suggestion(name, self.lab.hosts)}")
         return host
 
     def _interfaces(self, end: str) -> list[tuple[str, HostInterface]]:

@@ -69,7 +69,7 @@ def _require_forkable(lab: Lab) -> None:
 
 
 def _engines(lab: Lab) -> list[Engine]:
-    return [host.docker for host in lab.hosts.values() if host.docker is not None]
+    return [host.docker for host in lab.hosts.values() if host.has_docker]
 
 
 def _has_swarm(lab: Lab) -> bool:

@@ -10,40 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.files import Pipe
+from cnmsim.errors import InvalidParameter, NotFound, Unavailable
+from cnmsim.kernel.command import ExecResult, run_command, words
+from cnmsim.libnetwork.place import Place
 from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container
     from cnmsim.engine.daemon.crash import CrashState
     from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.files import Pipe
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
+    from cnmsim.libnetwork.controller import Controller
     from cnmsim.underlay.interface import HostInterface
     from cnmsim.underlay.segment import Attachment
-
-#: The exit status of a command that exceeded its time (coreutils `timeout`).
-TIMED_OUT = 124
-_NOT_FOUND = 127
-_SIGKILL = 9
-
-
-@frozen
-class ExecResult:
-    """The result of a command: its exit status, and its output on stdout and stderr, in the order of printing."""
-
-    status: int
-    output: str
-
-    def __str__(self) -> str:
-        return self.output
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the exit status is 0."""
-        return self.status == 0
 
 
 @frozen(eq=False)
@@ -56,14 +38,16 @@ class _Dark:
 
 
 @define(eq=False)
-class Host:
-    """One host of a lab. `docker` is its engine, with docker-py's method names, or `None` for a plain machine."""
+class Host(Place):
+    """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`)."""
 
     plain: PlainHost
     programs: Mapping[str, Program] = field(repr=False)
-    docker: Engine | None = field(default=None, repr=False)
+    _running: Engine | None = field(default=None, repr=False, init=False)
     #: The path of this host's Engine API socket while the lab is served.
     socket: Path | None = field(default=None, repr=False, init=False)
+    #: libnetwork's controller, if it runs here without an engine.
+    own_controller: Controller | None = field(default=None, repr=False, init=False)
 
     _dark: _Dark | None = field(default=None, repr=False, init=False)
 
@@ -73,9 +57,41 @@ class Host:
         return self._dark is None
 
     @property
+    def docker(self) -> Engine:
+        """The engine of a Docker host, with docker-py's method names.
+
+        Raises `NotFound` on a host without an engine (see `has_docker`) and while the host has no power.
+        """
+        return self._require_engine()
+
+    def _require_engine(self) -> Engine:
+        if self._running is not None:
+            return self._running
+        if self._dark is not None and self._dark.docker is not None:
+            raise NotFound(f"{self.name} has no power: power_on() starts its Docker engine")
+        raise NotFound(f"{self.name} has no Docker engine: add_host({self.name!r}, …, docker=True) gives it one")
+
+    @property
+    def has_docker(self) -> bool:
+        """Whether the host runs a Docker engine now."""
+        return self._running is not None
+
+    def install_engine(self, engine: Engine) -> None:
+        """Run `engine` on the host from now on."""
+        self._running = engine
+
+    @property
     def engine(self) -> Engine | None:
-        """The engine, also while the host has no power."""
-        return self.docker if self._dark is None else self._dark.docker
+        """The engine, also while the host has no power; `None` on a host without one."""
+        return self._running if self._dark is None else self._dark.docker
+
+    @property
+    def controller(self) -> Controller | None:
+        """Libnetwork's controller: the engine's, or one that runs without an engine (`Lab.controller`).
+
+        `None` if there is none, or while the host has no power.
+        """
+        return self.docker.controller if self.has_docker else self.own_controller
 
     @property
     def starting(self) -> tuple[Container, ...]:
@@ -86,26 +102,29 @@ class Host:
     def power_off(self) -> None:
         """Cut the power: the host falls silent at this instant and all its programs end.
 
-        `docker` is `None` until `power_on`.
+        The host has no engine (`has_docker`) until `power_on`.
 
         What `ip`, `iptables` and `sysctl` configured is restored with the power, as if boot scripts did it.
-        Connections, neighbours and programs started by hand are lost.
+        Connections, neighbours and programs started by hand are lost. Raises `Unavailable` for a host whose
+        controller runs without an engine: it has no disk to resume from.
         """
         if self._dark is not None:
             return
+        if self.own_controller is not None:
+            raise Unavailable(f"{self.name} runs libnetwork without an engine, and could not resume from a disk")
         plugs = [
             (interface.link, interface.link.pull(interface))
             for interface in self.interfaces
             if isinstance(interface.link, Segment)
         ]
         remembered = None
-        if self.docker is not None:
+        if self._running is not None:
             from cnmsim.engine.daemon.crash import lose_power
 
-            remembered = lose_power(self.docker)
+            remembered = lose_power(self._running)
         self.plain.lose_power()
-        self._dark = _Dark(tuple(plugs), self.docker, remembered)
-        self.docker = None
+        self._dark = _Dark(tuple(plugs), self._running, remembered)
+        self._running = None
 
     def power_on(self) -> None:
         """Restore the power: services start, and the engine resumes from the state on its disk."""
@@ -116,11 +135,11 @@ class Host:
             if attachment.station.link is None:
                 segment.plug_again(attachment)
         self.plain.start_services()
-        self.docker = dark.docker
-        if self.docker is not None and dark.remembered is not None:
+        self._running = dark.docker
+        if dark.docker is not None and dark.remembered is not None:
             from cnmsim.engine.daemon.crash import regain_power
 
-            regain_power(self.docker, dark.remembered)
+            regain_power(dark.docker, dark.remembered)
 
     @property
     def name(self) -> str:
@@ -158,26 +177,17 @@ class Host:
         A list is run without the shell. A command that still runs after `timeout_s` seconds of virtual time is killed
         and has the exit status 124.
         """
-        argv = _words(command)
-        clock = self.machine.clock
-        printed = Pipe(clock)
-        try:
-            process = self.spawn(argv, stdout=printed, stderr=printed)
-        except NotFound as error:
-            return ExecResult(_NOT_FOUND, f"{error.message}\n")
-        clock.run_for(timeout_s, stop=lambda: not process.is_running)
-        status = process.exit_status
-        if status is None:
-            _kill(process)
-            status = TIMED_OUT
-        return ExecResult(status, printed.getvalue().decode(errors="replace"))
+        argv = words(command)
+        return run_command(
+            self.machine.clock, lambda output: self.spawn(argv, stdout=output, stderr=output), timeout_s
+        )
 
     def start(self, command: str | list[str]) -> Process:
         """Start a command that keeps running, such as `nc -lk -p 7000`.
 
         Raises `NotFound` if there is no such program.
         """
-        process = self.spawn(_words(command))
+        process = self.spawn(words(command))
         self.machine.clock.run_ready()
         return process
 
@@ -204,11 +214,10 @@ class Host:
     def docker_client(self, **options: Any) -> Any:
         """Return a docker-py client of this host's engine, inside `with lab.serve():`. The caller closes it.
 
-        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and
-        `ImportError` where docker-py is not installed.
+        `options` are those of `docker.DockerClient`. Raises `NotFound` if this host has no engine, `InvalidParameter`
+        if it is not served, and `ImportError` where docker-py is not installed.
         """
-        if self.docker is None:
-            raise InvalidParameter(f"{self.name} runs no engine")
+        self._require_engine()
         if self.socket is None:
             raise InvalidParameter(f"{self.name} is not served: call docker_client() inside `with lab.serve():`")
         try:
@@ -217,8 +226,13 @@ class Host:
             raise ImportError("docker_client() needs docker-py: pip install 'cnmsim[docker]', or docker") from None
         return docker.DockerClient(**{"base_url": f"unix://{self.socket}", "version": "auto", **options})
 
-    def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
-        """Run `ping -c COUNT -W TIMEOUT TARGET`."""
+    def ping(self, target: object, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
+        """Run `ping -c COUNT -W TIMEOUT TARGET`. `target` is a name, an address, or a host or container.
+
+        Raises `InvalidParameter` for any other object.
+        """
+        if not isinstance(target, str):
+            target = _address_of(target)
         return self.exec(["ping", "-c", str(count), "-W", f"{timeout_s:g}", target])
 
     def curl(self, url: str, *, timeout_s: float = 5) -> ExecResult:
@@ -236,12 +250,11 @@ class Host:
         return done.output
 
 
-def _words(command: str | list[str]) -> list[str]:
-    return ["sh", "-c", command] if isinstance(command, str) else list(command)
-
-
-def _kill(process: Process) -> None:
-    """Kill a process and its descendants."""
-    for child in tuple(process.children):
-        _kill(child)
-    process.kill(_SIGKILL)
+def _address_of(target: object) -> str:
+    if isinstance(target, Host):
+        return target.address
+    find = getattr(target, "ip", None)
+    address = find() if callable(find) else ""
+    if not address:
+        raise InvalidParameter(f"{target!r} has no address to ping: pass a name, an address, a host or a container")
+    return str(address)

@@ -5,7 +5,7 @@ The module is long because `Lab` is a facade: each method is a few lines that ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -13,36 +13,47 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, fields
 
-from cnmsim.engine.daemon.renderer import set_renderer
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock, rare_garbage_collection
+from cnmsim.kernel.command import ExecResult
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
-from cnmsim.lab.host import ExecResult, Host
+from cnmsim.lab.host import Host
 from cnmsim.lab.naming import require_name
 from cnmsim.lab.serving import PluginControl, ServedLab, server
 from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.place import set_packet_sender
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import PROFILES
+from cnmsim.libnetwork.renderer import set_renderer
+from cnmsim.libnetwork.standalone import set_defaults
+from cnmsim.suggestion import suggestion
 from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
     import networkx as nx
+    from scapy.plist import PacketList
 
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.client.stacks import StackDescription, StackFiles
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.link_events import LinkEvent
+    from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
+    from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.flows.flow import Flow
     from cnmsim.observe.flows.result import FlowReport
     from cnmsim.observe.flows.running import RunningFlows
+    from cnmsim.observe.packets.interface import Interface
+    from cnmsim.observe.packets.walks import Walks
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 #: The newest release that is simulated.
@@ -79,8 +90,7 @@ class Lab:
         from cnmsim.engine.images.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
-        _require_release(engine)
-        self.engine = engine
+        self.engine = _require_release(engine)
         self.nameserver = nameserver
         self.clock = Clock(seed)
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
@@ -91,6 +101,7 @@ class Lab:
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
+        self.clock.registry["hosts"] = self.hosts
         self._cabling = Cabling(self.clock, latency_s, self.hosts)
         self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
@@ -99,7 +110,8 @@ class Lab:
         self.images = ImageCatalogue()
         own = dict(programs or {})
         self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
-        self._container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
+        #: The programs of containers and sandboxes, by name.
+        self.container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
@@ -171,9 +183,25 @@ class Lab:
             self._add_routes(host, routes)
             if config is not None:
                 folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
-                host.docker = self._engine(host, release, config, folders)
+                host.install_engine(self._engine(host, release, config, folders))
         self.hosts[name] = host
         return host
+
+    def controller(
+        self, name: str = "node1", *addresses: str, engine: str | None = None, config: Mapping[str, Any] | None = None
+    ) -> Controller:
+        """Return libnetwork's controller on the host `name`: the container network model without an engine.
+
+        A host that does not exist is added with `addresses`, by default the next free one from 10.0.0.15/24 on. If
+        the host runs an engine, the controller is the engine's. `engine` is the release, `config` the options of
+        `daemon.json`, such as `{"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}`. The
+        controller has no networks at first; `Controller.start` creates those that dockerd starts with.
+
+        Raises `InvalidParameter` for invalid values, and for addresses or a configuration of a host that has them.
+        """
+        from cnmsim.lab.controllers import add_controller
+
+        return add_controller(self, name, addresses, _require_release(engine or self.engine), config)
 
     def add_router(self, name: str, *addresses: str, **options: Any) -> Host:
         """Add a host that forwards between its networks; `options` are those of `add_host`."""
@@ -216,7 +244,7 @@ class Lab:
         """Return the host of that name. Raises `NotFound`."""
         host = self.hosts.get(name)
         if host is None:
-            raise NotFound(f"no host named {name}; there are: {', '.join(self.hosts) or 'none'}")
+            raise NotFound(f"no host named {name}{suggestion(name, self.hosts)}")
         return host
 
     def segment(self, name: str) -> Segment:
@@ -241,9 +269,28 @@ class Lab:
         if not matches:
             matches = self._tasks(name)
         if not matches:
-            raise NotFound(f"No such container: {name}")
+            known = [container.name for engine in self._engines() for container in engine.containers.list(all=True)]
+            raise NotFound(f"No such container: {name}{suggestion(name, known)}")
         if len(matches) > 1:
             raise Conflict(f"several hosts have a container {name}: use the engine of one host")
+        return matches[0]
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return the sandbox of that name or id, on any host; a container's is also found by the container's name.
+
+        Raises `NotFound` if no sandbox matches, `Conflict` if those of several hosts match.
+        """
+        matches = [
+            sandbox
+            for host in self.hosts.values()
+            if host.controller is not None
+            for sandbox in host.controller.sandboxes
+            if name in {sandbox.name, sandbox.container_id, sandbox.id}
+        ]
+        if not matches:
+            raise NotFound(f"No such sandbox: {name}")
+        if len(matches) > 1:
+            raise Conflict(f"several hosts have a sandbox {name}: use the controller of one host")
         return matches[0]
 
     def _tasks(self, name: str) -> list[Container]:
@@ -251,12 +298,26 @@ class Lab:
         from cnmsim.observe import directory_of
 
         locations = [location for location in directory_of(self).matching(name) if location.task]
-        engines = [(self.hosts[location.host].docker, location.id) for location in locations]
-        return [engine.containers.get(identity) for engine, identity in engines if engine is not None]
+        return [self.hosts[location.host].docker.containers.get(location.id) for location in locations]
 
     def __getitem__(self, name: str) -> Host | Container:
-        """Return the host or else the container of that name. Raises `NotFound`."""
-        return self.hosts[name] if name in self.hosts else self.container(name)
+        """Return the host or else the container of that name. Raises `NotFound` with the closest name."""
+        if name in self.hosts:
+            return self.hosts[name]
+        try:
+            return self.container(name)
+        except NotFound:
+            known = [item.name for item in self._members()]
+            raise NotFound(f"no host and no container is named {name!r}{suggestion(name, known)}") from None
+
+    def _members(self) -> Iterator[Host | Container]:
+        """Yield the hosts, and the containers of their engines."""
+        yield from self.hosts.values()
+        for engine in self._engines():
+            yield from engine.containers.list(all=True)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [item.name for item in self._members()]
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -264,6 +325,13 @@ class Lab:
         except NotFound:
             return False
         return True
+
+    def device(self, name: str) -> Interface:
+        """Return a network interface such as `"node1:eth0"` or `"web:eth0"`. Raises `NotFound`."""
+        from cnmsim.observe import directory_of
+        from cnmsim.observe.packets.interface import find_interface
+
+        return find_interface(directory_of(self), name)
 
     # ---- time
 
@@ -360,19 +428,25 @@ class Lab:
     def trace(
         self,
         source: object,
-        destination: str,
+        destination: object,
         *,
+        port: int | str | None = None,
         protocol: str | None = None,
         timeout_s: float = 5.0,
         family: int = 0,
     ) -> Trace:
         """Send a real probe from `source` to `destination` and return the trace of everything it caused.
 
-        `source` is a name, a host or a container; `destination` is `db:5432`, `web:53/udp`, a URL, or a host to ping.
+        `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
+        `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a
+        port it is pinged. A name is looked up by the source; an object stands for its address.
+
+        Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
+        destination.
         """
         from cnmsim.observe import trace
 
-        return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
+        return trace(self, source, destination, port=port, protocol=protocol, timeout_s=timeout_s, family=family)
 
     def watch(self, source: object) -> AbstractContextManager[Trace]:
         """Trace everything that is caused inside a `with` block.
@@ -386,14 +460,21 @@ class Lab:
         directory = directory_of(self)
         return watch(self.clock, directory, location_of(directory, source))
 
-    def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
+    def explain(
+        self,
+        source: object,
+        destination: object,
+        service: str | int | None = None,
+        *,
+        port: int | str | None = None,
+    ) -> Explanation:
         """Return whether `source` reaches `destination` by `service` (`"tcp/80"`), and what decided it.
 
-        Without `service` the destination may name the port (`"node1:8080"`); if it names none, it is pinged.
+        Without `service` the port is `port`, or part of the destination as in `trace`; without any it is pinged.
         """
         from cnmsim.observe import explain
 
-        return explain(self, source, destination, service)
+        return explain(self, source, destination, service, port=port)
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
         """Return what an engine's error omits: the owner of the port, the subnet (`asked`), or the network."""
@@ -416,7 +497,7 @@ class Lab:
         *,
         protocols: Sequence[str] = ("tcp",),
         protocol: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
     ) -> Reachability:
         """Return which containers reach which.
 
@@ -483,11 +564,79 @@ class Lab:
 
         return start_flows(self, flows)
 
-    def capture(self, *patterns: str) -> Capture:
-        """Start a capture at the devices that match `patterns`, such as `"router:eth0"`, or at all devices."""
+    def capture(
+        self,
+        *places: str | Sandbox | Endpoint,
+        filter: str = "",  # noqa: A002 - scapy's name
+        prn: Callable[[Any], Any] | None = None,
+        verdicts: bool = False,
+    ) -> Capture:
+        """Start a capture at the devices that match `places`, such as `"router:eth0"`, or at all devices.
+
+        A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox).
+        `filter` is an expression in the language of tcpdump (`"tcp port 80"`). `prn` is called with every captured
+        scapy packet; what it returns is printed, unless it is `None`. `verdicts` observes where every packet is
+        delivered or dropped while the `with` block of the capture lasts; this takes several times as long. Raises
+        `NotFound` if no device matches, `InvalidParameter` for an invalid filter.
+        """
         from cnmsim.observe import capture
 
-        return capture(self, *patterns)
+        return capture(self, *places, filter=filter, prn=prn, verdicts=verdicts)
+
+    def sniff(
+        self,
+        *patterns: str,
+        filter: str = "",  # noqa: A002 - scapy's name
+        count: int = 0,
+        timeout_s: float = 10.0,
+        prn: Callable[[Any], Any] | None = None,
+        stop_filter: Callable[[Any], bool] | None = None,
+        started_callback: Callable[[], object] | None = None,
+        verdicts: bool = False,
+    ) -> PacketList:
+        """Let virtual time pass, and return the packets captured meanwhile, as scapy's `sniff` does.
+
+        It ends after `count` packets (0 for no limit), after a packet for which `stop_filter` returns True, or after
+        `timeout_s` seconds. `started_callback` is called when the capture has started. The other parameters and the
+        errors are those of `capture`.
+        """
+        from cnmsim.observe.packets.sniff import sniff
+
+        return sniff(
+            self, patterns, filter=filter, count=count, timeout_s=timeout_s, prn=prn, stop_filter=stop_filter,
+            started_callback=started_callback, verdicts=verdicts,
+        )  # fmt: skip
+
+    def replay(
+        self,
+        path: str | Path,
+        at: str | Interface,
+        *,
+        rewrite: Mapping[str, str] | None = None,
+        filter: str = "",  # noqa: A002 - scapy's name
+        direction: str | None = None,
+        speed: float = 1.0,
+        count: int | None = None,
+        timeout_s: float = 5.0,
+    ) -> Walks:
+        """Send the frames of a capture file (pcap or pcapng) at a device, with their recorded timing.
+
+        `at` is the device (`"node1:eth0"`). A frame that was recorded as outgoing leaves by the device; every other
+        is received by it as if from the wire. `direction` (`"in"` or `"out"`) applies to all frames instead.
+        `rewrite` replaces MAC addresses, IP addresses and subnets, `{"192.168.1.0/24": "10.0.0.0/24"}`, in the
+        Ethernet and ARP and outermost IP headers, and updates the checksums. `filter` selects frames in the language
+        of tcpdump, `count` limits their number. `speed` is a factor: 2 halves the times between frames. `timeout_s`
+        is as in `Host.send`.
+
+        Raises `FileError` for a file that is not a capture, `NotFound` for an unknown device, `InvalidParameter` for
+        other invalid values; nothing is sent then.
+        """
+        from cnmsim.observe.packets.replay import replay
+
+        return replay(
+            self.device(at) if isinstance(at, str) else at, path, rewrite=rewrite or {}, filter=filter,
+            direction=direction, speed=speed, count=count, timeout_s=timeout_s,
+        )  # fmt: skip
 
     def draw(self, trace: Trace | None = None) -> Picture:
         """Draw the lab as it is now, with the path of `trace` on it.
@@ -671,14 +820,11 @@ class Lab:
     # ---- internals
 
     def _engines(self) -> list[Engine]:
-        return [host.docker for host in self.hosts.values() if host.docker is not None]
+        return [host.docker for host in self.hosts.values() if host.has_docker]
 
     def _one_engine(self, name: str | None) -> Engine:
         if name is not None:
-            engine = self.host(name).docker
-            if engine is None:
-                raise InvalidParameter(f"{name} runs no engine")
-            return engine
+            return self.host(name).docker
         engines = self._engines()
         if len(engines) != 1:
             raise InvalidParameter(f"the lab has {len(engines)} Docker hosts: name one")
@@ -691,7 +837,7 @@ class Lab:
             host.machine,
             version=release,
             config=config,
-            programs=self._container_programs,
+            programs=self.container_programs,
             images=self.images,
             plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.executor),
         )
@@ -704,7 +850,7 @@ class Lab:
         from cnmsim.lab.stack import read_stack
 
         return read_stack(
-            name, files, env, latest=latest, programs=self._container_programs, images=self.images, folder=folder
+            name, files, env, latest=latest, programs=self.container_programs, images=self.images, folder=folder
         )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
@@ -733,9 +879,46 @@ def _render(what: object) -> str | None:
 set_renderer(_render)
 
 
+class _PacketSender:
+    """Sends packets from places. scapy and the tracing code are imported with the first packet."""
+
+    def send(self, place: object, packets: object, **options: Any) -> Any:
+        from cnmsim.observe.packets.sender import send
+
+        return send(place, packets, **options)
+
+    def ask(self, place: object, packets: object, **options: Any) -> Any:
+        from cnmsim.observe.packets.sender import ask
+
+        return ask(place, packets, **options)
+
+
+set_packet_sender(_PacketSender())
+
+
+def _new_machine() -> Machine:
+    from cnmsim.lab.controllers import new_machine
+
+    return new_machine()
+
+
+def _sandbox_programs() -> Mapping[str, Program]:
+    from cnmsim.userland import CONTAINER_PROGRAMS
+
+    return CONTAINER_PROGRAMS
+
+
+set_defaults(_new_machine, _sandbox_programs)
+
+
 def _require_release(version: str) -> str:
+    """Return the release named by `version`: in full, or by its first numbers (`"29"`: the newest 29).
+
+    Raises `InvalidParameter` if there is none.
+    """
     from cnmsim.libnetwork.profile import PROFILES
 
-    if version not in PROFILES:
-        raise InvalidParameter(f"no engine release {version}; there are: {', '.join(PROFILES)}")
-    return version
+    matching = [release for release in PROFILES if f"{release}.".startswith(f"{version}.")]
+    if not matching:
+        raise InvalidParameter(f"no engine release {version}{suggestion(str(version), PROFILES)}")
+    return max(matching, key=lambda release: [int(part) for part in release.split(".")])

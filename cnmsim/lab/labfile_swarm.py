@@ -32,6 +32,7 @@ from cnmsim.lab.yamlfile import Key, Map
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
+    from cnmsim.lab.host import Host
     from cnmsim.lab.lab import Lab
 
 _TEXT: Schema = {"type": "string"}
@@ -160,11 +161,10 @@ class SwarmBuilder:
                 yield name, ("swarm", role, number)
 
     def _engine(self, name: str, keys: tuple[Key, ...]) -> Engine:
-        engine = self._at(keys, lambda: self.lab.host(name)).docker
-        if engine is None:
+        host: Host = self._at(keys, lambda: self.lab.host(name))
+        if not host.has_docker:
             raise self.wrong(keys, ValueError(f"{name} runs no engine: set docker: true"))
-        docker: Engine = engine
-        return docker
+        return host.docker
 
     def _addresses(self, name: str) -> dict[str, Any]:
         settings = self.document["swarm"].get("nodes", {}).get(name, {})

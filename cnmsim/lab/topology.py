@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnmsim.underlay.topology import add_segments
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
+    from cnmsim.libnetwork.controller import Controller
 
 _ON_PARENT = frozenset({"ipvlan", "macvlan"})
 
@@ -27,16 +29,50 @@ def topology(lab: Lab) -> nx.Graph[str]:
 
     graph: nx.Graph[str] = nx.Graph()
     for host in lab.hosts.values():
-        kind = "docker" if host.docker is not None else "router" if host.plain.spec.forwards else "host"
+        kind = "docker" if host.has_docker else "router" if host.plain.spec.forwards else "host"
         addresses = [
             str(address) for device in host.interfaces for address in device.addresses if address.scope == "global"
         ]
         graph.add_node(host.name, kind=kind, addresses=addresses)
     add_segments(graph, lab.segments.values())
     for host in lab.hosts.values():
-        if host.docker is not None:
+        if host.has_docker:
             _add_engine(graph, host.name, host.docker)
+        elif host.own_controller is not None:
+            _add_controller(graph, host.name, host.own_controller)
     return graph
+
+
+def _add_controller(graph: nx.Graph[str], host: str, controller: Controller) -> None:
+    """Add the networks and sandboxes of a controller that runs without an engine (`kind="sandbox"`)."""
+    for network in controller.networks:
+        node = f"{host}/{network.name}"
+        subnets = [str(subnet) for subnet in network.subnets]
+        graph.add_node(node, kind="network", driver=network.driver_name, subnets=subnets, internal=network.internal)
+        device = _device(network.driver_name, network.id, network.driver_opts)
+        kind = "parent" if network.driver_name in _ON_PARENT else "bridge"
+        graph.add_edge(host, node, device=device, kind=kind)
+    for sandbox in controller.sandboxes:
+        node = f"{host}/{sandbox.name}"
+        graph.add_node(node, kind="sandbox")
+        for endpoint in sandbox.endpoints:
+            address = "" if endpoint.address is None else str(endpoint.address.ip)
+            graph.add_edge(
+                node,
+                f"{host}/{endpoint.network.name}",
+                device=endpoint.mac_address or "",
+                address=address,
+                kind="endpoint",
+            )
+
+
+def _device(driver: str, network_id: str, options: Mapping[str, str]) -> str:
+    """Return the name of the device on the host that a network uses, "" if there is none."""
+    return {
+        "bridge": options.get("com.docker.network.bridge.name", f"br-{network_id[:12]}"),
+        "ipvlan": options.get("parent", f"di-{network_id[:12]}"),
+        "macvlan": options.get("parent", f"dm-{network_id[:12]}"),
+    }.get(driver, "")
 
 
 def _add_engine(graph: nx.Graph[str], host: str, engine: Engine) -> None:
@@ -45,12 +81,7 @@ def _add_engine(graph: nx.Graph[str], host: str, engine: Engine) -> None:
         subnets = [pool["Subnet"] for pool in attrs["IPAM"]["Config"] or ()]
         node = f"{host}/{network.name}"
         graph.add_node(node, kind="network", driver=attrs["Driver"], subnets=subnets, internal=attrs["Internal"])
-        options = attrs["Options"] or {}
-        device = {
-            "bridge": options.get("com.docker.network.bridge.name", f"br-{network.id[:12]}"),
-            "ipvlan": options.get("parent", f"di-{network.id[:12]}"),
-            "macvlan": options.get("parent", f"dm-{network.id[:12]}"),
-        }.get(attrs["Driver"], "")
+        device = _device(attrs["Driver"], network.id, attrs["Options"] or {})
         graph.add_edge(host, node, device=device, kind="parent" if attrs["Driver"] in _ON_PARENT else "bridge")
     for container in engine.containers.list(all=True):
         node = f"{host}/{container.name}"

@@ -6,7 +6,7 @@ Source: moby `daemon/libnetwork/controller.go` (docker-v29.7.2), `libnetwork/con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -15,15 +15,23 @@ from attrs import define, evolve, field
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.machine import Machine
-from cnmsim.kernel.process import Process
+from cnmsim.kernel.process import Process, Program
 from cnmsim.libnetwork import lbsandbox
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
-from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
+from cnmsim.libnetwork.driver import (
+    GLOBAL_SCOPE,
+    LOCAL_SCOPE,
+    SWARM_SCOPE,
+    Driver,
+    gateway_allocation,
+    missing_members,
+)
 from cnmsim.libnetwork.drivers.bridge import labels
 from cnmsim.libnetwork.drivers.bridge.default_bridge import default_bridge_options
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
-from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
+from cnmsim.libnetwork.drivers.registry import DriverFactory, DriverHost, DriverRegistry
+from cnmsim.libnetwork.events import EventLog
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import Ingress
@@ -39,14 +47,27 @@ from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, PluginStore
 from cnmsim.libnetwork.portallocator import PortAllocator, port_range, reserved_ports
 from cnmsim.libnetwork.profile import Profile
+from cnmsim.libnetwork.profile import profile as profile_of
+from cnmsim.libnetwork.renderer import html_of
 from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
+from cnmsim.libnetwork.settings import network_options, sandbox_options
+from cnmsim.libnetwork.standalone import default_programs, new_machine
 
 PREDEFINED_NETWORKS = ("bridge", "host", "none")
 NOT_A_MANAGER = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
     " and try again."
 )
+
+
+def _to_profile(release: Profile | str) -> Profile:
+    if not isinstance(release, str):
+        return release
+    try:
+        return profile_of(release)
+    except ValueError as error:
+        raise InvalidParameter(str(error)) from None
 
 
 class ManagerRedirect(EngineError):
@@ -77,21 +98,27 @@ class Cluster(Protocol):
         """Release the addresses that `attach_network` obtained for a container. Do nothing if there are none."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Controller:
-    """The libnetwork instance of one daemon on one machine. Call `start` before anything else.
+    """The libnetwork instance of one daemon on one machine.
+
+    Without arguments it is a new host's, of the newest release: the host `node1` (10.0.0.15) of a lab of its own.
+    `profile` may also be a release such as `"28.5.2"`. The firewall chains are created with the first network;
+    `start` also creates the networks that dockerd has from its start. `programs` are the commands that
+    `Sandbox.exec` can run.
 
     `plugins` finds drivers in other processes. `log` collects the daemon's log lines for errors that are not raised
     to a caller. `cluster` is set by the swarm layer while the host is in a swarm. The default IPv6 pool is derived
     from `engine_id` (see `ula_pool`).
     """
 
-    machine: Machine
-    profile: Profile
+    machine: Machine = field(factory=new_machine)
+    profile: Profile = field(factory=profile_of, converter=_to_profile)
     config: DaemonConfig = field(factory=DaemonConfig)
     engine_id: str = ""
     daemon_process: Callable[[], Process] | None = None
     plugins: PluginStore = field(factory=PluginStore, repr=False)
+    programs: Mapping[str, Program] = field(factory=default_programs, repr=False)
     cluster: Cluster | None = field(default=None, init=False)
     agent: Agent | None = field(default=None, init=False, repr=False)
     discovery: ServiceDiscovery = field(init=False, repr=False)
@@ -103,11 +130,15 @@ class Controller:
     drivers: DriverRegistry = field(init=False, repr=False)
     ipams: dict[str, Allocator] = field(init=False, repr=False)
     allocator: PortAllocator = field(init=False, repr=False)
+    #: What happened to the controller's networks, endpoints and sandboxes.
+    events: EventLog = field(init=False, repr=False)
+    _is_started: bool = field(default=False, init=False)
     _daemon: Process | None = field(default=None, init=False, repr=False)
     _leaving: Agent | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.config.validate(self.profile)
+        self.events = EventLog(self.machine.clock)
         self.machine.namespace_sweep_s = self.profile.namespace_sweep_s
         sysctl = self.machine.root.sysctl_get
         self.allocator = PortAllocator(
@@ -127,6 +158,13 @@ class Controller:
             self.plugins,
         )
         self.plugins.handle(IPAM_DRIVER, self._register_ipam)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self._networks)} networks, {len(self.sandboxes)} sandboxes"
+        return f"<Controller {self.profile.version} on {self.machine.name}: {counts}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     def new_id(self) -> str:
         """Return a random id of 64 hex digits."""
@@ -151,10 +189,7 @@ class Controller:
 
     def start(self) -> None:
         """Create the daemon's chains and the predefined networks: none, host and bridge."""
-        self.daemon()
-        self.bridge_driver.start()
-        if not self.profile.docker_user_is_retopped:
-            self.bridge_driver.set_up_user_chain()
+        self._create_chains()
         self._new_default_network("none", "null", NetworkOptions())
         self._new_default_network("host", "host", NetworkOptions())
         if self.config.bridge == "none":
@@ -165,6 +200,16 @@ class Controller:
         self._new_default_network(
             "bridge", "bridge", default_bridge_options(self.config, self.profile, self.machine.root)
         )
+
+    def _create_chains(self) -> None:
+        """Start the daemon's process and create its firewall chains, once (moby `bridge.configure`)."""
+        if self._is_started:
+            return
+        self._is_started = True
+        self.daemon()
+        self.bridge_driver.start()
+        if not self.profile.docker_user_is_retopped:
+            self.bridge_driver.set_up_user_chain()
 
     def _new_default_network(self, name: str, driver: str, options: NetworkOptions) -> None:
         if not any(network.name == name for network in self.networks):
@@ -181,6 +226,33 @@ class Controller:
         """Return the network with this id, or `None`."""
         return self._networks.get(network_id)
 
+    def walk_networks(self, walker: Callable[[Network], bool | None]) -> None:
+        """Call `walker` with each network, in order of creation, until it returns True."""
+        for network in self.networks:
+            if walker(network):
+                return
+
+    def network_by_name(self, name: str) -> Network:
+        """Return the network of this name. Raises `NotFound`."""
+        for network in self.networks:
+            if network.name == name:
+                return network
+        raise NoSuchNetwork(f"network {name} not found")
+
+    def register_driver(self, name: str, factory: DriverFactory) -> Driver:
+        """Create a network driver by calling `factory` with the `DriverHost`, and register it under `name`.
+
+        Return the driver. Raises `Conflict` if a driver has this name, `InvalidParameter` if the result is not a
+        `Driver`.
+        """
+        if name in self.drivers.names():
+            raise Conflict(f"a driver {name} is registered")
+        driver = factory(self.drivers.host)
+        if missing := missing_members(driver):
+            raise InvalidParameter(f"{type(driver).__name__} is no network driver: it has no {', '.join(missing)}")
+        self.drivers.register(name, driver)
+        return driver
+
     def new_network(
         self,
         name: str,
@@ -189,13 +261,18 @@ class Controller:
         id: str | None = None,  # noqa: A002 - libnetwork's own word
         options: NetworkOptions | None = None,
         is_dynamic: bool = False,
+        **settings: Any,
     ) -> Network:
         """Create a network. `is_dynamic` marks a network that the swarm's manager pushed to this host.
 
-        Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
+        Each of `settings` sets one field of `options`: `internal=True`, `driver_opts={…}`, `labels={…}`; `subnet`
+        (one or a list), `gateway`, `ip_range` and `aux_addresses` describe its pools, and a subnet of IPv6 enables
+        IPv6. Raises `ManagerRedirect` if a swarm manager has to create the network, or an `EngineError` with moby's
         message. After an error nothing is left behind.
         """
-        options = options or NetworkOptions()
+        options = network_options(options, settings)
+        if not isinstance(name, str) or not isinstance(driver, str):
+            raise InvalidParameter(f"new_network needs a name and a driver's name, not {name!r} and {driver!r}")
         if id in self._networks:
             raise Conflict(f"network with name {id} already exists")
         if not name.strip():
@@ -209,7 +286,9 @@ class Controller:
         if options.config_only:
             network = self._network(network_id, name, "null", LOCAL_SCOPE, options, None)
             self._networks[network_id] = network
+            self.events.emit("network", "create", network_id, name, driver="null")
             return network
+        self._create_chains()
         implementation = self.drivers.get(driver)
         if self.profile.config_from_is_resolved_first:
             options = self._configured(name, driver, options)
@@ -219,6 +298,7 @@ class Controller:
         network = self._network(network_id, name, driver, scope, options, implementation)
         network.is_dynamic = is_dynamic
         self._create(network, implementation)
+        self.events.emit("network", "create", network_id, name, driver=driver)
         return network
 
     def _validate_configuration(self, options: NetworkOptions) -> None:
@@ -477,21 +557,27 @@ class Controller:
         *,
         options: SandboxOptions | None = None,
         id: str | None = None,  # noqa: A002 - libnetwork's own word
+        **settings: Any,
     ) -> Sandbox:
         """Create the sandbox of a container. Raises `InvalidParameter` if the container's id is empty.
 
-        Raises `Forbidden` if the container has a sandbox already, or for a second ingress sandbox.
+        Each of `settings` sets one field of `options`: `hostname="web"`, `dns=["10.0.0.2"]`,
+        `extra_hosts=["db:10.0.0.9"]`, `port_bindings=["8080:80/tcp"]`, `sysctls={…}`, `use_host_namespace=True`,
+        `use_external_key=True`. `container_id` may be any name; traces show it. Raises `Forbidden` if the container
+        has a sandbox already, or for a second ingress sandbox.
         """
-        if not container_id:
+        options = sandbox_options(options, settings)
+        if not isinstance(container_id, str) or not container_id:
             raise InvalidParameter("invalid container ID")
-        if options is not None and options.is_ingress and any(other.options.is_ingress for other in self.sandboxes):
+        if options.is_ingress and any(other.options.is_ingress for other in self.sandboxes):
             raise Forbidden("ingress sandbox already present")
         present = self._by_container.get(container_id)
         if present is not None:
             raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")
-        sandbox = Sandbox(self, id or self.new_id(), container_id, options or SandboxOptions())
+        sandbox = Sandbox(self, id or self.new_id(), container_id, options)
         self.sandboxes.append(sandbox)
         self._by_container[container_id] = sandbox
+        self.events.emit("sandbox", "create", sandbox.id, sandbox.name)
         return sandbox
 
     def sandbox_by_container(self, container_id: str) -> Sandbox:
@@ -512,6 +598,7 @@ class Controller:
         """Remove a sandbox from the list. `Sandbox.delete` calls this."""
         self.sandboxes.remove(sandbox)
         del self._by_container[sandbox.container_id]
+        self.events.emit("sandbox", "delete", sandbox.id, sandbox.name)
 
 
 async def _dockerd(process: Process) -> int:

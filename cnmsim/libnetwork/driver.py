@@ -165,6 +165,12 @@ class Driver(Protocol):
         """Detach an endpoint from its sandbox."""
 
 
+def missing_members(driver: object) -> list[str]:
+    """Return the members of `Driver` that an object lacks; [] for a network driver."""
+    members = ("name", "capability", *(name for name in vars(Driver) if not name.startswith("_")))
+    return [name for name in members if not hasattr(driver, name)]
+
+
 @runtime_checkable
 class ExternalConnectivity(Protocol):
     """A driver that publishes ports."""

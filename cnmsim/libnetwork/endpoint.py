@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
-from cnmsim.kernel.address import Address, Mac
+from cnmsim.kernel.address import Address, Mac, format_mac
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo, leaves_failed_join
+from cnmsim.libnetwork.endpoint_info import EndpointInfo
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding
+from cnmsim.libnetwork.readable import IpInterface, interface_of
+from cnmsim.libnetwork.renderer import html_of
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.network import Network
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
 SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Endpoint:
     """An endpoint of one network, created by `Network.create_endpoint`. It belongs to one sandbox, or to none yet.
+
+    `address`, `address6`, `mac_address` and `info` are values to read; `ipv4`, `ipv6` and `mac` are the same in the
+    kernel's bytes.
 
     `join_info` is the driver's result of the last join. `links` are aliases, private to the endpoint's sandbox, for
     other endpoints of this network (`{alias: name}`). `interface_name` is the interface's name inside the sandbox, or
@@ -52,7 +58,39 @@ class Endpoint:
         names = [*self.options.dns_names, *self.options.aliases]
         self.dns_names = list(dict.fromkeys(names))
 
+    def __repr__(self) -> str:
+        addresses = "".join(f" {address}" for address in (self.address, self.address6) if address is not None)
+        return f"<Endpoint {self.name} on {self.network.name}{addresses}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
     # --- properties
+
+    @property
+    def address(self) -> IpInterface | None:
+        """The IPv4 address with its prefix length, or `None`."""
+        return interface_of(self.interface.ipv4)
+
+    @property
+    def address6(self) -> IpInterface | None:
+        """The IPv6 address with its prefix length, or `None`."""
+        return interface_of(self.interface.ipv6)
+
+    @property
+    def mac_address(self) -> str | None:
+        """The MAC address as text, or `None` if the driver assigns none."""
+        return None if self.interface.mac is None else format_mac(self.interface.mac)
+
+    @property
+    def info(self) -> EndpointInfo:
+        """The endpoint's present state as values to read (moby `Endpoint.Info`)."""
+        return EndpointInfo.of(self)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the endpoint is no longer on its network."""
+        return self.network.endpoints.get(self.id) is not self
 
     @property
     def mac(self) -> Mac | None:
@@ -116,8 +154,14 @@ class Endpoint:
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
-        if not isinstance(sandbox, Sandbox) or not sandbox.id:
+        if not isinstance(sandbox, Sandbox) or sandbox.is_deleting:
             raise InvalidParameter(f"invalid Sandbox passed to endpoint join: {sandbox}")
+        self._require_stored("join")
+        if sandbox.controller is not self.network.controller:
+            raise InvalidParameter(
+                f"invalid Sandbox passed to endpoint join: {sandbox} is on {sandbox.controller.machine.name}, "
+                f"{self} on {self.network.controller.machine.name}"
+            )
         if self.sandbox is not None:
             raise Forbidden("another container is attached to the same network endpoint")
         network, profile = self.network, self.network.controller.profile
@@ -146,6 +190,22 @@ class Endpoint:
                 undo.callback(agent.delete_driver_entries, self)
             sandbox.add(self)
             undo.pop_all()
+        network.controller.events.emit(
+            "endpoint", "join", self.id, self.name, network=network.name, sandbox=sandbox.name
+        )
+
+    def _require_stored(self, call: str) -> None:
+        """Raise an error with moby's message if the endpoint or its network was deleted."""
+        network = self.network
+        if network.is_deleted:
+            gone = f"network {network.id} not found"
+            part = "network during Delete" if call == "Delete" else f"network from store during {call}"
+        elif self.is_deleted:
+            gone = f"could not find endpoint {self.id}: Key not found in store"
+            part = f"endpoint from store during {call}"
+        else:
+            return
+        raise SystemFault(f"failed to get {part}: {gone}")
 
     def _clear_join(self) -> None:
         self.sandbox = None
@@ -161,6 +221,7 @@ class Endpoint:
         """
         from cnmsim.libnetwork.sandbox import Sandbox
 
+        self._require_stored("leave")
         joined = self.sandbox
         if joined is None:
             raise Forbidden("cannot leave endpoint with no attached sandbox")
@@ -168,6 +229,8 @@ class Endpoint:
             raise InvalidParameter(f"invalid Sandbox passed to endpoint leave: {sandbox}")
         if sandbox is not None and sandbox is not joined:
             raise Forbidden(f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}")
+        if self.id in self.network.bindings:
+            self.network.remove_service_binding(self)
         agent = self.network.cluster_agent
         if agent is not None:
             # Deleted even if its service is not enabled: it may have been disabled before.
@@ -178,6 +241,9 @@ class Endpoint:
             agent.delete_driver_entries(self)
         self._clear_join()
         joined.endpoint_left(self)
+        self.network.controller.events.emit(
+            "endpoint", "leave", self.id, self.name, network=self.network.name, sandbox=joined.name
+        )
         if self.network.name == GATEWAY_NETWORK:
             joined.gateway_network_left()
 
@@ -189,6 +255,7 @@ class Endpoint:
 
     def delete(self, *, force: bool = False) -> None:
         """Delete the endpoint and release its addresses. Raises `Forbidden` while joined, unless `force`."""
+        self._require_stored("Delete")
         if self.sandbox is not None:
             if not force:
                 raise Forbidden(f"endpoint with name {self.name} id {self.id} has active containers")

@@ -60,6 +60,7 @@ def create(network: Network) -> None:
         is_dsr=DSR_OPTION in network.driver_opts,
         ingress=controller.ingress if network.ingress else None,
         gateway_address=gateway_address[0] if gateway_address is not None else None,
+        network=network,
     )
 
 

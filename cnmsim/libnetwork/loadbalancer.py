@@ -8,6 +8,7 @@ All state is in the sandbox's namespace. IPv4 only, as in the engine. Source: mo
 from __future__ import annotations
 
 import errno
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -16,12 +17,14 @@ from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.netfilter.errors import IptablesError
+from cnmsim.libnetwork.readable import IpAddress, interface_of
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import Ipvs, Service
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.iptables import IpTables
     from cnmsim.libnetwork.ingress import Ingress
+    from cnmsim.libnetwork.network import Network
     from cnmsim.libnetwork.options import PortConfig
     from cnmsim.libnetwork.profile import Profile
 
@@ -45,7 +48,26 @@ class LoadBalancer:
     ports: tuple[PortConfig, ...] = ()
 
 
-@define(eq=False)
+@frozen
+class Backend:
+    """A task behind a virtual address, as IPVS has it: weight 0 gets no new connections.
+
+    `active` and `inactive` count its connections.
+    """
+
+    service: str
+    virtual_ip: IpAddress
+    address: IpAddress
+    fwmark: int
+    weight: int
+    active: int
+    inactive: int
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.virtual_ip} -> {self.address} weight {self.weight}"
+
+
+@define(eq=False, repr=False)
 class LoadBalancerSandbox:
     """The sandbox that balances the load of one network's services on one node.
 
@@ -61,8 +83,41 @@ class LoadBalancerSandbox:
     is_dsr: bool = False
     ingress: Ingress | None = None
     gateway_address: Address | None = None
+    #: The network, for the names of its services.
+    network: Network | None = None
     #: The namespace's generation at which the sysctls were last checked.
     _set_at: int = field(default=-1, init=False)
+
+    def __repr__(self) -> str:
+        on = "" if self.network is None else f" on {self.network.name}"
+        return f"<LoadBalancerSandbox{on} {interface_of(self.address)}>"
+
+    @property
+    def backends(self) -> list[Backend]:
+        """The tasks of all services, by service and in the order in which IPVS has them."""
+        network = self.network
+        if network is None:
+            return []
+        found = []
+        for service in network.controller.discovery.services.values():
+            binding = service.networks.get(network.id)
+            balancer = None if binding is None else binding.load_balancer
+            virtual = None if balancer is None else self._find(balancer)
+            if balancer is None or virtual is None:
+                continue
+            found += [
+                Backend(
+                    service.name,
+                    ip_address(balancer.virtual_ip),
+                    ip_address(each.address),
+                    balancer.fwmark,
+                    each.weight,
+                    each.active,
+                    each.inactive,
+                )
+                for each in virtual.destinations
+            ]
+        return found
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Add a task to a service. The first task creates the service (moby `addLBBackend`).

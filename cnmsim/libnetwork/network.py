@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound, SystemFault
 from cnmsim.kernel.address import Address, format_ip, format_mac, is_link_local
-from cnmsim.libnetwork import lbsandbox
+from cnmsim.libnetwork import lbsandbox, service_bindings
 from cnmsim.libnetwork.agent import Agent, PeerInfo, ServiceInfo
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
@@ -32,17 +33,21 @@ from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
 from cnmsim.libnetwork.loadbalancer import LoadBalancerSandbox
 from cnmsim.libnetwork.name_records import NameRecords
 from cnmsim.libnetwork.networkipam import NetworkIpam
-from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
+from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions, ServiceBinding
+from cnmsim.libnetwork.readable import AddressLike, IpAddress, address_of
+from cnmsim.libnetwork.renderer import html_of
+from cnmsim.libnetwork.settings import endpoint_options
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.servicerecords import EndpointRecord
 
 #: The option that carries an endpoint's MAC address to an IPAM driver.
 MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
 _LINK_LOCAL_LENGTH = {4: 16, 6: 64}
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Network:
     """A network of one controller, created by `Controller.new_network`.
 
@@ -62,12 +67,38 @@ class Network:
     records: NameRecords = field(init=False, repr=False)
     balancer: LoadBalancerSandbox | None = field(default=None, init=False, repr=False)
     is_dynamic: bool = False
+    #: The bindings that `add_service_binding` added, by endpoint id.
+    bindings: dict[str, EndpointRecord] = field(factory=dict, init=False, repr=False)
+    #: The addresses that `reserve_address` allocated, with their pools.
+    reserved: dict[Address, str] = field(factory=dict, init=False, repr=False)
 
     @records.default
     def _no_records(self) -> NameRecords:
         return NameRecords.of_network(self.controller.machine.clock, self.id)
 
+    def __repr__(self) -> str:
+        subnets = "".join(f" {info.pool}" for info in self.ipam_info)
+        return f"<Network {self.name} {self.driver_name}{subnets}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
     # --- properties
+
+    @property
+    def subnets(self) -> list[IPv4Network | IPv6Network]:
+        """The allocated subnets, IPv4 first."""
+        return [ip_network(str(info.pool)) for info in self.ipam_info]
+
+    @property
+    def gateways(self) -> list[IpAddress]:
+        """The allocated gateway addresses, IPv4 first."""
+        return [address for info in self.ipam_info if (address := address_of(info.gateway)) is not None]
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the network is no longer on its controller."""
+        return self.controller.network_by_id(self.id) is not self
 
     @property
     def labels(self) -> dict[str, str]:
@@ -180,15 +211,28 @@ class Network:
         """Return the endpoint of that name, or `None`."""
         return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
 
+    def walk_endpoints(self, walker: Callable[[Endpoint], bool | None]) -> None:
+        """Call `walker` with each endpoint, in order of creation, until it returns True."""
+        for endpoint in list(self.endpoints.values()):
+            if walker(endpoint):
+                return
+
     # --- endpoints
 
-    def create_endpoint(self, name: str, *, options: EndpointOptions | None = None) -> Endpoint:
+    def create_endpoint(self, name: str, *, options: EndpointOptions | None = None, **settings: Any) -> Endpoint:
         """Create an endpoint, with its addresses and its driver's state. It is not joined yet.
 
-        Raises an `EngineError` in libnetwork's words, with nothing left behind.
+        Each of `settings` sets one field of `options`: `mac="02:42:ac:12:00:09"`, `aliases=["db"]`,
+        `port_bindings=["8080:80/tcp"]`, `driver_opts={…}`; `address` is an IPv4 or IPv6 address. Names are resolved
+        only if `aliases` or `dns_names` contain them. Raises an `EngineError` in libnetwork's words, with nothing
+        left behind.
         """
-        options = options or EndpointOptions()
+        options = endpoint_options(options, settings)
         profile = self.controller.profile
+        if self.is_deleted:
+            raise NoSuchNetwork(f"network {self.id} not found")
+        if not isinstance(name, str):
+            raise InvalidParameter(f"create_endpoint needs a name, not {name!r}")
         if not name.strip():
             raise InvalidParameter(profile.blank_name_text.format(name=name))
         if self.config_only:
@@ -210,6 +254,7 @@ class Network:
         self.endpoints[endpoint.id] = endpoint
         if profile.dns_records_at == "create":
             self.add_records(endpoint)
+        self.controller.events.emit("endpoint", "create", endpoint.id, name, network=self.name)
         return endpoint
 
     def _assign_addresses(self, endpoint: Endpoint) -> None:
@@ -320,11 +365,44 @@ class Network:
 
     def forget_endpoint(self, endpoint: Endpoint) -> None:
         """Remove an endpoint: its names, its driver's state, its addresses. `Endpoint.delete` calls this."""
+        if endpoint.id in self.bindings:
+            service_bindings.remove(self, endpoint)
         self.remove_records(endpoint)
         del self.endpoints[endpoint.id]
         if self.driver is not None:
             self._call_logging_errors(self.driver.delete_endpoint, self.id, endpoint.id)
         self._release_addresses(endpoint)
+        self.controller.events.emit("endpoint", "delete", endpoint.id, endpoint.name, network=self.name)
+
+    # --- services
+
+    def reserve_address(self, address: AddressLike | None = None) -> IpAddress:
+        """Allocate an IPv4 address, or the requested address, for something that is no endpoint.
+
+        Such an address is a service's virtual address. It is released by `release_address`, or with the network.
+        Raises an `EngineError` in IPAM's words, `InvalidParameter` for an address in no subnet of the network.
+        """
+        return ip_address(service_bindings.reserve_address(self, address))
+
+    def release_address(self, address: AddressLike) -> None:
+        """Release an address that `reserve_address` allocated. Raises `NotFound` for any other."""
+        service_bindings.release_address(self, address)
+
+    def add_service_binding(self, service: ServiceBinding | str, endpoint: Endpoint, **settings: Any) -> None:
+        """Make an endpoint a task of a service: add its names, and the endpoint to the load balancer.
+
+        `service` may be a name; `settings` are then fields of `ServiceBinding`, such as `virtual_ip="172.18.0.100"`
+        or `aliases=["web"]`. Without a virtual address the service's name resolves to its tasks. A virtual address
+        needs a load-balancer sandbox (`load_balancer_ip`) and answers from other places than that sandbox. On a
+        cluster's network all members learn the binding, which replaces `Sandbox.enable_service` for this endpoint.
+        Raises `InvalidParameter` for an endpoint of another network, one without IPv4 address or one that has not
+        joined, `Conflict` for one that is a task already (moby `addServiceBinding`).
+        """
+        service_bindings.add(self, service, endpoint, settings)
+
+    def remove_service_binding(self, endpoint: Endpoint) -> None:
+        """Remove an endpoint from its service. Raises `NotFound` if it is no task (moby `rmServiceBinding`)."""
+        service_bindings.remove(self, endpoint)
 
     # --- names
 
@@ -355,6 +433,8 @@ class Network:
         Its own load-balancer endpoint does not count. Deleting the ingress network requires `force` or
         `remove_load_balancer`.
         """
+        if self.is_deleted:
+            raise NotFound(f"unknown network {self.name} id {self.id}")
         if self.config_only and self.controller.networks_configured_from(self.name):
             raise Forbidden(f'configuration network "{self.name}" is in use')
         others = [endpoint for endpoint in self.endpoints.values() if not endpoint.options.is_load_balancer]
@@ -366,11 +446,14 @@ class Network:
         if agent is not None:
             agent.leave_network(self)
             self.controller.discovery.forget_network(self)
+        for address in list(self.reserved):
+            service_bindings.release_address(self, address)
         if self.ipam is not None:
             self.ipam.release()
         if not self.config_only:
             self.delete_from_driver()
         self.controller.forget_network(self)
+        self.controller.events.emit("network", "delete", self.id, self.name, driver=self.driver_name)
 
     def _active_endpoints_text(self) -> str:
         if not self.controller.profile.active_endpoints_lists_endpoints:

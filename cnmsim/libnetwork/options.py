@@ -5,9 +5,72 @@ Source: moby `daemon/libnetwork/{network,endpoint,sandbox}.go`, the option sette
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import Address, Mac, format_ip
+from cnmsim.kernel.address import Address, Mac, format_ip, parse_ip
+from cnmsim.libnetwork.readable import (
+    to_addresses,
+    to_optional_address,
+    to_optional_mac,
+    to_text_map,
+    to_texts,
+)
+
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_Port = TypeVar("_Port", "PortBinding", "TransportPort")
+
+
+def _port_number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"invalid port {text!r} in {what!r}: a number from 1 to 65535 is needed")
+    return int(text)
+
+
+def _split_protocol(text: str) -> tuple[str, str]:
+    port, _, protocol = text.partition("/")
+    if (protocol or "tcp") not in _PROTOCOLS:
+        raise ValueError(f"invalid protocol {protocol!r} in {text!r}; there are {', '.join(_PROTOCOLS)}")
+    return port, protocol or "tcp"
+
+
+def to_port_bindings(values: Iterable[PortBinding | str]) -> list[PortBinding]:
+    """Convert published ports: each is a `PortBinding` or a text such as `8080:80/tcp`."""
+    if isinstance(values, str):
+        raise TypeError(f"a list is needed: [{values!r}]")
+    return [PortBinding.parse(value) if isinstance(value, str) else _typed(value, PortBinding) for value in values]
+
+
+def to_transport_ports(values: Iterable[TransportPort | str]) -> list[TransportPort]:
+    """Convert exposed ports: each is a `TransportPort` or a text such as `80/tcp`."""
+    if isinstance(values, str):
+        raise TypeError(f"a list is needed: [{values!r}]")
+    return [
+        TransportPort.parse(value) if isinstance(value, str) else _typed(value, TransportPort) for value in values
+    ]
+
+
+def to_extra_hosts(values: Iterable[tuple[str, str] | str]) -> list[tuple[str, str]]:
+    """Convert further lines of /etc/hosts: each is a pair (names, address) or a text such as `db:10.0.0.9`."""
+    if isinstance(values, str):
+        raise TypeError(f"a list is needed: [{values!r}]")
+    pairs: list[tuple[str, str]] = []
+    for value in values:
+        if isinstance(value, str):
+            names, _, address = value.partition(":")
+            parse_ip(address)
+            pairs.append((names, address))
+        else:
+            pairs.append(value)
+    return pairs
+
+
+def _typed(value: object, kind: type[_Port]) -> _Port:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is not a {kind.__name__}")
+    return value
 
 
 @frozen
@@ -28,10 +91,10 @@ class NetworkOptions:
     sandbox.
     """
 
-    driver_opts: dict[str, str] = field(factory=dict)
-    labels: dict[str, str] = field(factory=dict)
+    driver_opts: dict[str, str] = field(factory=dict, converter=to_text_map)
+    labels: dict[str, str] = field(factory=dict, converter=to_text_map)
     ipam_driver: str = "default"
-    ipam_options: dict[str, str] = field(factory=dict)
+    ipam_options: dict[str, str] = field(factory=dict, converter=to_text_map)
     ipam_config: list[IpamConfig] = field(factory=list)
     enable_ipv4: bool = True
     enable_ipv6: bool = False
@@ -41,7 +104,7 @@ class NetworkOptions:
     scope: str = ""
     config_only: bool = False
     config_from: str = ""
-    load_balancer_ip: Address | None = None
+    load_balancer_ip: Address | None = field(default=None, converter=to_optional_address)
 
 
 @frozen
@@ -66,7 +129,7 @@ class ServiceBinding:
     id: str
     name: str
     aliases: tuple[str, ...] = ()
-    virtual_ip: Address | None = None
+    virtual_ip: Address | None = field(default=None, converter=to_optional_address)
     ports: tuple[PortConfig, ...] = ()
 
 
@@ -86,6 +149,27 @@ class PortBinding:
     host_port_end: int = 0
     container_ip: Address | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> PortBinding:
+        """Parse `80`, `8080:80/tcp`, `127.0.0.1:8080:80`, `[::1]:8080:80/udp` or `8080-8090:80`.
+
+        Raises `ValueError`.
+        """
+        spec, protocol = _split_protocol(text)
+        head, colon, container = spec.rpartition(":")
+        port = _port_number(container, text)
+        if not colon:
+            return cls(protocol, port)
+        host_ip, _, ports = head.rpartition(":")
+        first, dash, last = ports.partition("-")
+        return cls(
+            protocol,
+            port,
+            parse_ip(host_ip.removeprefix("[").removesuffix("]")) if host_ip else None,
+            _port_number(first, text) if first else 0,
+            _port_number(last, text) if dash else 0,
+        )
+
     def __str__(self) -> str:
         host = _bracketed(self.host_ip)
         end = f"-{self.host_port_end}" if self.host_port_end > self.host_port else ""
@@ -104,6 +188,15 @@ class TransportPort:
     protocol: str
     port: int
 
+    @classmethod
+    def parse(cls, text: str) -> TransportPort:
+        """Parse `80` or `80/udp`. Raises `ValueError`."""
+        port, protocol = _split_protocol(text)
+        return cls(protocol, _port_number(port, text))
+
+    def __str__(self) -> str:
+        return f"{self.port}/{self.protocol}"
+
 
 @define
 class EndpointOptions:
@@ -112,15 +205,15 @@ class EndpointOptions:
     With `omits_ports` a plugin's request contains no port options at all, not even empty ones.
     """
 
-    ipv4: Address | None = None
-    ipv6: Address | None = None
-    link_local: list[Address] = field(factory=list)
-    mac: Mac | None = None
-    aliases: list[str] = field(factory=list)
-    dns_names: list[str] = field(factory=list)
-    driver_opts: dict[str, str] = field(factory=dict)
-    exposed_ports: list[TransportPort] = field(factory=list)
-    port_bindings: list[PortBinding] = field(factory=list)
+    ipv4: Address | None = field(default=None, converter=to_optional_address)
+    ipv6: Address | None = field(default=None, converter=to_optional_address)
+    link_local: list[Address] = field(factory=list, converter=to_addresses)
+    mac: Mac | None = field(default=None, converter=to_optional_mac)
+    aliases: list[str] = field(factory=list, converter=to_texts)
+    dns_names: list[str] = field(factory=list, converter=to_texts)
+    driver_opts: dict[str, str] = field(factory=dict, converter=to_text_map)
+    exposed_ports: list[TransportPort] = field(factory=list, converter=to_transport_ports)
+    port_bindings: list[PortBinding] = field(factory=list, converter=to_port_bindings)
     disable_resolution: bool = False
     disable_ipv6: bool = False
     is_load_balancer: bool = False
@@ -149,16 +242,16 @@ class SandboxOptions:
     name: str = ""
     hostname: str = ""
     domainname: str = ""
-    extra_hosts: list[tuple[str, str]] = field(factory=list)
-    dns: list[str] = field(factory=list)
-    dns_search: list[str] = field(factory=list)
-    dns_opts: list[str] = field(factory=list)
+    extra_hosts: list[tuple[str, str]] = field(factory=list, converter=to_extra_hosts)
+    dns: list[str] = field(factory=list, converter=to_texts)
+    dns_search: list[str] = field(factory=list, converter=to_texts)
+    dns_opts: list[str] = field(factory=list, converter=to_texts)
     use_host_namespace: bool = False
     use_external_key: bool = False
-    exposed_ports: list[TransportPort] = field(factory=list)
-    port_bindings: list[PortBinding] = field(factory=list)
+    exposed_ports: list[TransportPort] = field(factory=list, converter=to_transport_ports)
+    port_bindings: list[PortBinding] = field(factory=list, converter=to_port_bindings)
     legacy_links: list[LegacyLink] = field(factory=list)
-    sysctls: dict[str, str] = field(factory=dict)
+    sysctls: dict[str, str] = field(factory=dict, converter=to_text_map)
     load_balancer_of: str = ""
     is_ingress: bool = False
 

@@ -12,8 +12,9 @@ from functools import cache
 from random import Random
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Reporter, Step
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -23,7 +24,7 @@ from cnmsim.kernel.netfilter.rule import Rule as FilterRule
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
-from cnmsim.kernel.task import Task
+from cnmsim.kernel.task import Task, run_until
 from cnmsim.libnetwork.dnsmessage import (
     AAAA,
     MX,
@@ -75,18 +76,35 @@ class NameLookup(Protocol):
         """Return `<name>.<network>` for an address on a network of the container, or `None`."""
 
 
-@define(eq=False)
+@frozen
+class DnsAnswer:
+    """The answer to a query: its response code (`NOERROR`), and the data of its records as text.
+
+    `is_forwarded` is True if an upstream server answered.
+    """
+
+    name: str
+    kind: str
+    rcode: str
+    records: tuple[str, ...]
+    is_forwarded: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.kind}: {', '.join(self.records) or self.rcode}"
+
+
+@define(eq=False, repr=False)
 class Resolver:
     """The embedded DNS resolver of one sandbox.
 
-    `host` is the host's namespace, from which some of the `upstreams` are queried. With `ndots_set` single-label
-    names are not forwarded. `random` shuffles several addresses. `owner` is the daemon's process. With
-    `uses_nftables` port 53 is redirected by nftables instead of iptables.
+    `names` looks up its own answers. `host` is the host's namespace, from which some of the `upstreams` are queried.
+    With `ndots_set` single-label names are not forwarded. `random` shuffles several addresses. `owner` is the
+    daemon's process. With `uses_nftables` port 53 is redirected by nftables instead of iptables.
     """
 
     namespace: NetworkNamespace
     host: NetworkNamespace
-    lookup: NameLookup
+    names: NameLookup
     upstreams: Sequence[Upstream]
     random: Random
     ndots_set: bool = False
@@ -99,6 +117,42 @@ class Resolver:
 
     def __attrs_post_init__(self) -> None:
         self._forwarder = Forwarder(self.namespace, self.host, self.upstreams, self.owner)
+
+    def __repr__(self) -> str:
+        servers = ", ".join(map(str, self.upstreams)) or "none"
+        return f"<Resolver of {self.namespace.name}, upstream {servers}>"
+
+    def lookup(self, name: str, kind: str = "A", *, timeout_s: float = 30) -> DnsAnswer:
+        """Answer a query for `name` and a record type such as `A`, `AAAA`, `PTR` or `MX`.
+
+        It is the answer that a program in the sandbox gets. Virtual time passes while an upstream server is queried.
+        For `PTR`, `name` may be an address. Raises `InvalidParameter` for a name or type that DNS does not have,
+        `TimeoutError` if there is no answer.
+        """
+        import dns.exception
+        import dns.message
+        import dns.rcode
+        import dns.reversename
+
+        try:
+            asked = name
+            if kind.upper() == "PTR" and not name.rstrip(".").endswith(".arpa"):
+                asked = str(dns.reversename.from_address(name))
+            message = dns.message.make_query(asked, kind)
+        except (dns.exception.DNSException, ValueError, AttributeError) as error:
+            raise InvalidParameter(f"no query for {name!r} {kind!r}: {error}") from None
+        message.id = 1  # dnspython draws it from the real machine's random numbers
+        wire = message.to_wire()
+        query = read_query(wire)
+        state = self.random.getstate()
+        is_local = not isinstance(query, Rejection) and self._local_records(query) is not None
+        self.random.setstate(state)
+        response = run_until(self.namespace.clock, self.respond(wire, is_tcp=True), timeout_s)
+        if response is None:
+            raise TimeoutError(f"no answer for {name} {kind}")
+        answered = dns.message.from_wire(response)
+        records = tuple(str(item) for rrset in answered.answer for item in rrset)
+        return DnsAnswer(name, kind.upper(), dns.rcode.to_text(answered.rcode()), records, not is_local)
 
     @property
     def is_running(self) -> bool:
@@ -246,20 +300,20 @@ class Resolver:
             self._note(f"resolver: {query.name} has one label and ndots is set: not forwarded")
             return answer(query, limit=limit, rcode=NOERROR)
         return await self._forwarder.forward(
-            query, wire, is_tcp=is_tcp, has_external_access=self.lookup.has_external_access
+            query, wire, is_tcp=is_tcp, has_external_access=self.names.has_external_access
         )
 
     def _local_records(self, query: Query) -> list[bytes] | None:
         """Return the records for the resolver's own answer, or `None` if the query is to be forwarded."""
         if query.kind in {A, AAAA}:
-            addresses = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
+            addresses = self.names.resolve_name(query.name, 6 if query.kind == AAAA else 4)
             return None if addresses is None else [address_record(ip) for ip in self._shuffled(addresses)]
         if query.kind == MX:
             # After an empty answer, mailers use the addresses of the name itself (RFC 5321 §5.1).
-            is_known = any(self.lookup.resolve_name(query.name, family) for family in (4, 6))
+            is_known = any(self.names.resolve_name(query.name, family) for family in (4, 6))
             return [] if is_known else None
         if query.kind == PTR and (address := reversed_address(query.name)) is not None:
-            name = self.lookup.resolve_address(address)
+            name = self.names.resolve_address(address)
             return None if name is None else [pointer_record(name)]
         return None
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 from bisect import insort
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from cnmsim.errors import EngineError, SystemFault
+from cnmsim.errors import EngineError, Forbidden, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
+from cnmsim.kernel.command import ExecResult, words
 from cnmsim.kernel.errno_text import errno_of, go_strerror
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -33,18 +36,28 @@ from cnmsim.libnetwork.lbsandbox import DSR_OPTION
 from cnmsim.libnetwork.loadbalancer import add_virtual_ip
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
 from cnmsim.libnetwork.osl import OslNamespace
+from cnmsim.libnetwork.place import Place
+from cnmsim.libnetwork.renderer import html_of
 from cnmsim.libnetwork.sandboxdns import SandboxDns
+from cnmsim.libnetwork.sandboxplace import SandboxInterface, SandboxPlace, SandboxRoute
 from cnmsim.libnetwork.servicerecords import ingress_ports
+from cnmsim.libnetwork.settings import sandbox_options
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
     from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.resolver import Resolver
+
+T = TypeVar("T")
 
 NETNS_FOLDER = "/var/run/docker/netns"
 
 
-@define(eq=False)
-class Sandbox:
+@define(eq=False, repr=False)
+class Sandbox(Place):
     """The network stack of one container, created by `Controller.new_sandbox`.
+
+    It is a place to run programs in: `exec`, `start` and `run`.
 
     `endpoints` are sorted, the better gateway first. `osl` is its namespace in the kernel; `None` until it is created
     (`use_external_key`).
@@ -58,14 +71,32 @@ class Sandbox:
     osl: OslNamespace | None = field(default=None, init=False, repr=False)
     dns: SandboxDns = field(init=False, repr=False)
     is_deleting: bool = field(default=False, init=False)
+    place: SandboxPlace = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.place = SandboxPlace(self)
         if not self.options.use_external_key:
             self._make_namespace()
         self.dns = SandboxDns(self)
         self.dns.build_files()
 
+    def __repr__(self) -> str:
+        joined = "".join(
+            f" {endpoint.interface_name or endpoint.name} {endpoint.address or endpoint.address6 or ''}".rstrip()
+            for endpoint in self.endpoints
+        )
+        return f"<Sandbox {self.name}{joined}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
     # --- properties
+
+    @property
+    def name(self) -> str:
+        """The name in traces: the option `name`, or the container's id, shortened if it is one of Docker's."""
+        identity = self.container_id
+        return self.options.name or (identity[:12] if len(identity) == 64 else identity)
 
     @property
     def key(self) -> str:
@@ -136,7 +167,7 @@ class Sandbox:
             self.osl = OslNamespace(machine.root, machine.root, self.controller.profile, is_host=True)
             machine.namespaces[self.key] = machine.root
             return
-        namespace = machine.new_namespace(self.options.name or self.container_id[:12])
+        namespace = machine.new_namespace(self.name)
         for key, value in self.options.sysctls.items():
             if key.startswith("net."):
                 try:
@@ -350,6 +381,80 @@ class Sandbox:
             endpoint.leave()
             endpoint.delete()
 
+    # --- programs
+
+    def exec(self, command: str | list[str], *, timeout_s: float = 600) -> ExecResult:
+        """Run a command as if typed into a shell in the sandbox. Virtual time passes until it ends.
+
+        A list is run without the shell. A command that still runs after `timeout_s` seconds of virtual time is killed
+        and has the exit status 124. Raises `Unavailable` if the sandbox has no namespace.
+        """
+        return self.place.exec(command, timeout_s)
+
+    def start(self, command: str | list[str]) -> Process:
+        """Start a command that keeps running, such as `httpd -f -p 80`. It ends with the sandbox.
+
+        Raises `NotFound` if there is no such program, `Unavailable` if the sandbox has no namespace.
+        """
+        process = self.place.spawn(words(command))
+        process.clock.run_ready()
+        return process
+
+    def run(self, program: Callable[[Process], Awaitable[T]], *, timeout_s: float = 600) -> T:
+        """Run a coroutine function in the sandbox and return its result. Virtual time passes until it ends.
+
+        It is called with its `Process`, which opens sockets (`process.udp()`, `process.tcp()`) and sleeps
+        (`await process.sleep(1)`). Raises what the coroutine raises, `TimeoutError` after `timeout_s` seconds of
+        virtual time, and `Unavailable` if the sandbox has no namespace.
+        """
+        return self.place.run(program, timeout_s)
+
+    @property
+    def interfaces(self) -> list[SandboxInterface]:
+        """The devices, in order of creation. Raises `Unavailable` if the sandbox has no namespace."""
+        return self.place.interfaces()
+
+    @property
+    def routes(self) -> list[SandboxRoute]:
+        """The routes of the main tables, IPv4 first. Raises `Unavailable` if the sandbox has no namespace."""
+        return self.place.routes()
+
+    @property
+    def rules(self) -> list[str]:
+        """The packet filter's rules, one line each. Raises `Unavailable` if the sandbox has no namespace."""
+        return self.place.rules()
+
+    @property
+    def resolver(self) -> Resolver | None:
+        """The embedded DNS resolver; `None` until an endpoint needs it."""
+        return self.dns.resolver
+
+    def refresh(self, options: SandboxOptions | None = None, **settings: Any) -> None:
+        """Leave all endpoints, apply new options, and join the endpoints again (moby `Sandbox.Refresh`).
+
+        Without arguments the options stay. The namespace and its programs stay; `settings` are those of
+        `Controller.new_sandbox`. Failures of leaving and joining are only logged. Raises `InvalidParameter` for
+        invalid settings and `Forbidden` for a deleted sandbox; then nothing is changed.
+        """
+        options = sandbox_options(options or self.options, settings)
+        if self.is_deleting:
+            raise Forbidden("another sandbox delete in progress")
+        joined = [endpoint for endpoint in self.endpoints if endpoint.network.name != GATEWAY_NETWORK]
+        choices = {endpoint.id: (endpoint.priority, dict(endpoint.links)) for endpoint in joined}
+        for endpoint in joined:
+            self._call_logging_errors(endpoint.leave)
+        self.options = options
+        self.dns.build_files()
+        for endpoint in joined:
+            priority, links = choices[endpoint.id]
+            self._call_logging_errors(partial(endpoint.join, self, gw_priority=priority, links=links))
+
+    def _call_logging_errors(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except EngineError as error:
+            self.controller.log.append(error.message)
+
     # --- services
 
     def enable_service(self) -> None:
@@ -403,9 +508,13 @@ class Sandbox:
     def delete(self) -> None:
         """Leave and delete every endpoint, then release the namespace.
 
-        The namespace is destroyed only if no process of another container is in it.
+        The namespace is destroyed only if no process of another container is in it. Raises `Forbidden` if it is
+        deleted already.
         """
+        if self.is_deleting:
+            raise Forbidden("another sandbox delete in progress")
         self.is_deleting = True
+        self.place.kill_all()
         self.dns.stop()
         for endpoint in list(self.endpoints):
             endpoint.leave()

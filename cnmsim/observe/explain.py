@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
@@ -14,9 +15,16 @@ from cnmsim.observe.fixes.fix import Fix, fixes_of
 from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
 from cnmsim.observe.location import Directory, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
-from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
+from cnmsim.observe.trace.tracer import (
+    LabView,
+    address_towards,
+    destination_address,
+    directory_of,
+    location_of,
+    run_probe,
+)
 
 
 @frozen
@@ -104,19 +112,28 @@ class Explanation(Displayable):
 
 def explain(
     lab: LabView, source: object, destination: object, service: str | int | None = None,
-    *, timeout_s: float = DEFAULT_TIMEOUT_S,
+    *, port: int | str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Explanation:  # fmt: skip
     """Find out with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
-    Without `service` the destination may contain the port (`"node1:8080"`); without a port it is pinged. Source and
-    destination are hosts, containers, locations or their names; the destination may also be an address or any other
-    name. Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid
-    service.
+    Without `service` the destination may contain the port (`"node1:8080"`, `("node1", 8080)`, or `port=8080`);
+    without a port it is pinged. Source and destination are hosts, containers, sandboxes, endpoints, locations or
+    their names; the destination may also be an address or any other name. Raises `NotFound` or `Conflict` for an
+    unknown or ambiguous source, `InvalidParameter` for an invalid destination or service.
     """
     directory = directory_of(lab)
     asker = location_of(directory, source)
+    if service is not None and port is not None:
+        raise InvalidParameter(f"service={service!r} and port={port!r} both state a port: leave out one of them")
+    destination, port = split_pair(destination, port)
     if service is None:
-        destination, service = _split(destination)
+        probed = Target.parse(destination_text(destination if isinstance(destination, str) else "object", port))
+        service = _service(probed)
+        if isinstance(destination, str):
+            destination = probed.host
+    own = destination_address(destination)
+    if own is not None:
+        destination = format_ip(own)
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
@@ -137,17 +154,6 @@ def explain(
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
     failed = FailedProbe(question, target, walk, directory)
     return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, failed)
-
-
-def _split(destination: object) -> tuple[object, str]:
-    """Split a destination such as `node1:8080` into host and service (`tcp/8080`).
-
-    Without a port the service is `icmp`.
-    """
-    if not isinstance(destination, str):
-        return destination, "icmp"
-    target = Target.parse(destination)
-    return target.host, _service(target)
 
 
 def _service(target: Target) -> str:

@@ -24,7 +24,7 @@ def inventory(lab: LabView) -> dict[str, Any]:
 
 
 def _host(lab: LabView, location: Location) -> dict[str, Any]:
-    engine = lab.hosts[location.name].docker
+    host = lab.hosts[location.name]
     return {
         "name": location.name,
         "addresses": [
@@ -34,13 +34,13 @@ def _host(lab: LabView, location: Location) -> dict[str, Any]:
             for item in device.addresses
             if item.scope == "global"
         ],
-        "engine": engine.profile.version if engine is not None else None,
+        "engine": host.docker.profile.version if host.has_docker else None,
         "forwards": location.namespace.sysctl_get("net.ipv4.ip_forward") == "1",
     }
 
 
 def _networks(host: Any) -> list[dict[str, Any]]:
-    if host.docker is None:
+    if not host.has_docker:
         return []
     found = []
     for network in host.docker.networks.list():

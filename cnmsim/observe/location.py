@@ -6,7 +6,6 @@ is a snapshot; nothing is cached between two of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,9 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import Conflict, NotFound, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse_ip
+from cnmsim.libnetwork.drivers.bridge.labels import BRIDGE_NAME
+from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
     from cnmsim.kernel.sockets.table import SocketInfo
+    from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe.swarm_view import SwarmView
 
 
@@ -85,7 +90,9 @@ class Listener:
 
 @define(eq=False)
 class Location:
-    """A host or a container. `host` is the name of the machine on which it runs.
+    """A host, a container, or a sandbox of no container. `host` is the name of the machine on which it runs.
+
+    A sandbox of no container has `is_sandbox` and `is_container`: it is what a container is to the network.
 
     `project`, `service` and `replica` come from a Compose project or a swarm stack; `task` is the name of the swarm
     task. For a host with an engine, `release` is the engine's version, and `bridges` maps names of bridge devices to
@@ -98,6 +105,7 @@ class Location:
     namespace: NetworkNamespace
     files: FileSystem
     is_container: bool = False
+    is_sandbox: bool = False
     has_engine: bool = False
     release: str = ""
     bridges: Mapping[str, str] = field(factory=dict)
@@ -219,7 +227,7 @@ class Directory:
 
     @classmethod
     def of(cls, hosts: Iterable[Any]) -> Directory:
-        """Build the directory from a lab's hosts: objects with `name`, `machine`, `programs` and `docker`."""
+        """Build the directory from a lab's hosts: objects like `cnmsim.Host`."""
         from cnmsim.observe.swarm_view import swarms_of
 
         found: list[Location] = []
@@ -227,11 +235,12 @@ class Directory:
         stopped: dict[str, str] = {}
         stopped_containers: list[StoppedContainer] = []
         for host in hosts:
-            engine = getattr(host, "docker", None)
+            engine = host.docker if host.has_docker else None
             networks = (
                 {network.name: network.attrs for network in engine.networks.list()} if engine is not None else {}
             )
-            found.append(_host_location(host, engine, networks))
+            controller = getattr(host, "controller", None)
+            found.append(_host_location(host, engine, networks, controller))
             if engine is not None:
                 engines.append(engine)
                 # The engine lists the newest container first; for people the oldest comes first.
@@ -245,6 +254,15 @@ class Directory:
                         stopped_containers.append(
                             StoppedContainer(container.name, host.name, container.status, bound)
                         )
+            if controller is not None:
+                known = {item.id for item in found if item.is_container}
+                found += [
+                    sandbox_location(sandbox)
+                    for sandbox in controller.sandboxes
+                    if sandbox.container_id not in known
+                    and not is_internal(sandbox)
+                    and sandbox.namespace is not None
+                ]
         _share_attachments(found)
         return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines))
 
@@ -262,10 +280,8 @@ class Directory:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
-        names = sorted({item.name for item in self.locations} | {item.service for item in self.locations} - {""})
-        close = difflib.get_close_matches(text, names, 1)
-        meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""
-        raise NotFound(f"no running container, service or host is called {text!r}{meant}")
+        names = {item.name for item in self.locations} | {item.service for item in self.locations}
+        raise NotFound(f"no running container, service or host is called {text!r}{suggestion(text, names)}")
 
     def matching(self, text: str) -> tuple[Location, ...]:
         """Return the locations that `text` matches, empty if there are none.
@@ -340,13 +356,70 @@ def shared_networks(one: Location, other: Location) -> tuple[str, ...]:
     return tuple(item.network for item in one.attachments if item.network in names)
 
 
-def _host_location(host: Any, engine: Any, networks: Mapping[str, Any]) -> Location:
+def is_internal(sandbox: Sandbox) -> bool:
+    """Return True for sandboxes that libnetwork creates for itself: those of load balancers."""
+    return bool(sandbox.options.load_balancer_of) or sandbox.options.is_ingress
+
+
+def sandbox_location(sandbox: Sandbox) -> Location:
+    """Return the location of a sandbox that belongs to no container.
+
+    Raises `Unavailable` if it has no network namespace.
+    """
+    place, options = sandbox.place, sandbox.options
+    return Location(
+        sandbox.name, sandbox.controller.machine.name, sandbox.controller.machine, place.namespace, place.files,
+        is_container=True,
+        is_sandbox=True,
+        hostname=place.hostname,
+        attachments=tuple(_endpoint_attachment(endpoint) for endpoint in sandbox.endpoints if _counts(endpoint)),
+        published=tuple(
+            Published(
+                "" if binding.host_ip is None else format_ip(binding.host_ip),
+                binding.host_port, binding.container_port, binding.protocol,
+            )
+            for binding in sandbox.port_map
+            if binding.host_port
+        ),
+        aliases=tuple(dict.fromkeys(name for endpoint in sandbox.endpoints for name in endpoint.dns_names)),
+        id=sandbox.container_id,
+        network_mode="host" if options.use_host_namespace else "",
+        programs=sandbox.controller.programs,
+    )  # fmt: skip
+
+
+def _counts(endpoint: Endpoint) -> bool:
+    # As for containers: docker_gwbridge, host and none are not networks that a sandbox is "on".
+    return endpoint.network.name != GATEWAY_NETWORK and not endpoint.network.is_special
+
+
+def _endpoint_attachment(endpoint: Endpoint) -> Attachment:
+    network = endpoint.network
+    return Attachment(
+        network.name,
+        network.driver_name,
+        network.internal,
+        tuple(assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None),
+        network.driver_opts,
+        tuple(info.pool for info in network.ipam_info),
+        network.driver_opts.get(BRIDGE_NAME, f"br-{network.id[:12]}"),
+    )
+
+
+def _host_location(host: Any, engine: Any, networks: Mapping[str, Any], controller: Controller | None) -> Location:
     machine = host.machine
+    bridges = {_bridge_name(attrs): name for name, attrs in networks.items() if attrs.get("Driver") == "bridge"}
+    if engine is None and controller is not None:
+        bridges = {
+            network.driver_opts.get(BRIDGE_NAME, f"br-{network.id[:12]}"): network.name
+            for network in controller.networks
+            if network.driver_name == "bridge"
+        }
     return Location(
         host.name, host.name, machine, machine.root, machine.files,
         has_engine=engine is not None,
         release=engine.profile.version if engine is not None else "",
-        bridges={_bridge_name(attrs): name for name, attrs in networks.items() if attrs.get("Driver") == "bridge"},
+        bridges=bridges,
         hostname=host.name,
         programs=host.programs,
     )  # fmt: skip

@@ -12,8 +12,8 @@ _SHORT = 12
 
 def swarms(lab: LabView) -> list[dict[str, Any]]:
     """Return the swarms of a lab as plain values: the `nodes`, `services` and `tasks` of each."""
-    engines = (host.docker for host in lab.hosts.values())
-    members = (engine for engine in engines if engine is not None and engine.controller.cluster is not None)
+    engines = (host.docker for host in lab.hosts.values() if host.has_docker)
+    members = (engine for engine in engines if engine.controller.cluster is not None)
     return [_swarm(engine) for engine in members if _leads(engine)]
 
 

@@ -27,7 +27,7 @@ _BRIDGE_DRIVER = "bridge"
 def check_host(host: Host) -> None:
     """Check all invariants of one host. Raises `AssertionError`."""
     check_bridges(host.machine)
-    if host.docker is None:
+    if not host.has_docker:
         return
     check_addresses(host.docker)
     check_sandboxes(host.docker)

@@ -110,7 +110,6 @@ class DockerHostMachine(RuleBasedStateMachine):
             options["firewall-backend"] = "nftables"
         node = self.lab.add_host(NODE, f"{_HOST_ADDRESS}/24", docker=options, router=has_nftables)
         self.lab.add_host(CLIENT, "10.0.0.50/24")
-        assert node.docker is not None
         self.engine = node.docker
         self.networks = {DEFAULT_NETWORK: False}
         self.fresh = self.snapshot()

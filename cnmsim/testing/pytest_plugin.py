@@ -55,7 +55,7 @@ def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generat
         yield _real_socket()
         return
     lab: Lab = request.getfixturevalue("lab")
-    if not any(host.docker is not None for host in lab.hosts.values()):
+    if not any(host.has_docker for host in lab.hosts.values()):
         lab.add_host("docker", "10.0.0.15/24", docker=True)
     with lab.serve() as sockets:
         yield Path(next(iter(sockets.values())))

@@ -68,7 +68,7 @@ class Snapshot:
             "namespaces": list(machine.namespaces),
             "bridge_ports": list(_bridge_ports(machine.root)),
         }
-        docker = _docker(host.docker) if host.docker is not None else {}
+        docker = _docker(host.docker) if host.has_docker else {}
         return cls(**{name: tuple(sorted(lines)) for name, lines in (kernel | docker).items()})
 
     def difference(self, later: Snapshot) -> list[str]:

@@ -96,7 +96,6 @@ class LabSpec:
         options = {} if self.userland_proxy else {"userland-proxy": False}
         node = lab.add_host(NODE, "10.0.0.15/24", docker=options or True)
         lab.add_host(CLIENT, "10.0.0.50/24")
-        assert node.docker is not None
         for network in self.networks:
             network.create(node.docker)
         for container in self.containers:

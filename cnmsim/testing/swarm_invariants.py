@@ -30,8 +30,8 @@ _IPV4, _ARP = b"\x08\x00", b"\x08\x06"
 
 def engines_of(lab: Lab) -> list[Engine]:
     """Return the engines of the lab that are members of a swarm."""
-    engines = (host.docker for host in lab.hosts.values())
-    return [engine for engine in engines if engine is not None and engine.controller.cluster is not None]
+    engines = (host.docker for host in lab.hosts.values() if host.has_docker)
+    return [engine for engine in engines if engine.controller.cluster is not None]
 
 
 def store_of_swarm(lab: Lab) -> Store:

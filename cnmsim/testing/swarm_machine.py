@@ -70,9 +70,7 @@ class SwarmMachine(RuleBasedStateMachine):
 
     def docker(self, host: str) -> Engine:
         """Return the engine of a host."""
-        engine = self.lab.host(host).docker
-        assert engine is not None
-        return engine
+        return self.lab.host(host).docker
 
     # ---- nodes
 

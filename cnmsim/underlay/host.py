@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 GREETING = b"hello from the web server\n"
 WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
 #: Processes that another part of cnmsim simulates, so that they survive `lose_power`.
+#: Directories of a minimal Debian.
+_FOLDERS = (
+    "/bin", "/dev", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/run", "/sbin", "/srv", "/usr/bin",
+    "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log", "/var/tmp",  # noqa: S108
+)  # fmt: skip
 _DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -117,6 +122,8 @@ class PlainHost:
 
     def _write_files(self) -> None:
         files, name = self.machine.files, self.spec.name
+        for folder in _FOLDERS:
+            files.makedirs(folder)
         files.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
         files.write("/etc/group", b"root:x:0:\n")
         files.write("/etc/hostname", f"{name}\n".encode())
@@ -124,9 +131,8 @@ class PlainHost:
         server = self.spec.nameserver
         files.write("/etc/resolv.conf", f"nameserver {server}\n".encode() if server else b"")
         if self.spec.serves_web:
-            files.write("/www/index.html", GREETING)
-            files.write("/www/cgi-bin/whoami", WHOAMI)
-            files.file("/www/cgi-bin/whoami").mode = 0o755
+            files.put("/www/index.html", GREETING)
+            files.put("/www/cgi-bin/whoami", WHOAMI, 0o755)
 
     def bring_up(self) -> None:
         """Configure the interfaces' addresses and routes, set them up, and start the services."""

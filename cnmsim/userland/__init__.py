@@ -39,9 +39,9 @@ _COMMON = {
     "cut": "busybox.text:cut", "curl": "http.curl", "date": "busybox.system:date", "dig": "bind.dig",
     "dirname": "busybox.files:dirname", "echo": "busybox.echo:echo", "env": "busybox.processes:env",
     "expr": "busybox.text:expr", "false": "busybox.processes:false", "grep": "busybox.grep:grep",
-    "head": "busybox.text:head", "id": "busybox.system:id_", "kill": "busybox.processes:kill",
-    "killall": "busybox.processes:killall", "ls": "busybox.files:ls", "mkdir": "busybox.files:mkdir",
-    "printenv": "busybox.processes:printenv", "printf": "busybox.echo:printf", "ps": "busybox.processes:ps",
+    "head": "busybox.text:head", "id": "busybox.system:id_", "kill": "busybox.process_list:kill",
+    "killall": "busybox.process_list:killall", "ls": "busybox.files:ls", "mkdir": "busybox.files:mkdir",
+    "printenv": "busybox.processes:printenv", "printf": "busybox.echo:printf",
     "pwd": "busybox.files:pwd", "rm": "busybox.files:rm", "rmdir": "busybox.files:rmdir",
     "sed": "busybox.sed:sed", "seq": "busybox.text:seq", "service": "service", "sh": "sh.command",
     "ash": "sh.command", "bash": "sh.command", "sleep": "busybox.processes:sleep",
@@ -54,14 +54,20 @@ _COMMON = {
     "tcpdump": "tcpdump.command", "telnet": "busybox.telnet", "traceroute": "busybox.traceroute",
     "udhcpc": "busybox.udhcpc", "traceroute6": "busybox.traceroute", "wget": "http.wget",
     "getent": "libc.getent", "arping": "busybox.arping", "ifconfig": "nettools.ifconfig",
-    "route": "nettools.route",
+    "route": "nettools.route", "arch": "busybox.system:arch", "clear": "busybox.system:clear",
+    "free": "busybox.system:free", "groups": "busybox.system:groups_", "logname": "busybox.system:logname",
+    "nice": "busybox.processes:nice", "nohup": "busybox.processes:nohup", "nproc": "busybox.system:nproc",
+    "pgrep": "busybox.process_list:pgrep", "pidof": "busybox.process_list:pidof",
+    "pkill": "busybox.process_list:pkill", "setsid": "busybox.processes:setsid", "stty": "busybox.system:stty",
+    "sync": "busybox.system:sync", "time": "busybox.processes:time_", "top": "busybox.process_list:top",
+    "tty": "busybox.system:tty", "watch": "busybox.processes:watch", "yes": "busybox.processes:yes",
 }  # fmt: skip
 
 _CONTAINER = {
     "arp": "nettools.arp:busybox", "hostname": "nettools.hostname:busybox",
     "busybox": "busybox.processes:busybox", "ip": "ip.busybox", "netstat": "nettools.netstat",
     "nslookup": "busybox.nslookup", "ping": "ping.busybox", "ping6": "ping.busybox",
-    "sysctl": "procps.sysctl:busybox",
+    "ps": "busybox.process_list:ps", "sysctl": "procps.sysctl:busybox",
 }  # fmt: skip
 
 _HOST = {
@@ -69,7 +75,8 @@ _HOST = {
     "conntrack": "conntrack.command", "dmesg": "util_linux.dmesg", "hostname": "nettools.hostname:debian",
     "host": "bind.lookup:host", "ip": "ip.iproute2", "ipset": "netfilter.ipset", "ipvsadm": "ipvsadm.command",
     "netstat": "nettools.netstat:nettools", "nft": "netfilter.nft", "nsenter": "util_linux.nsenter",
-    "nslookup": "bind.lookup:nslookup", "ping": "ping.iputils", "ping6": "ping.iputils", "ss": "ss.command",
+    "nslookup": "bind.lookup:nslookup", "ping": "ping.iputils", "ping6": "ping.iputils",
+    "ps": "procps.ps", "ss": "ss.command",
 }  # fmt: skip
 
 _IPTABLES = {

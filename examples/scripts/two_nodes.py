@@ -33,7 +33,7 @@ print(first.exec_run(["traceroute", "-n", second.name]).output.decode())
 
 # Between the hosts it is UDP to port 4789; outer and inner addresses are both in the frame.
 wire.stop()
-frame = next(each for each in wire.packets() if each.haslayer("VXLAN") and each.haslayer("ICMP"))
+frame = next(each for each in wire.packets if each.haslayer("VXLAN") and each.haslayer("ICMP"))
 outer, inner = frame["IP"], frame["VXLAN"].payload["IP"]
 print(f"outer {outer.src} > {outer.dst} port {frame['UDP'].dport}, VNI {frame['VXLAN'].vni}")
 print(f"inner {inner.src} > {inner.dst}")

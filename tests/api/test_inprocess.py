@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cnmsim import InvalidParameter, Lab
+from cnmsim import InvalidParameter, Lab, NotFound
 
 docker = pytest.importorskip("docker")
 # docker-py leaves a duplicate of a hijacked socket to the garbage collector.
@@ -52,7 +52,7 @@ def test_a_lab_can_be_served_again_and_is_as_it_was_left(lab):
 def test_a_host_that_is_not_served_has_no_client(lab):
     with pytest.raises(InvalidParameter, match="node1 is not served"):
         lab.host("node1").docker_client()
-    with lab.serve(), pytest.raises(InvalidParameter, match="client runs no engine"):
+    with lab.serve(), pytest.raises(NotFound, match="client has no Docker engine"):
         lab.host("client").docker_client()
     with pytest.raises(InvalidParameter, match="node1 is not served"):
         lab.host("node1").docker_client()

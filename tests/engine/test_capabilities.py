@@ -19,7 +19,6 @@ def lab() -> Lab:
 
 def run(lab: Lab, **options: Any) -> Container:
     docker = lab.host("node1").docker
-    assert docker is not None
     return docker.containers.run("alpine", "sleep 1d", detach=True, **options)
 
 

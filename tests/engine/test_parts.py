@@ -22,7 +22,6 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.gojson.scanner import GoJsonError
 from cnmsim.gojson.unmarshal import Bool, Int, Nullable, Place, Str, Struct
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.kernel.files import File
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 
@@ -314,14 +313,14 @@ def test_changes_name_files_and_their_folders():
     container = engine.containers.create("alpine", name="c1")
     assert container.diff() is None
     files = container.record.files
-    files.bind("/www/new/page", File(b"x"))
-    files.write("/www/index.html", b"changed")
+    files.put("/www/new/page", b"x")
+    files.put("/www/index.html", b"changed")
     files.remove("/etc/group")
     assert container.diff() == [
         {"Path": "/etc", "Kind": 0},
         {"Path": "/etc/group", "Kind": 2},
         {"Path": "/www", "Kind": 0},
         {"Path": "/www/index.html", "Kind": 0},
-        {"Path": "/www/new", "Kind": 0},
+        {"Path": "/www/new", "Kind": 1},
         {"Path": "/www/new/page", "Kind": 1},
     ]

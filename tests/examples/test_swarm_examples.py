@@ -90,10 +90,10 @@ def test_payments_are_encrypted_between_hosts(shop: Lab) -> None:
         assert shop.trace("appserver.1", "tasks.payment_gateway:8443").is_reachable
     with shop.capture("node*:eth0") as clear:
         assert shop.trace("appserver.1", "tasks.database:5432").is_reachable
-    inner = [packet for packet in wire.packets() if packet.haslayer("VXLAN") and packet.haslayer("TCP")]
+    inner = [packet for packet in wire.packets if packet.haslayer("VXLAN") and packet.haslayer("TCP")]
     assert not inner, "nobody on the wire reads payments"
-    assert [packet for packet in wire.packets() if packet["IP"].proto == 50]
-    assert [packet for packet in clear.packets() if packet.haslayer("VXLAN") and packet.haslayer("TCP")]
+    assert [packet for packet in wire.packets if packet["IP"].proto == 50]
+    assert [packet for packet in clear.packets if packet.haslayer("VXLAN") and packet.haslayer("TCP")]
 
 
 @pytest.mark.parametrize(

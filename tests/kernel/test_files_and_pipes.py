@@ -23,14 +23,14 @@ def test_what_is_written_is_read() -> None:
 @pytest.mark.parametrize("spelling", ["/a/b", "a/b", "./a/b", "/a/../a/b", "//a//b", "/a/b/"])
 def test_every_spelling_of_a_path_names_one_file(spelling: str) -> None:
     files = FileSystem()
-    files.write("/a/b", b"x")
+    files.put("/a/b", b"x")
     assert files.read(spelling) == b"x"
 
 
 def test_a_bound_file_is_one_file_in_both_trees() -> None:
     first, second, shared = FileSystem(), FileSystem(), File(b"old")
-    first.bind("/etc/hosts", shared)
-    second.bind("/etc/hosts", shared)
+    first.mount("/etc/hosts", shared)
+    second.mount("/etc/hosts", shared)
     first.write("/etc/hosts", b"new")
     assert second.read("/etc/hosts") == b"new"
 
@@ -52,7 +52,7 @@ def test_a_bound_file_is_one_file_in_both_trees() -> None:
 )  # fmt: skip
 def test_misuse_fails_as_on_linux_and_changes_nothing(action, number: int) -> None:  # type: ignore[no-untyped-def]
     files = FileSystem()
-    files.write("/dir/file", b"content")
+    files.put("/dir/file", b"content")
     with pytest.raises(OSError) as caught:
         action(files)
     assert caught.value.errno == number
@@ -62,7 +62,7 @@ def test_misuse_fails_as_on_linux_and_changes_nothing(action, number: int) -> No
 
 def test_a_removed_file_and_its_empty_directory_are_gone() -> None:
     files = FileSystem()
-    files.write("/a/b", b"")
+    files.put("/a/b", b"")
     files.remove("/a/b")
     files.remove("/a")
     assert not files.exists("/a")

@@ -200,7 +200,7 @@ def test_a_daemon_goes_on_with_the_sockets_below_the_first_process(machine: Mach
         return 0
 
     init = machine.spawn(wait, ["init"], is_init=True)
-    begun = machine.spawn(begin, ["daemon", "-x"])
+    begun = machine.spawn(begin, ["daemon", "-x"], pid_namespace=init.pid_namespace)
     machine.clock.run(1)
     assert begun.exit_status == 0
     (daemon,) = init.children

@@ -42,7 +42,6 @@ def test_a_sysctl_nobody_knows_is_no_file() -> None:
 @pytest.mark.parametrize(("is_privileged", "value"), [(False, "0\n"), (True, "1\n")])
 def test_a_container_sets_its_own_sysctls_only_with_privileges(is_privileged: bool, value: str) -> None:
     engine = Lab().add_host("node", "10.0.0.1/24", docker=True).docker
-    assert engine is not None
     container = engine.containers.run("alpine", "sleep 1d", name="box", privileged=is_privileged, detach=True)
     key = "/proc/sys/net/ipv4/conf/eth0/proxy_arp"
     said = container.exec(f"sh -c 'echo 1 > {key}'")
@@ -70,7 +69,6 @@ REFUSED_INSIDE = [
 def lab() -> Lab:
     lab = Lab()
     engine = lab.add_host("node", "10.0.0.1/24", docker=True).docker
-    assert engine is not None
     engine.containers.run("alpine", "sleep 1d", name="box", detach=True)
     engine.containers.run("alpine", "sleep 1d", name="free", privileged=True, detach=True)
     engine.containers.run("alpine", "sleep 1d", name="asked", sysctls={"net.ipv4.ip_forward": "0"}, detach=True)
@@ -148,7 +146,6 @@ def test_sysctls_of_a_device_come_and_go_with_it() -> None:
 def test_a_container_may_open_low_ports_and_ping_unless_it_is_told_otherwise() -> None:
     host = Lab().add_host("node", "10.0.0.1/24", docker=True)
     engine = host.docker
-    assert engine is not None
     asked = "sysctl -n net.ipv4.ping_group_range net.ipv4.ip_unprivileged_port_start"
     plain = engine.containers.run("alpine", "sleep 1d", detach=True)
     assert str(plain.exec(asked)) == "0\t2147483647\n0\n"
@@ -168,7 +165,6 @@ def test_a_container_may_open_low_ports_and_ping_unless_it_is_told_otherwise() -
 def test_the_file_of_a_namespace_that_is_gone_may_stay_for_a_minute(engine: str, said: str) -> None:
     lab = Lab()
     host = lab.add_host("node", "10.0.0.1/24", docker=True, engine=engine)
-    assert host.docker is not None
     key = host.docker.containers.run("alpine", "sleep 1d", name="box", detach=True).attrs["NetworkSettings"][
         "SandboxKey"
     ]

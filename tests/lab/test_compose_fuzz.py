@@ -75,7 +75,6 @@ def projects(draw: st.DrawFn) -> dict[str, Any]:
 def state(lab: Lab) -> list[Any]:
     """Give all that a project could leave behind on its host."""
     host = lab.host("node")
-    assert host.docker is not None
     rules = host.exec("iptables-save; ip6tables-save").output.splitlines()
     return [
         [line.partition(" [")[0] for line in rules if line.startswith("-A") or line.endswith("- [0:0]")],

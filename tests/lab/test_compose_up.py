@@ -50,7 +50,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def test_networks_and_containers_are_named_after_the_project(shop: Lab) -> None:
     docker = shop.host("docker").docker
-    assert docker is not None
     networks = {(each.name, each.attrs["Driver"], each.attrs["Internal"]) for each in docker.networks.list()}
     assert networks == {
         ("bridge", "bridge", False), ("host", "host", False), ("none", "null", False),
@@ -61,7 +60,6 @@ def test_networks_and_containers_are_named_after_the_project(shop: Lab) -> None:
 
 def test_a_network_has_the_labels_of_compose(shop: Lab) -> None:
     docker = shop.host("docker").docker
-    assert docker is not None
     attrs = docker.networks.get("shop_back").attrs
     assert attrs["Labels"] == {
         "com.docker.compose.network": "back",
@@ -139,7 +137,6 @@ def test_scaling_adds_and_removes_replicas_and_leaves_the_others_alone(tmp_path:
 def test_down_leaves_nothing(tmp_path: Path) -> None:
     lab = up(tmp_path, SHOP)
     docker = lab.host("docker").docker
-    assert docker is not None
     project_of(lab).down()
     assert docker.containers.list(all=True) == []
     assert sorted(each.name for each in docker.networks.list()) == ["bridge", "host", "none"]
@@ -203,7 +200,6 @@ def test_what_the_engine_refuses_gets_its_line_and_nothing_stays(
     path.write_text(text)
     lab = Lab()
     docker = lab.add_host("node1", "198.51.100.5/24", docker=True).docker
-    assert docker is not None
     with pytest.raises(FileError) as caught:
         lab.up(path, project="shop")
     assert message in str(caught.value)

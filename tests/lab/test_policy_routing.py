@@ -38,7 +38,6 @@ def way(lab: Lab, source: str, destination: str) -> list[str]:
 
 def test_a_rule_sends_one_network_by_another_table(lab: Lab) -> None:
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.networks.create("private", ipam={"Config": [{"Subnet": "172.30.0.0/16"}]})
     docker.containers.run("alpine", "sleep 1d", name="open", detach=True)
     docker.containers.run("alpine", "sleep 1d", name="hidden", detach=True, network="private")
@@ -52,7 +51,6 @@ def test_a_rule_sends_one_network_by_another_table(lab: Lab) -> None:
 
 def test_a_kill_switch_leaves_no_other_way(lab: Lab) -> None:
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
     run_on(lab, "ip rule add from 172.17.0.0/16 prohibit")
     walk = lab.trace("c1", "203.0.113.10")
@@ -68,7 +66,6 @@ def test_a_kill_switch_leaves_no_other_way(lab: Lab) -> None:
 
 def test_a_mark_set_in_prerouting_chooses_the_table(lab: Lab) -> None:
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
     run_on(lab, "iptables -t mangle -A PREROUTING -i docker0 -p tcp --dport 80 -j MARK --set-mark 0x1")
     run_on(lab, "ip rule add fwmark 0x1 lookup 100")
@@ -133,7 +130,6 @@ def test_a_copy_of_a_lab_has_rules_of_its_own(lab: Lab) -> None:
 
 def test_the_second_packet_of_a_flow_goes_where_the_first_went(lab: Lab) -> None:
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
     run_on(lab, "ip rule add from 172.17.0.0/16 lookup 100")
     taken = lab.capture("vpn:eth0")
@@ -142,11 +138,11 @@ def test_the_second_packet_of_a_flow_goes_where_the_first_went(lab: Lab) -> None
     status, _ = docker.containers.get("c1").exec_run("wget -qO- http://203.0.113.10/")
     assert status == 0
     lab.clock.run_for(1)  # the last of the connection's frames are under way
-    sent = [frame for frame in taken.packets() if "ARP" not in frame]
+    sent = [frame for frame in taken.packets if "ARP" not in frame]
     assert len(sent) >= 15
     run_on(lab, "ip rule del from 172.17.0.0/16")
     assert docker.containers.get("c1").exec_run("wget -qO- http://203.0.113.10/")[0] == 0
-    assert len([frame for frame in taken.packets() if "ARP" not in frame]) == len(sent)
+    assert len([frame for frame in taken.packets if "ARP" not in frame]) == len(sent)
 
 
 def test_ipv6_has_rules_of_its_own() -> None:

@@ -6,7 +6,7 @@ import pytest
 from support.swarm_lab import Swarm
 
 from cnmsim import Lab
-from cnmsim.errors import Conflict, InvalidParameter, Unauthorized, Unavailable
+from cnmsim.errors import Conflict, InvalidParameter, NotFound, Unauthorized, Unavailable
 
 
 def test_containers_die_and_come_back_as_their_policies_say() -> None:
@@ -14,7 +14,6 @@ def test_containers_die_and_come_back_as_their_policies_say() -> None:
     host = lab.add_host("node1", "10.0.0.1/24", docker=True)
     client = lab.add_host("client", "10.0.0.2/24")
     engine = host.docker
-    assert engine is not None
     for name, policy in (
         ("always", "always"),
         ("unless", "unless-stopped"),
@@ -32,7 +31,7 @@ def test_containers_die_and_come_back_as_their_policies_say() -> None:
     assert client.curl("http://10.0.0.1:8080").succeeded
     host.power_off()
     assert not host.is_on
-    assert host.docker is None
+    assert not host.has_docker
     host.power_off()
     assert not client.ping("10.0.0.1").succeeded
     lab.run(60)
@@ -261,3 +260,21 @@ def test_the_first_of_several_locked_managers_finds_no_leader_before_another_is_
         "locked",
     ]
     assert {service.name for service in swarm.engine(1).services.list()} == {"web"}
+
+
+def test_docker_of_a_host_without_an_engine_says_how_to_get_one():
+    lab = Lab()
+    client = lab.add_host("client", "10.0.0.50/24")
+    assert not client.has_docker
+    with pytest.raises(NotFound, match=r"client has no Docker engine: add_host\('client', …, docker=True\)"):
+        _ = client.docker
+
+
+def test_docker_of_a_host_without_power_says_so():
+    lab = Lab()
+    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
+    node.power_off()
+    with pytest.raises(NotFound, match=r"node1 has no power: power_on\(\)"):
+        _ = node.docker
+    node.power_on()
+    assert node.docker.version()["Version"]

@@ -20,9 +20,7 @@ def lab() -> Lab:
 
 
 def engine_of(lab: Lab) -> Engine:
-    engine = lab.hosts["node1"].docker
-    assert engine is not None
-    return engine
+    return lab.hosts["node1"].docker
 
 
 def run(lab: Lab, **options: Any) -> Service:

@@ -95,7 +95,6 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 def test_packets_and_names_cross_the_network_of_another_packages_driver(lab: Lab) -> None:
     engine = lab.host("node1").docker
-    assert engine is not None
     network = engine.networks.create("fabric", driver="switch", ipam={"Config": [{"Subnet": "10.50.0.0/24"}]})
     web = engine.containers.run("nginx", name="web", network="fabric", detach=True)
     app = engine.containers.run("alpine", "sleep 1d", name="app", network="fabric", detach=True)
@@ -113,6 +112,5 @@ def test_packets_and_names_cross_the_network_of_another_packages_driver(lab: Lab
 
 def test_a_driver_that_no_package_brings_is_refused(lab: Lab) -> None:
     engine = lab.host("node1").docker
-    assert engine is not None
     with pytest.raises(NotFound, match='plugin "loom" not found'):
         engine.networks.create("fabric", driver="loom")

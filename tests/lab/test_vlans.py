@@ -166,7 +166,6 @@ def test_vepa_needs_a_switch_that_reflects_frames() -> None:
         lab = Lab()
         lab.add_segment("lan", "10.0.0.0/24")
         docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
-        assert docker is not None
         if hairpin:
             lab.link("node1", "lan", hairpin=True)
         options = {"parent": "eth0", "macvlan_mode": "vepa"}

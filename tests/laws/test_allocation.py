@@ -33,7 +33,6 @@ def test_a_pool_gives_out_every_address_once_and_again_after_its_release(
 ) -> None:
     lab = node(release)
     engine = lab.host(NODE).docker
-    assert engine is not None
     NetworkSpec("net", (subnet,)).create(engine)
     # All but the network's own address, the broadcast address and the gateway.
     size = (1 << (32 - Prefix.parse(subnet).length)) - 3
@@ -70,7 +69,6 @@ def test_a_host_port_is_free_again_once_its_container_is_gone(
 ) -> None:
     lab = Lab(release)
     engine = lab.add_host(NODE, "10.0.0.15/24", docker=True if has_proxy else {"userland-proxy": False}).docker
-    assert engine is not None
     fresh = Snapshot.of(lab.host(NODE))
     made = [
         engine.containers.run("nginx", name=f"box{number}", ports={"80/tcp": 8080 + number}, detach=True)
@@ -89,7 +87,6 @@ def test_a_host_port_is_free_again_once_its_container_is_gone(
 def test_a_subnet_can_be_used_again_once_its_network_is_gone(release: str, subnet: str) -> None:
     lab = node(release)
     engine = lab.host(NODE).docker
-    assert engine is not None
     before = Snapshot.of(lab.host(NODE))
     for name in ("one", "two"):
         NetworkSpec(name, (subnet,)).create(engine).remove()

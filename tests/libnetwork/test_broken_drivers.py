@@ -159,7 +159,6 @@ def run(test: str, make: Callable[[DriverHost], SwitchDriver]) -> None:
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     lab.add_host("beside", "10.0.0.50/24", web=True)
     docker = lab.host("node1").docker
-    assert docker is not None
     drivers = docker.controller.drivers
     drivers.register("switch", make(drivers.host))
     method = getattr(Conformance(), test)

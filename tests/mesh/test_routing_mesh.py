@@ -30,9 +30,7 @@ class Mesh:
         self.lab.settle()
 
     def docker(self, name: str) -> Any:
-        engine = self.lab.host(name).docker
-        assert engine is not None
-        return engine
+        return self.lab.host(name).docker
 
     def serve(self, **options: Any) -> Service:
         options = {"ports": {8080: 80}, "replicas": 4, **options}
@@ -225,7 +223,6 @@ def test_an_ingress_network_over_the_lan_is_told() -> None:
     node1, _ = (lab.add_host(f"node{n}", f"10.0.0.{n}/24", docker=True) for n in (11, 12))
     lab.add_host("client", "10.0.0.50/24")
     docker = node1.docker
-    assert docker is not None
     docker.swarm.init(advertise_addr="10.0.0.11")
     docker.services.create("nginx", name="web", ports={8080: 80})
     lab.settle()

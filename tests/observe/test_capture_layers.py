@@ -12,7 +12,7 @@ left = lab.add_host("left", "10.0.0.1/24")
 lab.add_host("right", "10.0.0.2/24")
 capture = lab.capture("left:eth0")
 left.exec("ping -c 1 10.0.0.2")
-print([packet.summary() for packet in capture.packets()][-1])
+print([packet.summary() for packet in capture.packets][-1])
 """
 
 

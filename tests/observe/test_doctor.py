@@ -26,13 +26,11 @@ def _lab(**daemon: Any) -> Lab:
 
 def _run(lab: Lab, name: str, image: str = "nginx", **options: Any) -> Any:
     engine = lab.host("node1").docker
-    assert engine is not None
     return engine.containers.run(image, name=name, detach=True, **options)
 
 
 def _network(lab: Lab, name: str, **options: Any) -> None:
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create(name, **options)
 
 
@@ -189,7 +187,6 @@ def two_managers(ill: bool) -> Lab:
 def overlay_on_host_subnet(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create("app", driver="overlay", subnet="10.1.0.0/24" if ill else "10.77.0.0/24")
     return lab
 
@@ -197,7 +194,6 @@ def overlay_on_host_subnet(ill: bool) -> Lab:
 def single_replica(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.services.create("nginx", name="web", replicas=1 if ill else 2, ports={8080: 80})
     lab.settle()
     return lab
@@ -206,7 +202,6 @@ def single_replica(ill: bool) -> Lab:
 def database_service(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.services.create("postgres", name="db", ports={5432: 5432} if ill else {})
     lab.settle()
     return lab
@@ -225,7 +220,6 @@ def _blocked(rule: str) -> Build:
 def stray_tunnel(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create("app", driver="overlay", attachable=True)
     engine.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True)
     vni = 4097 if ill else 77
@@ -236,7 +230,6 @@ def stray_tunnel(ill: bool) -> Lab:
 def esp(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create("secret", driver="overlay", options={"encrypted": ""})
     if ill:
         lab.host("node3").iptables("-A INPUT -p esp -j DROP")
@@ -280,7 +273,6 @@ def machine_in_range(ill: bool) -> Lab:
 def two_ranges(ill: bool) -> Lab:
     lab = _on_wire("10.0.0.64/28")
     docker = lab.add_host("node2", "10.0.0.16/24", docker=True).docker
-    assert docker is not None
     pool = {"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.72/29" if ill else "10.0.0.80/28", "Gateway": "10.0.0.1"}
     docker.networks.create("lan", driver="ipvlan", options={"parent": "eth0"}, ipam={"Config": [pool]})
     return lab
@@ -292,7 +284,6 @@ def two_vlans_one_range(ill: bool) -> Lab:
     lab.add_segment("switch", vlans={1: "172.16.0.0/24", 100: "10.0.0.0/24"})
     for number, vid in ((1, 100), (2, 100 if ill else 200)):
         docker = lab.add_host(f"node{number}", f"172.16.0.{number}/24", docker=True).docker
-        assert docker is not None
         lab.link(f"node{number}", "switch", trunk=[100, 200])
         ipam = {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28"}]}
         docker.networks.create("lan", driver="macvlan", options={"parent": f"eth0.{vid}"}, ipam=ipam)
@@ -302,7 +293,6 @@ def two_vlans_one_range(ill: bool) -> Lab:
 def narrow_switch(ill: bool) -> Lab:
     lab = tunnel_mtu(False) if not ill else _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     if ill:
         engine.networks.create("app", driver="overlay", attachable=True)
         engine.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True)
@@ -313,7 +303,6 @@ def narrow_switch(ill: bool) -> Lab:
 def test_an_encrypted_network_leaves_room_for_its_headers() -> None:
     lab = _swarm()
     engine = lab.host("node1").docker
-    assert engine is not None
     engine.networks.create("secret", driver="overlay", attachable=True, options={"encrypted": ""})
     engine.containers.run("alpine", "sleep 1d", name="c1", network="secret", detach=True)
     assert not lab.doctor().of("mtu")

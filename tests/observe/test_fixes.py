@@ -23,7 +23,6 @@ def _lab(**daemon: Any) -> Lab:
 
 def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> None:
     engine = lab.host("node1").docker
-    assert engine is not None
     network = options.get("network")
     if network and network not in {"none", "host"} and not engine.networks.list([network]):
         engine.networks.create(network, **options.pop("made", {}))

@@ -10,7 +10,6 @@ from cnmsim.observe.location import Directory
 def lab_with_shared_stacks() -> Lab:
     lab = Lab()
     engine = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
-    assert engine is not None
     engine.containers.run("nginx", name="web", ports={"80/tcp": 8080}, detach=True)
     engine.containers.run("alpine", "sleep infinity", name="watcher", network_mode="host", detach=True)
     engine.containers.run("alpine", "httpd -f -p 9000", name="agent", network_mode="host", detach=True)

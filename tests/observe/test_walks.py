@@ -20,7 +20,6 @@ def lab() -> Lab:
     lab.add_router("router", "10.0.0.1/24", "203.0.113.1/24")
     lab.add_host("server", "203.0.113.10/24", gateway="203.0.113.1", names={"www.example.com": "203.0.113.10"})
     engine = node1.docker
-    assert engine is not None
     engine.networks.create("front")
     engine.networks.create("back", internal=True)
     engine.containers.run("nginx", name="web", network="front", ports={"80/tcp": 8080}, detach=True)

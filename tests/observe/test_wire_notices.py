@@ -26,7 +26,6 @@ def network(lab: Lab, driver: str, subnet: str = "10.0.0.0/24", **options: str) 
     base = subnet.removesuffix("0/24")
     config = {"Subnet": subnet, "Gateway": f"{base}1", "IPRange": f"{base}64/28"}
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.networks.create("net", driver=driver, options={"parent": "eth0", **options}, ipam={"Config": [config]})
     for name in ("web1", "web2"):
         docker.containers.run("nginx", detach=True, name=name, network="net")
@@ -130,7 +129,6 @@ def test_a_trunk_that_does_not_carry_a_vlan_is_named() -> None:
     lab.add_host("node1", "10.2.0.15/24", docker=True)
     lab.link("node1", "switch", trunk=[20])
     docker = lab.host("node1").docker
-    assert docker is not None
     pool = {"Subnet": "10.0.0.0/24"}
     docker.networks.create("net", driver="macvlan", options={"parent": "eth0.10"}, ipam={"Config": [pool]})
     docker.containers.run("nginx", detach=True, name="web1", network="net")
@@ -142,7 +140,6 @@ def test_an_address_given_out_twice_is_an_event_of_the_lab(version: str) -> None
     lab = Lab.from_file(TWO_VLANS, engine=version)
     lab.add_host("laptop", "10.0.0.66/24")  # so says the DHCP server of the office
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.containers.run("nginx", detach=True, name="web", network="vlan100")
     assert lab.container("web").attrs["NetworkSettings"]["Networks"]["vlan100"]["IPAddress"] == "10.0.0.66"
     lab.settle(5)
@@ -168,7 +165,6 @@ def test_a_lab_without_clashes_has_no_events() -> None:
     assert lab.explain("app-server", "10.0.0.64", "tcp/80").reachable
     assert not notes(lab.explain("app-server", "10.0.0.64", "tcp/80"))
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.containers.get("mactainer1").remove(force=True)
     docker.containers.run("nginx", detach=True, name="next", network="vlan100")
     lab.settle(5)

@@ -37,7 +37,6 @@ def tasks(lab: Lab) -> dict[str, Container]:
     found: dict[str, Container] = {}
     for name in ("node1", "node2"):
         engine = lab.host(name).docker
-        assert engine is not None
         for container in engine.containers.list():
             found[f"{name} {container.attrs['NetworkSettings']['Networks']['wide']['IPAddress']}"] = container
     return found

@@ -21,7 +21,6 @@ def office(release: str) -> Lab:
 def create(lab: Lab, name: str, driver: str, subnet: str, **options: str) -> None:
     body = {"Name": name, "Driver": driver, "Options": options, "IPAM": {"Config": [{"Subnet": subnet}]}}
     docker = lab.host("node1").docker
-    assert docker is not None
     docker.complete(docker.rest.networks.create(body))
 
 
@@ -29,7 +28,6 @@ def create(lab: Lab, name: str, driver: str, subnet: str, **options: str) -> Non
 def test_parents_and_children_are_there_again_after_a_restart(tmp_path: Path, release: str) -> None:
     lab = office(release)
     docker = lab.host("node1").docker
-    assert docker is not None
     create(lab, "lan", "macvlan", "10.0.0.64/28", parent="eth0")
     create(lab, "routed", "ipvlan", "10.9.0.0/24", parent="eth0.10", ipvlan_mode="l3s")
     create(lab, "alone", "macvlan", "10.8.0.0/24")
@@ -59,7 +57,6 @@ def test_parents_and_children_are_there_again_after_a_restart(tmp_path: Path, re
 def test_a_configuration_is_used_again_after_a_restart(tmp_path: Path, release: str) -> None:
     lab = office(release)
     docker = lab.host("node1").docker
-    assert docker is not None
     pool = {"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28", "Gateway": "10.0.0.1"}
     configuration = {"Name": "conf", "ConfigOnly": True, "Options": {"parent": "eth0"}, "IPAM": {"Config": [pool]}}
     docker.complete(docker.rest.networks.create(configuration))

@@ -19,9 +19,7 @@ class Cluster:
             self.docker(number).swarm.join(tokens.manager if number <= managers else tokens.worker, "10.9.0.1:2377")
 
     def docker(self, number: int):
-        engine = self.hosts[number - 1].docker
-        assert engine is not None
-        return engine
+        return self.hosts[number - 1].docker
 
     def isolate(self, host: Host) -> None:
         host.exec("iptables -I INPUT -i eth0 -j DROP; iptables -I OUTPUT -o eth0 -j DROP")
@@ -32,7 +30,7 @@ class Cluster:
     def leaders(self) -> list[str]:
         found = []
         for host in self.hosts:
-            manager_node = host.docker.cluster.manager_node if host.docker is not None else None
+            manager_node = host.docker.cluster.manager_node if host.has_docker else None
             if manager_node is not None and manager_node.raft.is_leading:
                 found.append(host.name)
         return found

@@ -31,7 +31,6 @@ class Stage:
         self.lab = Lab(engine=release, plugin_dirs=[folder], plugin_policy=PluginPolicy(time=self.time, timeout_s=5))
         self.host = self.lab.add_host("node1", "10.0.0.15/24", docker=True)
         engine = self.host.docker
-        assert engine is not None
         self.engine: Engine = engine
         self.plugin = PluginServer(folder, self.host, self.lab)
 

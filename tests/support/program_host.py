@@ -54,7 +54,7 @@ class World:
         nic.set_up()
         machine.files.write("/etc/resolv.conf", b"nameserver 10.0.0.2\n")
         machine.files.write("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n10.0.0.2 two\nfd00::2 two\n")
-        machine.files.write("/www/index.html", b"hello from the web server\n")
+        machine.files.put("/www/index.html", b"hello from the web server\n")
         return machine
 
     def start(self, machine: Machine, line: str, programs: Mapping[str, Program] = CONTAINER_PROGRAMS) -> Process:

@@ -29,9 +29,7 @@ class Swarm:
         self.lab.settle()
 
     def engine(self, number: int) -> Engine:
-        engine = self.lab.hosts[f"node{number}"].docker
-        assert engine is not None
-        return engine
+        return self.lab.hosts[f"node{number}"].docker
 
     def after(self, holds: Callable[[], bool], limit_s: float = 90.0) -> float:
         """Let time pass until `holds()`, and say how long that took."""

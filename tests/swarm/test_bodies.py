@@ -89,7 +89,6 @@ def changed_bodies(draw: st.DrawFn) -> tuple[str, Any]:
 def engine() -> Any:
     lab = Lab()
     engine = lab.add_host("node1", "10.9.0.1/24", docker=True).docker
-    assert engine is not None
     engine.swarm.init()
     return engine
 

@@ -49,7 +49,6 @@ def test_a_join_through_a_closed_port_times_out_and_goes_on_in_the_background() 
     lab = Lab()
     host = lab.add_host("node1", "10.9.0.1/24", docker=True)
     node2 = lab.add_host("node2", "10.9.0.2/24", docker=True).docker
-    assert host.docker is not None
     assert node2 is not None
     token = host.docker.swarm.init().tokens.worker
     host.exec("iptables -I INPUT -p tcp --dport 2377 -j DROP")
@@ -192,7 +191,6 @@ def test_a_node_that_is_cut_off_is_down_after_three_heartbeats_and_its_tasks_mov
     cluster.rejoin(host)
     cluster.lab.run(40)
     assert home.status == "ready"
-    assert host.docker is not None
     assert host.docker.containers.list() == []
 
 
@@ -246,7 +244,6 @@ def test_a_node_that_leaves_takes_its_containers_off_the_swarms_networks() -> No
 
 def test_the_settings_of_a_new_swarm_may_be_refused_after_it_is_there() -> None:
     docker = Lab().add_host("node1", "10.9.0.1/24", docker=True).docker
-    assert docker is not None
     with pytest.raises(
         SystemFault, match=r"^error updating cluster settings: .*minimum certificate expiry time is: 1h0m0s$"
     ):

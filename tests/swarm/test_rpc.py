@@ -87,7 +87,7 @@ def test_nothing_of_a_call_can_be_read_on_the_wire() -> None:
     capture = pair.lab.capture("right:eth0")
     client = pair.dial(pair.certificate(WORKER_ROLE))
     pair.run(client.call("echo", "swordfish"))
-    payloads = [bytes(packet["TCP"].payload) for packet in capture.packets() if packet.haslayer("TCP")]
+    payloads = [bytes(packet["TCP"].payload) for packet in capture.packets if packet.haslayer("TCP")]
     assert any(payload.startswith(b"\x17\x03\x03") for payload in payloads)
     assert all(b"swordfish" not in payload for payload in payloads)
 

@@ -223,7 +223,6 @@ def test_an_interface_that_is_not_there_and_a_container_that_may_not() -> None:
     lab = office()
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     docker = lab.host("node1").docker
-    assert docker is not None
     assert lab.host("node1").exec("udhcpc -i eth9 -n -q").output == ("udhcpc: SIOCGIFINDEX: No such device\n")
     container = docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
     assert container.exec("udhcpc -n -q").exit_code != 0
@@ -232,7 +231,6 @@ def test_an_interface_that_is_not_there_and_a_container_that_may_not() -> None:
 def test_what_docker_gives_out_and_what_is_lent_meet_and_everybody_is_told() -> None:
     lab = office("10.0.0.64-10.0.0.66")
     docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
-    assert docker is not None
     pool = {"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28", "Gateway": "10.0.0.1"}
     docker.networks.create("lan", driver="macvlan", options={"parent": "eth0"}, ipam={"Config": [pool]})
     for name in ("web1", "web2"):

@@ -12,7 +12,6 @@ def test_what_a_rule_logs_is_in_the_host_s_kernel_log() -> None:
     node = lab.add_host("node1", "10.0.0.15/24", docker=True)
     lab.add_host("client", "10.0.0.50/24")
     lab.settle()
-    assert node.docker is not None
     container = node.docker.containers.run(
         "nginx", name="web", ports={"80/tcp": 8080}, cap_add=["NET_ADMIN"], detach=True
     )
@@ -35,7 +34,6 @@ def test_a_container_s_own_rules_do_not_reach_it() -> None:
     lab = Lab()
     node = lab.add_host("node1", "10.0.0.15/24", docker=True)
     lab.settle()
-    assert node.docker is not None
     node.docker.containers.run("alpine", "sleep 1d", name="web", detach=True)
     node.exec("sh -c 'ls /var/run/docker/netns'")
     (path,) = node.machine.namespaces

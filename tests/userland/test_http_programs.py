@@ -73,7 +73,7 @@ def test_failure_is_told_in_the_programs_words(world, kind, line, status, err):
 
 
 def test_wget_saves_under_the_last_part_of_the_path(world):
-    world.two.files.write("/www/a/page.txt", b"text")
+    world.two.files.put("/www/a/page.txt", b"text")
     assert world.run("wget http://10.0.0.2/a/page.txt").status == 0
     assert world.one.files.read("/page.txt") == b"text"
     assert world.run("wget -q http://10.0.0.2/a/page.txt").err == "wget: can't open 'page.txt': File exists\n"
@@ -107,7 +107,7 @@ def test_cgi_script_of_the_files_is_run_by_our_shell(world):
         b'#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\necho "q=$QUERY_STRING from $REMOTE_ADDR on '
         b'$(hostname)"\n'
     )
-    world.two.files.write("/www/cgi-bin/q", script)
+    world.two.files.put("/www/cgi-bin/q", script)
     assert world.run("wget -qO- http://10.0.0.2/cgi-bin/q?x=1").out == "q=x=1 from [::ffff:10.0.0.1] on two\n"
 
 

@@ -137,7 +137,7 @@ def test_cat_shows_what_does_not_print():
 
 def test_ls_tells_folders_and_sizes():
     world = World()
-    world.one.files.write("/d/big", bytes(2560))
+    world.one.files.put("/d/big", bytes(2560))
     assert world.run("ls -F /d/..").out.splitlines()[0].endswith("d/")
     assert " 2.5K Jan" in world.run("ls -lh /d").out
 

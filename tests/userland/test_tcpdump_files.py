@@ -40,7 +40,7 @@ def recorded(line):
 def of_both(world, tmp_path, lines):
     path = tmp_path / "cap.pcap"
     path.write_bytes(world.two.files.read("/cap.pcap"))
-    world.two.files.write(str(path), path.read_bytes())
+    world.two.files.put(str(path), path.read_bytes())
     for line in lines:
         argv = ["tcpdump", "-r", str(path), *shlex.split(line)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from attrs import define, field, frozen
 
@@ -16,7 +16,9 @@ from cnmsim.errors import CnmsimError, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Program
+from cnmsim.libnetwork.place import Place
 from cnmsim.libnetwork.sandbox import Sandbox
+from cnmsim.suggestion import suggestion
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.networks import Network
@@ -77,7 +79,7 @@ _ATTACHED_START_S = 1.0
 
 
 @define(eq=False, repr=False)
-class Container(Model):
+class Container(Model, Place):
     """A container."""
 
     def __repr__(self) -> str:
@@ -313,6 +315,30 @@ class ContainerCollection:
 
     _engine: Session = field(repr=False)
 
+    @overload
+    def run(
+        self,
+        image: str | Image,
+        command: str | list[str] | None = None,
+        *,
+        detach: Literal[True],
+        remove: bool = False,
+        **options: Any,
+    ) -> Container: ...
+
+    @overload
+    def run(
+        self,
+        image: str | Image,
+        command: str | list[str] | None = None,
+        *,
+        stdout: bool = True,
+        stderr: bool = False,
+        remove: bool = False,
+        detach: Literal[False] = False,
+        **options: Any,
+    ) -> bytes: ...
+
     def run(
         self,
         image: str | Image,
@@ -323,11 +349,12 @@ class ContainerCollection:
         remove: bool = False,
         detach: bool = False,
         **options: Any,
-    ) -> Any:
+    ) -> Container | bytes:
         """Create and start a container. Return the `Container` if detached, else its output once it has exited.
 
         `options` are docker-py's, and those of `create_body`. Raises `ContainerError` if it exits with a status other
-        than 0, or the `EngineError` of a failed creation or start.
+        than 0, the `EngineError` of a failed creation or start, and `TimeoutError` if it is not detached and nothing
+        in the lab will end it; the container then goes on running.
         """
         if detach and remove:
             options["auto_remove"] = True
@@ -335,7 +362,13 @@ class ContainerCollection:
         container.start()
         if detach:
             return container
-        status = container.wait()["StatusCode"]
+        try:
+            status = container.wait()["StatusCode"]
+        except TimeoutError:
+            raise TimeoutError(
+                f"container {container.name} keeps running and nothing in the lab will end it: "
+                "run(…, detach=True) returns without waiting"
+            ) from None
         if container.record.host_config["AutoRemove"]:
             return b""
         printed = container.logs(stdout=stdout, stderr=stderr) if stdout or stderr else b""
@@ -361,8 +394,14 @@ class ContainerCollection:
         return Container(self._engine, answer["Id"])
 
     def get(self, container_id: str) -> Container:
-        """Return a container by name, id or unique id prefix. Raises `NotFound`."""
-        return Container(self._engine, self._engine.store.get(container_id).id)
+        """Return a container by name, id or unique id prefix. Raises `NotFound`, with a note of the closest name."""
+        try:
+            return Container(self._engine, self._engine.store.get(container_id).id)
+        except NotFound as error:
+            hint = suggestion(container_id, (container.name for container in self.list(all=True)))
+            if hint:
+                error.add_note(hint.lstrip(",; "))
+            raise
 
     def list(
         self,

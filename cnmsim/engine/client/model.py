@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.engine.daemon.renderer import html_of
+from cnmsim.libnetwork.renderer import html_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session

@@ -9,6 +9,8 @@ from attrs import define, field
 
 from cnmsim.engine.client.containers import Container
 from cnmsim.engine.client.model import Model, filters_of, query_of
+from cnmsim.errors import NotFound
+from cnmsim.libnetwork import network as cnm
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session
@@ -30,6 +32,14 @@ class Network(Model):
     def name(self) -> str:
         """The name."""
         return str(self.attrs["Name"])
+
+    @property
+    def cnm(self) -> cnm.Network:
+        """The network in libnetwork, the object behind this one. Raises `NotFound` if this node has no copy of it."""
+        network = self._engine.controller.network_by_id(self.id)
+        if network is None:
+            raise NotFound(f"network {self.id} not found")
+        return network
 
     @property
     def containers(self) -> list[Container]:

@@ -9,6 +9,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from cnmsim.errors import InvalidParameter
+from cnmsim.suggestion import suggestion
+
 _CONFIG = {
     "domainname": "Domainname", "hostname": "Hostname", "mac_address": "MacAddress", "stdin_open": "OpenStdin",
     "stop_signal": "StopSignal", "stop_timeout": "StopTimeout", "tty": "Tty", "user": "User",
@@ -19,8 +22,10 @@ _HOST_CONFIG = {
     "dns_search": "DnsSearch", "ipc_mode": "IpcMode", "mem_limit": "Memory", "network_mode": "NetworkMode",
     "pid_mode": "PidMode", "privileged": "Privileged", "publish_all_ports": "PublishAllPorts",
     "read_only": "ReadonlyRootfs", "shm_size": "ShmSize", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
-    "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "mounts": "Mounts",
+    "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "group_add": "GroupAdd",
+    "mounts": "Mounts",
 }  # fmt: skip
+_PLAIN = frozenset({"network", "networking_config", "ip", "ip6", "name", "detach"})
 _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
 
 
@@ -43,8 +48,8 @@ def create_body(image: str, command: str | list[str] | None, options: Mapping[st
             host[_HOST_CONFIG[key]] = value
         elif key in _SPECIAL:
             _SPECIAL[key](body, host, value)
-        elif key not in {"network", "networking_config", "ip", "ip6", "name", "detach", *_ENDPOINT}:
-            raise TypeError(f"run() got an unexpected keyword argument {key!r}")
+        elif key not in _PLAIN and key not in _ENDPOINT:
+            raise TypeError(f"run() got an unexpected keyword argument {key!r}{suggestion(key, _OPTIONS)}")
     _networks(body, host, options)
     return body
 
@@ -95,6 +100,8 @@ def _labels(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, str
 
 
 def _ports(body: dict[str, Any], host: dict[str, Any], value: Mapping[Any, Any] | Iterable[Any]) -> None:
+    if isinstance(value, str) or (not isinstance(value, Mapping) and any(_is_publication(port) for port in value)):
+        raise InvalidParameter(f"ports={value!r} is invalid: write ports={_as_mapping(value)}")
     published = value if isinstance(value, Mapping) else dict.fromkeys(value)
     bindings: dict[str, list[dict[str, str]]] = {}
     exposed = body.setdefault("ExposedPorts", {})
@@ -104,6 +111,22 @@ def _ports(body: dict[str, Any], host: dict[str, Any], value: Mapping[Any, Any] 
         entries = targets if isinstance(targets, list) else [targets]
         bindings[key] = [_binding(entry) for entry in entries]
     host["PortBindings"] = bindings
+
+
+def _is_publication(port: Any) -> bool:
+    return isinstance(port, str) and ":" in port
+
+
+def _as_mapping(value: str | Iterable[Any]) -> dict[str, Any]:
+    """Return the mapping that means the same as `-p` arguments such as `8080:80` or `127.0.0.1:8080:80/udp`."""
+    shown: dict[str, Any] = {}
+    for word in [value] if isinstance(value, str) else value:
+        published, _, port = str(word).rpartition(":")
+        address, _, number = published.rpartition(":")
+        key = port if "/" in port else f"{port}/tcp"
+        host_port: int | str | None = int(number) if number.isdigit() else number or None
+        shown[key] = (address, host_port) if address else host_port
+    return shown
 
 
 def _binding(target: Any) -> dict[str, str]:
@@ -169,3 +192,4 @@ _SPECIAL: dict[str, Callable[[dict[str, Any], dict[str, Any], Any], None]] = {
     "sysctls": _sysctls,
     "volumes": _volumes,
 }
+_OPTIONS = frozenset({*_CONFIG, *_HOST_CONFIG, *_SPECIAL, *_ENDPOINT, *_PLAIN})

@@ -50,7 +50,8 @@ def write_files(files: FileSystem, spec: ContainerSpec, task: Task, given: Depen
         uid, gid = (_number(text) for text in (grant.file.uid, grant.file.gid))
         name = grant.file.name
         path = name if name.startswith("/") else f"{grant.folder}/{name}"
-        files.bind(path, File(data, grant.file.mode & _PERMISSIONS, uid, gid))
+        file = File(data, grant.file.mode & _PERMISSIONS, uid, gid, files.now_ns)
+        files.mount(path, file, is_read_only=True, kind="tmpfs", device="tmpfs")
 
 
 def _grants(spec: ContainerSpec) -> Iterator[_Grant]:

@@ -1,90 +1,176 @@
 """`docker cp` and `docker diff`: copy files of a container as tar archives, and list the files it changed.
 
-Source: moby `daemon/{archive_unix,changes}.go`.
+Source: moby `daemon/{archive_unix,changes}.go`, `pkg/archive/{archive,changes,diff}.go` (v26.1.5).
 """
 
 from __future__ import annotations
 
 import io
 import posixpath
+import stat
 import tarfile
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.wire.timestamps import rfc3339
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.files import File
+from cnmsim.kernel.errno_text import go_strerror
+from cnmsim.kernel.inode import Directory, File, Inode, LayeredDirectory, SocketFile, Symlink
+from cnmsim.kernel.namei import canonical
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
-_DIRECTORY_BIT = 1 << 31  # of Go's os.FileMode
-#: Files that the engine mounts over those of the image. They never belong to the container's own layer.
-_MOUNTED = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+#: Bits of Go's os.FileMode.
+_GO_DIRECTORY, _GO_SYMLINK, _GO_SOCKET = 1 << 31, 1 << 27, 1 << 24
+_GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+
+
+def _locate(container: Container, path: str) -> tuple[str, Inode]:
+    """Return the canonical path and the inode of a path in a container. The last name is not followed as a link.
+
+    A path that ends in `/` or `/.` names what a link points to. Raises `NotFound` or `SystemFault`.
+    """
+    clean = canonical(path)
+    files = container.files
+    try:
+        follows = path.endswith(("/", "/."))
+        inode = files.inode(clean, follows=follows)
+        folder = files.realpath(posixpath.dirname(clean))
+        resolved = files.realpath(clean) if follows else posixpath.join(folder, posixpath.basename(clean))
+    except FileNotFoundError:
+        raise NotFound(f"Could not find the file {path} in container {container.name}") from None
+    except OSError as error:
+        raise SystemFault(f"lstat {path}: {go_strerror(error)}") from None
+    return resolved, inode
+
+
+def _go_mode(inode: Inode) -> int:
+    mode = inode.mode & 0o777
+    for bit, go_bit in _GO_BITS:
+        mode |= go_bit if inode.mode & bit else 0
+    if isinstance(inode, Directory):
+        return mode | _GO_DIRECTORY
+    if isinstance(inode, Symlink):
+        return mode | _GO_SYMLINK
+    return mode | _GO_SOCKET if isinstance(inode, SocketFile) else mode
 
 
 def path_stat(container: Container, path: str) -> dict[str, Any]:
     """Return the description of a file for a response header of `HEAD /containers/{id}/archive`.
 
-    Raises `NotFound`.
+    Raises `NotFound` or `SystemFault`.
     """
-    clean = posixpath.normpath("/" + path.lstrip("/"))
-    files = container.files
-    if not files.exists(clean):
-        raise NotFound(f"Could not find the file {path} in container {container.name}")
-    is_folder = files.is_dir(clean)
+    clean, inode = _locate(container, path)
     return {
         "name": posixpath.basename(clean) or "/",
-        "size": 4096 if is_folder else len(files.read(clean)),
-        "mode": (0o755 | _DIRECTORY_BIT) if is_folder else files.file(clean).mode,
-        "mtime": rfc3339(container.created_ns),
-        "linkTarget": "",
+        "size": inode.size,
+        "mode": _go_mode(inode),
+        "mtime": rfc3339(inode.mtime_ns),
+        "linkTarget": inode.target if isinstance(inode, Symlink) else "",
     }
 
 
 def read_archive(container: Container, path: str) -> bytes:
-    """Return a file, or a folder with everything in it, as a tar archive. Raises `NotFound`."""
-    stat = path_stat(container, path)
-    clean = posixpath.normpath("/" + path.lstrip("/"))
+    """Return a file, or a directory with everything in it, as a tar archive. Raises `NotFound` or `SystemFault`."""
+    clean, inode = _locate(container, path)
     buffer = io.BytesIO()
+    name = "." if path.endswith("/.") else posixpath.basename(clean) or "/"
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _put(container, archive, clean, stat["name"].strip("/") or ".")
+        _put(container, archive, clean, inode, name)
     return buffer.getvalue()
 
 
-def _put(container: Container, archive: tarfile.TarFile, path: str, name: str) -> None:
+def _put(container: Container, archive: tarfile.TarFile, path: str, inode: Inode, name: str) -> None:
     entry = tarfile.TarInfo(name)
-    entry.mtime = container.created_ns // NS_PER_S
-    if container.files.is_dir(path):
-        entry.type, entry.mode, entry.name = tarfile.DIRTYPE, 0o755, f"{name}/"
+    entry.mtime, entry.mode = inode.mtime_ns // NS_PER_S, inode.mode
+    entry.uid, entry.gid = inode.uid, inode.gid
+    if isinstance(inode, Directory):
+        entry.type, entry.name = tarfile.DIRTYPE, f"{name.rstrip('/')}/"
         archive.addfile(entry)
         for child in container.files.listdir(path):
-            _put(container, archive, posixpath.join(path, child), posixpath.join(name, child))
-        return
-    file = container.files.file(path)
-    entry.size, entry.mode = len(file.content), file.mode
-    archive.addfile(entry, io.BytesIO(file.content))
+            inner = posixpath.join(path, child)
+            _put(container, archive, inner, container.files.inode(inner, follows=False), f"{entry.name}{child}")
+    elif isinstance(inode, Symlink):
+        entry.type, entry.linkname = tarfile.SYMTYPE, inode.target
+        archive.addfile(entry)
+    elif isinstance(inode, File):
+        content = inode.content
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
 
 
-def write_archive(container: Container, path: str, content: bytes) -> None:
-    """Unpack a tar archive into a folder of a container. Raises `NotFound` or `InvalidParameter`."""
-    clean = posixpath.normpath("/" + path.lstrip("/"))
-    if not container.files.exists(clean):
-        raise NotFound(f"Could not find the file {path} in container {container.name}")
-    if not container.files.is_dir(clean):
+def write_archive(container: Container, path: str, content: bytes, *, keeps_kind: bool = False) -> None:
+    """Unpack a tar archive into a directory of a container.
+
+    `keeps_kind` (noOverwriteDirNonDir) refuses to replace a directory with a file, or a file with a directory. Raises
+    `NotFound`, `InvalidParameter` or `SystemFault`.
+    """
+    files = container.files
+    try:
+        folder = files.realpath(path)
+    except FileNotFoundError:
+        raise NotFound(f"Could not find the file {path} in container {container.name}") from None
+    except OSError as error:
+        raise SystemFault(f"lstat {path}: {go_strerror(error)}") from None
+    if not files.is_dir(folder):
         raise InvalidParameter("extraction point is not a directory")
+    _require_writable(container, folder)
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as archive:
             entries = [(entry, _content(archive, entry)) for entry in archive]
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InvalidParameter(f"Error processing tar file(exit status 1): {error}") from None
-    for entry, data in entries:
-        target = posixpath.normpath(posixpath.join(clean, "." + posixpath.normpath("/" + entry.name)))
+    is_read_only, files.is_read_only = files.is_read_only, False
+    try:
+        for entry, data in entries:
+            target = canonical(f"{folder}/{canonical(entry.name)}")
+            _unpack(container, folder, target, entry, data, keeps_kind=keeps_kind)
+    finally:
+        files.is_read_only = is_read_only
+
+
+def _require_writable(container: Container, folder: str) -> None:
+    for mount in container.mounts:
+        if folder == mount.destination or folder.startswith(f"{mount.destination}/"):
+            if not mount.is_writable:
+                raise InvalidParameter("mounted volume is marked read-only")
+            return
+    if container.host_config["ReadonlyRootfs"]:
+        raise InvalidParameter("container rootfs is marked read-only")
+
+
+def _unpack(
+    container: Container, folder: str, target: str, entry: tarfile.TarInfo, data: bytes | None, *, keeps_kind: bool
+) -> None:
+    files = container.files
+    try:
+        present = files.inode(target, follows=False)
+    except OSError:
+        present = None
+    is_folder = isinstance(present, Directory)
+    if keeps_kind and is_folder and not entry.isdir():
+        raise SystemFault(f'cannot overwrite directory "{target}" with non-directory "{folder}"')
+    if keeps_kind and present is not None and not is_folder and entry.isdir():
+        raise SystemFault(f'cannot overwrite non-directory "{target}" with directory "{folder}"')
+    try:
+        if present is not None and not (is_folder and entry.isdir()):
+            files.remove_tree(target)
+        owner = {"mode": entry.mode & 0o7777, "uid": entry.uid, "gid": entry.gid}
         if entry.isdir():
-            container.files.mkdir(target)
-        elif data is not None and target in _MOUNTED and container.files.exists(target):
-            container.files.write(target, data)
+            files.makedirs(target)
+        elif entry.issym():
+            files.makedirs(posixpath.dirname(target))
+            files.symlink(entry.linkname, target)
+        elif entry.islnk():
+            files.link(canonical(f"{folder}/{entry.linkname}"), target)
         elif data is not None:
-            container.files.bind(target, File(data, entry.mode & 0o7777))
+            files.add(target, File(data))
+        else:
+            return  # a device: the kernel has none of these
+        files.change(target, **owner, mtime_ns=int(entry.mtime * NS_PER_S), follows=False)
+    except OSError as error:
+        verb = "unlinkat" if present is not None else "open"
+        raise SystemFault(f"{verb} {target}: {go_strerror(error)}") from None
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:
@@ -93,34 +179,34 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes | None:
 
 
 def changed_files(container: Container) -> list[tuple[str, int]]:
-    """Return (path, kind) of every file that differs from the image; the kind is `MODIFIED`, `ADDED` or `DELETED`."""
-    from cnmsim.engine.containers.create import file_paths
+    """Return (path, kind) of everything that differs from the image; the kind is `MODIFIED`, `ADDED` or `DELETED`.
 
-    present = set(file_paths(container)) - _MOUNTED
-    changes = [(path, ADDED) for path in present - container.baseline.keys()]
-    for path, content in container.baseline.items():
-        if path not in present:
-            changes.append((path, DELETED))
-        elif container.files.read(path) != content:
-            changes.append((path, MODIFIED))
-    return sorted(changes)
+    A directory in which something was added or removed counts as modified.
+    """
+    root = container.files.root
+    assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
+    kinds = {
+        path: DELETED if inode is None else ADDED if lower is None else MODIFIED
+        for path, inode, lower in root.changes()
+    }
+    for path in tuple(kinds):
+        parent = posixpath.dirname(path)
+        while parent != "/":
+            kinds.setdefault(parent, MODIFIED)
+            parent = posixpath.dirname(parent)
+    return sorted(kinds.items())
 
 
 Changes = list[dict[str, Any]] | None
 
 
 def changes_view(container: Container) -> Changes:
-    """Return the changed files and the folders that contain them, in the API's format; `None` if nothing changed."""
-    kinds: dict[str, int] = {}
-    for path, kind in changed_files(container):
-        parent = posixpath.dirname(path)
-        while parent != "/":
-            kinds.setdefault(parent, MODIFIED)
-            parent = posixpath.dirname(parent)
-        kinds[path] = kind
-    return [{"Path": path, "Kind": kinds[path]} for path in sorted(kinds)] or None
+    """Return the changes in the API's format; `None` if nothing changed."""
+    return [{"Path": path, "Kind": kind} for path, kind in changed_files(container)] or None
 
 
 def size_of_changes(container: Container) -> int:
     """Return the number of bytes that a container has written into its own layer."""
-    return sum(len(container.files.read(path)) for path, kind in changed_files(container) if kind != DELETED)
+    root = container.files.root
+    assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
+    return sum(len(inode.content) for _, inode, _ in root.changes() if isinstance(inode, File))

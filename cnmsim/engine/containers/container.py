@@ -150,7 +150,6 @@ class Container:
     write_files: Callable[[], None] | None = None
     #: Endpoint settings that a swarm's manager allocated, as the API has them, by network name.
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
-    baseline: dict[str, bytes] = field(factory=dict)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_removed: list[Future[int]] = field(factory=list, init=False)
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)

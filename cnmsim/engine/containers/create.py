@@ -6,13 +6,13 @@ Source: moby `daemon/{create,create_unix,container,links}.go`, `daemon/server/ro
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.kernel_namespaces import resolve_joined
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
@@ -239,6 +239,7 @@ def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) ->
             host_config["ReadonlyPaths"] = list(_READONLY_PATHS)
     if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
         host_config["PidsLimit"] = None
+    resolve_joined(context, host_config)
     mode = host_config["NetworkMode"]
     if mode.startswith("container:"):
         target = context.containers.find(mode.removeprefix("container:"))
@@ -299,7 +300,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
         config=config,
         host_config=shared_host_config(context.clock, host_config),
         clock=context.clock,
-        files=image.file_system(),
+        files=image.file_system(context.clock),
     )
     container.links = _legacy_links(context, host_config)
     networking.set_networks(container, request.endpoints)
@@ -311,25 +312,12 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
             if volume.name not in volumes_before:
                 context.volumes.remove(volume.name)
         raise
-    container.baseline = {path: container.files.read(path) for path in file_paths(container)}
     for mount in container.mounts:
         if mount.type == "volume":
             context.volumes.get(mount.name).users.add(container.id)
     context.containers.add(container)
     context.log_container(container, "create")
     return container
-
-
-def file_paths(container: Container) -> list[str]:
-    """Return the path of every file in a container's file system, sorted."""
-    paths: list[str] = []
-    folders = ["/"]
-    while folders:
-        folder = folders.pop()
-        for entry in container.files.listdir(folder):
-            path = posixpath.join(folder, entry)
-            (folders if container.files.is_dir(path) else paths).append(path)
-    return sorted(paths)
 
 
 def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[str, str]:

@@ -5,16 +5,22 @@ Source: moby/sys `user/user.go` (GetExecUser), moby `daemon/oci_linux.go` (getUs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
 
-from cnmsim.errors import SystemFault
+from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.kernel.capabilities import ALL, NAMES, mask
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.files import FileSystem
 
 _LAST_ID = 2**31 - 1
+#: Source: moby `oci/caps/defaults.go`.
+_DEFAULT_CAPABILITIES = mask(
+    ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
+     "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"]
+)  # fmt: skip
 
 
 def find_user(spec: str, files: FileSystem) -> Credentials:
@@ -38,17 +44,48 @@ def find_user(spec: str, files: FileSystem) -> Credentials:
     return Credentials(uid, gid, tuple(dict.fromkeys((gid, *others))))
 
 
+def with_groups(user: Credentials, names: Sequence[str], files: FileSystem) -> Credentials:
+    """Return a user's credentials with further supplementary groups, by name or number (`--group-add`).
+
+    Raises `SystemFault` for a name without an entry in /etc/group.
+    """
+    added: list[int] = []
+    for name in names:
+        try:
+            added.append(_group(name, files))
+        except SystemFault:
+            text = f"Unable to find group {name}: no matching entries in group file"
+            raise SystemFault(text) from None
+    # The kernel sorts the supplementary groups (groups_sort).
+    return evolve(user, groups=tuple(sorted({*user.groups, *added}))) if added else user
+
+
 def with_capabilities(
     user: Credentials, host_config: Mapping[str, Any], *, is_privileged: bool = False
 ) -> Credentials:
     """Return a user's credentials with the capabilities that the HostConfig grants, or all with `is_privileged`.
 
-    Only root's capabilities are effective. Source: moby `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
+    Only root's capabilities are effective; for other users they are the bounding set. Source: moby
+    `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
     """
     added, dropped = ({_capability(name) for name in host_config.get(key) or ()} for key in ("CapAdd", "CapDrop"))
-    has = "NET_ADMIN" in added or ("ALL" in added and "NET_ADMIN" not in dropped)
-    is_allowed = has or is_privileged or bool(host_config.get("Privileged"))
-    return evolve(user, administers_network=is_allowed and user.uid == 0)
+    if is_privileged or host_config.get("Privileged"):
+        bounding = ALL
+    elif "ALL" in added:
+        bounding = ALL & ~mask(dropped - {"ALL"})
+    elif "ALL" in dropped:
+        bounding = mask(added)
+    else:
+        bounding = (_DEFAULT_CAPABILITIES & ~mask(dropped)) | mask(added)
+    return evolve(user, capabilities=bounding if user.uid == 0 else 0, bounding=bounding)
+
+
+def check_capabilities(host_config: Mapping[str, Any]) -> None:
+    """Validate CapAdd and CapDrop. Raises `InvalidParameter` for an unknown capability."""
+    for key in ("CapAdd", "CapDrop"):
+        for name in host_config.get(key) or ():
+            if _capability(name) not in (*NAMES, "ALL"):
+                raise InvalidParameter(f'invalid {key}: unknown capability: "CAP_{_capability(name)}"')
 
 
 def _capability(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.environment import process_environment
 from cnmsim.engine.containers.exec import Exec
-from cnmsim.engine.containers.exec_user import find_user, with_capabilities
+from cnmsim.engine.containers.exec_user import find_user, with_capabilities, with_groups
 from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -91,6 +91,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
     config = execution.config
     try:
         user = find_user(config["User"] or container.config["User"], container.files)
+        user = with_groups(user, container.host_config["GroupAdd"] or (), container.files)
         credentials = with_capabilities(user, container.host_config, is_privileged=config["Privileged"])
     except SystemFault:
         _refused(context, execution, _NOT_STARTED)
@@ -122,6 +123,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         credentials=credentials,
         streams=execution.streams,
         on_exit=lambda process: _ended(context, execution, process),
+        pid_namespace=first.pid_namespace,
     )
 
 

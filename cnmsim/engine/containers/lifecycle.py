@@ -11,7 +11,7 @@ from attrs import define
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.environment import process_environment
-from cnmsim.engine.containers.exec_user import find_user, with_capabilities
+from cnmsim.engine.containers.exec_user import find_user, with_capabilities, with_groups
 from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -19,6 +19,8 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.health_monitor import start_monitor
+from cnmsim.engine.containers.init import with_init
+from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
@@ -31,7 +33,9 @@ from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
+from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -123,6 +127,9 @@ class Lifecycle:
         check_links(context.containers, container)
         argv = container.command
         user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
+        user = with_groups(user, container.host_config["GroupAdd"] or (), container.files)
+        check_ipc(context, container)
+        pid_namespace = joined_pid_namespace(context, container)
         env = process_environment(
             context, container, container.config["Env"] or (), user, has_terminal=container.has_terminal
         )
@@ -137,7 +144,9 @@ class Lifecycle:
                 raise type(error)(context.profile.start_error_prefix + error.message) from None
         self._require_devices(container, sandbox)
         self._bind_files(container)
-        self._spawn(container, program, words, env, user)
+        if container.host_config.get("Init"):
+            program, words = with_init(program, words)
+        self._spawn(container, program, words, env, user, pid_namespace)
         context.log_container(container, "start")
 
     def _initialise(self, container: Container) -> Sandbox | None:
@@ -204,9 +213,9 @@ class Lifecycle:
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)
         if sandbox is not None:
-            container.files.bind("/etc/hosts", sandbox.hosts_file)
-            container.files.bind("/etc/resolv.conf", sandbox.resolv_conf)
-        container.files.write("/etc/hostname", f"{container.hostname}\n".encode())
+            container.files.mount("/etc/hosts", sandbox.hosts_file)
+            container.files.mount("/etc/resolv.conf", sandbox.resolv_conf)
+        container.files.mount("/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
@@ -221,7 +230,13 @@ class Lifecycle:
         return sandbox.namespace
 
     def _spawn(
-        self, container: Container, program: Program, argv: list[str], env: dict[str, str], user: Credentials
+        self,
+        container: Container,
+        program: Program,
+        argv: list[str],
+        env: dict[str, str],
+        user: Credentials,
+        pid_namespace: PidNamespace | None,
     ) -> None:
         context = self.context
         streams = container.streams
@@ -241,7 +256,7 @@ class Lifecycle:
             credentials=user,
             streams=streams,
             on_exit=lambda process: self._ended(container, process),
-            is_init=True,
+            pid_namespace=pid_namespace,
         )
         start_monitor(context, container)
 
@@ -263,7 +278,7 @@ class Lifecycle:
 
     def _mount(self, container: Container) -> None:
         for mount in container.mounts:
-            container.files.mkdir(mount.destination)
+            container.files.makedirs(mount.destination)
             if mount.type == "volume":
                 attributes = {
                     "container": container.id,

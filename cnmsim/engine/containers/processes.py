@@ -9,7 +9,12 @@ from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import SIGKILL, Process, Program
+
+# Ids that the threads of runc take in the container's PID namespace before the process begins: the first child of the
+# first process has id 7.
+_RUNTIME_THREADS = 5
 
 
 def spawn_process(
@@ -23,15 +28,18 @@ def spawn_process(
     credentials: Credentials,
     streams: StandardStreams,
     on_exit: Callable[[Process], None],
-    is_init: bool = False,
+    pid_namespace: PidNamespace | None = None,
 ) -> Process:
-    """Start a process with a container's files and host name on `streams`. Ctrl-C interrupts it."""
+    """Start a process with a container's files and host name on `streams`. Ctrl-C interrupts it.
+
+    Without `pid_namespace` it is the first process of a new PID namespace.
+    """
     process = context.machine.spawn(
         program,
         argv,
         namespace=namespace,
         files=container.files,
-        hostname=container.hostname,
+        hostname=context.machine.name if container.host_config["UTSMode"] == "host" else container.hostname,
         env=env,
         credentials=credentials,
         stdin=streams.stdin,
@@ -39,8 +47,10 @@ def spawn_process(
         stderr=streams.stderr,
         programs=context.programs,
         on_exit=on_exit,
-        is_init=is_init,
+        is_init=pid_namespace is None,
+        pid_namespace=pid_namespace,
     )
+    process.pid_namespace.skip(_RUNTIME_THREADS)
     streams.on_interrupt = process.interrupt
     return process
 

@@ -12,18 +12,8 @@ from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import SystemFault
+from cnmsim.kernel import process_listing
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.process import Process
-
-_FULL = ("uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd")
-_USERS = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args")
-# Titles of the columns of ps(1), by their names in -o.
-_TITLES = {
-    "uid": "UID", "user": "USER", "pid": "PID", "ppid": "PPID", "c": "C", "pcpu": "%CPU", "pmem": "%MEM",
-    "vsz": "VSZ", "rss": "RSS", "stime": "STIME", "start": "START", "tty": "TTY", "tt": "TT", "stat": "STAT",
-    "s": "S",
-    "time": "TIME", "etime": "ELAPSED", "cmd": "CMD", "args": "COMMAND", "command": "COMMAND", "comm": "COMMAND",
-}  # fmt: skip
 
 
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
@@ -33,41 +23,15 @@ def process_table(container: Container, arguments: str) -> dict[str, Any]:
     among the columns.
     """
     container.require_running()
-    columns = _columns(arguments)
-    if "pid" not in columns:
+    try:
+        columns, _ = process_listing.select(arguments.split() or ["-ef"])
+    except process_listing.UnknownColumnError as error:
+        raise SystemFault(f"ps: {error}") from None
+    titles = [column.title for column in columns]
+    if "PID" not in titles:
         raise SystemFault("Couldn't find PID field in ps output")
-    began = rfc3339(container.started_ns)[11:16]
-    rows = [[_value(process, column, began) for column in columns] for process in processes_of(container)]
-    return {"Processes": rows, "Titles": [_TITLES[column] for column in columns]}
-
-
-def _columns(arguments: str) -> tuple[str, ...]:
-    words = arguments.split()
-    for number, word in enumerate(words):
-        if word.startswith("-o"):
-            names = word[2:] or "".join(words[number + 1 : number + 2])
-            columns = tuple(name.partition("=")[0].lower() for name in names.split(",") if name)
-            unknown = next((name for name in columns if name not in _TITLES), None)
-            if unknown is not None:
-                raise SystemFault(f'ps: error: unknown user-defined format specifier "{unknown}"')
-            return columns
-    return _USERS if "u" in arguments else _FULL
-
-
-def _value(process: Process, column: str, began: str) -> str:
-    user = str(process.credentials.uid or "root")
-    fixed = {
-        "uid": user, "user": user, "c": "0", "pcpu": "0.0", "pmem": "0.0", "vsz": "1624", "rss": "4",
-        "stime": began, "start": began, "tty": "?", "tt": "?", "stat": "Ss", "s": "S", "time": "00:00:00",
-        "etime": "00:00",
-    }  # fmt: skip
-    if column in fixed:
-        return fixed[column]
-    if column == "pid":
-        return str(process.pid)
-    if column == "ppid":
-        return str(process.parent.pid if process.parent is not None else 1)
-    return process.name if column == "comm" else " ".join(process.argv)
+    rows = [[column.value(process) for column in columns] for process in processes_of(container)]
+    return {"Processes": rows, "Titles": titles}
 
 
 def statistics(context: EngineContext, container: Container) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from cnmsim.engine.containers.exec_user import check_capabilities
+from cnmsim.engine.containers.kernel_namespaces import check_modes
 from cnmsim.engine.wire.ports import check_address, check_bindings
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.errors import InvalidParameter
@@ -95,6 +97,8 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
             check_address(server)
     check_bindings(host_config["PortBindings"], is_typed=profile.ipam_config_is_typed)
     check_restart_policy(policy)
+    check_capabilities(host_config)
+    check_modes(host_config)
     for key in host_config.get("Annotations") or {}:
         if not key:
             raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, evolve
 
 from cnmsim.engine.containers.container import Container, EndpointSettings, Mount
-from cnmsim.engine.containers.create import file_paths
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.daemon.crash import EXIT_CODE
+from cnmsim.engine.daemon.saved_files import restore_tree, save_changes
 from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.engine.images.images import Image
 from cnmsim.engine.networks.networks import PREDEFINED, created_ns
@@ -28,7 +28,7 @@ from cnmsim.engine.volumes.volumes import Volume
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.files import File
+from cnmsim.kernel.inode import LayeredDirectory
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
@@ -42,9 +42,6 @@ _FIELDS = (
     "id", "name", "created_ns", "config", "host_config", "exit_code", "error", "started_ns", "finished_ns",
     "restart_count", "was_stopped", "ports", "sandbox_id", "sandbox_key", "has_been_started", "links",
 )  # fmt: skip
-#: Files that every start writes anew.
-_BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
-
 
 # --- saving
 
@@ -110,10 +107,9 @@ def _network_data(engine: Engine, network: Network) -> Data:
 
 
 def _container_data(container: Container, *, ran: bool) -> Data:
-    original = container.image.file_system()
-    before = {path: (original.file(path).content, original.file(path).mode) for path in _paths(original)}
-    files = container.files
-    now = {path: (files.file(path).content, files.file(path).mode) for path in file_paths(container)}
+    root = container.files.root
+    assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
+    files, removed = save_changes(root)
     return {
         **{name: getattr(container, name) for name in _FIELDS},
         "image": container.image.id,
@@ -123,17 +119,9 @@ def _container_data(container: Container, *, ran: bool) -> Data:
         "networks": {name: asdict(settings) for name, settings in container.networks.items()},
         "mounts": [asdict(mount) for mount in container.mounts],
         "log": [[line.time_ns, line.stream, line.text.decode("latin-1")] for line in container.log.lines],
-        "files": {
-            path: [content.decode("latin-1"), mode]
-            for path, (content, mode) in now.items()
-            if path not in _BOUND and before.get(path) != (content, mode)
-        },
-        "deleted_files": [path for path in before if path not in now],
+        "layer": files,
+        "removed": removed,
     }
-
-
-def _paths(files: Any) -> list[str]:
-    return sorted(files._files)
 
 
 # --- restoring
@@ -209,12 +197,10 @@ def _restore_network(engine: Engine, data: Data) -> None:
 
 def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     fields = {**{name: data[name] for name in _FIELDS}, "is_managed": data.get("is_managed", False)}
-    container = Container(**fields, image=image, clock=engine.clock, files=image.file_system())
-    container.baseline = {path: container.files.read(path) for path in file_paths(container)}
-    for path in data["deleted_files"]:
-        container.files.remove(path)
-    for path, (text, mode) in data["files"].items():
-        container.files.bind(path, File(text.encode("latin-1"), mode))
+    container = Container(**fields, image=image, clock=engine.clock, files=image.file_system(engine.clock))
+    restore_tree(container.files, data.get("layer", {}), data.get("removed", ()))
+    for path, (text, mode) in data.get("files", {}).items():  # as versions before 3 saved a layer
+        container.files.put(path, text.encode("latin-1"), mode)
     container.log.lines = [LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]]
     container.networks = {name: EndpointSettings(**item) for name, item in data["networks"].items()}
     for name, settings in container.networks.items():

@@ -18,8 +18,9 @@ from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.files import File, FileSystem
+from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.inode import Directory, LayeredDirectory
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -119,24 +120,35 @@ class Image:
             listed["StopSignal"] = meaning.stop_signal
         return {key: value for key, value in listed.items() if value} if is_slim else listed
 
-    def file_system(self) -> FileSystem:
-        """Return a new file system for a container of the image."""
-        files = FileSystem()
-        for path, content, mode in FILES:
-            files.bind(path, File(_encoded(content), mode))
-        files.write("/etc/passwd", _encoded(self.meaning.passwd))
-        files.write("/etc/group", _encoded(self.meaning.group))
-        if self.meaning.os_release:
-            files.write("/etc/os-release", _encoded(self.meaning.os_release))
-        for path in ("/bin", "/dev", "/proc", "/root", "/sys", *self.meaning.volumes):
-            files.mkdir(path)
-        return files
+    def file_system(self, clock: Clock | None = None) -> FileSystem:
+        """Return a new file system for a container of the image: an empty layer over the image's files."""
+        return FileSystem(LayeredDirectory.over(_layer(self.meaning, self.created_ns)), clock)
+
+
+#: Directories of every image.
+_FOLDERS = (
+    "/bin", "/dev", "/home", "/lib", "/media", "/mnt", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys",
+    "/usr/bin", "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log",
+    "/var/tmp",  # noqa: S108
+)  # fmt: skip
 
 
 @lru_cache(maxsize=256)
-def _encoded(text: str) -> bytes:
-    """Return a file's initial content as bytes. Containers share the bytes of equal files."""
-    return text.encode()
+def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
+    """Return the files of an image. All containers of the image share them."""
+    files = FileSystem()
+    for path, content, mode in FILES:
+        files.put(path, content.encode(), mode)
+    files.put("/etc/passwd", meaning.passwd.encode())
+    files.put("/etc/group", meaning.group.encode())
+    if meaning.os_release:
+        files.put("/etc/os-release", meaning.os_release.encode())
+    for path in (*_FOLDERS, *meaning.volumes):
+        files.makedirs(path)
+    for _, inode in files.root.walk():
+        inode.mtime_ns = created_ns
+    files.root.mtime_ns = created_ns
+    return files.root
 
 
 @define

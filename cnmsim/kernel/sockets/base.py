@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: An address (text or bytes) and a port, as callers specify them.
 SocketAddress = tuple[str | bytes, int]
 
+# The sysctl is read only for ports below its usual value: reading it for each ephemeral port would cost time.
+_FIRST_PORT_OF_ALL = 1024
 _MAPPED = bytes(10) + b"\xff\xff"
 WILDCARDS = (IPV4_ANY, IPV6_ANY)
 _ROUTE_REASONS = {
@@ -163,6 +165,10 @@ class Socket(ABC):
         local, port = self._parse_address(address[0], if_v6only=errno.EINVAL), address[1]
         if local not in WILDCARDS and self.namespace.address_type(local) not in ("LOCAL", "BROADCAST", "MULTICAST"):
             raise os_error(errno.EADDRNOTAVAIL)
+        if 0 < port < _FIRST_PORT_OF_ALL and self.owner is not None:
+            start = int(self.namespace.sysctl_get("net.ipv4.ip_unprivileged_port_start"))
+            if port < start and not self.owner.credentials.has("NET_BIND_SERVICE"):
+                raise os_error(errno.EACCES)
         before, self.local = self.local, local
         try:
             self.local_port = ports.claim(self, port)

@@ -47,7 +47,7 @@ def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
         namespace.xfrm = Xfrm(namespace)
         machine = namespace.machine
         if machine is not None and namespace is machine.root:
-            machine.files.bind("/proc/net/xfrm_stat", GeneratedFile(namespace.xfrm.statistics))
+            machine.files.mount("/proc/net/xfrm_stat", GeneratedFile(namespace.xfrm.statistics))
     return namespace.xfrm
 
 

@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, evolve, field
 
-from cnmsim.errors import NotFound
+from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
+from cnmsim.observe.capture.verdicts import VerdictRecorder
 from cnmsim.observe.display import Displayable
+from cnmsim.observe.packets.codec import dissect, stamp
 from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.userland.tcpdump.filter import compile_filter
+from cnmsim.userland.tcpdump.primitives import CapturedFrame as FilteredFrame
+from cnmsim.userland.tcpdump.primitives import FilterError, Predicate
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from scapy.plist import PacketList
 
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -35,18 +42,29 @@ class Capture(Displayable):
 
     `patterns` select the devices. `namespaces` returns the network namespaces of the lab. `names` returns the host
     names of addresses; it is called when the file is written. `epoch_s` is the Unix time at which the lab's clock
-    started. Call `refresh` to include devices created later. Raises `NotFound` if no device matches any pattern.
+    started. Call `refresh` to include devices created later. `filter` is an expression in the language of tcpdump;
+    only frames that match it are captured. `prn` is called with every captured scapy packet; what it returns is
+    printed, unless it is `None`. With `verdicts` the fate of every packet is observed while the `with`
+    block of the capture lasts. Raises `NotFound` if no device matches any pattern, `InvalidParameter` for an invalid
+    filter.
     """
 
     patterns: tuple[str, ...]
     namespaces: Callable[[], Iterable[NetworkNamespace]]
     names: Callable[[], Mapping[Address, Sequence[str]]] = dict
     epoch_s: int = EPOCH_S
+    filter: str = ""
+    prn: Callable[[Any], Any] | None = None
+    verdicts: bool = False
     points: list[CapturePoint] = field(factory=list)
     frames: list[CapturedFrame] = field(factory=list)
     _taps: dict[Device, Any] = field(factory=dict)
+    _recorder: VerdictRecorder | None = None
+    _matches: Predicate | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.filter:
+            self._matches = compiled_filter(self.filter)
         if not self.refresh():
             known = sorted({f"{space.name}:{name}" for space in self.namespaces() for name in space.devices})
             shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
@@ -66,10 +84,21 @@ class Capture(Displayable):
         self.points.append(CapturePoint(name, f"{device.kind}, mtu {device.mtu}", device.mac))
 
         def take(time_ns: int, direction: str, frame: bytes) -> None:
-            self.frames.append(CapturedFrame(time_ns, number, direction, frame))
+            if self._matches is not None and not self._matches(FilteredFrame.of(frame, direction)):
+                return
+            captured = CapturedFrame(time_ns, number, direction, frame)
+            self.frames.append(captured)
+            if self.prn is not None:
+                device.clock.call_soon(self._call, captured)
 
         self._taps[device] = take
         device.taps = (*device.taps, take)
+
+    def _call(self, frame: CapturedFrame) -> None:
+        assert self.prn is not None
+        printed = self.prn(self.packet_of(frame))
+        if printed is not None:
+            print(printed)  # noqa: T201 - as scapy's sniff does
 
     def stop(self) -> None:
         """Stop capturing. The captured frames stay available."""
@@ -77,12 +106,19 @@ class Capture(Displayable):
             device.taps = tuple(other for other in device.taps if other is not tap)
 
     def __enter__(self) -> Self:
+        if self.verdicts:
+            clock = next(iter(self._taps)).clock
+            self._recorder = VerdictRecorder(clock.context)
+            clock.context = self._recorder
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+        clock = next(iter(self._taps)).clock
+        if self._recorder is not None and clock.context is self._recorder:
+            clock.context = self._recorder.outer
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -104,23 +140,25 @@ class Capture(Displayable):
         ]
         return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
 
-    def packets(self) -> list[Any]:
-        """Return the frames as scapy packets, with `time` (Unix time) and `sniffed_on` (`node1:eth0`) set."""
-        # scapy can parse a layer only after the layer's module was imported.
-        import scapy.layers.dhcp
-        import scapy.layers.dns
-        import scapy.layers.inet
-        import scapy.layers.inet6
-        import scapy.layers.vxlan  # noqa: F401
-        from scapy.layers.l2 import Ether
+    @property
+    def packets(self) -> PacketList:
+        """The frames as a list of scapy packets.
 
-        packets = []
-        for frame in self.frames:
-            packet = Ether(frame.data)
-            packet.time = self.epoch_s + frame.time_ns / NS_PER_S
-            packet.sniffed_on = self.points[frame.point].name
-            packets.append(packet)
-        return packets
+        Each has `time` (Unix time), `sniffed_on` (`node1:eth0`), `direction` (1 in, 2 out, as in pcapng files) and
+        `verdict`, where the packet was delivered or dropped; "" if that was not observed (see `verdicts`).
+        """
+        from scapy.plist import PacketList
+
+        return PacketList([self.packet_of(frame) for frame in self.frames], name="Captured")
+
+    def packet_of(self, frame: CapturedFrame) -> Any:
+        """Return a captured frame as a scapy packet, as in `packets`."""
+        packet: Any = stamp(
+            dissect(frame.data), self.epoch_s + frame.time_ns / NS_PER_S, self.points[frame.point].name
+        )
+        packet.direction = 1 if frame.direction == "in" else 2
+        packet.verdict = self._recorder.verdict(frame.data, frame.time_ns) if self._recorder is not None else ""
+        return packet
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
         """Return a pcapng file as bytes. With `trace`, its verdict and drops are added as packet comments."""
@@ -133,6 +171,16 @@ class Capture(Displayable):
         path = Path(path)
         path.write_bytes(self.to_bytes(trace))
         return path
+
+
+def compiled_filter(expression: str) -> Predicate:
+    """Compile a filter in the language of tcpdump. Raises `InvalidParameter` if it is not valid."""
+    try:
+        return compile_filter(expression)
+    except FilterError as error:
+        raise InvalidParameter(
+            f"the filter {expression!r} is not valid: {error}; write it as for tcpdump, such as 'tcp port 80'"
+        ) from None
 
 
 def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:

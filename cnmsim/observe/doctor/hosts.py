@@ -146,9 +146,8 @@ def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
 
 def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
     if net.driver == "bridge":
-        return _configured(net) or int(
-            snapshot.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
-        )
+        is_default = net.name == "bridge" and net.host.has_engine
+        return _configured(net) or int((is_default and snapshot.engines[net.host.name].config.mtu) or 1500)
     # The option of an overlay network is the MTU between the nodes. Containers get that MTU minus the tunnel headers
     # (moby: overlay's maxMTU).
     mtu = (_configured(net) or 1500) - VXLAN_BYTES

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Prefix
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.tracer import LabView, directory_of
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.controller import Controller
 
 _PREDEFINED = frozenset({"host", "none"})
 _BRIDGE_NAME = "com.docker.network.bridge.name"
@@ -49,9 +52,14 @@ class LabSnapshot:
     def of(cls, lab: LabView) -> LabSnapshot:
         """Record the present state of a lab."""
         directory = directory_of(lab)
-        engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
+        engines = {name: host.docker for name, host in lab.hosts.items() if host.has_docker}
         by_name = {location.name: location for location in directory.locations if not location.is_container}
-        networks = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
+        networks = tuple(
+            net
+            for name, host in lab.hosts.items()
+            if (controller := host.controller) is not None
+            for net in _networks(by_name[name], controller)
+        )
         return cls(lab, directory, engines, networks)
 
     @property
@@ -77,8 +85,8 @@ class LabSnapshot:
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 
-def _networks(host: Location, engine: Any) -> Iterator[Net]:
-    for record in engine.controller.networks:
+def _networks(host: Location, controller: Controller) -> Iterator[Net]:
+    for record in controller.networks:
         if record.driver_name in _PREDEFINED or record.driver_name == "null":
             continue
         options = dict(record.driver_opts)

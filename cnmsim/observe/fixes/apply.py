@@ -72,10 +72,7 @@ def _(change: RepairLinks, lab: Any) -> None:
 
 
 def _engine(lab: Any, host: str) -> Any:
-    engine = lab.hosts[host].docker if host in lab.hosts else None
-    if engine is None:
-        raise NotFound(f"{host} runs no engine")
-    return engine
+    return lab.host(host).docker
 
 
 def _engine_of(lab: Any, container: str, host: str) -> Any:
@@ -85,14 +82,14 @@ def _engine_of(lab: Any, container: str, host: str) -> Any:
     """
     hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
     for each in hosts:
-        if each.docker is not None and each.docker.store.find(container) is not None:
+        if each.has_docker and each.docker.store.find(container) is not None:
             return each.docker
     raise NotFound(f"No such container: {container}")
 
 
 def _manager(lab: Any) -> Any:
     for host in lab.hosts.values():
-        if host.docker is not None and getattr(host.docker.cluster, "manager_node", None) is not None:
+        if host.has_docker and getattr(host.docker.cluster, "manager_node", None) is not None:
             return host.docker
     raise NotFound("no host of the lab is a swarm manager")
 

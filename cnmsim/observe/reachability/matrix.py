@@ -21,7 +21,7 @@ from cnmsim.observe.fixes.changes import Manual, Task
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.trace.table import plain_grid
-from cnmsim.observe.trace.target import PROTOCOLS, Target
+from cnmsim.observe.trace.target import PROTOCOLS, Target, port_number
 from cnmsim.observe.trace.trace import Trace
 from cnmsim.observe.trace.tracer import LabView, address_towards, directory_of, location_of, run_probe
 
@@ -352,17 +352,18 @@ def _reaches(verdict: Verdict | None) -> bool:
 
 def reachability(
     lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
-    protocol: str | None = None, port: int | None = None, timeout_s: float = _TIMEOUT_S,
+    protocol: str | None = None, port: int | str | None = None, timeout_s: float = _TIMEOUT_S,
 ) -> Reachability:  # fmt: skip
     """Probe which containers can reach which, by IP address: from every container (or `sources`) to every container.
 
     With `port`, that port of `protocol` is probed on every container. Without it, every port on which a container
     listens by one of `protocols` is probed, except listeners on loopback only. `protocol` is short for `protocols`
     with one element; `icmp` needs no port. Raises `InvalidParameter` for an unknown protocol, `NotFound` or
-    `Conflict` for an unknown or ambiguous source.
+    `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid port.
     """
     probed_protocols = (protocol,) if protocol is not None else tuple(protocols)
-    if port is not None:
+    number = None if port is None else port_number(port)
+    if number is not None:
         probed_protocols = probed_protocols[:1]
     for name in probed_protocols:
         if name not in PROTOCOLS:
@@ -375,7 +376,7 @@ def reachability(
     for location in everyone:
         if not location.addresses:
             continue
-        for target in _targets(location, names[id(location)], probed_protocols, port):
+        for target in _targets(location, names[id(location)], probed_protocols, number):
             services.setdefault(str(target), Service(location, target))
     cells = Cells(directory, {names[id(source)]: source for source in askers}, services, timeout_s)
     targets = [service.location for service in services.values()]

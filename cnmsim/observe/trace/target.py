@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.netfilter.netdb import SERVICES
 
 PROTOCOLS = ("tcp", "udp", "icmp")
 #: The default port of a URL, by its scheme.
@@ -96,6 +97,63 @@ class Target:
         raise InvalidParameter(f"invalid service {service!r}: write tcp/80, udp/53 or icmp")
 
 
+def split_pair(destination: object, port: int | str | None) -> tuple[object, int | str | None]:
+    """Split a destination such as `("db", 5432)` into the destination proper and its port.
+
+    Any other destination is returned with `port`. Raises `InvalidParameter` for a pair beside a `port`, and for a
+    value that cannot be a destination.
+    """
+    if isinstance(destination, (tuple, list)):
+        if len(destination) != 2 or port is not None:
+            raise InvalidParameter(f'{destination!r} is no destination: write "db:5432" or ("db", 5432)')
+        destination, port = destination
+    if isinstance(destination, int):
+        raise InvalidParameter(
+            f'{destination} is a port, not a destination: name the host, too, such as "node1:{destination}"'
+        )
+    if not isinstance(destination, str) and not hasattr(destination, "name") and not hasattr(destination, "id"):
+        raise InvalidParameter(
+            f'{_short(destination)} is no destination: write "db:5432", or pass a host or a container'
+        )
+    return destination, port
+
+
+def destination_text(name: str, port: int | str | None = None) -> str:
+    """Return a name or address with its port as one text, such as `db:5432`.
+
+    `port` is a number from 1 to 65535, its digits, or a service name such as `http`. Raises `InvalidParameter` for
+    any other value, and if `name` states another port.
+    """
+    if port is None:
+        return name
+    number = port_number(port)
+    host, stated = ("", "") if "://" in name else _split_port(name)
+    if stated or "://" in name:
+        if Target.parse(name).port != number:
+            raise InvalidParameter(f"{name!r} states a port, and port={port!r} another one: leave out one of them")
+        return name
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+def port_number(port: object) -> int:
+    """Return a port given as a number, as its digits, or by the name of its service (`http`).
+
+    Raises `InvalidParameter` for a value that is none of these.
+    """
+    if isinstance(port, str) and port in SERVICES:
+        return SERVICES[port]
+    if isinstance(port, str) and port.isascii() and port.isdigit():
+        port = int(port)
+    if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536:
+        return port
+    raise InvalidParameter(f"invalid port {port!r}: write a number from 1 to 65535 or a service such as http")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
 def _is_address(text: str) -> bool:
     try:
         parse_ip(text)
@@ -110,12 +168,14 @@ def _split_port(text: str) -> tuple[str, str]:
         return host, rest.removeprefix(":")
     host, colon, port = text.rpartition(":")
     # Text with more than one colon and no brackets is an IPv6 address.
-    if not colon or ":" in host or not port.isdigit():
+    if not colon or ":" in host or not (port.isdigit() or port in SERVICES):
         return text, ""
     return host, port
 
 
 def _port(text: str, whole: str) -> int:
+    if text in SERVICES:
+        return SERVICES[text]
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise InvalidParameter(f"invalid port in {whole!r}")
     return int(text)

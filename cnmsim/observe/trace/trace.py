@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.kernel.events import Event
+from cnmsim.kernel.events import Event, Observer
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views
@@ -52,12 +52,15 @@ class Trace(Displayable):
     #: The locations of the lab, needed to draw the trace on a picture of the lab.
     directory: Directory | None = None
     _is_closed: bool = False
+    _outer: Observer | None = None
     _hops: tuple[Hop, ...] = ()
 
     def report(self, event: Event) -> None:
         """Record an event, unless the trace is closed. The kernel calls this."""
         if not self._is_closed:
             self.events.append(event)
+        if self._outer is not None:
+            self._outer.report(event)
 
     def close(self) -> None:
         """Stop recording: what the probe's connection does later does not belong to the trace."""
@@ -65,8 +68,11 @@ class Trace(Displayable):
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Record the events of everything that is scheduled on `clock` inside the `with` block."""
-        before = clock.context
+        """Record the events of everything that is scheduled on `clock` inside the `with` block.
+
+        An observer that was set before still receives them.
+        """
+        before = self._outer = clock.context
         clock.context = self
         try:
             yield
@@ -122,14 +128,23 @@ class Trace(Displayable):
         left_out = self._left_out(verbose=verbose)
         lines += [f"({left_out})"] if left_out else []
         lines += [""] if shown else []
-        for line in self._conclusion():
+        for line in self.conclusion_lines():
             label, _, rest = line.partition(": ")
             lines += textwrap.wrap(
                 f"{label.upper()}: {rest}", max(40, width), subsequent_indent="    ", break_on_hyphens=False
             )
         return "\n".join(lines)
 
-    def _conclusion(self) -> list[str]:
+    @property
+    def deciding_hop(self) -> Hop | None:
+        """The hop that decided the verdict, `None` if there is none."""
+        return self.finding.hop if self.finding is not None else None
+
+    def conclusion_lines(self) -> list[str]:
+        """Return the verdict, the advice and the remarks, one `label: sentence` each.
+
+        Return an empty list until the probe has ended.
+        """
         return str(self.finding).splitlines() if self.finding else []
 
     def rich(self, *, verbose: bool = False) -> RenderableType:
@@ -145,7 +160,7 @@ class Trace(Displayable):
         if left_out:
             parts += [Text(f"({left_out})", style="dim"), Text("")]
         colour = "bold green" if self.is_reachable else "bold red"
-        for number, line in enumerate(self._conclusion()):
+        for number, line in enumerate(self.conclusion_lines()):
             label, _, rest = line.partition(": ")
             style = colour if number == 0 else "bold"
             parts.append(Text.assemble((f"{label.upper()}: ", style), rest))

@@ -11,12 +11,14 @@ from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
-from cnmsim.observe.location import Directory, Location, shared_networks
+from cnmsim.observe.location import Directory, Location, is_internal, sandbox_location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
-from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace
 
 #: The virtual time after which a probe that has not ended is an error, in seconds.
@@ -44,14 +46,24 @@ def directory_of(lab: LabView) -> Directory:
 
 
 def location_of(directory: Directory, what: object) -> Location:
-    """Return the location for a name, a host, a container or a location.
+    """Return the location for a name, a host, a container, a sandbox, an endpoint (its sandbox's) or a location.
 
-    Raises `NotFound` if there is none, `Conflict` if a name matches several.
+    Raises `NotFound` if there is none, `Conflict` if a name matches several, `Unavailable` for a sandbox without
+    namespace and for an endpoint that has joined no sandbox, `InvalidParameter` for any other object.
     """
     if isinstance(what, Location):
         return what
     if isinstance(what, str):
         return directory.find(what)
+    if isinstance(what, Endpoint):
+        if what.sandbox is None:
+            raise Unavailable(f"{what} has joined no sandbox")
+        return location_of(directory, what.sandbox)
+    if isinstance(what, Sandbox):
+        containers = (item for item in directory.locations if item.is_container and item.id == what.container_id)
+        return next(containers, None) or sandbox_location(what)
+    if getattr(what, "name", None) is None:
+        raise InvalidParameter(f"{what!r} is no place: a host, a container, a sandbox, an endpoint or a name is")
     identity = getattr(what, "id", None)
     for location in directory.locations:
         if identity is not None and location.is_container and location.id == identity:
@@ -78,6 +90,19 @@ def address_towards(source: Location, target: Location, family: int = 0) -> Addr
     if family and target.addresses:
         raise Unavailable(f"{target.label} has no IPv{family} address")
     raise Unavailable(f"{target.label} has no address: it is attached to no network")
+
+
+def destination_address(what: object, family: int = 0) -> Address | None:
+    """Return the address of an endpoint, or `None` for anything else.
+
+    Raises `Unavailable` if the endpoint has no address of that family.
+    """
+    if not isinstance(what, Endpoint):
+        return None
+    for assigned in (what.ipv4, what.ipv6):
+        if assigned is not None and (not family or len(assigned[0]) == (16 if family == 6 else 4)):
+            return assigned[0]
+    raise Unavailable(f"{what} has no address" + (f" of IPv{family}" if family else ""))
 
 
 def parse_destination(
@@ -149,20 +174,31 @@ def run_probe(
 def trace(
     lab: LabView,
     source: object,
-    destination: str,
+    destination: object,
     *,
+    port: int | str | None = None,
     protocol: str | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
     """Trace a probe from `source` to `destination`.
 
-    `source` is a name, a host or a container; `destination` is e.g. `db:5432`, `web:53/udp` or a URL. Raises
-    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
+    `source` is a name, a host, a container, a sandbox or an endpoint. `destination` is `db:5432`, `web:53/udp`,
+    `db:http`, `("db", 5432)`, a URL, a name, or one of these objects; its port may be given as `port`. Without a port
+    it is pinged. A name is looked up by the source; an object stands for its address. Raises `NotFound` or `Conflict`
+    for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
-    target, address = parse_destination(directory, location, destination, protocol, family)
+    destination, port = split_pair(destination, port)
+    if isinstance(destination, str):
+        text = destination_text(destination, port)
+        target, address = parse_destination(directory, location, text, protocol, family)
+    else:
+        own = destination_address(destination, family)
+        if own is None:
+            own = address_towards(location, location_of(directory, destination), family)
+        target, address = Target.parse(destination_text(format_ip(own), port), protocol), None
     return run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
 
 
@@ -171,20 +207,42 @@ def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
     return dict.fromkeys(location.namespace for location in directory.locations)
 
 
-def capture(lab: LabView, *patterns: str) -> Capture:
-    """Start a capture on the devices that match `patterns`, e.g. `"node1:eth0"` or `"web:*"`.
+def _patterns(where: object) -> str:
+    """Return the pattern of a sandbox's devices, or of an endpoint's device in its sandbox. Raises `Unavailable`."""
+    if isinstance(where, Endpoint):
+        if where.sandbox is None or where.sandbox.namespace is None or not where.interface_name:
+            raise Unavailable(f"{where} has no device: it has joined no sandbox")
+        return f"{where.sandbox.namespace.name}:{where.interface_name}"
+    if isinstance(where, Sandbox):
+        return f"{where.place.namespace.name}:[!l]*"
+    if not isinstance(where, str):
+        raise InvalidParameter(f"{where!r} is no place to capture at: a pattern such as 'node1:eth0' is")
+    return where
 
-    Without a pattern these are all devices except loopbacks. Raises `NotFound` if the lab has no hosts or no device
-    matches.
+
+def capture(lab: LabView, *places: str | Sandbox | Endpoint, **options: Any) -> Capture:
+    """Start a capture on the devices that match `places`, e.g. `"node1:eth0"` or `"web:*"`.
+
+    A place may also be a sandbox (its devices except loopback) or an endpoint (its device in its sandbox). Without a
+    pattern these are all devices except loopbacks. `options` are `filter`, `prn` and `verdicts` of `Capture`. Raises
+    `NotFound` if the lab has no hosts or no device matches, `InvalidParameter` for an invalid filter.
     """
+    patterns = tuple(map(_patterns, places))
+    # A sandbox of a load balancer is not among the locations.
+    sandboxes = [where.sandbox if isinstance(where, Endpoint) else where for where in places]
+    inside = dict.fromkeys(
+        where.namespace
+        for where in sandboxes
+        if isinstance(where, Sandbox) and where.namespace is not None and is_internal(where)
+    )
 
     def names() -> dict[Address, tuple[str, ...]]:
         known = directory_of(lab).names()
         return {address: texts for address, texts in known.items() if not is_loopback(address)}
 
     def stacks() -> Iterable[NetworkNamespace]:
-        return namespaces_of(directory_of(lab))
+        return [*namespaces_of(directory_of(lab)), *inside]
 
     if not any(stacks()):
         raise NotFound("the lab has no hosts")
-    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s)
+    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s, **options)

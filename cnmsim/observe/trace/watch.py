@@ -37,7 +37,7 @@ def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trac
     finally:
         walk.close()
     first = next((hop for hop in walk.hops if _is_sent_by(hop, source)), None)
-    target = _target(first) if first is not None else None
+    target = target_of(first) if first is not None else None
     if first is None or target is None:
         return
     walk.title = f"{source.name} → {target} ({target.protocol}), watched"
@@ -55,7 +55,10 @@ def _is_sent_by(hop: Hop, source: Location) -> bool:
     return hop.layer4.protocol in _PROTOCOLS and not hop.layer4.is_dns
 
 
-def _target(hop: Hop) -> Target | None:
+def target_of(hop: Hop) -> Target | None:
+    """Return the target of a sent packet, `None` for a protocol that a probe does not send."""
+    if hop.layer4.protocol not in _PROTOCOLS:
+        return None
     try:
         return Target(hop.destination_text, hop.destination_port, _PROTOCOLS[hop.layer4.protocol])
     except InvalidParameter:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.packets.walks import Walks
 
 #: The maximum number of captured frames that a card shows.
 _FRAMES = 200
@@ -48,6 +49,17 @@ def explanation_card(what: Explanation) -> str:
     if what.trace.shown():
         parts += [heading("the walk"), walk_table(what.trace)]
     return card(f"{what.source} → {what.destination} {what.service}", "explained", *parts)
+
+
+def walks_card(walks: Walks) -> str:
+    """Return the HTML card of several walks: the number of packets by outcome, and each packet with its outcome."""
+    rows = [[safe(cell) for cell in row] for row in walks.rows()]
+    counts = [(outcome, str(count)) for outcome, count in walks.counts.most_common()]
+    more = len(walks) - len(rows)
+    parts = [facts(counts), table(("time", "packet", "outcome"), rows)]
+    if more > 0:
+        parts.append(note(f"{more} more packets"))
+    return card(f"{len(walks)} packets", "sent", *parts)
 
 
 def error_card(what: ErrorExplanation) -> str:

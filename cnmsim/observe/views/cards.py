@@ -1,5 +1,7 @@
 """HTML cards of hosts, engines, networks, containers and services, which notebooks show.
 
+Those of libnetwork's own objects are in `cnm_cards.py`.
+
 The engine is a lower layer than the views and cannot import them, so it calls `Model.renderer`, which `lab` sets to
 `render`.
 """
@@ -14,12 +16,13 @@ from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.client.swarm import NodeCollection
 from cnmsim.engine.engine import Engine
+from cnmsim.observe.views.cnm_cards import CNM_CARDS, controller_card
 from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, table
 
 
 def render(what: object) -> str | None:
-    """Return the HTML card of an engine's object (such as a container), or `None` if its type has no card."""
-    for kind, draw in _CARDS.items():
+    """Return the HTML card of an object of an engine or a controller, or `None` if its type has no card."""
+    for kind, draw in (*_CARDS.items(), *CNM_CARDS.items()):
         if isinstance(what, kind):
             return draw(what)
     return None
@@ -37,7 +40,9 @@ def host_card(host: Any) -> str:
         heading("routes"),
         table(("",), [(str(route),) for family in (4, 6) for route in host.namespace.routes(family).routes]),
     ]
-    if host.docker is not None:
+    if host.own_controller is not None:
+        parts += [heading("networks and sandboxes"), controller_card(host.own_controller)]
+    if host.has_docker:
         parts += [heading(f"Docker {host.docker.profile.version}"), _containers(host.docker)]
     return card(host.name, "host", *parts)
 

@@ -52,12 +52,13 @@ def walk_card(trace: Trace) -> str:
 
 
 def finding_banner(trace: Trace) -> str:
-    """Return the HTML of a trace's verdict with its cause, fix and remarks; "" if the trace has no finding."""
-    finding = trace.finding
-    if finding is None:
+    """Return the HTML of a trace's verdict with its cause, fix and remarks; "" if the probe has not ended."""
+    parts = [line.partition(": ") for line in trace.conclusion_lines()]
+    if not parts:
         return ""
-    more = [("fix", finding.fix), *(("note", remark) for remark in finding.remark_texts)]
-    return banner(finding.verdict.value, finding.cause_text, GOOD if trace.is_reachable else BAD, *more)
+    (verdict, _, cause), *more = parts
+    colour = GOOD if trace.is_reachable else BAD
+    return banner(verdict, cause, colour, *((label, text) for label, _, text in more))
 
 
 def walk_table(trace: Trace) -> str:
@@ -84,7 +85,7 @@ def _decisive(trace: Trace) -> Hop | None:
 
     If the table shows only an earlier repetition of it, return that one.
     """
-    hop = trace.finding.hop if trace.finding is not None else None
+    hop = trace.deciding_hop
     if hop is None:
         return None
     same = (candidate for candidate in trace.shown() if _what_it_was(candidate) == _what_it_was(hop))

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.files import File
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.system import group_names, user_names
 from cnmsim.userland.invocation import absolute_path, invoked_name
@@ -166,7 +165,7 @@ def _entry(process: Process, absolute: str, name: str, options: Options) -> str:
     name = f"{name}/" if is_folder and "F" in options else name
     if "l" not in options and "n" not in options:
         return f"{name}\n"
-    file = File(mode=0o755) if is_folder else process.files.file(absolute)
+    file = process.files.inode(absolute)
     owner, group = str(file.uid), str(file.gid)
     if "n" not in options:
         owner = user_names(process).get(file.uid, _ROOT.get(owner, owner))
@@ -216,7 +215,7 @@ async def mkdir(process: Process) -> int:
             raise FileExistsError
         if not makes_parents and not files.is_dir(posixpath.dirname(absolute)):
             raise FileNotFoundError
-        files.mkdir(absolute)
+        (files.makedirs if makes_parents else files.mkdir)(absolute)
 
     return _for_each_operand(process, options.operands, make, "can't create directory '{}': {}")
 

@@ -1,38 +1,18 @@
-"""Applets for processes: sleep, usleep, timeout, env, printenv, ps, kill, killall, busybox, true, false."""
+"""Applets that wait or run programs: sleep, timeout, env, nohup, setsid, nice, time, watch, yes, busybox."""
 
 from __future__ import annotations
 
-from cnmsim.kernel.process import Process
-from cnmsim.kernel.task import wait_for
+from cnmsim.kernel.process import SIGHUP, SIGKILL, Process
 from cnmsim.userland.busybox.applet import BANNER, complain, show_usage
-from cnmsim.userland.busybox.system import user_names
+from cnmsim.userland.busybox.system import format_date
 from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.signals import signal_number
 
+# `yes` writes this many lines at once, and then waits, so that virtual time passes.
+_YES_LINES, _YES_PAUSE_S = 512, 0.0001
+_SCREEN_COLUMNS = 80
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-SIGNALS = {
-    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "CHLD": 17,
-    "CONT": 18, "STOP": 19, "WINCH": 28,
-}  # fmt: skip
-
-
-def signal_number(text: str) -> int | None:
-    """Return the number of a signal given as `9`, `KILL` or `SIGKILL`, or `None` if there is no such signal."""
-    if text.isdigit():
-        return int(text)
-    return SIGNALS.get(text.upper().removeprefix("SIG"))
-
-
-def take_signal(arguments: list[str]) -> tuple[str, int | None]:
-    """Remove `-SIGNAL` or `-s SIGNAL` from the front of kill's arguments.
-
-    Return the signal as it was typed, and its number (`None` if there is no such signal).
-    """
-    text = arguments.pop(0)[1:]
-    if text == "s" and arguments:
-        text = arguments.pop(0)
-    return text, signal_number(text)
 
 
 def duration(text: str) -> float:
@@ -82,31 +62,40 @@ async def usleep(process: Process) -> int:
 
 
 async def env(process: Process) -> int:
-    """Run `env [-i] [NAME=VALUE]… [PROGRAM ARGUMENT…]`."""
-    arguments = process.argv[1:]
+    """Run `env [-i] [-0] [-u NAME]… [NAME=VALUE]… [PROGRAM ARGUMENT…]`."""
+    synopsis = "[-iu0] [-] [-u NAME]... [NAME=VALUE]... [PROG ARGS]"
+    try:
+        options = getopt(process.argv[1:], "iu:0", ("ignore-environment", "unset="), stop_at_operand=True)
+    except UsageError as error:
+        return show_usage(process, synopsis, str(error))
+    arguments = list(options.operands)
     environment = dict(process.env)
-    if arguments[:1] in (["-i"], ["-"]):
+    if "i" in options or "ignore-environment" in options or arguments[:1] == ["-"]:
         environment.clear()
-        arguments = arguments[1:]
+        arguments = arguments[arguments[:1] == ["-"] :]
+    for name in (*options.every("u"), *options.every("unset")):
+        environment.pop(name, None)
     while arguments and "=" in arguments[0]:
         name, _, value = arguments.pop(0).partition("=")
         environment[name] = value
     if not arguments:
-        process.write("".join(f"{name}={value}\n" for name, value in environment.items()))
+        end = "\0" if "0" in options else "\n"
+        process.write("".join(f"{name}={value}{end}" for name, value in environment.items()))
         return 0
     return await run_program(process, arguments, env=environment)
 
 
 async def run_program(process: Process, argv: list[str], *, env: dict[str, str] | None = None) -> int:
-    """Run the program `argv[0]` and return its exit status, or 127 if there is no such program.
+    """Execute the program `argv[0]` in this process. Return its exit status, or 127 if there is no such program.
 
-    `env` replaces the environment, which is otherwise inherited.
+    `env` replaces the environment.
     """
     program = find_program(process, argv[0])
     if program is None:
         complain(process, f"can't execute '{argv[0]}': No such file or directory")
         return 127
-    return await process.start(program, argv, env=process.env if env is None else env).exited
+    streams = (process.stdin, process.stdout, process.stderr)
+    return await process.exec(program, argv, dict(process.env if env is None else env), streams)
 
 
 async def printenv(process: Process) -> int:
@@ -120,94 +109,113 @@ async def printenv(process: Process) -> int:
     return int(len(values) < len(names))
 
 
-def _visible(process: Process) -> list[Process]:
-    """Return the processes that this process can see.
-
-    Those in the same container or host, which share its file system.
-    """
-    return [other for other in process.machine.processes.values() if other.files is process.files]
-
-
-async def ps(process: Process) -> int:
-    """Run `ps`: list the processes of the same container or host."""
-    process.write("PID   USER     TIME  COMMAND\n")
-    names = user_names(process)
-    for number, other in enumerate(_visible(process), 1):
-        pid, uid = 1 if number == 1 and other.is_init else other.pid, other.credentials.uid
-        process.write(f"{pid:5d} {names.get(uid, str(uid))[:8]:8}  0:00 {' '.join(other.argv)}\n")
-    return 0
-
-
-async def kill(process: Process) -> int:
-    """Run `kill [-SIGNAL] PID…`."""
-    arguments = process.argv[1:]
-    signal: int | None = 15
-    if arguments and arguments[0].startswith("-"):
-        text, signal = take_signal(arguments)
-        if signal is None:
-            return complain(process, f"bad signal name '{text}'")
-    if not arguments:
-        return complain(process, "you need to specify whom to kill")
-    status = 0
-    visible = {str(other.pid): other for other in _visible(process)}
-    first = _visible(process)[:1]
-    if first and first[0].is_init:
-        visible["1"] = first[0]
-    for text in arguments:
-        target = visible.get(text)
-        if target is None:
-            status = complain(process, f"can't kill pid {text}: No such process")
-        elif signal:
-            target.kill(signal)
-    return status
-
-
-async def killall(process: Process) -> int:
-    """Run `killall [-SIGNAL] NAME…`."""
-    arguments = process.argv[1:]
-    signal: int | None = 15
-    if arguments and arguments[0].startswith("-"):
-        _, signal = take_signal(arguments)
-    status = 0
-    for name in arguments:
-        targets = [other for other in _visible(process) if other.name == name and other is not process]
-        if not targets:
-            status = complain(process, f"{name}: no process killed")
-        for target in targets:
-            target.kill(signal or 15)
-    return status
-
-
 async def timeout(process: Process) -> int:
     """Run `timeout [-s SIGNAL] [-k SECONDS] SECONDS PROGRAM ARGUMENT…`.
 
-    The exit status is 143 after a timeout, as in busybox. With `-k`, a program that does not end after the signal is
-    killed.
+    The program runs in this process. It is sent the signal after that time, and with `-k` SIGKILL later.
     """
+    synopsis = "[-s SIG] [-k KILL_SECS] SECS PROG ARGS"
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
         if len(options.operands) < 2:
-            return show_usage(process, "[-s SIG] [-k KILL_SECS] SECS PROG ARGS")
+            return show_usage(process, synopsis)
+        signal = signal_number(options.get("s") or "TERM")
+        if signal is None:
+            return complain(process, f"unknown signal '{options.get('s')}'")
         seconds, kill_after_s = duration(options.operands[0]), duration(options.get("k") or "0")
     except UsageError as error:
-        return show_usage(process, "[-s SIG] [-k KILL_SECS] SECS PROG ARGS", str(error))
-    argv = options.operands[1:]
-    program = find_program(process, argv[0])
-    if program is None:
-        complain(process, f"can't execute '{argv[0]}': No such file or directory")
-        return 127
-    child = process.start(program, argv)
+        return complain(process, str(error))
+
+    async def end() -> None:
+        await process.sleep(seconds)
+        process.kill(signal, process)
+        if kill_after_s:
+            await process.sleep(kill_after_s)
+            process.kill(SIGKILL, process)
+
+    process.task(end())
+    return await run_program(process, options.operands[1:])
+
+
+async def nohup(process: Process) -> int:
+    """Run `nohup PROGRAM ARGUMENT…`: run it with SIGHUP ignored."""
+    if len(process.argv) < 2:
+        return show_usage(process, "PROG ARGS")
+    process.ignored_signals |= {SIGHUP}
+    return await run_program(process, process.argv[1:])
+
+
+async def setsid(process: Process) -> int:
+    """Run `setsid [-c] PROGRAM ARGUMENT…`."""
+    return await _run_after_options(process, "c", "[-c] PROG ARGS")
+
+
+async def nice(process: Process) -> int:
+    """Run `nice [-n N] [PROGRAM ARGUMENT…]`. All programs have the same priority."""
+    if len(process.argv) == 1:
+        process.write("0\n")
+        return 0
+    return await _run_after_options(process, "n:", "[-n ADJUST] [PROG ARGS]")
+
+
+async def _run_after_options(process: Process, short: str, synopsis: str) -> int:
     try:
-        return await wait_for(process.clock, child.exited, seconds)
-    except TimeoutError:
-        child.kill(signal_number(options.get("s") or "TERM") or 15)
-    if kill_after_s:
-        try:
-            return await wait_for(process.clock, child.exited, kill_after_s)
-        except TimeoutError:
-            child.kill(9)
-            return 137
-    return 143
+        options = getopt(process.argv[1:], short, stop_at_operand=True)
+    except UsageError as error:
+        return show_usage(process, synopsis, str(error))
+    if not options.operands:
+        return show_usage(process, synopsis)
+    return await run_program(process, options.operands)
+
+
+async def time_(process: Process) -> int:
+    """Run `time [-v] PROGRAM ARGUMENT…`: print how long it ran."""
+    try:
+        options = getopt(process.argv[1:], "vpao:f:", stop_at_operand=True)
+    except UsageError as error:
+        return show_usage(process, "[-vpa] [-o FILE] PROG ARGS", str(error))
+    if not options.operands:
+        return show_usage(process, "[-vpa] [-o FILE] PROG ARGS")
+    program = find_program(process, options.operands[0])
+    if program is None:
+        return complain(process, f"can't execute '{options.operands[0]}': No such file or directory") + 126
+    begun_ns = process.clock.now_ns
+    status = await process.start(program, options.operands).exited
+    centiseconds = (process.clock.now_ns - begun_ns) // 10_000_000
+    minutes, rest = divmod(centiseconds, 6000)
+    process.error(f"real\t{minutes}m {rest // 100}.{rest % 100:02d}s\nuser\t0m 0.00s\nsys\t0m 0.00s\n")
+    return status
+
+
+async def yes(process: Process) -> int:
+    """Run `yes [TEXT]…` until its output is closed."""
+    block = f"{' '.join(process.argv[1:]) or 'y'}\n" * _YES_LINES
+    while True:
+        process.write(block)
+        await process.sleep(_YES_PAUSE_S)
+
+
+async def watch(process: Process) -> int:
+    """Run `watch [-n SECONDS] [-t] PROGRAM ARGUMENT…` until killed: run it again and again on a cleared screen."""
+    synopsis = "[-n SEC] [-t] PROG ARGS"
+    try:
+        options = getopt(process.argv[1:], "n:t", stop_at_operand=True)
+        interval_s = options.seconds("n", 2)
+    except UsageError as error:
+        return show_usage(process, synopsis, str(error))
+    if not options.operands:
+        return show_usage(process, synopsis)
+    line = " ".join(options.operands)
+    title = f"Every {interval_s:.1f}s: {line}"
+    while True:
+        process.write("\033[H\033[J")
+        if "t" not in options:
+            date = format_date(process, "%Y-%m-%d %H:%M:%S")
+            process.write(f"{title}{date:>{max(1, _SCREEN_COLUMNS - len(title))}}\n\n")
+        shell = find_program(process, "sh")
+        if shell is not None:
+            await process.start(shell, ["sh", "-c", line]).exited
+        await process.sleep(interval_s or 0.1)
 
 
 async def busybox(process: Process) -> int:
@@ -223,4 +231,6 @@ async def busybox(process: Process) -> int:
     if program is None:
         process.error(f"{process.argv[1]}: applet not found\n")
         return 127
-    return await process.start(program, process.argv[1:]).exited
+    return await process.exec(
+        program, process.argv[1:], dict(process.env), (process.stdin, process.stdout, process.stderr)
+    )

@@ -1,18 +1,17 @@
-"""Applets about the user and the system: id, whoami, date, uname, uptime."""
+"""Applets about the user and the system: id, whoami, groups, date, uname, uptime, free, nproc, tty, stty."""
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.process import Process
-from cnmsim.userland.busybox.applet import complain, read_options
+from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.invocation import time_of_day_s
-
-if TYPE_CHECKING:
-    pass
+from cnmsim.userland.libc.getopt import UsageError, getopt
 
 
 async def id_(process: Process) -> int:
@@ -69,40 +68,169 @@ async def whoami(process: Process) -> int:
     return 0
 
 
-async def date(process: Process) -> int:
-    """Run `date [-u] [-R] [+FORMAT]`: print the lab's time of day."""
-    options = read_options(process, "uRId:", "[OPTIONS] [+FMT] [[-s] TIME]")
-    if options is None:
-        return 1
+def format_date(process: Process, form: str) -> str:
+    """Format the lab's time of day as strftime(3) does, with `%N` for nanoseconds."""
     now = time.gmtime(time_of_day_s(process))
-    form = "%a %b %e %H:%M:%S UTC %Y"
+    form = form.replace("%s", str(time_of_day_s(process))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
+    form = form.replace("%e", f"{now.tm_mday:2d}").replace("%Z", "UTC").replace("%z", "+0000")
+    return time.strftime(form, now)
+
+
+async def date(process: Process) -> int:
+    """Run `date [-u] [-R] [-I[SPEC]] [-d TIME | -r FILE] [+FORMAT]`: print the lab's time of day, or another time."""
+    synopsis = "[OPTIONS] [+FMT] [[-s] TIME]"
+    try:
+        options = getopt(
+            _with_iso_format(process.argv[1:]), "uRI:d:r:D:s:", {"utc": "u", "rfc-2822": "R", "date=": "d"}
+        )
+    except UsageError as error:
+        return show_usage(process, synopsis, str(error))
+    seconds, nanoseconds = time_of_day_s(process), process.clock.now_ns % 10**9
+    if "d" in options or (options.operands and not options.operands[0].startswith("+")):
+        text = options.get("d") or options.operands[0]
+        parsed = parse_date(text, seconds, options.get("D"))
+        if parsed is None:
+            return complain(process, f"invalid date '{text}'")
+        if "d" not in options:
+            process.write(f"{_strftime(_DATE, parsed, 0)}\n")
+            return complain(process, "can't set date: Operation not permitted")
+        seconds, nanoseconds = parsed, 0
+    form = _DATE
     if "R" in options:
         form = "%a, %d %b %Y %H:%M:%S +0000"
+    elif "I" in options:
+        spec = options.get("I")
+        forms = {"": "%Y-%m-%d", "date": "%Y-%m-%d", "hours": "%Y-%m-%dT%H%z", "minutes": "%Y-%m-%dT%H:%M%z"}
+        form = forms.get(spec or "", "%Y-%m-%dT%H:%M:%S%z").replace("%z", "+00:00")
     if options.operands and options.operands[0].startswith("+"):
         form = options.operands[0][1:]
-    form = form.replace("%s", str(time_of_day_s(process))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
-    process.write(f"{time.strftime(form.replace('%e', f'{now.tm_mday:2d}'), now)}\n")
+    process.write(f"{_strftime(form, seconds, nanoseconds)}\n")
     return 0
 
 
+_DATE = "%a %b %e %H:%M:%S UTC %Y"
+_DATE_FORMS = (
+    "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y.%m.%d-%H:%M:%S", "%Y.%m.%d-%H:%M",
+    "%H:%M:%S", "%H:%M", "%a %b %d %H:%M:%S %Z %Y",
+)  # fmt: skip
+
+
+def _with_iso_format(arguments: list[str]) -> list[str]:
+    """Rewrite `-I`, whose argument is optional, for getopt."""
+    return ["-Idate" if argument == "-I" else argument for argument in arguments]
+
+
+def _strftime(form: str, seconds: int, nanoseconds: int) -> str:
+    now = time.gmtime(seconds)
+    form = form.replace("%s", str(seconds)).replace("%N", f"{nanoseconds:09d}").replace("%e", f"{now.tm_mday:2d}")
+    return time.strftime(form.replace("%Z", "UTC").replace("%z", "+0000"), now)
+
+
+def parse_date(text: str, now_s: int, form: str | None = None) -> int | None:
+    """Return the seconds since 1970 for a date as busybox accepts it, `None` if it is invalid. UTC is used.
+
+    A time without a date is one of the day of `now_s`. `form` is a format of strptime(3).
+    """
+    if re.fullmatch(r"@-?\d+", text):
+        return int(text[1:])
+    for candidate in (form,) if form else _DATE_FORMS:
+        try:
+            parsed = datetime.strptime(text, candidate).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if not form and "%d" not in candidate:
+            today = datetime.fromtimestamp(now_s, UTC)
+            parsed = parsed.replace(year=today.year, month=today.month, day=today.day)
+        return int(parsed.timestamp())
+    return None
+
+
+#: The kernel, as uname(2) reports it, and the size of a machine.
+KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
+CPUS, MEMORY_KIB = 4, 8 << 20
+
+
 async def uname(process: Process) -> int:
-    """Run `uname [-asnrvm]`."""
+    """Run `uname [-asnrvmpio]`."""
+    options = read_options(process, "asnrvmpio", "[-amnrspvio]")
+    if options is None:
+        return 1
     values = {
-        "s": "Linux",
-        "n": process.hostname,
-        "r": "6.1.0-cnmsim",
-        "v": "#1 SMP",
-        "m": "x86_64",
-        "o": "GNU/Linux",
-    }
-    letters = "".join(process.argv[1:]).replace("-", "") or "s"
-    process.write(" ".join(values[key] for key in values if key in letters or "a" in letters) + "\n")
+        "s": "Linux", "n": process.hostname, "r": KERNEL_RELEASE, "v": KERNEL_VERSION, "m": "x86_64", "p": "unknown",
+        "i": "unknown", "o": "GNU/Linux",
+    }  # fmt: skip
+    letters = set(options.values) or {"s"}
+    shown = [values[key] for key in values if key in letters or ("a" in letters and key not in "pi")]
+    process.write(f"{' '.join(shown)}\n")
+    return 0
+
+
+async def arch(process: Process) -> int:
+    """Run `arch`."""
+    process.write("x86_64\n")
     return 0
 
 
 async def uptime(process: Process) -> int:
     """Run `uptime`."""
-    now = time.gmtime(time_of_day_s(process))
     minutes = process.clock.now_ns // (60 * NS_PER_S)
-    process.write(f" {time.strftime('%H:%M:%S', now)} up {minutes} min,  0 users,  load average: 0.00, 0.00, 0.00\n")
+    days, rest = divmod(minutes, 24 * 60)
+    since = f"{days} day{'s' if days > 1 else ''}, " if days else ""
+    since += f"{rest // 60:2d}:{rest % 60:02d}" if rest >= 60 else f"{rest} min"
+    now = format_date(process, "%H:%M:%S")
+    process.write(f" {now} up {since},  0 users,  load average: 0.00, 0.00, 0.00\n")
     return 0
+
+
+async def nproc(process: Process) -> int:
+    """Run `nproc [--all]`: print the number of processors."""
+    process.write(f"{CPUS}\n")
+    return 0
+
+
+async def free(process: Process) -> int:
+    """Run `free [-bkmgh]`: print the memory of the machine, of which programs use none."""
+    options = read_options(process, "bkmgh", "[-bkmgh]")
+    if options is None:
+        return 1
+    shift = {"b": 0, "m": 20, "g": 30}.get(next((letter for letter in "bmg" if letter in options), ""), 10)
+    total = f"{MEMORY_KIB / (1 << 20):.1f}G" if "h" in options else str(MEMORY_KIB * 1024 >> shift)
+    row = [total, "0", total, "0", "0", total]
+    titles = ("total", "used", "free", "shared", "buff/cache", "available")
+    process.write("      " + "".join(f"{title:>12}" for title in titles).rjust(0) + "\n")
+    process.write("Mem:  " + "".join(f"{value:>12}" for value in row) + "\n")
+    process.write("Swap: " + "".join(f"{'0':>12}" for _ in range(3)) + "\n")
+    return 0
+
+
+async def tty(process: Process) -> int:
+    """Run `tty`. The standard input of a simulated program is never a terminal."""
+    process.write("not a tty\n")
+    return 1
+
+
+async def stty(process: Process) -> int:
+    """Run `stty`. The standard input of a simulated program is never a terminal."""
+    return complain(process, "standard input: Inappropriate ioctl for device")
+
+
+async def clear(process: Process) -> int:
+    """Run `clear`."""
+    process.write("\033[H\033[J")
+    return 0
+
+
+async def sync(_: Process) -> int:
+    """Run `sync`."""
+    return 0
+
+
+async def logname(process: Process) -> int:
+    """Run `logname`. No user is logged in."""
+    return complain(process, "getlogin: No such file or directory")
+
+
+async def groups_(process: Process) -> int:
+    """Run `groups [USER]`: print the names of the groups."""
+    process.argv = ["id", "-Gn", *process.argv[1:]]
+    return await id_(process)

@@ -136,6 +136,10 @@ class _Tracer:
         return self.names[address]
 
 
+# Family, type and protocol of the raw socket, by the length of an address, as busybox prints them.
+_RAW = {4: "AF_INET,3,1", 16: "AF_INET6,3,58"}
+
+
 async def main(process: Process) -> int:
     """Run `traceroute [-46In] [-f TTL] [-m TTL] [-q PROBES] [-p PORT] [-w SECS] [-s SRC] [-i IFACE] HOST [BYTES]`."""
     try:
@@ -157,6 +161,8 @@ async def main(process: Process) -> int:
         address = (await resolver.addresses(name, family))[0]
     except ResolveError:
         return complain(process, f"bad address '{name}'")
+    if not process.credentials.has("NET_RAW"):
+        return complain(process, f"socket({_RAW[len(address)]}): Operation not permitted")
     size = 72 if len(address) == 16 else 46
     if len(options.operands) == 2 and options.operands[1].isdigit():
         size = max(size, min(32768, int(options.operands[1])))

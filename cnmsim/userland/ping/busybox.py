@@ -75,7 +75,11 @@ async def main(process: Process) -> int:
         address = (await Resolver(process).addresses(name, family))[0]
     except ResolveError:
         return complain(process, f"bad address '{name}'")
-    socket = process.icmp(family_of(address))
+    try:
+        socket = process.icmp(family_of(address))
+    except PermissionError:
+        process.write(f"PING {name} ({format_ip(address)}): {size} data bytes\n")
+        return complain(process, "permission denied (are you root?)")
     if ttl:
         socket.ttl = ttl
     try:

@@ -191,7 +191,12 @@ async def main(process: Process) -> int:
         address = (await resolver.addresses(name, family))[0]
     except ResolveError as error:
         return _fail(process, f"{name}: {error}")
-    socket = process.icmp(family_of(address))
+    try:
+        socket = process.icmp(family_of(address), is_datagram=True)
+    except PermissionError as error:
+        process.error(f"ping: socktype: SOCK_RAW\nping: socket: {strerror(error)}\n")
+        process.error("ping: => missing cap_net_raw+p capability or setuid?\n")
+        return 2
     socket.ttl = int(options.get("t") or 64)
     socket.tos = tos
     socket.dont_fragment = options.get("M") in ("do", "probe")

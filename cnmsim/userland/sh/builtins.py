@@ -13,8 +13,8 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
-from cnmsim.userland.busybox.processes import SIGNALS, signal_number, take_signal
-from cnmsim.userland.sh.interpreter import Builtin, ExitShell, LeaveLoop, ReturnFunction, Shell
+from cnmsim.userland.libc.signals import signal_list, signal_name, signal_number, take_signal
+from cnmsim.userland.sh.interpreter import Builtin, ExecProgram, ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.state import Streams
 
 if TYPE_CHECKING:
@@ -244,13 +244,19 @@ async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
     job_names = set(words[1:])
     remaining: list[Process] = []
     for child in shell.background:
-        if job_names and str(child.pid) not in job_names and f"%{shell.background.index(child) + 1}" not in job_names:
+        if (
+            job_names
+            and str(child.local_pid) not in job_names
+            and f"%{shell.background.index(child) + 1}" not in job_names
+        ):
             remaining.append(child)
             continue
         await _until_signal(shell, child)
         if child.exit_status is None:
             return 128 + shell.pending_signals[0]
         status = child.exit_status
+        if job_names:
+            shell.report_signal(child, streams)
     shell.background = remaining
     return status if job_names else 0
 
@@ -269,21 +275,29 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     signal: int | None = 15
     if arguments[:1] == ["-l"]:
-        shell.put(streams.stdout, "".join(f"{number:2d}) {name}\n" for name, number in SIGNALS.items()))
+        shell.put(streams.stdout, signal_list(arguments[1:]))
         return 0
     if arguments[:1] and arguments[0].startswith("-") and len(arguments[0]) > 1:
         text, signal = take_signal(arguments)
         if signal is None:
             shell.complain(streams, f"kill: bad signal name '{text}'")
             return 1
+    if not arguments:
+        shell.complain(streams, "kill: you need to specify whom to kill")
+        return 1
     status = 0
     for text in arguments:
         target = _job(shell, text)
         if target is None:
-            shell.complain(streams, f"can't kill pid {text}: No such process")
+            is_number = re.fullmatch(r"-?\d+|%.*", text) is not None
+            reason = f"can't kill pid {text}: No such process" if is_number else f"invalid number '{text}'"
+            shell.complain(streams, f"kill: {reason}" if not is_number else reason)
+            status = 1
+        elif not shell.process.may_signal(target):
+            shell.complain(streams, f"can't kill pid {text}: Operation not permitted")
             status = 1
         elif signal:
-            target.kill(signal)
+            target.kill(signal, shell.process)
     return status
 
 
@@ -293,8 +307,7 @@ def _job(shell: Shell, text: str) -> Process | None:
         return shell.background[number - 1] if 0 < number <= len(shell.background) else None
     if not text.isdigit():
         return None
-    child = shell.process.machine.processes.get(int(text))
-    return child if child is not None and child.namespace is shell.process.namespace else None
+    return shell.process.pid_namespace.processes.get(int(text))
 
 
 async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -307,28 +320,41 @@ async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
     is_reset = len(arguments) == 1 or arguments[0] == "-" or arguments[0].isdigit()
     names = arguments[arguments[0] == "-" or not is_reset :]
     status = 0
+    process = shell.process
     for name in names:
         signal = 0 if name.upper() == "EXIT" else signal_number(name)
         if signal is None:
             shell.complain(streams, f"trap: {name}: invalid signal specification")
             status = 1
-        elif is_reset:
-            shell.traps.pop(signal, None)
-            shell.process.handlers.pop(signal, None)
+            continue
+        process.ignored_signals -= {signal}
+        process.handlers.pop(signal, None)
+        shell.traps.pop(signal, None)
+        if is_reset:
+            continue
+        shell.traps[signal] = arguments[0]
+        if not signal:
+            continue
+        if arguments[0]:
+            process.handlers[signal] = partial(shell.take_signal, signal)
         else:
-            shell.traps[signal] = arguments[0]
-            shell.process.handlers[signal] = partial(shell.take_signal, signal)
+            process.ignored_signals |= {signal}
     return status
 
 
 def _signal_name(number: int) -> str:
-    return next((name for name, other in SIGNALS.items() if other == number), str(number) if number else "EXIT")
+    return "EXIT" if not number else signal_name(number)
 
 
 async def _exec(shell: Shell, words: list[str], streams: Streams) -> int:
     if len(words) == 1:
         return 0
-    raise ExitShell(await shell.call(words[1:], streams))
+    name = words[1]
+    program = shell.find(name)
+    if program is None:
+        raise ExitShell(shell.not_found(name, streams, prefix="exec: "))
+    shell.traps.clear()
+    raise ExecProgram(program, words[1:], shell.environment, streams)
 
 
 async def _command(shell: Shell, words: list[str], streams: Streams) -> int:

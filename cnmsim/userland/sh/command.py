@@ -59,9 +59,9 @@ async def run_script(process: Process, path: str, arguments: list[str]) -> int:
 
 async def _finish(shell: Shell, source: str) -> int:
     try:
-        return await shell.run_text(source, standard_streams(shell.process))
+        return await shell.run_text(source, standard_streams(shell.process), is_last=True)
     except ExitShell as leaving:
-        return leaving.status
+        return await leaving.outcome(shell.process)
     except LeaveLoop:
         return 0
 
@@ -104,8 +104,7 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
         try:
             await shell.run(program, standard_streams(shell.process))
         except ExitShell as leaving:
-            shell.status = leaving.status
-            return shell.status
+            return await leaving.outcome(process)
         except LeaveLoop:
             shell.status = 0
         except InterruptedShell:

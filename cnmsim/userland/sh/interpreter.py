@@ -11,7 +11,9 @@ from attrs import evolve
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
+from cnmsim.kernel.process import SIGINT, SIGPIPE, SIGQUIT
 from cnmsim.userland.invocation import finish
+from cnmsim.userland.libc.signals import signal_description
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError
 from cnmsim.userland.sh.expand import ExpansionError, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse
@@ -56,6 +58,23 @@ class ExitShell(Exception):
 
     def __init__(self, status: int) -> None:
         self.status = status
+
+    async def outcome(self, process: Process) -> int:  # noqa: ARG002
+        """Return the exit status of the shell's process."""
+        return self.status
+
+
+class ExecProgram(ExitShell):
+    """Raised to replace the shell by a program in the same process: by `exec`, or for the last command."""
+
+    def __init__(self, program: Program, words: list[str], env: dict[str, str], streams: Streams) -> None:
+        super().__init__(0)
+        self.program, self.words, self.env, self.streams = program, words, env, streams
+
+    async def outcome(self, process: Process) -> int:
+        """Run the program in the shell's process. Return its exit status."""
+        streams = self.streams
+        return await process.exec(self.program, self.words, self.env, (streams.stdin, streams.stdout, streams.stderr))
 
 
 class ReturnFunction(ExitShell):
@@ -104,13 +123,14 @@ class Shell(ShellState):
         copy.line_number = self.line_number
         return copy
 
-    async def run_text(self, source: str, streams: Streams) -> int:
+    async def run_text(self, source: str, streams: Streams, *, is_last: bool = False) -> int:
         """Parse and run commands. Return the exit status of the last one.
 
-        A syntax error ends the shell with status 2.
+        `is_last` tells that the shell ends afterwards, so that it executes the last program in its own process. A
+        syntax error ends the shell with status 2.
         """
         try:
-            return await self.run(parse(source), streams)
+            return await self.run(parse(source), streams, is_last=is_last)
         except ShellSyntaxError as error:
             self.complain(streams, f"syntax error: {error}")
             self.status = 2
@@ -134,14 +154,17 @@ class Shell(ShellState):
             shell = self.clone(process)
             streams = Streams(process.stdin, output, process.stderr)
             try:
-                status = await shell.run_text(source, streams)
+                status = await shell.run_text(source, streams, is_last=True)
             except ExitShell as leaving:
-                status = leaving.status
-            return await finish(process, status)
+                status = await leaving.outcome(process)
+            return await finish(process, await shell.run_exit_trap(status))
 
-        return self.process.start(main, ["sh"], stdout=output)
+        return self.process.start(main, list(self.process.argv), env=self.environment, stdout=output)
 
-    def _subshell(self, node: Command | Sequence | AndOr, streams: Streams) -> Process:
+    def _subshell(
+        self, node: Command | Sequence | AndOr, streams: Streams, ignored: frozenset[int] = frozenset()
+    ) -> Process:
+        """Start a subshell that runs `node` and ignores the signals `ignored`."""
         self._has_started_program = True
 
         async def main(process: Process) -> int:
@@ -149,35 +172,46 @@ class Shell(ShellState):
             inner = standard_streams(process)
             try:
                 if isinstance(node, Sequence):
-                    status = await shell.run(node, inner)
+                    status = await shell.run(node, inner, is_last=True)
                 elif isinstance(node, AndOr):
-                    status = await shell._and_or(node, inner)
+                    status = await shell._and_or(node, inner, is_last=True)
                 else:
-                    status = await shell._command(node, inner)
+                    status = await shell._command(node, inner, is_last=True)
             except ExitShell as leaving:
-                status = leaving.status
+                status = await leaving.outcome(process)
             except LeaveLoop:
                 status = 0
-            return await finish(process, status)
+            return await finish(process, await shell.run_exit_trap(status))
 
         return self.process.start(
-            main, [self.name], env=self.environment, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
+            main,
+            list(self.process.argv),
+            env=self.environment,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            ignored_signals=self.process.ignored_signals | ignored,
         )
 
-    async def run(self, sequence: Sequence, streams: Streams) -> int:
-        """Run a sequence of commands. Return the exit status of the last one."""
+    async def run(self, sequence: Sequence, streams: Streams, *, is_last: bool = False) -> int:
+        """Run a sequence of commands. Return the exit status of the last one.
+
+        With `is_last`, the last command may replace the shell (ash's EV_EXIT).
+        """
         status = 0
-        for item, is_background in sequence.items:
+        for number, (item, is_background) in enumerate(sequence.items, 1):
             if is_background:
                 idle = Pipe(self.process.clock)
                 idle.close()
-                child = self._subshell(item, evolve(streams, stdin=idle))
+                # Without job control, a background command ignores the signals of the keyboard (POSIX XCU §2.11).
+                child = self._subshell(item, evolve(streams, stdin=idle), frozenset((SIGINT, SIGQUIT)))
                 child.in_background = True
                 self.background.append(child)
-                self.last_background = str(child.pid)
+                self.last_background = str(child.local_pid)
                 status = self.status = 0
             else:
-                status = self.status = await self._and_or(item, streams)
+                ends = is_last and number == len(sequence.items)
+                status = self.status = await self._and_or(item, streams, is_last=ends)
             if self.pending_signals:
                 await self.run_traps(streams)
             if self.is_interrupted:
@@ -204,34 +238,34 @@ class Shell(ShellState):
             try:
                 await self.run_text(command, standard_streams(self.process))
             except ExitShell as leaving:
-                return leaving.status
+                return await leaving.outcome(self.process)
             except LeaveLoop:
                 pass
         return status
 
-    async def _and_or(self, node: AndOr, streams: Streams) -> int:
+    async def _and_or(self, node: AndOr, streams: Streams, *, is_last: bool = False) -> int:
         self._conditions += bool(node.rest)
         try:
-            status = await self._pipeline(node.first, streams)
+            status = await self._pipeline(node.first, streams, is_last=is_last and not node.rest)
         finally:
             self._conditions -= bool(node.rest)
         for number, (operator, pipeline) in enumerate(node.rest):
             self.status = status
             if (operator == "&&") != (status == 0):
                 continue
-            is_last = number == len(node.rest) - 1
-            self._conditions += not is_last
+            is_final = number == len(node.rest) - 1
+            self._conditions += not is_final
             try:
-                status = await self._pipeline(pipeline, streams)
+                status = await self._pipeline(pipeline, streams, is_last=is_last and is_final)
             finally:
-                self._conditions -= not is_last
+                self._conditions -= not is_final
         return status
 
-    async def _pipeline(self, node: Pipeline, streams: Streams) -> int:
+    async def _pipeline(self, node: Pipeline, streams: Streams, *, is_last: bool = False) -> int:
         self._conditions += node.is_negated
         try:
             if len(node.commands) == 1:
-                status = await self._command(node.commands[0], streams)
+                status = await self._command(node.commands[0], streams, is_last=is_last and not node.is_negated)
             else:
                 status = await self._piped(node.commands, streams)
         finally:
@@ -259,12 +293,13 @@ class Shell(ShellState):
         status = 0
         for child in children:
             status = await child.exited
+        self.report_signal(children[-1], streams)
         return status
 
-    async def _command(self, node: Command, streams: Streams) -> int:
+    async def _command(self, node: Command, streams: Streams, *, is_last: bool = False) -> int:
         try:
             if isinstance(node, Simple):
-                return await self._simple(node, streams)
+                return await self._simple(node, streams, is_last=is_last)
             if isinstance(node, Function):
                 self.functions[node.name] = node.body
                 return 0
@@ -272,9 +307,9 @@ class Shell(ShellState):
             if inner is None:
                 return 1
             if isinstance(node, Group):
-                return await self._group(node, inner)
+                return await self._group(node, inner, is_last=is_last)
             if isinstance(node, If):
-                return await self._if(node, inner)
+                return await self._if(node, inner, is_last=is_last)
             if isinstance(node, Loop):
                 return await self._loop(node, inner)
             if isinstance(node, For):
@@ -284,10 +319,10 @@ class Shell(ShellState):
             self.complain(streams, str(error))
             raise ExitShell(2) from None
 
-    async def _group(self, node: Group, streams: Streams) -> int:
+    async def _group(self, node: Group, streams: Streams, *, is_last: bool) -> int:
         if node.is_subshell:
-            return await self._subshell(node.body, streams).exited
-        return await self.run(node.body, streams)
+            return await self.wait_for(self._subshell(node.body, streams), streams)
+        return await self.run(node.body, streams, is_last=is_last)
 
     async def _condition(self, sequence: Sequence, streams: Streams) -> bool:
         self._conditions += 1
@@ -296,11 +331,11 @@ class Shell(ShellState):
         finally:
             self._conditions -= 1
 
-    async def _if(self, node: If, streams: Streams) -> int:
+    async def _if(self, node: If, streams: Streams, *, is_last: bool) -> int:
         for condition, body in node.branches:
             if await self._condition(condition, streams):
-                return await self.run(body, streams)
-        return await self.run(node.otherwise, streams) if node.otherwise is not None else 0
+                return await self.run(body, streams, is_last=is_last)
+        return await self.run(node.otherwise, streams, is_last=is_last) if node.otherwise is not None else 0
 
     async def _loop(self, node: Loop, streams: Streams) -> int:
         status, goes_on = 0, True
@@ -348,7 +383,7 @@ class Shell(ShellState):
                     return await self.run(body, streams)
         return 0
 
-    async def _simple(self, node: Simple, streams: Streams) -> int:
+    async def _simple(self, node: Simple, streams: Streams, *, is_last: bool) -> int:
         self._substituted = 0
         words = await expand_words(self, node.words)
         inner = await redirected(self, node.redirections, streams)
@@ -362,12 +397,15 @@ class Shell(ShellState):
         if self.is_xtrace:
             shown = [f"{name}={value}" for name, value in assigned.items()] + words
             self.put(streams.stderr, f"+ {' '.join(shown)}\n")
-        return await self.call(words, inner, assigned)
+        return await self.call(words, inner, assigned, is_last=is_last)
 
-    async def call(self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None) -> int:
+    async def call(
+        self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None, *, is_last: bool = False
+    ) -> int:
         """Run a command that is a function, a builtin or a program. Return its exit status.
 
-        `words` are the command's name and arguments, `assigned` the variables set for it, as in `A=1 env`.
+        `words` are the command's name and arguments, `assigned` the variables set for it, as in `A=1 env`. With
+        `is_last` a program replaces the shell, unless there are traps.
         """
         name = words[0]
         if name in self.functions:
@@ -386,23 +424,36 @@ class Shell(ShellState):
                 return 1
         program = self.find(name)
         if program is None:
-            return self._not_found(name, streams)
+            return self.not_found(name, streams)
         self._has_started_program = True
+        env = {**self.environment, **(assigned or {})}
+        if is_last and not any(self.traps.values()):
+            raise ExecProgram(program, words, env, streams)
         child = self.process.start(
-            program,
-            words,
-            env={**self.environment, **(assigned or {})},
-            stdin=streams.stdin,
-            stdout=streams.stdout,
-            stderr=streams.stderr,
+            program, words, env=env, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
         )
-        return await child.exited
+        return await self.wait_for(child, streams)
 
-    def _not_found(self, name: str, streams: Streams) -> int:
+    async def wait_for(self, child: Process, streams: Streams) -> int:
+        """Wait until a child ends.
+
+        Return its exit status; print the name of the signal that ended it, as ash does.
+        """
+        status = await child.exited
+        self.report_signal(child, streams)
+        return status
+
+    def report_signal(self, child: Process, streams: Streams) -> None:
+        """Print the name of the signal that ended a child, except for SIGINT and SIGPIPE."""
+        if child.term_signal and child.term_signal not in (SIGINT, SIGPIPE):
+            self.put(streams.stderr, f"{signal_description(child.term_signal)}\n")
+
+    def not_found(self, name: str, streams: Streams, *, prefix: str = "") -> int:
+        """Print that a command cannot be executed. Return the exit status, 126 or 127."""
         if "/" in name and self.process.files.exists(self.resolve(name)):
-            self.complain(streams, f"{name}: Permission denied")
+            self.complain(streams, f"{prefix}{name}: Permission denied")
             return 126
-        self.complain(streams, f"{name}: not found")
+        self.complain(streams, f"{prefix}{name}: not found")
         return 127
 
     def find(self, name: str) -> Program | None:
@@ -479,7 +530,7 @@ async def _run_by_lines(shell: Shell, source: str) -> int:
         try:
             await shell.run(program, standard_streams(shell.process))
         except ExitShell as leaving:
-            return leaving.status
+            return await leaving.outcome(shell.process)
         except LeaveLoop:
             shell.status = 0
         at = end

@@ -31,7 +31,7 @@ class ShellState(ABC):
     def __init__(self, process: Process, *, name: str, arguments: list[str] | None) -> None:
         self.process = process
         #: The process id that `$$` expands to. Subshells keep that of the main shell.
-        self.main_pid = process.pid
+        self.main_pid = process.local_pid
         self.name = name
         self.arguments = arguments or []
         self.variables = dict(process.env)

@@ -93,7 +93,6 @@ def left_in(lab: Lab) -> list[Any]:
     for name in ("node1", "node2"):
         host = lab.host(name)
         docker = host.docker
-        assert docker is not None
         found += [sorted(each.name for each in docker.networks.list()), docker.containers.list(all=True)]
         rules = host.exec("iptables-save").output.splitlines()
         found.append([line for line in rules if line.startswith("-A") and "dport" in line])
@@ -110,8 +109,6 @@ def left_in(lab: Lab) -> list[Any]:
 def test_a_stack_that_is_removed_leaves_nothing(services: dict[str, Any], networks: dict[str, Any]) -> None:
     lab = Lab()
     node1, node2 = (lab.add_host(f"node{n}", f"172.31.1.{n}/24", docker=True) for n in (1, 2))
-    assert node1.docker is not None
-    assert node2.docker is not None
     token = node1.docker.swarm.init(advertise_addr="172.31.1.1").tokens.worker
     node2.docker.swarm.join(token, "172.31.1.1:2377")
     node1.docker.secrets.create("s", "hunter2")

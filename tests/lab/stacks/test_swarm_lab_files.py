@@ -63,7 +63,6 @@ def load(folder: Path, text: str) -> Lab:
 def test_a_file_makes_the_swarm(folder: Path) -> None:
     lab = load(folder, SWARM)
     docker = lab.host("node1").docker
-    assert docker is not None
     nodes = {each.hostname: each.attrs for each in docker.nodes.list()}
     assert [nodes[name]["Spec"]["Role"] for name in ("node1", "node2", "node3")] == ["manager", "manager", "worker"]
     assert nodes["node3"]["Spec"]["Labels"] == {"zone": "b"}

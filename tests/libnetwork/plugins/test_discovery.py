@@ -171,7 +171,6 @@ def test_a_plugin_over_tcp(tmp_path: Path, served: http.server.ThreadingHTTPServ
     place = f"127.0.0.1:{served.server_port}"
     (tmp_path / "far.spec").write_text(f"{scheme}://{place}")
     engine = lab_with(tmp_path).host("node1").docker
-    assert engine is not None
     network = engine.networks.create("f", driver="far")
     network.remove()
     assert set(Handler.hosts) == {place}
@@ -197,7 +196,6 @@ def test_a_plugin_over_tls_shows_the_certificate_that_was_asked_for(
     (tmp_path / "far.json").write_text(json.dumps({"Addr": address, "TLSConfig": files}))
     (tmp_path / "strange.json").write_text(json.dumps({"Addr": address}))
     engine = lab_with(tmp_path).host("node1").docker
-    assert engine is not None
     engine.networks.create("f", driver="far").remove()
     with pytest.raises(SystemFault, match="tls: failed to verify certificate: x509: "):
         engine.networks.create("f", driver="strange")

@@ -30,7 +30,6 @@ def restarted(
         plugin.replies["IpamDriver.RequestPool"] = POOL
         plugin.replies["IpamDriver.RequestAddress"] = {"Address": "10.78.0.1/24"}
         docker = lab.host("node1").docker
-        assert docker is not None
         docker.networks.create("fabric", ipam={"Driver": "test"})
         save_state(lab, folder / "state")
         before = len(plugin.calls)
@@ -41,7 +40,6 @@ def restarted(
         methods = [each for each in plugin.methods(before) if each.startswith("IpamDriver.Re")]
         plugin.replies["IpamDriver.RequestAddress"] = {"Address": "10.78.0.2/24"}
         engine = renewed.host("node1").docker
-        assert engine is not None
         engine.containers.run("alpine", "sleep 1d", name="app", network="fabric", detach=True)
         asked = plugin.calls[-1].body if plugin.calls[-1].method == "IpamDriver.RequestAddress" else None
         assert asked is None or asked["PoolID"] == "a-pool"
@@ -72,7 +70,6 @@ def test_what_it_has_against_that_is_only_logged(release: str, tmp_path: Path) -
     lab, methods = restarted(release, tmp_path, replays=True, again={"Error": "10.78.0.0/24 is taken"})
     assert methods == ["IpamDriver.RequestPool", "IpamDriver.RequestAddress"]
     engine = lab.host("node1").docker
-    assert engine is not None
     assert "Failed to allocate ipam pool(s): remote: 10.78.0.0/24 is taken" in engine.controller.log
     assert engine.networks.get("fabric").attrs["IPAM"]["Config"] == [
         {"Subnet": "10.78.0.0/24", "Gateway": "10.78.0.1"}

@@ -1,6 +1,6 @@
-"""Displays an engine's objects in notebooks.
+"""Displays objects of controllers and engines in notebooks.
 
-The renderer is in a higher layer than the engine: `lab` registers it here.
+The renderer is in a higher layer: `lab` registers it here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _renderer: list[Renderer] = []
 
 
 def set_renderer(renderer: Renderer) -> None:
-    """Register the function that renders objects of engines as HTML."""
+    """Register the function that renders objects of controllers and engines as HTML."""
     _renderer[:] = [renderer]
 
 

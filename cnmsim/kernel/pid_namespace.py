@@ -1,0 +1,52 @@
+"""PID namespaces: the process ids that a container's processes see (pid_namespaces(7))."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+
+@define(eq=False)
+class PidNamespace:
+    """The processes of a container by the ids that they see; the first process has id 1.
+
+    In the machine's initial namespace, of which `parent` is `None`, every process of the machine has an id, too:
+    `Machine.processes` holds them all.
+    """
+
+    parent: PidNamespace | None = None
+    processes: dict[int, Process] = field(factory=dict, repr=False)
+    _next_id: int = 1
+
+    @property
+    def init(self) -> Process | None:
+        """The first process of a container; `None` in the initial namespace and after that process has ended.
+
+        It adopts orphans and ignores the signals that it has no handler for. When it ends, the kernel kills the
+        others.
+        """
+        first = self.processes.get(1)
+        return first if first is not None and first.is_init else None
+
+    def add(self, process: Process) -> int:
+        """Assign the next free id to a process and return the id."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        self.processes[number] = process
+        return number
+
+    def skip(self, count: int) -> None:
+        """Leave out the next `count` ids."""
+        if self.parent is not None:
+            self._next_id += count
+
+    def id_of(self, process: Process | None) -> int:
+        """Return the id that a process has in this namespace, 0 for `None` and for a process outside of it."""
+        if process is None or not process.is_running:
+            return 0
+        if process.pid_namespace is self:
+            return process.local_pid
+        return process.pid if self.parent is None else 0

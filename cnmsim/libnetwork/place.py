@@ -1,0 +1,72 @@
+"""Places: objects with a network namespace, from which packets can be sent.
+
+The code that sends packets for a user is in a higher layer, because it traces them: `lab` registers it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+
+class PacketSender(Protocol):
+    """The functions behind the methods of `Place`, which have the same parameters."""
+
+    def send(self, place: object, packets: object, **options: Any) -> Any:
+        """Send packets from a place, and return their walks."""
+
+    def ask(self, place: object, packets: object, **options: Any) -> Any:
+        """Send packets from a place, and return what answers them."""
+
+
+_sender: list[PacketSender] = []
+
+
+def set_packet_sender(sender: PacketSender) -> None:
+    """Register the object that sends packets from places."""
+    _sender[:] = [sender]
+
+
+class Place:
+    """The methods of an object with a network namespace: a host, a container, a sandbox or a network interface."""
+
+    __slots__ = ()
+
+    def send(
+        self,
+        packets: Any | Iterable[Any],
+        *,
+        device: str = "",
+        inbound: bool = False,
+        interval_s: float = 0.0,
+        count: int | None = None,
+        timeout_s: float = 5.0,
+    ) -> Any:
+        """Send a packet, and return its walk: the hops, the verdict, and the packets that came back.
+
+        `packets` is a scapy packet that begins with `IP`, `IPv6` or an Ethernet header (`Ether`), the `bytes` of an
+        Ethernet frame, or an iterable of these; an iterable is sent `interval_s` seconds apart and returns a list of
+        walks. `count` limits the number of packets sent. A field whose value is `None` gets the value that this place
+        would use.
+
+        An IP packet goes through a raw socket (raw(7), `IP_HDRINCL`): it is routed, and passes OUTPUT. An Ethernet
+        frame goes through a packet socket (packet(7)): it leaves by `device` as it is. Without `device` that is the
+        interface of the route to the packet's destination, or the only interface. An IP packet that the kernel
+        cannot parse, and one with a `device`, also goes through a packet socket. `inbound` makes the device receive
+        the packet, as if it came from the wire.
+
+        Virtual time passes until the fate of every packet is certain and no frame that it caused is in transit, at
+        most `timeout_s` seconds. Raises `InvalidParameter` for what cannot be sent, `NotFound` for an unknown device,
+        `Unavailable` for a place without a network.
+        """
+        return _sender[0].send(
+            self, packets, device=device, inbound=inbound, interval_s=interval_s, count=count, timeout_s=timeout_s
+        )
+
+    def ask(self, packets: Any | Iterable[Any], *, device: str = "", timeout_s: float = 2.0) -> Any:
+        """Send a packet and return the first packet that answers it, `None` if none does within `timeout_s` seconds.
+
+        An iterable of packets is sent at once, and returns a list. Which packet answers another is decided by scapy
+        (`Packet.answers`), as in its `sr1`. Parameters and errors are those of `send`.
+        """
+        return _sender[0].ask(self, packets, device=device, timeout_s=timeout_s)

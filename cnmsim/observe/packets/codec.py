@@ -1,0 +1,40 @@
+"""Frames as scapy packets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.kernel.device import ETHERNET_HEADER
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
+
+
+def dissect(data: bytes, *, is_frame: bool = True) -> Packet:
+    """Return an Ethernet frame, or an IP packet if `is_frame` is False, as a scapy packet.
+
+    A frame shorter than its header, and a packet that is neither IPv4 nor IPv6, become `Raw`.
+    """
+    # scapy can parse a layer only after the layer's module was imported.
+    import scapy.layers.dhcp
+    import scapy.layers.dns
+    import scapy.layers.ipsec
+    import scapy.layers.vxlan  # noqa: F401
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+
+    if is_frame:
+        return Ether(data) if len(data) >= ETHERNET_HEADER else Raw(data)
+    version = data[0] >> 4 if data else 0
+    layer: Any = {4: IP, 6: IPv6}.get(version, Raw)
+    packet: Packet = layer(data)
+    return packet
+
+
+def stamp(packet: Packet, time_s: float, where: str) -> Packet:
+    """Set the Unix time and the device (`node1:eth0`) of a packet, and return it."""
+    packet.time = time_s
+    packet.sniffed_on = where
+    return packet

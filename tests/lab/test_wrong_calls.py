@@ -1,0 +1,155 @@
+"""Wrong calls of the Python interface: each is answered by a sentence that says what was meant."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import cnmsim
+from cnmsim import Host, Lab
+from cnmsim.errors import InvalidParameter, NotFound
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    lab = Lab()
+    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
+    lab.add_host("client", "10.0.0.50/24")
+    node.docker.networks.create("shop")
+    node.docker.containers.run("nginx", name="web", network="shop", ports={"80/tcp": 8080}, detach=True)
+    node.docker.containers.run("alpine", "sleep 1d", name="c1", network="shop", detach=True)
+    return lab
+
+
+WRONG: list[tuple[Callable[[Lab, Any], Any], type[Exception], str]] = [
+    (
+        lambda lab, node: lab.trace("client", 8080),
+        InvalidParameter,
+        '8080 is a port, not a destination: name the host, too, such as "node1:8080"',
+    ),
+    (
+        lambda lab, node: lab.trace("client", ("node1", "nope")),
+        InvalidParameter,
+        "invalid port 'nope': write a number from 1 to 65535 or a service such as http",
+    ),
+    (
+        lambda lab, node: lab.trace("client", ("node1", 1, 2)),
+        InvalidParameter,
+        'is no destination: write "db:5432" or ("db", 5432)',
+    ),
+    (
+        lambda lab, node: lab.trace("client", "node1:80", port=81),
+        InvalidParameter,
+        "'node1:80' states a port, and port=81 another one",
+    ),
+    (
+        lambda lab, node: lab.trace("client", None),
+        InvalidParameter,
+        'None is no destination: write "db:5432", or pass a host or a container',
+    ),
+    (lambda lab, node: lab.explain("client", "node1", "tcp/80", port=81), InvalidParameter, "both state a port"),
+    (
+        lambda lab, node: lab.trace("clinet", "node1"),
+        NotFound,
+        "no running container, service or host is called 'clinet', did you mean client?",
+    ),
+    (lambda lab, node: lab.reachability(port="8o"), InvalidParameter, "invalid port '8o'"),
+    (lambda lab, node: lab["wbe"], NotFound, "no host and no container is named 'wbe', did you mean web?"),
+    (lambda lab, node: lab.container("wbe"), NotFound, "No such container: wbe, did you mean web?"),
+    (lambda lab, node: lab.host("nod1"), NotFound, "no host named nod1, did you mean node1?"),
+    (lambda lab, node: lab.segment("nod1"), NotFound, "no segment named nod1"),
+    (lambda lab, node: Lab("27"), InvalidParameter, "no engine release 27"),
+    (
+        lambda lab, node: lab.host("client").docker,
+        NotFound,
+        "client has no Docker engine: add_host('client', …, docker=True)",
+    ),
+    (
+        lambda lab, node: node.run("nginx", ports="8080:80", detach=True),
+        InvalidParameter,
+        "ports='8080:80' is invalid: write ports={'80/tcp': 8080}",
+    ),
+    (
+        lambda lab, node: node.run("nginx", ports=["127.0.0.1:8081:53/udp"], detach=True),
+        InvalidParameter,
+        "write ports={'53/udp': ('127.0.0.1', 8081)}",
+    ),
+    (
+        lambda lab, node: node.run("nginx", port={"80": 80}, detach=True),
+        TypeError,
+        "unexpected keyword argument 'port', did you mean ports?",
+    ),
+    (lambda lab, node: lab.host("client").ping(object()), InvalidParameter, "has no address to ping"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "sentence"), WRONG, ids=[sentence[:40] for _, _, sentence in WRONG])
+def test_a_wrong_call_gets_a_sentence_and_changes_nothing(lab, call, kind, sentence):
+    containers = lab.host("node1").docker.containers
+    before = [item.id for item in containers.list(all=True)]
+    with pytest.raises(kind) as caught:
+        call(lab, containers)
+    assert sentence in str(caught.value)
+    assert [item.id for item in containers.list(all=True)] == before
+
+
+def test_an_unknown_container_of_the_client_has_docker_s_message_and_a_note(lab):
+    with pytest.raises(NotFound) as caught:
+        lab.host("node1").docker.containers.get("wbe")
+    assert caught.value.message == "No such container: wbe"
+    assert caught.value.__notes__ == ["did you mean web?"]
+
+
+def test_a_container_that_never_ends_is_named_when_run_waits_for_it():
+    lab = Lab()
+    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
+    with pytest.raises(TimeoutError, match=r"container web keeps running .*: run\(…, detach=True\) returns"):
+        node.docker.containers.run("nginx", name="web")
+
+
+@pytest.mark.parametrize(
+    ("destination", "options"),
+    [
+        ("web:80", {}),
+        ("web:http", {}),
+        (("web", 80), {}),
+        (["web", "http"], {}),
+        ("web", {"port": 80}),
+        ("web", {"port": "80"}),
+        ("http://web/", {}),
+        ("http://web/", {"port": 80}),
+    ],
+)
+def test_one_destination_may_be_written_in_many_ways(lab, destination, options):
+    walk = lab.trace("c1", destination, **options)
+    assert walk.is_reachable
+    assert walk.question["destination"] == "web"
+    assert walk.question["port"] == 80
+    assert lab.explain("c1", destination, **options).reachable
+
+
+def test_objects_are_destinations_by_their_names(lab):
+    web, client = lab.container("web"), lab.host("client")
+    assert lab.trace("c1", web, port=80).is_reachable
+    assert lab.explain("c1", web, port=80).reachable
+    assert lab.trace(lab["c1"], (web, 80)).is_reachable
+    assert client.ping(lab.host("node1")).succeeded
+    assert lab.host("node1").ping(web).succeeded
+
+
+def test_a_release_may_be_named_by_its_first_numbers():
+    assert Lab("29").engine == "29.7.2"
+    assert Lab("28.5").engine == "28.5.2"
+
+
+def test_completion_of_a_lab_offers_hosts_and_containers(lab):
+    assert set(lab._ipython_key_completions_()) == {"node1", "client", "web", "c1"}
+
+
+def test_every_public_name_of_the_package_can_be_imported():
+    for name in cnmsim.__all__:
+        assert getattr(importlib.import_module("cnmsim"), name) is not None
+    assert cnmsim.Host is Host
