@@ -126,6 +126,11 @@ class Process:
         return f"program {self.argv} of {self.label} on {self.machine.name}"
 
     @property
+    def program(self) -> Program | None:
+        """The program that runs in the process; `None` before `begin`."""
+        return self._program
+
+    @property
     def is_paused(self) -> bool:
         """Whether the process is stopped (SIGSTOP): its tasks do not run, but the kernel still serves its sockets."""
         return self._gate.is_shut

@@ -849,9 +849,7 @@ class Lab:
     ) -> StackDescription:
         from cnmsim.lab.stack import read_stack
 
-        return read_stack(
-            name, files, env, latest=latest, programs=self.container_programs, images=self.images, folder=folder
-        )
+        return read_stack(name, files, env, latest=latest, folder=folder)
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
         for words in routes:

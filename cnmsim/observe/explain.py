@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
@@ -13,7 +14,7 @@ from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.fixes.fix import Fix, fixes_of
 from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
-from cnmsim.observe.location import Directory, Location, shared_networks
+from cnmsim.observe.location import Directory, Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
 from cnmsim.observe.trace.trace import Trace
@@ -87,13 +88,14 @@ class Explanation(Displayable):
         return self.reachable
 
     def _lines(self) -> list[tuple[str, str]]:
-        answer = "yes" if self.reachable else "no"
+        answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
         lines = [(f"{self.source} → {self.destination} {self.service}", f"{answer}, {self.verdict.value}")]
         lines.append(("decided by", self.decided_by))
+        assert self.trace.finding is not None
+        lines += [("assumes", text) for text in self.trace.finding.assumption_texts]
         lines += [("fix", self.fix)] if self.fix else []
         if self.by_address is not None and self.by_address.finding is not None:
             lines.append(("without the name", str(self.by_address.finding).splitlines()[0]))
-        assert self.trace.finding is not None
         lines += [("note", remark) for remark in self.trace.finding.remark_texts]
         return lines + [("fact", fact) for fact in self.facts]
 
@@ -105,6 +107,7 @@ class Explanation(Displayable):
         return {
             "source": self.source, "destination": self.destination, "service": self.service,
             "reachable": self.reachable, "verdict": self.verdict.value, "decided_by": self.decided_by,
+            "assumptions": list(self.trace.finding.assumption_texts if self.trace.finding is not None else ()),
             "fix": self.fix, "facts": list(self.facts), "trace": self.trace.to_json(),
             "by_address": self.by_address.to_json() if self.by_address else None,
         }  # fmt: skip
@@ -177,7 +180,9 @@ def _facts(source: Location, goal: Location | None, target: Target) -> list[str]
         shared = shared_networks(source, goal)
         facts.append(f"they share {', '.join(shared)}" if shared else "they share no network")
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
-    texts = [f"{item}/{item.protocol}" + (f" ({item.program})" if item.program else "") for item in heard]
+    texts = [
+        f"{item}/{item.protocol}" + (f" ({item.program}{_certainty(item)})" if item.program else "") for item in heard
+    ]
     facts.append(f"{goal.name} listens on {', '.join(texts) or 'nothing'}")
     facts += [
         f"{goal.name} publishes {item.port}/{item.protocol} as {item.host_ip or 'every address'} "
@@ -185,6 +190,10 @@ def _facts(source: Location, goal: Location | None, target: Target) -> list[str]
         for item in goal.published
     ]
     return facts
+
+
+def _certainty(listener: Listener) -> str:
+    return "" if listener.provenance is Provenance.RECORDED else f", {listener.provenance.value}"
 
 
 def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:

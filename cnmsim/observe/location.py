@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.standins.knownport import KnownPort, Provenance
+from cnmsim.engine.standins.standin import StandIn
 from cnmsim.errors import Conflict, NotFound, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse_ip
 from cnmsim.libnetwork.drivers.bridge.labels import BRIDGE_NAME
@@ -71,12 +73,21 @@ class Published:
 
 @frozen
 class Listener:
-    """A socket that accepts connections or receives datagrams: its protocol, address and port, and its program."""
+    """A socket that accepts connections or receives datagrams: its protocol, address and port, and its program.
+
+    `known` is set for a program that is not simulated: the port as it was derived, with the source.
+    """
 
     protocol: str
     address: Address
     port: int
     program: str = ""
+    known: KnownPort | None = None
+
+    @property
+    def provenance(self) -> Provenance:
+        """How certain it is that the program listens: `RECORDED` if the program is simulated and bound the socket."""
+        return Provenance.RECORDED if self.known is None else self.known.source.provenance
 
     @property
     def is_loopback_only(self) -> bool:
@@ -173,7 +184,55 @@ class Location:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The listening sockets of the network namespace, sorted by protocol and port."""
-        return _listeners(self.namespace.sockets.listeners())
+        return self._listeners(self.namespace.sockets.listeners())
+
+    @property
+    def stand_ins(self) -> tuple[StandIn, ...]:
+        """The stand-ins that use the location's network namespace, in place of programs that are not simulated."""
+        return tuple(
+            process.program
+            for process in self.machine.processes.values()
+            if process.namespace is self.namespace
+            and isinstance(process.program, StandIn)
+            and not process.program.ends
+        )
+
+    def provenance(self, protocol: str, port: int) -> Provenance:
+        """Return how certain it is whether a program listens on a port: that of the listener, if there is one.
+
+        Without a listener: `UNKNOWN` if a program whose ports are not all known runs there, `ASSUMED` if one runs
+        there whose ports are assumed, else `RECORDED`.
+        """
+        for listener in self.listening_on(protocol, port):
+            return listener.provenance
+        stand_ins = self.stand_ins
+        if self.is_open_to(protocol, port):
+            return Provenance.UNKNOWN
+        return Provenance.ASSUMED if stand_ins else Provenance.RECORDED
+
+    def is_open_to(self, protocol: str, port: int) -> bool:
+        """Return True if nothing is known about a port on which no socket is bound.
+
+        That is the case if a program runs there whose ports are not all known. A host port that is published for
+        another container port is taken for a mistake of the asker. On a host, only programs without any known port
+        count.
+        """
+        if self.listening_on(protocol, port):
+            return False
+        if not self.is_container:
+            return any(not item.ports and not item.is_complete for item in self.stand_ins)
+        if any((item.protocol, item.host_port) == (protocol, port) for item in self.published):
+            return False
+        return any(not item.is_complete for item in self.stand_ins)
+
+    def _listeners(self, infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
+        found = set()
+        for item in infos:
+            process = self.machine.processes.get(item.pid)
+            program = process.program if process is not None else None
+            known = program.port(item.protocol, item.local_port) if isinstance(program, StandIn) else None
+            found.add(Listener(item.protocol, item.local, item.local_port, item.program, known))
+        return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
 
     @property
     def services(self) -> tuple[Listener, ...]:
@@ -185,8 +244,8 @@ class Location:
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
             own = {process.pid for process in self.machine.processes.values() if process.files is self.files}
-            return _listeners(item for item in found if item.pid in own)
-        return _listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
+            return self._listeners(item for item in found if item.pid in own)
+        return self._listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
 
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
         """Return the sockets that listen on a port with a protocol (`tcp` or `udp`)."""
@@ -195,11 +254,6 @@ class Location:
     def on_network(self, name: str) -> Attachment | None:
         """Return the attachment to the network with that name, `None` if there is none."""
         return next((item for item in self.attachments if item.network == name), None)
-
-
-def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
-    found = {Listener(item.protocol, item.local, item.local_port, item.program) for item in infos}
-    return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
 
 
 @frozen

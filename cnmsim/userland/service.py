@@ -1,10 +1,17 @@
-"""`service NAME PORT[/udp]…`: a stand-in for the database, cache or queue of an image, which sends simple replies."""
+"""Servers in place of programs that are not simulated: they listen on the known ports and send simple replies.
+
+`service NAME PORT[/udp]…` starts one by hand; the engine starts one for a container whose program is not simulated
+(`cnmsim.engine.standins`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
+from cnmsim.engine.standins.standin import StandIn
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.process import SIGINT, SIGTERM
 from cnmsim.userland.busybox.applet import complain
 
 if TYPE_CHECKING:
@@ -72,28 +79,86 @@ async def _echo(socket: UdpSocket) -> None:
         socket.sendto(data, peer)
 
 
+async def _discard(socket: UdpSocket) -> None:
+    """Receive datagrams and, as many UDP servers do for data that means nothing to them, answer none."""
+    while True:
+        await socket.recvfrom()
+
+
 async def main(process: Process) -> int:
-    """Run `service NAME PORT[/udp]…`: serve each TCP port, and echo datagrams on `PORT/udp`, until killed."""
+    """Run a stand-in, or `service NAME PORT[/udp]…`: serve the ports until a signal ends the process."""
+    stand_in = process.program
+    if isinstance(stand_in, StandIn):
+        return await _run_stand_in(process, stand_in)
     if len(process.argv) < 2:
         return complain(process, "usage: service NAME PORT[/udp]...")
     name = process.argv[1]
-    for text in process.argv[2:]:
-        number, _, protocol = text.partition("/")
-        if not number.isdigit() or not 0 < int(number) < 65536:
-            return complain(process, f"bad port '{text}'")
-        try:
-            if protocol == "udp":
-                socket = process.udp(6)
-                socket.bind(("::", int(number)))
-                process.task(_echo(socket))
-                continue
-            listener = process.tcp(6)
-            listener.reuse_address = True
-            listener.bind(("::", int(number)))
-            listener.listen()
-        except OSError as error:
-            process.error(f"{name}: bind: {strerror(error)}\n")
+    try:
+        ports = [KnownPort(*parse_listener(text), PortSource.COMMAND) for text in process.argv[2:]]
+    except ValueError as error:
+        return complain(process, str(error))
+    for port in ports:
+        problem = _open(process, name, port, answers_udp=True)
+        if problem:
+            process.error(f"{name}: bind: {problem}\n")
             return 1
-        process.task(_serve(process, listener, name))
+    return await _until_signal(process)
+
+
+async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
+    if stand_in.ends:
+        process.error(f"cnmsim: {stand_in.program} is not simulated: nothing was done, as if it had succeeded\n")
+        return 0
+    problems = [_open(process, stand_in.server, port, answers_udp=False) for port in stand_in.ports]
+    listed = ", ".join(
+        f"{port} ({because(port)}){f': {problem}' if problem else ''}"
+        for port, problem in zip(stand_in.ports, problems, strict=True)
+    )
+    what = f"a stand-in listens on {listed}" if listed else "a stand-in runs, which listens on no known port"
+    process.write(f"cnmsim: {stand_in.program} is not simulated; {what}\n")
+    return await _until_signal(process)
+
+
+def because(port: KnownPort) -> str:
+    """Return the source of a known port as a phrase: `the image redis`, `--port 8000 in its command`."""
+    return _BECAUSE[port.source].format(port.evidence)
+
+
+_BECAUSE = {
+    PortSource.USER: "stated by {}",
+    PortSource.COMMAND: "{} in its command",
+    PortSource.ENTRYPOINT: "{} in its entrypoint",
+    PortSource.ENVIRONMENT: "{} in its environment",
+    PortSource.HEALTH_CHECK: "{} in its health check",
+    PortSource.EXPOSE: "exposed",
+    PortSource.PORTS: "published",
+    PortSource.REFERENCE: "{} names it",
+    PortSource.CATALOGUE: "the image {}",
+}
+
+
+def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool) -> str:
+    """Bind and serve one port. Return why it cannot be bound, or ""."""
+    address = port.address or "::"
+    family = 6 if ":" in address else 4
+    try:
+        if port.protocol == "udp":
+            socket = process.udp(family)
+            socket.bind((address, port.number))
+            process.task(_echo(socket) if answers_udp else _discard(socket))
+            return ""
+        listener = process.tcp(family)
+        listener.reuse_address = True
+        listener.bind((address, port.number))
+        listener.listen()
+    except OSError as error:
+        return strerror(error)
+    process.task(_serve(process, listener, name))
+    return ""
+
+
+async def _until_signal(process: Process) -> int:
+    for signal in (SIGINT, SIGTERM):
+        process.handlers[signal] = lambda: process.exit(0)
     while True:
         await process.sleep(86400 * 365)

@@ -223,7 +223,7 @@ def test_image_that_is_not_there_is_pulled():
     container = engine.containers.run("postgres:16", detach=True)
     assert container.attrs["Config"]["ExposedPorts"] == {"5432/tcp": {}}
     assert container.image.tags == ["postgres:16"]
-    assert container.attrs["Path"] == "service"
+    assert container.attrs["Path"] == "docker-entrypoint.sh"
 
 
 def test_engine_without_a_registry_has_only_its_images():

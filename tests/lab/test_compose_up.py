@@ -270,7 +270,9 @@ services:
   client: {image: alpine, command: sleep 1d}
 """,
     )
-    assert project_of(lab).placeholders == {"api": ("service", "api", "3000"), "cache": ("service", "cache", "6379")}
+    found = {name: list(map(str, stand_in.ports)) for name, stand_in in project_of(lab).stand_ins.items()}
+    assert found == {"api": ["3000/tcp"], "cache": ["6379/tcp"]}
+    assert lab.container("cache").attrs["Config"]["Cmd"] == ["redis-server", "--appendonly", "yes"]
     assert list(lab.hosts) == ["router", "internet", "client-host", "docker"]
     assert lab.trace("client", "api:3000").is_reachable
     assert lab.trace("client", "cache:6379").is_reachable

@@ -160,7 +160,7 @@ def loopback_only(ill: bool) -> Lab:
 
 def further_port(ill: bool) -> Lab:
     lab = _lab()
-    _run(lab, "proxy", image="traefik", ports={"8080/tcp": 8080} if ill else {"80/tcp": 80})
+    _run(lab, "proxy", image="postgres", ports={f"{5433 if ill else 5432}/tcp": ("127.0.0.1", 5432)})
     lab.settle()
     return lab
 

@@ -251,7 +251,7 @@ def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
     assert answer.fix == "docker network connect back web"
     assert answer.facts == (
         "web is on front 172.18.0.2", "db is on back 172.19.0.2", "they share no network",
-        "db listens on [::]:5432/tcp (service)",
+        "db listens on [::]:5432/tcp (postgres, assumed)",
     )  # fmt: skip
 
 

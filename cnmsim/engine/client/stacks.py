@@ -36,8 +36,9 @@ class StackDescription:
     """The content of a stack: by name, the API's request bodies of its services, networks, secrets and configs.
 
     Services refer to secrets and configs by name. `external_networks` must exist already. `notices` are messages
-    about what was ignored. `placeholders` maps a service to the command that replaces its program, which is not
-    simulated. `located_error` creates the error for an object that the engine refused. Its arguments are the kind
+    about what was ignored.
+
+    `located_error` creates the error for an object that the engine refused. Its arguments are the kind
     ("service", "network", "secret" or "config"), the name, the whole message, and the engine's message.
     """
 
@@ -48,7 +49,6 @@ class StackDescription:
     configs: Sequence[Body]
     located_error: Callable[[str, str, str, str], Exception] = field(repr=False)
     notices: tuple[str, ...] = ()
-    placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
 
 #: Reads the files of a stack. The arguments are the stack's name, the files, the variables for `${…}`, and the folder
@@ -58,12 +58,11 @@ StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackD
 
 @frozen
 class Stack:
-    """A stack of the swarm. `notices` and `placeholders` come from the deployment that returned this object."""
+    """A stack of the swarm. `notices` come from the deployment that returned this object."""
 
     _engine: Session = field(repr=False, eq=False)
     name: str
     notices: tuple[str, ...] = field(default=(), eq=False, repr=False)
-    placeholders: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=False, repr=False)
 
     @property
     def _filter(self) -> dict[str, Any]:
@@ -163,7 +162,7 @@ class StackCollection:
                 'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
                 "node to swarm and try again"
             )
-        stack = Stack(self._engine, name, description.notices, description.placeholders)
+        stack = Stack(self._engine, name, description.notices)
         _Deployment(self._engine, stack, description, resolve_image).run(prune=prune)
         return stack
 

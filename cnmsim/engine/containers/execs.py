@@ -15,7 +15,6 @@ from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
     check_directory,
-    find_program,
     in_directory,
     runtime_text,
 )
@@ -24,6 +23,7 @@ from cnmsim.engine.containers.processes import spawn_process
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.standins.standin import choose_exec_program
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import Process
@@ -102,7 +102,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
     try:
         if config["WorkingDir"] != container.config["WorkingDir"]:
             check_directory(config["WorkingDir"], container.files)
-        program, argv = find_program(execution.command, env, container.files, context.programs)
+        program, argv = choose_exec_program(context, container, execution.command, env)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:
         profile = context.profile
         is_missing = isinstance(cause, CommandNotFoundError)

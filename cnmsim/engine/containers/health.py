@@ -25,6 +25,8 @@ class Health:
     status: str = "starting"
     failing_streak: int = 0
     results: deque[dict[str, Any]] = field(factory=lambda: deque(maxlen=_KEPT_RESULTS))
+    #: Why the simulation cannot decide the check, "" if it can.
+    undecided: str = ""
     watchers: list[Callable[[], object]] = field(factory=list, repr=False)
 
     def end(self) -> None:

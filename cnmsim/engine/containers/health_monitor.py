@@ -14,6 +14,7 @@ from cnmsim.engine.containers.exec import Exec
 from cnmsim.engine.containers.execs import create_exec, start_exec
 from cnmsim.engine.containers.health import Health
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.standins.standin import StandIn, can_decide
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import EngineError
 from cnmsim.kernel.clock import NS_PER_S, Timer
@@ -81,6 +82,9 @@ class HealthMonitor:
         }  # fmt: skip
         began_ns = unix_ns(self._context.clock)
         output = bytearray()
+        if not can_decide(self._context, self._container, command):
+            self._assume(began_ns, f"{' '.join(test[1:])}: its programs are not simulated")
+            return
         try:
             execution = create_exec(self._context, self._container, body)
             execution.streams.listen(lambda _stream, data: output.extend(data))
@@ -94,9 +98,23 @@ class HealthMonitor:
         def done(future: Future[int]) -> None:
             if timer.is_pending:
                 timer.cancel()
-                self._record(began_ns, future.result(), output[:_KEPT_OUTPUT].decode(errors="replace"))
+                text = output[:_KEPT_OUTPUT].decode(errors="replace")
+                first = self._container.process
+                if future.result() and first is not None and isinstance(first.program, StandIn):
+                    self._assume(
+                        began_ns, f"it fails against the stand-in for {first.program.program}: {text.strip()}"
+                    )
+                else:
+                    self._record(began_ns, future.result(), text)
 
         execution.streams.ended.add_done_callback(done)
+
+    def _assume(self, began_ns: int, why: str) -> None:
+        """Record a check that the simulation cannot decide: it passes, unless the lab is strict."""
+        is_strict = self._context.images.catalogue.is_strict
+        self.health.undecided = why
+        outcome = "fails (--strict)" if is_strict else "counts as passed"
+        self._record(began_ns, int(is_strict), f"cnmsim: the check cannot be decided and {outcome}: {why}\n")
 
     def _time_out(self, execution: Exec, began_ns: int, timeout_s: float) -> None:
         if execution.process is not None:

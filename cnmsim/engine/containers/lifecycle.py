@@ -15,7 +15,6 @@ from cnmsim.engine.containers.exec_user import find_user, with_capabilities, wit
 from cnmsim.engine.containers.executables import (
     CommandNotExecutableError,
     CommandNotFoundError,
-    find_program,
     runtime_text,
 )
 from cnmsim.engine.containers.health_monitor import start_monitor
@@ -27,6 +26,7 @@ from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
+from cnmsim.engine.standins.standin import choose_program
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
@@ -189,7 +189,7 @@ class Lifecycle:
 
     def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
         try:
-            return find_program(argv, env, container.files, self.context.programs)
+            return choose_program(self.context, container, argv, env)
         except (CommandNotFoundError, CommandNotExecutableError) as cause:
             profile = self.context.profile
             text = (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.standins.standin import container_programs
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.pid_namespace import PidNamespace
@@ -45,7 +46,7 @@ def spawn_process(
         stdin=streams.stdin,
         stdout=streams.stdout,
         stderr=streams.stderr,
-        programs=context.programs,
+        programs=container_programs(context, container),
         on_exit=on_exit,
         is_init=pid_namespace is None,
         pid_namespace=pid_namespace,

@@ -1,14 +1,21 @@
-"""What well-known images run: the command, the ports it listens on, and the image's configuration.
+"""What images run: the command, the ports it listens on, and the image's configuration.
 
-Commands are programs of the simulated userland. `service NAME PORT...` stands for a server whose protocol is not
-simulated: it accepts connections on its ports. All images have the same small file system.
+`catalogue.toml` holds the well-known images. A program that is not simulated is replaced by a stand-in (see
+`cnmsim.engine.standins`). All images have the same small file system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
+
+from cnmsim.engine.standins.hints import ServiceHints
+from cnmsim.engine.standins.knownport import parse_listener
+from cnmsim.errors import InvalidParameter
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WHOAMI = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
@@ -42,6 +49,20 @@ class ImageMeaning:
     size: int = 8_317_312
     #: The lines of /etc/os-release, if it is not Alpine's.
     os_release: str = ""
+    #: The entry of the catalogue that applies to the image, "" for an image that is not known.
+    title: str = ""
+    #: The ports on which the image's own program listens, as `5432/tcp`.
+    listens: tuple[str, ...] = ()
+    #: Whether the program listens on no other ports, even if a file publishes others.
+    is_fixed: bool = False
+    #: Whether the user stated the ports: those in `exposed`.
+    is_stated: bool = False
+    #: Which replies the stand-in sends (`postgres`), "" for those of its program's name.
+    server: str = ""
+    #: Programs of the image that are not simulated.
+    programs: tuple[str, ...] = ()
+    #: Whether the image has no other programs than the simulated ones and `programs`.
+    is_closed: bool = False
 
     @property
     def passwd(self) -> str:
@@ -56,101 +77,135 @@ class ImageMeaning:
         return f"root:x:0:\n{own}nobody:x:65534:\n"
 
 
-def _service(name: str, *ports: int | str, volume: str = "", **accounts: int) -> ImageMeaning:
-    exposed = tuple(port if isinstance(port, str) else f"{port}/tcp" for port in ports)
-    tcp = [port.removesuffix("/tcp") for port in exposed if port.endswith("/tcp")]
-    volumes = (volume,) if volume else ()
-    return ImageMeaning(("service", name, *tcp), exposed=exposed, volumes=volumes, accounts=accounts)
+def _os_release(name: str, identifier: str, pretty: str) -> str:
+    return f'NAME="{name}"\nID={identifier}\nPRETTY_NAME="{pretty}"\n'
 
 
-def _web(*exposed: str, **accounts: int) -> ImageMeaning:
-    return ImageMeaning(("httpd", "-f", "-p", "80", "-h", "/www"), exposed=exposed, accounts=accounts)
-
-
-def _os(name: str, identifier: str, pretty: str, **accounts: int) -> ImageMeaning:
-    text = f'NAME="{name}"\nID={identifier}\nPRETTY_NAME="{pretty}"\n'
-    return ImageMeaning(os_release=text, accounts=accounts)
-
-
-_SHELL = ImageMeaning()
-#: The server's account in images based on Debian.
-_DEBIAN = {"www-data": 33}
-_ON_DEBIAN = ImageMeaning(accounts=_DEBIAN)
-#: By repository, without `library/` and tag. nginx is the image that the recorded engines ran, which exposes no port.
-WELL_KNOWN: dict[str, ImageMeaning] = {
-    "adminer": _service("adminer", 8080),
-    "alpine": _SHELL,
-    "busybox": ImageMeaning(env=(_PATH,), size=4_277_910),
-    "caddy": _service("caddy", 80, 443, "443/udp", 2019),
-    "cassandra": _service("cassandra", 7000, 7001, 7199, 9042, 9160, cassandra=999),
-    "consul": _service("consul", 8300, 8301, "8301/udp", 8500, 8600, "8600/udp", consul=100),
-    "couchdb": _service("couchdb", 4369, 5984, 9100, couchdb=5984),
-    "curlimages/curl": ImageMeaning(("curl",), accounts={"curl_user": 100}),
-    "debian": _os("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)", **_DEBIAN),
-    # The sample voting application of Docker's own stack files.
-    "dockersamples/atsea_app": _service("atsea", 8080),
-    "dockersamples/atsea_db": _service("postgres", 5432, volume="/var/lib/postgresql/data", postgres=999),
-    "dockersamples/atseasampleshopapp_payment_gateway": _service("payment_gateway", 8443),
-    "dockersamples/atseasampleshopapp_reverse_proxy": _service("nginx", 80, 443),
-    "dockersamples/visualizer": _service("visualizer", 8080),
-    "elasticsearch": _service("elasticsearch", 9200, 9300, elasticsearch=1000),
-    "etcd": _service("etcd", 2379, 2380),
-    "fedora": _os("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"),
-    "gitea/gitea": _service("gitea", 22, 3000, git=1000),
-    "golang": _ON_DEBIAN,
-    "grafana/grafana": _service("grafana", 3000, grafana=472),
-    "haproxy": _service("haproxy", 80, haproxy=99),
-    "hello-world": ImageMeaning(
-        ("echo", "\nHello from Docker!\nThis message shows that your installation appears to be working correctly.\n")
-    ),
-    "httpd": _web("80/tcp", **_DEBIAN),
-    "influxdb": _service("influxdb", 8086),
-    "jenkins/jenkins": _service("jenkins", 8080, 50000, jenkins=1000),
-    "kibana": _service("kibana", 5601, kibana=1000),
-    "mariadb": _service("mariadb", 3306, volume="/var/lib/mysql", mysql=999),
-    "memcached": _service("memcached", 11211, memcache=11211),
-    "minio/minio": _service("minio", 9000),
-    "mongo": _service("mongo", 27017, volume="/data/db", mongodb=999),
-    "mysql": _service("mysql", 3306, 33060, volume="/var/lib/mysql", mysql=999),
-    "nats": _service("nats", 4222, 6222, 8222),
-    "neo4j": _service("neo4j", 7473, 7474, 7687, neo4j=7474),
-    "nginx": _web(**_DEBIAN, nginx=101),
-    "nicolaka/netshoot": _SHELL,
-    "node": ImageMeaning(accounts={**_DEBIAN, "node": 1000}),
-    "php": _ON_DEBIAN,
-    "postgres": _service("postgres", 5432, volume="/var/lib/postgresql/data", postgres=999),
-    "prom/prometheus": _service("prometheus", 9090),
-    "python": _ON_DEBIAN,
-    "rabbitmq": _service("rabbitmq", 4369, 5671, 5672, 15691, 15692, 25672, rabbitmq=999),
-    "redis": _service("redis", 6379, volume="/data", redis=999),
-    "registry": _service("registry", 5000, volume="/var/lib/registry"),
-    "ruby": _ON_DEBIAN,
-    "swaggerapi/petstore": _service("petstore", 8080),
-    "tomcat": _service("tomcat", 8080),
-    "traefik": _service("traefik", 80),
-    "traefik/whoami": _web("80/tcp"),
-    "ubuntu": _os("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS", **_DEBIAN, ubuntu=1000),
-    "valkey/valkey": _service("valkey", 6379, volume="/data", valkey=999),
-    "wordpress": _web("80/tcp", **_DEBIAN),
-    "zookeeper": _service("zookeeper", 2181, 2888, 3888, 8080, zookeeper=1000),
+#: The lines of /etc/os-release and the accounts of distributions.
+_SYSTEMS: dict[str, tuple[str, dict[str, int]]] = {
+    "alpine": ("", {}),
+    "debian": (_os_release("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"), {"www-data": 33}),
+    "fedora": (_os_release("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"), {}),
+    "ubuntu": (_os_release("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS"), {"www-data": 33}),
 }
+#: Last parts of repositories' names that say nothing about the program.
+_GENERIC = frozenset(
+    ("agent", "analytics", "api", "app", "apps", "backend", "base", "connect", "dex", "frontend", "hub", "proxy",
+     "server", "ui", "web", "wiki", "worker", "aspnet", "umami", "chrome", "certbot", "git", "curl", "runtime", "sdk",
+     "mc", "free", "leap")
+)  # fmt: skip
+
+
+@cache
+def _document(name: str) -> dict[str, Any]:
+    import tomllib
+    from importlib.resources import files
+
+    return tomllib.loads((files("cnmsim.engine.images") / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _index() -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
+    """Return the names of entries by repository and by last part, and the keys with a tag pattern by entry."""
+    exact: dict[str, str] = {}
+    last: dict[str, str] = {}
+    tagged: dict[str, list[str]] = {}
+    for key, entry in _document("catalogue.toml").items():
+        repository, colon, _ = key.partition(":")
+        if colon:
+            tagged.setdefault(repository, []).append(key)
+            continue
+        for name in (key, *entry.get("names", ())):
+            exact.setdefault(name, key)
+    for name, key in exact.items():
+        part = name.rpartition("/")[2]
+        if part not in _GENERIC:
+            last.setdefault(part, key)
+    # A name without a slash is the better one.
+    last |= {name: key for name, key in exact.items() if "/" not in name}
+    return exact, last, tagged
+
+
+def entry_for(repository: str, tag: str) -> str:
+    """Return the key of the catalogue's entry for an image, "" if there is none."""
+    exact, last, tagged = _index()
+    parts = repository.split("/")
+    key = next((exact[name] for name in ("/".join(parts[at:]) for at in range(len(parts))) if name in exact), "")
+    key = key or last.get(parts[-1], "")
+    return next((other for other in tagged.get(key, ()) if fnmatchcase(tag, other.partition(":")[2])), key)
+
+
+@cache
+def _meaning_of(key: str) -> ImageMeaning:
+    document = _document("catalogue.toml")
+    entry = document[key]
+    while "like" in entry:
+        entry = {**document[entry["like"]], **{name: value for name, value in entry.items() if name != "like"}}
+    os_release, accounts = _SYSTEMS[entry.get("os", "alpine")]
+    exposed = _port_texts(entry.get("exposes", ()))
+    programs: list[str] = []
+    for name in entry.get("programs", ()):
+        programs += _document("programs.toml")[name[1:]] if name.startswith("@") else [name]
+    return ImageMeaning(
+        tuple(entry.get("command", ("sh",))),
+        tuple(entry.get("entrypoint", ())),
+        exposed,
+        working_dir=entry.get("workdir", ""),
+        user=entry.get("user", ""),
+        volumes=tuple(entry.get("volumes", ())),
+        stop_signal=entry.get("stop", ""),
+        accounts={**accounts, **entry.get("accounts", {})},
+        size=4_277_910 if key == "busybox" else 8_317_312,
+        os_release=os_release,
+        title=key.partition(":")[0],
+        listens=_port_texts(entry["listens"]) if "listens" in entry else exposed,
+        is_fixed=entry.get("fixed", False),
+        server=entry.get("server", ""),
+        programs=tuple(dict.fromkeys(programs)),
+        is_closed=entry.get("closed", False),
+    )
+
+
+def _port_texts(ports: Iterable[int | str]) -> tuple[str, ...]:
+    texts = (str(port) for port in ports)
+    return tuple(text if "/" in text else f"{text}/tcp" for text in texts)
 
 
 @define
 class ImageCatalogue:
     """Maps image names to their configuration, and lists the images that an engine has initially.
 
-    An engine can pull any name; one that is not in `meanings` runs as alpine. With `is_offline` it can pull none.
+    An engine can pull any name. An image that neither `meanings` nor the catalogue has runs a program of which
+    nothing is known; a stand-in takes its place. With `is_offline` no image can be pulled. `hints` is what users and
+    other services state about services. With `is_strict` a health check that cannot be decided fails.
     """
 
-    meanings: dict[str, ImageMeaning] = field(factory=lambda: dict(WELL_KNOWN))
+    meanings: dict[str, ImageMeaning] = field(factory=dict)
     present: Iterable[str] = ("busybox", "alpine", "ubuntu", "nginx")
     is_offline: bool = False
+    is_strict: bool = False
+    hints: ServiceHints = field(factory=ServiceHints)
 
-    def add(self, repository: str, meaning: ImageMeaning) -> None:
-        """Add an image's configuration. If the name has a tag, it applies to that tag only, else to all tags."""
-        self.meanings[repository] = meaning
+    def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
+        """Add an image's configuration. If the name has a tag, it applies to that tag only, else to all tags.
+
+        `listens` are the ports on which its program listens, such as `[8000, "53/udp"]`; by default those in
+        `meaning.exposed`. Without `meaning` the image is otherwise as the catalogue has it. Raises `InvalidParameter`
+        for an invalid port.
+        """
+        try:
+            ports = tuple(f"{number}/{protocol}" for number, protocol in map(parse_listener, listens))
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from None
+        name, _, tag = repository.partition(":") if "/" not in repository.rpartition(":")[2] else (repository, "", "")
+        base = meaning or self.meaning(name, tag or "latest")
+        exposed = ports or base.exposed
+        self.meanings[repository] = evolve(base, exposed=exposed, listens=exposed, is_stated=True)
 
     def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
         """Return the configuration of the image that a name refers to."""
-        return self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository) or _SHELL
+        own = self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository)
+        if own is not None:
+            return own
+        key = entry_for(repository, tag)
+        return _meaning_of(key) if key else ImageMeaning((repository.rpartition("/")[2],))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.engine.standins.standin import StandIn
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock
 from cnmsim.lab.compose.bodies import (
@@ -25,14 +26,13 @@ from cnmsim.lab.compose.bodies import (
     service_hash,
 )
 from cnmsim.lab.compose.error_location import keys_of_network_error, keys_of_service_error
+from cnmsim.lab.compose.hints import give_hints
 from cnmsim.lab.compose.model import ComposeProject, Network, Service
-from cnmsim.lab.compose.placeholder import can_run, placeholder_command
 from cnmsim.lab.compose.reading import start_order
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.containers import Container
     from cnmsim.engine.engine import Engine
-    from cnmsim.engine.images.catalogue import ImageMeaning
 
 #: Seconds of virtual time that a dependency may take to complete, or to become healthy.
 _PATIENCE_S = 600
@@ -45,14 +45,14 @@ _DETACHING_S = 1
 class Project:
     """A Compose project on one engine, before or after `up`.
 
-    `placeholders` are the commands of services whose programs are not simulated.
+    Services of which the file states the listeners (`x-cnmsim: {listens: [8000]}`), and ports that services name in
+    each other's environment, commands and labels, become hints of the engine's image catalogue.
     """
 
     def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
         self.model = model
         self.engine = engine
         self.clock = clock
-        self.placeholders: dict[str, tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"<Project {self.name}: {', '.join(self.model.services)}>"
@@ -93,6 +93,16 @@ class Project:
             raise NotFound(f"no port {target}/{protocol} for container {container.name}")
         return f"{bindings[0]['HostIp']}:{bindings[0]['HostPort']}"
 
+    @property
+    def stand_ins(self) -> dict[str, StandIn]:
+        """The stand-ins of services whose programs are not simulated, by service."""
+        found: dict[str, StandIn] = {}
+        for container in self.containers():
+            process = container.record.process
+            if process is not None and isinstance(process.program, StandIn):
+                found.setdefault(container.labels[LABEL_SERVICE], process.program)
+        return found
+
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
@@ -104,6 +114,7 @@ class Project:
         everything that this call created and raises `FileError` with the line in the file.
         """
         services = self._scaled(scale or {})
+        give_hints(self.model, self.engine.image_store.catalogue.hints)
         made: list[tuple[str, str]] = []
         try:
             for network in self.model.networks.values():
@@ -155,21 +166,18 @@ class Project:
         kept: set[int] = set()
         for container in self.containers(service.name):
             number = int(container.labels[LABEL_NUMBER])
-            if number in requested and container.labels[LABEL_HASH] == self._hash(service):
+            if number in requested and container.labels[LABEL_HASH] == service_hash(service):
                 kept.add(number)
             else:
                 container.remove(force=True)
         for number in (each for each in requested if each not in kept):
             made += [("container", self._create(service, number))]  # one by one: a later one may be refused
 
-    def _hash(self, service: Service) -> str:
-        return service_hash(self._runnable(service))
-
     def _create(self, service: Service, number: int) -> str:
-        runnable = self._runnable(service)
+        self._pull(service)
         try:
             body = container_body(
-                self.model, runnable, number, links=self._links(service, number), network_mode=self._mode(service)
+                self.model, service, number, links=self._links(service, number), network_mode=self._mode(service)
             )
             name = container_name(self.model, service, number)
             return str(self.engine.rest.containers.create(body, {"name": name})["Id"])
@@ -178,43 +186,14 @@ class Project:
                 error.message, *keys_of_service_error(self.model, service, error.message)
             ) from None
 
-    def _runnable(self, service: Service) -> Service:
-        """Return a service as it can run here: with a placeholder for a program that is not simulated."""
-        image, is_known = self._image(service)
-        entrypoint = service.entrypoint if service.entrypoint is not None else image.entrypoint
-        command = service.command
-        if command is None and service.entrypoint is None:
-            command = image.command if is_known else None
-        whole = None if command is None and not entrypoint else (*entrypoint, *(command or ()))
-        replacement = placeholder_command(
-            service, command=whole, exposed=image.exposed, programs=self.engine.programs
-        )
-        if replacement is None:
-            return self._with_possible_check(service)
-        self.placeholders[service.name] = replacement
-        return evolve(service, entrypoint=(), command=replacement, healthcheck=None)
-
-    def _with_possible_check(self, service: Service) -> Service:
-        """Remove a health check whose program is not simulated: the container then counts as healthy once it runs."""
-        check = service.healthcheck
-        if check is None:
-            return service
-        command = check.test[1:] if check.test[0] == "CMD" else ("sh", "-c", check.test[1])
-        return service if can_run(command, self.engine.programs) else evolve(service, healthcheck=None)
-
-    def _image(self, service: Service) -> tuple[ImageMeaning, bool]:
-        """Return the image of a service, pulled if needed, and whether the catalogue has it."""
+    def _pull(self, service: Service) -> None:
+        """Pull the image of a service, if the engine does not have it. Raises `FileError`."""
         name = image_name(self.model, service)
-        store = self.engine.image_store
         try:
-            image = store.find(name)
-            if image is None:
-                list(store.pull(name))
-                image = store.get(name)
+            if self.engine.image_store.find(name) is None:
+                list(self.engine.image_store.pull(name))
         except EngineError as error:
             raise self.model.error(error.message, "services", service.name, "image") from None
-        known = store.catalogue.meanings
-        return image.meaning, image.repository in known or any(tag in known for tag in image.tags)
 
     def _links(self, service: Service, number: int) -> list[str]:
         links: list[str] = []

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import define
 
 from cnmsim.engine.client.stacks import StackDescription, StackFiles
-from cnmsim.engine.images.catalogue import ImageCatalogue
-from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.document import project_files
 from cnmsim.lab.compose.error_location import holding
-from cnmsim.lab.compose.model import Service
-from cnmsim.lab.compose.placeholder import can_run, placeholder_command
-from cnmsim.lab.compose.ports import PortMapping, parse_exposed
 from cnmsim.lab.stack.document import StackDocument, StackVariables, read_document
 from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
@@ -40,16 +35,13 @@ def read_stack(
     env: Mapping[str, str] | None = None,
     *,
     latest: str = LATEST,
-    programs: Container[str] | None = None,
-    images: ImageCatalogue | None = None,
     folder: Path | None = None,
 ) -> StackDescription:
     """Read the files of the stack `name`. Later files override earlier ones.
 
     An item of `files` that is a mapping or a string of several lines is the content of a file instead of its path;
     relative paths in it start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
-    version of the file format. `programs` are the names of the simulated programs: if given, a service that would run
-    any other program gets the command of a placeholder server. `images` contains the commands that images run.
+    version of the file format.
 
     Raises `FileError` with file, line and key.
     """
@@ -65,14 +57,6 @@ def read_stack(
         objects.scoped_name(key): ServiceReader(key, objects, variables.values).spec()
         for key in services
     }  # fmt: skip
-    placeholders = {}
-    if programs is not None:
-        for key in services:
-            replacement = _placeholder(
-                key, services[key], specs[objects.scoped_name(key)], programs, images or ImageCatalogue()
-            )
-            if replacement is not None:
-                placeholders[key] = replacement
     networks, external = objects.networks([use for service in services.values() for use in networks_of(service)])
     secrets, configs = objects.secrets(), objects.configs()
     return StackDescription(
@@ -83,46 +67,7 @@ def read_stack(
         configs,
         ErrorLocator(document, objects),
         (*document.notices, *objects.notices),
-        placeholders,
     )
-
-
-def _placeholder(
-    name: str, declaration: Mapping[str, Any], spec: dict[str, Any], programs: Container[str], images: ImageCatalogue
-) -> tuple[str, ...] | None:
-    """Return the placeholder command for a service whose program is not simulated, or `None` if it is simulated.
-
-    Also replaces the command in `spec`, and removes a health check that cannot run.
-    """
-    container = spec["TaskTemplate"]["ContainerSpec"]
-    reference = Reference.parse(container["Image"])
-    meaning = images.meaning(reference.repository, reference.tag)
-    is_known = bool({reference.repository, str(reference)} & set(images.meanings))
-    command = container.get("Command")
-    arguments = container.get("Args")
-    if command is None and arguments is None and not is_known:
-        full_command = None
-    else:
-        entrypoint = meaning.entrypoint if command is None else tuple(command)
-        rest = meaning.command if command is None and arguments is None else tuple(arguments or ())
-        full_command = (*entrypoint, *rest)
-    targets = [PortMapping(config["TargetPort"], "", "", config.get("Protocol") or "tcp") for config in _ports(spec)]
-    exposed = tuple(port for item in declaration.get("expose", ()) for port in parse_exposed(item))
-    service = Service(name, container["Image"], ports=tuple(targets), expose=exposed)
-    replacement = placeholder_command(service, command=full_command, exposed=meaning.exposed, programs=programs)
-    if replacement is not None:
-        container.pop("Args", None)
-        container["Command"] = list(replacement)
-    check = container.get("Healthcheck", {}).get("Test") or ["NONE"]
-    health_command = ("sh", "-c", *check[1:]) if check[0] == "CMD-SHELL" else tuple(check[1:])
-    if replacement is not None or (check[0] != "NONE" and not can_run(health_command, programs)):
-        container.pop("Healthcheck", None)
-    return replacement
-
-
-def _ports(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    ports: list[dict[str, Any]] = spec["EndpointSpec"].get("Ports", [])
-    return ports
 
 
 @define

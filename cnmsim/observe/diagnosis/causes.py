@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from attrs import frozen
 
+from cnmsim.engine.standins.knownport import KnownPort
 from cnmsim.observe.trace.hops import Hop
 
 
@@ -20,6 +21,12 @@ class Cause:
 
 class Remark:
     """Base of all remarks: facts that did not decide the outcome but are worth reporting with it."""
+
+    __slots__ = ()
+
+
+class Assumption:
+    """Base of all assumptions: what a verdict rests on that the simulation did not find out itself."""
 
     __slots__ = ()
 
@@ -50,6 +57,48 @@ class Drop:
 
     hop: Hop
     replier: str = ""
+
+
+# ---- programs that are not simulated
+
+
+@frozen
+class PathOpen(Cause):
+    """The probe arrived at `endpoint` of `server`, whose `program` is not simulated. Its listeners are not known.
+
+    `known` are the ports on which it is known to listen, such as `8000/tcp`.
+    """
+
+    server: str
+    endpoint: str
+    program: str
+    known: tuple[str, ...] = ()
+
+
+@frozen
+class ListenerAssumed(Assumption):
+    """`program`, which is not simulated, listens on `port` of `server`. `port` holds the source of that knowledge."""
+
+    server: str
+    program: str
+    port: KnownPort
+
+
+@frozen
+class NoOtherListenerAssumed(Assumption):
+    """`program`, which is not simulated, listens on no other ports of `server` than `ports`."""
+
+    server: str
+    program: str
+    ports: tuple[KnownPort, ...]
+
+
+@frozen
+class StateListener(Remark):
+    """A user can state that `service` listens on a port, if it is so."""
+
+    service: str
+    port: str
 
 
 # ---- success

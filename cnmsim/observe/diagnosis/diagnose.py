@@ -11,6 +11,7 @@ import errno
 from attrs import evolve
 
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.assumptions import assumptions_of
 from cnmsim.observe.diagnosis.causes import (
     DroppedWithError,
     IcmpErrorReceived,
@@ -45,9 +46,13 @@ def diagnose(context: DiagnosisContext) -> Finding:
         Verdict.TIMEOUT: _timed_out,
         Verdict.NAME_NOT_FOUND: name_not_found,
     }[verdict](context, verdict)
-    if not verdict.is_reachable:
+    if not finding.verdict.is_reachable:
         finding = _by_hosts_file(context, finding)
-    return evolve(finding, remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)))
+    return evolve(
+        finding,
+        remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)),
+        assumptions=assumptions_of(context, finding),
+    )
 
 
 def _by_hosts_file(context: DiagnosisContext, finding: Finding) -> Finding:

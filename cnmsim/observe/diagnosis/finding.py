@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cnmsim.observe.diagnosis.causes import Cause, Remark
+from cnmsim.observe.diagnosis.causes import Assumption, Cause, Remark
 from cnmsim.observe.diagnosis.sentences import advice, sentence
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import Change
@@ -16,7 +16,8 @@ class Finding:
     """The result of a diagnosis: a verdict and the one cause that decided it.
 
     `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
-    decided the outcome, `None` if there is none. `str(finding)` renders all of them.
+    decided the outcome, `None` if there is none. `assumptions` are what the verdict rests on besides the simulation.
+    `str(finding)` renders all of them.
     """
 
     verdict: Verdict
@@ -24,6 +25,7 @@ class Finding:
     changes: tuple[Change, ...] = ()
     remarks: tuple[Remark, ...] = ()
     hop: Hop | None = None
+    assumptions: tuple[Assumption, ...] = ()
 
     @property
     def cause_text(self) -> str:
@@ -40,7 +42,13 @@ class Finding:
         """The remarks as sentences."""
         return tuple(sentence(remark) for remark in self.remarks)
 
+    @property
+    def assumption_texts(self) -> tuple[str, ...]:
+        """The assumptions as sentences."""
+        return tuple(sentence(assumption) for assumption in self.assumptions)
+
     def __str__(self) -> str:
         lines = [f"{self.verdict.value}: {self.cause_text}"]
+        lines += [f"assumes: {text}" for text in self.assumption_texts]
         lines += [f"fix: {self.fix}"] if self.changes else []
         return "\n".join([*lines, *(f"note: {remark}" for remark in self.remark_texts)])

@@ -6,6 +6,7 @@ from attrs import evolve
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
+from cnmsim.observe.diagnosis.assumptions import path_open
 from cnmsim.observe.diagnosis.causes import (
     Cause,
     ListenerNotPublished,
@@ -36,6 +37,8 @@ from cnmsim.observe.location import Listener, Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.packet_summary import endpoint_text
 
+#: A client of this port speaks TLS, so that no other port takes its place.
+_TLS_PORT = 443
 #: The drop reasons for which the kernel sends an RST or an ICMP error back.
 REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
 
@@ -52,8 +55,22 @@ def refused(context: DiagnosisContext, verdict: Verdict) -> Finding:
     server = context.location_at(hop.place)
     if server is None:
         return Finding(verdict, NothingListens(hop.place, context.endpoint_text), (), (), hop)
+    unknown = _path_open(context, hop, server)
+    if unknown is not None:
+        return unknown
     result = _closed_port(context, hop, server)
     return Finding(verdict, result.cause, result.changes, _proxy_remark(context, server), hop)
+
+
+def _path_open(context: DiagnosisContext, hop: Hop, server: Location) -> Finding | None:
+    """Return the finding for a port of which nothing is known; `None` if the cause of the refusal is known."""
+    connected = context.outcome.address
+    if context.source is server and connected is not None and is_loopback(connected):
+        result = _localhost(context, server, hop.destination_port)
+        if any(not isinstance(change, Manual) for change in result.changes):
+            return None
+    endpoint = endpoint_text(hop.destination, hop.destination_port) if hop.destination else context.endpoint_text
+    return path_open(context, hop, server, endpoint)
 
 
 def _proxy_remark(context: DiagnosisContext, server: Location) -> tuple[Remark, ...]:
@@ -98,7 +115,9 @@ def _port_of_container(context: DiagnosisContext, server: Location, port: int, e
     if listeners:
         texts = tuple(dict.fromkeys(f"{item.port}/{item.protocol}" for item in listeners))
         cause = ListensOnOtherPorts(server.name, endpoint, texts)
-        return Diagnosis(cause, _other_port(context, server, listeners[0].port))
+        return Diagnosis(
+            cause, _other_port(context, server, {item.port for item in listeners if item.protocol == protocol})
+        )
     cause = NothingListens(server.name, endpoint, has_no_port=True)
     return diagnosis(cause, *_rebind(context, server), Manual(Task.START_PROGRAM, server.name))
 
@@ -114,7 +133,11 @@ def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
     return ()
 
 
-def _other_port(context: DiagnosisContext, server: Location, port: int) -> tuple[Change, ...]:
+def _other_port(context: DiagnosisContext, server: Location, ports: set[int]) -> tuple[Change, ...]:
+    """Return the change that uses the one port on which a container listens; advice if there are several."""
+    if len(ports) != 1 or _TLS_PORT in {context.target.port, *ports}:
+        return (Manual(Task.USE_LISTENED_PORT, server.name),)
+    (port,) = ports
     if context.destination is not None and context.destination is not server:
         host = _asked_host(context, server)
         return publish_as(server, port, context.target.port, context.target.protocol, host)

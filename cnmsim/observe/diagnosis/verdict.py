@@ -1,8 +1,9 @@
 """The closed set of verdicts on a probe.
 
 *Refused* is a reply from a live host (RST or ICMP port unreachable), *unreachable* another ICMP error or an error of
-the sender's own stack, *timeout* no reply at all. The verdict follows from what the sender saw
-(`diagnose.verdict_of`); only *delivered*, and a refusal behind docker-proxy, are read from the trace.
+the sender's own stack, *timeout* no reply at all. *Path open* is a refusal by a container whose program is not
+simulated: the packets arrive, and what the program listens on is not known. The verdict follows from what the sender
+saw (`diagnose.verdict_of`); only *delivered*, and a refusal behind docker-proxy, are read from the trace.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ class Verdict(Enum):
     DELIVERED = "delivered"  # a socket received the datagram and (as UDP programs may) sent nothing back
     REFUSED = "refused"  # RST or ICMP port unreachable: the path is open, no socket is bound
     UNREACHABLE = "unreachable"  # another ICMP error came back, or the sender's own stack had no route
+    PATH_OPEN = "path open"  # the packets arrive at a program that is not simulated: its listeners are not known
     TIMEOUT = "timeout"  # nothing came back
     NAME_NOT_FOUND = "name not found"  # the name lookup returned no address, so nothing but DNS queries was sent
 
     @property
     def is_reachable(self) -> bool:
         """Whether the destination received what was sent to it."""
-        return self in {Verdict.ANSWERED, Verdict.DELIVERED}
+        return self in {Verdict.ANSWERED, Verdict.DELIVERED, Verdict.PATH_OPEN}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
+from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.location import Location, Published
@@ -17,8 +18,8 @@ _PRIVATE = {
     2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch",
     11211: "memcached", 27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
 }  # fmt: skip
-#: Programs whose behaviour is simulated. For other images, the listening ports are only assumed.
-_REAL = frozenset({"httpd", "nc"})
+#: A client of this port speaks TLS, so that no other port takes its place.
+_TLS_PORT = 443
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
@@ -69,6 +70,8 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
     for host in snapshot.docker_hosts:
         for container in snapshot.containers(host):
             for item in dict.fromkeys(evolve(port, host_ip="") for port in container.published):
+                if container.is_open_to(item.protocol, item.port):
+                    continue  # nothing is known about the port
                 listeners = container.listening_on(item.protocol, item.port)
                 if any(not socket.is_loopback_only for socket in listeners):
                     continue
@@ -79,13 +82,17 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                         if socket.protocol == item.protocol and not socket.is_loopback_only
                     }
                 )
-                # For most images only the usual ports are known. Only a web server or a program started by the
-                # command is known to listen.
-                is_known = any(socket.program in _REAL for socket in container.services)
+                # A program that is not simulated is only assumed to listen.
+                is_known = any(socket.provenance is not Provenance.ASSUMED for socket in container.services)
                 if listeners:
                     why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
+                elif len(others) == 1 and item.port != _TLS_PORT:
+                    why, fix = f"it listens on {others[0]}", f"-p {item.host_port}:{others[0]}"
                 elif others:
-                    why, fix = f"it listens on {', '.join(others)}", f"-p {item.host_port}:{others[0]}"
+                    why, fix = (
+                        f"it listens on {', '.join(others)}",
+                        f"let its program listen on {item.port}/{item.protocol}, or publish the port that is meant",
+                    )
                 else:
                     why, fix = (
                         "it listens on no port",

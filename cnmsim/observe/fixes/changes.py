@@ -404,6 +404,7 @@ class Task(Enum):
     PUBLISH_OTHER_PORT = auto()
     PUBLISH_ON_OPEN_NETWORK = auto()
     USE_PUBLISHED = auto()
+    USE_LISTENED_PORT = auto()
     USE_HOST_GATEWAY = auto()
     USE_OVERLAY = auto()
     USE_SHARED_NETWORK = auto()

@@ -173,6 +173,7 @@ class EquivalenceClasses:
             ),
             tuple(tuple(prefix for prefix in tables.prefixes if address in prefix) for address in location.addresses),
             location.is_paused,
+            location.is_open_to(self._protocol, self._port),
         )
         shape = (
             common,

@@ -176,6 +176,7 @@ class Trace(Displayable):
             "reachable": self.is_reachable,
             "cause": finding.cause_text if finding else "",
             "fix": finding.fix if finding else "",
+            "assumptions": list(finding.assumption_texts) if finding else [],
             "remarks": list(finding.remark_texts) if finding else [],
             "decided_at": _hop_json(finding.hop) if finding and finding.hop else None,
             "elapsed_s": outcome.elapsed_ns / NS_PER_S if outcome else None,

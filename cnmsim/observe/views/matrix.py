@@ -19,9 +19,15 @@ _SIZE, _LETTER, _LONGEST = 16, 6.8, 28
 #: The largest number of columns for which the matrix is shown as a table of words.
 _FEW = 12
 _REACHED, _REFUSED, _SILENT = "#15803d", "#b45309", "#dc2626"
-_COLOURS = {Verdict.ANSWERED: _REACHED, Verdict.DELIVERED: _REACHED, Verdict.REFUSED: _REFUSED}
+_COLOURS = {
+    Verdict.ANSWERED: _REACHED,
+    Verdict.DELIVERED: _REACHED,
+    Verdict.PATH_OPEN: _REACHED,
+    Verdict.REFUSED: _REFUSED,
+}
 _SIGNS = {
     Verdict.ANSWERED: "M4 8.2l2.8 2.8L12 5.6", Verdict.DELIVERED: "M4 8.2l2.8 2.8L12 5.6",
+    Verdict.PATH_OPEN: "M4 8h8M9 5l3 3-3 3",
     Verdict.REFUSED: "M5 5l6 6M11 5l-6 6", Verdict.UNREACHABLE: "M5 11l6-6", Verdict.NAME_NOT_FOUND: "M5.5 11h.1M8 11h.1M10.5 11h.1",
 }  # fmt: skip
 _BAR = "M5 8h6"

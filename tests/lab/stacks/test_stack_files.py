@@ -130,18 +130,6 @@ def test_notices_are_the_commands() -> None:
     )
 
 
-def test_a_server_stands_in_for_what_is_not_simulated() -> None:
-    text = (
-        "services:\n  app: {image: acme/app, command: npm start, expose: [5000], ports: ['80:8000']}\n"
-        "  web: {image: nginx}\n  tool: {image: alpine, command: sleep 1d}\n"
-    )
-    found = read(text, programs={"httpd", "sleep"})
-    assert found.placeholders == {"app": ("service", "app", "8000", "5000")}
-    spec = found.services["shop_app"]["TaskTemplate"]["ContainerSpec"]
-    assert (spec["Command"], "Args" in spec) == (["service", "app", "8000", "5000"], False)
-    assert found.services["shop_tool"]["TaskTemplate"]["ContainerSpec"]["Args"] == ["sleep", "1d"]
-
-
 @pytest.mark.parametrize(
     ("text", "line", "key", "message"),
     [

@@ -1,0 +1,119 @@
+"""Which ports the program of a container listens on, from all sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from cnmsim.engine.standins.commandline import CommandPort, command_ports
+from cnmsim.engine.standins.environment import environment_ports, health_check_ports
+from cnmsim.engine.standins.hints import ServiceHints, names_of
+from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
+
+if TYPE_CHECKING:
+    from cnmsim.engine.images.catalogue import ImageMeaning
+
+
+@frozen
+class PortKnowledge:
+    """The ports of a container's program.
+
+    `is_complete` is True if it is assumed to listen on no others; if not, nothing is known about other ports.
+    """
+
+    ports: tuple[KnownPort, ...] = ()
+    is_complete: bool = False
+
+
+class _Ports:
+    """Ports in the order in which they were found; the first source of a port counts."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, str], KnownPort] = {}
+
+    def add(self, ports: Iterable[KnownPort]) -> None:
+        for port in ports:
+            self.found.setdefault((port.number, port.protocol), port)
+
+    def has(self, protocol: str) -> bool:
+        return any(key[1] == protocol for key in self.found)
+
+
+def port_knowledge(
+    argv: list[str],
+    env: Mapping[str, str],
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    meaning: ImageMeaning,
+    hints: ServiceHints,
+) -> PortKnowledge:
+    """Return what is known of the ports on which a container's program listens.
+
+    Statements of the user replace everything else. A port in the command line replaces the one port of the image.
+    Published and exposed ports and references of other services are added, unless the image's server is known to
+    listen on its own ports only.
+    """
+    labels = config.get("Labels") or {}
+    names = names_of(name, labels)
+    stated = hints.stated_for(names)
+    if stated is None and meaning.is_stated:
+        stated = _of_texts(meaning.exposed, PortSource.USER, "images.add")
+    if stated is not None and (stated or not meaning.is_stated):
+        return PortKnowledge(stated, True)
+    ports = _Ports()
+    entrypoint = config.get("Entrypoint") or ()
+    own = _of_texts(meaning.listens, PortSource.CATALOGUE, meaning.title)
+    for port in command_ports(argv, env):
+        if port.is_default and own:
+            continue
+        words = " ".join(entrypoint)
+        is_entrypoint = bool(entrypoint) and port.evidence in words
+        ports.add([_known(port, PortSource.ENTRYPOINT if is_entrypoint else PortSource.COMMAND)])
+    ports.add(_known(port, PortSource.ENVIRONMENT) for port in environment_ports(env, labels))
+    is_explicit = bool(ports.found)
+    if not (ports.has("tcp") and sum(port.protocol == "tcp" for port in own) == 1):
+        ports.add(own)
+    is_known_image = bool(own)
+    test = (config.get("Healthcheck") or {}).get("Test")
+    ports.add(_known(port, PortSource.HEALTH_CHECK) for port in health_check_ports(test))
+    if meaning.is_fixed and own:
+        return PortKnowledge(tuple(ports.found.values()), True)
+    bindings = host_config.get("PortBindings") or {}
+    exposed = [port for port in config.get("ExposedPorts") or {} if port not in meaning.exposed]
+    ports.add(_of_texts(bindings, PortSource.PORTS))
+    ports.add(_of_texts(exposed, PortSource.EXPOSE))
+    mistaken = _host_ports(bindings) - set(ports.found)
+    referenced = list(hints.referenced_for(names))
+    ports.add(port for port in referenced if (port.number, port.protocol) not in mistaken)
+    return PortKnowledge(tuple(ports.found.values()), is_known_image or is_explicit)
+
+
+def _known(port: CommandPort, source: PortSource) -> KnownPort:
+    return KnownPort(port.number, port.protocol, source, port.evidence, port.address)
+
+
+def _of_texts(texts: Iterable[str], source: PortSource, evidence: str = "") -> tuple[KnownPort, ...]:
+    """Return the ports of texts such as `80/tcp`; other protocols than TCP and UDP are left out."""
+    known: list[KnownPort] = []
+    for text in texts:
+        try:
+            known.append(KnownPort(*parse_listener(text), source, evidence))
+        except ValueError:  # sctp
+            continue
+    return tuple(known)
+
+
+def _host_ports(bindings: Mapping[str, Any]) -> set[tuple[int, str]]:
+    """Return the host ports that are published for another container port, with their protocols."""
+    found: set[tuple[int, str]] = set()
+    for target, items in bindings.items():
+        _, _, protocol = target.partition("/")
+        for item in items or ():
+            number = str(item.get("HostPort") or "")
+            if number.isdigit():
+                found.add((int(number), protocol))
+    return found

@@ -1,0 +1,218 @@
+"""The program that runs in place of one that is not simulated, and the choice between the two."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from cnmsim.engine.containers.executables import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    find_program,
+)
+from cnmsim.engine.standins.commandline import SHELLS, programs_of, script_commands, unwrapped
+from cnmsim.engine.standins.hints import names_of
+from cnmsim.engine.standins.knowledge import port_knowledge
+from cnmsim.engine.standins.knownport import KnownPort
+
+if TYPE_CHECKING:
+    from cnmsim.engine.containers.container import Container
+    from cnmsim.engine.context import EngineContext
+    from cnmsim.engine.images.catalogue import ImageMeaning
+    from cnmsim.kernel.process import Process, Program
+
+#: The program of `programs` that serves the ports of a stand-in.
+_SERVER = "service"
+#: Words of commands that do one task and end.
+_ONE_SHOT = re.compile(
+    r"(?:-V|--version|--help|version|help|migrate|makemigrations|collectstatic|createsuperuser|init|install|ci|build|"
+    r"compile|test|lint|check|seed|upgrade|deploy|setup|db:\w+|migration:\w+|migrations?:\w+|create|restore|backup|"
+    r"dump)"
+)
+_TOOLS = frozenset(
+    ("pip", "pip3", "composer", "apk", "apt-get", "apt", "yum", "dnf", "alembic", "flyway", "liquibase")
+)
+_LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[\d.]*")
+
+
+@frozen(eq=False)
+class StandIn:
+    """A program in place of `program`, which is not simulated: it listens on `ports` and sends simple replies.
+
+    `server` selects these replies (`postgres`), `image` is the image's name. If `is_complete`, the program is assumed
+    to listen on no other ports. A stand-in with `ends` listens on nothing and exits with status 0 at once.
+    """
+
+    server: str
+    program: str
+    image: str
+    serve: Program = field(repr=False)
+    ports: tuple[KnownPort, ...] = ()
+    is_complete: bool = False
+    ends: bool = False
+
+    async def __call__(self, process: Process) -> int:
+        """Run in `process`, whose arguments are those of the program that is not simulated."""
+        return await self.serve(process)
+
+    def port(self, protocol: str, number: int) -> KnownPort | None:
+        """Return the known port with that protocol and number, `None` if there is none."""
+        return next((port for port in self.ports if (port.protocol, port.number) == (protocol, number)), None)
+
+
+def choose_program(
+    context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
+) -> tuple[Program, list[str]]:
+    """Return the program that a container's command runs, and the arguments to start it with.
+
+    A program that is not simulated, but that the image has or may have, is replaced by a `StandIn`. Raises
+    `CommandNotFoundError` or `CommandNotExecutableError` for a program that the image does not have.
+    """
+    programs = container_programs(context, container)
+    meaning = container.image.meaning
+    try:
+        program, words = find_program(argv, env, container.files, programs)
+    except (CommandNotFoundError, CommandNotExecutableError):
+        words = unwrapped(argv)
+        if words is argv and len(argv) > 1 and argv[1].startswith("-") and meaning.command:
+            words = [*meaning.command[:1], *argv[1:]] if list(meaning.entrypoint) == argv[:1] else argv
+        if words != argv:
+            return choose_program(context, container, words, env)
+        if not _may_have(container, argv[0]):
+            raise
+    else:
+        if not isinstance(program, StandIn) and not _runs_others(container, words, programs):
+            return program, words
+    return _stand_in(context, container, argv, env), argv
+
+
+def choose_exec_program(
+    context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]
+) -> tuple[Program, list[str]]:
+    """Return the program that an exec runs in a container, and the arguments to start it with.
+
+    A program that is not simulated is replaced by a `StandIn` that ends at once. Raises `CommandNotFoundError` or
+    `CommandNotExecutableError` for a program that the image does not have.
+    """
+    try:
+        program, words = find_program(argv, env, container.files, container_programs(context, container))
+    except (CommandNotFoundError, CommandNotExecutableError):
+        is_unknown = not container.image.meaning.title
+        if not _may_have(container, argv[0]) or not (is_unknown or "/" in argv[0]):
+            raise
+        return _ended_stand_in(context, container, PurePosixPath(argv[0]).name), argv
+    if _runs_others(container, words, container_programs(context, container)):
+        return _ended_stand_in(context, container, _name_of_program(words)), words
+    return program, words
+
+
+def _ended_stand_in(context: EngineContext, container: Container, name: str) -> StandIn:
+    return StandIn(name, name, container.image.repository, context.programs[_SERVER], ends=True)
+
+
+def can_decide(context: EngineContext, container: Container, argv: list[str]) -> bool:
+    """Return True if the programs of a health check are simulated, so that its exit status means something."""
+    programs = container_programs(context, container)
+    if len(argv) >= 3 and PurePosixPath(argv[0]).name in SHELLS and re.fullmatch(r"-[a-z]*c", argv[1]):
+        names = programs_of(argv[2])
+    else:
+        names = [PurePosixPath(argv[0]).name] if argv else []
+    found = [programs.get(name) for name in names]
+    return not any(isinstance(program, StandIn) for program in found) and (
+        container.image.meaning.is_closed or None not in found
+    )
+
+
+def container_programs(context: EngineContext, container: Container) -> Mapping[str, Program]:
+    """Return the programs of a container by name: the simulated ones, and stand-ins for the image's others."""
+    names = container.image.meaning.programs
+    if not names:
+        return context.programs
+    return _with_stand_ins(_Identity(context.programs), names, container.image.repository)
+
+
+class _Identity:
+    """A mapping as a key of a cache: equal only to itself."""
+
+    def __init__(self, programs: Mapping[str, Program]) -> None:
+        self.programs = programs
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.programs is self.programs
+
+    def __hash__(self) -> int:
+        return id(self.programs)
+
+
+@lru_cache(maxsize=64)
+def _with_stand_ins(simulated: _Identity, names: tuple[str, ...], image: str) -> Mapping[str, Program]:
+    programs = simulated.programs
+    if _SERVER not in programs:
+        return programs
+    stand_ins = {name: StandIn(name, name, image, programs[_SERVER], ends=True) for name in names}
+    return {**stand_ins, **programs}
+
+
+def _may_have(container: Container, name: str) -> bool:
+    """Return True if a container may have a program that is not simulated, although its image does not list it."""
+    if not container.image.meaning.is_closed:
+        return True
+    path = PurePosixPath(name)
+    folders = [mount.destination for mount in container.mounts]
+    if not path.is_absolute() and "/" not in name:
+        return False
+    path = PurePosixPath(container.config.get("WorkingDir") or "/") / path
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _runs_others(container: Container, argv: list[str], programs: Mapping[str, Program]) -> bool:
+    """Return True if a shell script runs programs that are not simulated, but that the image has or may have."""
+    if len(argv) < 3 or PurePosixPath(argv[0]).name not in SHELLS or not re.fullmatch(r"-[a-z]*c", argv[1]):
+        return False
+    is_open = not container.image.meaning.is_closed
+    others = [programs.get(name) for name in programs_of(argv[2])]
+    return any(isinstance(program, StandIn) or (program is None and is_open) for program in others)
+
+
+def _stand_in(context: EngineContext, container: Container, argv: list[str], env: Mapping[str, str]) -> StandIn:
+    meaning, hints = container.image.meaning, context.images.catalogue.hints
+    labels = container.config.get("Labels") or {}
+    names = names_of(container.name, labels)
+    program = _name_of_program(argv)
+    base = StandIn(meaning.server or program, program, container.image.repository, context.programs[_SERVER])
+    if any(name in hints.completing for name in names):
+        return evolve(base, ends=True)
+    known = port_knowledge(
+        argv, env, name=container.name, config=container.config, host_config=container.host_config,
+        meaning=meaning, hints=hints,
+    )  # fmt: skip
+    if not known.ports and _ends(argv, meaning, has_input=bool(container.config.get("OpenStdin"))):
+        return evolve(base, ends=True)
+    return evolve(base, ports=known.ports, is_complete=known.is_complete)
+
+
+def _name_of_program(argv: list[str]) -> str:
+    words = unwrapped(argv)
+    if len(words) >= 3 and PurePosixPath(words[0]).name in SHELLS:
+        commands = [command for command in script_commands(words[2]) if unwrapped(command)]
+        words = unwrapped(commands[-1]) if commands else words
+    return PurePosixPath(words[0]).name
+
+
+def _ends(argv: list[str], meaning: ImageMeaning, *, has_input: bool) -> bool:
+    """Return True if a command does one task and ends, so that its stand-in ends, too."""
+    words = unwrapped(argv)
+    name = PurePosixPath(words[0]).name
+    if len(words) >= 3 and name in SHELLS:
+        commands = script_commands(words[2])
+        return bool(commands) and all(_ends(unwrapped(command), meaning, has_input=has_input) for command in commands)
+    if name in _TOOLS or (meaning.is_closed and name != meaning.server):
+        return True
+    if _LANGUAGES.fullmatch(name) and len(words) == 1:
+        return not has_input  # an interactive interpreter ends at the end of its input
+    return any(_ONE_SHOT.fullmatch(word) for word in words[1:4])

@@ -1,0 +1,94 @@
+"""What a Compose file says of its services' listeners, for the stand-ins of programs that are not simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.engine.standins.environment import references
+from cnmsim.engine.standins.hints import ServiceHints
+from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
+from cnmsim.lab.compose.model import ComposeProject, Service
+
+EXTENSION = "x-cnmsim"
+
+
+def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
+    """Add what the project's file states and implies about listeners to `hints`. Raises `FileError`."""
+    names = _names(project)
+    for service in project.services.values():
+        key = f"{project.name}/{service.name}"
+        stated = stated_listeners(project, service)
+        if stated is not None:
+            hints.state(key, stated)
+    referenced: dict[str, list[KnownPort]] = {}
+    for service in project.services.values():
+        for name, port in _references(service, names):
+            if name != service.name:
+                known = KnownPort(
+                    port.number, port.protocol, PortSource.REFERENCE, f"{service.name}: {port.evidence}"
+                )
+                referenced.setdefault(name, []).append(known)
+    for name, ports in referenced.items():
+        hints.referenced[f"{project.name}/{name}"] = tuple(dict.fromkeys(ports))
+    hints.completing |= {
+        f"{project.name}/{dependency.service}"
+        for service in project.services.values()
+        for dependency in service.depends_on
+        if dependency.condition == "service_completed_successfully"
+    }
+
+
+def stated_listeners(project: ComposeProject, service: Service) -> list[int | str] | None:
+    """Return the listeners that a service states by `x-cnmsim: {listens: […]}`, `None` if it states none.
+
+    Raises `FileError` for an invalid statement.
+    """
+    given = (project.document["services"][service.name] or {}).get(EXTENSION)
+    if given is None:
+        return None
+    return check_extension(given, lambda message, *keys: project.error(message, "services", service.name, *keys))
+
+
+def check_extension(given: Any, error: Any) -> list[int | str] | None:
+    """Return the listeners of an `x-cnmsim` extension. `error` makes the error for a message and keys."""
+    if not isinstance(given, Mapping):
+        raise error("must be a mapping, such as {listens: [8000, 53/udp]}", EXTENSION)
+    for key in given:
+        if key != "listens":
+            raise error(f"has no key {key!r}: there is listens", EXTENSION, key)
+    listens = given.get("listens")
+    if listens is None:
+        return None
+    if not isinstance(listens, list):
+        raise error("must be a list of ports, such as [8000, 53/udp]", EXTENSION, "listens")
+    for number, value in enumerate(listens):
+        try:
+            parse_listener(value)
+        except ValueError as fault:
+            raise error(str(fault), EXTENSION, "listens", number) from None
+    return list(listens)
+
+
+def _names(project: ComposeProject) -> dict[str, str]:
+    """Map every name by which a service can be addressed to the service."""
+    names: dict[str, str] = {}
+    for service in project.services.values():
+        own = [service.name, service.container_name, service.hostname]
+        own += [alias for use in service.networks for alias in use.aliases]
+        own += [f"{project.name}-{service.name}-1"]
+        for name in own:
+            if name:
+                names.setdefault(name, service.name)
+        for link in service.links:
+            target, _, alias = link.partition(":")
+            names.setdefault(alias or target, target)
+    return names
+
+
+def _references(service: Service, names: Mapping[str, str]) -> Any:
+    environment = {name: value for name, value in service.environment.items() if value}
+    yield from references(environment, names)
+    words = {f"its command ({word[:40]})": word for word in (*(service.entrypoint or ()), *(service.command or ()))}
+    yield from references(words, names, is_environment=False)
+    yield from references(service.labels, names, is_environment=False)

@@ -1,0 +1,55 @@
+"""What a verdict rests on where a program is not simulated: on which ports it is assumed to listen."""
+
+from __future__ import annotations
+
+from cnmsim.engine.standins.knownport import Provenance
+from cnmsim.kernel.events import DropReason
+from cnmsim.observe.diagnosis.causes import (
+    Assumption,
+    ListenerAssumed,
+    NoOtherListenerAssumed,
+    PathOpen,
+    StateListener,
+)
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.diagnosis.finding import Finding
+from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.location import Location
+from cnmsim.observe.trace.hops import Hop
+
+
+def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Finding | None:
+    """Return the finding "path open" for a refusal by a port of which nothing is known; `None` if it is known."""
+    protocol, port = context.target.protocol, hop.destination_port
+    if not server.is_open_to(protocol, port):
+        return None
+    stand_ins = server.stand_ins
+    program = " or ".join(dict.fromkeys(item.program for item in stand_ins if not item.is_complete))
+    known = dict.fromkeys(str(item) for stand_in in stand_ins for item in stand_in.ports)
+    text = str(port) if protocol == "tcp" else f"{port}/{protocol}"
+    remark = StateListener(server.service or server.name, text)
+    cause = PathOpen(server.name, endpoint, program, tuple(known))
+    return Finding(Verdict.PATH_OPEN, cause, (), (remark,), hop)
+
+
+def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumption, ...]:
+    """Return the assumptions that a finding rests on, empty if there are none."""
+    if context.target.protocol == "icmp" or finding.hop is None:
+        return ()
+    hop = finding.hop
+    server = context.location_at(hop.place)
+    if server is None:
+        return ()
+    protocol, port = context.target.protocol, hop.destination_port
+    if finding.verdict.is_reachable or finding.verdict is Verdict.REFUSED:
+        for listener in server.listening_on(protocol, port):
+            if listener.known is not None and listener.provenance is Provenance.ASSUMED:
+                programs = [item.program for item in server.stand_ins if listener.known in item.ports]
+                return (ListenerAssumed(server.name, programs[0], listener.known),)
+    if finding.verdict is Verdict.REFUSED and hop.reason is DropReason.PORT_CLOSED:
+        return tuple(
+            NoOtherListenerAssumed(server.name, item.program, item.ports)
+            for item in server.stand_ins
+            if item.ports and not all(port.source.provenance is Provenance.STATED for port in item.ports)
+        )
+    return ()
