@@ -174,13 +174,13 @@ def cli() -> None:
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), help="Write a pcapng file of all devices.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
 @click.option("--mermaid", is_flag=True, help="Print a mermaid sequence diagram.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every step.")
+@click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it.")
 @click.pass_context
 def trace(
     context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
-    timeout: float, pcap: Path | None, as_json: bool, mermaid: bool, verbose: bool,
+    timeout: float, pcap: Path | None, as_json: bool, mermaid: bool, verbose: int,
 ) -> None:  # fmt: skip
-    """Send real packets from SRC to DST and show their path.
+    """Send real packets from SRC to DST and show whether they arrive, by what, and their path.
 
     SRC is a service, container or host; DST a name, address or URL. Without PORT it is an echo request.
 
@@ -203,19 +203,23 @@ def trace(
     elif mermaid:
         click.echo(walk.to_mermaid(), nl=False)
     else:
-        _show(walk, verbose=verbose)
+        _show(walk, verbose)
     if capture is not None and not as_json:
         click.echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
     context.exit(0 if walk.is_reachable else 1)
 
 
-def _show(walk: Trace, *, verbose: bool) -> None:
+def _show(walk: Trace, verbosity: int) -> None:
+    """Print the answer, and with a verbosity of 1 or more the walk."""
+    _say(walk.summary(_screen_width() or _plain_width()))
+    if not verbosity:
+        return
     if not sys.stdout.isatty():
-        click.echo(walk.text(verbose=verbose, width=_plain_width()))
+        click.echo("\n" + walk.text(verbose=verbosity > 1, width=_plain_width()))
         return
     from rich.console import Console
 
-    Console().print(walk.rich(verbose=verbose))
+    Console().print("", walk.rich(verbose=verbosity > 1))
 
 
 def _say(text: str) -> None:

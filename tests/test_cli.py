@@ -44,14 +44,35 @@ def _run(*words: str) -> Result:
 def test_a_reached_destination_exits_with_0(lab_file: str) -> None:
     result = _run("trace", lab_file, "client", "www.example.com")
     assert result.exit_code == 0, result.output
-    assert "── DNS A? www.example.com " in result.stdout
-    assert "ANSWERED: server answers the echo request at 203.0.113.10" in result.stdout
+    assert result.stdout.splitlines() == [
+        "yes, answered: client → www.example.com (icmp)",
+        "cause: server answers the echo request at 203.0.113.10; routed all the way",
+        "path: client → router → server",
+        "  server  received",
+    ]
+
+
+def test_the_walk_follows_the_answer_if_asked_for(lab_file: str) -> None:
+    short = _run("trace", lab_file, "client", "www.example.com", "-v").stdout
+    whole = _run("trace", lab_file, "client", "www.example.com", "-vv").stdout
+    assert short.startswith("yes, answered: ") and whole.startswith("yes, answered: ")
+    assert "── DNS A? www.example.com " in short
+    assert "ANSWERED: server answers the echo request at 203.0.113.10" in short
+    assert "plain steps not shown" in short
+    assert "plain steps not shown" not in whole
+    assert len(whole.splitlines()) > len(short.splitlines())
 
 
 def test_a_destination_that_is_not_reached_exits_with_1(lab_file: str) -> None:
     result = _run("trace", lab_file, "client", "server:81")
     assert result.exit_code == 1
-    assert "REFUSED: server answers, but nothing listens on 203.0.113.10:81" in result.stdout
+    assert result.stdout.splitlines() == [
+        "no, refused: client → server:81 (tcp)",
+        "cause: server answers, but nothing listens on 203.0.113.10:81",
+        "fix: start a program that listens there on server",
+        "path: client → router → server → refused",
+        "  server  refused: no socket listens there",
+    ]
 
 
 EXTERNAL = """\

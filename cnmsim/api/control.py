@@ -79,7 +79,9 @@ class ControlSocket:
             timeout_s=float(request.get("timeout_s", 5.0)),
             family=int(request.get("family", 0)),
         )
-        return {"walk": walk.to_json(), "text": walk.text(verbose=bool(request.get("verbose")))}
+        verbosity = int(request.get("verbose", 0))
+        parts = [walk.summary(), *([walk.text(verbose=verbosity > 1)] if verbosity else [])]
+        return {"walk": walk.to_json(), "text": "\n\n".join(parts)}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
         service = request.get("service")

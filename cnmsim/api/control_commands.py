@@ -43,11 +43,11 @@ def _ask(directory: Path, request: dict[str, Any]) -> Any:
 @click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port).")
 @click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
-@click.option("-v", "--verbose", is_flag=True, help="Show every step.")
+@click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it.")
 def trace_served(
-    directory: Path, source: str, destination: str, protocol: str | None, timeout: float, as_json: bool, verbose: bool
+    directory: Path, source: str, destination: str, protocol: str | None, timeout: float, as_json: bool, verbose: int
 ) -> None:
-    """Send real packets from SRC to DST in a served lab and show their path."""
+    """Send real packets from SRC to DST in a served lab and show whether they arrive, by what, and their path."""
     request = {
         "verb": "trace", "source": source, "destination": destination, "protocol": protocol, "timeout_s": timeout,
         "verbose": verbose,

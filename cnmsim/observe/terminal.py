@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.text import Text
 
-_LABELS = "decided by|fix|without the name|note|fact|refused|works|not tried|because"
+_LABELS = "cause|path|assumes|decided by|fix|without the name|note|fact|refused|works|not tried|because"
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
 #: Patterns and their styles. The first pattern that matches the start of a line counts; its group is what is
 #: coloured.
@@ -21,6 +21,9 @@ _STYLES = (
     (re.compile(r"(note) \["), "bold cyan"),
     (re.compile(r"(ANSWERED|DELIVERED):"), "bold green"),
     (re.compile(rf"({_BAD_VERDICTS.upper()}):"), "bold red"),
+    (re.compile(r"(yes, \w+):"), "bold green"),
+    (re.compile(r"(open|yes, \w+ \(assumed\)):"), "bold yellow"),
+    (re.compile(rf"(no, (?:{_BAD_VERDICTS})(?: \(assumed\))?(?: after .+ s)?):"), "bold red"),
     (re.compile(r".+ → .+: (yes, \w+)$"), "bold green"),
     (re.compile(rf".+ → .+: (no, (?:{_BAD_VERDICTS}))$"), "bold red"),
     (re.compile(rf"\s*((?:{_LABELS}):)"), "bold"),

@@ -21,6 +21,7 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.trace.hops import Hop, hops_of
+from cnmsim.observe.trace.path import Station, path_line, path_lines, stations
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram
 from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 
@@ -132,6 +133,51 @@ class Trace(Displayable):
             label, _, rest = line.partition(": ")
             lines += textwrap.wrap(
                 f"{label.upper()}: {rest}", max(40, width), subsequent_indent="    ", break_on_hyphens=False
+            )
+        return "\n".join(lines)
+
+    @property
+    def path(self) -> tuple[Station, ...]:
+        """The places that the probe passed, in order, with what changed at each; empty if it was not sent."""
+        question = self.question
+        return stations(
+            self.hops,
+            self.directory,
+            str(question.get("protocol", "")),
+            int(question.get("port") or 0),
+            str(question.get("address") or ""),
+        )
+
+    def summary(self, width: int = 100) -> str:
+        """Return the answer in a few lines: the verdict, its cause, the fix, the remarks and the path.
+
+        The text has at most `width` columns; 80 or more are needed. Return "" until the probe has ended.
+        """
+        finding, outcome = self.finding, self.outcome
+        if finding is None:
+            return ""
+        waited = ""
+        if finding.verdict is Verdict.TIMEOUT and outcome is not None:
+            waited = f" after {outcome.elapsed_ns / NS_PER_S:g} s"
+        if finding.verdict is Verdict.PATH_OPEN:
+            answer = "open"
+        else:
+            answer = f"{'yes' if self.is_reachable else 'no'}, {finding.verdict.value}"
+            answer += " (assumed)" if finding.assumptions else ""
+        lines = [f"{answer}{waited}: {self.title}"]
+        sentences = [f"cause: {finding.cause_text}"]
+        sentences += [f"assumes: {text}" for text in finding.assumption_texts]
+        sentences += [f"fix: {finding.fix}"] if finding.changes else []
+        sentences += [f"note: {remark}" for remark in finding.remark_texts]
+        path = self.path
+        sentences += [f"path: {path_line(path)}"] if path else []
+        for sentence in sentences:
+            lines += textwrap.wrap(
+                sentence, max(40, width), subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+            )
+        for line in path_lines(path):
+            lines += textwrap.wrap(
+                line, max(40, width), initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
             )
         return "\n".join(lines)
 

@@ -1,0 +1,201 @@
+"""The path of a probe in a few lines: the places it passed, and what changed at each.
+
+Only the first packet towards the destination is followed: the TCP SYN, datagram or echo request, and the ones that a
+proxy sends on for it. Name lookups, neighbour lookups and replies are left out; the table of a trace has them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.location import Directory
+from cnmsim.observe.trace.hops import Hop
+
+#: The largest number of lines of a path.
+MAX_LINES = 6
+#: First words of changes that the one-line form shows: where the packet was redirected, and where it ended.
+_REDIRECTIONS = ("DNAT", "IPVS")
+_ENDS = ("dropped", "refused")
+
+
+@frozen
+class Station:
+    """A place on the path: a host, a container, or the bridge of a network; `changes` say what happened there."""
+
+    label: str
+    changes: tuple[str, ...] = ()
+
+
+@define
+class _Collected:
+    place: str
+    label: str
+    changes: list[str] = field(factory=list)
+    networks: list[str] = field(factory=list)
+
+
+def stations(
+    hops: Sequence[Hop], directory: Directory | None, protocol: str, port: int, address: str = ""
+) -> tuple[Station, ...]:
+    """Return the places that the probe passed, in order.
+
+    `protocol`, `port` and `address` are those of the probe: they select its messages among the others of the trace.
+    """
+    bridges = _bridges(directory)
+    labels = _labels(directory)
+    collected: list[_Collected] = []
+    forward = _forward_messages(hops, protocol, port, address)
+    repeated: set[int] = set()
+    tunnel = ""
+    for hop in hops:
+        if hop.message not in forward or hop.message in repeated:
+            continue
+        if hop.is_repeated:
+            repeated.add(hop.message)
+            continue
+        place = _place(hop.place)
+        if tunnel and place != tunnel and not hop.is_drop:
+            continue  # the hosts between the ends of a tunnel carry the outer packet
+        if not collected or collected[-1].place != place:
+            collected.append(_Collected(place, labels.get(place, place)))
+        station = collected[-1]
+        if hop.step in {Step.ENCAPSULATED, Step.DECAPSULATED}:
+            tunnel = place if hop.step is Step.ENCAPSULATED else ""
+        network = bridges.get((hop.place, hop.device)) if hop.step in {Step.BRIDGED, Step.ROUTED} else None
+        if network is not None and network not in station.networks:
+            station.networks.append(network)
+        change = _change(hop)
+        if change and change not in station.changes:
+            station.changes.append(change)
+    return tuple(_merged(collected))
+
+
+def _forward_messages(hops: Sequence[Hop], protocol: str, port: int, address: str) -> set[int]:
+    """Return the numbers of the messages that carry the probe towards its destination.
+
+    The first is the one sent to the probe's port; a program that accepts it and sends the same kind of message from
+    the same place, as docker-proxy does, continues it.
+    """
+    forward: set[int] = set()
+    for hop in hops:
+        if hop.step is not Step.SENT or hop.message in forward or not _is_request(hop, protocol):
+            continue
+        if not forward:
+            if hop.destination_port == port and (not address or hop.destination_text == address):
+                forward.add(hop.message)
+        elif _continues(hops, forward, hop):
+            forward.add(hop.message)
+    return forward
+
+
+def _is_request(hop: Hop, protocol: str) -> bool:
+    if protocol == "icmp":
+        return hop.layer4.is_echo_request
+    return hop.layer4.is_syn if protocol == "tcp" else hop.layer4.protocol == protocol
+
+
+def _continues(hops: Sequence[Hop], forward: set[int], sent: Hop) -> bool:
+    return any(
+        hop.message in forward
+        and hop.step is Step.DELIVERED
+        and hop.place == sent.place
+        and hop.time_ns <= sent.time_ns
+        and sent.destination != hop.source
+        for hop in hops
+    )
+
+
+def _place(place: str) -> str:
+    """Return the place of a station. The namespaces of an overlay network on several hosts are one station."""
+    _, separator, network = place.partition(": overlay ")
+    return f"{network} (overlay)" if separator else place
+
+
+def _labels(directory: Directory | None) -> Mapping[str, str]:
+    """Map containers to shorter names: the service, or the task without its id, where that is unambiguous."""
+    if directory is None:
+        return {}
+    shorter = {
+        location.name: (location.replica_names[0] if location.task else location.service) or location.name
+        for location in directory.locations
+        if location.is_container
+    }
+    taken = Counter(shorter.values())
+    return {name: short for name, short in shorter.items() if taken[short] == 1}
+
+
+def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:
+    if directory is None:
+        return {}
+    return {
+        (location.name, device): network
+        for location in directory.locations
+        if not location.is_container
+        for device, network in location.bridges.items()
+    }
+
+
+def _change(hop: Hop) -> str:
+    """Return what happened to the packet at a hop, "" if nothing changed it and nothing ended its path."""
+    if hop.reason is DropReason.PORT_CLOSED:
+        return f"refused: {DropReason.PORT_CLOSED.value}"
+    if hop.is_drop:
+        rule = f" by {hop.decision}" if hop.decision and hop.rule is not None else ""
+        return f"dropped{rule}: {hop.reason.value}" if hop.reason is not None else "dropped"
+    if hop.step is Step.TRANSLATED:
+        by = "IPVS" if "IPVS" in hop.what else ""
+        if hop.what.startswith("source"):
+            return f"SNAT to {hop.source_text}"
+        return f"{by or 'DNAT'} to {_endpoint(hop)}"
+    if hop.step is Step.ENCAPSULATED:
+        return f"VXLAN {hop.what}" if hop.what.startswith("into") else hop.what
+    if hop.step is Step.DELIVERED:
+        program = hop.decision.removeprefix("socket: ")
+        return f"received by {program}" if program else "received"
+    if hop.step is Step.FRAGMENTED:
+        return "fragmented"
+    return ""
+
+
+def _endpoint(hop: Hop) -> str:
+    text = format_ip(hop.destination) if hop.destination is not None else ""
+    if not hop.destination_port:
+        return text
+    return f"[{text}]:{hop.destination_port}" if ":" in text else f"{text}:{hop.destination_port}"
+
+
+def _merged(collected: Sequence[_Collected]) -> Iterator[Station]:
+    """Yield the stations; the bridge of a network is a station of its own, named like the network."""
+    for item in collected:
+        is_bridge_only = bool(item.networks) and not item.changes
+        if not is_bridge_only:
+            yield Station(item.label, tuple(item.changes))
+        is_end = any(change.startswith(_ENDS) for change in item.changes)
+        for network in () if is_end else item.networks:
+            yield Station(f"{network} (bridge)")
+
+
+def path_line(path: Sequence[Station]) -> str:
+    """Return the path on one line, such as `client → node1 → DNAT → shop (bridge) → web`."""
+    parts: list[str] = []
+    for station in path:
+        parts.append(station.label)
+        parts += [change.partition(" ")[0] for change in station.changes if change.startswith(_REDIRECTIONS)]
+        parts += [change.partition(" ")[0].rstrip(":") for change in station.changes if change.startswith(_ENDS)]
+    return " → ".join(parts)
+
+
+def path_lines(path: Sequence[Station]) -> list[str]:
+    """Return the stations at which the packet changed or ended, one a line, at most `MAX_LINES`."""
+    changed = [station for station in path if station.changes]
+    if len(changed) > MAX_LINES:
+        half = MAX_LINES // 2
+        middle = Station("…", (f"{len(changed) - MAX_LINES + 1} further places",))
+        changed = [*changed[: MAX_LINES - half - 1], middle, *changed[-half:]]
+    width = max((len(station.label) for station in changed), default=0)
+    return [f"{station.label:<{min(width, 24)}}  {'; '.join(station.changes)}" for station in changed]

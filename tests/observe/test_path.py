@@ -1,0 +1,69 @@
+"""The path of a probe in a few lines: which places it names, and what it says of each."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.observe.trace.path import MAX_LINES, Station, path_line, path_lines
+
+
+def _two_nodes() -> Lab:
+    lab = Lab()
+    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
+    lab.add_host("client", "10.0.0.50/24")
+    node.docker.networks.create("shop")
+    node.docker.containers.run("nginx", name="web", network="shop", ports={"80/tcp": 8080}, detach=True)
+    node.docker.containers.run("alpine", "sleep 1d", name="c1", network="shop", detach=True)
+    return lab
+
+
+def test_a_network_is_named_between_two_containers() -> None:
+    walk = _two_nodes().trace("c1", "web:80")
+    assert path_line(walk.path) == "c1 → shop (bridge) → web"
+    assert [station.label for station in walk.path if station.changes] == ["web"]
+
+
+def test_a_published_port_shows_where_the_destination_was_translated() -> None:
+    walk = _two_nodes().trace("client", "node1:8080")
+    assert path_line(walk.path) == "client → node1 → DNAT → shop (bridge) → web"
+    assert path_lines(walk.path)[0] == "node1  DNAT to 172.18.0.2:80"
+
+
+def test_docker_proxy_continues_the_path() -> None:
+    walk = _two_nodes().trace("node1", "127.0.0.1:8080")
+    assert path_line(walk.path).endswith("shop (bridge) → web")
+    assert any("docker-proxy" in line for line in path_lines(walk.path))
+
+
+def test_a_drop_names_the_rule() -> None:
+    lab = _two_nodes()
+    lab.host("node1").iptables("-I DOCKER-USER -p tcp --dport 80 -j DROP")
+    walk = lab.trace("client", "node1:8080", timeout_s=1)
+    assert path_line(walk.path) == "client → node1 → DNAT → dropped"
+    assert (
+        "dropped by filter FORWARD → DOCKER-USER: -A DOCKER-USER -p tcp -m tcp --dport 80 -j DROP"
+        in path_lines(walk.path)[0]
+    )
+    assert walk.summary().startswith("no, timeout after 1 s: client → node1:8080 (tcp)\n")
+
+
+def test_a_name_that_is_not_found_has_no_path() -> None:
+    walk = _two_nodes().trace("c1", "wbe:80")
+    assert walk.path == ()
+    assert "path:" not in walk.summary()
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_summary_keeps_its_width(width: int) -> None:
+    lab = _two_nodes()
+    for walk in (lab.trace("client", "node1:8080"), lab.trace("client", "node1:81"), lab.trace("c1", "nope")):
+        assert all(len(line) <= width for line in walk.summary(width).splitlines())
+
+
+def test_a_long_path_is_cut_in_the_middle() -> None:
+    path = tuple(Station(f"r{number}", ("SNAT to 10.0.0.1",)) for number in range(12))
+    lines = path_lines(path)
+    assert len(lines) == MAX_LINES
+    assert lines[0].startswith("r0 ") and lines[-1].startswith("r11")
+    assert "7 further places" in lines[2]
