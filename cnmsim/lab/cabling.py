@@ -88,6 +88,18 @@ class Cabling:
         self.segments[name] = segment
         return segment
 
+    def assign_subnet(self, subnet: Prefix, segment: str) -> None:
+        """Plug later hosts of a subnet into a segment, unless the subnet has one already."""
+        self._by_subnet.setdefault(subnet, self.segments[segment])
+
+    def subnets_of(self, segment: Segment) -> dict[int, list[str]]:
+        """Return the subnets of a segment by VLAN, 0 for those without one."""
+        by_vlan: dict[int, list[str]] = {}
+        for prefix, owner in self._by_subnet.items():
+            if owner is segment:
+                by_vlan.setdefault(self._vlan_of.get(prefix, 0), []).append(str(prefix))
+        return by_vlan
+
     def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
         """Return the segment that an interface's subnets belong to.
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
+    from cnmsim.lab.graphs.underlay import Underlay
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.endpoint import Endpoint
     from cnmsim.libnetwork.sandbox import Sandbox
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from cnmsim.observe.packets.interface import Interface
     from cnmsim.observe.packets.walks import Walks
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
+    from cnmsim.underlay.interface import InterfaceSpec
 
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
@@ -164,28 +166,11 @@ class Lab:
         Raises `InvalidParameter` for invalid values and `Conflict` for a name or address in use; the lab is then
         unchanged.
         """
-        require_name(name)
-        if name in self.hosts or name in self.segments:
-            raise Conflict(f"the name {name} is taken")
-        release = _require_release(engine or self.engine)
-        config = daemon_config(docker, PROFILES[release]) if docker is not False else None
-        try:
-            spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu, dhcp)
-        except (ValueError, TypeError) as wrong:
-            raise InvalidParameter(f"host {name}: {wrong}") from None
-        self._refuse_taken_addresses(spec)
-        segments = [self._cabling.segment_for(interface, mtu) for interface in spec.interfaces]
-        host = Host(
-            PlainHost(spec, self.clock, self._host_programs["httpd"], self._host_programs), self._host_programs
-        )
-        with self._cabling.plugged(list(zip(host.interfaces, spec.interfaces, segments, strict=True))):
-            host.plain.bring_up()
-            self._add_routes(host, routes)
-            if config is not None:
-                folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
-                host.install_engine(self._engine(host, release, config, folders))
-        self.hosts[name] = host
-        return host
+        options: dict[str, Any] = {
+            "gateway": gateway, "docker": docker, "engine": engine, "nameserver": nameserver, "names": names,
+            "web": web, "router": router, "routes": routes, "mtu": mtu, "dhcp": dhcp, "plugin_dirs": plugin_dirs,
+        }  # fmt: skip
+        return self._add_host(name, addresses, **options)
 
     def controller(
         self, name: str = "node1", *addresses: str, engine: str | None = None, config: Mapping[str, Any] | None = None
@@ -421,9 +406,14 @@ class Lab:
 
     def topology(self) -> nx.Graph[str]:
         """Return hosts, segments, containers and networks as a networkx graph; its edges are devices."""
-        from cnmsim.lab.topology import topology
+        return self.to_networkx()
 
-        return topology(self)
+    @property
+    def underlay(self) -> Underlay:
+        """The hosts, routers and switches as a graph, with its paths, cut vertices and loops."""
+        from cnmsim.lab.graphs.underlay import Underlay
+
+        return Underlay(self.to_networkx(docker=False))
 
     def trace(
         self,
@@ -685,9 +675,23 @@ class Lab:
 
         return lookup(self, where, name, family=family)
 
-    def to_networkx(self) -> nx.Graph[str]:
-        """Return the networkx graph that `topology` returns."""
-        return self.topology()
+    def to_networkx(self, *, docker: bool = True) -> nx.Graph[str]:
+        """Return the lab as it is now as a networkx graph. Its nodes have the attribute `kind`.
+
+        Hosts (`"host"`, `"router"` or `"docker"`) have `addresses`, `interfaces` (addresses by device), `routes` and
+        the options of `add_host` that differ from their defaults. Segments have `latency_s`, `mtu`, `loss` and
+        `subnets`. An edge has the options of its cable and `kind`: `"cable"` between a host and a segment, with
+        `device`, `"trunk"` between segments, `"link"` between hosts, with `devices` by host. Of several cables
+        between two nodes the graph has the last.
+
+        With `docker`, the engines' networks (`"HOST/NETWORK"`, with `driver`, `subnets`, `internal`) and containers
+        (`"HOST/CONTAINER"`, with `image`, `status`) are nodes, too. The edge from a network to its host is the bridge
+        or, for macvlan and ipvlan (`kind="parent"`), the parent interface. Without `docker`, `from_networkx` builds
+        an equal lab from the graph.
+        """
+        from cnmsim.lab.graphs.export import export
+
+        return export(self, docker=docker)
 
     def esp_keys(self) -> str:
         """Return the keys of encrypted overlay networks, as lines of Wireshark's `esp_sa` file."""
@@ -707,7 +711,36 @@ class Lab:
 
         return to_dot(self)
 
-    # ---- files
+    # ---- graphs and files
+
+    @classmethod
+    def from_networkx(
+        cls, graph: nx.Graph[Any], *, pool: str | Iterable[str] | None = None, weight: str = "weight", **options: Any
+    ) -> Lab:
+        """Build hosts, routers, switches and links from a networkx graph.
+
+        Node attributes: `kind` is `"host"`, `"router"`, `"docker"`, `"switch"` or `"hub"`; without it, a node with
+        more than one edge is a router, any other a host. A host has `addresses`, a list or, by device, `interfaces`,
+        and the options of `add_host` (`gateway`, `routes`, `docker`, `engine`, `names`, `web`, `dhcp`, `mtu`). A
+        switch has the options of `add_segment`, `subnets` (a list, or a mapping by VLAN), and a `pool`.
+
+        Edge attributes: the options of `link` (`latency_s`, `bandwidth_bps`, `loss`, `mtu`, `access`, `trunk`,
+        `native`), `device` or `devices`, `addresses` of the host's end, and `subnet`.
+
+        What is missing is filled in: each broadcast domain without addresses gets a subnet of `pool` (default: the
+        attribute `pool` of the graph, else 10.0.0.0/8; several pools give an address of each), each interface an
+        address, and each host that names neither `gateway` nor `routes` the routes along networkx's shortest paths.
+        `weight` is the edge attribute that they add up, by default 1 for each edge. Numbers as nodes get the letter n
+        before them as names. `options` are those of `Lab`.
+
+        Raises `InvalidParameter` for a graph that is no lab: a loop of switches, an invalid attribute, a pool without
+        room.
+        """
+        from cnmsim.lab.graphs.build import build
+
+        lab = cls(**options)
+        build(lab, graph, pool, weight)
+        return lab
 
     @classmethod
     def from_file(
@@ -818,6 +851,52 @@ class Lab:
         return any(engine.controller.plugins.folders for engine in self._engines())
 
     # ---- internals
+
+    def _add_host(
+        self,
+        name: str,
+        interfaces: Sequence[str | InterfaceSpec],
+        *,
+        is_plugged: bool = True,
+        gateway: str | list[str] | tuple[str, ...] | None = None,
+        docker: bool | Mapping[str, Any] = False,
+        engine: str | None = None,
+        nameserver: str | None = None,
+        names: Mapping[str, Any] | None = None,
+        web: bool = False,
+        router: bool = False,
+        routes: Iterable[str] = (),
+        mtu: int = 1500,
+        dhcp: str | None = None,
+        plugin_dirs: Iterable[str | Path] | None = None,
+    ) -> Host:
+        """Add a host; see `add_host`. Unless `is_plugged`, its interfaces have no cables yet."""
+        require_name(name)
+        if name in self.hosts or name in self.segments:
+            raise Conflict(f"the name {name} is taken")
+        release = _require_release(engine or self.engine)
+        config = daemon_config(docker, PROFILES[release]) if docker is not False else None
+        try:
+            spec = HostSpec(name, interfaces, gateway, nameserver or self.nameserver, names, web, router, mtu, dhcp)
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"host {name}: {wrong}") from None
+        self._refuse_taken_addresses(spec)
+        host = Host(
+            PlainHost(spec, self.clock, self._host_programs["httpd"], self._host_programs), self._host_programs
+        )
+        plugs = [
+            (interface, described, self._cabling.segment_for(described, mtu))
+            for interface, described in (zip(host.interfaces, spec.interfaces, strict=True) if is_plugged else ())
+        ]
+        with self._cabling.plugged(plugs):
+            host.plain.bring_up()
+            self._add_routes(host, routes)
+            if config is not None:
+                folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
+                host.install_engine(self._engine(host, release, config, folders))
+        host.built_with = {"docker": docker, "names": names}
+        self.hosts[name] = host
+        return host
 
     def _engines(self) -> list[Engine]:
         return [host.docker for host in self.hosts.values() if host.has_docker]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from cnmsim.testing.changes import Fault, Operation, faults, operations
     from cnmsim.testing.composefiles import compose_files, services
+    from cnmsim.testing.graphs import topologies
     from cnmsim.testing.machine import DockerHostMachine as DockerNetworkMachine
     from cnmsim.testing.policy import Policy, Report, check_policy
     from cnmsim.testing.strategies import (
@@ -51,6 +52,7 @@ _WHERE = {
     "operations": "changes",
     "compose_files": "composefiles",
     "services": "composefiles",
+    "topologies": "graphs",
     "DockerNetworkMachine": "machine:DockerHostMachine",
     "Policy": "policy",
     "Report": "policy",
@@ -69,7 +71,7 @@ _WHERE = {
     "subnets": "strategies",
 }
 
-_NEED_HYPOTHESIS = frozenset({"changes", "composefiles", "machine", "strategies"})
+_NEED_HYPOTHESIS = frozenset({"changes", "composefiles", "graphs", "machine", "strategies"})
 
 __all__ = [
     "ContainerSpec",
@@ -99,6 +101,7 @@ __all__ = [
     "releases",
     "services",
     "subnets",
+    "topologies",
 ]
 
 

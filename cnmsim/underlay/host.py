@@ -33,7 +33,10 @@ _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
 
 def _interfaces(value: Any) -> tuple[InterfaceSpec, ...]:
-    return tuple(group_addresses(list(value)))
+    items = list(value)
+    if items and all(isinstance(item, InterfaceSpec) for item in items):
+        return tuple(items)
+    return tuple(group_addresses(items))
 
 
 def _gateways(value: str | list[str] | tuple[str, ...] | None) -> tuple[Address, ...]:
@@ -54,7 +57,8 @@ def _zone(value: Mapping[str, Any] | None) -> Zone | None:
 class HostSpec:
     """The description of a host.
 
-    `interfaces` is a list of addresses with prefix lengths; `gateways` is one address, or one of each family.
+    `interfaces` is a list of addresses with prefix lengths, or of interface specifications.
+    `gateways` is one address, or one of each family.
     `nameserver` is the address in resolv.conf; `zone` contains the names for which the host runs a name server.
     `serves_web` starts a web server on port 80, `forwards` makes the host a router, `mtu` is in bytes, `dhcp` is the
     range of addresses it leases (`10.0.0.100-10.0.0.199`). Raises `ValueError` for invalid addresses, and for a

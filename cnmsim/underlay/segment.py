@@ -239,6 +239,10 @@ class Segment:
         """The attached stations in the order of attachment."""
         return tuple(self._attachments)
 
+    def attachment_of(self, station: Station) -> Attachment:
+        """Return the attachment of a station. Raises `KeyError` if it is not attached."""
+        return self._attachments[station]
+
     @property
     def has_vlans(self) -> bool:
         """Whether the segment separates VLANs. If not, it ignores tags."""

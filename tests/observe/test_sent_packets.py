@@ -301,3 +301,26 @@ def test_any_bytes_may_be_sent_and_the_first_hop_has_them(frame: bytes, inbound:
     assert walk.verdict in Verdict
     assert str(walk)
     assert walk.to_json()["verdict"] == walk.verdict.value
+
+
+def test_every_hop_has_its_packet_outside_and_inside_of_a_tunnel() -> None:
+    lab = Lab()
+    for number in (1, 2):
+        lab.add_host(f"n{number}", f"10.0.0.{number}/24")
+        lab[f"n{number}"].exec(
+            f"ip link add vx type vxlan id 7 dstport 4789 remote 10.0.0.{3 - number} local 10.0.0.{number};"
+            f"ip addr add 10.7.0.{number}/24 dev vx; ip link set vx up"
+        )
+    walk = lab["n1"].send(IP(dst="10.7.0.2") / ICMP() / Raw(b"deep"))
+    assert walk.answer is not None
+    tunnelled = next(
+        number
+        for number, hop in enumerate(walk.hops)
+        if walk.packet(number).haslayer(VXLAN) and not hop.layer4.is_link
+    )
+    outer, inner = walk.packet(tunnelled), walk.packet(tunnelled, inner=True)
+    assert (outer[IP].dst, outer[VXLAN].vni) == ("10.0.0.2", 7)
+    assert (inner[IP].dst, bytes(inner[Raw])[:4]) == ("10.7.0.2", b"deep")
+    assert bytes(walk.packet(walk.hops[0])) == walk.data
+    with pytest.raises(InvalidParameter, match="no such hop"):
+        walk.packet(10_000)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.device import ETHERNET_HEADER
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
+
+    from cnmsim.observe.trace.hops import Hop
+    from cnmsim.observe.trace.trace import Trace
 
 
 def dissect(data: bytes, *, is_frame: bool = True) -> Packet:
@@ -30,6 +34,30 @@ def dissect(data: bytes, *, is_frame: bool = True) -> Packet:
     version = data[0] >> 4 if data else 0
     layer: Any = {4: IP, 6: IPv6}.get(version, Raw)
     packet: Packet = layer(data)
+    return packet
+
+
+def at_hop(trace: Trace, hop: int | Hop, *, inner: bool) -> Packet:
+    """Return the packet at a hop of a trace; see `Trace.packet`."""
+    try:
+        number = hop if isinstance(hop, int) else trace.hops.index(hop)
+        event = trace.events[number]
+    except (ValueError, IndexError):
+        raise InvalidParameter(f"the trace has no such hop; it has {len(trace.hops)}, numbered from 0") from None
+    if not event.data:
+        raise InvalidParameter(f"hop {number} is a note without a packet: {event.what}")
+    packet = dissect(event.data, is_frame=event.is_frame)
+    if not inner:
+        return packet
+    if packet.haslayer("VXLAN"):
+        inside: Packet = packet["VXLAN"].payload
+        return inside
+    if packet.haslayer("ESP"):
+        hops = trace.hops
+        for before in range(number % len(hops), -1, -1):
+            known = dissect(trace.events[before].data, is_frame=trace.events[before].is_frame)
+            if hops[before].message == hops[number].message and not known.haslayer("ESP"):
+                return known["VXLAN"].payload if known.haslayer("VXLAN") else known
     return packet
 
 

@@ -52,8 +52,10 @@ class Origin:
         """The name of the place, with the device if one is chosen."""
         return f"{self.namespace.name}:{self.device.name}" if self.device is not None else self.namespace.name
 
-    def device_towards(self, destination: Address | None) -> Device:
+    def device_towards(self, destination: Address | None, *, is_routed: bool = False) -> Device:
         """Return the device for a frame to an IP address, `None` for a frame without one.
+
+        For a packet that the kernel routes (`is_routed`), it is the loopback device if there is no route.
 
         Raises `InvalidParameter` if no device is chosen and there are several.
         """
@@ -67,6 +69,8 @@ class Origin:
         devices = [device for device in self.namespace.devices.values() if device.kind != "loopback"]
         if len(devices) == 1:
             return devices[0]
+        if is_routed:
+            return self.namespace.loopback
         if not devices:
             raise Unavailable(f"{self.name} has no device but lo")
         names = ", ".join(device.name for device in devices)

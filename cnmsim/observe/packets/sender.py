@@ -124,7 +124,7 @@ class Batch:
             data = self._built(packet, device)
             self._emit(data, True, lambda: self._through_device(device, data), device)
             return
-        device = self.origin.device_towards(destination_of(packet))
+        device = self.origin.device_towards(destination_of(packet), is_routed=True)
         data = self._built(packet, device)
         try:
             parsed = KernelPacket(data)

@@ -46,7 +46,7 @@ class Walks(Displayable):
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.most_common())
-        return f"<Walks of {len(self.walks)} packets{': ' if listed else ''}{listed}>"
+        return f"<Walks of {len(self.walks)} packet{'s' * (len(self.walks) != 1)}{': ' if listed else ''}{listed}>"
 
     def __str__(self) -> str:
         more = len(self.walks) - _SHOWN

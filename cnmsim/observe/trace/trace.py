@@ -27,6 +27,7 @@ from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from scapy.packet import Packet
 
     from cnmsim.kernel.clock import Clock
     from cnmsim.observe.location import Directory
@@ -86,6 +87,17 @@ class Trace(Displayable):
         if len(self._hops) != len(self.events):
             self._hops = hops_of(self.events, self.start_ns)
         return self._hops
+
+    def packet(self, hop: int | Hop, *, inner: bool = False) -> Packet:
+        """Return the packet at a hop as a scapy packet: an Ethernet frame or an IP packet, with its tunnel headers.
+
+        `hop` is a hop or its index in `hops`. `inner` returns the packet inside the tunnel: the frame in a VXLAN
+        packet, or for ESP, whose payload is encrypted, the packet as it was before. Raises `InvalidParameter` for a
+        hop that is not in the trace or that has no packet.
+        """
+        from cnmsim.observe.packets.codec import at_hop
+
+        return at_hop(self, hop, inner=inner)
 
     @property
     def drops(self) -> tuple[Hop, ...]:

@@ -1,46 +1,84 @@
-"""A lab as a networkx graph."""
+"""A lab as a networkx graph; see `Lab.to_networkx`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cnmsim.kernel.address import format_ip
 from cnmsim.underlay.topology import add_segments
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from cnmsim.engine.engine import Engine
+    from cnmsim.lab.host import Host
     from cnmsim.lab.lab import Lab
     from cnmsim.libnetwork.controller import Controller
 
 _ON_PARENT = frozenset({"ipvlan", "macvlan"})
+_DEFAULT_MTU = 1500
 
 
-def topology(lab: Lab) -> nx.Graph[str]:
-    """Return the graph of a lab as it is now.
-
-    Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`,
-    `subnets`, `internal`) and containers (`"HOST/CONTAINER"`, with `image`, `status`). The attribute `device` of an
-    edge is the interface. The edge from a network to its host is the bridge or, for macvlan and ipvlan
-    (`kind="parent"`), the parent interface.
-    """
+def export(lab: Lab, *, docker: bool) -> nx.Graph[str]:
+    """Return the graph of a lab as it is now. With `docker` it includes the engines' networks and containers."""
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()
     for host in lab.hosts.values():
-        kind = "docker" if host.has_docker else "router" if host.plain.spec.forwards else "host"
-        addresses = [
-            str(address) for device in host.interfaces for address in device.addresses if address.scope == "global"
-        ]
-        graph.add_node(host.name, kind=kind, addresses=addresses)
+        graph.add_node(host.name, **_host_attributes(lab, host))
     add_segments(graph, lab.segments.values())
-    for host in lab.hosts.values():
+    for segment in lab.segments.values():
+        subnets = lab._cabling.subnets_of(segment)
+        if segment.name in graph and subnets:
+            graph.nodes[segment.name]["subnets"] = subnets if any(subnets) else subnets[0]
+    for host in lab.hosts.values() if docker else ():
         if host.has_docker:
             _add_engine(graph, host.name, host.docker)
         elif host.own_controller is not None:
             _add_controller(graph, host.name, host.own_controller)
     return graph
+
+
+def _host_attributes(lab: Lab, host: Host) -> dict[str, Any]:
+    spec = host.plain.spec
+    kind = "docker" if host.has_docker else "router" if spec.forwards else "host"
+    interfaces = {
+        device.name: [str(address) for address in device.addresses if address.scope == "global"]
+        for device in host.interfaces
+    }
+    attributes: dict[str, Any] = {
+        "kind": kind,
+        "addresses": [text for texts in interfaces.values() for text in texts],
+        "interfaces": interfaces,
+        "routes": _routes(host),
+    }
+    optional = {
+        "gateway": [format_ip(gateway) for gateway in spec.gateways],
+        "nameserver": spec.nameserver if spec.nameserver != lab.nameserver else None,
+        "names": host.built_with.get("names"),
+        "web": spec.serves_web,
+        "mtu": spec.mtu if spec.mtu != _DEFAULT_MTU else None,
+        "dhcp": str(spec.dhcp) if spec.dhcp is not None else None,
+        "router": spec.forwards and kind == "docker",
+    }
+    if host.has_docker:
+        optional["docker"] = host.built_with.get("docker", True)
+        if host.docker.profile.version != lab.engine:
+            optional["engine"] = host.docker.profile.version
+    return attributes | {name: value for name, value in optional.items() if value}
+
+
+def _routes(host: Host) -> list[str]:
+    """Return the routes by gateways as arguments of `ip route add`, without the default route of `gateway`."""
+    gateways = host.plain.spec.gateways
+    routes = []
+    for family in (4, 6):
+        for route in host.namespace.routes(family).routes:
+            is_default = not route.prefix.length and route.gateway in gateways
+            if route.gateway is not None and not is_default and route.kind == "unicast":
+                routes.append(f"{route.prefix} via {format_ip(route.gateway)}")
+    return routes
 
 
 def _add_controller(graph: nx.Graph[str], host: str, controller: Controller) -> None:
