@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from cnmsim.api.control_commands import capture
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
+    from cnmsim.lab.state.statefile import StateFile
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STATE = click.Path(dir_okay=False, path_type=Path)
@@ -39,7 +39,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--dir", "directory", type=_FOLDER, required=True, help="Folder for the sockets.")
     @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
     @click.option(
-        "--state", type=_STATE, help="Restore the engines from this file if it exists, and save them at the end."
+        "--state", type=_STATE, help="Keep the state of the engines in this file, and restore them from it."
     )
     @click.option("--offline-images", is_flag=True, help="Let every pull fail, as on a host without a registry.")
     @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
@@ -71,18 +71,16 @@ def _serve_command(load: Load) -> click.Command:
         import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
         from cnmsim.errors import CnmsimError
-        from cnmsim.lab.statefile import save_state
 
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
         try:
             lab = load(file, engine)
             lab.images.is_offline = offline_images
             lab.look_for_plugins(*plugin_dir, give_up_s=plugin_wait)
-            if state is not None:
-                _restore(lab, state)
-            asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates))
-            if state is not None:
-                save_state(lab, state, file)
+            with nullcontext() if state is None else _opened(state, lab, file) as state_file:
+                asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates, state_file))
+                if state_file is not None:
+                    state_file.finish()
         except CnmsimError as error:
             raise SystemExit(_complain(str(error))) from None
         except (OSError, ValueError) as error:
@@ -100,17 +98,28 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _restore(lab: Lab, state: Path) -> None:
-    """Restore from a state file; if there is none, check that one can be written. Raises `FileError` or `OSError`."""
-    from cnmsim.lab.statefile import restore_state
+@contextmanager
+def _opened(path: Path, lab: Lab, source: Path) -> Iterator[StateFile]:
+    """Open a state file for the length of a block, and restore a lab from it.
 
-    if state.exists():
-        restore_state(lab, state, int(time.time() - lab.now))
-        # A daemon answers once its node has found the managers, or after a timeout.
-        with suppress(TimeoutError):
-            lab.settle(0, limit_s=_START_LIMIT_S)
-    elif not os.access(state.parent, os.W_OK):
-        raise FileNotFoundError(f"{state}: no folder to write a state file to")
+    Raises `Conflict`, `FileError` or `OSError`.
+    """
+    from cnmsim.lab.state.restore import restore_lab
+    from cnmsim.lab.state.statefile import StateFile
+
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no folder to write a state file to")
+    state_file = StateFile.open(path)
+    try:
+        if state_file.content is not None:
+            restore_lab(lab, state_file.content, path, int(time.time() - lab.now))
+            # A daemon answers once its node has found the managers, or after a timeout.
+            with suppress(TimeoutError):
+                lab.settle(0, limit_s=_START_LIMIT_S)
+        state_file.record(lab, source)
+        yield state_file
+    finally:
+        state_file.close()
 
 
 def _certificates(
@@ -132,6 +141,7 @@ async def _serve(
     expose_ports: str | None,
     tcp: tuple[str, ...],
     certificates: tuple[Path, Path, Path] | None,
+    state: StateFile | None,
 ) -> None:
     import asyncio
 
@@ -143,7 +153,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell) as server:
+    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell, state=state) as server:
         for name in server.apis:
             click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for text in tcp:

@@ -11,6 +11,7 @@ from cnmsim.kernel.task import Task, sleep
 
 if TYPE_CHECKING:
     from cnmsim.api.clock_driver import ClockDriver
+    from cnmsim.api.durability import Durability
     from cnmsim.api.message import Request
     from cnmsim.engine.engine import Engine
     from cnmsim.engine.rest.rest import Rest
@@ -21,13 +22,19 @@ T = TypeVar("T")
 
 
 class HostApi:
-    """One engine, with the state that the handlers of its socket share. `name` is the name of the Docker host."""
+    """One engine, with the state that the handlers of its socket share. `name` is the name of the Docker host.
 
-    def __init__(self, lab: Lab, name: str, engine: Engine, clock_driver: ClockDriver) -> None:
+    `durability` writes changes to the lab's state file before they are answered.
+    """
+
+    def __init__(
+        self, lab: Lab, name: str, engine: Engine, clock_driver: ClockDriver, durability: Durability
+    ) -> None:
         self.lab = lab
         self.name = name
         self.engine = engine
         self.clock_driver = clock_driver
+        self.durability = durability
         self.polling = Polling()
         self.attached_clients = AttachedClients()
         self.api_version = engine.profile.api_version

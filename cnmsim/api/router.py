@@ -36,12 +36,14 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         if match is None:
             return Response.error(404, "page not found")
         route, path_parameters = match
+        await api.durability.require_writable(request)
         await api.let_time_pass(request)
         try:
             answer = await route.handler(api, request, **path_parameters)
         finally:
             # What the operation scheduled for this instant runs now, also if the operation failed.
             api.clock_driver.run_ready()
+        answer = await api.durability.answered(api.engine, api.name, request, answer)
     except CnmsimError as error:
         return Response.error(error.status, error.message)
     except EndlessInstantError as error:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from cnmsim.api.clock_driver import ClockDriver
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
+from cnmsim.api.durability import Durability
 from cnmsim.api.host import HostApi
 from cnmsim.api.plugin_control import PluginControlSocket
 from cnmsim.api.port_forwarding import ForwardedPorts
@@ -28,6 +29,7 @@ from cnmsim.kernel.clock import EPOCH_S
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
+    from cnmsim.lab.state.statefile import StateFile
 
 _log = logging.getLogger(__name__)
 #: Length of the queue of clients that wait to be accepted, as Go's on Linux.
@@ -41,7 +43,7 @@ class ApiServer:
     Once the sockets are open, the file `DIR/ready` exists. With `fast`, virtual time jumps from event to event
     instead of keeping step with real time. The ports that the Docker host `expose_ports` publishes ("" selects the
     only Docker host) are open on this machine's loopback, too. `announce` is called for each port that has another
-    number here. Used as an asynchronous context manager.
+    number here. Changes are written to `state` before they are answered. Used as an asynchronous context manager.
 
     Raises `InvalidParameter` if `expose_ports` is not a Docker host, and on entry `Conflict` if another server uses
     `directory`.
@@ -55,12 +57,14 @@ class ApiServer:
         fast: bool = False,
         expose_ports: str | None = None,
         announce: Callable[[str], None] | None = None,
+        state: StateFile | None = None,
     ) -> None:
         self.lab = lab
         self.directory = directory
         self.clock_driver = ClockDriver(lab.clock, fast=fast)
+        self.durability = Durability(state)
         self.apis = {
-            host.name: HostApi(lab, host.name, host.docker, self.clock_driver)
+            host.name: HostApi(lab, host.name, host.docker, self.clock_driver, self.durability)
             for host in lab.hosts.values()
             if host.has_docker
         }
@@ -73,6 +77,7 @@ class ApiServer:
         self._made: list[Path] = []
         self._lock: int | None = None
         self._driver: asyncio.Task[None] | None = None
+        self._saver: asyncio.Task[None] | None = None
         self.plugin_control: PluginControlSocket | None = None
 
     def _docker_host(self, name: str) -> str:
@@ -103,12 +108,15 @@ class ApiServer:
     async def _open(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = _lock_folder(self.directory)
+        ready = self.directory / "ready"
+        ready.unlink(missing_ok=True)  # of a server that was killed
         # Clients compare timestamps with their own clock: a lab without a start time starts now.
         clock = self.lab.clock
         if clock.epoch_s == EPOCH_S:
             clock.epoch_s = int(time.time() - clock.now)
         self.clock_driver.run_ready()
         self._driver = asyncio.create_task(self.clock_driver.run())
+        self._saver = asyncio.create_task(self.durability.run())
         for name, api in self.apis.items():
             path = self.socket_path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +132,6 @@ class ApiServer:
             self.plugin_control.open()
         else:
             await self._listen(self.directory / "control.sock", control.serve)
-        ready = self.directory / "ready"
         ready.write_text("\n".join(str(self.socket_path(name)) for name in self.apis) + "\n", encoding="utf-8")
         self._made.append(ready)
 
@@ -196,10 +203,12 @@ class ApiServer:
         await asyncio.gather(*self._clients, return_exceptions=True)
         if self.forwarded_ports is not None:
             await self.forwarded_ports.close()
-        if self._driver is not None:
-            self._driver.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._driver
+        for background in (self._saver, self._driver):
+            if background is not None:
+                background.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await background
+        await self.durability.close()
         for path in reversed(self._made):
             path.unlink(missing_ok=True)
         if self._lock is not None:

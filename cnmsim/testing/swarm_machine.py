@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cnmsim.errors import EngineError
 from cnmsim.lab import Lab
-from cnmsim.lab.statefile import restore_state, save_state
+from cnmsim.lab.state.statefile import restore_state, save_state
 from cnmsim.swarm.objects import TaskState
 from cnmsim.testing.strategies import releases
 from cnmsim.testing.swarm_invariants import Isolation, check_swarm, running, store_of_swarm

@@ -3,7 +3,7 @@
 import pytest
 from support.api_client import new_lab
 
-from cnmsim.lab.statefile import restore_state, save_state
+from cnmsim.lab.state.statefile import restore_state, save_state
 
 docker = pytest.importorskip("docker", reason="docker-py is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,7 +1,6 @@
 """A lab with a swarm is saved at the end of its serving, and its swarm goes on at the next."""
 
 import copy
-import json
 import shutil
 import signal
 import subprocess
@@ -13,11 +12,12 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
 from cnmsim.errors import Conflict, EngineError
 from cnmsim.kernel.task import Task
-from cnmsim.lab.statefile import _checksum, restore_state, save_state
+from cnmsim.lab.state.statefile import read_state, restore_state, save_state
 
 RELEASES = ("26.1.5", "28.5.2", "29.7.2")
 STACK = """
@@ -365,13 +365,12 @@ def test_a_file_of_version_1_is_read_and_knows_of_no_swarm(tmp_path):
     lab = make_lab()
     engine(lab).containers.run("nginx", name="web", detach=True)
     save_state(lab, tmp_path / "state")
-    document = json.loads((tmp_path / "state").read_text())
-    content = document["lab"]
+    content = read_state(tmp_path / "state")
     del content["swarm"]
     for each in content["hosts"]["node1"]["containers"]:
         del each["is_managed"]
-    (tmp_path / "state").write_text(json.dumps({**document, "version": 1, "sha256": _checksum(content)}))
-    lab = restored(tmp_path / "state")
+    write_json_state(tmp_path / "old", content, version=1)
+    lab = restored(tmp_path / "old")
     assert engine(lab).containers.get("web").status == "running"
     assert engine(lab).info()["Swarm"]["LocalNodeState"] == "inactive"
 
@@ -400,8 +399,8 @@ def small(tmp_path_factory):
     one.services.create("nginx", name="web", networks=["wide"], ports={8080: 80}, secrets=["s"])
     lab.settle()
     save_state(lab, path)
-    document = json.loads(path.read_text())
-    return path, document, list(places(document["lab"]["swarm"]))
+    content = read_state(path)
+    return path, content, list(places(content["swarm"]))
 
 
 REMOVED = object()
@@ -416,8 +415,8 @@ ODD = (
 @pytest.mark.filterwarnings("ignore:coroutine")
 def test_a_malformed_section_is_refused_or_makes_a_swarm_that_answers(small, number, value):
     path, whole, all_places = small
-    document = copy.deepcopy(whole)
-    inner, place = document["lab"], ("swarm", *all_places[number % len(all_places)])
+    content = copy.deepcopy(whole)
+    inner, place = content, ("swarm", *all_places[number % len(all_places)])
     for key in place[:-1]:
         inner = inner[key]
     if value is REMOVED:
@@ -425,8 +424,8 @@ def test_a_malformed_section_is_refused_or_makes_a_swarm_that_answers(small, num
     else:
         inner[place[-1]] = value
     other = path.with_name("other")
-    text = json.dumps({**document, "sha256": _checksum(document["lab"])})
-    other.write_text(text)
+    write_json_state(other, content)
+    text = other.read_text()
     lab = Lab()
     lab.add_host("node1", "10.9.0.1/24", docker=True)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnmsim import Lab
-from cnmsim.lab.statefile import restore_state, save_state
+from cnmsim.lab.state.statefile import restore_state, save_state
 
 
 def office(release: str) -> Lab:

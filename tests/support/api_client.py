@@ -30,10 +30,12 @@ class Api:
         """Give status and body, read as JSON where it is."""
         connection = UnixHTTP(self.path)
         data = body if isinstance(body, bytes | type(None)) else json.dumps(body).encode()
-        connection.request(method, target, data, {"Content-Type": "application/json", **(headers or {})})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
+        try:
+            connection.request(method, target, data, {"Content-Type": "application/json", **(headers or {})})
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
         is_json = answer.headers.get("Content-Type", "") == "application/json"
         return answer.status, json.loads(content) if is_json and content.strip() else content
 

@@ -110,7 +110,14 @@ class Mount:
         }
 
 
-@define(eq=False)
+def _note_change(container: Container, _attribute: Any, value: object) -> object:
+    """Add the container's id to the changed containers, if changes are recorded. An attrs hook."""
+    if container.changed_ids is not None:
+        container.changed_ids[container.id] = None
+    return value
+
+
+@define(eq=False, on_setattr=_note_change)
 class Container:
     """One container of an engine. `name` has no leading slash; `config` and `host_config` are the API's objects."""
 
@@ -150,6 +157,8 @@ class Container:
     write_files: Callable[[], None] | None = None
     #: Endpoint settings that a swarm's manager allocated, as the API has them, by network name.
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
+    #: The ids of changed containers, oldest change first, while changes are recorded for a state file.
+    changed_ids: dict[str, None] | None = field(default=None, repr=False)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_removed: list[Future[int]] = field(factory=list, init=False)
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)

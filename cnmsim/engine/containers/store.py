@@ -22,6 +22,19 @@ class ContainerStore:
     random: Random
     _containers: dict[str, Container] = field(factory=dict, init=False)
     _ids_by_name: dict[str, str] = field(factory=dict, init=False)
+    _changed_ids: dict[str, None] | None = field(default=None, init=False)
+
+    def record_changes(self) -> dict[str, None]:
+        """Return a mapping to which the id of a container is added whenever the container may have changed.
+
+        A container may have changed if it was added or removed, if one of its attributes was set, or if it was looked
+        up.
+        """
+        changed_ids: dict[str, None] = {}
+        self._changed_ids = changed_ids
+        for container in self._containers.values():
+            container.changed_ids = changed_ids
+        return changed_ids
 
     def __len__(self) -> int:
         return len(self._containers)
@@ -52,6 +65,8 @@ class ContainerStore:
 
     def add(self, container: Container) -> None:
         """Add a new container."""
+        container.changed_ids = self._changed_ids
+        self._note(container)
         self._containers[container.id] = container
         self._ids_by_name[container.name] = container.id
 
@@ -63,6 +78,7 @@ class ContainerStore:
 
     def remove(self, container: Container) -> None:
         """Remove a container."""
+        self._note(container)
         self._containers.pop(container.id, None)
         self._ids_by_name.pop(container.name, None)
 
@@ -78,6 +94,19 @@ class ContainerStore:
 
     def get(self, term: str) -> Container:
         """Return the container with that id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        container = self._get(term)
+        self._note(container)
+        return container
+
+    def by_id(self, identity: str) -> Container | None:
+        """Return the container with that full id, or `None`. It does not count as looked up."""
+        return self._containers.get(identity)
+
+    def _note(self, container: Container) -> None:
+        if self._changed_ids is not None:
+            self._changed_ids[container.id] = None
+
+    def _get(self, term: str) -> Container:
         if not term:
             raise InvalidParameter('invalid name or ID supplied: ""')
         if term in self._containers:

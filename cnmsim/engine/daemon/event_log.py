@@ -54,6 +54,8 @@ class EventLog:
 
     clock: Clock
     past: deque[LoggedEvent] = field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)
+    #: The events since a state file was last written; `None` if there is no state file.
+    unsaved: list[LoggedEvent] | None = field(default=None, init=False)
     _listeners: list[Callable[[LoggedEvent], None]] = field(factory=list, init=False)
 
     def log(
@@ -62,6 +64,8 @@ class EventLog:
         """Log an event at this instant, and notify the subscribers."""
         event = LoggedEvent(type_, action, actor, dict(attributes), unix_ns(self.clock), scope)
         self.past.append(event)
+        if self.unsaved is not None:
+            self.unsaved.append(event)
         for listener in tuple(self._listeners):
             listener(event)
 

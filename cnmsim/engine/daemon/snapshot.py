@@ -10,7 +10,6 @@ Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `d
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -46,45 +45,42 @@ _FIELDS = (
 # --- saving
 
 
-def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
-    """Return the daemon's state as JSON types. `starting` are containers that do not run but are to be started."""
-    kept = [
-        container for container in engine.store if not (container.is_running and container.host_config["AutoRemove"])
-    ]
-    ids = {container.id for container in kept}
-    images = {image.id: image for image in engine.image_store.list()}
+def is_saved_container(container: Container) -> bool:
+    """Return True unless the container ends with the daemon: a running container with `--rm`."""
+    return not (container.host_config["AutoRemove"] and container.is_running)
+
+
+def is_saved_network(network: Network) -> bool:
+    """Return True for a network of the daemon's store, as opposed to a predefined network or one of a swarm."""
+    return network.name not in PREDEFINED and not network.is_dynamic
+
+
+def is_saved_volume(engine: Engine, volume: Volume) -> bool:
+    """Return True unless the volume is removed together with containers that end with the daemon."""
+    if not volume.is_anonymous or not volume.users:
+        return True
+    users = [engine.store.by_id(identity) for identity in volume.users]
+    return any(user is not None and is_saved_container(user) for user in users)
+
+
+def volume_data(volume: Volume) -> Data:
+    """Return a volume as JSON types."""
     return {
-        "release": engine.profile.version,
-        "images": [_image_data(image, is_present=True) for image in images.values()]
-        + [_image_data(image, is_present=False) for image in _orphans(kept, images)],
-        "volumes": [
-            {"name": volume.name, "created_ns": volume.created_ns, "labels": volume.labels, "options": volume.options}
-            for volume in engine.volume_store.list()
-            if not volume.is_anonymous or not volume.users or volume.users & ids
-        ],
-        "networks": [
-            _network_data(engine, network)
-            for network in engine.controller.networks
-            if network.name not in PREDEFINED and not network.is_dynamic
-        ],
-        "containers": [
-            _container_data(container, ran=container.is_running or container in starting) for container in kept
-        ],
-    }
+        "name": volume.name, "created_ns": volume.created_ns, "labels": volume.labels, "options": volume.options,
+    }  # fmt: skip
 
 
-def _orphans(containers: list[Container], images: dict[str, Image]) -> list[Image]:
-    """Return the images of existing containers that have been removed from the image store."""
-    return list(
-        {container.image.id: container.image for container in containers if container.image.id not in images}.values()
-    )
+def images_data(engine: Engine) -> dict[str, Data]:
+    """Return the engine's images, and the removed images that containers were created from, as JSON types."""
+    images = {image.id: {**asdict(image), "present": True} for image in engine.image_store.list()}
+    for container in engine.store:
+        if container.image.id not in images:
+            images[container.image.id] = {**asdict(container.image), "present": False}
+    return images
 
 
-def _image_data(image: Image, *, is_present: bool) -> Data:
-    return {**asdict(image), "present": is_present}
-
-
-def _network_data(engine: Engine, network: Network) -> Data:
+def network_data(engine: Engine, network: Network) -> Data:
+    """Return a network as JSON types."""
     options = asdict(network.options)
     return {
         "id": network.id,
@@ -106,7 +102,11 @@ def _network_data(engine: Engine, network: Network) -> Data:
     }
 
 
-def _container_data(container: Container, *, ran: bool) -> Data:
+def container_data(container: Container, *, ran: bool) -> Data:
+    """Return a container without its log as JSON types.
+
+    `ran` is True if the container is to be started when the state is restored.
+    """
     root = container.files.root
     assert isinstance(root, LayeredDirectory), "a container's files are a layer over those of its image"
     files, removed = save_changes(root)
@@ -118,7 +118,6 @@ def _container_data(container: Container, *, ran: bool) -> Data:
         "is_managed": container.is_managed,
         "networks": {name: asdict(settings) for name, settings in container.networks.items()},
         "mounts": [asdict(mount) for mount in container.mounts],
-        "log": [[line.time_ns, line.stream, line.text.decode("latin-1")] for line in container.log.lines],
         "layer": files,
         "removed": removed,
     }

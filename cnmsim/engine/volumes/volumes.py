@@ -107,6 +107,10 @@ class VolumeStore:
             raise NotFound(f"get {name}: no such volume")
         return self._volumes[name]
 
+    def find(self, name: str) -> Volume | None:
+        """Return a volume, or `None` if there is none of that name."""
+        return self._volumes.get(name)
+
     def list(self, filters: Filters | None = None) -> list[Volume]:
         """Return the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
         accepted = filters or Filters()

@@ -39,7 +39,8 @@ class SavedStore:
     configs: tuple[Config, ...] = ()
 
 
-_TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "configs")
+#: The tables of a store, as fields of `SavedStore`.
+STORE_TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "configs")
 
 
 @frozen
@@ -81,11 +82,6 @@ class SavedNode:
 
 
 # --- saving
-
-
-def save_store(store: Store) -> SavedStore:
-    """Return a store's index and objects in their saved form."""
-    return SavedStore(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
 @frozen
@@ -169,7 +165,7 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
         raise MalformedData(f"the store has {len(disk.clusters)} clusters instead of 1")
     store = Store(clock)
     store.index = disk.index
-    for name in _TABLES:
+    for name in STORE_TABLES:
         table: Any = getattr(store, name)
         for item in getattr(disk, name):
             if item.id in table:

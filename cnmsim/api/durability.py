@@ -1,0 +1,145 @@
+"""Writes what a request changed to the lab's state file before the request is answered.
+
+A request that changes something and cannot be saved fails with status 500, as on a daemon whose disk is full. The
+object that it created is removed again. Until the state file can be written again, requests that would change
+something are refused before they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from cnmsim.api.message import Answer, Request, Response, Stream
+from cnmsim.errors import EngineError, SystemFault
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.lab.state.statefile import StateFile
+
+_log = logging.getLogger(__name__)
+#: Interval at which changes are saved that no request made, in seconds of real time.
+_SWEEP_S = 1.0
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Durability:
+    """Keeps the state file of a served lab up to date; does nothing if `state` is `None`.
+
+    A thread writes, so that the lab goes on while the disk is busy. Requests that end meanwhile share the next write.
+    """
+
+    def __init__(self, state: StateFile | None) -> None:
+        self._state = state
+        self._lock = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, "cnmsim state") if state is not None else None
+        self._has_failed = False
+
+    async def require_writable(self, request: Request) -> None:
+        """Raise `SystemFault` if the request may change something and the state file cannot be written."""
+        if self._state is None or request.method in _READING:
+            return
+        if self._has_failed:
+            await self._commit(has_swarm_changes=True, is_forced=True)
+        try:
+            self._state.require_space()
+        except OSError as error:
+            raise SystemFault(_message(error)) from None
+
+    async def answered(self, engine: Engine, host: str, request: Request, answer: Answer) -> Answer:
+        """Return the answer to send, after the changes of the request are on disk."""
+        if self._state is None:
+            return answer
+        is_change = request.method not in _READING
+        try:
+            await self._commit(has_swarm_changes=is_change)
+        except SystemFault as fault:
+            if is_change:
+                if isinstance(answer, Response):
+                    self._undo(engine, host, request, answer)
+                else:
+                    answer.end()
+                return Response.error(fault.status, fault.message)
+        if isinstance(answer, Stream):
+            answer.chunks = self._saved_chunks(answer.chunks)
+        return answer
+
+    async def _saved_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield chunks, each after the changes that precede it are on disk."""
+        async for chunk in chunks:
+            with contextlib.suppress(SystemFault):  # it is logged, and the next request that changes something fails
+                await self._commit(has_swarm_changes=False)
+            yield chunk
+
+    async def _commit(self, *, has_swarm_changes: bool, is_sweep: bool = False, is_forced: bool = False) -> None:
+        """Return once all changes are on disk. Raises `SystemFault`, and the changes are written later."""
+        # A client that disconnects cancels its request, but not the write, which concerns others, too.
+        try:
+            has_written = await asyncio.shield(
+                self._write(has_swarm_changes=has_swarm_changes, is_sweep=is_sweep, is_forced=is_forced)
+            )
+        except OSError as error:
+            message = _message(error)
+            if not self._has_failed:
+                _log.warning("the state of the lab cannot be saved: %s", message)
+            self._has_failed = True
+            raise SystemFault(message) from None
+        if has_written:
+            self._has_failed = False
+
+    async def _write(self, *, has_swarm_changes: bool, is_sweep: bool, is_forced: bool) -> bool:
+        """Write all changes. Return False if there were none."""
+        assert self._state is not None, "there is a state file"
+        async with self._lock:
+            pending = self._state.changes(has_swarm_changes=has_swarm_changes, is_sweep=is_sweep, is_forced=is_forced)
+            if pending is None:
+                return False
+            pending.settle(await asyncio.get_running_loop().run_in_executor(self._writer, pending.write))
+            return True
+
+    def _undo(self, engine: Engine, host: str, request: Request, answer: Response) -> None:
+        """Remove the object that a request has created, because it could not be saved."""
+        assert self._state is not None, "there is a state file"
+        kind = _CREATIONS.get(request.path)
+        if kind is None or answer.status != 201:
+            return
+        created = json.loads(answer.body)
+        identity = created["Name"] if kind == "volume" else created["Id"]
+        if self._state.is_saved(host, kind, identity):
+            return
+        try:
+            if kind == "container":
+                engine.lifecycle.remove(engine.store.get(identity), force=True, volumes=True)
+            elif kind == "volume":
+                engine.volume_store.remove(identity)
+            else:
+                engine.controller.find_network(identity).delete()
+        except EngineError as error:
+            _log.warning("%s %s could not be removed: %s", kind, identity, error.message)
+
+    async def run(self) -> None:
+        """Save changes that no request made, such as new lines of logs, until cancelled."""
+        while self._state is not None:
+            await asyncio.sleep(_SWEEP_S)
+            with contextlib.suppress(SystemFault):  # it is logged
+                await self._commit(has_swarm_changes=True, is_sweep=True)
+
+    async def close(self) -> None:
+        """Wait for the write in progress."""
+        async with self._lock:
+            if self._writer is not None:
+                self._writer.shutdown()
+
+
+#: The kind of object that a successful `POST` to a path creates.
+_CREATIONS = {"/containers/create": "container", "/networks/create": "network", "/volumes/create": "volume"}
+
+
+def _message(error: OSError) -> str:
+    """Return the text of an error as dockerd words it."""
+    return f"write {error.filename}: {(error.strerror or str(error)).lower()}"

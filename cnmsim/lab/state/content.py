@@ -1,0 +1,64 @@
+"""The content of a state database in the form of the sections that `restore_lab` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cnmsim.lab.state.database import Key, Line
+from cnmsim.lab.state.errors import reported_about, wrong_file
+from cnmsim.lab.state.recorder import ASSIGNED
+
+_SECTIONS = {"image": "images", "volume": "volumes", "network": "networks", "container": "containers"}
+_ASSIGNED = {kind: attribute for kind, attribute, _ in ASSIGNED}
+
+
+def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Path) -> dict[str, Any] | None:
+    """Return the content of a database, or `None` if no lab has been written to it. Raises `FileError`."""
+    with reported_about(path, "malformed"):
+        content: dict[str, Any] = {}
+        hosts: dict[str, dict[str, Any]] = {}
+        swarm: dict[str, Any] = {}
+        logs: dict[tuple[str, str], list[list[Any]]] = {}
+        members: dict[str, dict[str, Any]] = {}
+        assigned: dict[str, dict[str, list[Any]]] = {}
+        stores: dict[str, dict[str, Any]] = {}
+        for (host, kind, identity), text in rows:
+            data = json.loads(text)
+            if kind == "lab":
+                content[identity] = data
+            elif kind == "store":
+                number, _, rest = identity.partition("/")
+                store = stores.setdefault(number, {})
+                if rest:
+                    store.setdefault(rest.partition("/")[0], []).append(data)
+                else:
+                    store["index"] = data
+            elif kind == "member":
+                members[host] = data
+            elif kind in _ASSIGNED:
+                assigned.setdefault(host, {}).setdefault(_ASSIGNED[kind], []).append(data)
+            else:
+                section = hosts.setdefault(host, {"release": "", **{name: [] for name in _SECTIONS.values()}})
+                if kind == "release":
+                    section["release"] = data
+                elif kind in _SECTIONS:
+                    if kind == "container":
+                        data["log"] = logs.setdefault((host, identity), [])
+                    section[_SECTIONS[kind]].append(data)
+                else:
+                    raise wrong_file(path, f"malformed: unknown kind of object {kind!r}")
+        if not content:
+            return None
+        for host, container, time_ns, stream, line in lines:
+            logs.setdefault((host, container), []).append([time_ns, stream, line.decode("latin-1")])
+        for host, member in members.items():
+            member["node"].update(assigned.get(host, {}))
+        if stores:
+            swarm["stores"] = [stores[number] for number in sorted(stores, key=int)]
+        if members:
+            swarm["members"] = members
+        content["hosts"], content["swarm"] = hosts, swarm
+        return content

@@ -1,0 +1,99 @@
+"""Restore the engines of a lab from the content of a state file.
+
+Hosts are not in a state file: the lab file creates them. To a swarm, restoring looks like a power loss of all hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member
+from cnmsim.engine.daemon.crash import start_containers
+from cnmsim.engine.daemon.snapshot import restore_engine
+from cnmsim.lab.state.errors import reported_about, wrong_file
+from cnmsim.lab.state.json_format import checksum
+from cnmsim.lab.state.recorder import engines_of
+from cnmsim.swarm.persistence.saved_state import SavedStore, restore_store
+from cnmsim.swarm.persistence.serialization import from_plain
+
+if TYPE_CHECKING:
+    from cnmsim.engine.containers.container import Container
+    from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.lab.lab import Lab
+
+
+@frozen
+class _SwarmDisk:
+    """The saved swarms of a lab: the logs of their managers, and by host the daemons that are members."""
+
+    stores: tuple[SavedStore, ...] = ()
+    members: Mapping[str, MemberDisk] = field(factory=dict)
+
+
+def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | None = None) -> None:
+    """Restore the engines of a lab from the content of a state file, and start what ran.
+
+    `epoch_s` is the time of day of virtual time zero from now on, in seconds since 1970. Raises `FileError` for
+    malformed content, or if it is another lab's or does not fit this lab; the lab must not be used then.
+    """
+    engines = engines_of(lab)
+    with reported_about(path, "malformed"):
+        _require_same_lab(lab, content, engines, path)
+        swarms = from_plain(_SwarmDisk, content["swarm"], "swarm") if "swarm" in content else None
+        clock = lab.clock
+        clock.now_ns = max(clock.now_ns, content["now_ns"])
+    if epoch_s is not None:
+        clock.epoch_s = epoch_s
+    # No id is drawn twice: the content differs from that of every earlier start.
+    seed = f"{clock.seed}/{checksum(content)}"
+    starting: dict[str, list[Container]] = {}
+    for name, data in content["hosts"].items():
+        with reported_about(path, f"cannot be restored on {name}"):
+            if swarms is not None:
+                engines[name].cluster.abandon()
+            starting[name] = restore_engine(engines[name], data, seed)
+    if swarms is not None:
+        _restore_swarms(clock, swarms, engines, path)
+    for name, containers in starting.items():
+        start_containers(engines[name], containers)
+    clock.run_ready()
+
+
+# --- swarms
+
+
+def _restore_swarms(clock: Clock, swarms: _SwarmDisk, engines: dict[str, Engine], path: Path) -> None:
+    with reported_about(path, "swarm"):
+        stores = [restore_store(clock, saved_store) for saved_store in swarms.stores]
+    for name, member in swarms.members.items():
+        if name not in engines:
+            raise wrong_file(path, f"swarm: there is no Docker host {name}")
+        with reported_about(path, f"swarm: cannot be restored on {name}"):
+            restore_member(engines[name], member, stores)
+    # All nodes exist before the first one sends.
+    for name in swarms.members:
+        node = engines[name].cluster.node
+        assert node is not None
+        with reported_about(path, f"swarm: cannot be restored on {name}"):
+            node.resume()
+
+
+def _require_same_lab(lab: Lab, content: dict[str, Any], engines: dict[str, Engine], path: Path) -> None:
+    saved = content["hosts"]
+    if set(saved) != set(engines):
+        raise wrong_file(
+            path,
+            f"state of another lab: its Docker hosts are {', '.join(sorted(saved)) or 'none'}, "
+            f"this lab's {', '.join(sorted(engines)) or 'none'}",
+        )
+    if content["seed"] != lab.clock.seed:
+        raise wrong_file(path, f"state of another lab: its seed is {content['seed']}, this lab's {lab.clock.seed}")
+    for name, engine in engines.items():
+        release = saved[name]["release"]
+        if release != engine.profile.version:
+            raise wrong_file(path, f"{name} ran Docker {release} and runs {engine.profile.version} now")

@@ -1,0 +1,242 @@
+"""State files: the state of a lab's engines that lasts from one `serve` to the next, as a daemon's data folder does.
+
+A state file is a SQLite database. Everything that a client was answered with success is in it before the answer is
+sent. Files of versions 1 and 2, which were JSON, are read once and replaced by a database. A file that is damaged,
+has another format or belongs to another lab is refused and not changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import CnmsimError, Conflict
+from cnmsim.lab.state.content import content_of
+from cnmsim.lab.state.database import APPLICATION, HEADER_SIZE, MAGIC, StateDatabase, Transaction, application_id
+from cnmsim.lab.state.errors import wrong_file
+from cnmsim.lab.state.json_format import read_json
+from cnmsim.lab.state.recorder import Recorder
+from cnmsim.lab.state.restore import restore_lab
+
+if TYPE_CHECKING:
+    from cnmsim.engine.daemon.changes import Settle
+    from cnmsim.lab.lab import Lab
+
+
+#: Free space on the disk below which nothing is changed, in bytes.
+_LEAST_SPACE = 256 * 1024
+
+
+@frozen
+class PendingWrite:
+    """Changes that are not written yet. `write` may run in another thread, `settle` runs in the lab's."""
+
+    _database: StateDatabase
+    _transaction: Transaction
+    _settle: Settle
+
+    def write(self) -> OSError | None:
+        """Write the changes, and return once they are on disk, or return the error."""
+        try:
+            self._database.write(self._transaction)
+        except OSError as error:
+            return error
+        except CnmsimError as error:
+            return OSError(errno.EIO, error.message, str(self._database.path))
+        return None
+
+    def settle(self, error: OSError | None) -> None:
+        """Record the result of `write`: after an error the changes are pending again. Raise the error."""
+        self._settle(error is None)
+        if error is not None:
+            raise error
+
+
+@define(eq=False)
+class StateFile:
+    """An open state file, which no other server can open.
+
+    `content` is the saved state, `None` for a new file.
+    """
+
+    path: Path
+    content: dict[str, Any] | None
+    _database: StateDatabase | None = None
+    _json_lock: int | None = None
+    _recorder: Recorder | None = field(default=None, init=False)
+
+    @classmethod
+    def open(cls, path: Path) -> StateFile:
+        """Open a state file, or create it if it does not exist.
+
+        Raises `Conflict` if another server has opened it, `FileError` if it is no state file or damaged, `OSError`.
+        """
+        if path.exists() and not _is_database(path):
+            descriptor = _locked(path)
+            try:
+                return cls(path, read_json(path, path.read_bytes()), json_lock=descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        database = StateDatabase.open(path)
+        try:
+            return cls(path, content_of(database.objects(), database.lines(), path), database)
+        except BaseException:
+            database.close()
+            raise
+
+    def record(self, lab: Lab, source: Path | None = None) -> None:
+        """Write the whole state of a lab, and record its changes from now on. `source` is the lab's file.
+
+        Raises `OSError`; the file is then unchanged.
+        """
+        starts = (self.content or {}).get("starts", 0)
+        self._recorder = Recorder(lab, str(source) if source else "", starts + 1)
+        if self._database is None:
+            _write_new(self.path, self._recorder)
+            self._database = StateDatabase.open(self.path)
+        else:
+            self._recorder.load(self._database.objects())
+            self.finish()
+        self.content = None
+
+    def require_space(self) -> None:
+        """Raise `OSError` if the disk is full, or nearly so: SQLite needs some pages for any change."""
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < _LEAST_SPACE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def changes(
+        self, *, has_swarm_changes: bool = True, is_sweep: bool = False, is_forced: bool = False
+    ) -> PendingWrite | None:
+        """Return what has changed since the last call, or `None`. The caller writes it before it calls again.
+
+        Without `has_swarm_changes` the state of swarms is not looked at. With `is_sweep` changes are included that no
+        request made, such as new lines of logs. With `is_forced` there is something to write in any case.
+        """
+        assert self._recorder is not None, "the state is recorded"
+        assert self._database is not None, "the state is recorded"
+        if is_sweep:
+            self._recorder.sweep()
+        changes = self._recorder.changes(has_swarm_changes=has_swarm_changes, is_forced=is_forced)
+        return None if changes is None else PendingWrite(self._database, *changes)
+
+    def is_saved(self, host: str, kind: str, identity: str) -> bool:
+        """Return True if an object is in the file."""
+        assert self._recorder is not None, "the state is recorded"
+        return (host, kind, identity) in self._recorder.rows
+
+    def finish(self) -> None:
+        """Write the whole state once more at the end of a lab. Raises `OSError`."""
+        assert self._recorder is not None, "the state is recorded"
+        assert self._database is not None, "the state is recorded"
+        changes = self._recorder.changes(is_complete=True)
+        if changes is not None:
+            pending = PendingWrite(self._database, *changes)
+            pending.settle(pending.write())
+
+    def close(self) -> None:
+        """Close the file and end its lock."""
+        if self._database is not None:
+            self._database.close()
+        if self._json_lock is not None:
+            os.close(self._json_lock)
+        self._database = self._json_lock = None
+
+
+def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
+    """Write the state of a lab that was built from the file `source`.
+
+    Raises `Conflict`, `FileError` or `OSError`; an existing file is then kept.
+    """
+    if path.exists() and _is_database(path):
+        file = StateFile.open(path)
+        try:
+            file.record(lab, source)
+        finally:
+            file.close()
+    else:
+        _write_new(path, Recorder(lab, str(source) if source else "", 1))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the content of a state file.
+
+    Raises `FileError`, whose text says what is wrong with the content, `Conflict` if a server has opened the file, or
+    `OSError` if it cannot be read.
+    """
+    path.stat()
+    file = StateFile.open(path)
+    file.close()
+    if file.content is None:
+        raise wrong_file(path, "the file is empty")
+    return file.content
+
+
+def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
+    """Restore the saved state into the engines of a lab, and start what ran. See `restore_lab`.
+
+    Raises as `read_state` and `restore_lab` do.
+    """
+    restore_lab(lab, read_state(path), path, epoch_s)
+
+
+def _is_database(path: Path) -> bool:
+    """Return True if a file is empty or a SQLite database. Raises `FileError` for a database of something else."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_SIZE)
+    if not header:
+        return True
+    if not header.startswith(MAGIC):
+        return False
+    # Right after the creation of a database its header is still in the write-ahead log.
+    if application_id(header) != APPLICATION and not Path(f"{path}-wal").exists():
+        raise wrong_file(path, "no state file of cnmsim")
+    return True
+
+
+def _locked(path: Path) -> int:
+    """Lock a file until the returned descriptor is closed. Raises `Conflict` if another process holds the lock."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(f"{path}: another server uses this state file; end it, or choose another file") from None
+    return descriptor
+
+
+def _write_new(path: Path, recorder: Recorder) -> None:
+    """Write the whole state to a new database, and put it in the place of `path`."""
+    path = path.resolve()  # of a link the target is replaced
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        database = StateDatabase.create(Path(temporary))
+        try:
+            changes = recorder.changes(is_complete=True)
+            assert changes is not None, "a lab has rows"
+            transaction, settle = changes
+            database.write(transaction)
+        finally:
+            database.close()
+        os.fsync(descriptor)
+        Path(temporary).replace(path)
+        settle(True)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
