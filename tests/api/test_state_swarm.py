@@ -134,7 +134,8 @@ def test_the_cluster_is_what_it_was(saved):
 def test_traffic_flows_as_before(saved):
     release, path, _ = saved
     lab = restored(path, release)
-    lab.run(5.0)  # gossip about ports of the routing mesh may still be on its way
+    # A node that was up before the managers' gossip tries to join it again after a minute (rejoinClusterBootStrap).
+    lab.run(60.0)
     for number in range(1, 5):
         answer = lab.host("client").curl(f"http://10.9.0.{number}:8080/").output
         assert answer == "hello from the web server\n", number
