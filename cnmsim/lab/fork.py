@@ -58,6 +58,8 @@ def fork_lab(lab: Lab) -> Lab:
         host.socket = None
     if _has_swarm(copy):
         _reconnect(copy)
+    elif any(host.controller is not None and host.controller.agent is not None for host in copy.hosts.values()):
+        _restart_gossip(copy)
     return copy
 
 
@@ -87,11 +89,8 @@ def _unsettled(lab: Lab) -> str:
 def _reconnect(lab: Lab) -> None:
     """Let the nodes of swarms reconnect, and wait until the copy is quiescent."""
     from cnmsim.lab.quiescence import QuiescenceChecker
-    from cnmsim.libnetwork.networkdb.databases import databases_of
 
-    for database in databases_of(lab.clock):
-        database.bulk.restart_after_fork()
-        database.rejoiner.restart_after_fork()
+    _restart_gossip(lab)
     nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]
     for node in nodes:
         node.restart_after_fork()
@@ -102,6 +101,14 @@ def _reconnect(lab: Lab) -> None:
             return
         lab.run(0.1)
     raise Unavailable(f"the swarm of a copy does not come to rest: {checker.pending_work(_engines(lab))}")
+
+
+def _restart_gossip(lab: Lab) -> None:
+    from cnmsim.libnetwork.networkdb.databases import databases_of
+
+    for database in databases_of(lab.clock):
+        database.bulk.restart_after_fork()
+        database.rejoiner.restart_after_fork()
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:

@@ -124,7 +124,7 @@ class Controller:
     discovery: ServiceDiscovery = field(init=False, repr=False)
     ingress: Ingress = field(init=False, repr=False)
     _networks: dict[str, Network] = field(factory=dict, init=False)
-    sandboxes: list[Sandbox] = field(factory=list, init=False)
+    _sandboxes: dict[str, Sandbox] = field(factory=dict, init=False)
     _by_container: dict[str, Sandbox] = field(factory=dict, init=False)
     log: list[str] = field(factory=list, init=False, repr=False)
     drivers: DriverRegistry = field(init=False, repr=False)
@@ -160,7 +160,7 @@ class Controller:
         self.plugins.handle(IPAM_DRIVER, self._register_ipam)
 
     def __repr__(self) -> str:
-        counts = f"{len(self._networks)} networks, {len(self.sandboxes)} sandboxes"
+        counts = f"{len(self._networks)} networks, {len(self._sandboxes)} sandboxes"
         return f"<Controller {self.profile.version} on {self.machine.name}: {counts}>"
 
     def _repr_html_(self) -> str | None:
@@ -551,6 +551,11 @@ class Controller:
 
     # --- sandboxes
 
+    @property
+    def sandboxes(self) -> list[Sandbox]:
+        """The controller's sandboxes, in order of creation."""
+        return list(self._sandboxes.values())
+
     def new_sandbox(
         self,
         container_id: str,
@@ -575,7 +580,7 @@ class Controller:
         if present is not None:
             raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")
         sandbox = Sandbox(self, id or self.new_id(), container_id, options)
-        self.sandboxes.append(sandbox)
+        self._sandboxes[sandbox.id] = sandbox
         self._by_container[container_id] = sandbox
         self.events.emit("sandbox", "create", sandbox.id, sandbox.name)
         return sandbox
@@ -589,14 +594,14 @@ class Controller:
 
     def sandbox_by_id(self, sandbox_id: str) -> Sandbox:
         """Return a sandbox by its id. Raises `NotFound` for an unknown id."""
-        for sandbox in self.sandboxes:
-            if sandbox.id == sandbox_id:
-                return sandbox
-        raise NotFound(f"sandbox {sandbox_id} not found")
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise NotFound(f"sandbox {sandbox_id} not found")
+        return sandbox
 
     def forget_sandbox(self, sandbox: Sandbox) -> None:
         """Remove a sandbox from the list. `Sandbox.delete` calls this."""
-        self.sandboxes.remove(sandbox)
+        del self._sandboxes[sandbox.id]
         del self._by_container[sandbox.container_id]
         self.events.emit("sandbox", "delete", sandbox.id, sandbox.name)
 

@@ -4,7 +4,7 @@
 
 Names are imported on first use. `assertions`, `policy`, `prove`, `invariants`, `snapshot` and `plugin` (a Docker
 plugin for tests of engines) need only cnmsim. `drivers` (conformance tests for network drivers) and `pytest_plugin`
-need pytest; strategies and state machines need Hypothesis.
+need pytest; strategies and state machines need Hypothesis. `cnm` has those of the container network model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         paths_from_outside,
     )
     from cnmsim.testing.changes import Fault, Operation, faults, operations
+    from cnmsim.testing.cnm import CnmMachine
     from cnmsim.testing.composefiles import compose_files, services
     from cnmsim.testing.graphs import topologies
     from cnmsim.testing.machine import DockerHostMachine as DockerNetworkMachine
@@ -53,6 +54,7 @@ _WHERE = {
     "compose_files": "composefiles",
     "services": "composefiles",
     "topologies": "graphs",
+    "CnmMachine": "cnm",
     "DockerNetworkMachine": "machine:DockerHostMachine",
     "Policy": "policy",
     "Report": "policy",
@@ -71,9 +73,10 @@ _WHERE = {
     "subnets": "strategies",
 }
 
-_NEED_HYPOTHESIS = frozenset({"changes", "composefiles", "graphs", "machine", "strategies"})
+_NEED_HYPOTHESIS = frozenset({"changes", "cnm", "composefiles", "graphs", "machine", "strategies"})
 
 __all__ = [
+    "CnmMachine",
     "ContainerSpec",
     "DockerNetworkMachine",
     "Fault",

@@ -4,6 +4,7 @@
 
     class TestSwitchDriver(DriverConformance):
         driver = "switch"
+        factory = SwitchDriver  # omitted for a driver of an installed package
 
 This runs each test with every supported release. `docs/drivers.md` documents the contract that the tests check.
 """
@@ -23,6 +24,7 @@ from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.lab import Host, Lab
 from cnmsim.libnetwork.driver import Capability, Driver, EndpointInterface, NetworkRequest, SandboxContext
+from cnmsim.libnetwork.drivers.registry import DriverFactory
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
@@ -68,6 +70,8 @@ class _Bench:
 
     #: The driver's name, as in `docker network create -d NAME`.
     driver: ClassVar[str] = ""
+    #: The driver's class or factory, called with a `DriverHost`; `None` for a driver that is registered otherwise.
+    factory: ClassVar[DriverFactory | None] = None
 
     @pytest.fixture(params=list(PROFILES))
     def release(self, request: pytest.FixtureRequest) -> str:
@@ -80,6 +84,9 @@ class _Bench:
         lab = Lab(engine=release)
         lab.add_host("node1", "10.0.0.15/24", docker=True)
         lab.add_host("beside", "10.0.0.50/24", web=True)
+        factory = type(self).factory
+        if factory is not None:
+            lab.controller("node1").register_driver(self.driver, factory)
         yield lab
 
     def engine_of(self, lab: Lab) -> Any:

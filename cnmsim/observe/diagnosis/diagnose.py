@@ -27,6 +27,7 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.link import address_conflicts
 from cnmsim.observe.diagnosis.overlay import tunnel_into_silence
 from cnmsim.observe.diagnosis.refused import REFUSALS, refused
+from cnmsim.observe.diagnosis.sandboxes import for_sandboxes
 from cnmsim.observe.diagnosis.service import down_remarks
 from cnmsim.observe.diagnosis.success import success
 from cnmsim.observe.diagnosis.verdict import Verdict
@@ -48,6 +49,7 @@ def diagnose(context: DiagnosisContext) -> Finding:
     }[verdict](context, verdict)
     if not finding.verdict.is_reachable:
         finding = _by_hosts_file(context, finding)
+    finding = evolve(finding, changes=for_sandboxes(finding.changes, context.directory))
     return evolve(
         finding,
         remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)),

@@ -778,6 +778,19 @@ def _(change: changes.ConnectNetwork) -> str:
     return commands_of(change)[0].line
 
 
+@sentence.register(changes.NewNetwork)
+def _(change: changes.NewNetwork) -> str:
+    return f"controller.new_network({change.network!r})"
+
+
+@sentence.register(changes.JoinNetwork)
+def _(change: changes.JoinNetwork) -> str:
+    name = change.network or "NETWORK"
+    network = name if name.isidentifier() else f"controller.network_by_name({name!r})"
+    sandbox = change.sandbox if change.sandbox.isidentifier() else f"lab.sandbox({change.sandbox!r})"
+    return f"{network}.create_endpoint({change.sandbox!r}).join({sandbox})"
+
+
 @sentence.register(changes.RecreateNetwork)
 def _(change: changes.RecreateNetwork) -> str:
     network = f"network {change.network}" if change.network else "the network"

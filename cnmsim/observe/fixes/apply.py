@@ -7,7 +7,7 @@ from copy import deepcopy
 from functools import singledispatch
 from typing import Any
 
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.observe.fixes.changes import (
     ActivateNode,
     AskOther,
@@ -15,7 +15,9 @@ from cnmsim.observe.fixes.changes import (
     ConnectNetwork,
     ContainerOption,
     CreateNetwork,
+    JoinNetwork,
     NetworkSetting,
+    NewNetwork,
     PublishPort,
     RebindProgram,
     RecreateContainer,
@@ -102,6 +104,32 @@ def _(change: CreateNetwork, lab: Any) -> None:
 @apply_change.register(ConnectNetwork)
 def _(change: ConnectNetwork, lab: Any) -> None:
     _engine_of(lab, change.container, change.host).networks.get(change.network).connect(change.container)
+
+
+def _controller(lab: Any, host: str) -> Any:
+    controller = lab.hosts[host].controller if host in lab.hosts else None
+    if controller is None:
+        raise NotFound(f"{host} runs no controller")
+    return controller
+
+
+@apply_change.register(NewNetwork)
+def _(change: NewNetwork, lab: Any) -> None:
+    _controller(lab, change.host).new_network(change.network)
+
+
+@apply_change.register(JoinNetwork)
+def _(change: JoinNetwork, lab: Any) -> None:
+    controller = _controller(lab, change.host)
+    sandbox = next((item for item in controller.sandboxes if item.name == change.sandbox), None)
+    if sandbox is None:
+        raise NotFound(f"No such sandbox: {change.sandbox}")
+    endpoint = controller.network_by_name(change.network).create_endpoint(change.sandbox, aliases=[change.sandbox])
+    try:
+        endpoint.join(sandbox)
+    except EngineError:
+        endpoint.delete()
+        raise
 
 
 @apply_change.register(StartContainer)

@@ -30,7 +30,7 @@ class Change:
                 return all(change.is_applicable for change in changes)
             case PublishPort():
                 return bool(self.container and self.port)
-            case ConnectNetwork():
+            case ConnectNetwork() | JoinNetwork():
                 return bool(self.network)
             case UpdateService():
                 return bool(self.value)
@@ -136,6 +136,23 @@ class ConnectNetwork(Change):
     host: str
     network: str
     container: str
+
+
+@frozen
+class NewNetwork(Change):
+    """Create a bridge network with libnetwork, on a host without an engine."""
+
+    host: str
+    network: str
+
+
+@frozen
+class JoinNetwork(Change):
+    """Create an endpoint of a network and join a sandbox of no container to it. `network` as in `ConnectNetwork`."""
+
+    host: str
+    network: str
+    sandbox: str
 
 
 class NetworkSetting(Enum):
