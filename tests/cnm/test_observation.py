@@ -101,10 +101,10 @@ def test_a_fork_has_the_sandboxes_and_leaves_the_lab_alone(lab: Lab) -> None:
     ("call", "kind", "text"),
     [
         (lambda lab: lab.trace(5, "b"), InvalidParameter, "5 is no place"),
-        (lambda lab: lab.trace("a", 5), InvalidParameter, "5 is no place"),
+        (lambda lab: lab.trace("a", 5), InvalidParameter, "5 is a port, not a destination"),
         (lambda lab: lab.capture(5), InvalidParameter, "5 is no place to capture at"),
         (lambda lab: lab.sandbox("q"), NotFound, "No such sandbox: q"),
-        (lambda lab: lab.explain("q", "a"), NotFound, "there are a, b, client, d, node1"),
+        (lambda lab: lab.explain("q", "a"), NotFound, "there are: a, b, client, d, node1"),
         (lambda lab: lab.controller("node1", "10.0.0.9/24"), InvalidParameter, "host node1 exists"),
         (lambda lab: lab.controller(config={"frob": 1}), InvalidParameter, "host node1 has a controller"),
         (lambda lab: lab.controller("n9", "10.0.0"), InvalidParameter, "n9"),
