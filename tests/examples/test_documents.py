@@ -199,7 +199,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert missing == []
 
 
-WITH_EXAMPLES = ["cnmsim", "cnmsim.lab.lab"]
+WITH_EXAMPLES = ["cnmsim", "cnmsim.cnm", "cnmsim.lab.lab"]
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
