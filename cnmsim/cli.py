@@ -1,7 +1,7 @@
 """The `cnmsim` command.
 
 The exit status of `trace` and `explain` is 0 if the destination was reached, 1 if not, 2 for wrong arguments or a
-wrong file.
+wrong file. An open path (what listens is not known) counts as reached, unless `--strict` is given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Directory, Location, Trace
+    from cnmsim.observe import Directory, Location, Trace, Verdict
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -100,17 +100,38 @@ def _load(
     epoch_s: int | None = None,
     *,
     create_external: bool = False,
+    listens: Sequence[str] = (),
+    strict: bool = False,
 ) -> Lab:
     from cnmsim.lab import Lab
 
     with _progress(f"bringing up {', '.join(file.name for file in files)}"):
         if _kind_of(files[0]) == "lab":
+            if listens:
+                raise FileError("--listen is for Compose files; in a lab file use `x-cnmsim`", path=str(files[0]))
             if len(files) > 1:
                 raise FileError("a lab file takes no further files", path=str(files[1]))
             return Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
         options: dict[str, Any] = {"engine": engine} if engine else {}
-        options |= {"epoch_s": epoch_s, "create_external": create_external}
-        return Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
+        options |= {"epoch_s": epoch_s, "create_external": create_external, "strict": strict}
+        options["listens"] = _listens(listens)
+        lab = Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
+    for note in lab.project.notes if lab.project is not None else ():
+        click.echo(f"note: {note}", err=True)
+    return lab
+
+
+def _listens(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Parse the values of `--listen SERVICE:PORT[/udp]`. Raises `InvalidParameter`."""
+    from cnmsim.errors import InvalidParameter
+
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        service, colon, port = text.rpartition(":")
+        if not colon or not service:
+            raise InvalidParameter(f"--listen {text}: must be SERVICE:PORT or SERVICE:PORT/udp, such as web:8000")
+        found.setdefault(service, []).append(port)
+    return found
 
 
 def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
@@ -123,13 +144,25 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
     @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
     @click.option("--create-external", is_flag=True, help="Create the project's external networks first.")
+    @click.option(
+        "--listen", "listens", metavar="SERVICE:PORT[/udp]", multiple=True, help="State that a service listens there."
+    )
+    @click.option(
+        "--strict",
+        is_flag=True,
+        help="Assume nothing: an open path is no success, an external network must exist, a health check must pass.",
+    )
     @wraps(command)
     def wrapped(
         file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
-        env_files: tuple[Path, ...], create_external: bool, *args: Any, **kwargs: Any,
+        env_files: tuple[Path, ...], create_external: bool, listens: tuple[str, ...], strict: bool, *args: Any,
+        **kwargs: Any,
     ) -> _R:  # fmt: skip
         try:
-            lab = _load((file, *more), engine, project, profiles, env_files, create_external=create_external)
+            lab = _load(
+                (file, *more), engine, project, profiles, env_files, create_external=create_external,
+                listens=listens, strict=strict,
+            )  # fmt: skip
             return command(lab, *args, **kwargs)  # type: ignore[arg-type]
         except CnmsimError as error:
             text = error.message if not isinstance(error, FileError) else str(error)
@@ -206,7 +239,7 @@ def trace(
         _show(walk, verbose)
     if capture is not None and not as_json:
         click.echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
-    context.exit(0 if walk.is_reachable else 1)
+    context.exit(_status(lab, is_reachable=walk.is_reachable, verdict=walk.verdict))
 
 
 def _show(walk: Trace, verbosity: int) -> None:
@@ -272,7 +305,13 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
             _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
         if fixes and not working and not explanation.reachable:
             _say("\nnothing that was tried works")
-    context.exit(0 if explanation.reachable else 1)
+    context.exit(_status(lab, is_reachable=explanation.reachable, verdict=explanation.verdict))
+
+
+def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
+    """Return the exit status of a question: 0 if reached; with `--strict`, an open path does not count."""
+    is_open = verdict is not None and verdict.value == "path open"
+    return 0 if is_reachable and not (is_open and lab.images.is_strict) else 1
 
 
 @cli.command()

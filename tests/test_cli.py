@@ -84,14 +84,36 @@ networks:
 """
 
 
-def test_external_networks_are_made_when_asked(tmp_path: Path) -> None:
+def test_an_external_network_is_assumed_with_a_note_and_strictly_refused(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(EXTERNAL, encoding="utf-8")
-    refused = _run("trace", str(path), "app", "web:80")
+    assumed = _run("trace", str(path), "app", "web:80")
+    assert assumed.exit_code == 0
+    assert "note: network proxy is external and was not there" in assumed.stderr
+    refused = _run("trace", str(path), "app", "web:80", "--strict")
     assert refused.exit_code == 2
     assert "compose.yml:5: networks.proxy: network proxy declared as external" in refused.stderr
     assert "--create-external" in refused.stderr
-    assert _run("trace", str(path), "app", "web:80", "--create-external").exit_code == 0
+    assert _run("trace", str(path), "app", "web:80", "--strict", "--create-external").exit_code == 0
+
+
+def test_an_open_path_is_a_success_unless_strict_and_a_statement_decides(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(
+        "services:\n  app: {image: alpine, command: sleep 1d}\n  api: {image: acme/api}\n", encoding="utf-8"
+    )
+    words = (str(path), "app", "api:8000")
+    assert _run("trace", *words).exit_code == 0
+    assert "PATH OPEN: the packets arrive" in _run("trace", *words).stdout
+    assert _run("trace", *words, "--strict").exit_code == 1
+    assert _run("explain", *words, "--strict").exit_code == 1
+    assert _run("trace", *words, "--strict", "--listen", "api:8000").exit_code == 0
+    assert _run("trace", str(path), "app", "api:53/udp", "--listen", "api:53/udp").exit_code == 0
+    assert _run("trace", *words, "--listen", "api:9000").exit_code == 1
+    wrong = _run("trace", *words, "--listen", "apii:9000")
+    assert (wrong.exit_code, "no such service: apii, did you mean api?" in wrong.stderr) == (2, True)
+    wrong = _run("trace", *words, "--listen", "8000")
+    assert (wrong.exit_code, "must be SERVICE:PORT" in wrong.stderr) == (2, True)
 
 
 def test_columns_of_the_shell_are_kept_to(lab_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -762,6 +762,8 @@ class Lab:
         env_files: Sequence[str | Path] = (),
         scale: Mapping[str, int] | None = None,
         create_external: bool = False,
+        listens: Mapping[str, Iterable[int | str]] | None = None,
+        strict: bool = False,
         engine: str = DEFAULT_RELEASE,
         seed: int = 0,
         epoch_s: int | None = None,
@@ -775,14 +777,18 @@ class Lab:
 
         `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`,
         in addition to those in `.env` beside the first file or in `env_files`. `create_external` creates the networks
-        that the project expects to exist, as a plain `docker network create` does. Raises `FileError` for a wrong
+        that the project expects to exist, as a plain `docker network create` does. `listens` states the ports on
+        which the programs of services listen (`{"api": [8000, "53/udp"]}`). External networks that do not exist, and
+        health checks that the simulation cannot decide, are assumed to be right (`lab.project.notes` lists them);
+        with `strict` they are errors. Raises `FileError` for a wrong
         file and, with the line, for what the engine refuses.
         """
         from cnmsim.lab.compose.default_topology import compose_lab
 
         return compose_lab(
             files, project, env, profiles,
-            env_files=env_files, scale=scale, create_external=create_external, engine=engine, seed=seed,
+            env_files=env_files, scale=scale, create_external=create_external, listens=listens,
+            strict=strict, engine=engine, seed=seed,
             epoch_s=epoch_s,
         )  # fmt: skip
 
@@ -798,8 +804,8 @@ class Lab:
         from cnmsim.lab.compose.project import Project
 
         engine = self._one_engine(host)
-        scale = options.pop("scale", None)
-        project = Project(load_project(files, **options), engine, self.clock)
+        scale, strict = options.pop("scale", None), options.pop("strict", False)
+        project = Project(load_project(files, **options), engine, self.clock, is_strict=strict)
         project.up(scale=scale)
         self.project = project
         self.settle()
@@ -928,7 +934,7 @@ class Lab:
     ) -> StackDescription:
         from cnmsim.lab.stack import read_stack
 
-        return read_stack(name, files, env, latest=latest, folder=folder)
+        return read_stack(name, files, env, latest=latest, folder=folder, hints=self.images.hints)
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
         for words in routes:

@@ -70,6 +70,16 @@ _CONTAINER = {
     "ps": "busybox.process_list:ps", "sysctl": "procps.sysctl:busybox",
 }  # fmt: skip
 
+#: Servers and clients of applications: only images that the catalogue says have them, and unknown ones, have these.
+APPLICATION_PROGRAMS = {
+    "apache2-foreground": "servers.apache", "healthcheck.sh": "servers.clients:mariadb_healthcheck",
+    "httpd-foreground": "servers.apache", "mariadb-admin": "servers.clients:mysqladmin",
+    "mongo": "servers.clients:mongosh", "mongosh": "servers.clients:mongosh",
+    "mysqladmin": "servers.clients:mysqladmin", "nginx": "servers.nginx", "pg_isready": "servers.clients:pg_isready",
+    "rabbitmq-diagnostics": "servers.clients:rabbitmq_diagnostics", "redis-cli": "servers.clients:redis_cli",
+    "valkey-cli": "servers.clients:redis_cli", "/whoami": "servers.whoami",
+}  # fmt: skip
+
 _HOST = {
     "arp": "nettools.arp:nettools", "brctl": "bridge.brctl:brctl", "bridge": "bridge.command",
     "conntrack": "conntrack.command", "dmesg": "util_linux.dmesg", "hostname": "nettools.hostname:debian",
@@ -88,7 +98,7 @@ _IPTABLES = {
 
 #: The programs in a container's image: busybox, plus curl and dig, which many images add.
 CONTAINER_PROGRAMS: Mapping[str, Program] = {
-    name: _program(location) for name, location in (_COMMON | _CONTAINER).items()
+    name: _program(location) for name, location in (_COMMON | _CONTAINER | APPLICATION_PROGRAMS).items()
 }
 #: The programs of a host.
 HOST_PROGRAMS: Mapping[str, Program] = {

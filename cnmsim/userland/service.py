@@ -13,6 +13,8 @@ from cnmsim.engine.standins.standin import StandIn
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
 from cnmsim.userland.busybox.applet import complain
+from cnmsim.userland.servers.http_server import address_text
+from cnmsim.userland.servers.start_lines import access_line, start_lines
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -53,7 +55,7 @@ def reply(name: str, request: bytes) -> bytes:
     return b""
 
 
-async def _converse(connection: TcpSocket, name: str) -> None:
+async def _converse(process: Process, connection: TcpSocket, name: str) -> None:
     try:
         greeting = banner(name)
         if greeting:
@@ -62,6 +64,10 @@ async def _converse(connection: TcpSocket, name: str) -> None:
             answer = reply(name, chunk)
             if answer:
                 connection.send(answer)
+            if chunk.startswith(_HTTP_METHODS):
+                address, port = connection.getpeername()
+                size = len(answer.partition(b"\r\n\r\n")[2])
+                process.write(access_line(process, name, chunk, address_text(address), port, size))
     except OSError:
         pass  # the client reset the connection
     finally:
@@ -70,7 +76,7 @@ async def _converse(connection: TcpSocket, name: str) -> None:
 
 async def _serve(process: Process, listener: TcpSocket, name: str) -> None:
     while True:
-        process.task(_converse(await listener.accept(), name))
+        process.task(_converse(process, await listener.accept(), name))
 
 
 async def _echo(socket: UdpSocket) -> None:
@@ -116,6 +122,7 @@ async def _run_stand_in(process: Process, stand_in: StandIn) -> int:
     )
     what = f"a stand-in listens on {listed}" if listed else "a stand-in runs, which listens on no known port"
     process.write(f"cnmsim: {stand_in.program} is not simulated; {what}\n")
+    process.write(start_lines(process, stand_in.server, stand_in.ports[0].number if stand_in.ports else 0))
     return await _until_signal(process)
 
 

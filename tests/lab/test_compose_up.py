@@ -201,7 +201,7 @@ def test_what_the_engine_refuses_gets_its_line_and_nothing_stays(
     lab = Lab()
     docker = lab.add_host("node1", "198.51.100.5/24", docker=True).docker
     with pytest.raises(FileError) as caught:
-        lab.up(path, project="shop")
+        lab.up(path, project="shop", strict=True)
     assert message in str(caught.value)
     assert (caught.value.line, caught.value.key) == (line, key)
     assert docker.containers.list(all=True) == []

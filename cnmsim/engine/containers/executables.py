@@ -40,6 +40,8 @@ def find_program(
     """
     name = argv[0]
     folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
+    if name in programs and "/" in name and not files.exists(name):
+        return programs[name], argv  # a program outside the usual folders is registered by its path
     if "/" in name:
         folder, base = posixpath.split(posixpath.normpath(name))
         if folder in _DEFAULT_PATH.split(":") and base in programs and not files.exists(name):

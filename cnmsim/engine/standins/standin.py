@@ -37,6 +37,13 @@ _ONE_SHOT = re.compile(
 _TOOLS = frozenset(
     ("pip", "pip3", "composer", "apk", "apt-get", "apt", "yum", "dnf", "alembic", "flyway", "liquibase")
 )
+#: Simulated programs that an image with a known list of programs has only if it lists them.
+APPLICATION_PROGRAMS = frozenset(
+    (
+        "apache2-foreground", "healthcheck.sh", "httpd-foreground", "mariadb-admin", "mongo", "mongosh", "mysqladmin",
+        "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami",
+    )
+)  # fmt: skip
 _LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[\d.]*")
 
 
@@ -86,7 +93,8 @@ def choose_program(
         if not _may_have(container, argv[0]):
             raise
     else:
-        if not isinstance(program, StandIn) and not _runs_others(container, words, programs):
+        is_stand_in = isinstance(program, StandIn) or _runs_others(container, words, programs)
+        if not is_stand_in and not _lacks_script(container, words):
             return program, words
     return _stand_in(context, container, argv, env), argv
 
@@ -130,10 +138,11 @@ def can_decide(context: EngineContext, container: Container, argv: list[str]) ->
 
 def container_programs(context: EngineContext, container: Container) -> Mapping[str, Program]:
     """Return the programs of a container by name: the simulated ones, and stand-ins for the image's others."""
-    names = container.image.meaning.programs
-    if not names:
+    meaning = container.image.meaning
+    if not meaning.programs and not meaning.is_closed:
         return context.programs
-    return _with_stand_ins(_Identity(context.programs), names, container.image.repository)
+    identity = _Identity(context.programs)
+    return _with_stand_ins(identity, meaning.programs, meaning.is_closed, container.image.repository)
 
 
 class _Identity:
@@ -150,10 +159,15 @@ class _Identity:
 
 
 @lru_cache(maxsize=64)
-def _with_stand_ins(simulated: _Identity, names: tuple[str, ...], image: str) -> Mapping[str, Program]:
+def _with_stand_ins(
+    simulated: _Identity, names: tuple[str, ...], is_closed: bool, image: str
+) -> Mapping[str, Program]:
     programs = simulated.programs
     if _SERVER not in programs:
         return programs
+    if is_closed:
+        hidden = APPLICATION_PROGRAMS - set(names)
+        programs = {name: program for name, program in programs.items() if name not in hidden}
     stand_ins = {name: StandIn(name, name, image, programs[_SERVER], ends=True) for name in names}
     return {**stand_ins, **programs}
 
@@ -168,6 +182,16 @@ def _may_have(container: Container, name: str) -> bool:
         return False
     path = PurePosixPath(container.config.get("WorkingDir") or "/") / path
     return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _lacks_script(container: Container, argv: list[str]) -> bool:
+    """Return True if a shell is to run a script of the image, whose content is not simulated."""
+    if len(argv) < 2 or PurePosixPath(argv[0]).name not in SHELLS or container.image.meaning.is_closed:
+        return False
+    script = next((word for word in argv[1:] if not word.startswith("-")), "")
+    is_command = any(re.fullmatch(r"-[a-z]*c", word) for word in argv[1:])
+    path = str(PurePosixPath(container.config.get("WorkingDir") or "/") / script)
+    return bool(script) and not is_command and not container.files.exists(path)
 
 
 def _runs_others(container: Container, argv: list[str], programs: Mapping[str, Program]) -> bool:

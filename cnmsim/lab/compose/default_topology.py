@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnmsim.lab.compose import load_project
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.lab.compose import ComposeProject, load_project
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.lab import Lab
 
@@ -25,15 +27,20 @@ def compose_lab(
     env_files: Sequence[str | Path] = (),
     scale: Mapping[str, int] | None = None,
     create_external: bool = False,
+    listens: Mapping[str, Iterable[int | str]] | None = None,
+    strict: bool = False,
     engine: str = "29.7.2",
     seed: int = 0,
     epoch_s: int | None = None,
 ) -> Lab:
     """Read a project, build a Docker host, a client and the internet around it, and start it. Raises `FileError`.
 
-    `create_external` creates the project's external networks.
+    `create_external` creates the project's external networks. `listens` states the ports of services, `strict`
+    refuses what would be assumed. Raises `NotFound` for a service that the project does not have and
+    `InvalidParameter` for an invalid port.
     """
     model = load_project(files, project, env, profiles, env_files=env_files)
+    _require_services(model, listens or {})
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     used = {name for service in model.services.values() for name in (service.name, service.container_name)}
     lab.add_router(_free("router", used), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
@@ -41,13 +48,28 @@ def compose_lab(
     lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
     docker = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
     lab.settle()
+    lab.images.is_strict = strict
+    for service, ports in (listens or {}).items():
+        try:
+            lab.images.hints.state(f"{model.name}/{service}", ports, "the user")
+        except ValueError as error:
+            raise InvalidParameter(f"{service}: {error}") from None
     if create_external:
         for name in dict.fromkeys(each.name for each in model.networks.values() if each.is_external):
             docker.networks.create(name, driver="bridge")
-    lab.project = Project(model, docker, lab.clock)
+    lab.project = Project(model, docker, lab.clock, is_strict=strict)
     lab.project.up(scale=scale)
     lab.settle()
     return lab
+
+
+def _require_services(model: ComposeProject, listens: Mapping[str, object]) -> None:
+    for name in listens:
+        if name not in model.services:
+            close = difflib.get_close_matches(name, model.services, 1)
+            listed = ", ".join(model.services)
+            meant = f", did you mean {close[0]}?" if close else f"; there are {listed}"
+            raise NotFound(f"no such service: {name}{meant}")
 
 
 def _free(name: str, taken: set[str]) -> str:

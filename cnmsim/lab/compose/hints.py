@@ -19,7 +19,7 @@ def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
     for service in project.services.values():
         key = f"{project.name}/{service.name}"
         stated = stated_listeners(project, service)
-        if stated is not None:
+        if stated is not None and key not in hints.stated:
             hints.state(key, stated)
     referenced: dict[str, list[KnownPort]] = {}
     for service in project.services.values():

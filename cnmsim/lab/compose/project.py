@@ -49,10 +49,12 @@ class Project:
     each other's environment, commands and labels, become hints of the engine's image catalogue.
     """
 
-    def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
+    def __init__(self, model: ComposeProject, engine: Engine, clock: Clock, *, is_strict: bool = False) -> None:
         self.model = model
         self.engine = engine
         self.clock = clock
+        self.is_strict = is_strict
+        self._assumed_networks: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Project {self.name}: {', '.join(self.model.services)}>"
@@ -103,6 +105,23 @@ class Project:
                 found.setdefault(container.labels[LABEL_SERVICE], process.program)
         return found
 
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed to bring the project up, as sentences: external networks, undecided health checks."""
+        notes = [
+            f"network {name} is external and was not there: it is assumed to be a plain bridge network"
+            for name in self._assumed_networks
+        ]
+        for container in self.containers():
+            health = container.record.health
+            if health is not None and health.undecided:
+                outcome = "fails" if self.is_strict else "counts as passed"
+                notes.append(
+                    f"the health check of {container.labels[LABEL_SERVICE]} {outcome}, as it cannot be decided: "
+                    f"{health.undecided}"
+                )
+        return list(dict.fromkeys(notes))
+
     # ---- up
 
     def up(self, *, scale: Mapping[str, int] | None = None) -> None:
@@ -139,7 +158,9 @@ class Project:
     def _ensure_network(self, network: Network, made: list[tuple[str, str]]) -> None:
         present = [each for each in self.engine.networks.list(names=[network.name]) if each.name == network.name]
         if network.is_external:
-            if not present:
+            if not present and not self.is_strict:
+                self._assume_network(network, made)
+            elif not present:
                 text = f"network {network.name} declared as external, but could not be found"
                 raise self.model.error(text, "networks", network.key)
             return
@@ -159,6 +180,15 @@ class Project:
             text = "; ".join([text, *getattr(error, "__notes__", ())])
             raise self.model.error(text, *keys_of_network_error(self.model, network, error.message)) from None
         made.append(("network", identity))
+
+    def _assume_network(self, network: Network, made: list[tuple[str, str]]) -> None:
+        """Create an external network that does not exist, as a plain `docker network create` does."""
+        try:
+            created = self.engine.networks.create(network.name, driver="bridge")
+        except EngineError as error:
+            raise self.model.error(error.message, "networks", network.key) from None
+        made.append(("network", created.id))
+        self._assumed_networks.append(network.name)
 
     def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
         """Create the missing containers of a service, and remove surplus and changed ones."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import define
 
 from cnmsim.engine.client.stacks import StackDescription, StackFiles
+from cnmsim.engine.standins.environment import references
+from cnmsim.engine.standins.hints import ServiceHints
+from cnmsim.engine.standins.knownport import KnownPort, PortSource
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.document import project_files
 from cnmsim.lab.compose.error_location import holding
+from cnmsim.lab.compose.hints import EXTENSION, check_extension
 from cnmsim.lab.stack.document import StackDocument, StackVariables, read_document
 from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
@@ -36,12 +40,13 @@ def read_stack(
     *,
     latest: str = LATEST,
     folder: Path | None = None,
+    hints: ServiceHints | None = None,
 ) -> StackDescription:
     """Read the files of the stack `name`. Later files override earlier ones.
 
     An item of `files` that is a mapping or a string of several lines is the content of a file instead of its path;
     relative paths in it start at `folder`. `env` contains the variables for `${…}`, `latest` is the newest known
-    version of the file format.
+    version of the file format. What the files say of the services' listeners is added to `hints`.
 
     Raises `FileError` with file, line and key.
     """
@@ -57,6 +62,8 @@ def read_stack(
         objects.scoped_name(key): ServiceReader(key, objects, variables.values).spec()
         for key in services
     }  # fmt: skip
+    if hints is not None:
+        _give_hints(name, document, specs, hints)
     networks, external = objects.networks([use for service in services.values() for use in networks_of(service)])
     secrets, configs = objects.secrets(), objects.configs()
     return StackDescription(
@@ -68,6 +75,32 @@ def read_stack(
         ErrorLocator(document, objects),
         (*document.notices, *objects.notices),
     )
+
+
+def _give_hints(
+    stack: str, document: StackDocument, specs: Mapping[str, dict[str, Any]], hints: ServiceHints
+) -> None:
+    services = document.section("services")
+    names = {name: key for key in services for name in (key, f"{stack}_{key}")}
+    referenced: dict[str, list[KnownPort]] = {}
+    for key, declaration in services.items():
+        given = (declaration or {}).get(EXTENSION)
+        if given is not None:
+            stated = check_extension(given, _error_at(document, key))
+            if stated is not None:
+                hints.state(f"{stack}/{key}", stated)
+        container = specs[f"{stack}_{key}"]["TaskTemplate"]["ContainerSpec"]
+        env = dict(item.split("=", 1) for item in container.get("Env", ()) if "=" in item)
+        for name, port in references(env, names):
+            if name != key:
+                known = KnownPort(port.number, port.protocol, PortSource.REFERENCE, f"{key}: {port.evidence}")
+                referenced.setdefault(name, []).append(known)
+    for name, ports in referenced.items():
+        hints.referenced[f"{stack}/{name}"] = tuple(dict.fromkeys(ports))
+
+
+def _error_at(document: StackDocument, key: str) -> Callable[..., FileError]:
+    return lambda message, *keys: document.error(message, "services", key, *keys)
 
 
 @define

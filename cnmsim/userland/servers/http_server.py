@@ -1,0 +1,142 @@
+"""The part that web servers share: accept connections, read requests, answer each, and log it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.process import SIGINT, SIGTERM
+from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
+from cnmsim.userland.invocation import time_of_day_s
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+
+_IDLE_S = 65
+_SIGQUIT, _SIGUSR1, _SIGWINCH = 3, 10, 28
+
+
+@frozen
+class Request:
+    """One request: the message, its method and target, and the peer's and the server's address and port."""
+
+    message: Message
+    method: str
+    target: str
+    client: str
+    client_port: int
+    server: str
+    server_port: int
+
+    @property
+    def path(self) -> str:
+        """The target without the query."""
+        return self.target.partition("?")[0]
+
+    def header(self, name: str, default: str = "-") -> str:
+        """Return a header of the request, `default` if it has none."""
+        return self.message.header(name) or default
+
+
+@frozen
+class Response:
+    """A response: status, headers in order (without Content-Length) and body."""
+
+    status: int
+    headers: tuple[str, ...]
+    body: bytes = b""
+
+
+@define(eq=False)
+class HttpServer:
+    """A web server: `answer` returns the response to a request, `log` writes the line about it.
+
+    Connections are kept alive, as HTTP/1.1 has it (RFC 9112, section 9.3).
+    """
+
+    process: Process
+    answer: Callable[[Request], Response]
+    log: Callable[[Request, Response], None] = field(default=lambda _request, _response: None)
+
+    def listen(self, port: int) -> str:
+        """Listen on a port of all addresses. Return the error text if that fails, else ""."""
+        listener = self.process.tcp(6)
+        listener.reuse_address = True
+        try:
+            listener.bind(("::", port))
+            listener.listen()
+        except OSError as error:
+            return strerror(error)
+        self.process.task(self._accept(listener))
+        return ""
+
+    async def _accept(self, listener: TcpSocket) -> None:
+        while True:
+            self.process.task(self._converse(await listener.accept()))
+
+    async def _converse(self, connection: TcpSocket) -> None:
+        stream = Stream(connection, self.process.clock)
+        stream.idle_timeout_s = _IDLE_S
+        try:
+            while await self._serve_one(stream, connection):
+                pass
+        except HttpError:
+            connection.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        except OSError:
+            pass  # the client closed the connection
+        finally:
+            connection.close()
+
+    async def _serve_one(self, stream: Stream, connection: TcpSocket) -> bool:
+        """Serve one request. Return True if the connection stays open."""
+        message = await stream.head()
+        if message is None:
+            return False
+        words = message.start.split()
+        if len(words) < 2:
+            raise HttpError(message.start)
+        length = message.header("Content-Length") or "0"
+        if length.isdigit() and int(length):
+            message.body = await stream.body(message)
+        client, server = connection.getpeername(), connection.getsockname()
+        request = Request(
+            message, words[0], words[1], address_text(client[0]), client[1], address_text(server[0]), server[1]
+        )
+        response = self.answer(request)
+        is_last = (message.header("Connection") or "").lower() == "close" or not message.start.endswith("HTTP/1.1")
+        head = [
+            f"HTTP/1.1 {response.status} {REASONS[response.status]}", *response.headers,
+            f"Content-Length: {len(response.body)}", f"Connection: {'close' if is_last else 'keep-alive'}", "", "",
+        ]  # fmt: skip
+        connection.send("\r\n".join(head).encode() + (b"" if request.method == "HEAD" else response.body))
+        self.log(request, response)
+        return not is_last
+
+
+def address_text(address: bytes) -> str:
+    """Return an address as servers print it: an IPv4 address that arrived on an IPv6 socket as IPv4."""
+    return format_ip(address[12:] if len(address) == 16 and address[:12] == bytes(10) + b"\xff\xff" else address)
+
+
+async def until_signal(process: Process) -> int:
+    """Wait for a signal that ends a server (SIGTERM, SIGINT, SIGQUIT, SIGWINCH). Return exit status 0."""
+    for signal in (SIGINT, SIGTERM, _SIGQUIT, _SIGUSR1, _SIGWINCH):
+        process.handlers[signal] = lambda: process.exit(0)
+    while True:
+        await process.sleep(86400 * 365)
+
+
+def stamp(process: Process, form: str) -> str:
+    """Return the time of day in UTC, in the format of strftime(3)."""
+    return time.strftime(form, time.gmtime(time_of_day_s(process)))
+
+
+def date_header(process: Process) -> str:
+    """Return the `Date` header."""
+    return f"Date: {http_date(time_of_day_s(process))}"

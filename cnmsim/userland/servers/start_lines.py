@@ -1,0 +1,145 @@
+"""The lines that well-known servers write to their log when they are ready, and their access log lines.
+
+A client that waits for such a line (`database system is ready to accept connections`) thus finds it. The texts are
+those of the servers' images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.userland.servers.http_server import stamp
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+#: By server: the format of the time, and the lines, in which `{t}` is the time and `{port}` the first port.
+_LINES: dict[str, tuple[str, str]] = {
+    "postgres": (
+        "%Y-%m-%d %H:%M:%S.000 UTC",
+        (
+            "PostgreSQL init process complete; ready for start up.\n\n"
+            '{t} [1] LOG:  listening on IPv4 address "0.0.0.0", port {port}\n'
+            '{t} [1] LOG:  listening on IPv6 address "::", port {port}\n'
+            '{t} [1] LOG:  listening on Unix socket "/var/run/postgresql/.s.PGSQL.{port}"\n'
+            "{t} [1] LOG:  database system is ready to accept connections\n"
+        ),
+    ),
+    "redis": (
+        "%d %b %Y %H:%M:%S.000",
+        (
+            "1:C {t} * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n"
+            "1:M {t} * Running mode=standalone, port={port}.\n"
+            "1:M {t} * Server initialized\n"
+            "1:M {t} * Ready to accept connections tcp\n"
+        ),
+    ),
+    "mysql": (
+        "%Y-%m-%dT%H:%M:%S.000000Z",
+        (
+            "{t} 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld 8.4.0) starting as process 1\n"
+            "{t} 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Version: '8.4.0'  socket: "
+            "'/var/run/mysqld/mysqld.sock'  port: {port}  MySQL Community Server - GPL.\n"
+        ),
+    ),
+    "mariadb": (
+        "%Y-%m-%d %H:%M:%S",
+        (
+            "{t} 0 [Note] Server socket created on IP: '0.0.0.0', port: '{port}'.\n"
+            "{t} 0 [Note] mariadbd: ready for connections.\n"
+            "Version: '11.4.0-MariaDB-ubu2404'  socket: '/run/mysqld/mysqld.sock'  port: {port}  mariadb.org binary "
+            "distribution\n"
+        ),
+    ),
+    "mongo": (
+        "%Y-%m-%dT%H:%M:%S.000+00:00",
+        (
+            '{{"t":{{"$date":"{t}"}},"s":"I",  "c":"NETWORK",  "id":23015,   "ctx":"listener","msg":"Listening on",'
+            '"attr":{{"address":"0.0.0.0"}}}}\n'
+            '{{"t":{{"$date":"{t}"}},"s":"I",  "c":"NETWORK",  "id":23016,   "ctx":"listener","msg":"Waiting for '
+            'connections","attr":{{"port":{port},"ssl":"off"}}}}\n'
+        ),
+    ),
+    "rabbitmq": (
+        "%Y-%m-%d %H:%M:%S.000000+00:00",
+        (
+            "{t} [info] <0.600.0> started TCP listener on [::]:5672\n"
+            "{t} [info] <0.500.0> Server startup complete; 4 plugins started.\n"
+        ),
+    ),
+    "elasticsearch": (
+        "%Y-%m-%dT%H:%M:%S.000Z",
+        '{{"@timestamp":"{t}", "log.level": "INFO", "message":"started"}}\n',
+    ),
+    "grafana": (
+        "%Y-%m-%dT%H:%M:%S.000000000Z",
+        (
+            'logger=http.server t={t} level=info msg="HTTP Server Listen" address=[::]:{port} protocol=http subUrl= '
+            "socket=\n"
+        ),
+    ),
+    "prometheus": (
+        "%Y-%m-%dT%H:%M:%S.000Z",
+        (
+            'time={t} level=INFO source=web.go:654 msg="Start listening for connections" component=web '
+            "address=0.0.0.0:{port}\n"
+            'time={t} level=INFO source=main.go:1288 msg="Server is ready to receive web requests."\n'
+        ),
+    ),
+    "traefik": ("%Y-%m-%dT%H:%M:%SZ", "{t} INF Traefik version 3.6.0 built on 2025-11-07T00:00:00Z version=3.6.0\n"),
+    "gunicorn": (
+        "%Y-%m-%d %H:%M:%S +0000",
+        "[{t}] [1] [INFO] Starting gunicorn 23.0.0\n[{t}] [1] [INFO] Listening at: http://0.0.0.0:{port} (1)\n",
+    ),
+    "uvicorn": (
+        "",
+        (
+            "INFO:     Started server process [1]\nINFO:     Waiting for application startup.\n"
+            "INFO:     Application startup complete.\n"
+            "INFO:     Uvicorn running on http://0.0.0.0:{port} (Press CTRL+C to quit)\n"
+        ),
+    ),
+    "flask": ("", " * Running on http://127.0.0.1:{port}\nPress CTRL+C to quit\n"),
+    "kafka": ("%Y-%m-%d %H:%M:%S,000", "[{t}] INFO [KafkaRaftServer nodeId=1] Kafka Server started\n"),
+    "tomcat": (
+        "%d-%b-%Y %H:%M:%S.000",
+        "{t} INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [700] milliseconds\n",
+    ),
+    "minio": ("", "MinIO Object Storage Server\nAPI: http://0.0.0.0:9000 \nWebUI: http://0.0.0.0:9001 \n"),
+    "nats": (
+        "%Y/%m/%d %H:%M:%S.000000",
+        "[1] {t} [INF] Listening for client connections on 0.0.0.0:4222\n[1] {t} [INF] Server is ready\n",
+    ),
+    "registry": (
+        "%Y-%m-%dT%H:%M:%S.000000000Z",
+        'time="{t}" level=info msg="listening on [::]:{port}" go.version=go1.23 version=3.0.0\n',
+    ),
+    "php-fpm": (
+        "%d-%b-%Y %H:%M:%S",
+        "[{t}] NOTICE: fpm is running, pid 1\n[{t}] NOTICE: ready to handle connections\n",
+    ),
+    "memcached": ("", ""),
+}
+#: Access log lines: the format of the time, and the line.
+_ACCESS: dict[str, tuple[str, str]] = {
+    "uvicorn": ("", 'INFO:     {client}:{port} - "{start}" 200 OK\n'),
+    "gunicorn": ("%d/%b/%Y:%H:%M:%S +0000", '{client} - - [{t}] "{start}" 200 {size} "-" "{agent}"\n'),
+    "flask": ("%d/%b/%Y %H:%M:%S", '{client} - - [{t}] "{start}" 200 -\n'),
+    "nginx": ("%d/%b/%Y:%H:%M:%S +0000", '{client} - - [{t}] "{start}" 200 {size} "-" "{agent}" "-"\n'),
+    "httpd": ("%d/%b/%Y:%H:%M:%S +0000", '{client} - - [{t}] "{start}" 200 {size} "-" "{agent}"\n'),
+    "tomcat": ("%d/%b/%Y:%H:%M:%S +0000", '{client} - - [{t}] "{start}" 200 {size}\n'),
+}
+
+
+def start_lines(process: Process, server: str, port: int) -> str:
+    """Return the lines that a server writes when it is ready, "" if they are not known."""
+    form, lines = _LINES.get(server, ("", ""))
+    return lines.format(t=stamp(process, form), port=port)
+
+
+def access_line(process: Process, server: str, request: bytes, client: str, client_port: int, size: int) -> str:
+    """Return the line that a server writes about an HTTP request, "" if it writes none."""
+    form, line = _ACCESS.get(server, ("", ""))
+    head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    agent = next((item.partition(":")[2].strip() for item in head if item.lower().startswith("user-agent:")), "-")
+    return line.format(t=stamp(process, form), client=client, port=client_port, start=head[0], size=size, agent=agent)

@@ -1,0 +1,73 @@
+"""The catalogue of images is valid data, and names of images find their entries."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from importlib.resources import files
+
+import jsonschema
+import pytest
+
+from cnmsim.engine.images.catalogue import ImageCatalogue, entry_for
+from cnmsim.engine.images.images import Reference
+from cnmsim.engine.standins.knownport import parse_listener
+
+FOLDER = files("cnmsim.engine.images")
+ENTRIES = tomllib.loads((FOLDER / "catalogue.toml").read_text(encoding="utf-8"))
+PROGRAMS = tomllib.loads((FOLDER / "programs.toml").read_text(encoding="utf-8"))
+
+
+def test_the_catalogue_conforms_to_its_schema():
+    jsonschema.validate(ENTRIES, json.loads((FOLDER / "catalogue.schema.json").read_text(encoding="utf-8")))
+    assert len(ENTRIES) >= 200
+
+
+def test_every_reference_in_it_leads_somewhere():
+    for key, entry in ENTRIES.items():
+        assert entry.get("like", key) in ENTRIES
+        assert key.partition(":")[0] in ENTRIES
+        for name in entry.get("programs", ()):
+            assert not name.startswith("@") or name[1:] in PROGRAMS
+
+
+def test_no_name_means_two_images():
+    names = [name for key, entry in ENTRIES.items() if ":" not in key for name in (key, *entry.get("names", ()))]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("key", sorted(ENTRIES))
+def test_an_entry_is_a_configuration_with_valid_ports(key):
+    repository, _, pattern = key.partition(":")
+    tag = pattern.replace("*", "") or "latest"
+    meaning = ImageCatalogue().meaning(repository, tag)
+    assert meaning.title == repository
+    assert meaning.command or meaning.entrypoint
+    for port in (*meaning.exposed, *meaning.listens):
+        parse_listener(port)
+
+
+@pytest.mark.parametrize(
+    ("image", "title"),
+    [
+        ("nginx", "nginx"), ("docker.io/library/postgres:16", "postgres"), ("docker.io/bitnami/mongodb:7", "mongo"),
+        ("bitnami/postgresql", "postgres"), ("lscr.io/linuxserver/wireguard:latest", "linuxserver/wireguard"),
+        ("ghcr.io/linuxserver/sonarr", "linuxserver/sonarr"), ("quay.io/keycloak/keycloak:26", "keycloak"),
+        ("docker.elastic.co/elasticsearch/elasticsearch:8.1.0", "elasticsearch"), ("acme/redis", "redis"),
+        ("acme/api", ""), ("acme/server", ""), ("registry:2", "registry"), ("localhost:5000/team/nginx", "nginx"),
+    ],
+)  # fmt: skip
+def test_a_name_finds_its_entry(image, title):
+    reference = Reference.parse(image)
+    assert entry_for(reference.repository, reference.tag).partition(":")[0] == title
+
+
+@pytest.mark.parametrize(
+    ("image", "ports"),
+    [
+        ("rabbitmq:3", False), ("rabbitmq:3-management", True), ("rabbitmq:4.0-management-alpine", True),
+    ],
+)  # fmt: skip
+def test_a_tag_has_an_entry_of_its_own(image, ports):
+    repository, _, tag = image.partition(":")
+    assert ("15672/tcp" in ImageCatalogue().meaning(repository, tag).listens) is ports
