@@ -53,7 +53,7 @@ _COMMON = {
     "whoami": "busybox.system:whoami", "httpd": "http.httpd", "nc": "busybox.nc", "sysctl": "procps.sysctl",
     "tcpdump": "tcpdump.command", "telnet": "busybox.telnet", "traceroute": "busybox.traceroute",
     "udhcpc": "busybox.udhcpc", "traceroute6": "busybox.traceroute", "wget": "http.wget",
-    "getent": "libc.getent", "arping": "busybox.arping", "ifconfig": "nettools.ifconfig",
+    "iperf3": "iperf3.command", "getent": "libc.getent", "arping": "busybox.arping", "ifconfig": "nettools.ifconfig",
     "route": "nettools.route", "arch": "busybox.system:arch", "clear": "busybox.system:clear",
     "free": "busybox.system:free", "groups": "busybox.system:groups_", "logname": "busybox.system:logname",
     "nice": "busybox.processes:nice", "nohup": "busybox.processes:nohup", "nproc": "busybox.system:nproc",

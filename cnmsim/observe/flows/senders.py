@@ -95,7 +95,7 @@ class Sender:
             await socket.connect((format_ip(address), self.target.port), timeout=_CONNECT_TIMEOUT_S)
             end_ns = clock.now_ns + flow.limit_s * 1e9
             due_ns: float = clock.now_ns
-            while len(record.sent_ns) != flow.count and due_ns < end_ns:
+            while len(record.sent_ns) != flow.count and due_ns < end_ns - 1:
                 if due_ns > clock.now_ns:
                     await process.sleep((due_ns - clock.now_ns) / 1e9)
                 sequence = len(record.sent_ns)
@@ -165,7 +165,7 @@ class _DatagramStream:
         sequence = len(sent_ns)
         sent_ns.append(clock.now_ns)
         self._due_ns += self._interval_ns if self._random is None else self._random.expovariate(1 / self._interval_ns)
-        is_last = sequence + 1 == self._count or self._due_ns >= self._end_ns
+        is_last = sequence + 1 == self._count or self._due_ns >= self._end_ns - 1
         if not is_last:
             # Scheduled before the datagram is sent, so that it does not arrive before its time if the next is sooner.
             clock.post_at_ns(round(self._due_ns), self.send_next)
