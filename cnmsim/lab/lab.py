@@ -515,8 +515,6 @@ class Lab:
         `source` is a name, a host or a container, `destination` a name or address with a port (`"web:80"`). `options`
         are those of `Flow`: `protocol`, `rate_bps`, `size`, `count` or `duration_s`, `interval` and so on. Raises
         `InvalidParameter` for invalid values, `NotFound` or `Conflict` for an unknown or ambiguous source.
-
-        >>> print(lab.flow("c1", "web:5000", rate_bps=8e6, duration_s=2))
         """
         from cnmsim.observe.flows.flow import Flow
 
@@ -544,11 +542,6 @@ class Lab:
 
         Advance time with `run`, and call `finish()` of the result for the figures. Raises as `flow`; then no flow is
         sent.
-
-        >>> running = lab.start_flows([Flow("client", "node1:8080", duration_s=10)])
-        >>> lab.run(4)
-        >>> lab.cut("node1")
-        >>> print(running.finish())
         """
         from cnmsim.observe.flows.running import start_flows
 

@@ -119,11 +119,6 @@ class Stream:
         filler = bytes(self.block)
         rate = self.rate_bps or UNLIMITED_BPS
         while not self.is_over and not (self.limit_bytes and self.total_bytes >= self.limit_bytes):
-            due_ns = begun_ns + round(self.packets * self.block * 8 * NS_PER_S / rate)
-            if due_ns > clock.now_ns:
-                await process.sleep((due_ns - clock.now_ns) / NS_PER_S)
-                if self.is_over:
-                    return
             self.packets += 1
             try:
                 if isinstance(self.socket, UdpSocket):
@@ -135,6 +130,9 @@ class Stream:
             except OSError:
                 return
             self.total_bytes += self.block
+            due_ns = begun_ns + round(self.packets * self.block * 8 * NS_PER_S / rate)
+            if due_ns > clock.now_ns:
+                await process.sleep((due_ns - clock.now_ns) / NS_PER_S)
 
     async def receive(self, process: Process) -> None:
         """Receive until the end of the connection."""
