@@ -51,7 +51,10 @@ class Trunk:
         vlans: PortVlans | None = None,
     ) -> None:
         if right in reachable(left):
-            raise ValueError(f"{left.name} and {right.name} are joined already: a second trunk would close a loop")
+            loop = _loop(left, right)
+            raise ValueError(
+                f"{left.name} and {right.name} are joined already: a second trunk would close a loop ({loop})"
+            )
         if left.refuse_unknown_macs or right.refuse_unknown_macs:
             raise ValueError("a switch that refuses unknown MAC addresses can have no trunk")
         self.left, self.right = left, right
@@ -83,6 +86,23 @@ def reachable(segment: Segment) -> set[Segment]:
                 segments.add(link)
                 waiting.append(link)
     return segments
+
+
+def _loop(left: Segment, right: Segment) -> str:
+    """Return the loop that a trunk between two connected switches would close: `s1 - s2 - s3 - s1`."""
+    import networkx as nx
+
+    graph: nx.Graph[str] = nx.Graph()
+    for segment in reachable(left):
+        graph.add_node(segment.name)
+        for station in segment.stations:
+            if (
+                isinstance(station, TrunkEnd)
+                and station.other is not None
+                and isinstance(station.other.link, Segment)
+            ):
+                graph.add_edge(segment.name, station.other.link.name)
+    return " - ".join([*nx.shortest_path(graph, left.name, right.name), left.name])
 
 
 class Link(Segment):

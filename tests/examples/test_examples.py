@@ -74,6 +74,27 @@ def test_the_lab_of_two_sites() -> None:
         ("published_port", ("172.17.0.2:80", "client=[::ffff:10.0.0.50]", "-j DNAT --to-destination")),
         ("segmentation", ("segmentation holds",)),
         (
+            "send_packets",
+            (
+                "port 22: refused",
+                "port 8080: answered",
+                "DNAT to 172.17.0.2 80",
+                "forged: delivered",
+                "path: 198.51.100.1 > 10.0.0.15",
+                "says 10.0.0.15",
+            ),
+        ),
+        (
+            "topologies",
+            (
+                "loops: 2",
+                "hello from the web server",
+                "h1-1 > leaf1 > spine1 > leaf2 > h2-1",
+                "ping: False",
+                "around:   h1-1 > leaf1 > spine2 > leaf2 > h2-1",
+            ),
+        ),
+        (
             "two_vlans",
             (
                 "hello from the web server",

@@ -235,3 +235,9 @@ def _star(kind: str, leaves: int) -> nx.Graph:
     graph = nx.star_graph(leaves)
     graph.nodes[0]["kind"] = kind
     return graph
+
+
+def test_a_trunk_that_closes_a_loop_is_refused_with_the_loop() -> None:
+    lab = Lab.from_networkx(_switches(("s1", "s2"), ("s2", "s3")))
+    with pytest.raises(InvalidParameter, match=r"close a loop \(s1 - s2 - s3 - s1\)"):
+        lab.link("s1", "s3")

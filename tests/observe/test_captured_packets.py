@@ -128,7 +128,7 @@ def test_a_replay_follows_the_recorded_times_and_directions(tmp_path: Path) -> N
     assert walks[0].verdict is Verdict.ANSWERED, "b answers the replayed request"
     assert "Walks of 4 packets" in repr(walks)
     assert "echo-request" in str(walks)
-    assert "echo-request" in walks._repr_html_()
+    assert "10.0.0.1 &gt; 10.0.0.2 echo-request" in walks._repr_html_()
 
 
 def test_a_replay_can_be_faster_filtered_limited_and_all_in_one_direction(tmp_path: Path) -> None:

@@ -324,3 +324,18 @@ def test_every_hop_has_its_packet_outside_and_inside_of_a_tunnel() -> None:
     assert bytes(walk.packet(walk.hops[0])) == walk.data
     with pytest.raises(InvalidParameter, match="no such hop"):
         walk.packet(10_000)
+
+
+def test_a_sandbox_without_an_engine_is_a_place_too() -> None:
+    lab = Lab()
+    controller = lab.controller()
+    network = controller.new_network("blue", "bridge")
+    sandboxes = []
+    for name in ("s1", "s2"):
+        sandbox = controller.new_sandbox(name)
+        network.create_endpoint(name).join(sandbox)
+        sandboxes.append(sandbox)
+    address = str(sandboxes[1].endpoints[0].address.ip)
+    walk = sandboxes[0].send(IP(dst=address) / ICMP())
+    assert walk.answer[IP].src == address
+    assert sandboxes[0].ask(IP(dst=address) / ICMP())[IP].src == address

@@ -53,7 +53,7 @@ def explanation_card(what: Explanation) -> str:
 
 def walks_card(walks: Walks) -> str:
     """Return the HTML card of several walks: the number of packets by outcome, and each packet with its outcome."""
-    rows = [[safe(cell) for cell in row] for row in walks.rows()]
+    rows = walks.rows()
     counts = [(outcome, str(count)) for outcome, count in walks.counts.most_common()]
     more = len(walks) - len(rows)
     parts = [facts(counts), table(("time", "packet", "outcome"), rows)]
