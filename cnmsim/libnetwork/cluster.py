@@ -140,7 +140,7 @@ class ClusterIpam:
 
 @define(eq=False)
 class _Provider:
-    """The cluster provider of one member (`controller.Cluster`): a member of a cluster that has no manager."""
+    """The cluster provider (`network_configuration.Cluster`) of one member: its cluster has no manager."""
 
     cluster: GossipCluster = field(repr=False)
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, evolve, field
 
-from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
+from cnmsim.errors import Conflict, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
-from cnmsim.libnetwork import lbsandbox
+from cnmsim.libnetwork import lbsandbox, network_configuration
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
     LOCAL_SCOPE,
-    SWARM_SCOPE,
     Driver,
     gateway_allocation,
     missing_members,
@@ -33,7 +32,6 @@ from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.registry import DriverFactory, DriverHost, DriverRegistry
 from cnmsim.libnetwork.events import EventLog
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
-from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import Ingress
 from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
@@ -41,6 +39,7 @@ from cnmsim.libnetwork.ipam.null import NullIpam
 from cnmsim.libnetwork.ipam.predefined import PoolBase
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER, PREDEFINED_NETWORKS, Cluster
 from cnmsim.libnetwork.networkipam import Allocator, NetworkIpam, excluded_prefixes
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions, SandboxOptions
 from cnmsim.libnetwork.plugins.client import PluginClient
@@ -54,12 +53,6 @@ from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
 from cnmsim.libnetwork.settings import network_options, sandbox_options
 from cnmsim.libnetwork.standalone import default_programs, new_machine
 
-PREDEFINED_NETWORKS = ("bridge", "host", "none")
-NOT_A_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
-    " and try again."
-)
-
 
 def _to_profile(release: Profile | str) -> Profile:
     if not isinstance(release, str):
@@ -68,34 +61,6 @@ def _to_profile(release: Profile | str) -> Profile:
         return profile_of(release)
     except ValueError as error:
         raise InvalidParameter(str(error)) from None
-
-
-class ManagerRedirect(EngineError):
-    """The network is cluster-wide: a swarm manager has to create it."""
-
-    def __init__(self) -> None:
-        super().__init__("Redirect the request to the manager")
-
-
-class Cluster(Protocol):
-    """The cluster provider: the swarm that the controller's host may be a member of (moby `cluster.Provider`)."""
-
-    @property
-    def is_manager(self) -> bool:
-        """Whether this host is a manager of a swarm."""
-
-    @property
-    def is_agent(self) -> bool:
-        """Whether this host is a member of a swarm."""
-
-    async def attach_network(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
-        """Request addresses from a manager for a container on a swarm network.
-
-        Return the settings of its endpoint.
-        """
-
-    def detach_network(self, target: str, container_id: str) -> None:
-        """Release the addresses that `attach_network` obtained for a container. Do nothing if there are none."""
 
 
 @define(eq=False, repr=False)
@@ -279,7 +244,7 @@ class Controller:
             raise InvalidParameter(self.profile.blank_name_text.format(name=name))
         if any(network.name == name for network in self.networks):
             raise Conflict(f"network with name {name} already exists")
-        self._validate_configuration(options)
+        network_configuration.validate(options, self.profile)
         if driver == "overlay" and not is_dynamic and not (self.cluster and self.cluster.is_agent):
             raise Forbidden(NOT_A_MANAGER)
         network_id = id or self.new_id()
@@ -291,35 +256,15 @@ class Controller:
         self._create_chains()
         implementation = self.drivers.get(driver)
         if self.profile.config_from_is_resolved_first:
-            options = self._configured(name, driver, options)
-        scope = self._scope(implementation, options, is_dynamic=is_dynamic)
+            options = network_configuration.configured(self, name, driver, options)
+        scope = network_configuration.scope_of(self, implementation, options, is_dynamic=is_dynamic)
         if not self.profile.config_from_is_resolved_first:
-            options = self._configured(name, driver, options)
+            options = network_configuration.configured(self, name, driver, options)
         network = self._network(network_id, name, driver, scope, options, implementation)
         network.is_dynamic = is_dynamic
         self._create(network, implementation)
         self.events.emit("network", "create", network_id, name, driver=driver)
         return network
-
-    def _validate_configuration(self, options: NetworkOptions) -> None:
-        if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
-            raise Forbidden(
-                "configuration network can only contain network specific fields. Network operator fields like "
-                "[ ingress | internal | attachable | scope ] are not supported."
-            )
-        if not options.config_from:
-            if self.profile.announces_addresses:
-                GratuitousArpConfig.parse(options.driver_opts)
-            return
-        if options.config_only:
-            raise Forbidden("a configuration network cannot depend on another configuration network")
-        has_ipam = options.ipam_config or options.ipam_options or options.ipam_driver not in {"", "default"}
-        if has_ipam or options.labels or options.enable_ipv6 or not options.enable_ipv4:
-            raise Forbidden(self.profile.config_from_options_text)
-        if options.driver_opts:
-            raise Forbidden(
-                "network driver options are not supported if the network depends on a configuration network"
-            )
 
     def _network(
         self,
@@ -331,54 +276,6 @@ class Controller:
         implementation: Driver | None,
     ) -> Network:
         return Network(self, network_id, name, driver, scope, options, self.machine.clock.now_ns, implementation)
-
-    def _scope(self, driver: Driver, options: NetworkOptions, *, is_dynamic: bool) -> str:
-        data_scope = driver.capability.data_scope
-        if options.scope == LOCAL_SCOPE and data_scope == GLOBAL_SCOPE:
-            raise Forbidden(f"cannot downgrade network scope for {driver.name} networks")
-        if options.ingress and data_scope != GLOBAL_SCOPE:
-            raise Forbidden("Ingress network can only be global scope network")
-        scope = SWARM_SCOPE if is_dynamic else options.scope or data_scope
-        if is_dynamic or scope == LOCAL_SCOPE:
-            return scope
-        cluster = self.cluster
-        if cluster is not None and cluster.is_manager:
-            if self.profile.swarm_ipv4_is_required and not options.enable_ipv4:
-                raise InvalidParameter("IPv4 cannot be disabled in a Swarm scoped network")
-            raise ManagerRedirect
-        if cluster is not None and cluster.is_agent:
-            raise Forbidden(
-                "Cannot create a multi-host network from a worker node. "
-                "Please create the network from a manager node."
-            )
-        if scope == SWARM_SCOPE:
-            raise Forbidden("cannot create a swarm scoped network when swarm is not active")
-        return scope
-
-    def _configured(self, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
-        """Return `options`, completed from the network that `config_from` names, or from the daemon's defaults."""
-        if options.config_from:
-            return self._from_configuration(options)
-        defaults = self.config.default_network_opts.get(driver, {})
-        if defaults and name not in PREDEFINED_NETWORKS:
-            return evolve(options, driver_opts={**defaults, **options.driver_opts})
-        return options
-
-    def _from_configuration(self, options: NetworkOptions) -> NetworkOptions:
-        source = next((n for n in self.networks if n.config_only and n.name == options.config_from), None)
-        if source is None:
-            raise NotFound(f'configuration network "{options.config_from}" does not exist')
-        configured = source.options
-        return evolve(
-            options,
-            driver_opts=dict(configured.driver_opts),
-            labels={**configured.labels},
-            ipam_driver=configured.ipam_driver,
-            ipam_options=dict(configured.ipam_options),
-            ipam_config=list(configured.ipam_config),
-            enable_ipv4=configured.enable_ipv4,
-            enable_ipv6=configured.enable_ipv6,
-        )
 
     def _create(self, network: Network, driver: Driver) -> None:
         with ExitStack() as undo:

@@ -10,11 +10,11 @@ from support.docker_host import VERSIONS, DockerHost
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
-from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.driver import Capability
 from cnmsim.libnetwork.drivers import registry
 from cnmsim.libnetwork.drivers.null import NullDriver
 from cnmsim.libnetwork.drivers.registry import DriverHost
+from cnmsim.libnetwork.network_configuration import ManagerRedirect
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 from cnmsim.libnetwork.profile import PROFILES
 

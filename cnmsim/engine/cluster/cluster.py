@@ -18,7 +18,7 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
-from cnmsim.libnetwork.controller import NOT_A_MANAGER
+from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER
 from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.identity import parse_unlock_key
 from cnmsim.swarm.manager.logbroker import LogMessage, LogRequest

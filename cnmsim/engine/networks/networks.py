@@ -19,12 +19,12 @@ from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.agent import ServiceInfo
-from cnmsim.libnetwork.controller import NOT_A_MANAGER
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.validate import used_ipam_config, validate_ipam_config
 from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.network_configuration import NOT_A_MANAGER
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})

@@ -18,8 +18,8 @@ from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
-from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.network_configuration import ManagerRedirect
 from cnmsim.swarm.objects import Network as ClusterNetwork
 
 
