@@ -81,7 +81,7 @@ class Engine(Session):
             events=events,
             containers=ContainerStore(random),
             images=ImageStore(images or ImageCatalogue(), events),
-            volumes=VolumeStore(events, random),
+            volumes=VolumeStore(events, random, machine.files),
             controller=Controller(
                 machine, release, config, engine_id=id_, plugins=plugins or PluginStore(), programs=programs or {}
             ),

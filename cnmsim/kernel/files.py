@@ -307,8 +307,12 @@ class FileSystem(MountedTree):
         for at in [at for at in self._mounts if at == path or at.startswith(f"{path}/")]:
             del self._mounts[at]
 
-    def bind_mount(self, path: str, source: FileSystem, source_path: str, *, is_read_only: bool = False) -> None:
+    def bind_mount(
+        self, path: str, source: FileSystem, source_path: str, *, is_read_only: bool = False, **options: Any
+    ) -> None:
         """Mount a part of another file system at `path`, with the mounts in that part (mount --rbind).
+
+        `options` are fields of `Mount`.
 
         Raises as `inode` does for the source and as `mount` does for the mount point.
         """
@@ -316,10 +320,13 @@ class FileSystem(MountedTree):
         inode = place.inode
         if inode is None:
             assert place.mount is not None
-            self.mount(path, place.mount.root, is_read_only=is_read_only, kind=place.mount.kind)
+            mount = place.mount
+            self.mount(path, mount.root, is_read_only=is_read_only, device=mount.device, kind=mount.kind)
             return
         readonly = is_read_only or (place.mount.is_read_only if place.mount else source.is_read_only)
-        self.mount(path, inode, is_read_only=readonly)
+        if place.mount is not None:
+            options |= {"limit": place.mount.limit, "device": place.mount.device, "kind": place.mount.kind}
+        self.mount(path, inode, is_read_only=readonly, **options)
         at = self.realpath(path)
         below = place.path.rstrip("/") + "/"
         for mount in source.mounts():

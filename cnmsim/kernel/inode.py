@@ -166,10 +166,9 @@ class LayeredDirectory(Directory):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the attributes of the directory itself differ from those of the lower directory."""
+        """Whether the mode or the owner of the directory itself differs from that of the lower directory."""
         lower = self.lower
-        own = (self.mode, self.uid, self.gid, self.mtime_ns)
-        return own != (lower.mode, lower.uid, lower.gid, lower.mtime_ns)
+        return (self.mode, self.uid, self.gid) != (lower.mode, lower.uid, lower.gid)
 
     def get(self, name: str) -> Inode | None:
         """Return the entry of that name for reading, or `None`."""

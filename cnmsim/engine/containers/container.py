@@ -93,6 +93,18 @@ class Mount:
     name: str = ""
     mode: str = ""
     is_writable: bool = True
+    propagation: str = ""
+    #: Whether the request named no volume, so that the volume is removed with the container.
+    is_anonymous: bool = False
+    #: Whether an empty volume gets the files that the image has at the destination.
+    copies: bool = True
+    #: The directory or file of a volume that is mounted, "" for all of it.
+    subpath: str = ""
+    #: Whether a missing host path is created as a directory.
+    creates_source: bool = False
+    #: The size in bytes and the mode of a tmpfs; 0 for the defaults.
+    limit: int = 0
+    permissions: int = 0
 
     def view(self) -> dict[str, Any]:
         """Return the mount as the API prints it."""
@@ -106,7 +118,7 @@ class Mount:
             **driver,
             "Mode": self.mode,
             "RW": self.is_writable,
-            "Propagation": "rprivate" if self.type == "bind" else "",
+            "Propagation": (self.propagation or "rprivate") if self.type == "bind" else "",
         }
 
 

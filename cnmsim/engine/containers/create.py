@@ -13,6 +13,7 @@ from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.kernel_namespaces import resolve_joined
+from cnmsim.engine.containers.resources import derive_limits
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
@@ -26,11 +27,13 @@ from cnmsim.engine.containers.validate import (
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Image
 from cnmsim.engine.networks.attachment import Networking
-from cnmsim.engine.volumes.mounts import mounts_of
+from cnmsim.engine.volumes.mounting import mount_present, prepare
+from cnmsim.engine.volumes.mounts import check_mounts, mounts_of
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.schemas import read_container_create
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.namei import canonical
 from cnmsim.libnetwork.endpointsettings import is_user_defined
 from cnmsim.libnetwork.multierror import join_errors
 
@@ -79,6 +82,7 @@ def create_container(
     host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
     check_config(config)
     warnings = check_host_config(profile, host_config) + warnings
+    check_mounts(context, host_config)
     image = context.images.get(config["Image"]) if config["Image"] else None
     _check_endpoints(context, networking, settings)
     _fill_in_host_config(context, host_config)
@@ -237,8 +241,7 @@ def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) ->
             host_config["MaskedPaths"] = list(context.profile.masked_paths)
         if host_config["ReadonlyPaths"] is None:
             host_config["ReadonlyPaths"] = list(_READONLY_PATHS)
-    if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
-        host_config["PidsLimit"] = None
+    derive_limits(host_config)
     resolve_joined(context, host_config)
     mode = host_config["NetworkMode"]
     if mode.startswith("container:"):
@@ -276,7 +279,8 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
         _insert_after(config, "AttachStderr", "ExposedPorts", dict(sorted(exposed.items())))
     config["Labels"] = dict(sorted({**(of_image["Labels"] or {}), **(config["Labels"] or {})}.items()))
     config["User"] = config["User"] or of_image["User"]
-    config["WorkingDir"] = config["WorkingDir"] or of_image["WorkingDir"]
+    working = config["WorkingDir"] or of_image["WorkingDir"]
+    config["WorkingDir"] = canonical(working) if working else ""
     volumes = {**(of_image["Volumes"] or {}), **(config["Volumes"] or {})}
     config["Volumes"] = volumes or None
     if of_image.get("StopSignal") and not config.get("StopSignal"):
@@ -307,6 +311,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
     volumes_before = {volume.name for volume in context.volumes.list()}
     try:
         container.mounts = mounts_of(context, config, host_config)
+        prepare(context, container)
     except EngineError:
         for volume in context.volumes.list():
             if volume.name not in volumes_before:
@@ -315,6 +320,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
     for mount in container.mounts:
         if mount.type == "volume":
             context.volumes.get(mount.name).users.add(container.id)
+    mount_present(context, container)
     context.containers.add(container)
     context.log_container(container, "create")
     return container

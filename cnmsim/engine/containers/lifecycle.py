@@ -21,12 +21,14 @@ from cnmsim.engine.containers.health_monitor import start_monitor
 from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
+from cnmsim.engine.containers.resources import control_group
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.standins.standin import choose_program
+from cnmsim.engine.volumes.mounting import mount_all, unmount_tmpfs
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
@@ -213,12 +215,22 @@ class Lifecycle:
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)
         if sandbox is not None:
-            container.files.mount("/etc/hosts", sandbox.hosts_file)
-            container.files.mount("/etc/resolv.conf", sandbox.resolv_conf)
-        container.files.mount("/etc/hostname", File(f"{container.hostname}\n".encode()))
+            self._bind_file(container, "/etc/hosts", sandbox.hosts_file)
+            self._bind_file(container, "/etc/resolv.conf", sandbox.resolv_conf)
+        self._bind_file(container, "/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
+        container.files.mount(
+            "/sys/fs/cgroup", control_group(container), is_read_only=True, device="cgroup", kind="cgroup2",
+            options="nosuid,nodev,noexec,relatime",
+        )  # fmt: skip
+
+    def _bind_file(self, container: Container, path: str, file: File) -> None:
+        """Mount a file that the engine writes, unless the user mounts another one at its path."""
+        if not any(mount.destination == path for mount in container.mounts):
+            is_read_only = bool(container.host_config["ReadonlyRootfs"])
+            container.files.mount(path, file, is_read_only=is_read_only, device="/dev/vda1", kind="ext4")
 
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.networking.sandbox_of(container)
@@ -277,8 +289,8 @@ class Lifecycle:
     # --- mounts
 
     def _mount(self, container: Container) -> None:
+        mount_all(self.context, container)
         for mount in container.mounts:
-            container.files.makedirs(mount.destination)
             if mount.type == "volume":
                 attributes = {
                     "container": container.id,
@@ -290,6 +302,7 @@ class Lifecycle:
                 self.context.events.log("volume", "mount", mount.name, attributes)
 
     def _unmount(self, container: Container) -> None:
+        unmount_tmpfs(container)
         for mount in container.mounts:
             if mount.type == "volume" and container.started_ns is not None:
                 self.context.events.log(
@@ -491,5 +504,5 @@ class Lifecycle:
                 continue
             volume = self.context.volumes.get(mount.name)
             volume.users.discard(container.id)
-            if anonymous and volume.is_anonymous and not volume.users:
+            if anonymous and mount.is_anonymous and not volume.users:
                 self.context.volumes.remove(mount.name)

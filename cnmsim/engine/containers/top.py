@@ -9,6 +9,7 @@ from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
+from cnmsim.engine.containers.resources import CPUS, memory_limit
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import SystemFault
@@ -34,25 +35,36 @@ def process_table(container: Container, arguments: str) -> dict[str, Any]:
     return {"Processes": rows, "Titles": titles}
 
 
+def _pids(container: Container) -> dict[str, int]:
+    if not container.is_running:
+        return {}
+    # Without a limit the engine reports the largest value of the counter.
+    limit = container.host_config["PidsLimit"] or (1 << 64) - 1
+    return {"current": len(processes_of(container)), "limit": limit}
+
+
 def statistics(context: EngineContext, container: Container) -> dict[str, Any]:
-    """Return one set of statistics, in the API's format, as `docker stats` uses it."""
+    """Return one set of statistics, in the API's format, as `docker stats` uses it.
+
+    A container that does not run has none.
+    """
     now_ns = unix_ns(context.clock)
     idle = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
         "system_cpu_usage": context.clock.now_ns,
-        "online_cpus": 4,
+        "online_cpus": CPUS,
         "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
     }
     view: dict[str, Any] = {
         "read": rfc3339(now_ns),
         "preread": rfc3339(now_ns - NS_PER_S),
-        "pids_stats": {"current": len(processes_of(container))},
+        "pids_stats": _pids(container),
         "blkio_stats": {},
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": idle,
         "precpu_stats": idle,
-        "memory_stats": {"usage": 0, "stats": {}, "limit": 8 << 30},
+        "memory_stats": {"usage": 0, "stats": {}, "limit": memory_limit(container)} if container.is_running else {},
         "name": f"/{container.name}",
         "id": container.id,
     }

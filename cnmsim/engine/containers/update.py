@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.resources import check_resources
 from cnmsim.engine.containers.validate import check_restart_policy
 from cnmsim.errors import Conflict
 
@@ -35,13 +36,14 @@ def update_container(container: Container, changes: Mapping[str, Any]) -> None:
     policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
+    check_resources(dict(changes), is_update=True)
     host = dict(container.host_config)
     cause = _conflict(host, changes)
     if cause:
         raise Conflict(f"Cannot update container {container.id}: {cause}")
     host.update((name, changes[name]) for name in _LIMITS if changes[name])
     if changes["PidsLimit"] is not None:
-        host["PidsLimit"] = changes["PidsLimit"]
+        host["PidsLimit"] = changes["PidsLimit"] if changes["PidsLimit"] > 0 else None
     if policy["Name"]:
         host["RestartPolicy"] = policy
         container.restarts.policy = policy["Name"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from cnmsim.engine.containers.exec_user import check_capabilities
 from cnmsim.engine.containers.kernel_namespaces import check_modes
+from cnmsim.engine.containers.resources import check_isolation, check_resources
 from cnmsim.engine.wire.ports import check_address, check_bindings
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.errors import InvalidParameter
@@ -99,6 +100,8 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
     check_restart_policy(policy)
     check_capabilities(host_config)
     check_modes(host_config)
+    check_isolation(host_config)
+    warnings = check_resources(host_config)
     for key in host_config.get("Annotations") or {}:
         if not key:
             raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
@@ -109,8 +112,8 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
             f"Invalid value {host_config['OomScoreAdj']}, range for oom score adj is [-1000, 1000]"
         )
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
-        return ["Published ports are discarded when using host network mode"]
-    return []
+        warnings.append("Published ports are discarded when using host network mode")
+    return warnings
 
 
 def check_restart_policy(policy: dict[str, Any]) -> None:

@@ -175,7 +175,9 @@ class EngineChanges:
 
     def _volume_data(self, name: str) -> Data | None:
         volume = self.engine.volume_store.find(name)
-        return volume_data(volume) if volume is not None and is_saved_volume(self.engine, volume) else None
+        if volume is None or not is_saved_volume(self.engine, volume):
+            return None
+        return volume_data(self.engine, volume)
 
     def _container_data(self, identity: str, starting: Collection[Container]) -> Data | None:
         container = self.engine.store.by_id(identity)

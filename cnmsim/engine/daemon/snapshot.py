@@ -19,14 +19,16 @@ from cnmsim.engine.containers.container import Container, EndpointSettings, Moun
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.daemon.crash import EXIT_CODE
-from cnmsim.engine.daemon.saved_files import restore_tree, save_changes
+from cnmsim.engine.daemon.saved_files import restore_tree, save_changes, save_tree
 from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.engine.images.images import Image
 from cnmsim.engine.networks.networks import PREDEFINED, created_ns
+from cnmsim.engine.volumes.mounting import mount_present
 from cnmsim.engine.volumes.volumes import Volume
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import LayeredDirectory
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
@@ -63,10 +65,15 @@ def is_saved_volume(engine: Engine, volume: Volume) -> bool:
     return any(user is not None and is_saved_container(user) for user in users)
 
 
-def volume_data(volume: Volume) -> Data:
-    """Return a volume as JSON types."""
+def volume_data(engine: Engine, volume: Volume) -> Data:
+    """Return a volume with its files as JSON types."""
+    directory = engine.volume_store.make_directory(volume)
+    # What the options of a volume mount is not the volume's own: a tmpfs does not survive, a host path is the host's.
+    files = {} if volume.options else save_tree(directory)
+    owner = [directory.mode, directory.uid, directory.gid, directory.mtime_ns]
     return {
         "name": volume.name, "created_ns": volume.created_ns, "labels": volume.labels, "options": volume.options,
+        "files": files, "owner": owner,
     }  # fmt: skip
 
 
@@ -138,7 +145,7 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     engine.machine.random.seed(f"{seed}/{engine.machine.name}")
     images = {item["id"]: _restore_image(engine, item) for item in data["images"]}
     for item in data["volumes"]:
-        engine.volume_store._volumes[item["name"]] = Volume(**item)
+        _restore_volume(engine, item)
     for item in data["networks"]:
         _restore_network(engine, item)
     for item in data["containers"]:
@@ -168,6 +175,15 @@ def _restore_image(engine: Engine, data: Data) -> Image:
     if data["present"]:
         engine.image_store._images[image.id] = image
     return image
+
+
+def _restore_volume(engine: Engine, data: Data) -> None:
+    volume = Volume(data["name"], data["created_ns"], data["labels"], data["options"])
+    engine.volume_store._volumes[volume.name] = volume
+    directory = engine.volume_store.make_directory(volume)
+    restore_tree(FileSystem(directory), data.get("files", {}))
+    if "owner" in data:
+        directory.mode, directory.uid, directory.gid, directory.mtime_ns = data["owner"]
 
 
 def _restore_network(engine: Engine, data: Data) -> None:
@@ -209,6 +225,7 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     for mount in container.mounts:
         if mount.type == "volume":
             engine.volume_store.get(mount.name).users.add(container.id)
+    mount_present(engine.backend.context, container)
     container.state = ContainerState(data["state"])
     if data["ran"]:
         container.state = ContainerState.EXITED

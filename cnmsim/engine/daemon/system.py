@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnmsim.engine.containers.resources import CPUS, MEMORY
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.context import EngineContext
@@ -15,7 +16,6 @@ from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
 _LOG_DRIVERS = ["awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "splunk", "syslog"]
-_MEMORY, _CPUS = 8 << 30, 4
 
 
 def version_view(context: EngineContext) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
             "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
             "Mirrors": None,
         },
-        "NCPU": _CPUS,
-        "MemTotal": _MEMORY,
+        "NCPU": CPUS,
+        "MemTotal": MEMORY,
         "GenericResources": None,
         "DockerRootDir": "/var/lib/docker",
         "HttpProxy": "",
@@ -175,7 +175,7 @@ def disk_usage_view(context: EngineContext, api: ApiVersion) -> dict[str, Any]:
         for image in context.images.list()
     ]
     volumes = [
-        {**volume.view(), "UsageData": {"RefCount": len(volume.users), "Size": 0}}
+        {**volume.view(), "UsageData": {"RefCount": len(volume.users), "Size": context.volumes.size(volume)}}
         for volume in context.volumes.list()
     ]
     return {

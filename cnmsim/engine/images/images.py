@@ -133,6 +133,10 @@ _FOLDERS = (
 )  # fmt: skip
 
 
+#: Files that the engine puts over those of an image (moby `daemon/initlayer`).
+_INIT_LAYER = ("/.dockerenv", "/dev/console", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+
+
 @lru_cache(maxsize=256)
 def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
     """Return the files of an image. All containers of the image share them."""
@@ -145,6 +149,10 @@ def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
         files.put("/etc/os-release", meaning.os_release.encode())
     for path in (*_FOLDERS, *meaning.volumes):
         files.makedirs(path)
+    for path in _INIT_LAYER:
+        if not files.exists(path):
+            files.put(path, b"")
+    files.symlink("/proc/mounts", "/etc/mtab")
     for _, inode in files.root.walk():
         inode.mtime_ns = created_ns
     files.root.mtime_ns = created_ns

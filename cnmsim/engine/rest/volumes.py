@@ -11,6 +11,7 @@ from attrs import define
 from cnmsim.engine.cluster.params import version_of
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value
 from cnmsim.errors import NotFound, NotSimulated, Unavailable
@@ -72,6 +73,7 @@ class VolumeApi:
         with self._asking_swarm(name):
             self.context.volumes.remove(name, force=bool_value(query, "force"))
 
-    def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /volumes/prune."""
-        return self.context.volumes.prune(Filters.parse(query.get("filters")))
+    def prune(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
+        """POST /volumes/prune. Before API version 1.42 it removes named volumes too."""
+        includes_named = api is not None and not api.at_least("1.42")
+        return self.context.volumes.prune(Filters.parse(query.get("filters")), includes_named=includes_named)

@@ -1,8 +1,8 @@
 """Volumes: named objects that containers mount.
 
-They hold no data in the simulation, but are created, referenced and refused as in Docker.
+A volume of the local driver is a directory of the host, `/var/lib/docker/volumes/NAME/_data`.
 
-Source: moby `daemon/volume/service`, `api/types/volume`.
+Source: moby `volume/service`, `volume/local`, `daemon/volume/service` (v26.1.5).
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.gostrconv import parse_bool
+from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.inode import Directory, File
 
 _ROOT = "/var/lib/docker/volumes"
 _ANONYMOUS = "com.docker.volume.anonymous"
+#: Options of the local driver.
+_OPTIONS = ("type", "o", "device", "size")
 _VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -64,6 +69,8 @@ class VolumeStore:
 
     events: EventLog
     random: Random
+    #: The files of the host.
+    files: FileSystem
     _volumes: dict[str, Volume] = field(factory=dict, init=False)
 
     def create(
@@ -91,6 +98,7 @@ class VolumeStore:
             )
         volume = self._volumes.get(name)
         if volume is None:
+            _check_options(name, options or {})
             volume = Volume(
                 name,
                 unix_ns(self.events.clock),
@@ -98,8 +106,21 @@ class VolumeStore:
                 None if options is None else dict(options),
             )
             self._volumes[name] = volume
+            self.make_directory(volume)
             self.events.log("volume", "create", name, {"driver": "local"})
         return volume
+
+    def make_directory(self, volume: Volume) -> Directory:
+        """Create the directory of a volume's data. Return it."""
+        self.files.makedirs(f"{_ROOT}/{volume.name}", 0o701)
+        self.files.makedirs(volume.mountpoint)
+        inode = self.files.inode(volume.mountpoint)
+        assert isinstance(inode, Directory), "makedirs created it"
+        return inode
+
+    def size(self, volume: Volume) -> int:
+        """Return the size of a volume's data in bytes."""
+        return sum(inode.size for _, inode in self.make_directory(volume).walk() if isinstance(inode, File))
 
     def get(self, name: str) -> Volume:
         """Return a volume. Raises `NotFound`."""
@@ -136,22 +157,41 @@ class VolumeStore:
             users = ", ".join(sorted(volume.users))
             raise Conflict(f"remove {name}: volume is in use - [{users}]")
         del self._volumes[name]
+        if any(mount.path == volume.mountpoint for mount in self.files.mounts()):
+            self.files.unmount(volume.mountpoint)
+        self.files.remove_tree(f"{_ROOT}/{name}")
         self.events.log("volume", "destroy", name, {"driver": "local"})
 
-    def prune(self, filters: Filters | None = None) -> dict[str, Any]:
-        """Remove unused volumes: only the anonymous ones, or every one with the filter `all`."""
+    def prune(self, filters: Filters | None = None, *, includes_named: bool = False) -> dict[str, Any]:
+        """Remove unused volumes without driver options: only the anonymous ones, unless `all` or `includes_named`."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "all"))
-        includes_named = accepted.boolean("all", default=False)
+        for value in accepted.get("all"):
+            try:
+                includes_named = parse_bool(value)
+            except ValueError as error:
+                raise InvalidParameter(f"invalid filter 'all': {error}") from None
         deleted = [
             volume.name
             for volume in self._volumes.values()
             if not volume.users
+            and not volume.options
             and (includes_named or volume.is_anonymous)
             and accepted.match_labels(volume.labels)
             and not ("label!" in accepted and accepted.match_labels(volume.labels, "label!"))
         ]
+        reclaimed = 0
         for name in deleted:
+            reclaimed += self.size(self._volumes[name])
             self.remove(name)
-        self.events.log("volume", "prune", "", {"reclaimed": "0"})
-        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": 0}
+        self.events.log("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
+
+
+def _check_options(name: str, options: Mapping[str, str]) -> None:
+    """Check the options of the local driver. Raises `InvalidParameter` with its text."""
+    for option in options:
+        if option not in _OPTIONS:
+            raise InvalidParameter(f'create {name}: invalid option: "{option}"')
+    if options and not options.get("device") and (options.get("type") or options.get("o")):
+        raise InvalidParameter(f'create {name}: missing required option: "device"')

@@ -172,6 +172,8 @@ def _entry(process: Process, absolute: str, name: str, options: Options) -> str:
         group = group_names(process).get(file.gid, _ROOT.get(group, group))
     size = 4096 if is_folder else len(process.files.read(absolute))
     bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
+    if file.mode & 0o1000:
+        bits = bits[:-1] + ("t" if file.mode & 1 else "T")
     links = 2 if is_folder else 1
     return (
         f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {_size_text(size, options):>9} Jan  1 "

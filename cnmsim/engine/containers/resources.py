@@ -1,0 +1,182 @@
+"""Limits of a container: validation, derived values, and the files of its control group.
+
+Source: moby `daemon/daemon_unix.go` (`verifyPlatformContainerResources`, `adaptContainerSettings`),
+`daemon/container_unix.go`, Linux `Documentation/admin-guide/cgroup-v2.rst`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.processes import processes_of
+from cnmsim.errors import InvalidParameter
+from cnmsim.gostrconv import parse_bool
+from cnmsim.kernel.inode import Directory, GeneratedFile
+
+#: The processors and the memory in bytes of every simulated Docker host.
+CPUS = 4
+MEMORY = 8 << 30
+_LEAST_MEMORY = 6 << 20
+_NANO = 1_000_000_000
+_DEFAULT_PERIOD_US = 100_000
+_UNCONFINED = ("label", "apparmor", "seccomp", "no-new-privileges")
+_NO_LIMIT_TEXT = (
+    "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out"
+    " of resources."
+)
+
+
+def check_resources(values: dict[str, Any], *, is_update: bool = False) -> list[str]:
+    """Validate the limits of a HostConfig or of an update. Return warnings. Raises `InvalidParameter`."""
+    warnings = _check_memory(values, is_update=is_update)
+    if values["NanoCpus"] > 0:
+        for key, title in (("CpuPeriod", "CPU Period"), ("CpuQuota", "CPU Quota")):
+            if values[key] > 0:
+                raise InvalidParameter(f"Conflicting options: Nano CPUs and {title} cannot both be set")
+    if not 0 <= values["NanoCpus"] <= CPUS * _NANO:
+        raise InvalidParameter(f"Range of CPUs is from 0.01 to {CPUS}.00, as there are only {CPUS} CPUs available")
+    if values["CpuPeriod"] and not 1000 <= values["CpuPeriod"] <= 1_000_000:
+        raise InvalidParameter("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < values["CpuQuota"] < 1000:
+        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if values.get("CpuPercent"):
+        warnings.append("linux does not support CPU percent. Percent discarded.")
+        values["CpuPercent"] = 0
+    _check_set(values["CpusetCpus"], "cpuset cpus", "CPUs", CPUS)
+    _check_set(values["CpusetMems"], "cpuset mems", "memory nodes", 1)
+    if values["BlkioWeight"] and not 10 <= values["BlkioWeight"] <= 1000:
+        raise InvalidParameter("Range of blkio weight is from 10 to 1000")
+    return warnings
+
+
+def _check_memory(values: dict[str, Any], *, is_update: bool) -> list[str]:
+    memory, swap, reservation = values["Memory"], values["MemorySwap"], values["MemoryReservation"]
+    if memory and memory < _LEAST_MEMORY:
+        raise InvalidParameter("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < swap < memory:
+        raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if not memory and swap > 0 and not is_update:
+        raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit, see usage")
+    swappiness = values.get("MemorySwappiness")
+    if swappiness is not None and swappiness != -1 and not 0 <= swappiness <= 100:
+        raise InvalidParameter(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    if 0 < reservation < _LEAST_MEMORY:
+        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
+    if memory > 0 and reservation > memory:
+        raise InvalidParameter("Minimum memory limit can not be less than memory reservation limit, see usage")
+    return [_NO_LIMIT_TEXT] if values.get("OomKillDisable") and not memory else []
+
+
+def _check_set(text: str, name: str, title: str, count: int) -> None:
+    """Check a list such as `0-2,4` of CPUs or memory nodes. Raises `InvalidParameter`."""
+    requested: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+            raise InvalidParameter(f"Invalid value {text} for {name}: invalid format: {text}")
+        requested |= set(range(int(first), int(last or first) + 1))
+    if requested and max(requested) >= count:
+        available = f"0-{count - 1}" if count > 1 else "0"
+        raise InvalidParameter(f"Requested {title} are not available - requested {text}, available: {available}")
+
+
+def check_isolation(host_config: dict[str, Any]) -> None:
+    """Validate isolation, security options, the cgroup namespace and the runtime. Raises `InvalidParameter`."""
+    isolation, runtime = host_config["Isolation"].lower(), host_config.get("Runtime") or "runc"
+    if isolation not in {"", "default"}:
+        raise InvalidParameter(f"Invalid isolation: \"{host_config['Isolation']}\" - linux only supports 'default'")
+    if host_config["CgroupnsMode"] not in {"", "private", "host"}:
+        raise InvalidParameter(f"invalid cgroup namespace mode: {host_config['CgroupnsMode']}")
+    for option in host_config["SecurityOpt"] or ():
+        _check_security(option)
+    if runtime != "runc" and not runtime.startswith("io.containerd."):
+        raise InvalidParameter(f"unknown or invalid runtime name: {runtime}")
+
+
+def _check_security(option: str) -> None:
+    if option in {"no-new-privileges", "disable"}:
+        return
+    separator = "=" if "=" in option else ":"
+    name, found, value = option.partition(separator)
+    if not found:
+        raise InvalidParameter(f'invalid --security-opt 1: "{option}"')
+    is_valid = name in _UNCONFINED
+    if name == "no-new-privileges":
+        try:
+            parse_bool(value)
+        except ValueError:
+            is_valid = False
+    if not is_valid:
+        raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+
+
+def derive_limits(host_config: dict[str, Any]) -> None:
+    """Set the limits that follow from others: swap is twice the memory, and no limit of processes is `None`."""
+    if host_config["Memory"] > 0 and not host_config["MemorySwap"]:
+        host_config["MemorySwap"] = 2 * host_config["Memory"]
+    if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
+        host_config["PidsLimit"] = None
+    if host_config.get("MemorySwappiness") == -1:
+        host_config["MemorySwappiness"] = None
+
+
+def memory_limit(container: Container) -> int:
+    """Return the memory that a container may use, in bytes: its limit or that of its host."""
+    return int(container.host_config["Memory"]) or MEMORY
+
+
+def _or_max(limit: int | None) -> str:
+    return str(limit) if limit and limit > 0 else "max"
+
+
+def _cpu_max(host_config: dict[str, Any]) -> str:
+    period = host_config["CpuPeriod"] or _DEFAULT_PERIOD_US
+    if host_config["NanoCpus"]:
+        return f"{host_config['NanoCpus'] * _DEFAULT_PERIOD_US // _NANO} {_DEFAULT_PERIOD_US}"
+    return f"{_or_max(host_config['CpuQuota'])} {period}"
+
+
+def _cpu_weight(host_config: dict[str, Any]) -> str:
+    shares = host_config["CpuShares"]
+    return str(1 + (shares - 2) * 9999 // 262142) if shares else "100"
+
+
+def _swap_max(host_config: dict[str, Any]) -> str:
+    swap, memory = host_config["MemorySwap"], host_config["Memory"]
+    return str(swap - memory) if swap > 0 and memory else "max"
+
+
+_FILES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "cgroup.controllers": lambda _: "cpuset cpu io memory hugetlb pids rdma misc",
+    "cgroup.type": lambda _: "domain",
+    "cpu.max": _cpu_max,
+    "cpu.weight": _cpu_weight,
+    "cpuset.cpus": lambda host: str(host["CpusetCpus"]),
+    "cpuset.cpus.effective": lambda host: str(host["CpusetCpus"]) or f"0-{CPUS - 1}",
+    "cpuset.mems": lambda host: str(host["CpusetMems"]),
+    "cpuset.mems.effective": lambda host: str(host["CpusetMems"]) or "0",
+    "memory.low": lambda host: str(host["MemoryReservation"]),
+    "memory.max": lambda host: _or_max(host["Memory"]),
+    "memory.swap.max": _swap_max,
+    "pids.max": lambda host: _or_max(host["PidsLimit"]),
+}
+
+
+def control_group(container: Container) -> Directory:
+    """Return /sys/fs/cgroup as a container sees it: the files of control groups, version 2."""
+
+    def generated(read: Callable[[], str]) -> GeneratedFile:
+        return GeneratedFile(lambda: f"{read()}\n")
+
+    def count() -> str:
+        return str(len(processes_of(container)))
+
+    group = Directory(0o555)
+    for name, value in _FILES.items():
+        group.set(name, generated(lambda value=value: value(container.host_config)))  # type: ignore[misc]
+    group.set("pids.current", generated(count))
+    group.set("memory.current", generated(lambda: "0"))
+    group.set("memory.swap.current", generated(lambda: "0"))
+    return group

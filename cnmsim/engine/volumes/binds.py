@@ -1,0 +1,142 @@
+"""The syntax of `HostConfig.Binds`, and the checks of `HostConfig.Mounts`.
+
+Source: moby `volume/mounts/{linux_parser,validate}.go` (v26.1.5).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from cnmsim.errors import InvalidParameter
+
+_PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
+#: Words of a mode by kind; a mode has at most one of each kind.
+_MODES = (("rw", "ro"), ("z", "Z"), _PROPAGATIONS, ("nocopy",), ("consistent", "cached", "delegated"))
+
+
+@frozen
+class Bind:
+    """A parsed entry of `HostConfig.Binds`. `source` is a host path, a volume's name, or "" for a new volume."""
+
+    source: str
+    destination: str
+    mode: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the mode."""
+        return tuple(self.mode.split(",")) if self.mode else ()
+
+    @property
+    def is_host_path(self) -> bool:
+        """Whether the source is a path of the host."""
+        return self.source.startswith("/")
+
+    @property
+    def propagation(self) -> str:
+        """The propagation mode, or ""."""
+        return next((word for word in self.words if word in _PROPAGATIONS), "")
+
+
+def is_valid_mode(mode: str) -> bool:
+    """Return True if a mode has only known words and at most one of each kind."""
+    words = mode.split(",") if mode else []
+    counts = [sum(word in kind for word in words) for kind in _MODES]
+    return sum(counts) == len(words) and max(counts) <= 1
+
+
+def parse_bind(text: str) -> Bind:
+    """Parse `SOURCE:DESTINATION[:MODE]` or `DESTINATION`. Raises `InvalidParameter` with the engine's text."""
+    parts = text.split(":")
+    if len(parts) > 3 or not parts[0]:
+        raise InvalidParameter(f"invalid volume specification: '{text}'")
+    if len(parts) == 1:
+        bind = Bind("", text)
+    elif len(parts) == 2 and parts[1] and is_valid_mode(parts[1]):
+        raise InvalidParameter(f"invalid volume specification: '{text}'")
+    else:
+        bind = Bind(*parts)
+    if not is_valid_mode(bind.mode):
+        raise InvalidParameter(f"invalid mode: {bind.mode}")
+    kind = "bind" if bind.is_host_path else "volume"
+    fault = _target_fault(bind.destination)
+    if not fault and kind == "bind" and "nocopy" in bind.words:
+        fault = "field VolumeOptions must not be specified"
+    if not fault and kind == "volume" and bind.propagation:
+        fault = "field BindOptions must not be specified"
+    if fault:
+        raise InvalidParameter(f"invalid volume specification: '{text}': {_config_fault(kind, fault)}")
+    return Bind(bind.source, posixpath.normpath(bind.destination), bind.mode)
+
+
+def _config_fault(kind: str, fault: str) -> str:
+    return f'invalid mount config for type "{kind}": {fault}'
+
+
+def _target_fault(target: str) -> str:
+    if not target:
+        return "field Target must not be empty"
+    if posixpath.normpath(target) == "/":
+        return "invalid specification: destination can't be '/'"
+    return "" if target.startswith("/") else f"invalid mount path: '{target}' mount path must be absolute"
+
+
+def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool]) -> None:
+    """Validate an entry of `HostConfig.Mounts`. `has_source` returns True if a path of the host exists.
+
+    Raises `InvalidParameter` with the engine's text.
+    """
+    kind, target = spec.get("Type") or "", spec.get("Target") or ""
+    foreign = {"bind": "BindOptions", "volume": "VolumeOptions", "tmpfs": "TmpfsOptions"}
+    if kind in foreign and kind != "tmpfs" and spec.get("TmpfsOptions") is not None:
+        raise InvalidParameter(f'TmpfsOptions must not be specified on mount type "{kind}"')
+    fault = _target_fault(target)
+    if not fault:
+        check = _FAULTS.get(kind)
+        fault = check(spec) if check is not None else "mount type unknown"
+    source = spec.get("Source") or ""
+    creates = (spec.get("BindOptions") or {}).get("CreateMountpoint")
+    if not fault and kind == "bind" and not creates and not has_source(source):
+        fault = f"bind source path does not exist: {source}"
+    if fault:
+        raise InvalidParameter(_config_fault(kind, fault))
+
+
+def _bind_fault(spec: dict[str, Any]) -> str:
+    source, propagation = spec.get("Source") or "", (spec.get("BindOptions") or {}).get("Propagation") or ""
+    if not source:
+        return "field Source must not be empty"
+    if propagation and propagation not in _PROPAGATIONS:
+        return f"invalid propagation mode: {propagation}"
+    if spec.get("VolumeOptions") is not None:
+        return "field VolumeOptions must not be specified"
+    return "" if source.startswith("/") else f"invalid mount path: '{source}' mount path must be absolute"
+
+
+def _volume_fault(spec: dict[str, Any]) -> str:
+    if spec.get("BindOptions") is not None:
+        return "field BindOptions must not be specified"
+    if spec.get("ReadOnly") and not spec.get("Source"):
+        return "must not set ReadOnly mode when using anonymous volumes"
+    subpath = (spec.get("VolumeOptions") or {}).get("Subpath") or ""
+    if subpath and not spec.get("Source"):
+        return "must not set Subpath when using anonymous volumes"
+    if subpath.startswith("/") or posixpath.normpath(subpath).split("/")[0] == "..":
+        return "subpath must be a relative path within the volume"
+    return ""
+
+
+def _tmpfs_fault(spec: dict[str, Any]) -> str:
+    extra = next((field for field in ("BindOptions", "Source") if spec.get(field)), "")
+    return f"field {extra} must not be specified" if extra else ""
+
+
+_FAULTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "bind": _bind_fault,
+    "volume": _volume_fault,
+    "tmpfs": _tmpfs_fault,
+}
