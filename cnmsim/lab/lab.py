@@ -16,12 +16,13 @@ from attrs import evolve, fields
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.kernel.command import ExecResult
+from cnmsim.kernel.inode import SocketFile
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import Host
 from cnmsim.lab.naming import require_name
-from cnmsim.lab.serving import PluginControl, ServedLab, server
+from cnmsim.lab.serving import PluginControl, ServedLab, connect_to_engine, server
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.place import set_packet_sender
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
+_ENGINE_SOCKET = "/run/docker.sock"
 
 
 class Lab:
@@ -893,6 +895,7 @@ class Lab:
             if config is not None:
                 folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
                 host.install_engine(self._engine(host, release, config, folders))
+                host.machine.files.add(_ENGINE_SOCKET, SocketFile(partial(connect_to_engine, self, name)))
         host.built_with = {"docker": docker, "names": names}
         self.hosts[name] = host
         return host

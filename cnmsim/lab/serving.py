@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 _SERVER = "cnmsim.api.inprocess"
+_ENGINE_SOCKET = "cnmsim.api.engine_socket"
 
 
 class ServedLab(Protocol):
@@ -76,3 +77,11 @@ def server() -> Server:
     It belongs to a higher layer than the lab, and is therefore imported by name.
     """
     return cast("Server", import_module(_SERVER))
+
+
+def connect_to_engine(lab: Lab, host: str) -> Any:
+    """Open a connection to a host's engine from inside the lab, as to its /var/run/docker.sock.
+
+    Return the client's end. Raises `ConnectionRefusedError` if the engine does not run.
+    """
+    return import_module(_ENGINE_SOCKET).connect(lab, host)

@@ -128,6 +128,7 @@ class PlainHost:
         files, name = self.machine.files, self.spec.name
         for folder in _FOLDERS:
             files.makedirs(folder)
+        files.symlink("/run", "/var/run")
         files.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
         files.write("/etc/group", b"root:x:0:\n")
         files.write("/etc/hostname", f"{name}\n".encode())

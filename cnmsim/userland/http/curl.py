@@ -13,7 +13,9 @@ from attrs import define, field
 from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.inode import SocketFile
 from cnmsim.kernel.task import wait_for
+from cnmsim.kernel.unix_stream import UnixStream
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.deadline import remaining_s, to_ns
 from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError, peer_text
@@ -111,7 +113,8 @@ class _Transfer:
     async def _transfer_once(self) -> bytes:
         if self.url.scheme not in ("http", "https"):
             raise _CurlError(1, f'Protocol "{self.url.scheme}" not supported')
-        socket = await self._connect(await self._addresses())
+        path = self.options.get("unix-socket")
+        socket = self._connect_unix(path) if path else await self._connect(await self._addresses())
         stream = Stream(socket, self.process.clock)
         if self.max_time_s:
             stream.until_ns = self.started_ns + to_ns(self.max_time_s)
@@ -137,6 +140,20 @@ class _Transfer:
         finally:
             socket.close()
             self.log_verbose("shutting down connection #0")
+
+    def _connect_unix(self, path: str) -> UnixStream:
+        text = f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: "
+        try:
+            inode = self.process.files.inode(absolute_path(self.process, path))
+            if not isinstance(inode, SocketFile):
+                raise ConnectionRefusedError
+            connection = inode.connect()
+        except OSError:
+            raise _CurlError(7, f"{text}Could not connect to server") from None
+        assert isinstance(connection, UnixStream), "a socket file returns the client's end of a connection"
+        self.connected_ns = self.process.clock.now_ns
+        self.log_verbose(f"Connected to {self.url.host} ({path}) port 0")
+        return connection
 
     async def _addresses(self) -> list[Address]:
         host = self.url.host
@@ -228,7 +245,7 @@ class _Transfer:
                 raise _CurlError(45, f"bind failed with errno {error.errno}: {strerror(error)}") from None
             return
 
-    async def _exchange(self, socket: TcpSocket, stream: Stream) -> bytes:
+    async def _exchange(self, socket: TcpSocket | UnixStream, stream: Stream) -> bytes:
         head, body = self._request()
         if "v" in self.options:
             self.process.error("".join(f"> {line}\n" for line in [*head, ""]))

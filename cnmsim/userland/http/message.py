@@ -15,6 +15,7 @@ from cnmsim.userland.libc.resolver import literal_address
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.sockets.tcp import TcpSocket
+    from cnmsim.kernel.unix_stream import UnixStream
 
 _MAX_HEAD = 65536
 REASONS = {
@@ -113,13 +114,13 @@ class Message:
 
 
 class Stream:
-    """A buffered reader of a TCP socket.
+    """A buffered reader of a TCP or Unix stream socket.
 
     A read times out at the virtual time `until_ns`, or when nothing has arrived for `idle_timeout_s`; `None` is no
     limit.
     """
 
-    def __init__(self, socket: TcpSocket, clock: Clock) -> None:
+    def __init__(self, socket: TcpSocket | UnixStream, clock: Clock) -> None:
         self.socket = socket
         self.clock = clock
         self.buffer = b""
