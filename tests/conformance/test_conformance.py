@@ -41,6 +41,7 @@ SINGLE_HOST = (
 )
 PHYSICAL = (
     "config-networks",
+    "container-as-router",
     "ipvlan-l2",
     "ipvlan-l3",
     "ipvlan-l3s",
