@@ -254,7 +254,7 @@ def test_every_datagram_is_delivered_or_lost_for_a_reason(loss, bandwidth_bps, s
         ("c1", "web:80", {"interval": "burst"}, "unknown interval 'burst': 'constant' or 'poisson'"),
         ("c1", "web:80", {"family": 5}, "family must be 4, 6, or 0 for either: 5"),
         ("c1", "web:80", {"rate": 5}, "a flow has no option 'rate': did you mean rate_bps?"),
-        (7, "web:80", {}, "the source of a flow is a host, a container or a name, not 7"),
+        (7, "web:80", {}, "7 is no place: a host, a container, a sandbox, an endpoint or a name is"),
         ("c1", 80, {}, "the destination of a flow is text such as 'web:80', not int"),
     ],
 )
@@ -269,9 +269,22 @@ def test_wrong_flows_are_refused_with_a_sentence_and_nothing_is_started(source, 
     assert (lab.clock.meter, lab.clock.now_ns) == (None, now_ns)
 
 
+def test_flows_run_between_sandboxes_that_belong_to_no_container():
+    lab = Lab()
+    controller = lab.controller()
+    blue = controller.new_network("blue", subnet="172.18.0.0/16")
+    one, two = controller.new_sandbox("one"), controller.new_sandbox("two")
+    blue.create_endpoint("one", aliases=["one"]).join(one)
+    blue.create_endpoint("two", aliases=["two"]).join(two)
+    lab.settle()
+    report = lab.flow(one, "two:5000", count=20)
+    assert report.delivered == 20
+    assert report.receivers == {"two": 20}
+
+
 def test_one_wrong_flow_among_many_starts_none():
     lab = one_engine()
-    with pytest.raises(NotFound, match="there are c1, client, node1, web"):
+    with pytest.raises(NotFound, match="there are: c1, client, node1, web"):
         lab.flows([Flow("c1", "web:80"), Flow("c2", "web:80")])
     with pytest.raises(InvalidParameter, match=r"a flow is a cnmsim\.Flow"):
         lab.flows([Flow("c1", "web:80"), "c1"])

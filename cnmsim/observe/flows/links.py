@@ -81,11 +81,16 @@ class _Watched:
         return None if self.attachment is None else self.attachment.options.bandwidth_bps
 
     def queue_bytes(self, now_ns: int) -> int:
-        """Return the bytes that are queued or being transmitted."""
+        """Return the bytes that are queued or being transmitted.
+
+        A segment reserves the way to a station when a frame enters the segment, which may be long before it is there;
+        the longest wait so far bounds the queue.
+        """
         lane, bandwidth_bps = self.lane, self.bandwidth_bps
         if lane is None or bandwidth_bps is None:
             return 0
-        return round(max(0, lane.busy_until_ns - now_ns) * bandwidth_bps / (8 * NS_PER_S))
+        queued_ns = min(max(0, lane.busy_until_ns - now_ns), lane.peak_ns)
+        return round(queued_ns * bandwidth_bps / (8 * NS_PER_S))
 
 
 class LinkWatch:

@@ -174,8 +174,6 @@ def start_flows(lab: LabWithSegments, flows: Iterable[Flow]) -> RunningFlows:
 
 
 def _plan(directory: Directory, flow: Flow) -> tuple[Location, Target, Address | None]:
-    if not isinstance(flow.source, str) and not hasattr(flow.source, "name"):
-        raise InvalidParameter(f"the source of a flow is a host, a container or a name, not {flow.source!r}")
     source = location_of(directory, flow.source)
     suffix = flow.destination.rpartition("/")[2].lower()
     if suffix in PROTOCOLS and suffix != flow.protocol:
