@@ -34,8 +34,8 @@ from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.location import Directory, Location
-from cnmsim.observe.trace.target import PROTOCOLS
-from cnmsim.observe.trace.tracer import directory_of
+from cnmsim.observe.trace.target import PROTOCOLS, Target
+from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.testing.assertions import paths_from_outside
 from cnmsim.testing.prove import find_addresses
 
@@ -225,7 +225,7 @@ class Policy:
         protocols = ("tcp", "udp")
         if self.allow is not None or self.require:
             matrix = lab.reachability(protocols=protocols)
-            yield from self._demands(directory, matrix)
+            yield from self._demands(lab, directory, matrix)
             if self.allow is not None:
                 yield from self._nobody_else(directory, matrix)
         if self.outside is not None:
@@ -239,7 +239,7 @@ class Policy:
             if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
                 directory.find(name)  # raises NotFound, which suggests similar names
 
-    def _demands(self, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
+    def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(directory, matrix)
         for flow in self.require:
             pairs = [
@@ -250,7 +250,9 @@ class Policy:
                 and flow.covers(locations.of[source], location, protocol, port, self.groups)
             ]
             if not pairs:
-                yield Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
+                unknown = list(self._open_demands(lab, directory, flow))
+                nothing = Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
+                yield from unknown or [nothing]
             for source, service in pairs:
                 passed = matrix.reaches(source, service)
                 message = (
@@ -283,6 +285,27 @@ class Policy:
                     message,
                     "" if passed else str(matrix.walk(source, service)),
                 )
+
+    def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
+        """Yield the findings for required flows to ports of which it is not known whether a program listens there.
+
+        They pass if the packets arrive, unless the lab is strict.
+        """
+        if flow.port is None:
+            return
+        protocol = flow.protocol or "tcp"
+        for source in directory.locations:
+            for target in directory.locations:
+                if target is source or not target.is_open_to(protocol, flow.port):
+                    continue
+                if not flow.covers(source, target, protocol, flow.port, self.groups):
+                    continue
+                probe = Target(target.name, flow.port, protocol)
+                walk = run_probe(directory, source, probe, address=address_towards(source, target), timeout_s=1.0)
+                passed = walk.is_reachable and not lab.images.is_strict
+                message = "" if passed else f"{source.name} to {target.name}: {walk.finding}".splitlines()[0]
+                subject = f"{source.name} -> {target.name}:{flow.port}"
+                yield Finding("require", subject, passed, message, "" if passed else str(walk))
 
     def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for location in directory.locations:

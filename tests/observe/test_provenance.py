@@ -132,3 +132,48 @@ def test_no_fix_picks_a_port_by_chance() -> None:
     assert "-p" not in several.fix
     tls = finding(compose(web={"image": "alpine", "command": "httpd -f -p 80"}), "web:443")
     assert "use port 80" not in tls.fix
+
+
+def test_the_fix_for_a_loopback_default_works_on_a_copy() -> None:
+    lab = compose(api={"image": "acme/api", "command": "flask run"})
+    fixes = lab.explain("client1", "api:5000").fixes
+    assert [fix.apply().verdict for fix in fixes[:1]] == [Verdict.ANSWERED]
+
+
+def test_a_fork_keeps_what_is_known() -> None:
+    lab = compose(api={"image": "acme/api", "x-cnmsim": {"listens": [8000]}}, db={"image": "postgres"})
+    copy = lab.fork()
+    assert finding(copy, "api:8000").assumptions == ()
+    assert finding(copy, "api:8001").verdict is Verdict.REFUSED
+    assert finding(copy, "db:5432").assumption_texts == finding(lab, "db:5432").assumption_texts
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_policy_that_requires_an_open_path_holds_unless_strict(strict: bool) -> None:
+    from cnmsim.testing.policy import check_policy
+
+    lab = Lab.from_compose(
+        {"services": {"web": {"image": "alpine", "command": "sleep 1d"}, "api": {"image": "acme/api"}}},
+        "shop", strict=strict,
+    )  # fmt: skip
+    assert check_policy(lab, {"require": ["web -> api:8000"]}).passed is not strict
+
+
+def test_a_stack_states_listeners_and_names_those_of_others() -> None:
+    lab = Lab()
+    docker = lab.add_host("node1", "10.0.0.2/24", docker=True).docker
+    docker.swarm.init(advertise_addr="10.0.0.2")
+    stack = {
+        "version": "3.8",
+        "services": {
+            "client": {"image": "alpine", "command": "sleep 1d"},
+            "api": {"image": "acme/api", "x-cnmsim": {"listens": [8000]}},
+            "web": {"image": "acme/web", "environment": {"BACK": "http://back:9000"}},
+            "back": {"image": "acme/back"},
+        },
+    }
+    docker.stacks.deploy("shop", stack)
+    lab.settle(10)
+    source = next(c.name for c in docker.containers.list() if c.name.startswith("shop_client"))
+    assert finding(lab, "api:8000", source).verdict is Verdict.ANSWERED
+    assert finding(lab, "back:9000", source).verdict is Verdict.ANSWERED

@@ -128,6 +128,20 @@ def commands_of(argv: Sequence[str], env: Mapping[str, str]) -> list[list[str]]:
     return [[_expanded(word, env) for word in words]] if words else []
 
 
+def wildcard_option(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the option with which a server binds all addresses, if its command line leaves it to loopback."""
+    words = unwrapped(list(argv))
+    if not words:
+        return ()
+    _, server, arguments = _server(words)
+    if server is None or not server.is_on_loopback or _address(server, arguments):
+        return ()
+    if server.takes_argument:
+        is_bare = any(word.isdigit() for word in arguments)
+        return () if is_bare or any(":" in word for word in arguments) else (f"0.0.0.0:{server.port}",)
+    return (server.address_options[-1], "0.0.0.0")  # noqa: S104 - the wildcard address is what is meant
+
+
 def unwrapped(words: list[str]) -> list[str]:
     """Return a command without the entrypoint scripts and supervisors (`tini --`) at its start."""
     while len(words) > 1 and PurePosixPath(words[0]).name in WRAPPERS:

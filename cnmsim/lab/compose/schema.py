@@ -89,7 +89,7 @@ _NETWORKING: dict[str, Schema] = {
     "command": _COMMAND,
     "container_name": {
         "type": "string",
-        "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$",
+        "pattern": "^([a-zA-Z0-9][a-zA-Z0-9_.-]+)?$",
         "description": "is no container name",
     },
     "depends_on": {"anyOf": [_STRINGS, _named(_DEPENDENCY)]},

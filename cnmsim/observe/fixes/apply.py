@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import singledispatch
 from typing import Any
 
+from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.errors import EngineError, InvalidParameter, NotFound
 from cnmsim.observe.fixes.changes import (
     ActivateNode,
@@ -223,6 +224,10 @@ def _(change: RebindProgram, lab: Any) -> None:
             if body.get(key):
                 # The fix is to listen on the wildcard address.
                 body[key] = [word.replace(change.address, "0.0.0.0") for word in body[key]]  # noqa: S104
+        words = [*(body.get("Entrypoint") or ()), *(body.get("Cmd") or ())]
+        option = wildcard_option(words)
+        if option:  # the program binds loopback by default
+            body["Cmd"] = [*(body.get("Cmd") or ()), *option]
 
     _recreate_container(lab, change.host, change.container, edit)
 
