@@ -8,7 +8,7 @@ from random import Random
 
 from attrs import define, field
 
-from cnmsim.kernel import procsys, sysfs
+from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
@@ -58,6 +58,8 @@ class Machine:
         self.root = NetworkNamespace(self.name, self.clock, self)
         self.files.clock = self.clock
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
+        devices.mount(self.files, self.clock)
+        procfs.mount(self.files, self, lambda: self.pids)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
         self.files.show_handles(self._namespace_paths)

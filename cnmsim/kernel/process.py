@@ -44,6 +44,7 @@ class Process:
         "creator", "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
         "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent", "pid", "pid_namespace",
         "programs", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
+        "umask",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +91,8 @@ class Process:
         self.is_init = is_init
         #: Whether a shell started it with `&`, so that it gets no input and no Ctrl-C from the terminal.
         self.in_background = False
+        #: The permission bits that new files do not get (umask(2)).
+        self.umask: int = 0o022 if parent is None else parent.umask
         self.exit_status: int | None = None
         #: The signal that ended the process, 0 if it exited or still runs (WTERMSIG).
         self.term_signal = 0
@@ -248,7 +251,7 @@ class Process:
             self.kill(SIGPIPE)
             return
         try:
-            pipe.write(data.encode() if isinstance(data, str) else data)
+            pipe.write(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
         except OSError as error:  # stdout may be redirected to a file that rejects the data, such as a sysctl
             if pipe is not self.stderr:
                 self.error(f"{self.name}: write error: {error.strerror}\n")

@@ -31,7 +31,14 @@ async def finish(process: Process, status: int) -> int:
 
 def absolute_path(process: Process, path: str) -> str:
     """Return the normalized absolute path. A relative `path` starts at the process's working directory."""
-    return posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path))
+    return resolve_self(process, posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path)))
+
+
+def resolve_self(process: Process, path: str) -> str:
+    """Return `path` with /proc/self replaced by the directory of the process that reads it."""
+    if path != "/proc/self" and not path.startswith("/proc/self/"):
+        return path
+    return f"/proc/{process.local_pid}{path.removeprefix('/proc/self')}"
 
 
 def find_program(process: Process, name: str) -> Program | None:

@@ -26,8 +26,8 @@ class Cable:
 class Result:
     def __init__(self, process: Process):
         self.status = process.exit_status
-        self.out = process.stdout.getvalue().decode()
-        self.err = process.stderr.getvalue().decode()
+        self.out = process.stdout.getvalue().decode(errors="surrogateescape")
+        self.err = process.stderr.getvalue().decode(errors="surrogateescape")
 
     def __repr__(self):
         return f"<{self.status} {self.out!r} {self.err!r}>"

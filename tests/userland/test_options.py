@@ -22,7 +22,7 @@ def seen_by_two(line, command, **options):
         "curl -C - http://10.0.0.2/",
         "curl -r 0-1 http://10.0.0.2/", "wget -o log http://10.0.0.2/", "nc -q 1 10.0.0.2 80", "nc -f x 10.0.0.2 80",
         "cat -s /etc/hosts",
-        "ls -R /etc", "sort -h /etc/hosts", "uniq -i /etc/hosts", "wc -L /etc/hosts", "grep -r x /etc",
+        "ls -Z /etc", "sort -y /etc/hosts", "uniq -y /etc/hosts", "wc -y /etc/hosts", "grep -y x /etc",
         "ping -f 10.0.0.2", "ping -R 10.0.0.2",
         "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c",
         "udhcpc -R -i eth0",

@@ -19,6 +19,7 @@ from cnmsim.engine.images.images import Image
 from cnmsim.errors import Conflict
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future
 from cnmsim.libnetwork.endpointsettings import is_user_defined
@@ -187,6 +188,10 @@ class Container:
     def command(self) -> list[str]:
         """The first process's arguments: entrypoint, then command."""
         return [*(self.config["Entrypoint"] or ()), *(self.config["Cmd"] or ())]
+
+    def pid_namespace(self) -> PidNamespace | None:
+        """Return the PID namespace of the container's processes, `None` if it does not run."""
+        return self.process.pid_namespace if self.process is not None else None
 
     @property
     def hostname(self) -> str:

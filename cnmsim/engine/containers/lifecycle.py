@@ -32,7 +32,7 @@ from cnmsim.engine.volumes.mounting import mount_all, unmount_tmpfs
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
-from cnmsim.kernel import procsys, sysfs
+from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.files import File
@@ -219,6 +219,8 @@ class Lifecycle:
             self._bind_file(container, "/etc/resolv.conf", sandbox.resolv_conf)
         self._bind_file(container, "/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
+        devices.mount(container.files, self.context.clock)
+        procfs.mount(container.files, self.context.machine, container.pid_namespace)
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
         container.files.mount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
@@ -37,14 +38,16 @@ def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     return 1
 
 
-def read_options(process: Process, short: str, synopsis: str, *, needs_operand: bool = False) -> Options | None:
+def read_options(
+    process: Process, short: str, synopsis: str, *, needs_operand: bool = False, long: Mapping[str, str] | None = None
+) -> Options | None:
     """Parse the command line with getopt(3).
 
-    `short` is getopt's string of short options. Print `synopsis` as the usage and return `None` if the command line
-    is invalid, or if it has no operand and `needs_operand` is set.
+    `short` is getopt's string of short options, `long` maps long options to them. Print `synopsis` as the usage and
+    return `None` if the command line is invalid, or if it has no operand and `needs_operand` is set.
     """
     try:
-        options = getopt(process.argv[1:], short)
+        options = getopt(process.argv[1:], short, long or {})
     except UsageError as error:
         show_usage(process, synopsis, str(error))
         return None

@@ -18,6 +18,11 @@ class FormatError(Exception):
     """printf's format or one of its arguments is invalid."""
 
 
+def _byte(code: int) -> str:
+    """Return the character of a byte. A byte that is not ASCII is written unchanged, as a surrogate escape."""
+    return chr(code) if code < 0x80 else chr(0xDC00 + code)
+
+
 def unescape(text: str) -> str:
     r"""Replace backslash sequences such as `\n` by the characters they stand for.
 
@@ -27,9 +32,9 @@ def unescape(text: str) -> str:
     def replace(match: re.Match[str]) -> str:
         code = match[1]
         if code[0] == "x" and len(code) > 1:
-            return chr(int(code[1:], 16))
+            return _byte(int(code[1:], 16))
         if code[0] in "01234567":
-            return chr(int(code, 8) & 255)
+            return _byte(int(code, 8) & 255)
         return _ESCAPES.get(code, match[0])
 
     return _ESCAPE.sub(replace, text)

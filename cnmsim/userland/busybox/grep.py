@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.devices import Device
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.inode import Directory
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.inodes import walk
 from cnmsim.userland.busybox.text_input import lines_of, print_lines, read_inputs
+from cnmsim.userland.invocation import absolute_path, invoked_name
 from cnmsim.userland.libc.getopt import Options
 from cnmsim.userland.libc.regex import to_python_regex
 
@@ -17,12 +22,22 @@ if TYPE_CHECKING:
 async def grep(process: Process) -> int:
     """Run `grep [-ivcnqoEFwxlhH] [-m N] [-e PATTERN] PATTERN [FILE]…`."""
     synopsis = "[-HhnlLoqvsrRiwFE] [-m N] [-A|B|C N] { PATTERN | -e PATTERN... | -f FILE... } [FILE]..."
-    options = read_options(process, "ivcnqoEFwxlhHsm:e:A:B:C:", synopsis)
+    options = read_options(process, "ivcnqoEFwxlLhHsrRzaIm:e:f:A:B:C:", synopsis, long=_LONG)
     if options is None:
         return 2
     operands = list(options.operands)
+    name = invoked_name(process)
+    for letter, alias in (("E", "egrep"), ("F", "fgrep")):
+        if name == alias:
+            options.values.setdefault(letter, [""])
     patterns = options.every("e")
-    if not patterns:
+    for file in options.every("f"):
+        try:
+            patterns = [*patterns, *lines_of(process.files.read(absolute_path(process, file)))]
+        except OSError as error:
+            complain(process, f"{file}: {strerror(error)}")
+            return 2
+    if not patterns and "f" not in options:
         if not operands:
             show_usage(process, synopsis)
             return 2
@@ -32,9 +47,12 @@ async def grep(process: Process) -> int:
     except re.error:
         complain(process, f"bad regex '{patterns[0]}': Invalid regexp")
         return 2
-    inputs, status = await read_inputs(process, operands)
+    is_recursive = "r" in options or "R" in options
+    with_name = (len(operands) > 1 or "H" in options or is_recursive) and "h" not in options
+    if is_recursive:
+        operands = _files_below(process, operands or ["."])
+    inputs, status = await read_inputs(process, operands, is_silent="s" in options)
     has_match = False
-    with_name = (len(operands) > 1 or "H" in options) and "h" not in options
     for source in inputs:
         matching: list[tuple[int, str]] = []
         for number, line in enumerate(lines_of(source.data), 1):
@@ -47,6 +65,8 @@ async def grep(process: Process) -> int:
         prefix = f"{source.name}:" if with_name else ""
         if "c" in options:
             process.write(f"{prefix}{len(matching)}\n")
+        elif "L" in options:
+            process.write("" if matching else f"{source.name}\n")
         elif "l" in options:
             process.write(f"{source.name}\n" if matching else "")
         else:
@@ -58,7 +78,28 @@ async def grep(process: Process) -> int:
                 shown = [hit[0] for hit in pattern.finditer(line) if hit[0]] if "o" in options else [line]
                 label = f"{prefix}{number}:" if "n" in options else prefix
                 print_lines(process, [f"{label}{text}" for text in shown])
-    return 0 if has_match else (2 if status else 1)
+    return 2 if status else int(not has_match)
+
+
+_LONG = {
+    "quiet": "q", "silent": "q", "ignore-case": "i", "invert-match": "v", "count": "c", "line-number": "n",
+    "only-matching": "o", "extended-regexp": "E", "fixed-strings": "F", "word-regexp": "w", "line-regexp": "x",
+    "files-with-matches": "l", "recursive": "r", "no-messages": "s", "max-count=": "m", "regexp=": "e",
+    "color=": "color", "color": "color", "after-context=": "A", "before-context=": "B", "context=": "C",
+}  # fmt: skip
+
+
+def _files_below(process: Process, operands: list[str]) -> list[str]:
+    """Return the files in and below the operands. An operand that does not exist is kept."""
+    files: list[str] = []
+    for operand in operands:
+        try:
+            entries = list(walk(process, operand, follows=True))
+        except OSError:
+            files.append(operand)
+            continue
+        files += [path for path, inode in entries if not isinstance(inode, (Directory, Device))]
+    return files
 
 
 def _with_context(

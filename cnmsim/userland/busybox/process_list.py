@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.process_listing import RSS_KIB, VSZ_KIB, command_line, elapsed, state
+from cnmsim.kernel.procfs import MEMORY_KIB
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
-from cnmsim.userland.busybox.system import MEMORY_KIB, group_names, user_names
+from cnmsim.userland.busybox.system import group_names, user_names
 from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.libc.signals import signal_list, signal_number, take_signal
 

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials, groups, users
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import Process
+from cnmsim.kernel.procfs import CPUS, KERNEL_RELEASE, KERNEL_VERSION, MEMORY_KIB
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
-from cnmsim.userland.invocation import time_of_day_s
+from cnmsim.userland.invocation import absolute_path, time_of_day_s
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
 
@@ -95,6 +97,12 @@ async def date(process: Process) -> int:
             process.write(f"{_strftime(_DATE, parsed, 0)}\n")
             return complain(process, "can't set date: Operation not permitted")
         seconds, nanoseconds = parsed, 0
+    elif "r" in options:
+        try:
+            inode = process.files.inode(absolute_path(process, options.get("r") or ""))
+            seconds, nanoseconds = divmod(inode.mtime_ns, NS_PER_S)
+        except OSError as error:
+            return complain(process, f"{options.get('r')}: {strerror(error)}")
     form = _DATE
     if "R" in options:
         form = "%a, %d %b %Y %H:%M:%S +0000"
@@ -143,11 +151,6 @@ def parse_date(text: str, now_s: int, form: str | None = None) -> int | None:
             parsed = parsed.replace(year=today.year, month=today.month, day=today.day)
         return int(parsed.timestamp())
     return None
-
-
-#: The kernel, as uname(2) reports it, and the size of a machine.
-KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
-CPUS, MEMORY_KIB = 4, 8 << 20
 
 
 async def uname(process: Process) -> int:

@@ -1,4 +1,4 @@
-"""Applets for text: cat, cut, expr, head, seq, sort, tail, tee, tr, uniq, wc."""
+"""Applets for text: cat, cut, seq, tee, tr, wc."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.files import Pipe
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.echo import unescape
-from cnmsim.userland.busybox.text_input import Input, lines_of, print_lines, read_inputs
+from cnmsim.userland.busybox.text_input import lines_of, print_lines, read_inputs
 from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
@@ -25,7 +24,7 @@ async def cat(process: Process) -> int:
     status = 0
     rewrite = _Rewriting(options)
     for operand in options.operands or ["-"]:
-        if operand == "-":
+        if operand in ("-", "/dev/stdin"):
             while chunk := await process.stdin.read():
                 process.write(rewrite(chunk))
             continue
@@ -78,95 +77,23 @@ class _Rewriting:
         return bytes((byte,))
 
 
-def _count(options: Options, default: int) -> int:
-    text = options.get("n")
-    if text is None:
-        return default
-    if not text.lstrip("+-").isdigit():
-        raise UsageError(f"invalid number '{text}'")
-    return int(text.lstrip("+-"))
-
-
-def _classic_count(arguments: list[str]) -> list[str]:
-    """Rewrite the historical form `head -5` as `head -n 5`."""
-    return [f"-n{argument[1:]}" if re.fullmatch(r"-\d+", argument) else argument for argument in arguments]
-
-
-async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [FILE]…`. Reads no more of stdin than it needs."""
-    try:
-        options = getopt(_classic_count(process.argv[1:]), "n:c:")
-        count = _count(options, 10)
-        octets = options.number("c", -1, low=-1)
-    except UsageError as error:
-        return show_usage(process, "[OPTIONS] [FILE]...", str(error))
-    if options.operands:
-        inputs, status = await read_inputs(process, options.operands)
-    else:
-        inputs, status = [Input("-", await _read_enough(process.stdin, count, octets))], 0
-    for number, source in enumerate(inputs):
-        if len(inputs) > 1:
-            process.write(f"{chr(10) if number else ''}==> {source.name} <==\n")
-        if octets >= 0:
-            process.write(source.data[:octets])
-        else:
-            process.write(b"".join(source.data.splitlines(keepends=True)[:count]))
-    return status
-
-
-async def _read_enough(pipe: Pipe, lines: int, octets: int) -> bytes:
-    data = b""
-    while len(data) < octets if octets >= 0 else data.count(b"\n") < lines:
-        chunk = await pipe.read()
-        if not chunk:
-            break
-        data += chunk
-    return data
-
-
-async def tail(process: Process) -> int:
-    """Run `tail [-n N | -c N] [-f] [FILE]…`. With -f the file is read again every second."""
-    try:
-        options = getopt(_classic_count(process.argv[1:]), "n:c:fFs:")
-        count = _count(options, 10)
-    except UsageError as error:
-        return show_usage(process, "[OPTIONS] [FILE]...", str(error))
-    inputs, status = await read_inputs(process, options.operands, "can't open '{}': {}")
-    from_start = (options.get("n") or "").startswith("+")
-    for number, source in enumerate(inputs):
-        if len(inputs) > 1:
-            process.write(f"{chr(10) if number else ''}==> {source.name} <==\n")
-        if "c" in options:
-            process.write(source.data[-options.number("c", 0) :])
-            continue
-        lines = source.data.splitlines(keepends=True)
-        process.write(b"".join(lines[max(0, count - 1) :] if from_start else lines[-count:] if count else []))
-    if ("f" in options or "F" in options) and options.operands and inputs:
-        path, seen = absolute_path(process, options.operands[-1]), len(inputs[-1].data)
-        while True:
-            await process.sleep(1)
-            data = process.files.read(path) if process.files.exists(path) else b""
-            if len(data) > seen:
-                process.write(data[seen:])
-            seen = len(data)
-    return status
-
-
 async def wc(process: Process) -> int:
-    """Run `wc [-lwc] [FILE]…`."""
-    options = read_options(process, "clw", "[-cmlwL] [FILE]...")
+    """Run `wc [-lwcmL] [FILE]…`."""
+    options = read_options(process, "clwmL", "[-cmlwL] [FILE]...")
     if options is None:
         return 1
     inputs, status = await read_inputs(process, options.operands)
-    columns = [letter for letter in "lwc" if letter in options] or ["l", "w", "c"]
+    columns = [letter for letter in "lwmcL" if letter in options] or ["l", "w", "c"]
     totals = [0] * len(columns)
     for source in inputs:
         data = source.data
-        counts = {"l": data.count(b"\n"), "w": len(data.split()), "c": len(data)}
+        longest = max(map(len, data.split(b"\n")), default=0)
+        # The locale of containers is C, in which characters are bytes.
+        counts = {"l": data.count(b"\n"), "w": len(data.split()), "m": len(data), "c": len(data), "L": longest}
         row = [counts[letter] for letter in columns]
         totals = [total + value for total, value in zip(totals, row, strict=True)]
         process.write(_wc_line(row, "" if source.name == "-" and not options.operands else source.name))
-    if len(inputs) > 1:
+    if len(options.operands) > 1:
         process.write(_wc_line(totals, "total"))
     return status
 
@@ -174,56 +101,6 @@ async def wc(process: Process) -> int:
 def _wc_line(row: list[int], name: str) -> str:
     text = str(row[0]) if len(row) == 1 else " ".join(f"{value:9d}" for value in row)
     return f"{text} {name}".rstrip() + "\n"
-
-
-async def sort(process: Process) -> int:
-    """Run `sort [-nru] [-k N] [-t C] [FILE]…`."""
-    options = read_options(
-        process,
-        "nrufbk:t:Vs",
-        "[-nrughMcszbdfiokt] [-o FILE] [-k START[.OFS][OPTS][,END[.OFS][OPTS]] [-t CHAR] [FILE]...",
-    )
-    if options is None:
-        return 2
-    inputs, status = await read_inputs(process, options.operands)
-    lines = [line for source in inputs for line in lines_of(source.data)]
-    spec = options.get("k")
-    field = int(re.match(r"\d*", spec)[0] or 1) if spec else 0  # type: ignore[index]
-    separator = options.get("t")
-    numeric = "n" in options or bool(spec and "n" in spec) or "V" in options
-
-    def key(line: str) -> tuple[float, str]:
-        text = line
-        if field:
-            parts = line.split(separator) if separator else line.split()
-            text = parts[field - 1] if field <= len(parts) else ""
-        number = re.match(r"\s*(-?\d+(?:\.\d+)?)", text)
-        return (float(number[1]) if number and numeric else 0.0), (line if numeric else text)
-
-    lines.sort(key=key, reverse="r" in options or bool(spec and "r" in spec))
-    if "u" in options:
-        lines = list(dict.fromkeys(lines))
-    print_lines(process, lines)
-    return status
-
-
-async def uniq(process: Process) -> int:
-    """Run `uniq [-cdu] [FILE]`."""
-    options = read_options(process, "cdu", "[-cduiz] [-f,s,w N] [FILE [OUTFILE]]")
-    if options is None:
-        return 1
-    inputs, status = await read_inputs(process, options.operands[:1])
-    groups: list[tuple[int, str]] = []
-    for line in [line for source in inputs for line in lines_of(source.data)]:
-        if groups and groups[-1][1] == line:
-            groups[-1] = (groups[-1][0] + 1, line)
-        else:
-            groups.append((1, line))
-    for count, line in groups:
-        if ("d" in options and count < 2) or ("u" in options and count > 1):
-            continue
-        print_lines(process, [f"{count:7d} {line}" if "c" in options else line])
-    return status
 
 
 def _ranges(text: str) -> list[tuple[int, int]]:
@@ -297,54 +174,62 @@ async def tee(process: Process) -> int:
     options = read_options(process, "ai", "[-ai] [FILE]...")
     if options is None:
         return 1
-    paths = [absolute_path(process, operand) for operand in options.operands]
+    paths: list[str] = []
     status = 0
-    for path, operand in list(zip(paths, options.operands, strict=True)):
+    for operand in options.operands:
+        path = absolute_path(process, operand)
         try:
-            if "a" in options:
+            if path in _STREAMS:
+                pass
+            elif "a" in options:
                 process.files.append(path, b"")
             else:
                 process.files.write(path, b"")
+            paths.append(path)
         except OSError as error:
             status = complain(process, f"{operand}: {strerror(error)}")
-            paths.remove(path)
     while chunk := await process.stdin.read():
         process.write(chunk)
         for path in list(paths):
             try:
-                process.files.append(path, chunk)
+                if path in _STREAMS:
+                    (process.error if path.endswith("err") else process.write)(chunk)
+                else:
+                    process.files.append(path, chunk)
             except OSError:
                 status = complain(process, f"{path}: I/O error")
                 paths.remove(path)
     return status
 
 
+_STREAMS = ("/dev/stdout", "/dev/stderr")
+
+
+_SEQ = "[-w] [-s SEP] [FIRST [INC]] LAST"
+
+
 async def seq(process: Process) -> int:
-    """Run `seq [FIRST [STEP]] LAST`."""
+    """Run `seq [-w] [-s SEPARATOR] [FIRST [STEP]] LAST`."""
+    arguments = process.argv[1:]
+    at = next((n for n, word in enumerate(arguments) if re.fullmatch(r"-?\.?\d.*", word)), len(arguments))
     try:
-        numbers = [int(text) for text in process.argv[1:]]
-    except ValueError:
-        return complain(process, "invalid number")
-    if not 1 <= len(numbers) <= 3:
-        return show_usage(process, "[-w] [-s SEP] [FIRST [INC]] LAST")
-    first = numbers[0] if len(numbers) > 1 else 1
-    step = numbers[1] if len(numbers) == 3 else 1
-    if step:
-        print_lines(process, [str(value) for value in range(first, numbers[-1] + (1 if step > 0 else -1), step)])
+        options = getopt(arguments[:at], "ws:")
+    except UsageError as error:
+        return show_usage(process, _SEQ, str(error))
+    words = [*options.operands, *arguments[at:]]
+    if not 1 <= len(words) <= 3 or not all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", word) for word in words):
+        return show_usage(process, _SEQ)
+    places = max(len(word.partition(".")[2]) for word in words)
+    scale = 10**places
+    numbers = [round(float(word) * scale) for word in words]
+    first = numbers[0] if len(numbers) > 1 else scale
+    step = numbers[1] if len(numbers) == 3 else scale
+    if not step:
+        return show_usage(process, _SEQ)
+    values = range(first, numbers[-1] + (1 if step > 0 else -1), step)
+    texts = [f"{value / scale:.{places}f}" if places else str(value) for value in values]
+    width = max(map(len, texts), default=0) if "w" in options else 0
+    texts = [text.zfill(width) for text in texts]
+    separator = options.get("s", "\n") or ""
+    process.write(f"{separator.join(texts)}\n" if texts else "")
     return 0
-
-
-async def expr(process: Process) -> int:
-    """Run `expr A OP B …`: integer arithmetic and comparisons with C's precedence."""
-    from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
-
-    words = process.argv[1:]
-    if not words:
-        return show_usage(process, "EXPRESSION")
-    try:
-        value = str(evaluate(" ".join("==" if word == "=" else word for word in words), {}))
-    except ShellArithmeticError as error:
-        complain(process, "syntax error" if "divide" not in str(error) else "division by zero")
-        return 2
-    process.write(f"{value}\n")
-    return int(value == "0")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.kernel.devices import Device
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain
 from cnmsim.userland.invocation import absolute_path, read_all
@@ -22,21 +23,34 @@ class Input:
     data: bytes
 
 
-async def read_inputs(process: Process, operands: list[str], message: str = "{}: {}") -> tuple[list[Input], int]:
+async def read_inputs(
+    process: Process,
+    operands: list[str],
+    message: str = "{}: {}",
+    *,
+    size: int | None = None,
+    is_open: bool = False,
+    is_silent: bool = False,
+) -> tuple[list[Input], int]:
     """Read every operand, or stdin if there is no operand. Return the contents and the exit status.
 
-    If a file cannot be read, print `message`, a format string for the operand and the reason.
+    If a file cannot be read, print `message`, a format string for the operand and the reason, unless `is_silent` is
+    set. At most `size` bytes of a device are read, none with `is_open`.
     """
     inputs: list[Input] = []
     status = 0
     for operand in operands or ["-"]:
-        if operand == "-":
+        if operand in ("-", "/dev/stdin"):
             inputs.append(Input("-", await read_all(process.stdin)))
             continue
         try:
-            inputs.append(Input(operand, process.files.read(absolute_path(process, operand))))
+            file = process.files.file(absolute_path(process, operand))
+            if isinstance(file, Device) and (size is not None or is_open):
+                inputs.append(Input(operand, file.read(size or 0)))
+            else:
+                inputs.append(Input(operand, file.content))
         except OSError as error:
-            status = complain(process, message.format(operand, strerror(error)))
+            status = 1 if is_silent else complain(process, message.format(operand, strerror(error)))
     return inputs, status
 
 

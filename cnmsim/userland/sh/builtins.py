@@ -38,7 +38,7 @@ async def _echo(shell: Shell, words: list[str], streams: Streams) -> int:
 
 async def _printf(shell: Shell, words: list[str], streams: Streams) -> int:
     if len(words) < 2:
-        shell.complain(streams, "printf: usage: printf FORMAT [ARG]...")
+        shell.put(streams.stderr, "sh: usage: printf FORMAT [ARGUMENT...]\n")
         return 2
     try:
         shell.put(streams.stdout, format_printf(words[1], words[2:]))
@@ -52,7 +52,7 @@ async def _test(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     if words[0] == "[":
         if arguments[-1:] != ["]"]:
-            shell.complain(streams, "[: missing ]")
+            shell.put(streams.stderr, "sh: missing ]\n")
             return 2
         arguments = arguments[:-1]
     status, message = evaluate_test(arguments, lambda path: (shell.process.files, shell.resolve(path)))

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Signal
+from cnmsim.userland.invocation import resolve_self
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -88,7 +89,8 @@ class ShellState(ABC):
 
     def resolve(self, path: str) -> str:
         """Return the normalized absolute path. A relative `path` starts at the shell's working directory."""
-        return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
+        joined = posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
+        return resolve_self(self.process, joined)
 
     def complain(self, streams: Streams, message: str) -> None:
         """Print an error in ash's format on `streams.stderr`, with the line number if a script is running."""

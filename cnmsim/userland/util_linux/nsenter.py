@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ def _spellings(path: str) -> tuple[str, ...]:
 
 def _at(process: Process, path: str) -> NetworkNamespace | None:
     known = process.machine.namespaces
+    match = re.fullmatch(r"/proc/(\d+|self)/ns/net", path)
+    if match is not None:
+        number = process.local_pid if match[1] == "self" else int(match[1])
+        target = process.pid_namespace.processes.get(number)
+        return None if target is None else target.namespace
     return next((known[spelling] for spelling in _spellings(path) if spelling in known), None)
 
 

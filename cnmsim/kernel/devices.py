@@ -1,0 +1,83 @@
+"""The devices of /dev that every container and host has (null, zero, full, random, urandom, tty, and the links)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.errno_text import message
+from cnmsim.kernel.inode import Directory, File, Inode, Symlink
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.files import FileSystem
+
+#: The most that one read of an endless device returns, in bytes: the capacity of a pipe.
+_READ = 65536
+_SHM_SIZE = 64 << 20
+
+
+class Device(File):
+    """A character device. `major` and `minor` are its numbers; subclasses say what reading and writing do."""
+
+    mtime_ns = 0
+
+    def __init__(self, major: int, minor: int) -> None:
+        self.major, self.minor = major, minor
+        self.mode, self.uid, self.gid = 0o666, 0, 0
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes."""
+        del size
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Accept and discard the data."""
+
+    @property
+    def content(self) -> bytes:
+        """What one read returns."""
+        return self.read(_READ)
+
+    @content.setter
+    def content(self, written: bytes) -> None:
+        self.write(written)
+
+
+class _Zero(Device):
+    def read(self, size: int) -> bytes:
+        """Return zero bytes."""
+        return bytes(size)
+
+
+class _Full(_Zero):
+    def write(self, data: bytes) -> None:
+        """Raise `OSError` (ENOSPC) for any data."""
+        if data.strip(b"\0"):
+            raise OSError(errno.ENOSPC, message(errno.ENOSPC))
+
+
+class _Random(Device):
+    """Random bytes from the lab's seeded stream."""
+
+    def __init__(self, minor: int, clock: Clock) -> None:
+        super().__init__(1, minor)
+        self._clock = clock
+
+    def read(self, size: int) -> bytes:
+        """Return random bytes."""
+        return self._clock.stream("/dev/urandom").randbytes(size)
+
+
+def mount(files: FileSystem, clock: Clock) -> None:
+    """Mount a tmpfs with the devices at /dev, and one for shared memory at /dev/shm."""
+    devices: dict[str, Inode | None] = {
+        "full": _Full(1, 7), "null": Device(1, 3), "random": _Random(8, clock), "tty": Device(5, 0),
+        "urandom": _Random(9, clock), "zero": _Zero(1, 5), "fd": Symlink("/proc/self/fd"),
+        "ptmx": Symlink("pts/ptmx"),
+        "stdin": Symlink("/proc/self/fd/0"), "stdout": Symlink("/proc/self/fd/1"),
+        "stderr": Symlink("/proc/self/fd/2"), "pts": Directory(), "shm": Directory(0o1777),
+        "mqueue": Directory(0o1777),
+    }  # fmt: skip
+    options = "rw,nosuid,size=65536k,mode=755"
+    files.mount("/dev", Directory(entries=devices), device="tmpfs", kind="tmpfs", options=options, limit=_SHM_SIZE)

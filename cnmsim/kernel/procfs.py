@@ -1,0 +1,148 @@
+"""/proc: the processes of a PID namespace, and facts about the machine (proc(5))."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.inode import Directory, GeneratedFile, Inode, Symlink
+from cnmsim.kernel.mount_table import proc_mounts
+from cnmsim.kernel.process_listing import RSS_KIB, VSZ_KIB, state
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.pid_namespace import PidNamespace
+    from cnmsim.kernel.process import Process
+
+#: The kernel, as uname(2) reports it, and the size of a machine.
+KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
+CPUS, MEMORY_KIB = 4, 8 << 20
+_FIRST_NAMESPACE_INODE = 4026531834
+
+
+class _Generated(Directory):
+    """A directory whose entries are made on each access."""
+
+    def __init__(self, make: Callable[[], dict[str, Callable[[], Inode]]]) -> None:
+        super().__init__(0o555)
+        self._make = make
+
+    def get(self, name: str) -> Inode | None:
+        """Return the entry of that name, or `None`."""
+        entry = self._make().get(name)
+        return None if entry is None else entry()
+
+    def names(self) -> list[str]:
+        """Return the names of all entries."""
+        return sorted(self._make())
+
+
+def _text(read: Callable[[], str]) -> Callable[[], Inode]:
+    return lambda: GeneratedFile(read)
+
+
+def mount(files: FileSystem, machine: Machine, namespace: Callable[[], PidNamespace | None]) -> None:
+    """Mount /proc with the processes of the PID namespace that `namespace` returns."""
+
+    def entries() -> dict[str, Callable[[], Inode]]:
+        pids = namespace()
+        processes = {} if pids is None else pids.processes
+        return {
+            "cpuinfo": _text(lambda: "".join(_cpu(number) for number in range(CPUS))),
+            "filesystems": _text(lambda: "nodev\tproc\nnodev\ttmpfs\nnodev\toverlay\n\text4\n"),
+            "loadavg": _text(lambda: f"0.00 0.00 0.00 1/{len(machine.processes)} {max(processes, default=1)}\n"),
+            "meminfo": _text(lambda: f"MemTotal:     {MEMORY_KIB:10d} kB\nMemFree:      {MEMORY_KIB:10d} kB\n"
+                             f"MemAvailable: {MEMORY_KIB:10d} kB\nSwapTotal:    {0:10d} kB\n"),
+            "mounts": _text(lambda: proc_mounts(files)),
+            "net": Directory, "sys": Directory,
+            "self": lambda: Symlink(str(min(processes, default=1))),
+            "stat": _text(lambda: f"btime {machine.clock.epoch_s}\nprocesses {len(machine.processes)}\n"),
+            "uptime": _text(lambda: f"{machine.clock.now_ns / NS_PER_S:.2f} {machine.clock.now_ns / NS_PER_S:.2f}\n"),
+            "version": _text(lambda: f"Linux version {KERNEL_RELEASE} {KERNEL_VERSION}\n"),
+            **{str(number): _directory(process) for number, process in processes.items()},
+        }  # fmt: skip
+
+    files.mount("/proc", _Generated(entries), device="proc", kind="proc", options="rw,nosuid,nodev,noexec,relatime")
+
+
+def _cpu(number: int) -> str:
+    return f"processor\t: {number}\nmodel name\t: cnmsim\ncpu MHz\t\t: 1000.000\n\n"
+
+
+def _directory(process: Process) -> Callable[[], Inode]:
+    return lambda: _Generated(lambda: _process_entries(process))
+
+
+def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:
+    return {
+        "cgroup": _text(lambda: "0::/\n"),
+        "cmdline": _text(lambda: "".join(f"{word}\0" for word in process.argv)),
+        "comm": _text(lambda: f"{process.name[:15]}\n"),
+        "cwd": lambda: Symlink(process.env.get("PWD", "/")),
+        "environ": _text(lambda: "".join(f"{name}={value}\0" for name, value in process.env.items())),
+        "limits": _text(_limits),
+        "mounts": _text(lambda: proc_mounts(process.files)),
+        "ns": lambda: _Generated(lambda: _namespaces(process)),
+        "root": lambda: Symlink("/"),
+        "stat": _text(lambda: _stat(process)),
+        "status": _text(lambda: _status(process)),
+    }  # fmt: skip
+
+
+def _namespaces(process: Process) -> dict[str, Callable[[], Inode]]:
+    machine = process.machine
+    own_pid = 2 if process.pid_namespace is machine.pids else 1000 + id(process.pid_namespace) % 10**6
+    own_net = 6 if process.namespace is machine.root else 1000 + zlib.crc32(process.namespace.name.encode()) % 10**6
+    is_host = process.files is machine.files
+    own = 0 if is_host else 1000 + id(process.files) % 10**6
+    numbers = {
+        "cgroup": 1 + own, "ipc": 5 + own, "mnt": 7 + own, "net": own_net, "pid": own_pid,
+        "pid_for_children": own_pid, "time": 0, "time_for_children": 0, "user": 3, "uts": 4 + own,
+    }  # fmt: skip
+    return {name: _namespace_link(name, number) for name, number in numbers.items()}
+
+
+def _namespace_link(name: str, number: int) -> Callable[[], Inode]:
+    kind = name.removesuffix("_for_children")
+    return lambda: Symlink(f"{kind}:[{_FIRST_NAMESPACE_INODE + number}]")
+
+
+def _limits() -> str:
+    rows = [
+        ("Max cpu time", "unlimited", "unlimited", "seconds"),
+        ("Max processes", "unlimited", "unlimited", "processes"),
+        ("Max open files", "1048576", "1048576", "files"),
+    ]  # fmt: skip
+    head = f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"
+    return head + "".join(f"{name:<25} {soft:<20} {hard:<20} {unit:<10}\n" for name, soft, hard, unit in rows)
+
+
+def _stat(process: Process) -> str:
+    parent = process.pid_namespace.id_of(process.parent)
+    ticks = process.started_ns * 100 // NS_PER_S
+    return (
+        f"{process.local_pid} ({process.name[:15]}) {state(process)} {parent} {process.local_pid} "
+        f"{process.local_pid} 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} {VSZ_KIB * 1024} {RSS_KIB // 4}\n"
+    )
+
+
+def _status(process: Process) -> str:
+    user = process.credentials
+    word = {"S": "S (sleeping)", "T": "T (stopped)"}[state(process)]
+    caught = sum(1 << (number - 1) for number in process.handlers)
+    ignored = sum(1 << (number - 1) for number in process.ignored_signals)
+    rows = [
+        ("Name", process.name[:15]), ("Umask", f"{process.umask:04o}"), ("State", word), ("Tgid", process.local_pid),
+        ("Ngid", 0), ("Pid", process.local_pid), ("PPid", process.pid_namespace.id_of(process.parent)),
+        ("TracerPid", 0), ("Uid", "\t".join([str(user.uid)] * 4)), ("Gid", "\t".join([str(user.gid)] * 4)),
+        ("FDSize", 64), ("Groups", "".join(f"{gid} " for gid in user.groups)),
+        ("VmSize", f"{VSZ_KIB:8d} kB"), ("VmRSS", f"{RSS_KIB:8d} kB"), ("Threads", 1),
+        ("SigPnd", f"{0:016x}"), ("SigBlk", f"{0:016x}"), ("SigIgn", f"{ignored:016x}"),
+        ("SigCgt", f"{caught:016x}"), ("CapInh", f"{0:016x}"), ("CapPrm", f"{user.capabilities:016x}"),
+        ("CapEff", f"{user.capabilities:016x}"), ("CapBnd", f"{user.bounding:016x}"), ("CapAmb", f"{0:016x}"),
+        ("NoNewPrivs", 0), ("Seccomp", 2 if process.pid_namespace is not process.machine.pids else 0),
+    ]  # fmt: skip
+    return "".join(f"{name}:\t{value}\n" for name, value in rows)
