@@ -1,4 +1,4 @@
-"""Drives a lab's virtual clock under asyncio: in step with real time, or as fast as possible.
+"""Drives a lab's virtual clock under asyncio: in step with real time, in jumps, or only on demand.
 
 The clock is run only from here, in slices that are short enough for clients to be answered promptly.
 """
@@ -12,9 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cnmsim.api.client_time import ClientTime
+from cnmsim.kernel.clock import EPOCH_S
+
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.task import Future
+    from cnmsim.lab.serving import ClockMode
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -24,21 +28,38 @@ _AHEAD_NS = 1_000_000
 
 
 class ClockDriver:
-    """Drives one clock.
+    """Drives one clock in one of three modes.
 
-    With `fast`, virtual time stands still unless an operation waits for something in the lab; then it jumps from
-    event to event. While a program waits for input, it keeps step with real time. Without `fast`, it keeps step with
-    real time while `connections`, the number of connected clients, is above zero.
+    - `real`: virtual time keeps step with real time, whether clients are connected or not.
+    - `fast`: so, too; and while an operation waits for something in the lab, time jumps from event to event.
+    - `paused`: virtual time stands still unless an operation waits for something in the lab; then it jumps. While a
+      program waits for input, or a client watches output, it keeps step with real time.
     """
 
-    def __init__(self, clock: Clock, *, fast: bool) -> None:
+    def __init__(self, clock: Clock, mode: ClockMode) -> None:
         self.clock = clock
-        self.fast = fast
-        self.connections = 0
+        self.mode = mode
+        self.client_time = ClientTime(clock)
         self._fast_predicates: dict[object, Callable[[], bool]] = {}
         self._realtime_predicates: dict[object, Callable[[], bool]] = {}
         self._wake = asyncio.Event()
         self._anchor: tuple[float, int] | None = None
+
+    @property
+    def jumps(self) -> bool:
+        """Whether time jumps while an operation waits for something in the lab."""
+        return self.mode != "real"
+
+    def begin(self) -> None:
+        """Start the clock, at the machine's time of day if the lab has no start time of its own."""
+        clock, now = self.clock, time.time()
+        if clock.epoch_s == EPOCH_S:
+            # Clients compare timestamps with their own clock.
+            clock.epoch_s = int(now - clock.now)
+            if self.mode != "paused":
+                self._anchor = (time.monotonic() - (now - clock.epoch_s - clock.now), clock.now_ns)
+        self.client_time.note()
+        self.run_ready()
 
     def run_ready(self) -> None:
         """Run the work that is due at this instant, and check again whether time may pass."""
@@ -46,19 +67,8 @@ class ClockDriver:
         self._wake.set()
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[None]:
-        """Count a client as connected for the length of a block."""
-        self.connections += 1
-        self._wake.set()
-        try:
-            yield
-        finally:
-            self.connections -= 1
-            self._wake.set()
-
-    @contextlib.contextmanager
     def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """For the length of a block, let a fast clock jump whenever `predicate()` is True."""
+        """For the length of a block, let a clock that jumps do so whenever `predicate()` is True."""
         key = object()
         self._fast_predicates[key] = predicate
         self._wake.set()
@@ -69,7 +79,7 @@ class ClockDriver:
 
     @contextlib.contextmanager
     def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
-        """For the length of a block, let a fast clock keep step with real time whenever `predicate()` is True.
+        """For the length of a block, let a paused clock keep step with real time whenever `predicate()` is True.
 
         This has an effect only while the clock may not jump.
         """
@@ -84,7 +94,7 @@ class ClockDriver:
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
         """Wait, in real time, until a future of the lab is done. Return its result or raise its error.
 
-        A fast clock jumps meanwhile, whenever `predicate()` is True.
+        A clock that jumps does so meanwhile, whenever `predicate()` is True.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -102,12 +112,14 @@ class ClockDriver:
         """Drive the clock until cancelled."""
         while True:
             try:
-                delay_s = self._advance_fast() if self.fast else self._advance_real()
+                self.client_time.note()
+                delay_s = self._advance_fast() if self.jumps else self._advance_real()
             except Exception:  # noqa: BLE001 - a failed piece of the lab's work must not stop the lab; it is logged
                 _log.exception(
                     "work of the lab failed at %.6f s; the lab goes on without it", self.clock.now_ns / 1e9
                 )
                 delay_s = 0
+            self.client_time.note()
             if delay_s == 0:
                 await asyncio.sleep(0)
                 continue
@@ -117,7 +129,7 @@ class ClockDriver:
                     await self._wake.wait()
 
     def _advance_fast(self) -> float | None:
-        """Run events for one slice of time if an operation waits for something in the lab.
+        """Run events for one slice of time: jump if an operation waits for something in the lab.
 
         Return the delay until the next slice in seconds, or `None` to sleep until the driver is woken.
         """
@@ -128,15 +140,12 @@ class ClockDriver:
                 return _LONGEST_DELAY_S
             if time.monotonic() > deadline:
                 return 0
-        if any(predicate() for predicate in tuple(self._realtime_predicates.values())):
+        if self.mode == "fast" or any(predicate() for predicate in tuple(self._realtime_predicates.values())):
             return self._advance_real()
         self._anchor = None
         return None
 
-    def _advance_real(self) -> float | None:
-        if self.connections <= 0:
-            self._anchor = None
-            return None
+    def _advance_real(self) -> float:
         now = time.monotonic()
         if self._anchor is None:
             self._anchor = (now, self.clock.now_ns)

@@ -16,6 +16,7 @@ from cnmsim.api.control_commands import capture
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
+    from cnmsim.lab.serving import ClockMode
     from cnmsim.lab.state.statefile import StateFile
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,6 +24,7 @@ _STATE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: Timeout for restored swarm nodes to find their managers, in seconds of virtual time.
 _START_LIMIT_S = 120.0
+CLOCK_MODES = ("real", "fast", "paused")
 Load = Callable[[Path, str | None], "Lab"]
 
 
@@ -42,7 +44,14 @@ def _serve_command(load: Load) -> click.Command:
         "--state", type=_STATE, help="Keep the state of the engines in this file, and restore them from it."
     )
     @click.option("--offline-images", is_flag=True, help="Let every pull fail, as on a host without a registry.")
-    @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
+    @click.option(
+        "--clock",
+        type=click.Choice(CLOCK_MODES),
+        default="real",
+        show_default=True,
+        help="real: in step with real time. fast: so, and in jumps while a client waits. paused: only in such jumps.",
+    )
+    @click.option("--fast", "clock", flag_value="fast", help="The same as --clock fast.")
     @click.option(
         "--expose-ports", is_flag=False, flag_value="", metavar="[=HOST]",
         help="Also open the ports that this Docker host publishes on this machine's loopback.",
@@ -58,7 +67,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--tlscert", type=_FILE, help="The server's certificate.")
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
-        file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool,
+        file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, clock: ClockMode,
         expose_ports: str | None, plugin_dir: tuple[Path, ...], plugin_wait: float | None,
         tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
@@ -78,7 +87,7 @@ def _serve_command(load: Load) -> click.Command:
             lab.images.is_offline = offline_images
             lab.look_for_plugins(*plugin_dir, give_up_s=plugin_wait)
             with nullcontext() if state is None else _opened(state, lab, file) as state_file:
-                asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates, state_file))
+                asyncio.run(_serve(lab, directory, clock, expose_ports, tcp, certificates, state_file))
                 if state_file is not None:
                     state_file.finish()
         except CnmsimError as error:
@@ -137,7 +146,7 @@ def _certificates(
 async def _serve(
     lab: Lab,
     directory: Path,
-    fast: bool,
+    clock: ClockMode,
     expose_ports: str | None,
     tcp: tuple[str, ...],
     certificates: tuple[Path, Path, Path] | None,
@@ -153,7 +162,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell, state=state) as server:
+    async with ApiServer(
+        lab, directory, clock=clock, expose_ports=expose_ports, announce=_tell, state=state
+    ) as server:
         for name in server.apis:
             click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for text in tcp:

@@ -56,8 +56,8 @@ class HostApi:
         return self.rest.system.negotiate(request.version)
 
     async def let_time_pass(self, request: Request) -> None:
-        """Under a fast clock, let time pass before the answer if the request repeats an earlier one."""
-        if self.clock_driver.fast and self.polling.is_repeated(request):
+        """Under a clock that jumps, let time pass before the answer if the request repeats an earlier one."""
+        if self.clock_driver.jumps and self.polling.is_repeated(request):
             await self.complete(sleep(self.engine.clock, STEP_S))
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:

@@ -19,6 +19,7 @@ from cnmsim.api.server import ApiServer
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
+    from cnmsim.lab.serving import ClockMode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class ServedLab(Mapping[str, Path]):
 
 @contextlib.contextmanager
 def serve(
-    lab: Lab, directory: Path | None = None, *, fast: bool = True, expose_ports: str | None = None
+    lab: Lab, directory: Path | None = None, *, clock: ClockMode = "paused", expose_ports: str | None = None
 ) -> Iterator[ServedLab]:
     """Serve `lab` until the block ends, in `directory` or in a temporary one.
 
@@ -85,18 +86,18 @@ def serve(
             # The path of a Unix socket has about a hundred characters at most: a short folder leaves room for the
             # host's name.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
-        yield stack.enter_context(_running(lab, directory, fast=fast, expose_ports=expose_ports))
+        yield stack.enter_context(_running(lab, directory, clock=clock, expose_ports=expose_ports))
 
 
 @contextlib.contextmanager
-def _running(lab: Lab, directory: Path, *, fast: bool, expose_ports: str | None) -> Iterator[ServedLab]:
+def _running(lab: Lab, directory: Path, *, clock: ClockMode, expose_ports: str | None) -> Iterator[ServedLab]:
     opened = threading.Event()
     served: list[ServedLab] = []
     errors: list[BaseException] = []
     stop = asyncio.Event()
 
     async def run() -> None:
-        async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports) as server:
+        async with ApiServer(lab, directory, clock=clock, expose_ports=expose_ports) as server:
             served.append(ServedLab(server, asyncio.get_running_loop()))
             opened.set()
             await server.run_until(stop)

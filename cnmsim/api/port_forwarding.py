@@ -196,8 +196,7 @@ class ForwardedPorts:
         reader, writer = await asyncio.open_connection(sock=client)
         inner, address = self._external_client.tcp(port.binding)
         try:
-            with self.clock_driver.connected():
-                await relay_tcp(self.clock_driver, reader, writer, inner, address)
+            await relay_tcp(self.clock_driver, reader, writer, inner, address)
         finally:
             writer.transport.abort()
 

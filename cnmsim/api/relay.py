@@ -157,7 +157,6 @@ class UdpRelay:
             raise
         if not self._clients:
             # Answers are forwarded when they arrive, as long as the client may wait for one.
-            self._open.enter_context(self._clock_driver.connected())
             self._open.enter_context(self._clock_driver.run_realtime(lambda: True))
         self._clients[client] = inner
         inner.on_readable = lambda _: self._answer(inner, client)

@@ -8,7 +8,6 @@ import fcntl
 import logging
 import os
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
@@ -25,10 +24,10 @@ from cnmsim.api.port_forwarding import ForwardedPorts
 from cnmsim.api.router import dispatch
 from cnmsim.api.tls import Reader, TlsConnection, Writer
 from cnmsim.errors import Conflict, InvalidParameter
-from cnmsim.kernel.clock import EPOCH_S
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
+    from cnmsim.lab.serving import ClockMode
     from cnmsim.lab.state.statefile import StateFile
 
 _log = logging.getLogger(__name__)
@@ -40,10 +39,10 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 class ApiServer:
     """Serves every Docker host of a lab at `DIR/<host>/docker.sock`, and control clients at `DIR/control.sock`.
 
-    Once the sockets are open, the file `DIR/ready` exists. With `fast`, virtual time jumps from event to event
-    instead of keeping step with real time. The ports that the Docker host `expose_ports` publishes ("" selects the
-    only Docker host) are open on this machine's loopback, too. `announce` is called for each port that has another
-    number here. Changes are written to `state` before they are answered. Used as an asynchronous context manager.
+    Once the sockets are open, the file `DIR/ready` exists. `clock` is the mode of the clock, see `ClockDriver`. The
+    ports that the Docker host `expose_ports` publishes ("" selects the only Docker host) are open on this machine's
+    loopback, too. `announce` is called for each port that has another number here. Changes are written to `state`
+    before they are answered. Used as an asynchronous context manager.
 
     Raises `InvalidParameter` if `expose_ports` is not a Docker host, and on entry `Conflict` if another server uses
     `directory`.
@@ -54,14 +53,14 @@ class ApiServer:
         lab: Lab,
         directory: Path,
         *,
-        fast: bool = False,
+        clock: ClockMode = "real",
         expose_ports: str | None = None,
         announce: Callable[[str], None] | None = None,
         state: StateFile | None = None,
     ) -> None:
         self.lab = lab
         self.directory = directory
-        self.clock_driver = ClockDriver(lab.clock, fast=fast)
+        self.clock_driver = ClockDriver(lab.clock, clock)
         self.durability = Durability(state)
         self.apis = {
             host.name: HostApi(lab, host.name, host.docker, self.clock_driver, self.durability)
@@ -110,11 +109,7 @@ class ApiServer:
         self._lock = _lock_folder(self.directory)
         ready = self.directory / "ready"
         ready.unlink(missing_ok=True)  # of a server that was killed
-        # Clients compare timestamps with their own clock: a lab without a start time starts now.
-        clock = self.lab.clock
-        if clock.epoch_s == EPOCH_S:
-            clock.epoch_s = int(time.time() - clock.now)
-        self.clock_driver.run_ready()
+        self.clock_driver.begin()
         self._driver = asyncio.create_task(self.clock_driver.run())
         self._saver = asyncio.create_task(self.durability.run())
         for name, api in self.apis.items():
@@ -163,8 +158,7 @@ class ApiServer:
             assert task is not None
             self._clients.add(task)
             try:
-                with self.clock_driver.connected():
-                    await handler(reader, writer)
+                await handler(reader, writer)
             except asyncio.CancelledError:
                 writer.close()  # the server is closing; cancellation is the normal end of a client task
             finally:

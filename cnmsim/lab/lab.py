@@ -22,7 +22,7 @@ from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import Host
 from cnmsim.lab.naming import require_name
-from cnmsim.lab.serving import PluginControl, ServedLab, connect_to_engine, server
+from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, connect_to_engine, server
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.place import set_packet_sender
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
@@ -809,18 +809,19 @@ class Lab:
     # ---- serving
 
     def serve(
-        self, directory: str | Path | None = None, *, fast: bool = True, expose_ports: str | None = None
+        self, directory: str | Path | None = None, *, clock: ClockMode = "paused", expose_ports: str | None = None
     ) -> AbstractContextManager[ServedLab]:
         """Serve the Docker Engine API of every Docker host in this program, while a block lasts.
 
         The block receives a mapping from host to the path of its socket, in `directory` or in a temporary folder.
-        With `fast` virtual time jumps from event to event, without it keeps step with real time. The lab runs in a
+        `clock` says how virtual time passes: in step with real time (`"real"`), so and in jumps while a client waits
+        for something in the lab (`"fast"`), or only in such jumps (`"paused"`). The lab runs in a
         thread of its own meanwhile: use it through the mapping's `call` only. The ports that the Docker host
         `expose_ports` publishes are also open on this machine's loopback, under the same numbers; the mapping's
         `ports` lists them.
         """
         folder = None if directory is None else Path(directory)
-        return server().serve(self, folder, fast=fast, expose_ports=expose_ports)
+        return server().serve(self, folder, clock=clock, expose_ports=expose_ports)
 
     def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControl]:
         """Let plugin processes run programs on the hosts, while a block lasts.

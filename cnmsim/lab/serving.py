@@ -10,11 +10,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
+#: How the time of a served lab passes: in step with real time, so and in jumps while a client waits for something in
+#: the lab, or only in such jumps.
+ClockMode: TypeAlias = Literal["real", "fast", "paused"]
 P = ParamSpec("P")
 T = TypeVar("T")
 _SERVER = "cnmsim.api.inprocess"
@@ -63,7 +66,7 @@ class Server(Protocol):
     """The module that serves labs."""
 
     def serve(
-        self, lab: Lab, directory: Path | None, *, fast: bool, expose_ports: str | None
+        self, lab: Lab, directory: Path | None, *, clock: ClockMode, expose_ports: str | None
     ) -> AbstractContextManager[ServedLab]:
         """Serve the Engine API of a lab's Docker hosts while a block lasts."""
 

@@ -69,11 +69,11 @@ def refused(port):
     return False
 
 
-@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("clock", ["real", "fast", "paused"])
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_real_client_gets_the_page_by_the_number_the_engine_tells(release, fast):
+def test_a_real_client_gets_the_page_by_the_number_the_engine_tells(release, clock):
     lab = new_lab(release)
-    with lab.serve(fast=fast, expose_ports="") as sockets:
+    with lab.serve(clock=clock, expose_ports="") as sockets:
         web = run(sockets, lab, ports={"80/tcp": None})
         sockets.call(lab.run, 0.1)
         port = int(web.attrs["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"])
@@ -111,11 +111,11 @@ def test_the_container_sees_a_machine_outside():
     assert "this-machine" not in lab.hosts
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_bytes_and_the_end_of_either_direction_come_through(fast):
+@pytest.mark.parametrize("clock", ["real", "fast", "paused"])
+def test_bytes_and_the_end_of_either_direction_come_through(clock):
     lab = new_lab()
     port = free_port()
-    with lab.serve(fast=fast, expose_ports="") as sockets:
+    with lab.serve(clock=clock, expose_ports="") as sockets:
         start_listener(
             sockets, lab, ["nc", "-lk", "-p", "7", "-e", "sh", "-c", "cat; echo end"], ports={"7/tcp": port}
         )

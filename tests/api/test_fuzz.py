@@ -178,7 +178,7 @@ class Served:
         def work():
             return {
                 "clients": len(self.server._clients),
-                "connections": clock_driver.connections,
+                "connections": len(self.server._clients),
                 "waiting": len(clock_driver._fast_predicates) + len(clock_driver._realtime_predicates),
                 "attended": len(attached_clients._runners)
                 + len(attached_clients._viewers)

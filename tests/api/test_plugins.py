@@ -65,7 +65,17 @@ def test_an_unmodified_plugin_serves_a_network_and_a_pool_to_the_docker_command(
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     place = tmp_path / "d"
-    command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(place), "--fast"]
+    command = [
+        sys.executable,
+        "-m",
+        "cnmsim",
+        "serve",
+        str(tmp_path / "lab.yml"),
+        "--dir",
+        str(place),
+        "--clock",
+        "paused",
+    ]
     with subprocess.Popen([*command, "--plugin-wait", "0"], stdout=subprocess.PIPE) as served:
         wait_for(place / "ready")
         node1 = place / "node1/docker.sock"

@@ -167,7 +167,7 @@ def test_a_client_that_vanishes_leaves_no_tap(served):
 
 def test_after_a_trace_time_goes_on_at_its_pace():
     lab = new_lab()
-    with lab.serve(fast=False) as sockets:
+    with lab.serve(clock="real") as sockets:
         host = lab.host("client")
         sockets.call(lab.run, 60)
         began = time.monotonic()

@@ -30,7 +30,17 @@ def cnmsim(*words, **options):
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("lab")
     (place / "lab.yml").write_text(LAB)
-    command = [sys.executable, "-m", "cnmsim", "serve", str(place / "lab.yml"), "--dir", str(place / "d"), "--fast"]
+    command = [
+        sys.executable,
+        "-m",
+        "cnmsim",
+        "serve",
+        str(place / "lab.yml"),
+        "--dir",
+        str(place / "d"),
+        "--clock",
+        "paused",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         for _ in range(200):
             if (place / "d/ready").exists():
@@ -116,7 +126,7 @@ def test_what_cannot_be_served_is_refused(tmp_path, words, text):
 def test_offline_images_lets_nothing_be_pulled(tmp_path):
     (tmp_path / "lab.yml").write_text(LAB)
     command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d")]
-    with subprocess.Popen([*command, "--fast", "--offline-images"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, "--clock", "paused", "--offline-images"], stdout=subprocess.PIPE) as process:
         for _ in range(200):
             if (tmp_path / "d/ready").exists():
                 break

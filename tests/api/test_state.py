@@ -234,7 +234,19 @@ LAB = """hosts:
 
 def serve(tmp_path, lab_text=LAB):
     (tmp_path / "lab.yml").write_text(lab_text)
-    command = [sys.executable, "-m", "cnmsim", "serve", "lab.yml", "--dir", "dir", "--state", "state", "--fast"]
+    command = [
+        sys.executable,
+        "-m",
+        "cnmsim",
+        "serve",
+        "lab.yml",
+        "--dir",
+        "dir",
+        "--state",
+        "state",
+        "--clock",
+        "paused",
+    ]
     return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 

@@ -169,7 +169,7 @@ def test_a_full_disk_fails_the_request_and_the_lab_lives(tmp_path):
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_containers_networks_files_logs_and_swarm_are_there_after(tmp_path, ending):
-    with ServeForks(tmp_path, LAB, "--fast") as server:
+    with ServeForks(tmp_path, LAB, "--clock", "paused") as server:
         api = Api(server.start() / "node1/docker.sock")
         assert api.call("POST", "/swarm/init", {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.0.0.15"})[0] == 200
         assert api.call("POST", "/secrets/create", {"Name": "s", "Data": "eA=="})[0] == 201

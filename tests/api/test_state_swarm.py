@@ -453,7 +453,19 @@ SERVED = """hosts:
 
 @contextmanager
 def served(folder):
-    command = [sys.executable, "-m", "cnmsim", "serve", "lab.yml", "--dir", "dir", "--state", "state", "--fast"]
+    command = [
+        sys.executable,
+        "-m",
+        "cnmsim",
+        "serve",
+        "lab.yml",
+        "--dir",
+        "dir",
+        "--state",
+        "state",
+        "--clock",
+        "paused",
+    ]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 60
     while not (folder / "dir" / "ready").exists():

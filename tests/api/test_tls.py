@@ -87,7 +87,7 @@ def serve_command(folder, *words):
 @pytest.fixture(scope="module")
 def port(folder):
     files = [f"--tls{what}={folder}/good-{name}.pem" for what, name in (("cacert", "ca"), ("cert", "server"), ("key", "server-key"))]  # fmt: skip
-    command = serve_command(folder, "--fast", "--tcp", "node2=127.0.0.1:0", "--tlsverify", *files)
+    command = serve_command(folder, "--clock", "paused", "--tcp", "node2=127.0.0.1:0", "--tlsverify", *files)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "tcp://" in line:

@@ -32,7 +32,7 @@ _HEALTH_STEP_S = 0.5
 async def inspect(api: HostApi, request: Request, id_: str) -> Answer:
     """Return the description of a container that `docker inspect` prints."""
     health = api.rest.containers.find(id_).health
-    if api.clock_driver.fast and health is not None and health.status == "starting":
+    if api.clock_driver.jumps and health is not None and health.status == "starting":
         # A client that polls until the container is healthy must see time pass.
         await api.complete(sleep(api.engine.clock, _HEALTH_STEP_S))
     return Response.json(api.rest.containers.inspect(id_, request.parameters, api.version(request)))
@@ -96,7 +96,7 @@ async def _waited(
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
     """Return the log, and with `follow` further output."""
-    reading = api.rest.containers.logs(id_, request.parameters)
+    reading = api.rest.containers.logs(id_, api.clock_driver.client_time.convert(request.parameters))
     outbox = Outbox(is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)

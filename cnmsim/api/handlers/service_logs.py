@@ -13,13 +13,17 @@ from cnmsim.engine.rest.service_logs import ServiceLogReading
 
 async def service_logs(api: HostApi, request: Request, id_: str) -> Answer:
     """Return the logs of a service's tasks, and with `follow` further output."""
-    reading = await api.complete(api.rest.service_logs.of_service(id_, request.parameters))
+    reading = await api.complete(
+        api.rest.service_logs.of_service(id_, api.clock_driver.client_time.convert(request.parameters))
+    )
     return await _logs(api, request, reading)
 
 
 async def task_logs(api: HostApi, request: Request, id_: str) -> Answer:
     """Return the log of a task, and with `follow` further output."""
-    reading = await api.complete(api.rest.service_logs.of_task(id_, request.parameters))
+    reading = await api.complete(
+        api.rest.service_logs.of_task(id_, api.clock_driver.client_time.convert(request.parameters))
+    )
     return await _logs(api, request, reading)
 
 

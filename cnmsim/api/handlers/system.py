@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 
 from cnmsim.api.host import HostApi
@@ -11,12 +10,9 @@ from cnmsim.api.message import Answer, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
-from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import NotFound
 from cnmsim.kernel.clock import NS_PER_S
-
-#: An `until` this close to the machine's clock means "now".
-_NOW_NS = 2 * NS_PER_S
 
 
 async def ping(api: HostApi, _request: Request) -> Answer:
@@ -26,7 +22,8 @@ async def ping(api: HostApi, _request: Request) -> Answer:
 
 async def events(api: HostApi, request: Request) -> Answer:
     """Stream events until the time in the query parameter `until`, or without end if there is none."""
-    reading = api.rest.system.events(_to_the_clock(api, request.parameters), api.version(request))
+    parameters = api.clock_driver.client_time.convert(request.parameters)
+    reading = api.rest.system.events(parameters, api.version(request))
     outbox = Outbox(is_raw=True)
 
     def tell(event: LoggedEvent) -> None:
@@ -39,20 +36,6 @@ async def events(api: HostApi, request: Request) -> Answer:
     return Stream(_events(api, reading, outbox), end=stop)
 
 
-def _to_the_clock(api: HostApi, parameters: dict[str, str]) -> dict[str, str]:
-    """Return the parameters. If `until` is about the client's current time, replace it by the lab's current time.
-
-    The lab's clock is ahead of the client's if virtual time has jumped.
-    """
-    lab_ns, client_ns = unix_ns(api.engine.clock), time.time_ns()
-    if not parameters.get("until"):
-        return parameters
-    until_ns = parse_timestamp(parameters["until"], lab_ns)
-    if until_ns >= lab_ns or abs(until_ns - client_ns) > _NOW_NS:
-        return parameters
-    return {**parameters, "until": f"{lab_ns // NS_PER_S}.{lab_ns % NS_PER_S:09d}"}
-
-
 async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncIterator[bytes]:
     clock = api.engine.clock
     timer = None
@@ -60,7 +43,7 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
         left_s = max(reading.until_ns - unix_ns(clock), 0) / NS_PER_S
         timer = clock.call_later(left_s, outbox.close)
     try:
-        # Without an end nothing waits for an event: a fast clock then moves only for other clients.
+        # Without an end nothing waits for an event: time then jumps only for other clients.
         with api.clock_driver.run_fast(lambda: timer is not None and outbox.wants_more):
             async for chunk in outbox.chunks():
                 yield chunk

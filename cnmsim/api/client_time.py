@@ -1,0 +1,88 @@
+"""Conversion of timestamps that clients derive from their own clock to the lab's time.
+
+`docker logs --since 10m` and `docker events --until 1m` send a time of day that the client has computed from its own
+clock. The lab's clock differs from it if virtual time has jumped or stood still. The driver of the lab's clock
+therefore notes both clocks, and a time of the client's becomes the lab's time at that moment.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.kernel.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+
+#: Differences between the clocks that are too small to convert anything.
+_EXACT_NS = 1_000_000
+#: Readings this close are on one line.
+_SAME_NS = 1_000_000
+#: A time of the client's is at most this far ahead of the server's clock.
+_SKEW_NS = 2 * NS_PER_S
+_KEPT = 4096
+
+
+@define(eq=False)
+class ClientTime:
+    """Readings of the machine's clock and the lab's clock, in nanoseconds since 1970, oldest first."""
+
+    clock: Clock
+    _readings: deque[tuple[int, int]] = field(factory=lambda: deque(maxlen=_KEPT), init=False)
+
+    def note(self) -> None:
+        """Read both clocks."""
+        reading = (time.time_ns(), unix_ns(self.clock))
+        readings = self._readings
+        if len(readings) > 1 and (_is_line(readings[-2], readings[-1], reading)):
+            readings.pop()
+        readings.append(reading)
+
+    def to_lab(self, client_ns: int) -> int:
+        """Return the lab's time when the machine's clock showed `client_ns`.
+
+        A time before the lab was served is returned unchanged, unless it is still in the lab's future.
+        """
+        self.note()
+        readings = self._readings
+        first, last = readings[0], readings[-1]
+        if client_ns >= last[0]:
+            return last[1] + client_ns - last[0]
+        if client_ns < first[0]:
+            return client_ns if client_ns <= last[1] else client_ns - first[0] + first[1]
+        index = bisect_right(readings, client_ns, key=lambda reading: reading[0])
+        (real, lab), (next_real, next_lab) = readings[index - 1], readings[index]
+        return lab + (next_lab - lab) * (client_ns - real) // max(next_real - real, 1)
+
+    def convert(self, parameters: dict[str, str]) -> dict[str, str]:
+        """Return query parameters with `since` and `until` converted to the lab's time.
+
+        A `since` in the client's future was read from the lab's own output, and is not converted. Raises
+        `InvalidParameter` for a malformed timestamp.
+        """
+        converted = dict(parameters)
+        lab_ns, real_ns = unix_ns(self.clock), time.time_ns()
+        for key in ("since", "until"):
+            text = parameters.get(key, "")
+            if not text or text == "0":
+                continue
+            client_ns = parse_timestamp(text, lab_ns)
+            if key == "since" and client_ns > real_ns + _SKEW_NS:
+                continue
+            time_ns = self.to_lab(client_ns)
+            if abs(time_ns - client_ns) > _EXACT_NS:
+                converted[key] = f"{time_ns // NS_PER_S}.{time_ns % NS_PER_S:09d}"
+        return converted
+
+
+def _is_line(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
+    """Return True if the lab's clock stood still over three readings, or kept step with the machine's."""
+    stood = first[1] == second[1] == third[1]
+    offsets = [lab - real for real, lab in (first, second, third)]
+    return stood or max(offsets) - min(offsets) < _SAME_NS
