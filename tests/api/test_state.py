@@ -301,3 +301,22 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch, is_
         save_state(fill(make_lab()), tmp_path / "state")
     assert read_state(tmp_path / "state") == before
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_data_of_volumes_and_the_files_of_containers_are_saved(tmp_path):
+    path = tmp_path / "state"
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    engine = lab.host("node1").docker
+    before = engine.containers.run("alpine", "sleep 1d", name="c1", volumes=["data:/d"], detach=True).record.files
+    before.put("/d/sub/f", b"kept\n", 0o600)
+    before.put("/own", b"own\n")
+    before.remove("/www/index.html")
+    save_state(lab, path)
+    again = Lab()
+    again.add_host("node1", "10.0.0.15/24", docker=True)
+    restore_state(again, path)
+    files = again.host("node1").docker.containers.get("c1").record.files
+    assert (files.read("/d/sub/f"), files.inode("/d/sub/f").mode) == (b"kept\n", 0o600)
+    assert (files.read("/own"), files.exists("/www/index.html")) == (b"own\n", False)
+    assert again.host("node1").exec("cat /var/lib/docker/volumes/data/_data/sub/f").output == "kept\n"

@@ -8,7 +8,7 @@ from support.engine_lab import new_engine
 from cnmsim.engine.client.model import query_of
 from cnmsim.engine.volumes.binds import is_valid_mode, parse_bind
 from cnmsim.engine.volumes.mounting import parse_tmpfs
-from cnmsim.errors import EngineError, InvalidParameter
+from cnmsim.errors import EngineError, InvalidParameter, NotFound
 
 
 @pytest.fixture
@@ -135,3 +135,26 @@ def test_limits_show_in_the_control_group(engine):
     assert values == [b"67108864\n", b"67108864\n", b"150000 100000\n", b"50\n", b"1\n"]
     stats = engine.rest.containers.stats("c1")
     assert (stats["memory_stats"]["limit"], stats["pids_stats"]) == (64 << 20, {"current": 1, "limit": 50})
+
+
+def test_statistics_say_what_precedes_them_and_end_with_the_container(engine):
+    container = run(engine, "sleep", "1d", name="c1", detach=True)
+    first, later = (engine.rest.containers.stats("c1", has_previous=value) for value in (False, True))
+    assert (first["preread"], "system_cpu_usage" in first["precpu_stats"]) == ("0001-01-01T00:00:00Z", False)
+    assert later["preread"] != first["preread"]
+    container.stop(timeout=0)
+    assert engine.rest.containers.stats("c1")["read"] == "0001-01-01T00:00:00Z"
+
+
+def test_pruning_with_until_keeps_younger_images(engine):
+    engine.images.pull("alpine")
+    filters = {"dangling": ["false"], "until": ["24h"]}
+    engine.images.prune(filters)
+    assert ["alpine:latest"] in [image.tags for image in engine.images.list()]
+    engine.clock.run_for(10 * 365 * 86400)
+    engine.images.prune(filters)
+    assert engine.images.list() == []
+    with pytest.raises(NotFound, match="No such image: alpine:latest"):
+        engine.rest.containers.create({"Image": "alpine"})
+    engine.images.pull("alpine")
+    engine.rest.containers.create({"Image": "alpine"})

@@ -185,8 +185,10 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
 
 async def stats(api: HostApi, request: Request, id_: str) -> Answer:
     """Return statistics: once, or once a second."""
-    first = api.rest.containers.stats(id_)
-    if not request.flag("stream", default=True) or request.flag("one-shot"):
+    is_stream = request.flag("stream", default=True)
+    # Of a stream the first set, and a set that was asked for alone, has no previous one to compare with.
+    first = api.rest.containers.stats(id_, has_previous=not (is_stream or request.flag("one-shot")))
+    if not is_stream:
         return Response.json(first)
     return Stream(_stats(api, id_, first))
 

@@ -11,10 +11,27 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.containers.resources import CPUS, memory_limit
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import ZERO_TIME, rfc3339, unix_ns
 from cnmsim.errors import SystemFault
 from cnmsim.kernel import process_listing
 from cnmsim.kernel.clock import NS_PER_S
+
+_NO_CPU: dict[str, Any] = {
+    "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+    "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+}
+_NO_BLKIO: dict[str, None] = dict.fromkeys((
+    "io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",
+    "io_wait_time_recursive", "io_merged_recursive", "io_time_recursive", "sectors_recursive",
+))  # fmt: skip
+#: Counters of memory.stat (control groups, version 2).
+_MEMORY_STATS = (
+    "active_anon", "active_file", "anon", "anon_thp", "file", "file_dirty", "file_mapped", "file_writeback",
+    "inactive_anon", "inactive_file", "kernel_stack", "pgactivate", "pgdeactivate", "pgfault", "pglazyfree",
+    "pglazyfreed", "pgmajfault", "pgrefill", "pgscan", "pgsteal", "shmem", "slab", "slab_reclaimable",
+    "slab_unreclaimable", "sock", "thp_collapse_alloc", "thp_fault_alloc", "unevictable", "workingset_activate",
+    "workingset_nodereclaim", "workingset_refault",
+)  # fmt: skip
 
 
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
@@ -36,35 +53,40 @@ def process_table(container: Container, arguments: str) -> dict[str, Any]:
 
 
 def _pids(container: Container) -> dict[str, int]:
-    if not container.is_running:
-        return {}
     # Without a limit the engine reports the largest value of the counter.
     limit = container.host_config["PidsLimit"] or (1 << 64) - 1
     return {"current": len(processes_of(container)), "limit": limit}
 
 
-def statistics(context: EngineContext, container: Container) -> dict[str, Any]:
+def statistics(context: EngineContext, container: Container, *, has_previous: bool = True) -> dict[str, Any]:
     """Return one set of statistics, in the API's format, as `docker stats` uses it.
 
-    A container that does not run has none.
+    Unless `has_previous`, the statistics of a second ago are empty. A container that does not run has no statistics.
     """
+    if not container.is_running:
+        return {
+            "read": ZERO_TIME, "preread": ZERO_TIME, "pids_stats": {}, "blkio_stats": _NO_BLKIO, "num_procs": 0,
+            "storage_stats": {}, "cpu_stats": _NO_CPU, "precpu_stats": _NO_CPU, "memory_stats": {},
+            "name": f"/{container.name}", "id": container.id,
+        }  # fmt: skip
     now_ns = unix_ns(context.clock)
     idle = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-        "system_cpu_usage": context.clock.now_ns,
+        "system_cpu_usage": context.clock.now_ns * CPUS,
         "online_cpus": CPUS,
         "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
     }
+    idle_before = {**idle, "system_cpu_usage": max(0, context.clock.now_ns - NS_PER_S) * CPUS}
     view: dict[str, Any] = {
         "read": rfc3339(now_ns),
-        "preread": rfc3339(now_ns - NS_PER_S),
+        "preread": rfc3339(now_ns - NS_PER_S) if has_previous else ZERO_TIME,
         "pids_stats": _pids(container),
-        "blkio_stats": {},
+        "blkio_stats": _NO_BLKIO,
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": idle,
-        "precpu_stats": idle,
-        "memory_stats": {"usage": 0, "stats": {}, "limit": memory_limit(container)} if container.is_running else {},
+        "precpu_stats": idle_before if has_previous else _NO_CPU,
+        "memory_stats": {"usage": 0, "stats": dict.fromkeys(_MEMORY_STATS, 0), "limit": memory_limit(container)},
         "name": f"/{container.name}",
         "id": container.id,
     }

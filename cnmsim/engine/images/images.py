@@ -314,12 +314,15 @@ class ImageStore:
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
         only_dangling = accepted.boolean("dangling", default=True)
+        until = accepted.until(unix_ns(self.events.clock))
         unused = [
             image
             for image in self._images.values()
             if image.id not in used
             and not (only_dangling and image.tags)
+            and (until is None or image.created_ns <= until)
             and accepted.match_labels(image.meaning.labels)
+            and not ("label!" in accepted and accepted.match_labels(image.meaning.labels, "label!"))
         ]
         report: list[dict[str, str]] = []
         for image in unused:

@@ -259,9 +259,9 @@ class ContainerApi:
         self.context.log_container(container, "top")
         return table
 
-    def stats(self, id_: str) -> dict[str, Any]:
-        """GET /containers/{id}/stats. Return one set of statistics."""
-        return top.statistics(self.context, self.find(id_))
+    def stats(self, id_: str, *, has_previous: bool = True) -> dict[str, Any]:
+        """GET /containers/{id}/stats. Return one set of statistics, with those of a second ago if `has_previous`."""
+        return top.statistics(self.context, self.find(id_), has_previous=has_previous)
 
     def changes(self, id_: str) -> archive.Changes:
         """GET /containers/{id}/changes."""
