@@ -36,6 +36,37 @@ def test_httpd_serves_its_page_and_logs_in_the_common_format(docker):
     assert '"GET /nosuch HTTP/1.1" 404 196' in log
 
 
+def test_nginx_serves_its_welcome_page_and_logs_in_its_format(docker):
+    web = run(docker, "nginx:1.29", name="web")
+    client = run(docker, "alpine", "sleep 1d", name="client")
+    assert len(client.exec(f"curl -s {web.ip()}").text) == 615
+    assert "Server: nginx/1.29" in client.exec(f"curl -si {web.ip()}/nosuch").text
+    log = web.logs().decode()
+    assert "/docker-entrypoint.sh: Configuration complete; ready for start up" in log
+    assert f"{client.ip()} - - [01/Jan/2026:00:00:" in log
+    assert '"GET / HTTP/1.1" 200 615 "-" "curl/' in log
+    assert 'open() "/usr/share/nginx/html/nosuch" failed (2: No such file or directory)' in log
+
+
+def test_nginx_with_a_configuration_of_the_user_listens_on_what_the_file_publishes():
+    ports = ["80:80", "443:443"]
+    for volumes, verdict in ((["./nginx.conf:/etc/nginx/nginx.conf:ro"], "answered"), ([], "refused")):
+        web = {"image": "nginx:1.29", "ports": ports, "volumes": volumes}
+        lab = Lab.from_compose({"services": {"web": web}}, "shop")
+        assert lab.trace("client", "docker:80").verdict.value == "answered"
+        assert lab.trace("client", "docker:443").verdict.value == verdict
+
+
+def test_two_servers_of_a_service_show_who_answered(docker):
+    for number in (1, 2):
+        run(docker, "traefik/whoami", name=f"web{number}", hostname=f"host{number}")
+    client = run(docker, "alpine", "sleep 1d", name="client")
+    answers = {
+        client.exec(f"curl -s {docker.containers.get(name).ip()}").text.split()[1] for name in ("web1", "web2")
+    }
+    assert answers == {"host1", "host2"}
+
+
 def test_whoami_prints_its_host_name_and_addresses_and_the_request(docker):
     web = run(docker, "traefik/whoami", name="web", hostname="one", environment={"WHOAMI_NAME": "first"})
     client = run(docker, "alpine", "sleep 1d", name="client")

@@ -15,12 +15,13 @@ class ServiceHints:
 
     A key is the name of a container, of a Compose or swarm service, or `PROJECT/SERVICE`. `stated` holds the ports
     that the user stated, `referenced` those that other services name. `completing` are the services whose program
-    must end (another one waits for its completion).
+    must end (another one waits for its completion), `configured` those whose server has a configuration of the user.
     """
 
     stated: dict[str, tuple[KnownPort, ...]] = field(factory=dict)
     referenced: dict[str, tuple[KnownPort, ...]] = field(factory=dict)
     completing: set[str] = field(factory=set)
+    configured: set[str] = field(factory=set)
 
     def state(self, name: str, listens: Iterable[int | str], evidence: str = "x-cnmsim") -> None:
         """State the ports on which a service listens, such as `[8000, "53/udp"]`. Raises `ValueError`."""
@@ -35,6 +36,15 @@ class ServiceHints:
         """Yield the ports that other services name for any of these names."""
         for name in names:
             yield from self.referenced.get(name, ())
+
+
+#: Folders with the configuration of servers that are simulated with their default configuration only.
+SERVER_CONFIGURATION = ("/etc/nginx", "/usr/local/apache2/conf", "/etc/apache2", "/usr/local/openresty")
+
+
+def is_server_configuration(path: str) -> bool:
+    """Return True if a mount at `path` replaces the configuration of a web server."""
+    return path.startswith(SERVER_CONFIGURATION)
 
 
 def names_of(container_name: str, labels: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from cnmsim.engine.containers.executables import (
     find_program,
 )
 from cnmsim.engine.standins.commandline import SHELLS, programs_of, script_commands, unwrapped
-from cnmsim.engine.standins.hints import names_of
+from cnmsim.engine.standins.hints import is_server_configuration, names_of
 from cnmsim.engine.standins.knowledge import port_knowledge
 from cnmsim.engine.standins.knownport import KnownPort
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The program of `programs` that serves the ports of a stand-in.
 _SERVER = "service"
+#: Servers that are simulated with their default configuration.
+_CONFIGURABLE = frozenset(("httpd", "nginx"))
 #: Words of commands that do one task and end.
 _ONE_SHOT = re.compile(
     r"(?:-V|--version|--help|version|help|migrate|makemigrations|collectstatic|createsuperuser|init|install|ci|build|"
@@ -94,6 +96,7 @@ def choose_program(
             raise
     else:
         is_stand_in = isinstance(program, StandIn) or _runs_others(container, words, programs)
+        is_stand_in = is_stand_in or _is_configured(context, container, words)
         if not is_stand_in and not _lacks_script(container, words):
             return program, words
     return _stand_in(context, container, argv, env), argv
@@ -182,6 +185,21 @@ def _may_have(container: Container, name: str) -> bool:
         return False
     path = PurePosixPath(container.config.get("WorkingDir") or "/") / path
     return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _is_configured(context: EngineContext, container: Container, argv: list[str]) -> bool:
+    """Return True if a command runs the image's web server with a configuration of the user.
+
+    The server is simulated with its default configuration only.
+    """
+    meaning = container.image.meaning
+    default = unwrapped([*meaning.entrypoint, *meaning.command])
+    if meaning.server not in _CONFIGURABLE or not default or unwrapped(argv)[0] != default[0]:
+        return False
+    if any(is_server_configuration(mount.destination) for mount in container.mounts):
+        return True
+    names = names_of(container.name, container.config.get("Labels") or {})
+    return any(name in context.images.catalogue.hints.configured for name in names)
 
 
 def _lacks_script(container: Container, argv: list[str]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnmsim.engine.standins.environment import references
-from cnmsim.engine.standins.hints import ServiceHints
+from cnmsim.engine.standins.hints import ServiceHints, is_server_configuration
 from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
 from cnmsim.lab.compose.model import ComposeProject, Service
 
@@ -31,12 +31,28 @@ def give_hints(project: ComposeProject, hints: ServiceHints) -> None:
                 referenced.setdefault(name, []).append(known)
     for name, ports in referenced.items():
         hints.referenced[f"{project.name}/{name}"] = tuple(dict.fromkeys(ports))
+    hints.configured |= {
+        f"{project.name}/{name}"
+        for name in project.services
+        if any(map(is_server_configuration, _mount_targets(project.document["services"][name])))
+    }
     hints.completing |= {
         f"{project.name}/{dependency.service}"
         for service in project.services.values()
         for dependency in service.depends_on
         if dependency.condition == "service_completed_successfully"
     }
+
+
+def _mount_targets(declaration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths at which a service mounts volumes and configs."""
+    for section in ("volumes", "configs"):
+        for item in declaration.get(section) or ():
+            if isinstance(item, Mapping):
+                yield str(item.get("target") or "")
+            elif isinstance(item, str) and section == "volumes":
+                parts = item.split(":")
+                yield parts[1] if len(parts) > 1 else parts[0]
 
 
 def stated_listeners(project: ComposeProject, service: Service) -> list[int | str] | None:
