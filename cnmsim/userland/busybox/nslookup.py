@@ -1,6 +1,6 @@
 """busybox nslookup.
 
-Queries the name servers one after the other, for A and AAAA by default, without a search list.
+Queries the name servers one after the other, for A and AAAA by default.
 """
 
 from __future__ import annotations
@@ -115,8 +115,14 @@ def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
     if not types:
         address = literal_address(host)
         names, kinds = (host, ["a", "aaaa"]) if address is None else (reverse_name(address), ["ptr"])
-    absolute = names.rstrip(".") + "."
-    return [_Query(names, dns.message.make_query(absolute, kind, id=draw_query_id(process))) for kind in kinds]
+    # A name without a dot is looked up in each search domain only (add_query_with_search).
+    search = () if "." in names or kinds == ["ptr"] else read_config(process).search
+    candidates = [f"{names}.{domain}" for domain in search] or [names]
+    return [
+        _Query(name, dns.message.make_query(name.rstrip(".") + ".", kind, id=draw_query_id(process)))
+        for kind in kinds
+        for name in candidates
+    ]
 
 
 async def _servers(process: Process, names: list[str], port: str | None) -> list[_Server] | None:

@@ -106,12 +106,22 @@ class _Evaluator:
 
     def binary(self, level: int) -> int:
         if level == len(_BINARY):
-            return self.unary()
+            return self.power()
         value = self.binary(level + 1)
         while self.token in _BINARY[level]:
             operator = self.take()
             value = _wrap(_BINARY[level][operator](value, self.binary(level + 1)))
         return value
+
+    def power(self) -> int:
+        base = self.unary()
+        if self.token != "**":
+            return base
+        self.take()
+        exponent = self.power()
+        if exponent < 0:
+            raise ShellArithmeticError("negative exponent")
+        return _wrap(int(pow(base, exponent, 2**64)))
 
     def unary(self) -> int:
         operator = self.token

@@ -14,6 +14,7 @@ from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.libc.signals import signal_list, signal_name, signal_number, take_signal
+from cnmsim.userland.sh.arithmetic import evaluate
 from cnmsim.userland.sh.interpreter import Builtin, ExecProgram, ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.state import Streams
 
@@ -94,6 +95,8 @@ async def _export(shell: Shell, words: list[str], streams: Streams) -> int:
             shell.variables[name] = value
         if words[0] == "export":
             shell.exported.add(name)
+        else:
+            shell.readonly.add(name)
     return 0
 
 
@@ -129,7 +132,10 @@ async def _set(shell: Shell, words: list[str], streams: Streams) -> int:
             shell.arguments = arguments
             return 0
         if option[1:] == "o":
-            option = option[0] + {"errexit": "e", "nounset": "u", "xtrace": "x"}.get(arguments.pop(0), "")
+            name = arguments.pop(0) if arguments else ""
+            if name == "pipefail":
+                shell.has_pipefail = option[0] == "-"
+            option = option[0] + {"errexit": "e", "nounset": "u", "xtrace": "x"}.get(name, "")
         for letter in option[1:]:
             if letter == "e":
                 shell.is_errexit = option[0] == "-"
@@ -217,7 +223,10 @@ async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
     if not names:
         shell.variables["REPLY"] = text
         return 0 if is_whole else 1
-    text = text.strip(" \t")
+    if "-r" not in words:
+        text = re.sub(r"\\(.)", r"\1", text)
+    blanks = "".join(c for c in separators if c in " \t\n")
+    text = text.strip(blanks) if blanks else text
     parts = re.split(f"[{re.escape(separators)}]+", text, maxsplit=len(names) - 1) if separators else [text]
     for number, name in enumerate(names):
         shell.variables[name] = parts[number] if number < len(parts) else ""
@@ -241,24 +250,27 @@ async def _source(shell: Shell, words: list[str], streams: Streams) -> int:
 
 async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
     status = 0
-    job_names = set(words[1:])
+    is_selective = len(words) > 1
+    missing = set(words[1:])
     remaining: list[Process] = []
-    for child in shell.background:
-        if (
-            job_names
-            and str(child.local_pid) not in job_names
-            and f"%{shell.background.index(child) + 1}" not in job_names
-        ):
+    for number, child in enumerate(tuple(shell.background), 1):
+        own_names = {str(child.local_pid), f"%{number}"}
+        if is_selective and not own_names & set(words[1:]):
             remaining.append(child)
             continue
         await _until_signal(shell, child)
         if child.exit_status is None:
             return 128 + shell.pending_signals[0]
-        status = child.exit_status
-        if job_names:
+        if is_selective:
+            status = child.exit_status
             shell.report_signal(child, streams)
+        missing -= own_names
     shell.background = remaining
-    return status if job_names else 0
+    for name in sorted(missing):
+        if name.startswith("%"):
+            shell.complain(streams, f"wait: {name}: no such job")
+        status = 2 if name.startswith("%") else 127
+    return status
 
 
 async def _until_signal(shell: Shell, child: Process) -> None:
@@ -271,6 +283,14 @@ async def _until_signal(shell: Shell, child: Process) -> None:
     await shell.signalled.wait_until(lambda: child.exit_status is not None or bool(shell.pending_signals))
 
 
+def _complain_plainly(shell: Shell, streams: Streams, name: str, message: str) -> None:
+    """Print an error of a builtin that ash shares with an applet: it has no builtin's name and no line number."""
+    if shell.is_bash:
+        shell.complain(streams, f"{name}: {message}")
+    else:
+        shell.put(streams.stderr, f"sh: {message}\n")
+
+
 async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     signal: int | None = 15
@@ -280,10 +300,10 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     if arguments[:1] and arguments[0].startswith("-") and len(arguments[0]) > 1:
         text, signal = take_signal(arguments)
         if signal is None:
-            shell.complain(streams, f"kill: bad signal name '{text}'")
+            _complain_plainly(shell, streams, "kill", f"bad signal name '{text}'")
             return 1
     if not arguments:
-        shell.complain(streams, "kill: you need to specify whom to kill")
+        _complain_plainly(shell, streams, "kill", "you need to specify whom to kill")
         return 1
     status = 0
     for text in arguments:
@@ -291,7 +311,10 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
         if target is None:
             is_number = re.fullmatch(r"-?\d+|%.*", text) is not None
             reason = f"can't kill pid {text}: No such process" if is_number else f"invalid number '{text}'"
-            shell.complain(streams, f"kill: {reason}" if not is_number else reason)
+            if is_number:
+                shell.complain(streams, reason)
+            else:
+                _complain_plainly(shell, streams, "kill", reason)
             status = 1
         elif not shell.process.may_signal(target):
             shell.complain(streams, f"can't kill pid {text}: Operation not permitted")
@@ -394,11 +417,94 @@ async def _jobs(shell: Shell, words: list[str], streams: Streams) -> int:
     return 0
 
 
+async def _let(shell: Shell, words: list[str], streams: Streams) -> int:
+    value = 0
+    for word in words[1:]:
+        value = evaluate(word, shell.variables)
+    return int(not value)
+
+
+async def _getopts(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) < 3:
+        shell.put(streams.stderr, "sh: getopts: usage: getopts optstring var [arg]\n")
+        return 2
+    short, name, arguments = words[1], words[2], words[3:] or shell.arguments
+    number = int(shell.variables.get("OPTIND") or 1)
+    at = int(shell.variables.get("_OPTAT") or 1)
+    word = arguments[number - 1] if number <= len(arguments) else ""
+    if at == 1 and (not word.startswith("-") or word in ("-", "--")):
+        shell.variables["OPTIND"] = str(number + (word == "--"))
+        shell.variables[name] = "?"
+        return 1
+    letter, rest = word[at], word[at + 1 :]
+    shell.variables.pop("OPTARG", None)
+    is_known = letter != ":" and letter in short.removeprefix(":")
+    takes_argument = is_known and short[short.rindex(letter) + 1 :].startswith(":")
+    if takes_argument:
+        number += 1
+        if not rest and number > len(arguments):
+            return _bad_option(shell, streams, name, letter, number, "No arg for", ":")
+        shell.variables["OPTARG"] = rest or arguments[number - 1]
+        number, rest = (number, "") if rest else (number + 1, "")
+    elif not rest:
+        number += 1
+    shell.variables["OPTIND"], shell.variables["_OPTAT"] = str(number), str(at + 1 if rest else 1)
+    if not is_known:
+        return _bad_option(
+            shell, streams, name, letter, number, "Illegal option", "?", is_quiet=short.startswith(":")
+        )
+    shell.variables[name] = letter
+    return 0
+
+
+def _bad_option(
+    shell: Shell,
+    streams: Streams,
+    name: str,
+    letter: str,
+    number: int,
+    message: str,
+    value: str,
+    *,
+    is_quiet: bool = False,
+) -> int:
+    shell.variables["OPTIND"] = str(number)
+    shell.variables[name] = value if is_quiet else "?"
+    if is_quiet:
+        shell.variables["OPTARG"] = letter
+    else:
+        shell.put(streams.stderr, f"{message} -{letter}{' option' if message.startswith('No') else ''}\n")
+    return 0
+
+
+async def _umask(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) == 1:
+        shell.put(streams.stdout, f"{shell.process.umask:04o}\n")
+        return 0
+    if not re.fullmatch(r"[0-7]{1,4}", words[1]):
+        shell.complain(streams, f"umask: illegal mode: {words[1]}")
+        return 2
+    shell.process.umask = int(words[1], 8)
+    return 0
+
+
+async def _ulimit(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) < 3:
+        shell.put(streams.stdout, "1048576\n" if words[1:] == ["-n"] else "unlimited\n")
+    return 0
+
+
+async def _times(shell: Shell, words: list[str], streams: Streams) -> int:
+    shell.put(streams.stdout, "0m0.000s 0m0.000s\n0m0.000s 0m0.000s\n")
+    return 0
+
+
 #: name → builtin.
 BUILTINS: dict[str, Builtin] = {
     ":": _true, "true": _true, "false": _false, "echo": _echo, "printf": _printf, "test": _test, "[": _test,
     "cd": _cd, "pwd": _pwd, "export": _export, "readonly": _export, "unset": _unset, "local": _local, "set": _set,
     "shift": _shift, "exit": _exit, "return": _return, "break": _leave, "continue": _leave, "read": _read,
     "eval": _eval, ".": _source, "source": _source, "wait": _wait, "kill": _kill, "trap": _trap, "exec": _exec,
-    "command": _command, "type": _type, "jobs": _jobs, "umask": _true, "ulimit": _true, "alias": _true,
+    "command": _command, "type": _type, "jobs": _jobs, "umask": _umask, "ulimit": _ulimit, "alias": _true,
+    "unalias": _true, "hash": _true, "let": _let, "getopts": _getopts, "times": _times,
 }  # fmt: skip

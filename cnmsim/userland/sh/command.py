@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.process import SIGINT
+from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.sh import interpreter
 from cnmsim.userland.sh.builtins import BUILTINS, read_line
@@ -36,7 +37,12 @@ async def main(process: Process) -> int:
         if not operands:
             process.error("sh: -c requires an argument\n")
             return 2
-        shell = Shell(process, BUILTINS, name=operands[1] if len(operands) > 1 else "sh", arguments=operands[2:])
+        shell = Shell(
+            process,
+            BUILTINS,
+            name=operands[1] if len(operands) > 1 else invoked_name(process),
+            arguments=operands[2:],
+        )
         _set_flags(shell, options.values)
         return await shell.run_exit_trap(await _finish(shell, operands[0]))
     if operands and "s" not in options:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.userland.sh.arithmetic import evaluate
+from cnmsim.userland.sh.braces import expand_braces
 from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, Substitution, Text, Word
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class _Piece:
 async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
     """Expand the words of a command, including field splitting and pathnames. Return the resulting fields."""
     fields: list[str] = []
+    if shell.is_bash:
+        words = tuple(expanded for word in words for expanded in expand_braces(word))
     for word in words:
         for pieces in _split(await _pieces(shell, word), shell.variables.get("IFS", " \t\n")):
             fields.extend(_pathnames(shell, pieces))
@@ -113,9 +116,38 @@ async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
     if value is None and shell.is_nounset:
         raise ExpansionError(f"{part.name}: parameter not set")
     value = value or ""
-    if operator:
+    if operator == ":":
+        value = _substring(value, await expand_text(shell, part.word), shell)
+    elif operator in ("/", "//"):
+        pattern, text = await expand_pattern(shell, part.word), await expand_text(shell, part.replacement)
+        value = _replaced(value, pattern, text, is_global=operator == "//", has_anchors=shell.is_bash)
+    elif operator in ("^", "^^", ",", ",,"):
+        change = str.upper if operator[0] == "^" else str.lower
+        value = change(value) if len(operator) == 2 else change(value[:1]) + value[1:]
+    elif operator:
         value = _trim(value, operator, await expand_pattern(shell, part.word))
     return [_Piece(value, part.is_quoted)]
+
+
+def _substring(value: str, text: str, shell: ShellState) -> str:
+    """Return the part of `value` at `OFFSET[:LENGTH]`. A negative offset or length counts from the end."""
+    first, colon, last = text.partition(":")
+    start = evaluate(first, shell.variables)
+    start = max(len(value) + start, 0) if start < 0 else start
+    if not colon:
+        return value[start:]
+    length = evaluate(last, shell.variables)
+    return value[start : len(value) + length if length < 0 else start + length]
+
+
+def _replaced(value: str, pattern: str, text: str, *, is_global: bool, has_anchors: bool) -> str:
+    """Replace the first match, or all matches, of a shell pattern. In bash, `#` and `%` anchor it to an end."""
+    if not pattern:
+        return value
+    anchor = "" if is_global or not has_anchors else pattern[0] if pattern[0] in "#%" else ""
+    regex = _regex(pattern[1:] if anchor else pattern)
+    regex = f"\\A{regex}" if anchor == "#" else f"{regex}\\Z" if anchor == "%" else regex
+    return re.sub(regex, lambda _: text, value, count=0 if is_global else 1, flags=re.DOTALL)
 
 
 def _trim(value: str, operator: str, pattern: str) -> str:

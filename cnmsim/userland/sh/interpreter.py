@@ -15,6 +15,7 @@ from cnmsim.kernel.process import SIGINT, SIGPIPE, SIGQUIT
 from cnmsim.userland.invocation import finish
 from cnmsim.userland.libc.signals import signal_description
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError
+from cnmsim.userland.sh.conditional import Conditional, ConditionalError
 from cnmsim.userland.sh.expand import ExpansionError, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse
 from cnmsim.userland.sh.redirect import redirected
@@ -32,6 +33,7 @@ from cnmsim.userland.sh.syntax import (
     Sequence,
     ShellSyntaxError,
     Simple,
+    Test,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,25 @@ if TYPE_CHECKING:
 
 #: A builtin command. It receives the shell, the words of the command and its streams, and returns the exit status.
 Builtin = Callable[["Shell", list[str], Streams], Awaitable[int]]
+
+_SPECIAL_BUILTINS = frozenset(
+    [
+        ":",
+        ".",
+        "break",
+        "continue",
+        "eval",
+        "exec",
+        "exit",
+        "export",
+        "readonly",
+        "return",
+        "set",
+        "shift",
+        "trap",
+        "unset",
+    ]
+)
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 # A loop that hardly waits would keep virtual time from advancing. The first _FREE_ROUNDS quick iterations in a row
@@ -120,6 +141,7 @@ class Shell(ShellState):
         copy.status = self.status
         copy.is_errexit, copy.is_nounset, copy.is_xtrace = self.is_errexit, self.is_nounset, self.is_xtrace
         copy.last_background = self.last_background
+        copy.has_pipefail, copy.is_bash, copy.readonly = self.has_pipefail, self.is_bash, set(self.readonly)
         copy.line_number = self.line_number
         return copy
 
@@ -290,11 +312,10 @@ class Shell(ShellState):
                 child.exited.add_done_callback(_reader_closer(stdin))
             children.append(child)
             stdin = stdout
-        status = 0
-        for child in children:
-            status = await child.exited
+        statuses = [await child.exited for child in children]
         self.report_signal(children[-1], streams)
-        return status
+        failed = [status for status in statuses if status] if self.has_pipefail else []
+        return failed[-1] if failed else statuses[-1]
 
     async def _command(self, node: Command, streams: Streams, *, is_last: bool = False) -> int:
         try:
@@ -314,6 +335,8 @@ class Shell(ShellState):
                 return await self._loop(node, inner)
             if isinstance(node, For):
                 return await self._for(node, inner)
+            if isinstance(node, Test):
+                return await self._test(node, inner)
             return await self._case(node, inner)
         except (ExpansionError, ShellArithmeticError) as error:
             self.complain(streams, str(error))
@@ -375,6 +398,13 @@ class Shell(ShellState):
             await self.process.sleep(missing_ns / NS_PER_S)
         self._round_began_ns, self._has_started_program = clock.now_ns, False
 
+    async def _test(self, node: Test, streams: Streams) -> int:
+        try:
+            return int(not await Conditional(self, node.words).value())
+        except ConditionalError as error:
+            self.complain(streams, str(error))
+            return 2
+
     async def _case(self, node: Case, streams: Streams) -> int:
         text = await expand_text(self, node.word)
         for patterns, body in node.branches:
@@ -389,9 +419,15 @@ class Shell(ShellState):
         inner = await redirected(self, node.redirections, streams)
         if inner is None:
             return 1
+        for name, _ in node.assignments:
+            if name in self.readonly:
+                self.complain(streams, f"{name}: is read only")
+                raise ExitShell(2)
         if not words:
             for name, word in node.assignments:
-                self.variables[name] = await expand_text(self, word)
+                self.variables[name] = text = await expand_text(self, word)
+                if self.is_xtrace:
+                    self.put(streams.stderr, f"+ {name}={text}\n")
             return self._substituted
         assigned = {name: await expand_text(self, word) for name, word in node.assignments}
         if self.is_xtrace:
@@ -412,8 +448,10 @@ class Shell(ShellState):
             return await self._function(name, words, streams)
         builtin = self.builtins.get(name)
         if builtin is not None:
-            if assigned:
-                self.variables.update(assigned)
+            # Assignments before a special builtin last (POSIX XCU §2.14).
+            lasts = name in _SPECIAL_BUILTINS
+            before = {variable: self.variables.get(variable) for variable in assigned or ()}
+            self.variables.update(assigned or {})
             try:
                 return await builtin(self, words, streams)
             except BrokenPipeError:
@@ -422,6 +460,9 @@ class Shell(ShellState):
                 if name == "echo":  # printf fails without a message
                     self.complain(streams, f"write error: {strerror(error)}")
                 return 1
+            finally:
+                if not lasts:
+                    self._restore(before)
         program = self.find(name)
         if program is None:
             return self.not_found(name, streams)
@@ -433,6 +474,13 @@ class Shell(ShellState):
             program, words, env=env, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
         )
         return await self.wait_for(child, streams)
+
+    def _restore(self, before: Mapping[str, str | None]) -> None:
+        for variable, value in before.items():
+            if value is None:
+                self.variables.pop(variable, None)
+            else:
+                self.variables[variable] = value
 
     async def wait_for(self, child: Process, streams: Streams) -> int:
         """Wait until a child ends.
@@ -481,11 +529,7 @@ class Shell(ShellState):
             return leaving.status
         finally:
             self.arguments = outer
-            for variable, value in self.locals.pop().items():
-                if value is None:
-                    self.variables.pop(variable, None)
-                else:
-                    self.variables[variable] = value
+            self._restore(self.locals.pop())
 
 
 def _script_program(builtins: Mapping[str, Builtin]) -> Program:

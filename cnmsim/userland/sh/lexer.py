@@ -1,12 +1,15 @@
 """The shell's lexer: splits text into tokens, and words into literal and expandable parts (POSIX XCU §2.2, §2.3).
 
-Not supported: `[[`, process substitution, brace expansion.
+Not supported: process substitution, arrays.
 """
 
 from __future__ import annotations
 
+import re
+
 from attrs import field, frozen
 
+from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, ShellSyntaxError, Substitution, Text, Word
 
 
@@ -22,7 +25,9 @@ class Token:
 
 
 _OPERATORS = (";;", "&&", "||", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", ";", "&", "|", "(", ")", "<", ">", "\n")
-_EXPANSION_OPERATORS = (":-", ":=", ":+", ":?", "##", "%%", "#", "%", "-", "=", "+", "?")
+_EXPANSION_OPERATORS = (
+    ":-", ":=", ":+", ":?", "##", "%%", "//", "/", "^^", "^", ",,", ",", "#", "%", "-", "=", "+", "?", ":",
+)  # fmt: skip
 _SPECIAL_PARAMETERS = "@*#?-$!0123456789"
 
 
@@ -145,6 +150,9 @@ class Lexer:
                 parts.append(Text(self.source[self.at + 1 : self.at + 2], is_quoted=True))
                 self.at += 2
                 is_plain = False
+            elif self.source.startswith("$'", self.at):
+                parts.append(self._escaped_quotes())
+                is_plain = False
             elif c in "$`":
                 parts.append(self._expansion(is_quoted=False))
                 is_plain = False
@@ -157,6 +165,15 @@ class Lexer:
         if self.at == start:
             raise ShellSyntaxError(f'unexpected "{self.source[start : start + 1]}"')
         return tuple(parts), self.source[start : self.at], is_plain
+
+    def _escaped_quotes(self) -> Text:
+        """Parse `$'…'`, in which backslash sequences are replaced."""
+        match = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL).match(self.source, self.at)
+        if match is None:
+            raise ShellSyntaxError("unterminated quoted string", is_incomplete=True)
+        self.at = match.end()
+        text = re.sub(r"\\u([0-9a-fA-F]{1,4})", lambda found: chr(int(found[1], 16)), match[1])
+        return Text(unescape(re.sub(r"\\(['\"?])", r"\1", text)), is_quoted=True)
 
     def _double_quoted(self) -> list[Part]:
         parts: list[Part] = [Text("", is_quoted=True)]
@@ -287,8 +304,14 @@ class Lexer:
             return Parameter(name, is_quoted=is_quoted)
         for operator in _EXPANSION_OPERATORS:
             if rest.startswith(operator):
-                word = _quoted_parts(rest[len(operator) :]) if is_quoted else _word_parts(rest[len(operator) :])
-                return Parameter(name, operator, word, is_quoted)
+                text = rest[len(operator) :]
+                replacement: Word = ()
+                if operator in ("/", "//"):
+                    text, _, other = text.replace("\\/", "\0").partition("/")
+                    text = text.replace("\0", "/")
+                    replacement = _word_parts(other.replace("\0", "/"))
+                word = _quoted_parts(text) if is_quoted and operator not in ("/", "//") else _word_parts(text)
+                return Parameter(name, operator, word, is_quoted, replacement)
         raise ShellSyntaxError("bad substitution")
 
 

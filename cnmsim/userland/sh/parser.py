@@ -17,6 +17,7 @@ from cnmsim.userland.sh.syntax import (
     Sequence,
     ShellSyntaxError,
     Simple,
+    Test,
     Text,
     Word,
 )
@@ -147,6 +148,10 @@ class Parser:
             return self._for()
         if self._is_reserved("case"):
             return self._case()
+        if self._is_reserved("[["):
+            return self._test()
+        if self._is_reserved("function"):
+            return self._named_function()
         if self._token.kind == "word" and self._is_reserved(*_RESERVED - {"in", "!"}):
             raise self._unexpected()
         return self._simple()
@@ -222,6 +227,31 @@ class Parser:
             self._newlines()
         self._advance()
         return Case(word, tuple(branches), self._redirections())
+
+    def _test(self) -> Test:
+        self._advance()
+        words: list[Word] = []
+        while not self._is_reserved("]]"):
+            if self._token.kind == "end":
+                raise self._unexpected("]]")
+            token = self._advance()
+            if token.kind == "word":
+                words.append(token.word)
+            elif token.text != "\n":
+                words.append((Text(token.text),))
+        self._advance()
+        return Test(tuple(words), self._redirections())
+
+    def _named_function(self) -> Function:
+        self._advance()
+        if self._token.kind != "word":
+            raise self._unexpected()
+        name = self._advance().text
+        if self._is_op("("):
+            self._advance()
+            self._advance()
+        self._newlines()
+        return Function(name, self._command())
 
     def _redirections(self) -> tuple[Redirection, ...]:
         redirections: list[Redirection] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,29 @@ class Streams:
     stderr: Pipe
 
 
+#: Builtins whose errors ash prints with their name and the line number.
+_LINE_BUILTINS = frozenset([".", "cd", "export", "local", "read", "readonly", "shift", "trap", "umask", "wait"])
+_BASH_TEXTS = (
+    (r"(?:exec: )?(\S*/\S*): not found", r"\1: No such file or directory"),
+    (r"(?:exec: )?(\S+): not found", r"\1: command not found"),
+    (r"can't (?:open|create) (.*): (?:no such file|nonexistent directory)", r"\1: No such file or directory"),
+    (r"can't (?:open|create) (.*): (.*)", r"\1: \2"), (r"cd: can't cd to (.*)", r"cd: \1"),
+    (r"(\w+): parameter not set", r"\1: unbound variable"), (r"(\w+): is read only", r"\1: readonly variable"),
+    (r"divide by zero", "division by 0"), (r"can't kill pid (\d+): (.*)", r"kill: (\1) - \2"),
+    (r'syntax error: unexpected "(.*)"', r"syntax error near unexpected token `\1'"),
+    (r"syntax error: unexpected end of file.*", "syntax error: unexpected end of file"),
+)  # fmt: skip
+
+
+def bash_text(message: str) -> str:
+    """Return bash's text for an error that ash reports with `message`."""
+    for pattern, text in _BASH_TEXTS:
+        changed, count = re.subn(rf"\A{pattern}\Z", text, message)
+        if count:
+            return changed
+    return message
+
+
 class ShellState(ABC):
     """A shell's state: variables, functions, positional parameters, options and background jobs."""
 
@@ -41,7 +65,10 @@ class ShellState(ABC):
         self.exported = set(process.env) | {"PWD"}
         self.functions: dict[str, Command] = {}
         self.status = 0
-        self.is_errexit = self.is_nounset = self.is_xtrace = False
+        self.is_errexit = self.is_nounset = self.is_xtrace = self.has_pipefail = False
+        #: Whether the shell is bash, with its expansions and error texts.
+        self.is_bash = process.name == "bash"
+        self.readonly: set[str] = set()
         self.background: list[Process] = []
         self.last_background = ""
         #: Set by Ctrl-C at the terminal of an interactive shell. The running command is then abandoned.
@@ -94,8 +121,13 @@ class ShellState(ABC):
 
     def complain(self, streams: Streams, message: str) -> None:
         """Print an error in ash's format on `streams.stderr`, with the line number if a script is running."""
-        place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
-        self.put(streams.stderr, f"{place}: {message}\n")
+        command, colon, rest = message.partition(": ")
+        if not self.is_bash and colon and command in _LINE_BUILTINS:
+            self.put(streams.stderr, f"{self.name}: {command}: line {self.line_number}: {rest}\n")
+            return
+        line = self.line_number or (1 if self.is_bash else 0)
+        place = f"{self.name}: line {line}" if line else self.name
+        self.put(streams.stderr, f"{place}: {bash_text(message) if self.is_bash else message}\n")
 
     def put(self, pipe: Pipe, text: str | bytes) -> None:
         """Write `text` to a pipe. If the pipe's reader is closed, SIGPIPE kills the shell."""

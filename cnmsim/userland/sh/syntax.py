@@ -27,13 +27,16 @@ class Text:
 class Parameter:
     """A parameter expansion: `$NAME` or `${NAME OP word}`.
 
-    `operator` is one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%".
+    `operator` is one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%", ":" (a
+    substring), "/" and "//" (replacement), and bash's "^", "^^", ",", ",," (case).
     """
 
     name: str
     operator: str = ""
     word: tuple[Part, ...] = ()
     is_quoted: bool = False
+    #: The text that "/" and "//" put in place of matches of `word`.
+    replacement: tuple[Part, ...] = ()
 
 
 @frozen
@@ -150,6 +153,14 @@ class Case:
 
 
 @frozen
+class Test:
+    """A `[[ … ]]` command. Its words are not split into fields, and operators are words of their own."""
+
+    words: tuple[Word, ...]
+    redirections: tuple[Redirection, ...] = ()
+
+
+@frozen
 class Function:
     """A function definition, `NAME() { …; }`."""
 
@@ -157,4 +168,4 @@ class Function:
     body: Command
 
 
-Command: TypeAlias = Simple | Group | If | Loop | For | Case | Function
+Command: TypeAlias = Simple | Group | If | Loop | For | Case | Test | Function
