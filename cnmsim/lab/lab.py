@@ -490,18 +490,20 @@ class Lab:
         protocols: Sequence[str] = ("tcp",),
         protocol: str | None = None,
         port: int | str | None = None,
+        by: str = "name",
     ) -> Reachability:
         """Return which containers reach which.
 
         Probes go from every container (or `sources`) to every port that containers listen on by `protocols`. With
         `port`, every container is probed at that port of `protocol`, whether it listens or not;
-        `protocol="icmp"` pings. One real probe stands for all pairs that no rule, route, socket or bridge
+        `protocol="icmp"` pings. A probe uses the container's name, which the source looks up; with `by="address"`,
+        its address. One real probe stands for all pairs that no rule, route, socket or bridge
         distinguishes. Raises `InvalidParameter` for an unknown protocol, `NotFound` or `Conflict` for an unknown or
         ambiguous source.
         """
         from cnmsim.observe import reachability
 
-        return reachability(self, sources, protocols=protocols, protocol=protocol, port=port)
+        return reachability(self, sources, protocols=protocols, protocol=protocol, port=port, by=by)
 
     def diff(self, other: Lab, **options: Any) -> Difference:
         """Return the pairs that reach each other in this lab and not in `other`, and vice versa.

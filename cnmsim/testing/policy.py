@@ -227,7 +227,8 @@ class Policy:
             matrix = lab.reachability(protocols=protocols)
             yield from self._demands(lab, directory, matrix)
             if self.allow is not None:
-                yield from self._nobody_else(directory, matrix)
+                by_address = lab.reachability(protocols=protocols, by="address")
+                yield from self._nobody_else(directory, matrix, by_address)
         if self.outside is not None:
             yield from self._from_outside(lab, directory)
         yield from self._names(lab, directory)
@@ -266,7 +267,8 @@ class Policy:
                     "" if passed else str(matrix.walk(source, service)),
                 )
 
-    def _nobody_else(self, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
+    def _nobody_else(self, directory: Directory, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
+        """Yield a finding for every pair that is not allowed; it may reach neither the name nor the address."""
         locations = _by_name(directory, matrix)
         allowed = (*(self.allow or ()), *self.require)
         for source in matrix.sources:
@@ -276,15 +278,10 @@ class Policy:
                     flow.covers(asker, location, protocol, port, self.groups) for flow in allowed
                 ):
                     continue
-                passed = not matrix.reaches(source, service)
-                message = "" if passed else f"{source} reaches {service}, which the policy does not allow"
-                yield Finding(
-                    "deny",
-                    f"{source} -> {service}",
-                    passed,
-                    message,
-                    "" if passed else str(matrix.walk(source, service)),
-                )
+                reaching = [one for one in (matrix, by_address) if one.reaches(source, service)]
+                message = f"{source} reaches {service}, which the policy does not allow" if reaching else ""
+                details = str(reaching[0].walk(source, service)) if reaching else ""
+                yield Finding("deny", f"{source} -> {service}", not reaching, message, details)
 
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
         """Yield the findings for required flows to ports of which it is not known whether a program listens there.

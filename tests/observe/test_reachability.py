@@ -12,7 +12,7 @@ from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs
 
 
-def asked_one_by_one(lab, protocol, port):
+def asked_one_by_one(lab, protocol, port, by="address"):
     """Send a probe for every pair; what another machine with the same address answers does not count."""
     directory = directory_of(lab)
     everyone = [location for location in directory.locations if location.is_container]
@@ -20,15 +20,16 @@ def asked_one_by_one(lab, protocol, port):
     for source in everyone:
         for target in (each for each in everyone if each.addresses):
             asked = Target(target.name, port, protocol)
-            walk = run_probe(directory, source, asked, address=address_towards(source, target), timeout_s=1)
+            address = address_towards(source, target) if by == "address" else None
+            walk = run_probe(directory, source, asked, address=address, timeout_s=1)
             came = any(event.place == target.namespace.name for event in walk.events)
             is_answer_of_another = walk.is_reachable and not came
             found[source.name, str(asked)] = Verdict.UNREACHABLE if is_answer_of_another else walk.verdict
     return found
 
 
-def in_classes(lab, protocol, port):
-    found = lab.reachability(protocol=protocol, port=port)
+def in_classes(lab, protocol, port, by="address"):
+    found = lab.reachability(protocol=protocol, port=port, by=by)
     return {(source, service): verdict for source, service, verdict in found.pairs()}
 
 
@@ -47,9 +48,39 @@ def two_networks(containers=6, networks=2, engine="29.7.2"):
 
 @pytest.mark.parametrize("engine", ["26.1.5", "28.5.2", "29.7.2"])
 @pytest.mark.parametrize("port", [80, 81])
-def test_classes_and_packets_agree(engine, port):
+@pytest.mark.parametrize("by", ["name", "address"])
+def test_classes_and_packets_agree(engine, port, by):
     lab = two_networks(engine=engine)
-    assert in_classes(lab, "tcp", port) == asked_one_by_one(lab.fork(), "tcp", port)
+    assert in_classes(lab, "tcp", port, by) == asked_one_by_one(lab.fork(), "tcp", port, by)
+
+
+def test_names_are_looked_up_by_the_source():
+    lab = Lab()
+    docker = lab.add_host(NODE, "10.0.0.15/24", docker=True).docker
+    for network in ("front", "back"):
+        docker.networks.create(network)
+    run = docker.containers.run
+    run("nginx", name="web", network="front", detach=True)
+    run("nginx", name="db", network="back", detach=True)
+    docker.networks.get("back").connect("web")
+    run("nginx", name="plain", detach=True)
+    run("nginx", name="linked", links={"plain": "p"}, detach=True)
+    run("nginx", name="hosts", network="front", extra_hosts={"plain": "172.17.0.2"}, detach=True)
+    run("nginx", name="onhost", network="host", detach=True)
+    run("nginx", name="mate", network_mode="container:web", detach=True)
+    lab.settle()
+    for protocol, port in (("tcp", 80), ("icmp", 0)):
+        assert in_classes(lab, protocol, port or None, "name") == asked_one_by_one(lab.fork(), protocol, port, "name")
+    matrix = lab.reachability(port=80)
+    assert matrix.verdict("web", "db:80") is Verdict.ANSWERED
+    assert matrix.verdict("db", "plain:80") is Verdict.NAME_NOT_FOUND
+    assert matrix.verdict("linked", "plain:80") is Verdict.ANSWERED
+    assert matrix.verdict("plain", "linked:80") is Verdict.NAME_NOT_FOUND
+
+
+def test_an_unknown_way_to_ask_is_refused():
+    with pytest.raises(InvalidParameter, match="by='ip' is invalid: write name or address"):
+        two_networks().reachability(by="ip")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +104,7 @@ def test_rules_by_hand_are_seen(rule):
     lab = two_networks()
     lab.host(NODE).iptables(f"-I DOCKER-USER {rule}")
     if "statistic" in rule:
-        found = lab.reachability(port=80)
+        found = lab.reachability(port=80, by="address")
         assert found.probes == len(list(found.pairs()))  # nothing is said of one pair from another
         return
     assert in_classes(lab, "tcp", 80) == asked_one_by_one(lab.fork(), "tcp", 80)
@@ -129,7 +160,7 @@ def test_random_labs(spec: LabSpec, rules: list[str], question: tuple[str, int])
 
 
 def test_probes_do_not_grow_with_the_lab():
-    small, large = two_networks(36, 6).reachability(), two_networks(72, 12).reachability()
+    small, large = two_networks(36, 6).reachability(by="address"), two_networks(72, 12).reachability(by="address")
     assert len(large.cells) == 4 * len(small.cells)
     assert large.probes == small.probes <= 40
 
@@ -141,7 +172,7 @@ def test_every_host_has_containers_of_its_own():
         for name in ("web", f"box{number}"):
             docker.containers.run("nginx", name=name, detach=True)
     lab.settle()
-    found = lab.reachability()
+    found = lab.reachability(by="address")
     assert found.sources == ("node1/web", "box1", "node2/web", "box2")
     assert found.reaches("box1", "node1.web:80")
     assert not found.reaches("box1", "node2.web:80")
@@ -152,7 +183,7 @@ def test_a_machine_outside_can_be_asked():
     lab = two_networks()
     lab.host("client").exec("ip route add 172.18.0.0/16 via 10.0.0.15")
     directory = directory_of(lab)
-    found = lab.reachability(["client"], port=80)
+    found = lab.reachability(["client"], port=80, by="address")
     for location in directory.locations:
         if location.is_container:
             alone = lab.trace(
@@ -174,8 +205,8 @@ def test_a_difference_of_two_labs():
         *((f"c{number}", "c0:80") for number in (1, 3, 5)),
     }
     assert not change.closed
-    assert "c0 → c1:80: timeout, now answered" in str(change)
-    assert change.to_json()[0]["before"] == "timeout"
+    assert "c0 → c1:80: name not found, now answered" in str(change)
+    assert change.to_json()[0]["before"] == "name not found"
     assert not before.diff(before.fork())
     after.container("c5").remove(force=True)
     assert any(each.after is None for each in before.diff(after))
@@ -186,7 +217,7 @@ def test_releases_differ():
     routes = "ip route add 172.16.0.0/12 via 10.0.0.15"
     for lab in (old, new):
         lab.host("client").exec(routes)
-    change = old.diff(new, sources=["client"], port=80)
+    change = old.diff(new, sources=["client"], port=80, by="address")
     # Ports that are published opened the container's own address, until releases closed it in the raw table.
     assert [each.service for each in change.closed] == ["c0:80", "c3:80"]
 
@@ -196,8 +227,8 @@ def test_the_matrix_is_drawn():
     assert found["c0", "c2:80"].is_reachable
     assert str(found).startswith("FROM \\ TO  c0:80")
     assert found.to_svg().count("<rect") == 36
-    assert "c0 → c1:80: timeout" in found.to_svg()
-    assert found.counts() == {Verdict.ANSWERED: 18, Verdict.TIMEOUT: 18}
+    assert "c0 → c1:80: name not found" in found.to_svg()
+    assert found.counts() == {Verdict.ANSWERED: 18, Verdict.NAME_NOT_FOUND: 18}
     assert "<table" in found._repr_html_()
 
 

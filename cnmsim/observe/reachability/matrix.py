@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.causes import OtherMachinesAddress
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
@@ -20,6 +19,7 @@ from cnmsim.observe.display import Displayable, views
 from cnmsim.observe.fixes.changes import Manual, Task
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.reachability.equivalence import EquivalenceClasses
+from cnmsim.observe.reachability.nameclasses import NameClasses
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target, port_number
 from cnmsim.observe.trace.trace import Trace
@@ -43,15 +43,23 @@ class Service:
 class Cells(Mapping[tuple[str, str], Trace]):
     """The results of all pairs: maps (source name, service name) to a trace.
 
-    The trace is that of the probe sent for the pair's signature, so equivalent pairs share one trace.
+    The trace is that of the probe sent for the pair's signature, so equivalent pairs share one trace. If `by_name` is
+    set, a probe uses the name of the service's location, which the source looks up, else an address of it.
     """
 
     def __init__(
-        self, directory: Directory, sources: dict[str, Location], services: dict[str, Service], timeout_s: float
+        self,
+        directory: Directory,
+        sources: dict[str, Location],
+        services: dict[str, Service],
+        timeout_s: float,
+        *,
+        by_name: bool,
     ) -> None:
         self._directory, self._timeout_s = directory, timeout_s
         self.sources, self.services = sources, services
         self._equivalence: dict[tuple[str, int], EquivalenceClasses] = {}
+        self._names = NameClasses(directory) if by_name else None
         self._walks: dict[Any, Trace] = {}
 
     def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
@@ -61,7 +69,8 @@ class Cells(Mapping[tuple[str, str], Trace]):
     def signature(self, source: Location, service: Service) -> Any:
         """Return the signature of a source and a service; pairs with equal signatures share one probe."""
         port = (service.target.protocol, service.target.port)
-        return (port, self._equivalence[port].signature(source, service.location))
+        name = self._names.of_pair(source, service.location) if self._names is not None else None
+        return port, self._equivalence[port].signature(source, service.location), name
 
     def __getitem__(self, key: tuple[str, str]) -> Trace:
         source, service = key
@@ -105,7 +114,7 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
     def send_one(self, source: str, service: str) -> Trace:
         """Send a new probe for one pair, and return its trace. The stored results do not change."""
-        return _probe(self._directory, self.sources[source], self.services[service], self._timeout_s)
+        return self._probe(self.sources[source], self.services[service])
 
     def send(self) -> None:
         """Send one probe for every signature, and store the traces."""
@@ -115,18 +124,33 @@ class Cells(Mapping[tuple[str, str], Trace]):
                 for service in self.services.values()
                 if (service.target.protocol, service.target.port) == port
             ]
-            by_group: dict[int, list[Location]] = {}
+            by_group: dict[Any, list[Location]] = {}
             for source in self.sources.values():
-                by_group.setdefault(equivalence.group(source).number, []).append(source)
-            served: dict[int, list[Service]] = {}
+                name_class = self._names.of_source(source) if self._names is not None else None
+                by_group.setdefault((equivalence.group(source).number, name_class), []).append(source)
+            served: dict[Any, list[Service]] = {}
             for service in services:
-                served.setdefault(equivalence.group(service.location).number, []).append(service)
+                name_class = self._names.of_target(service.location) if self._names is not None else None
+                served.setdefault((equivalence.group(service.location).number, name_class), []).append(service)
             for sources in by_group.values():
                 for targets in served.values():
                     for source, service in _representatives(sources, targets):
-                        signature = (port, equivalence.signature(source, service.location))
-                        if signature not in self._walks:
-                            self._walks[signature] = _probe(self._directory, source, service, self._timeout_s)
+                        self._send_for(source, service)
+            by_location = {id(service.location): service for service in services}
+            for source, location in self._names.pairs_in_hosts_files(self.sources.values()) if self._names else ():
+                if id(location) in by_location:
+                    self._send_for(source, by_location[id(location)])
+
+    def _send_for(self, source: Location, service: Service) -> None:
+        """Send the probe of a pair, unless one of its signature was sent."""
+        signature = self.signature(source, service)
+        if signature not in self._walks:
+            self._walks[signature] = self._probe(source, service)
+
+    def _probe(self, source: Location, service: Service) -> Trace:
+        location = service.location
+        is_by_name = self._names is not None and location.is_container
+        return _probe(self._directory, source, service, self._timeout_s, by_name=is_by_name)
 
 
 def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
@@ -145,15 +169,18 @@ def _representatives(sources: list[Location], targets: list[Service]) -> Iterato
         yield itself, by_location[id(itself)]
 
 
-def _probe(directory: Directory, source: Location, service: Service, timeout_s: float) -> Trace:
-    target = service.location
-    address = address_towards(source, target)
-    walk = run_probe(directory, source, service.target, address=address, timeout_s=timeout_s)
-    if walk.is_reachable and not _has_come_to(walk, source, target):
+def _probe(directory: Directory, source: Location, service: Service, timeout_s: float, *, by_name: bool) -> Trace:
+    """Send a probe to the service by its location's name, or to the address that suits the source best."""
+    location = service.location
+    target = evolve(service.target, host=location.name)
+    address = None if by_name else address_towards(source, location)
+    walk = run_probe(directory, source, target, address=address, timeout_s=timeout_s)
+    if walk.is_reachable and not _has_come_to(walk, source, location):
+        used = walk.question["address"]
         walk.finding = Finding(
             Verdict.UNREACHABLE,
-            OtherMachinesAddress(source.label, format_ip(address), target.label),
-            (Manual(Task.PUBLISH_ANY_PORT, target.label), Manual(Task.USE_OVERLAY)),
+            OtherMachinesAddress(source.label, used, location.label),
+            (Manual(Task.PUBLISH_ANY_PORT, location.label), Manual(Task.USE_OVERLAY)),
         )
     return walk
 
@@ -352,9 +379,11 @@ def _reaches(verdict: Verdict | None) -> bool:
 
 def reachability(
     lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
-    protocol: str | None = None, port: int | str | None = None, timeout_s: float = _TIMEOUT_S,
+    protocol: str | None = None, port: int | str | None = None, by: str = "name", timeout_s: float = _TIMEOUT_S,
 ) -> Reachability:  # fmt: skip
-    """Probe which containers can reach which, by IP address: from every container (or `sources`) to every container.
+    """Probe which containers can reach which: from every container (or `sources`) to every container.
+
+    A probe uses the container's name, which the source looks up; with `by="address"`, the container's address.
 
     With `port`, that port of `protocol` is probed on every container. Without it, every port on which a container
     listens by one of `protocols` is probed, except listeners on loopback only. `protocol` is short for `protocols`
@@ -368,6 +397,8 @@ def reachability(
     for name in probed_protocols:
         if name not in PROTOCOLS:
             raise InvalidParameter(f"unknown protocol {name!r}: tcp, udp or icmp")
+    if by not in {"name", "address"}:
+        raise InvalidParameter(f"by={by!r} is invalid: write name or address")
     directory = directory_of(lab)
     names = _names(directory)
     everyone = [location for location in directory.locations if location.is_container]
@@ -378,7 +409,9 @@ def reachability(
             continue
         for target in _targets(location, names[id(location)], probed_protocols, number):
             services.setdefault(str(target), Service(location, target))
-    cells = Cells(directory, {names[id(source)]: source for source in askers}, services, timeout_s)
+    cells = Cells(
+        directory, {names[id(source)]: source for source in askers}, services, timeout_s, by_name=by == "name"
+    )
     targets = [service.location for service in services.values()]
     locations = list({id(location): location for location in (*askers, *targets)}.values())
     for probed_port in dict.fromkeys((service.target.protocol, service.target.port) for service in services.values()):

@@ -1,0 +1,76 @@
+"""Classes of sources and targets for which the lookup of the target's name has the same outcome.
+
+The outcome depends on the source's resolv.conf and hosts file, on the networks that source and target share, and on
+other containers that have the same name on these networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.trace.lookup import HOSTS_FILE, addresses_in_hosts
+
+_RESOLV_CONF = "/etc/resolv.conf"
+
+
+class NameClasses:
+    """The name classes of the locations of a directory, computed when they are first needed."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._locations = directory.locations
+        self._holders: dict[str, list[Location]] = {}
+        for location in directory.locations:
+            for name in {location.name, *location.aliases, *location.service_names} - {""}:
+                self._holders.setdefault(name, []).append(location)
+        self._sources: dict[int, Hashable] = {}
+        self._targets: dict[int, Hashable] = {}
+        self._hosts: dict[int, str] = {}
+
+    def of_source(self, source: Location) -> Hashable:
+        """Return the class of a source: its resolv.conf and its networks."""
+        if id(source) not in self._sources:
+            self._sources[id(source)] = (_text(source, _RESOLV_CONF), _networks(source), source.is_container)
+        return self._sources[id(source)]
+
+    def of_target(self, target: Location) -> Hashable:
+        """Return the class of a target: its networks, and those on which its name is also another container's."""
+        if id(target) not in self._targets:
+            others = [holder for holder in self._holders.get(target.name, ()) if holder is not target]
+            shared = frozenset(name for other in others for name in _networks(other) if name in _networks(target))
+            self._targets[id(target)] = (_networks(target), shared, target.is_container)
+        return self._targets[id(target)]
+
+    def of_pair(self, source: Location, target: Location) -> Hashable:
+        """Return the class of a pair, which determines the outcome of the name lookup."""
+        if target.name in self._hosts_text(source):
+            found = addresses_in_hosts(self._hosts_text(source), target.name)
+            if found:
+                return "hosts", found[0] in target.addresses or found
+        networks = _networks(source)
+        has_namesake = any(
+            holder is not target and networks & _networks(holder) for holder in self._holders.get(target.name, ())
+        )
+        shared = networks & _networks(target)
+        return _text(source, _RESOLV_CONF), bool(shared), tuple(sorted(shared)) if has_namesake else None
+
+    def pairs_in_hosts_files(self, sources: Iterable[Location]) -> Iterator[tuple[Location, Location]]:
+        """Yield the pairs of a source and a location whose name is in the source's hosts file."""
+        for source in sources:
+            text = self._hosts_text(source)
+            for location in self._locations:
+                if location.name in text and addresses_in_hosts(text, location.name):
+                    yield source, location
+
+    def _hosts_text(self, source: Location) -> str:
+        if id(source) not in self._hosts:
+            self._hosts[id(source)] = _text(source, HOSTS_FILE)
+        return self._hosts[id(source)]
+
+
+def _networks(location: Location) -> frozenset[str]:
+    return frozenset(attachment.network for attachment in location.attachments)
+
+
+def _text(location: Location, path: str) -> str:
+    return location.files.read(path).decode(errors="replace") if location.files.exists(path) else ""
