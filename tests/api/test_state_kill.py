@@ -176,14 +176,14 @@ def test_containers_networks_files_logs_and_swarm_are_there_after(tmp_path, endi
         spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}
         assert api.call("POST", "/services/create", spec)[0] == 201
         assert api.call("POST", "/networks/create", {"Name": "net"})[0] == 201
-        api.container("up", Labels={"a": "b"})
+        api.container("up", Labels={"a": "b"}, HostConfig={"Binds": ["data:/d"]})
         assert api.call("POST", "/networks/net/connect", {"Container": "up"})[0] == 200
         assert api.call("POST", "/containers/up/update", {"RestartPolicy": {"Name": "always"}})[0] == 200
         api.container("done", command=("sh", "-c", "echo said; echo own > /etc/own; exit 3"))
         assert api.call("POST", "/containers/done/wait")[1]["StatusCode"] == 3
         api.container("stopped")
         assert api.call("POST", "/containers/stopped/stop?t=0")[0] == 204
-        command = {"Cmd": ["sh", "-c", "echo more > /etc/more"], "AttachStdout": True}
+        command = {"Cmd": ["sh", "-c", "echo more > /etc/more; echo kept > /d/f"], "AttachStdout": True}
         exec_id = api.call("POST", "/containers/up/exec", command)[1]["Id"]
         api.call("POST", f"/exec/{exec_id}/start", {})
         assert api.call("GET", f"/exec/{exec_id}/json")[1]["ExitCode"] == 0
@@ -195,6 +195,7 @@ def test_containers_networks_files_logs_and_swarm_are_there_after(tmp_path, endi
         assert (up["State"]["Status"], stopped["State"]["Status"]) == ("running", "exited")
         assert b"said\n" in api.call("GET", "/containers/done/logs?stdout=1")[1]
         assert b"own\n" in api.call("GET", "/containers/done/archive?path=/etc/own")[1]
+        assert b"kept\n" in api.call("GET", "/containers/up/archive?path=/d/f")[1]
         assert b"more\n" in api.call("GET", "/containers/up/archive?path=/etc/more")[1]
         assert [each["Spec"]["Name"] for each in api.call("GET", "/services")[1]] == ["web"]
         assert [each["Spec"]["Name"] for each in api.call("GET", "/secrets")[1]] == ["s"]
