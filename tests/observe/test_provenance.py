@@ -177,3 +177,8 @@ def test_a_stack_states_listeners_and_names_those_of_others() -> None:
     source = next(c.name for c in docker.containers.list() if c.name.startswith("shop_client"))
     assert finding(lab, "api:8000", source).verdict is Verdict.ANSWERED
     assert finding(lab, "back:9000", source).verdict is Verdict.ANSWERED
+
+
+def test_containers_of_one_namespace_are_no_duplicate_mac() -> None:
+    lab = compose(vpn={"image": "qmcgaw/gluetun"}, app={"image": "acme/app", "network_mode": "service:vpn"})
+    assert "duplicate-mac" not in str(lab.doctor())

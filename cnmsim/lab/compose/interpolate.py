@@ -52,8 +52,8 @@ class Variables:
             end = _closing_brace(template, at)
             return self._braced(template[at + 1 : end], template), end + 1
         match = _NAME.match(template, at)
-        if match is None:
-            raise _Invalid(f"invalid interpolation format: {template!r}")
+        if match is None:  # as in `$(date)` or at the end of a regular expression: no variable is meant
+            return "$", at
         return self._plain(match[0]), match.end()
 
     def _plain(self, name: str) -> str:

@@ -119,7 +119,11 @@ def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
 def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find MAC addresses that two containers on one network have, on the same host or on the same link."""
     owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
+    spaces: set[int] = set()
     for location in snapshot.containers():
+        if id(location.namespace) in spaces:
+            continue  # it shares the namespace, and thus the card, of another container
+        spaces.add(id(location.namespace))
         for item in location.attachments:
             # A bridge is local to its host; networks on a parent interface or in a tunnel share a link with other
             # hosts.
