@@ -74,8 +74,8 @@ def _serve_command(load: Load) -> click.Command:
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
 
         \b
-            cnmsim serve lab.yml --dir /tmp/lab &
-            export DOCKER_HOST=unix:///tmp/lab/node1/docker.sock
+            cnmsim serve lab.yml --dir $XDG_RUNTIME_DIR/lab &
+            export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/lab/node1/docker.sock
         """  # noqa: D301 - click's own mark
         import asyncio  # imported here, because `cnmsim sh` runs for every program of a script and must start fast
 
@@ -188,9 +188,9 @@ def shell(directory: Path, own: bool, host: str, command: tuple[str, ...]) -> No
     """Run a program on HOST of a served lab; alone, open your shell with HOST's programs first in PATH.
 
     \b
-        cnmsim sh --dir /tmp/lab client -- ping -c 1 10.0.0.15
-        cnmsim sh --dir /tmp/lab --own node1 -- python3 my_plugin.py
-        cnmsim sh --dir /tmp/lab node1
+        cnmsim sh --dir $XDG_RUNTIME_DIR/lab client -- ping -c 1 10.0.0.15
+        cnmsim sh --dir $XDG_RUNTIME_DIR/lab --own node1 -- python3 my_plugin.py
+        cnmsim sh --dir $XDG_RUNTIME_DIR/lab node1
     """  # noqa: D301 - click's own mark
     from cnmsim.api.shell import open_shell, run_program
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from cnmsim.api.control_channel import connect
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.errors import CnmsimError, Unavailable
 
@@ -46,11 +47,7 @@ def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, byt
 
 @contextlib.contextmanager
 def _channel(directory: Path, request: dict[str, Any]) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as channel:
-        try:
-            channel.connect(str(directory / "control.sock"))
-        except OSError as error:
-            raise Unavailable(f"{directory}: no lab is served here: {error.strerror}") from None
+    with connect(directory) as channel:
         channel.sendall(json.dumps(request).encode() + b"\n")
         yield channel
 

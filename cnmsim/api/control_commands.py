@@ -85,8 +85,8 @@ def capture(
     Devices are those of hosts and containers, with wildcards; time keeps step with real time meanwhile.
 
     \b
-        cnmsim capture --dir /tmp/lab node1:eth0
-        cnmsim capture --dir /tmp/lab 'node1:br-*' web:eth0 -w out.pcapng --duration 10
+        cnmsim capture --dir $XDG_RUNTIME_DIR/lab node1:eth0
+        cnmsim capture --dir $XDG_RUNTIME_DIR/lab 'node1:br-*' web:eth0 -w out.pcapng --duration 10
     """  # noqa: D301 - click's own mark
     from cnmsim.api import control_client
     from cnmsim.api.frames import Frame

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from cnmsim.api.frames import Frame, pack
 from cnmsim.api.shell import host_environment
+from cnmsim.api.socket_folder import SocketFolder
 from cnmsim.errors import CnmsimError, Unavailable
 from cnmsim.kernel.files import Pipe
+from cnmsim.lab.naming import CONTROL_SOCKET
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -46,12 +48,11 @@ class PluginControlSocket:
         self._lab = lab
         self._inner = inner
         self.directory = directory
-        self.path = directory / "control.sock"
+        self.path = directory / CONTROL_SOCKET
         self._listener = socket.socket(socket.AF_UNIX)
 
     def open(self) -> None:
         """Start to listen. Raises `OSError`."""
-        self.path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
             self._listener.bind(str(self.path))
@@ -174,12 +175,14 @@ def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes
 def open_plugin_control(lab: Lab, directory: Path | None = None) -> Iterator[PluginControlSocket]:
     """Open a plugin control socket for the length of a block, in `directory` or in a temporary one.
 
-    Raises `OSError`.
+    Raises `Forbidden` or `Conflict` if another user or program uses the folder (see `SocketFolder.open`), `OSError`.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
-        directory.mkdir(parents=True, exist_ok=True)
+        folder = SocketFolder(directory, ())
+        stack.callback(folder.close)
+        folder.open()
         control = PluginControlSocket(lab, directory)
         control.open()
         stack.callback(control.close)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import ssl
@@ -22,8 +21,10 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.plugin_control import PluginControlSocket
 from cnmsim.api.port_forwarding import ForwardedPorts
 from cnmsim.api.router import dispatch
+from cnmsim.api.socket_folder import SocketFolder
 from cnmsim.api.tls import Reader, TlsConnection, Writer
-from cnmsim.errors import Conflict, InvalidParameter
+from cnmsim.errors import InvalidParameter
+from cnmsim.lab.naming import CONTROL_SOCKET, INNER_CONTROL_SOCKET
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -45,7 +46,7 @@ class ApiServer:
     before they are answered. Used as an asynchronous context manager.
 
     Raises `InvalidParameter` if `expose_ports` is not a Docker host, and on entry `Conflict` if another server uses
-    `directory`.
+    `directory`, `Forbidden` if `directory` is not safe (see `SocketFolder.open`).
     """
 
     def __init__(
@@ -73,8 +74,7 @@ class ApiServer:
             self.forwarded_ports = ForwardedPorts(lab, host, self.clock_driver, announce or _log.warning)
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
-        self._made: list[Path] = []
-        self._lock: int | None = None
+        self._folder = SocketFolder(directory, self.apis)
         self._driver: asyncio.Task[None] | None = None
         self._saver: asyncio.Task[None] | None = None
         self.plugin_control: PluginControlSocket | None = None
@@ -91,7 +91,7 @@ class ApiServer:
 
     def socket_path(self, host: str) -> Path:
         """Return the path of a Docker host's socket."""
-        return self.directory / host / "docker.sock"
+        return self._folder.socket_path(host)
 
     async def __aenter__(self) -> Self:
         try:
@@ -105,40 +105,33 @@ class ApiServer:
         await self._close()
 
     async def _open(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock_folder(self.directory)
-        ready = self.directory / "ready"
-        ready.unlink(missing_ok=True)  # of a server that was killed
+        self._folder.open()
         self.clock_driver.begin()
         self._driver = asyncio.create_task(self.clock_driver.run())
         self._saver = asyncio.create_task(self.durability.run())
         for name, api in self.apis.items():
-            path = self.socket_path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            await self._listen(path, partial(self._serve_api, api))
+            await self._listen(self.socket_path(name), partial(self._serve_api, api))
         if self.forwarded_ports is not None:
             self.forwarded_ports.open()
         control = ControlSocket(self.lab, self.clock_driver)
         if self.lab.has_plugins:
             # Plugins act on their hosts while the event loop waits for them: this socket has threads of its own.
-            inner = self.directory / "control-inner.sock"
+            inner = self.directory / INNER_CONTROL_SOCKET
             await self._listen(inner, control.serve)
             self.plugin_control = PluginControlSocket(self.lab, self.directory, inner)
             self.plugin_control.open()
         else:
-            await self._listen(self.directory / "control.sock", control.serve)
-        ready.write_text("\n".join(str(self.socket_path(name)) for name in self.apis) + "\n", encoding="utf-8")
-        self._made.append(ready)
+            await self._listen(self.directory / CONTROL_SOCKET, control.serve)
+        self._folder.write_ready()
 
     async def _listen(self, path: Path, handler: StreamHandler) -> None:
-        path.unlink(missing_ok=True)  # noqa: ASYNC240 - a moment, once
         before = os.umask(0o177)
         try:
             server = await asyncio.start_unix_server(self._tracked(handler), path, backlog=_BACKLOG)
         finally:
             os.umask(before)
         self._servers.append(server)
-        self._made.append(path)
+        self._folder.note_made(path)
 
     async def listen_tcp(self, host: str, address: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Serve one Docker host over TCP, too. Return the port.
@@ -203,11 +196,7 @@ class ApiServer:
                 with contextlib.suppress(asyncio.CancelledError):
                     await background
         await self.durability.close()
-        for path in reversed(self._made):
-            path.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._folder.close()
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. If an error ends the simulation, raise it."""
@@ -217,17 +206,3 @@ class ApiServer:
         stopped.cancel()
         if self._driver.done():
             self._driver.result()
-
-
-def _lock_folder(folder: Path) -> int:
-    """Lock a folder of sockets until the returned descriptor is closed or the process ends.
-
-    Raises `Conflict` if another server holds the lock.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Conflict(f"{folder}: another server uses this folder; end it, or choose another folder") from None
-    return descriptor

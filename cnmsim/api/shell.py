@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cnmsim.api.control_channel import connect
 from cnmsim.api.frames import HEAD, Frame, pack
+from cnmsim.errors import Unavailable
 
 _READ = 65536
 _UNREACHABLE = 125
@@ -28,11 +30,10 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
 
     Return its exit status, 125 if the lab does not respond, or 127 for an unknown program.
     """
-    channel = socket.socket(socket.AF_UNIX)
     try:
-        channel.connect(str(directory / "control.sock"))
-    except OSError as error:
-        sys.stderr.write(f"cnmsim: {directory}: no lab is served here: {error.strerror}\n")
+        channel = connect(directory)
+    except Unavailable as error:
+        sys.stderr.write(f"cnmsim: {error.message}\n")
         return _UNREACHABLE
     with channel:
         request = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"

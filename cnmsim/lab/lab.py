@@ -21,7 +21,7 @@ from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import Host
-from cnmsim.lab.naming import require_name
+from cnmsim.lab.naming import require_host_name
 from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, connect_to_engine, server
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.place import set_packet_sender
@@ -875,7 +875,7 @@ class Lab:
         plugin_dirs: Iterable[str | Path] | None = None,
     ) -> Host:
         """Add a host; see `add_host`. Unless `is_plugged`, its interfaces have no cables yet."""
-        require_name(name)
+        require_host_name(name)
         if name in self.hosts or name in self.segments:
             raise Conflict(f"the name {name} is taken")
         release = _require_release(engine or self.engine)

@@ -7,6 +7,12 @@ import re
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Prefix
 
+#: The files of a served lab beside the folders of its hosts, see `cnmsim.api.socket_folder`.
+CONTROL_SOCKET, READY = "control.sock", "ready"
+#: The lab's own control socket, if the one above serves plugins.
+INNER_CONTROL_SOCKET = "control-inner.sock"
+RESERVED_NAMES = frozenset({CONTROL_SOCKET, INNER_CONTROL_SOCKET, READY})
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -14,6 +20,16 @@ def require_name(name: str) -> None:
     """Raise `InvalidParameter` for an invalid name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
+
+
+def require_host_name(name: str) -> None:
+    """Raise `InvalidParameter` for an invalid name of a host, and for the name of a file in a served lab's folder."""
+    require_name(name)
+    if name in RESERVED_NAMES:
+        raise InvalidParameter(
+            f"invalid name {name!r} of a host: a served lab has a file of this name beside the folders of its hosts;"
+            f" choose another, such as {name.partition('.')[0] + '1'!r}"
+        )
 
 
 def is_subnet(name: str) -> bool:

@@ -11,9 +11,9 @@ It works with a real engine and with a simulated one. With a real one, as root:
 
 With cnmsim, in a shell whose `ip` is that of a simulated host:
 
-    cnmsim serve lab.yml --dir /tmp/lab --plugin-dir /tmp/plugins &
-    cnmsim sh --dir /tmp/lab node1
-    node1# python3 wire.py /tmp/plugins/wire.sock
+    cnmsim serve lab.yml --dir $XDG_RUNTIME_DIR/lab --plugin-dir $XDG_RUNTIME_DIR/plugins &
+    cnmsim sh --dir $XDG_RUNTIME_DIR/lab node1
+    node1# python3 wire.py $XDG_RUNTIME_DIR/plugins/wire.sock
 
 and then, in both cases: docker network create -d wire --ipam-driver wire fabric
 """
