@@ -14,6 +14,7 @@ import select
 import sys
 import termios
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from urllib.parse import unquote
 
 import h11
@@ -28,6 +29,8 @@ _READ = 65536
 _GONE_POLL_S = 0.5
 _HEAD_POLL_S, _HEAD_POLLS = 0.0005, 200
 _VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Dispatch = Callable[[Request], Awaitable[Answer]]
 
@@ -199,7 +202,8 @@ class Connection:
         every = {**self._headers, **headers}
         if length is not None and status != 204:
             every["Content-Length"] = str(length)
-        await self._send(h11.Response(status_code=status, headers=list(every.items())))
+        reason = _REASONS.get(status, "")
+        await self._send(h11.Response(status_code=status, reason=reason, headers=sorted(every.items())))
 
     async def _send_response(self, request: Request, response: Response) -> None:
         await self._send_head(response.status, response.headers, len(response.body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -66,19 +67,52 @@ class Request:
         Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid, data
         follows it, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
-        kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind not in ("application/json", ""):
-            raise InvalidParameter(f"unsupported Content-Type header ({kind}): must be 'application/json'")
+        text = self.headers.get("content-type", "")
+        if text or self.body:
+            try:
+                kind = media_type(text)
+            except ValueError as error:
+                raise InvalidParameter(f"malformed Content-Type header ({text}): {error}") from None
+            if kind != "application/json":
+                raise InvalidParameter(f"unsupported Content-Type header ({text}): must be 'application/json'")
         if not self.body and not required:
             return None
         try:
             value, rest = first_value(self.body)
         except GoJsonError as error:
-            text = "got EOF while reading request body" if str(error) == "EOF" else error
-            raise InvalidParameter(f"invalid JSON: {text}") from None
+            cause = "got EOF while reading request body" if str(error) == "EOF" else error
+            raise InvalidParameter(f"invalid JSON: {cause}") from None
         if rest.strip(" \t\r\n"):
             raise InvalidParameter("unexpected content after JSON")
         return value
+
+
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER = re.compile(rf'\s*;\s*{_WORD}\s*=\s*(?:{_WORD}|"(?:[^"\\]|\\.)*")')
+
+
+def media_type(text: str) -> str:
+    """Return the media type of a Content-Type header. Raises `ValueError` (Go `mime.ParseMediaType`)."""
+    base = text.partition(";")[0].strip().lower()
+    kind = re.fullmatch(rf"({_WORD})?(?:(/)({_WORD})?)?(.*)", base, re.DOTALL)
+    assert kind is not None
+    if not kind[1]:
+        raise ValueError("mime: no media type")
+    if kind[2] is None and kind[4]:
+        raise ValueError("mime: expected slash after first token")
+    if kind[2] and not kind[3]:
+        raise ValueError("mime: expected token after slash")
+    if kind[4]:
+        raise ValueError("mime: unexpected content after media subtype")
+    rest = text[len(text.partition(";")[0]) :]
+    while rest.strip():
+        parameter = _PARAMETER.match(rest)
+        if parameter is None:
+            if rest.strip() == ";":  # a trailing semicolon is accepted
+                break
+            raise ValueError("mime: invalid media parameter")
+        rest = rest[parameter.end() :]
+    return base
 
 
 @define

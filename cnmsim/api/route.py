@@ -33,9 +33,12 @@ _PARTS = {
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """Return the regular expression for a path. Names of images and plugins in the path may contain slashes."""
-    may_have_slashes = path.startswith(("/images/", "/plugins/", "/distribution/"))
-    inner = ".+" if may_have_slashes else "[^/]+"
+    """Return the regular expression for a path.
+
+    As in moby, ids in it may contain slashes (`{name:.*}`), except those of swarm objects (`{id}`).
+    """
+    of_swarm = path.startswith(("/nodes/", "/services/", "/tasks/", "/secrets/", "/configs/"))
+    inner = "[^/]+" if of_swarm else ".+"
     return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{inner})", path) + r"\Z")
 
 

@@ -18,23 +18,20 @@ _log = logging.getLogger(__name__)
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route for a request, and the request's path parameters (`id_` for `{id}` in the path).
-
-    A HEAD request is served like GET unless there is a route for HEAD.
-    """
+    """Return the route for a request, and the request's path parameters (`id_` for `{id}` in the path)."""
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
             return route, {"id_" if name == "id" else name: value for name, value in match.groupdict().items()}
-    return find("GET", path) if method == "HEAD" else None
+    return None
 
 
 async def dispatch(api: HostApi, request: Request) -> Answer:
     """Run the operation for a request and return its answer. An error is returned as the engine's error body."""
     try:
-        api.version(request)
         match = find(request.method, request.path)
         if match is None:
             return Response.error(404, "page not found")
+        api.version(request)
         route, path_parameters = match
         await api.durability.require_writable(request)
         await api.let_time_pass(request)

@@ -37,7 +37,8 @@ class InterfaceAddress:
     """An address on a device, as `ip addr` lists it.
 
     `broadcast` is the address that `ip addr` shows after `brd`, or `None`. `scope` is `global`, `link` or `host`.
-    `flags` may contain `nodad` and `noprefixroute`.
+    `flags` may contain `nodad` and `noprefixroute`. `protocol` is the origin of an address that the kernel made
+    (IFA_PROTO): `kernel_ll` or `kernel_lo`.
     """
 
     address: Address
@@ -45,6 +46,7 @@ class InterfaceAddress:
     scope: str = "global"
     broadcast: Address | None = None
     flags: frozenset[str] = frozenset()
+    protocol: str = ""
     #: The connected network.
     prefix: Prefix = field(init=False, eq=False, repr=False)
     #: Destinations that are treated as broadcasts because of this address.

@@ -6,9 +6,11 @@ Source: Linux net/ipv4/devinet.c, net/ipv4/fib_frontend.c, net/ipv6/addrconf.c.
 from __future__ import annotations
 
 import errno
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, Address, is_multicast, parse_interface
+from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, Address, is_link_local, is_multicast, parse_interface
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.route import Route
 
@@ -22,6 +24,8 @@ _FLAGS = {
     for nodad in (False, True)
     for noprefixroute in (False, True)
 }
+#: The order of a device's IPv6 addresses: wider scopes first, the newest first within one (ipv6_link_dev_addr).
+_SCOPE_ORDER = {"global": 0, "site": 1, "link": 2, "host": 3}
 
 
 class LocalAddresses:
@@ -34,8 +38,8 @@ class LocalAddresses:
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self._local: dict[Address, Device] = {}
-        self._broadcasts: set[Address] = set()
+        self._local: Counter[Address] = Counter()
+        self._broadcasts: Counter[Address] = Counter()
 
     def add(
         self,
@@ -54,6 +58,8 @@ class LocalAddresses:
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)
+            if len(raw) == 16:  # the scope of an IPv6 address follows from the address
+                scope = "link" if is_link_local(raw) else "host" if raw == IPV6_LOOPBACK else "global"
             address = InterfaceAddress(raw, length, scope, broadcast, _FLAGS[nodad, noprefixroute])
         if any(
             a.address == address.address and (a.family == 6 or a.prefixlen == address.prefixlen)
@@ -65,12 +71,7 @@ class LocalAddresses:
         if address.family == 6 and self._namespace.ipv6_disabled(device):
             raise OSError(errno.EACCES, "Permission denied")
         device.refuse_address(address.address)
-        # Linux lists IPv6 addresses of wider scope first.
-        at = len(device.addresses)
-        if address.family == 6 and address.scope == "global":
-            at = next((i for i, a in enumerate(device.addresses) if a.family == 6 and a.scope == "link"), at)
-        device.addresses.insert(at, address)
-        self._rebuild()
+        self._insert(device, address)
         if device.is_up:
             self._add_connected(device, address)
         self._namespace.topology_changed()
@@ -82,7 +83,7 @@ class LocalAddresses:
         if removed is None:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         device.addresses.remove(removed)
-        self._rebuild()
+        self._forget((removed,))
         table = self._namespace.routes(removed.family)
         for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
             if (route.src == raw or removed.family == 6) and route.prefix == removed.prefix:
@@ -97,56 +98,71 @@ class LocalAddresses:
     def link_up(self, device: Device) -> None:
         """Add a device's automatic addresses and the connected route of each address, because the device went up."""
         namespace = self._namespace
-        count = len(device.addresses)
         if device is namespace.loopback:
-            self._add_missing(device, IPV4_LOOPBACK, 8, "host")
+            self._add_missing(device, InterfaceAddress(IPV4_LOOPBACK, 8, "host"))
             if not namespace.ipv6_disabled(device):
-                self._add_missing(device, IPV6_LOOPBACK, 128, "host")
+                self._add_missing(device, InterfaceAddress(IPV6_LOOPBACK, 128, "host", protocol="kernel_lo"))
         elif self._needs_link_local(device):
-            self._add_missing(device, device.link_local_address(), 64, "link")
-        if not device.addresses:
-            return
-        if len(device.addresses) != count:
-            self._rebuild()
+            address = InterfaceAddress(device.link_local_address(), 64, "link", protocol="kernel_ll")
+            self._add_missing(device, address)
         for address in device.addresses:
             self._add_connected(device, address)
 
     def link_down(self, device: Device) -> None:
         """Remove the IPv6 addresses of a device that went down."""
-        if device.addresses:
-            device.addresses = [a for a in device.addresses if a.family == 4]
-            self._rebuild()
+        self._remove_ipv6(device)
 
     def remove_device(self, device: Device) -> None:
         """Remove every address of a device that left the namespace."""
-        had_addresses = bool(device.addresses)
+        self._forget(device.addresses)
         device.addresses.clear()
-        if had_addresses:
-            self._rebuild()
 
     def disable_ipv6_changed(self) -> None:
         """Apply a change of the sysctl `disable_ipv6`: remove IPv6 addresses, or add the automatic ones again."""
         namespace = self._namespace
         for device in namespace.devices.values():
             if namespace.ipv6_disabled(device):
-                device.addresses = [a for a in device.addresses if a.family == 4]
+                self._remove_ipv6(device)
                 namespace.routes6.remove_device(device)
             elif device.is_up:
                 self.link_up(device)
-        self._rebuild()
         namespace.topology_changed()
 
     def _needs_link_local(self, device: Device) -> bool:
         """Return True if IPv6 autoconfiguration would add the device's fe80:: address now."""
-        if device.master is not None or not device.has_carrier or not any(device.mac):
+        if not device.has_carrier or not any(device.mac) or self._namespace.ipv6_disabled(device):
             return False
-        if self._namespace.ipv6_disabled(device):
-            return False
-        return not any(a.family == 6 and a.scope == "link" for a in device.addresses)
+        return not any(a.protocol == "kernel_ll" for a in device.addresses)
 
-    def _add_missing(self, device: Device, address: Address, length: int, scope: str) -> None:
-        if not any(a.address == address for a in device.addresses):
-            device.addresses.append(InterfaceAddress(address, length, scope))
+    def _add_missing(self, device: Device, address: InterfaceAddress) -> None:
+        if not any(a.address == address.address for a in device.addresses):
+            self._insert(device, address)
+
+    def _insert(self, device: Device, address: InterfaceAddress) -> None:
+        at = len(device.addresses)
+        if address.family == 6:
+            order = _SCOPE_ORDER[address.scope]
+            positions = enumerate(device.addresses)
+            at = next((i for i, a in positions if a.family == 6 and _SCOPE_ORDER[a.scope] >= order), at)
+        device.addresses.insert(at, address)
+        self._local[address.address] += 1
+        self._broadcasts.update(address.broadcasts)
+        self._namespace.generation += 1
+
+    def _remove_ipv6(self, device: Device) -> None:
+        removed = [a for a in device.addresses if a.family == 6]
+        if removed:
+            device.addresses = [a for a in device.addresses if a.family == 4]
+            self._forget(removed)
+
+    def _forget(self, removed: Iterable[InterfaceAddress]) -> None:
+        for address in removed:
+            for counter, keys in ((self._local, (address.address,)), (self._broadcasts, address.broadcasts)):
+                for key in keys:
+                    counter[key] -= 1
+                    if not counter[key]:
+                        del counter[key]
+        self._namespace.generation += 1
 
     def _add_connected(self, device: Device, address: InterfaceAddress) -> None:
         namespace = self._namespace
@@ -156,22 +172,12 @@ class LocalAddresses:
             return
         table = namespace.routes(address.family)
         prefix = address.prefix
-        if any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in table.routes):
+        if table.has_connected(device, prefix):
             return
         if address.family == 4:
             table.add(Route(prefix, device, scope="link", src=address.address, protocol="kernel"), append=True)
         else:
             table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
-
-    def _rebuild(self) -> None:
-        # Skip devices without addresses, such as the many ports of a bridge.
-        with_addresses = [device for device in self._namespace.devices.values() if device.addresses]
-        self._local = {a.address: d for d in with_addresses for a in d.addresses}
-        self._broadcasts = set()
-        for device in with_addresses:
-            for address in device.addresses:
-                self._broadcasts.update(address.broadcasts)
-        self._namespace.generation += 1
 
     # --- queries
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from bisect import insort
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,10 @@ def link_route(dst: Address, device: Device) -> Route:
     return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
 
 
+def _preference(route: Route) -> tuple[int, int]:
+    return -route.prefix.length, route.metric
+
+
 class RoutingTable:
     """One routing table of one family. `on_change` is called after every change."""
 
@@ -105,12 +110,18 @@ class RoutingTable:
         if not append and any(r.prefix == route.prefix and r.metric == route.metric for r in self._routes):
             raise OSError(errno.EEXIST, "File exists")
         self._routes.append(route)
+        insort(self._by_length, route, key=_preference)
         self.invalidate()
+
+    def has_connected(self, device: Device, prefix: Prefix) -> bool:
+        """Return True if the kernel has made a route to `prefix` out of `device`."""
+        return any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in self._routes)
 
     def remove(self, route: Route) -> None:
         """Remove exactly this route. Raises `OSError(ESRCH)` if it does not exist."""
         try:
             self._routes.remove(route)
+            self._by_length.remove(route)
         except ValueError:
             raise OSError(errno.ESRCH, "No such process") from None
         self.invalidate()
@@ -120,13 +131,13 @@ class RoutingTable:
         kept = [route for route in self._routes if route.device is not device]
         if len(kept) != len(self._routes):
             self._routes = kept
+            self._by_length = [route for route in self._by_length if route.device is not device]
             self.invalidate()
 
     def invalidate(self) -> None:
         """Clear cached lookups, because something that routes depend on has changed."""
         self._on_change()
         self._cache.clear()
-        self._by_length = sorted(self._routes, key=lambda r: (-r.prefix.length, r.metric))
 
     def lookup(self, dst: Address, outdev: Device | None = None) -> Route | None:
         """Return the route to a destination, or `None`. `outdev` restricts the lookup to one device."""

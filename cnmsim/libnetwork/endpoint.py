@@ -181,8 +181,8 @@ class Endpoint:
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
-            # 26.1 removes lines from the hosts file by name, including lines of other endpoints.
-            undo.callback(sandbox.dns.restore_point())
+            if not profile.failed_join_keeps_interface:
+                undo.callback(sandbox.dns.restore_point())
             undo.callback(sandbox.remove, self)
             agent = network.cluster_agent
             if agent is not None:

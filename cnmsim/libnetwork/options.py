@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, Mac, format_ip, parse_ip
+from cnmsim.kernel.files import File
 from cnmsim.libnetwork.readable import (
     to_addresses,
     to_optional_address,
@@ -236,7 +237,9 @@ class SandboxOptions:
     `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is the namespace's name in traces. With
     `use_external_key` the namespace is created later, by `Sandbox.set_key` (the engine 26.1 creates endpoints before
     the container's namespace exists). `load_balancer_of` is the id of the network whose load-balancer sandbox this
-    is; `is_ingress` marks the one of the ingress network.
+    is; `is_ingress` marks the one of the ingress network. `hosts_file` and `resolv_conf` are the files to write, new
+    ones if `None`: a container has the same files in each of its sandboxes, and containers that share its network
+    read them.
     """
 
     name: str = ""
@@ -254,6 +257,8 @@ class SandboxOptions:
     sysctls: dict[str, str] = field(factory=dict, converter=to_text_map)
     load_balancer_of: str = ""
     is_ingress: bool = False
+    hosts_file: File | None = None
+    resolv_conf: File | None = None
 
 
 def _bracketed(address: Address | None) -> str:

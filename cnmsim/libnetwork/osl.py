@@ -131,10 +131,11 @@ class OslNamespace:
                 with _wrap_os_error(info, f"{setting} {family} to {format_ip(pair[0])}/{pair[1]}"):
                     self._set_address(device, info, *pair)
         local = [f"{format_ip(address)}/{length}" for address, length in addresses.link_local]
-        for text in local:
-            if ":" not in text or addresses.ipv6 is not None:
-                with _wrap_os_error(info, f"{setting} link local IPs to [{' '.join(local)}]"):
-                    namespace.add_address(device, text, scope="link")
+        for address, length in addresses.link_local:
+            with _wrap_os_error(info, f"{setting} link local IPs to [{' '.join(local)}]"):
+                broadcast = Prefix.of(address, length).broadcast if len(address) == 4 and length < 31 else None
+                text = f"{format_ip(address)}/{length}"
+                namespace.add_address(device, text, broadcast=broadcast, nodad=False)
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
         with _wrap_os_error(info, "failed to set link up"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from bisect import insort
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,7 +77,8 @@ class Sandbox(Place):
         self.place = SandboxPlace(self)
         if not self.options.use_external_key:
             self._make_namespace()
-        self.dns = SandboxDns(self)
+        options = self.options
+        self.dns = SandboxDns(self, options.hosts_file or File(), options.resolv_conf or File())
         self.dns.build_files()
 
     def __repr__(self) -> str:
@@ -184,7 +185,7 @@ class Sandbox(Place):
         if self.osl is not None:
             return
         self._make_namespace()
-        self.dns.build_files()
+        self.dns.build_hosts()
         for endpoint in list(self.endpoints):
             self.dns.add_host_lines(endpoint)
             self._populate(endpoint)
@@ -241,6 +242,7 @@ class Sandbox(Place):
         profile = self.controller.profile
         self._insert(endpoint)
         self.dns.add_host_lines(endpoint)
+        self.dns.update_resolv_conf(endpoint.network)
         self._populate(endpoint)
         self._update_gateways()
         if profile.dns_records_at == "join":
@@ -277,10 +279,11 @@ class Sandbox(Place):
                 self.controller.log.append(error.message)
         if leaves:
             endpoint.network.leave_driver(endpoint.id)
-        if self.osl is not None:
-            self.osl.remove_interface(endpoint.id)
-        self._update_gateways()
-        self.dns.remove_host_lines(endpoint)
+        if leaves or not self.controller.profile.failed_join_keeps_interface:
+            if self.osl is not None:
+                self.osl.remove_interface(endpoint.id)
+            self._update_gateways()
+            self.dns.remove_host_lines(endpoint)
         if self.controller.profile.dns_records_at == "join":
             endpoint.network.remove_records(endpoint)
 
@@ -289,6 +292,9 @@ class Sandbox(Place):
 
         Errors are only logged: the endpoint has left (moby `Endpoint.sbLeave`).
         """
+        if self.is_deleting and self.controller.profile.deleted_sandbox_moves_ports:
+            with suppress(EngineError):
+                self._program_ports()
         if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
             return
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
@@ -502,6 +508,25 @@ class Sandbox(Place):
     def update_hosts_entry(self, hostname: str, address: str) -> None:
         """Change the address of a linked container in /etc/hosts."""
         self.dns.update_hosts_entry(hostname, address)
+
+    # --- changed options
+
+    def refresh(self, options: SandboxOptions) -> None:
+        """Replace the options: leave and rejoin every endpoint (moby `Sandbox.Refresh`). Errors are logged."""
+        self.options = options
+        self.dns.build_files()
+        endpoints = [endpoint for endpoint in self.endpoints if endpoint.network.name != GATEWAY_NETWORK]
+        joined = [(endpoint, endpoint.priority, endpoint.links) for endpoint in endpoints]
+        for endpoint, _, _ in joined:
+            try:
+                endpoint.leave()
+            except EngineError as error:
+                self.controller.log.append(error.message)
+        for endpoint, priority, links in joined:
+            try:
+                endpoint.join(self, gw_priority=priority, links=links)
+            except EngineError as error:
+                self.controller.log.append(error.message)
 
     # --- deletion
 

@@ -21,6 +21,7 @@ from cnmsim.libnetwork.resolver import Resolver
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.network import Network
     from cnmsim.libnetwork.sandbox import Sandbox
 
 _HOSTS_PATH = "/etc/hosts"
@@ -34,8 +35,8 @@ class SandboxDns:
     """
 
     sandbox: Sandbox = field(repr=False)
-    hosts_file: File = field(factory=File)
-    resolv_conf: File = field(factory=File)
+    hosts_file: File
+    resolv_conf: File
     resolver: Resolver | None = field(default=None, init=False)
     _guard: ResolvConfGuard = field(factory=ResolvConfGuard, init=False)
 
@@ -43,6 +44,11 @@ class SandboxDns:
 
     def build_files(self) -> None:
         """Write /etc/hosts and /etc/resolv.conf as they are before any endpoint joins."""
+        self.build_hosts()
+        self._write_resolv_conf(ResolvMode.HOST)
+
+    def build_hosts(self) -> None:
+        """Write /etc/hosts without the lines of endpoints."""
         options = self.sandbox.options
         if options.use_host_namespace and not options.extra_hosts:
             self.hosts_file.content = self._host_text(_HOSTS_PATH).encode()
@@ -50,17 +56,25 @@ class SandboxDns:
             extra = [etchosts.HostsRecord(address, names) for names, address in options.extra_hosts]
             text = etchosts.build_hosts(self.sandbox.controller.profile, extra, has_ipv6=self.sandbox.has_ipv6)
             self.hosts_file.content = text.encode()
-        mode = ResolvMode.HOST if options.use_host_namespace else ResolvMode.LEGACY
-        self._write_resolv_conf(mode)
 
     def _host_text(self, path: str) -> str:
         files = self.sandbox.controller.machine.files
         return files.read(path).decode() if files.exists(path) else ""
 
-    def _write_resolv_conf(self, mode: ResolvMode) -> ResolvConf:
+    def update_resolv_conf(self, network: Network) -> None:
+        """Adapt /etc/resolv.conf to a network that an endpoint joins, until the embedded resolver runs.
+
+        The host's IPv6 name servers are kept only for networks with IPv6.
+        """
+        if self.resolver is None and not self.sandbox.options.use_host_namespace:
+            self._write_resolv_conf(ResolvMode.LEGACY, has_ipv6=network.enable_ipv6)
+
+    def _write_resolv_conf(self, mode: ResolvMode, *, has_ipv6: bool = False) -> ResolvConf:
         profile, options = self.sandbox.controller.profile, self.sandbox.options
         etc = self._host_text(resolvconf.PATH)
-        path = resolvconf.host_path(etc, profile, may_use_systemd=mode is ResolvMode.LEGACY)
+        path = resolvconf.host_path(
+            etc, profile, may_use_systemd=mode is not ResolvMode.INTERNAL and not options.use_host_namespace
+        )
         try:
             built = resolvconf.build_resolv_conf(
                 profile,
@@ -70,7 +84,7 @@ class SandboxDns:
                 dns=options.dns,
                 dns_search=options.dns_search,
                 dns_opts=options.dns_opts,
-                has_ipv6=any(endpoint.ipv6 is not None for endpoint in self.sandbox.endpoints),
+                has_ipv6=has_ipv6,
             )
         except ValueError as error:
             raise InvalidParameter(str(error)) from None
@@ -89,9 +103,6 @@ class SandboxDns:
             addresses = [address for address in addresses if len(address) == 4]
         records = etchosts.own_records(addresses, options.hostname, options.domainname)
         self._set_hosts(etchosts.add_records(self._hosts_text(), records))
-        if endpoint.ipv6 is not None and self.resolver is None and not network.is_special:
-            # The host's IPv6 name servers are kept only in containers with IPv6.
-            self._write_resolv_conf(ResolvMode.LEGACY)
 
     def remove_host_lines(self, endpoint: Endpoint) -> None:
         """Remove an endpoint's addresses from /etc/hosts."""
@@ -127,7 +138,8 @@ class SandboxDns:
         controller, namespace = self.sandbox.controller, self.sandbox.namespace
         if self.resolver is not None or namespace is None:
             return
-        built = self._write_resolv_conf(ResolvMode.INTERNAL)
+        has_ipv6 = any(endpoint.ipv6 is not None for endpoint in self.sandbox.endpoints)
+        built = self._write_resolv_conf(ResolvMode.INTERNAL, has_ipv6=has_ipv6)
         resolver = Resolver(
             namespace,
             controller.machine.root,

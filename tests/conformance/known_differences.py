@@ -7,7 +7,14 @@ _ENV_ORDER = (
     "docker service update keeps the variables in a Go map when it adds one, and sends them in an order of chance"
 )
 
+_GO_MAP = "three networks are gone; which of them the error names depends on the order of a Go map"
+
 KNOWN: dict[tuple[str, str], str] = {
+    ("networks-lifecycle", "docker start site"): _GO_MAP,
+    (
+        "networks-lifecycle",
+        "docker inspect site --format '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}'",
+    ): _GO_MAP,
     (
         "service-edits",
         "docker service inspect a --format '{{json .Spec.TaskTemplate.ContainerSpec.Env}}'",

@@ -16,6 +16,7 @@ from oracle import SimLab, play, read_scenario
 HERE = Path(__file__).parent
 VERSIONS = ("26.1.5", "28.5.2", "29.7.2")
 SINGLE_HOST = (
+    "api-errors",
     "bridge-default",
     "bridge-isolation",
     "bridge-user-defined",
@@ -23,19 +24,24 @@ SINGLE_HOST = (
     "compose-up",
     "dns-aliases",
     "egress-and-source",
+    "failed-operations",
     "firewall-docker-user",
     "host-and-none",
+    "host-ipv6",
     "hostnames",
     "internal-network",
     "ipam-options",
     "ipv6-bridge",
     "lifecycle-errors",
     "links-and-icc",
+    "links-removed",
     "networks-lifecycle",
     "ports-allocation",
     "ports-more",
+    "ports-rebound",
     "publish-variants",
     "refused-devices",
+    "resolution-files",
     "run-refusals",
     "several-networks",
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.engine.cluster.managed_networks import is_predefined
+from cnmsim.engine.networks.networks import wants_dangling_networks
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import EngineError, Forbidden
 from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
@@ -131,7 +132,7 @@ def _is_found_by_store(network: Network, filters: Filters) -> bool:
 def _matches(network: Network, filters: Filters) -> bool:
     driver = network.driver_state.name if network.driver_state is not None else ""
     types = filters.get("type")
-    if "dangling" in filters and not filters.boolean("dangling", default=False):
+    if "dangling" in filters and not wants_dangling_networks(filters):
         return False
     return (
         filters.exact_match("driver", driver)

@@ -6,6 +6,7 @@ Source: moby `daemon/container/{container,state}.go`, `daemon/network/settings.g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -18,7 +19,7 @@ from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Image
 from cnmsim.errors import Conflict
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.files import File, FileSystem
 from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future
@@ -152,6 +153,8 @@ class Container:
     is_restarted_by_hand: bool = False
     networks: dict[str, EndpointSettings] = field(factory=dict)
     ports: PortMap = field(factory=dict)
+    #: Networks and ports as of the last checkpoint, which `docker ps` shows, where they differ from the present ones.
+    checkpoint: tuple[dict[str, EndpointSettings], PortMap] | None = None
     sandbox_id: str = ""
     sandbox_key: str = ""
     has_been_started: bool = False
@@ -172,6 +175,9 @@ class Container:
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
     #: The ids of changed containers, oldest change first, while changes are recorded for a state file.
     changed_ids: dict[str, None] | None = field(default=None, repr=False)
+    #: /etc/hosts and /etc/resolv.conf, which every start writes anew.
+    hosts_file: File = field(factory=File, repr=False)
+    resolv_conf: File = field(factory=File, repr=False)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_removed: list[Future[int]] = field(factory=list, init=False)
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
@@ -224,6 +230,16 @@ class Container:
         """Docker's `State.Running`: running, paused, or waiting to be restarted."""
         return self.state in RUNNING_STATES
 
+    @property
+    def listed(self) -> tuple[dict[str, EndpointSettings], PortMap]:
+        """The networks and ports that `docker ps` shows: those of the last checkpoint (`container.CheckpointTo`)."""
+        return self.checkpoint or (self.networks, self.ports)
+
+    def keep_checkpoint(self) -> None:
+        """Keep the present networks and ports in `docker ps`, although a failed operation is about to change them."""
+        if self.checkpoint is None:
+            self.checkpoint = {name: copy(settings) for name, settings in self.networks.items()}, self.ports
+
     def require_running(self) -> None:
         """Raise `Conflict` unless the container runs."""
         if not self.is_running:
@@ -242,6 +258,7 @@ class Container:
     def change(self, change: Change) -> None:
         """Go to the next state of the life cycle. Raises `SystemFault` if the transition is not allowed."""
         self.state = after(self.state, change)
+        self.checkpoint = None
 
     def when(self, condition: str) -> Future[int]:
         """Return a future of the exit code.

@@ -80,7 +80,7 @@ def create_container(
     request = CreateRequest(name, config, host_config, settings)
     warnings = _adapt_to_api(context, request, api)
     host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
-    check_config(config)
+    check_config(profile, config)
     warnings = check_host_config(profile, host_config) + warnings
     check_mounts(context, host_config)
     image = context.images.get(config["Image"]) if config["Image"] else None
@@ -91,10 +91,8 @@ def create_container(
             "Links on the default bridge network are deprecated and will be removed in a future release. Use a"
             " custom network instead."
         )
-    if image is None:
-        raise NotFound("No such image: ") if not profile.inspect_is_slim else InvalidParameter("no command specified")
-    _merge_image(config, image, profile.inspect_is_slim)
-    return _make(context, networking, request, image), warnings
+    _merge_image(config, image or context.images.nothing(), profile.inspect_is_slim)
+    return _make(context, networking, request, image or context.images.nothing()), warnings
 
 
 def _default_network(host_config: dict[str, Any], endpoints: dict[str, Any]) -> None:

@@ -112,6 +112,8 @@ class Lifecycle:
 
     def _fail(self, container: Container, error: EngineError) -> None:
         container.error = error.message
+        container.checkpoint = None
+        container.keep_checkpoint()
         self._unmount(container)
         self.networking.release(container)
         if container.host_config["AutoRemove"]:
@@ -390,15 +392,9 @@ class Lifecycle:
 
     # --- signals
 
-    def kill(self, container: Container, signal: str = "") -> None:
-        """Send a signal, SIGKILL by default. Raises `Conflict` if the container does not run."""
-        prefix = f"cannot kill container: {container.name}: "
-        try:
-            number = parse_signal(signal) if signal else SIGKILL
-        except InvalidParameter as error:
-            raise InvalidParameter(prefix + error.message) from None
-        if not container.is_running:
-            raise Conflict(f"{prefix}container {container.id} is not running")
+    def kill(self, container: Container, number: int) -> None:
+        """Send a signal. Raises `Conflict` if the container does not run."""
+        container.require_running()
         self.send_signal(container, number)
 
     def send_signal(self, container: Container, number: int) -> None:

@@ -17,6 +17,7 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
+from cnmsim.libnetwork.profile import Profile
 
 _ACCEPTED = (
     "ancestor", "before", "exited", "id", "isolation", "label", "name", "status", "health", "since", "volume",
@@ -49,10 +50,7 @@ def _check_values(context: EngineContext, filters: Filters) -> None:
             )
     for value in filters.get("health"):
         if value not in _HEALTH:
-            raise InvalidParameter(
-                f"invalid filter 'health={value}': invalid value for health status ({value}): must be one of"
-                f" {', '.join(_HEALTH)}"
-            )
+            raise InvalidParameter(context.profile.health_filter_text.format(value=value))
     for value in filters.get("exited"):
         try:
             atoi(value)
@@ -86,7 +84,7 @@ def _matches(context: EngineContext, container: Container, filters: Filters) -> 
         and _matches_volume(container, filters)
         and _matches_ancestor(context, container, filters)
         and _matches_network(container, filters)
-        and _matches_ports(container, filters)
+        and _matches_ports(context.profile, container, filters)
     )
 
 
@@ -107,16 +105,16 @@ def _matches_ancestor(context: EngineContext, container: Container, filters: Fil
 def _matches_network(container: Container, filters: Filters) -> bool:
     if "network" not in filters:
         return True
+    networks, _ = container.listed
     return any(
-        value in container.networks
-        or any(settings.network_id.startswith(value) for settings in container.networks.values())
+        value in networks or any(settings.network_id.startswith(value) for settings in networks.values())
         for value in filters.get("network")
     )
 
 
-def _matches_ports(container: Container, filters: Filters) -> bool:
-    publish = {port for value in filters.get("publish") for port in _port_filter("publish", value)}
-    expose = {port for value in filters.get("expose") for port in _port_filter("expose", value)}
+def _matches_ports(profile: Profile, container: Container, filters: Filters) -> bool:
+    publish = {port for value in filters.get("publish") for port in _port_filter(profile, "publish", value)}
+    expose = {port for value in filters.get("expose") for port in _port_filter(profile, "expose", value)}
     if not publish and not expose:
         return True
     return any(
@@ -125,20 +123,21 @@ def _matches_ports(container: Container, filters: Filters) -> bool:
     )
 
 
-def _port_filter(key: str, value: str) -> set[str]:
+def _port_filter(profile: Profile, key: str, value: str) -> set[str]:
     if ":" in value:
         raise SystemFault(f"filter for '{key}' should not contain ':': {value}")
     numbers, _, protocol = value.partition("/")
     first, dash, last = numbers.partition("-")
     if not (first.isdigit() and (not dash or last.isdigit())):
-        raise SystemFault(f'error while looking up for {key} {value}: invalid port "{numbers}"')
+        cause = profile.port_filter_text.format(value=first if not first.isdigit() else last)
+        raise SystemFault(f"error while looking up for {key} {value}: {cause}")
     return {f"{port}/{protocol or 'tcp'}" for port in range(int(first), int(last or first) + 1)}
 
 
 def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filters) -> dict[str, Any]:
     """Remove every container that does not run and passes the filters. Raises `InvalidParameter`."""
     filters.validate(("label", "label!", "until"))
-    until = filters.until(unix_ns(context.clock))
+    until = filters.until(unix_ns(context.clock), context.profile.invalid_until_text)
     deleted, reclaimed = [], 0
     for container in context.containers.newest_first():
         labels = container.config["Labels"]

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.names import check_name, hex_id, name_in_use, random_name
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import InvalidParameter, NotFound, SystemFault
 
 
 @define
@@ -22,6 +22,8 @@ class ContainerStore:
     random: Random
     _containers: dict[str, Container] = field(factory=dict, init=False)
     _ids_by_name: dict[str, str] = field(factory=dict, init=False)
+    #: Removed containers to which others still have legacy links: these cannot be started (linkIndex.delete).
+    _linked: dict[str, Container] = field(factory=dict, init=False)
     _changed_ids: dict[str, None] | None = field(default=None, init=False)
 
     def record_changes(self) -> dict[str, None]:
@@ -79,8 +81,13 @@ class ContainerStore:
     def remove(self, container: Container) -> None:
         """Remove a container."""
         self._note(container)
+        if self.parents(container):
+            self._linked[container.id] = container
         self._containers.pop(container.id, None)
         self._ids_by_name.pop(container.name, None)
+        for child in {*container.links.values()} & self._linked.keys():
+            if not self.parents(self._linked[child]):
+                del self._linked[child]
 
     def find(self, term: str) -> Container | None:
         """Return the container with that id, name or unique id prefix, `None` if there is none.
@@ -93,7 +100,11 @@ class ContainerStore:
             return None
 
     def get(self, term: str) -> Container:
-        """Return the container with that id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        """Return the container with that id, name, link name or unique id prefix.
+
+        A legacy link of `web` with the alias `db` gives its target the name `web/db`. Raises `NotFound` or
+        `InvalidParameter`.
+        """
         container = self._get(term)
         self._note(container)
         return container
@@ -114,6 +125,11 @@ class ContainerStore:
         named = self._ids_by_name.get(term.removeprefix("/"))
         if named is not None:
             return self._containers[named]
+        parent, _, alias = term.removeprefix("/").rpartition("/")
+        if parent in self._ids_by_name:
+            child = self._containers[self._ids_by_name[parent]].links.get(alias)
+            if child in self._containers:
+                return self._containers[child]
         matches = [container for container in self._containers.values() if container.id.startswith(term)]
         if len(matches) > 1:
             raise InvalidParameter(f"Multiple IDs found with provided prefix: {term}")
@@ -123,11 +139,20 @@ class ContainerStore:
 
     def children(self, parent: Container) -> dict[str, Container]:
         """Return the containers that `parent` links to by legacy links, as a mapping from alias to container."""
-        return {
-            alias: self._containers[child]
-            for alias, child in sorted(parent.links.items())
-            if child in self._containers
-        }
+        known = self._containers | self._linked
+        return {alias: known[child] for alias, child in sorted(parent.links.items()) if child in known}
+
+    def unlink(self, name: str) -> Container:
+        """Remove the legacy link that gives a container the name `name`. Return the container that had the link.
+
+        Raises `SystemFault` for a container's own name.
+        """
+        parent, _, alias = name.removeprefix("/").rpartition("/")
+        if not parent:
+            raise SystemFault("Conflict, cannot remove the default link name of the container")
+        container = self.get(parent)
+        container.links = {key: child for key, child in container.links.items() if key != alias}
+        return container
 
     def parents(self, child: Container) -> list[tuple[str, Container]]:
         """Return (alias, container) for every legacy link to `child`; `container` is the one that has the link."""

@@ -55,7 +55,7 @@ def container_summary(
     view["NetworkSettings"] = {
         "Networks": {
             name: endpoint_view(context, _summarised(settings), None)
-            for name, settings in sorted(container.networks.items())
+            for name, settings in sorted(container.listed[0].items())
         }
     }
     view["Mounts"] = [mount.view() for mount in container.mounts if mount.type != "tmpfs"]
@@ -87,7 +87,7 @@ def _command_line(container: Container) -> str:
 def summary_ports(container: Container) -> list[dict[str, Any]]:
     """Return a container's ports as an entry of `GET /containers/json` lists them."""
     ports: list[dict[str, Any]] = []
-    for key, bindings in sorted(container.ports.items(), key=lambda item: (parse_port(item[0]).port, item[0])):
+    for key, bindings in sorted(container.listed[1].items(), key=lambda item: (parse_port(item[0]).port, item[0])):
         port = parse_port(key)
         if not bindings:
             ports.append({"PrivatePort": port.port, "Type": port.protocol})

@@ -62,7 +62,7 @@ def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], h
             raise InvalidParameter(text)
 
 
-def check_config(config: dict[str, Any]) -> None:
+def check_config(profile: Profile, config: dict[str, Any]) -> None:
     """Validate a container's Config. Raises `InvalidParameter`."""
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
         raise InvalidParameter(
@@ -74,7 +74,7 @@ def check_config(config: dict[str, Any]) -> None:
         if not entry or entry.startswith("="):
             raise InvalidParameter(f"invalid environment variable: {entry}")
     _check_health(config.get("Healthcheck"))
-    if len(config["Hostname"]) > _LONGEST_HOSTNAME:
+    if profile.checks_hostname and len(config["Hostname"]) > _LONGEST_HOSTNAME:
         raise InvalidParameter(f'hostname "{config["Hostname"]}" is too long (maximum {_LONGEST_HOSTNAME} bytes)')
 
 
@@ -96,7 +96,7 @@ def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str
     if profile.ipam_config_is_typed:
         for server in host_config["Dns"] or ():
             check_address(server)
-    check_bindings(host_config["PortBindings"], is_typed=profile.ipam_config_is_typed)
+    check_bindings(profile, host_config["PortBindings"])
     check_restart_policy(policy)
     check_capabilities(host_config)
     check_modes(host_config)

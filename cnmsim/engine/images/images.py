@@ -191,6 +191,11 @@ class ImageStore:
             names.append(str(reference))
         return image
 
+    def nothing(self) -> Image:
+        """Return the image of a container that was created without one: it has no id, tags or configuration."""
+        meaning = ImageMeaning(command=(), entrypoint=())
+        return Image("", meaning, unix_ns(self.events.clock), "")
+
     def find(self, name: str) -> Image | None:
         """Return the image with that reference, id or unique id prefix, `None` if there is none."""
         exact = self._images.get(name) or self._images.get(f"sha256:{name}")

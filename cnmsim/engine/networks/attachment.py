@@ -251,7 +251,15 @@ class Networking:
             port_bindings=published,
             legacy_links=sandbox_links(self.context.containers, container),
             sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
+            hosts_file=container.hosts_file,
+            resolv_conf=container.resolv_conf,
         )
+
+    def links_changed(self, container: Container) -> None:
+        """Rewrite the hosts file and the rules of a running container that has lost a legacy link."""
+        sandbox = self.sandbox_of(container) if container.is_running else None
+        if sandbox is not None and DEFAULT_NETWORK in container.networks:
+            sandbox.refresh(self._sandbox_options(container))
 
     # --- connect and disconnect
 
@@ -268,6 +276,7 @@ class Networking:
                 container.networks[term] = settings
             else:
                 self._update_network_config(container, network, settings)
+            container.checkpoint = None
             return
         if container.joined_container:
             raise InvalidParameter(_SHARED_TEXT)
@@ -275,12 +284,14 @@ class Networking:
         if sandbox is None:
             raise NotFound(f"network sandbox for container {container.id} not found")
         before = dict(container.networks)
+        container.keep_checkpoint()
         try:
             self._connect(container, sandbox, term, settings)
         except EngineError:
             if not self.context.profile.failed_connect_keeps_settings:
                 container.networks = before
             raise
+        container.checkpoint = None
 
     def _connect(
         self,
@@ -311,6 +322,8 @@ class Networking:
                 if key != network.name:
                     container.networks.pop(key, None)
             container.networks[network.name] = settings
+            if not self.context.profile.failed_connect_keeps_settings:
+                undo.callback(container.networks.pop, network.name, None)
             self._record_endpoint(settings, endpoint)
             links = dict(_swapped(parse_link(link)) for link in settings.links or ())
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
@@ -403,6 +416,7 @@ class Networking:
             if name not in container.networks:
                 raise SystemFault(f"container {container.id} is not connected to the network {name}")
             del container.networks[name]
+            container.checkpoint = None
             if network is not None:
                 for _ in range(self.context.profile.stopped_disconnect_events):
                     self._log(network, "disconnect", container)
@@ -424,6 +438,7 @@ class Networking:
         if sandbox is not None:
             container.ports = port_map(sandbox)
         container.networks.pop(network.name, None)
+        container.checkpoint = None
         self._detach(container, network.name)
         for _ in range(self.context.profile.running_disconnect_events):
             self._log(network, "disconnect", container)
@@ -463,8 +478,7 @@ class Networking:
     def rename(self, container: Container) -> None:
         """Rename the DNS names of a running container's endpoints after the container was renamed."""
         for name, settings in container.networks.items():
-            if settings.dns_names is not None:
-                settings.dns_names = dns_names(container, settings.aliases or ())
+            settings.dns_names = dns_names(container, settings.aliases or ())
             network = self._find_or_none(name, settings)
             endpoint = network and _endpoint_of(network, container)
             if endpoint:

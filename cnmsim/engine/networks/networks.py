@@ -14,7 +14,7 @@ from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
-from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.gostrconv import NumError, parse_bool
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
@@ -122,7 +122,7 @@ class Networks:
     def _matches(self, network: Network, filters: Filters) -> bool:
         is_predefined = network.name in PREDEFINED
         if "dangling" in filters:
-            wants_dangling = filters.boolean("dangling", default=False)
+            wants_dangling = wants_dangling_networks(filters)
             # Before 29 the list is filtered before endpoints are added to it: every user-defined network counts as
             # dangling.
             is_used = bool(network.endpoints) and self.context.profile.dangling_filter_sees_containers
@@ -130,7 +130,7 @@ class Networks:
                 return False
         for kind in filters.get("type"):
             if kind not in {"builtin", "custom"}:
-                raise InvalidParameter(f"invalid filter: 'type'='{kind}'")
+                raise SystemFault(f"invalid filter: 'type'='{kind}'")
         types = filters.get("type")
         return (
             filters.exact_match("driver", network.driver_name)
@@ -157,7 +157,7 @@ class Networks:
         """Remove every user-defined network without endpoints that passes the filters."""
         accepted = filters or Filters()
         accepted.validate(("label", "label!", "until"))
-        until = accepted.until(unix_ns(self.context.clock))
+        until = accepted.until(unix_ns(self.context.clock), self.context.profile.invalid_until_text)
         deleted: list[str] = []
         for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
@@ -274,6 +274,16 @@ class Networks:
                 "DynamicIPsAvailable": status.dynamic_ips_available,
             }
         return {"Subnets": subnets} if subnets else {}
+
+
+def wants_dangling_networks(filters: Filters) -> bool:
+    """Return the value of the filter `dangling` of a list of networks. Raises `InvalidParameter`."""
+    values = filters.get("dangling")
+    if len(values) > 1:
+        raise InvalidParameter('got more than one value for filter key "dangling"')
+    if values[0] not in {"0", "false", "1", "true"}:
+        raise InvalidParameter('invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")')
+    return values[0] in {"1", "true"}
 
 
 def _peers_view(network: Network) -> dict[str, Any]:

@@ -23,11 +23,14 @@ from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
-from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, int_value
-from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, check_terminal_size, int_value
+from cnmsim.engine.wire.signals import parse_signal
+from cnmsim.engine.wire.timestamps import parse_unix_time
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.process import SIGKILL
 from cnmsim.kernel.task import Future
+from cnmsim.libnetwork.profile import Profile
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -93,7 +96,7 @@ class ContainerApi:
             self.context,
             Filters.parse(query.get("filters")),
             everything=bool_value(query, "all"),
-            limit=int_value(query, "limit") or 0,
+            limit=int_value(query, "limit", is_checked=self.context.profile.checks_numbers) or 0,
         )
         size = bool_value(query, "size")
         return [
@@ -122,13 +125,13 @@ class ContainerApi:
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop. Return False if the container does not run."""
-        container = self.find(id_)
-        return await self.lifecycle.stop(container, signal=query.get("signal", ""), timeout_s=int_value(query, "t"))
+        timeout_s = int_value(query, "t", is_checked=self.context.profile.checks_numbers)
+        return await self.lifecycle.stop(self.find(id_), signal=query.get("signal", ""), timeout_s=timeout_s)
 
     async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/restart."""
+        signal, timeout_s = query.get("signal", ""), int_value(query, "t", is_checked=False)
         container = self.find(id_)
-        signal, timeout_s = query.get("signal", ""), int_value(query, "t")
         try:
             await self.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
         except EngineError as error:
@@ -136,7 +139,11 @@ class ContainerApi:
 
     def kill(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/kill."""
-        self.lifecycle.kill(self.find(id_), query.get("signal", ""))
+        try:
+            signal = parse_signal(query["signal"]) if query.get("signal") else SIGKILL
+            self.lifecycle.kill(self.find(id_), signal)
+        except EngineError as error:
+            raise type(error)(f"cannot kill container: {id_}: {error.message}") from None
 
     def pause(self, id_: str) -> None:
         """POST /containers/{id}/pause."""
@@ -155,7 +162,7 @@ class ContainerApi:
         if container.name == requested.removeprefix("/"):
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            name = self.context.containers.free_name(requested)
+            name = self.context.containers.free_name(requested if requested[0] == "/" else f"/{requested}")
         except (InvalidParameter, Conflict) as error:
             raise type(error)(f"Error when allocating new name: {error.message}") from None
         before = container.name
@@ -181,7 +188,8 @@ class ContainerApi:
         """DELETE /containers/{id}."""
         container = self.find(id_)
         if bool_value(query, "link"):
-            raise Conflict("Conflict, cannot remove the default link name of the container")
+            self.networking.links_changed(self.context.containers.unlink(id_))
+            return
         term = id_ if self.context.profile.inspect_is_slim else f"/{container.name}"
         self.lifecycle.remove(container, force=bool_value(query, "force"), volumes=bool_value(query, "v"), term=term)
 
@@ -205,18 +213,18 @@ class ContainerApi:
 
     def logs(self, id_: str, query: Query) -> LogReading:
         """GET /containers/{id}/logs."""
-        container = self.find(id_)
+        profile = self.context.profile
         streams = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         if not streams:
-            raise InvalidParameter("Bad parameters: you must choose at least one stream")
+            raise InvalidParameter(profile.no_log_stream_text)
+        container = self.find(id_)
         tail = query.get("tail", "all")
-        now_ns = unix_ns(self.context.clock)
         past = container.log.select(
             stdout="stdout" in streams,
             stderr="stderr" in streams,
             tail=int(tail) if tail.isdigit() else None,
-            since_ns=log_moment(query.get("since", ""), now_ns),
-            until_ns=log_moment(query.get("until", ""), now_ns),
+            since_ns=log_moment(query, "since", profile),
+            until_ns=log_moment(query, "until", profile),
         )
         return LogReading(
             container,
@@ -246,9 +254,8 @@ class ContainerApi:
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/resize. Only logs an event: no simulated program uses the size of its terminal."""
+        check_terminal_size(query, self.context.profile.invalid_size_text)
         container = self.find(id_)
-        int_value(query, "h")
-        int_value(query, "w")
         container.require_running()
         self.context.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
 
@@ -272,23 +279,23 @@ class ContainerApi:
 
         Return the content of the header X-Docker-Container-Path-Stat, before base64.
         """
-        return archive.path_stat(self.find(id_), _required(path))
+        return archive.path_stat(self.find(id_), self._required(path))
 
     def archive_get(self, id_: str, path: str) -> bytes:
         """GET /containers/{id}/archive. Return a tar archive."""
-        return archive.read_archive(self.find(id_), _required(path))
+        return archive.read_archive(self.find(id_), self._required(path))
 
     def archive_put(self, id_: str, path: str, content: bytes) -> None:
         """PUT /containers/{id}/archive."""
-        archive.write_archive(self.find(id_), _required(path), content)
+        archive.write_archive(self.find(id_), self._required(path), content)
+
+    def _required(self, path: str) -> str:
+        if not path:
+            raise InvalidParameter(self.context.profile.missing_parameter_text.format(name="path"))
+        return path
 
 
-def _required(path: str) -> str:
-    if not path:
-        raise InvalidParameter("bad parameter: 'path' cannot be empty")
-    return path
-
-
-def log_moment(text: str, now_ns: int) -> int | None:
+def log_moment(query: Query, key: str, profile: Profile) -> int | None:
     """Parse `since` or `until` of a request for logs. Return nanoseconds since 1970, `None` if it is absent or 0."""
-    return parse_timestamp(text, now_ns) if text and text != "0" else None
+    text = str(query.get(key, ""))
+    return parse_unix_time(text, key, profile, profile.log_time_prefix) if text and text != "0" else None

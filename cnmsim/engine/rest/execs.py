@@ -12,7 +12,7 @@ from cnmsim.engine.containers.execs import check_active, create_exec, find_exec,
 from cnmsim.engine.containers.streams import Listener
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire import schemas as bodies
-from cnmsim.engine.wire.query import NO_QUERY, Query, int_value
+from cnmsim.engine.wire.query import NO_QUERY, Query, check_terminal_size
 from cnmsim.errors import EngineError
 
 
@@ -58,6 +58,5 @@ class ExecApi:
 
     def resize(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /exec/{id}/resize. Only validates: no simulated program uses the size of its terminal."""
-        int_value(query, "h")
-        int_value(query, "w")
+        check_terminal_size(query, self.context.profile.invalid_size_text)
         find_exec(self.context, id_)

@@ -11,7 +11,7 @@ from attrs import define
 
 from cnmsim.engine.rest.containers import log_moment
 from cnmsim.engine.wire.query import Query, bool_value
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
 from cnmsim.swarm.objects import TaskSpec
@@ -74,8 +74,9 @@ class ServiceLogs:
     def _options(self, query: Query) -> LogOptions:
         streams = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         if not streams:
-            raise InvalidParameter("Bad parameters: you must choose at least one stream")
-        since_ns = log_moment(query.get("since", ""), unix_ns(self.context.clock))
+            text = self.context.profile.no_log_stream_text
+            raise InvalidParameter(text) if self.context.profile.checks_numbers else SystemFault(text)
+        since_ns = log_moment(query, "since", self.context.profile)
         return LogOptions(streams, _tail(query.get("tail", "")), since_ns, bool_value(query, "follow"))
 
 

@@ -12,7 +12,7 @@ from cnmsim.engine.daemon.system import NO_SWARM, disk_usage_view, info_view, ve
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query
-from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import parse_unix_time
 from cnmsim.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -89,15 +89,20 @@ class SystemApi:
         """GET /info."""
         return info_view(self.context, self._swarm(), api or self.context.api_version)
 
-    def disk_usage(self, api: ApiVersion | None = None) -> dict[str, Any]:
+    def disk_usage(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /system/df."""
+        kind = query.get("type", "")
+        if kind and kind not in {"container", "image", "volume", "build-cache"}:
+            raise InvalidParameter(f"unknown object type: {kind}")
         return disk_usage_view(self.context, api or self.context.api_version)
+
+    def _event_time(self, query: Query, key: str) -> int | None:
+        text, profile = str(query.get(key) or ""), self.context.profile
+        return parse_unix_time(text, key, profile, profile.event_time_prefix) if text else None
 
     def events(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> EventReading:
         """GET /events."""
-        now_ns = unix_ns(self.context.clock)
-        since = parse_timestamp(query["since"], now_ns) if query.get("since") else None
-        until = parse_timestamp(query["until"], now_ns) if query.get("until") else None
+        since, until = self._event_time(query, "since"), self._event_time(query, "until")
         if since is not None and until is not None and until < since:
             raise InvalidParameter(f"`since` time ({query['since']}) cannot be after `until` time ({query['until']})")
         filters = Filters.parse(query.get("filters"))

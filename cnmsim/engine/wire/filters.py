@@ -16,6 +16,7 @@ from cnmsim.engine.wire.timestamps import parse_timestamp
 from cnmsim.errors import InvalidParameter
 
 _INVALID = "invalid filter"
+_TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 
 @define
@@ -75,22 +76,25 @@ class Filters:
         return all(_has_label(labels or {}, label) for label in self.get(key))
 
     def boolean(self, key: str, default: bool) -> bool:
-        """Return the boolean value of a key. Raises `InvalidParameter` unless there is exactly one."""
+        """Return the boolean value of a key. Raises `InvalidParameter` for conflicting values and for others."""
         values = self.get(key)
         if not values:
             return default
-        truth = {"1": True, "true": True, "0": False, "false": False}
-        if len(values) > 1 or values[0] not in truth:
+        is_true, is_false = not _TRUE.isdisjoint(values), not _FALSE.isdisjoint(values)
+        if is_true == is_false:
             listed = " ".join(values)
             raise InvalidParameter(f"invalid filter '{key}=[{listed}]'")
-        return truth[values[0]]
+        return is_true
 
-    def until(self, now_ns: int) -> int | None:
-        """Return the time of the filter `until` of a prune, in nanoseconds since 1970. Raises `InvalidParameter`."""
+    def until(self, now_ns: int, invalid_text: str) -> int | None:
+        """Return the time of the filter `until` of a prune, in nanoseconds since 1970.
+
+        Raises `InvalidParameter`, with `invalid_text` for a value that is neither a time nor a duration.
+        """
         values = self.get("until")
         if len(values) > 1:
             raise InvalidParameter("more than one until filter specified")
-        return parse_timestamp(values[0], now_ns) if values else None
+        return parse_timestamp(values[0], now_ns, invalid_text) if values else None
 
     def _any(self, key: str, holds: Callable[[str], bool]) -> bool:
         values = self.get(key)
@@ -99,7 +103,7 @@ class Filters:
 
 def _values(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [str(item) for item, is_wanted in value.items() if is_wanted]
+        return [str(item) for item in value]
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return list(value)
     raise InvalidParameter(_INVALID)

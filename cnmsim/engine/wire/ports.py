@@ -11,6 +11,7 @@ from typing import Any
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.options import PortBinding, TransportPort
+from cnmsim.libnetwork.profile import Profile
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -19,7 +20,7 @@ def parse_port(text: str) -> TransportPort:
     """Parse `80/tcp` or `80`. Raises `InvalidParameter`."""
     number, _, protocol = text.partition("/")
     if not (number.isascii() and number.isdigit()) or int(number) > 65535:
-        raise _invalid_port(text)
+        raise _invalid_port(number)
     return TransportPort((protocol or "tcp").lower(), int(number))
 
 
@@ -45,11 +46,20 @@ def parse_host_range(text: str) -> tuple[int, int]:
     return low, high
 
 
-def check_bindings(bindings: Mapping[str, Any] | None, *, is_typed: bool) -> None:
-    """Validate ports and host ports. `is_typed` adds the checks of releases whose API has typed ports.
+def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
+    """Check that the keys of a map of ports are ports. Raises `InvalidParameter` with the release's text."""
+    for key in keys:
+        number = key.partition("/")[0]
+        is_number = number.isascii() and number.isdigit()
+        if not is_number or int(number) > 65535:
+            cause = "value out of range" if is_number else "invalid syntax"
+            raise InvalidParameter(profile.invalid_port_text.format(number=number, cause=cause))
 
-    Raises `InvalidParameter`.
-    """
+
+def check_bindings(profile: Profile, bindings: Mapping[str, Any] | None) -> None:
+    """Validate ports and host ports. Releases whose API has typed ports check more. Raises `InvalidParameter`."""
+    is_typed = profile.ipam_config_is_typed
+    check_port_keys(profile, bindings or ())
     for key, entries in (bindings or {}).items():
         port = parse_port(key)
         if is_typed and (port.port == 0 or port.protocol not in _PROTOCOLS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi, parse_bool
 
 #: The parameters of a request. `filters` may be an object instead of its JSON text.
@@ -32,10 +32,23 @@ def strict_bool(query: Query, key: str, *, with_cause: bool = False) -> bool:
         raise InvalidParameter(f"invalid value for {key}: {text}{cause}") from None
 
 
-def int_value(query: Query, key: str) -> int | None:
-    """Return an integer parameter, `None` if it is absent or empty. Raises `InvalidParameter`."""
+def int_value(query: Query, key: str, *, is_checked: bool = True) -> int | None:
+    """Return an integer parameter, `None` if it is absent or empty.
+
+    Raises `InvalidParameter`, or `SystemFault` where the engine does not check it first (`is_checked`).
+    """
     text = str(query.get(key, ""))
     try:
         return atoi(text) if text else None
     except NumError as error:
-        raise InvalidParameter(str(error)) from None
+        raise (InvalidParameter if is_checked else SystemFault)(str(error)) from None
+
+
+def check_terminal_size(query: Query, text: str) -> None:
+    """Check the parameters `h` and `w` of a resize. Raises `InvalidParameter` with `text`."""
+    for key, side in (("h", "height"), ("w", "width")):
+        value = str(query.get(key, ""))
+        try:
+            atoi(value)
+        except NumError:
+            raise InvalidParameter(text.format(side=side, value=value)) from None

@@ -30,6 +30,7 @@ from cnmsim.gojson.unmarshal import (
     Place,
     Str,
     Struct,
+    Type,
     Value,
     convert,
     embedded,
@@ -213,9 +214,10 @@ ENDPOINT_SETTINGS = Struct(
         Str("EndpointID"),
     ),
 )
+_ENDPOINT_POINTER = Type("network.EndpointSettings", ENDPOINT_SETTINGS.read, lambda: None)
 _NETWORKING_CONFIG = Struct(
     "network.NetworkingConfig",
-    (Nullable("EndpointsConfig", map_of(ENDPOINT_SETTINGS, "map[string]*network.EndpointSettings")),),
+    (Nullable("EndpointsConfig", map_of(_ENDPOINT_POINTER, "map[string]*network.EndpointSettings")),),
 )
 
 _IPAM_CONFIG = Struct(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.libnetwork.profile import Profile
 
 #: Go's zero time.
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -60,19 +61,49 @@ def human_duration(seconds: float) -> str:
     return next(text for holds, text in table if holds)
 
 
-def parse_timestamp(text: str, now_ns: int) -> int:
+_UNIX_TIME = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]+))?")
+#: The seconds of Go's times that can be written with four digits of the year.
+_LAST_S = 253402300799
+
+
+def is_unix_time(text: str) -> bool:
+    """Return True for a Unix time in seconds, with or without a fraction."""
+    return _UNIX_TIME.fullmatch(text) is not None
+
+
+def parse_unix_time(text: str, key: str, profile: Profile, prefix: str) -> int:
+    """Parse the Unix time `key` of a request, in seconds with or without a fraction. Return nanoseconds.
+
+    Raises the error of the engine's release: a `SystemFault`, or with a `prefix` an `InvalidParameter`.
+    """
+    match = _UNIX_TIME.fullmatch(text)
+    if match is None:
+        cause = profile.invalid_unix_time_text.format(value=text)
+        if prefix:
+            raise InvalidParameter(prefix.format(key=key) + cause)
+        raise SystemFault(cause)
+    seconds = min(int(match[1][:21]), _LAST_S)
+    return seconds * NS_PER_S + int((match[2] or "0")[:9].ljust(9, "0"))
+
+
+def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
     """Parse the timestamp of a `since`, `until` or filter value. Return nanoseconds since 1970.
 
     It may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration before `now_ns`.
-    Raises `InvalidParameter`.
+    Raises `InvalidParameter`, for a text without hyphens with `invalid_text`.
     """
-    if re.fullmatch(r"-?\d+(\.\d*)?", text):
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text):
         seconds, _, fraction = text.partition(".")
         return int(seconds) * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
     if text and text.lstrip("-") == "".join(number + unit for number, unit in _DURATION.findall(text)):
         length = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
         return now_ns - round((-length if text.startswith("-") else length) * NS_PER_S)
-    return _parse_date(text)
+    try:
+        return _parse_date(text)
+    except InvalidParameter:
+        if "-" in text or not invalid_text:
+            raise
+        raise InvalidParameter(invalid_text.format(value=text)) from None
 
 
 def _parse_date(text: str) -> int:

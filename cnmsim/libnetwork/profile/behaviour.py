@@ -109,6 +109,10 @@ class Profile:
     interface_counter_grows: bool
     #: At a start, interfaces are attached in gateway order (26.1), not in order of joining.
     start_plugs_in_gateway_order: bool
+    #: A join that fails once the interface is in the container leaves it there, with the line in /etc/hosts.
+    failed_join_keeps_interface: bool = False
+    #: While a sandbox is deleted, ports still move to the next gateway endpoint when one leaves.
+    deleted_sandbox_moves_ports: bool
     has_endpoint_ifname: bool
     has_endpoint_sysctls: bool
     has_gateway_priority: bool
@@ -199,6 +203,8 @@ class Profile:
     ipv6_policy_always_drop: bool
     dnat6_excludes_link_local: bool
     bridge_has_fe80_1: bool
+    #: The bridge's IPv6 addresses are assigned without duplicate address detection (`nodad`).
+    bridge_addresses_skip_dad: bool
     bridge_mac_prefix_0242: bool
     veth_is_made_in_namespace: bool
     nat_jumps_at_start: bool
@@ -261,6 +267,26 @@ class Profile:
     start_checks_networks: bool = False
     #: A manager's `network ls` finds the cluster's networks only by full name and by id prefix.
     swarmkit_filters_networks: bool = True
+    #: An invalid `limit` of `ps`, or `t` of a stop, is a fault of the request (400); before, of the engine (500).
+    checks_numbers: bool = False
+    #: The name of a host may have at most 64 bytes.
+    checks_hostname: bool = False
+    health_filter_text: str
+    #: The error for a port of the filters `publish` and `expose`, with `{value}` quoted in Go's syntax.
+    port_filter_text: str = 'strconv.ParseUint: parsing "{value}": invalid syntax'
+    #: The error for a missing parameter.
+    missing_parameter_text: str = "bad parameter: {name}cannot be empty"
+    no_log_stream_text: str = "Bad parameters: you must choose at least one stream"
+    #: The errors for a time that is neither a time nor a duration, and for the Unix time `since` of logs and events.
+    invalid_until_text: str = 'failed to parse value as time or duration: "{value}"'
+    invalid_unix_time_text: str = 'strconv.ParseInt: parsing "{value}": invalid syntax'
+    #: The prefixes of the latter in logs and in events, with `{key}`; such errors are then 400.
+    log_time_prefix: str = ""
+    event_time_prefix: str = ""
+    #: The errors for the size of a terminal, with `{side}` and `{value}`.
+    invalid_size_text: str = 'strconv.Atoi: parsing "{value}": invalid syntax'
+    #: The error for a container port, with `{key}`, `{number}` and `{cause}`.
+    invalid_port_text: str = 'invalid port specification: "{number}"'
     #: The error for `ps --filter status=` with an invalid state lists the valid ones.
     status_filter_lists_states: bool = True
     #: A stopped container's inspect still contains its last sandbox id.

@@ -47,6 +47,11 @@ V28 = evolve(
     announces_addresses=True,
     interface_counter_grows=False,
     start_plugs_in_gateway_order=False,
+    failed_join_keeps_interface=False,
+    health_filter_text=(
+        "invalid filter 'health={value}': invalid value for health ({value}): must be one of none, starting, healthy,"
+        " unhealthy"
+    ),
     has_endpoint_ifname=True,
     has_endpoint_sysctls=True,
     has_gateway_priority=True,
@@ -94,6 +99,7 @@ V28 = evolve(
     has_gateway_modes=True,
     ipv6_policy_always_drop=False,
     dnat6_excludes_link_local=True,
+    bridge_addresses_skip_dad=True,
     bridge_has_fe80_1=False,
     bridge_mac_prefix_0242=False,
     veth_is_made_in_namespace=True,

@@ -339,8 +339,8 @@ class _Ip(IpProgram):
         if item.family == 6:
             words += ["nodad"] if "nodad" in item.flags else []
         words += ["noprefixroute"] if "noprefixroute" in item.flags else []
-        if item.family == 6 and item.scope in ("link", "host"):
-            words.append("proto kernel_ll" if item.scope == "link" else "proto kernel_lo")
+        if item.protocol:
+            words.append(f"proto {item.protocol}")
         words.append(device.name if item.family == 4 else "")
         return " ".join(words)
 

@@ -143,8 +143,7 @@ def _set_ipv6(
         texts.insert(0, "fe80::1/64")
     for text in texts:
         if all(str(address) != text for address in bridge.addresses):
-            scope = "link" if text.startswith("fe80:") else "global"
-            host.add_address(bridge, text, scope=scope, nodad=True)
+            host.add_address(bridge, text, nodad=profile.bridge_addresses_skip_dad)
             undo.callback(host.remove_address, bridge, text)
 
 

@@ -309,10 +309,12 @@ class BridgeDriver:
             rule_set.withdraw()
         endpoint.ipv6 = None
 
-    @staticmethod
-    def _remove_veth(endpoint: EndpointState) -> None:
-        for end in (endpoint.outside, endpoint.inside):
-            if end is not None and end.namespace is not None:
+    def _remove_veth(self, endpoint: EndpointState) -> None:
+        inside = endpoint.inside
+        # Moved and renamed ones are not found: after a failed join 26.1 leaves the interface in the container.
+        is_lost = not self.profile.veth_is_made_in_namespace and inside and inside.namespace is not self.machine.root
+        for end in (endpoint.outside, inside):
+            if end is not None and end.namespace is not None and not is_lost:
                 end.namespace.remove_device(end)
         endpoint.outside = endpoint.inside = None
 
