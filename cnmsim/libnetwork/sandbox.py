@@ -509,25 +509,6 @@ class Sandbox(Place):
         """Change the address of a linked container in /etc/hosts."""
         self.dns.update_hosts_entry(hostname, address)
 
-    # --- changed options
-
-    def refresh(self, options: SandboxOptions) -> None:
-        """Replace the options: leave and rejoin every endpoint (moby `Sandbox.Refresh`). Errors are logged."""
-        self.options = options
-        self.dns.build_files()
-        endpoints = [endpoint for endpoint in self.endpoints if endpoint.network.name != GATEWAY_NETWORK]
-        joined = [(endpoint, endpoint.priority, endpoint.links) for endpoint in endpoints]
-        for endpoint, _, _ in joined:
-            try:
-                endpoint.leave()
-            except EngineError as error:
-                self.controller.log.append(error.message)
-        for endpoint, priority, links in joined:
-            try:
-                endpoint.join(self, gw_priority=priority, links=links)
-            except EngineError as error:
-                self.controller.log.append(error.message)
-
     # --- deletion
 
     def delete(self) -> None:

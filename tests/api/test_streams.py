@@ -128,7 +128,7 @@ def test_wait_sends_its_headers_before_the_end(api):
     sock = api.raw(
         b"POST /containers/waited/wait?condition=next-exit HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
     )
-    assert sock.recv(15) == b"HTTP/1.1 200 \r\n"
+    assert sock.recv(15) == b"HTTP/1.1 200 OK"
     assert not select.select([sock], [], [], 0)[0] or b'"StatusCode"' not in sock.recv(65536)
     api.call("POST", "/containers/waited/start")
     assert b'{"StatusCode":3}' in everything(sock)

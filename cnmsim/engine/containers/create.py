@@ -324,6 +324,18 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
     return container
 
 
+def _network_owner(context: EngineContext, container: Container) -> Container:
+    """Return the container whose network `container` shares, itself if it has its own. Raises `InvalidParameter`."""
+    seen = {container.id}
+    while joined := container.joined_container:
+        owner = context.containers.find(joined)
+        if owner is None or owner.id in seen:
+            raise InvalidParameter(f"could not get container for {joined}: No such container: {joined}")
+        seen.add(owner.id)
+        container = owner
+    return container
+
+
 def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[str, str]:
     links: dict[str, str] = {}
     if is_user_defined(host_config["NetworkMode"]):
@@ -337,8 +349,7 @@ def _legacy_links(context: EngineContext, host_config: dict[str, Any]) -> dict[s
             child = context.containers.get(name)
         except NotFound as error:
             raise InvalidParameter(f"could not get container for {name}: {error.message}") from None
-        if child.joined_container:
-            raise InvalidParameter(f"cannot link to container {name}: it shares another container's network")
+        child = _network_owner(context, child)
         if child.is_host_network:
             raise InvalidParameter(HOST_NETWORK_LINKS)
         links[alias] = child.id

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gonetip import addr_error
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 from cnmsim.libnetwork.profile import Profile
@@ -76,10 +77,8 @@ def _invalid_port(text: str) -> InvalidParameter:
 
 def check_address(text: str) -> None:
     """Check that the API's decoder can parse an address (Go `netip.ParseAddr`). Raises `InvalidParameter`."""
-    try:
-        parse_ip(text)
-    except ValueError:
-        raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
+    if fault := addr_error(text):
+        raise InvalidParameter(f"invalid JSON: {fault}")
 
 
 def requested_ports(

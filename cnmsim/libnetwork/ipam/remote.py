@@ -14,6 +14,7 @@ from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
 from cnmsim.gojson.unmarshal import STRING_MAP, Bool, Field, Nullable, Str, Struct, embedded
+from cnmsim.gonetip import prefix_error
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.ipam.allocator import Pool
 from cnmsim.libnetwork.plugins.client import PluginClient
@@ -172,7 +173,7 @@ class RemoteIpam:
         text = response.get("Pool", "")
         prefix = _parse_prefix(text)
         if prefix is None:
-            raise SystemFault(self.profile.remote_pool_text.format(pool=text, cause=_prefix_fault(text)))
+            raise SystemFault(self.profile.remote_pool_text.format(pool=text, fault=prefix_error(text)))
         return Pool(response.get("PoolID", ""), prefix, data=response.get("Data", {}))
 
     def release_pool(self, pool_id: str) -> None:
@@ -240,17 +241,3 @@ def parse_cidr(text: str) -> tuple[Address, int] | None:
 def _parse_prefix(text: str) -> Prefix | None:
     cidr = parse_cidr(text)
     return None if cidr is None else Prefix.of(*cidr)
-
-
-def _prefix_fault(text: str) -> str:
-    """Return the error text of Go's `netip.ParsePrefix`."""
-    address, slash, length = text.rpartition("/")
-    if not slash:
-        return "no '/'"
-    try:
-        parsed = parse_ip(address)
-    except ValueError:
-        return f'ParseAddr("{address}"): unable to parse IP'
-    if not (length.isascii() and length.isdigit()):
-        return f'bad bits after slash: "{length}"'
-    return "prefix length out of range" if int(length) > len(parsed) * 8 else ""

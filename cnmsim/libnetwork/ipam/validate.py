@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gonetip import addr_error, prefix_error
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.multierror import join_errors
 from cnmsim.libnetwork.options import IpamConfig
@@ -91,14 +92,11 @@ def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator
 def _refuse_undecodable(config: IpamConfig) -> None:
     """Raise `InvalidParameter` for values that cannot be decoded where the API's fields are typed."""
     for text in (config.subnet, config.ip_range):
-        if text and _Block.parse(text) is None:
-            cause = "no '/'" if "/" not in text else "unable to parse IP"
-            raise InvalidParameter(f'invalid JSON: netip.ParsePrefix("{text}"): {cause}')
+        if text and (fault := prefix_error(text)):
+            raise InvalidParameter(f"invalid JSON: {fault}")
     for text in (config.gateway, *config.aux_addresses.values()):
-        try:
-            parse_ip(text or "0.0.0.0")  # noqa: S104 - stands for an absent address
-        except ValueError:
-            raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
+        if text and (fault := addr_error(text)):
+            raise InvalidParameter(f"invalid JSON: {fault}")
 
 
 def _ip_range_faults(text: str, subnet: _Block) -> Iterator[str]:

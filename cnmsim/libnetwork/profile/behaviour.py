@@ -77,7 +77,7 @@ class Profile:
     plugin_must_return_endpoint_info: bool = False
     #: An IPAM plugin's address spaces are requested with every pool.
     remote_ipam_looks_up_spaces: bool = True
-    remote_pool_text: str = 'netip.ParsePrefix("{pool}"): {cause}'
+    remote_pool_text: str = "{fault}"
     #: macvlan and ipvlan networks have a gateway only if one is requested.
     macvlan_skips_gateway: bool
     #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.

@@ -72,7 +72,9 @@ V29 = evolve(
     networkdb_relays_last=True,
     networkdb_acknowledges_by_time=True,
     enforcer_counts_completed_tasks=False,
-    body_structs=BodyStructs(),
+    body_structs=BodyStructs(
+        network_connect="networkbackend.ConnectRequest", network_disconnect="networkbackend.DisconnectRequest"
+    ),
     create_fills_maps=True,
     inspect_is_slim=True,
     endpoint_fields=(

@@ -11,6 +11,7 @@ from attrs import define
 
 from cnmsim.kernel.address import family_of, parse_ip
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.task import sleep
 from cnmsim.userland.bind.lookup import TITLES, record_line
 from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns, remaining_s
@@ -41,6 +42,7 @@ _SYNOPSIS = (
 _TYPES = ("soa", "ns", "a", "aaaa", "cname", "mx", "txt", "ptr", "srv", "any")
 _TIMEOUT_S, _TRIES = 5, 2
 _SERVFAIL_RETRIES = 2
+_SEND_S = 1e-9
 
 
 @define(eq=False)
@@ -162,6 +164,7 @@ async def _query_server(
                 for query in queries:
                     if query.answer is None and not _send(process, socket, server, query):
                         return
+                    await sleep(clock, _SEND_S)  # an error that the first query causes is reported by the second
             try:
                 data, _ = await socket.recvfrom(remaining_s(clock, min(next_send_ns, until_ns)))
             except TimeoutError:

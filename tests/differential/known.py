@@ -1,0 +1,33 @@
+"""Differences between an engine and cnmsim that are no fault, each with its reason."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Known:
+    """Of commands that match `command`, the parts of the output that match `ignored` may differ, for `reason`.
+
+    With `is_a_set` the lines may also come in any order. Both are regular expressions.
+    """
+
+    command: str
+    ignored: str
+    reason: str
+    is_a_set: bool = False
+
+
+KNOWN = (
+    Known(
+        r"docker run -d",
+        r"(?m)^<id:\d+>$",
+        "the command prints the id beside the error of the start, and may end first",
+    ),
+    Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
+    Known(
+        r"ping ",
+        r"(?m)^(PING|64 bytes|ping:).*\(\d+\.\d+\.\d+\.\d+\).*$",
+        "a name on several networks has several addresses",
+    ),
+)
