@@ -24,6 +24,9 @@ KNOWN = (
         r"(?m)^<id:\d+>$",
         "the command prints the id beside the error of the start, and may end first",
     ),
+    Known(
+        r"^ip route", r" linkdown", "Linux reports that a bridge lost its carrier up to a second later (linkwatch)"
+    ),
     Known(r"dangling", r"\[200\]", "the list of networks has no order; only its status is compared"),
     Known(
         r"ping ",

@@ -96,7 +96,7 @@ def _endpoint_options(random: Random, *, connects: bool) -> list[str]:
 
 def run(random: Random, names: Names) -> str:
     """Draw a `docker run -d`."""
-    name = _one_of(random, [f"c{number}" for number in range(6)], ["-bad", "x"])
+    name = _one_of(random, [f"k{number}" for number in range(6)], ["-bad", "x"])
     words = ["docker run -d --name", name]
     mode = random.random()
     if mode < 0.55 and names.networks:
@@ -119,7 +119,7 @@ def run(random: Random, names: Names) -> str:
         if random.random() < share:
             words.append(option)
     image = random.choice(_IMAGES)
-    if name not in names.containers and name.startswith("c"):
+    if name not in names.containers and name.startswith("k"):
         names.containers.append(name)
     return " ".join([*words, image, *(["sleep 1d"] if image == "alpine" else [])])
 
@@ -140,7 +140,7 @@ def change(random: Random, names: Names) -> str:
     """Draw a change of a container's state or name."""
     name = names.container(random)
     if random.random() < 0.2:
-        new = f"c{random.randrange(6)}"
+        new = f"k{random.randrange(6)}"
         if new not in names.containers:
             names.containers.append(new)
         return f"docker rename {name} {new}"

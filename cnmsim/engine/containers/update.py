@@ -27,16 +27,20 @@ _CONFLICTS = (
 )
 
 
-def update_container(container: Container, changes: Mapping[str, Any]) -> None:
-    """Apply a decoded update body. Fields that are empty in it stay unchanged.
-
-    Raises `InvalidParameter` for an invalid restart policy, `Conflict` for an option that the container does not
-    allow; nothing is changed then.
-    """
+def check_update(changes: Mapping[str, Any]) -> None:
+    """Check a decoded update body. Raises `InvalidParameter` for an invalid restart policy or limit."""
     policy = changes["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
     check_resources(dict(changes), is_update=True)
+
+
+def update_container(container: Container, changes: Mapping[str, Any]) -> None:
+    """Apply a checked update body. Fields that are empty in it stay unchanged.
+
+    Raises `Conflict` for an option that the container does not allow; nothing is changed then.
+    """
+    policy = changes["RestartPolicy"]
     host = dict(container.host_config)
     cause = _conflict(host, changes)
     if cause:

@@ -314,12 +314,15 @@ class ImageStore:
         self.events.log("image", "untag", image.id, {"name": image.id})
         return {"Untagged": name}
 
-    def prune(self, used: set[str], filters: Filters | None = None) -> dict[str, Any]:
-        """Remove unused images: only untagged ones, or all unused ones with the filter `dangling=false`."""
+    def prune(self, used: set[str], filters: Filters | None, invalid_until_text: str) -> dict[str, Any]:
+        """Remove unused images: only untagged ones, or all unused ones with the filter `dangling=false`.
+
+        Raises `InvalidParameter`, with `invalid_until_text` for a value of `until` that is no time.
+        """
         accepted = filters or Filters()
         accepted.validate(("dangling", "label", "label!", "until"))
         only_dangling = accepted.boolean("dangling", default=True)
-        until = accepted.until(unix_ns(self.events.clock))
+        until = accepted.until(unix_ns(self.events.clock), invalid_until_text)
         unused = [
             image
             for image in self._images.values()

@@ -17,7 +17,7 @@ from cnmsim.engine.containers.listing import list_containers, prune_containers
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.containers.summary import container_summary
-from cnmsim.engine.containers.update import update_container
+from cnmsim.engine.containers.update import check_update, update_container
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
@@ -179,6 +179,7 @@ class ContainerApi:
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/update."""
         changes = bodies.read(bodies.CONTAINER_UPDATE, body)
+        check_update(changes)
         container = self.find(id_)
         update_container(container, changes)
         self.context.log_container(container, "update")

@@ -59,4 +59,5 @@ class ImageApi:
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /images/prune."""
         used = {container.image.id for container in self.context.containers}
-        return self.context.images.prune(used, Filters.parse(query.get("filters")))
+        text = self.context.profile.invalid_until_text
+        return self.context.images.prune(used, Filters.parse(query.get("filters")), text)
