@@ -27,7 +27,7 @@ from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Directory, Location, Trace, Verdict
+    from cnmsim.observe import Directory, Explanation, Fix, Location, Trace, Verdict
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -306,6 +306,58 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
         if fixes and not working and not explanation.reachable:
             _say("\nnothing that was tried works")
     context.exit(_status(lab, is_reachable=explanation.reachable, verdict=explanation.verdict))
+
+
+@cli.command()
+@_lab_options
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST[:PORT]")
+@click.option("--write", is_flag=True, help="Write the first fix that is an edit to the file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def fix(context: click.Context, lab: Lab, source: str, destination: str, write: bool, as_json: bool) -> None:
+    """Show edits of FILE after which SRC reaches DST, as unified diffs.
+
+    Each fix was tried on a copy of the lab, and the edited FILE was read and asked again. What no edit of FILE can
+    express is shown as commands. Exit status: 0 if SRC reaches DST or there is a fix, 1 if there is none, 2 for wrong
+    arguments or a wrong file; with --write, 1 if nothing was written.
+
+    \b
+        cnmsim fix compose.yml web db:5432
+        cnmsim fix compose.yml web db:5432 --write
+        cnmsim fix compose.yml web db:5432 | patch -p0
+    """  # noqa: D301 - click's own mark
+    with _progress(f"{source} → {destination}"):
+        explanation = lab.explain(source, destination)
+        fixes = explanation.fixes
+        first = next((found for found in fixes if found.edits), None)
+    if first is not None and write:
+        first.write()
+    if as_json:
+        shown = {"reachable": explanation.reachable, "cause": explanation.decided_by}
+        shown["fixes"] = [found.to_json() for found in fixes]
+        shown["written"] = [edit.path for edit in first.edits] if first is not None and write else []
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        _say_fixes(explanation, fixes)
+        for edit in first.edits if first is not None and write else ():
+            click.echo(f"written: {edit.path}", err=True)
+        if write and fixes and first is None:
+            click.echo("nothing was written: no fix is an edit of the file", err=True)
+    is_done = first is not None if write else bool(fixes)
+    context.exit(0 if explanation.reachable or is_done else 1)
+
+
+def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
+    """Print the answer, and the fixes below it."""
+    lines = str(explanation).splitlines()
+    _say("\n".join(lines[:2]))
+    if explanation.reachable:
+        _say("nothing to fix")
+    for found in fixes:
+        _say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
+    if not fixes and not explanation.reachable:
+        _say("no fix that was tried works" + (f"; advice: {explanation.fix}" if explanation.fix else ""))
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:

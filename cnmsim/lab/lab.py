@@ -46,11 +46,14 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.lab.graphs.underlay import Underlay
+    from cnmsim.lab.source import LabSource
     from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.endpoint import Endpoint
     from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
+    from cnmsim.observe.fixes.file_edit import FileEdit
+    from cnmsim.observe.fixes.fix import Fix
     from cnmsim.observe.flows.flow import Flow
     from cnmsim.observe.flows.result import FlowReport
     from cnmsim.observe.flows.running import RunningFlows
@@ -110,6 +113,10 @@ class Lab:
         self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
+        #: Every Compose project that was brought up, oldest first.
+        self.projects: list[Project] = []
+        #: The files from which the lab was built; `None` for a lab built by calls.
+        self.source: LabSource | None = None
         #: The meaning of image names for every engine of the lab; `images.add` adds one.
         self.images = ImageCatalogue()
         own = dict(programs or {})
@@ -468,6 +475,12 @@ class Lab:
 
         return explain(self, source, destination, service, port=port)
 
+    def edits_of(self, fix: Fix) -> tuple[FileEdit, ...]:
+        """Return a fix as edits of the lab's files; empty if they cannot express it. `fix.edits` returns the same."""
+        from cnmsim.lab.edits.render import edits_of
+
+        return edits_of(self, fix)
+
     def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
         """Return what an engine's error omits: the owner of the port, the subnet (`asked`), or the network."""
         from cnmsim.observe.diagnosis.engine_errors import explain_error
@@ -805,6 +818,7 @@ class Lab:
         project = Project(load_project(files, **options), engine, self.clock, is_strict=strict)
         project.up(scale=scale)
         self.project = project
+        self.projects.append(project)
         self.settle()
         return project
 

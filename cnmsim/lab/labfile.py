@@ -18,7 +18,7 @@ hosts:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from cnmsim.kernel.address import Prefix
 from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
 from cnmsim.lab.labfile_swarm import SWARM_KEYS, SwarmBuilder
 from cnmsim.lab.schema import Schema, check
-from cnmsim.lab.yamlfile import Key, Map, load_yaml, wrong
+from cnmsim.lab.source import LabSource
+from cnmsim.lab.yamlfile import Key, Map, load_yaml, parse_yaml, wrong
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _DURATION: Schema = {
@@ -149,22 +150,34 @@ def is_lab(document: Any) -> bool:
     return isinstance(document, dict) and "hosts" in document and "services" not in document
 
 
-def load_lab(path: Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None) -> Lab:
+def load_lab(
+    path: Path,
+    *,
+    engine: str | None = None,
+    seed: int = 0,
+    epoch_s: int | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Lab:
     """Build the lab that a file describes; `engine` overrides the release that the file names.
 
-    Raises `FileError` for any fault in the file, with its line and key.
+    `texts` are read instead of the files with these paths. Raises `FileError` for any fault in the file, with its
+    line and key.
     """
-    document = load_yaml(path)
+    texts = texts or {}
+    document = parse_yaml(texts[str(path)], str(path)) if str(path) in texts else load_yaml(path)
     check(document, LAB_SCHEMA, str(path))
-    return _Reader(path, document).lab(engine, seed, epoch_s)
+    lab = _Reader(path, document, texts).lab(engine, seed, epoch_s)
+    lab.source = LabSource(path, is_lab_file=True, options={"engine": engine, "seed": seed, "epoch_s": epoch_s})
+    return lab
 
 
 class _Reader:
     """Builds a lab from a validated document. Every error names the place in the file that caused it."""
 
-    def __init__(self, path: Path, document: Map) -> None:
+    def __init__(self, path: Path, document: Map, texts: Mapping[str, str]) -> None:
         self.path = path
         self.document = document
+        self.texts = texts
 
     def _error(self, keys: tuple[Key, ...], error: Exception) -> FileError:
         if isinstance(error, FileError):
@@ -272,7 +285,8 @@ class _Reader:
                 lab.up(project_source, host=name, project=project, folder=self.path.parent)
                 return
             files = [project_source] if isinstance(project_source, str) else list(project_source)
-            lab.up([self.path.parent / file for file in files], host=name, project=options.get("project"))
+            paths = [self.path.parent / file for file in files]
+            lab.up(paths, host=name, project=options.get("project"), texts=self.texts)
         except CnmsimError as error:
             raise self._error(("hosts", name, "compose"), error) from None
 

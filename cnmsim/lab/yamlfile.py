@@ -146,7 +146,7 @@ def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
     Raises `FileError` if the text is invalid or has more than `most` documents.
     """
     try:
-        documents = list(_documents(text))
+        documents = list(nodes_of(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
@@ -165,7 +165,8 @@ def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
         raise FileError("yaml: nested too deeply", path=path) from None
 
 
-def _documents(text: str) -> Iterable[yaml.Node]:
+def nodes_of(text: str) -> Iterable[yaml.Node]:
+    """Yield the root node of each YAML document in a text. Raises `yaml.YAMLError`."""
     loader = _CoreLoader(text)
     try:
         while loader.check_node():
@@ -174,6 +175,19 @@ def _documents(text: str) -> Iterable[yaml.Node]:
                 yield node
     finally:
         loader.dispose()
+
+
+def node_at(root: yaml.Node, keys: Iterable[Key]) -> yaml.Node | None:
+    """Return the node at `keys` in a document, `None` if there is none. Keys merged in by `<<` are not followed."""
+    here: yaml.Node | None = root
+    for key in keys:
+        if isinstance(here, yaml.MappingNode):
+            here = next((value for own, value in here.value if own.value == str(key)), None)
+        elif isinstance(here, yaml.SequenceNode) and isinstance(key, int) and key < len(here.value):
+            here = here.value[key]
+        else:
+            return None
+    return here
 
 
 class _CoreLoader(yaml.SafeLoader):

@@ -25,12 +25,14 @@ def load_project(
     *,
     env_files: Sequence[str | Path] = (),
     folder: Path | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> ComposeProject:
     """Read the Compose files of a project; later files override earlier ones.
 
     A folder means the Compose file in it; a text of several lines or a mapping is the content of a file. The
     project's name is `project`, else `COMPOSE_PROJECT_NAME`, the files' `name`, or the name of their folder. `env`
-    and the files of variables define the variables in `${…}`. Raises `FileError` with file, line and key,
+    and the files of variables define the variables in `${…}`. `texts` are read instead of the files with these paths.
+    Raises `FileError` with file, line and key,
     `InvalidParameter` for an invalid project name.
     """
     paths = project_files(files)
@@ -39,7 +41,7 @@ def load_project(
     values = environment(env, env_files, home)
     name = _project_name(project, values, paths, home)
     variables = Variables({**values, "COMPOSE_PROJECT_NAME": name})
-    document = Reader(variables, home).read(paths)
+    document = Reader(variables, home, texts or {}).read(paths)
     shown = first.place.path if isinstance(first, Map) else str(first)
     active = [*profiles, *(each for each in values.get("COMPOSE_PROFILES", "").split(",") if each)]
     warnings = [f'The "{each}" variable is not set. Defaulting to a blank string.' for each in variables.unset]

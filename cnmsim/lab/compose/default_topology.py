@@ -11,6 +11,7 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.lab.compose import ComposeProject, load_project
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.lab import Lab
+from cnmsim.lab.source import LabSource
 
 #: Documentation addresses (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
 DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
@@ -32,14 +33,20 @@ def compose_lab(
     engine: str = "29.7.2",
     seed: int = 0,
     epoch_s: int | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Lab:
     """Read a project, build a Docker host, a client and the internet around it, and start it. Raises `FileError`.
 
     `create_external` creates the project's external networks. `listens` states the ports of services, `strict`
-    refuses what would be assumed. Raises `NotFound` for a service that the project does not have and
-    `InvalidParameter` for an invalid port.
+    refuses what would be assumed. `texts` are read instead of the files with these paths. Raises `NotFound` for a
+    service that the project does not have and `InvalidParameter` for an invalid port.
     """
-    model = load_project(files, project, env, profiles, env_files=env_files)
+    options = {
+        "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,
+        "create_external": create_external, "listens": listens, "strict": strict, "engine": engine, "seed": seed,
+        "epoch_s": epoch_s,
+    }  # fmt: skip
+    model = load_project(files, project, env, profiles, env_files=env_files, texts=texts)
     _require_services(model, listens or {})
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     used = {name for service in model.services.values() for name in (service.name, service.container_name)}
@@ -57,7 +64,9 @@ def compose_lab(
     if create_external:
         for name in dict.fromkeys(each.name for each in model.networks.values() if each.is_external):
             docker.networks.create(name, driver="bridge")
+    lab.source = LabSource(files, is_lab_file=False, options=options)
     lab.project = Project(model, docker, lab.clock, is_strict=strict)
+    lab.projects.append(lab.project)
     lab.project.up(scale=scale)
     lab.settle()
     return lab

@@ -79,10 +79,14 @@ def _files_of_folder(folder: Path) -> list[File]:
 
 @define
 class Reader:
-    """Reads the files of one project; `variables` are substituted for `${…}`."""
+    """Reads the files of one project; `variables` are substituted for `${…}`.
+
+    `texts` are read instead of the files with these paths.
+    """
 
     variables: Variables
     folder: Path
+    texts: Mapping[str, str] = field(factory=dict)
     _open: tuple[str, ...] = ()
     _count: list[int] = field(factory=lambda: [0])
 
@@ -137,11 +141,14 @@ class Reader:
         self._count[0] += 1
         if self._count[0] > _MOST_FILES:
             raise FileError(f"the project is made of more than {_MOST_FILES} files", path=_name(file))
-        read = parse_documents(read_text(file), str(file)) if isinstance(file, Path) else [file]
+        read = parse_documents(self._text(file), str(file)) if isinstance(file, Path) else [file]
         given = [each for each in read if each is not None]
         if not given:
             raise FileError("empty compose file", path=_name(file))
         return [self._checked(each, file) for each in given]
+
+    def _text(self, file: Path) -> str:
+        return self.texts[str(file)] if str(file) in self.texts else read_text(file)
 
     def _checked(self, read: Any, file: File) -> Map:
         name = _name(file)
@@ -179,7 +186,7 @@ class Reader:
             read = read_env_file(folder / each, values)
             values = {**read, **values}
         variables = Variables(values)
-        inner = Reader(variables, home, (*self._open, name), self._count)
+        inner = Reader(variables, home, self.texts, (*self._open, name), self._count)
         part = inner.read(files)
         self.variables.unset += [each for each in variables.unset if each not in self.variables.unset]
         return part

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnmsim.errors import CnmsimError, Unavailable
+from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
+from cnmsim.observe.fixes.file_edit import FileEdit
 from cnmsim.observe.fixes.fix_candidates import FixCandidate, Question
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Fix:
     #: `explain`, handed in by it: an explanation has fixes, and a fix returns an explanation.
     _explain: Callable[[Any, str, str, str], Explanation] = field(repr=False, eq=False)
     was_tried: bool = True
+    _edits: list[tuple[FileEdit, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
     def text(self) -> str:
@@ -52,6 +54,29 @@ class Fix:
         """The command lines, each with the host on which it is typed: `node1$ docker start web`."""
         return tuple(str(command) for command in commands_of(self.change))
 
+    @property
+    def edits(self) -> tuple[FileEdit, ...]:
+        """The fix as edits of the Compose or lab file that the lab was read from, one for each file.
+
+        Empty if the lab was not read from a file, or the file cannot express the fix. On the first access the edited
+        files are read and the question is asked in that lab; edits that do not help are left out.
+        """
+        render = getattr(self._lab, "edits_of", None)
+        if not self._edits:
+            self._edits.append(() if render is None else tuple(render(self)))
+        return self._edits[0]
+
+    def write(self) -> None:
+        """Write the edits to the files.
+
+        Raises `InvalidParameter` if there are none, `FileError` if a file has changed since it was read, and
+        `OSError` if it cannot be written.
+        """
+        if not self.edits:
+            raise InvalidParameter("the fix is no edit of a file: use apply() or the commands")
+        for edit in self.edits:
+            edit.write()
+
     def apply(self, lab: Any = None) -> Explanation:
         """Apply the changes, run the probe again, and return the new explanation.
 
@@ -66,17 +91,21 @@ class Fix:
         return self._explain(changed, self.question.source, self.question.destination, self.question.service)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fix as plain values: `text`, `commands`, `question` and `was_tried`."""
+        """Return the fix as plain values: `text`, `commands`, `edits`, `question` and `was_tried`."""
         question = {
             "source": self.question.source,
             "destination": self.question.destination,
             "service": self.question.service,
         }
-        return {"text": self.text, "commands": list(self.commands), "question": question, "was_tried": self.was_tried}
+        return {
+            "text": self.text, "commands": list(self.commands), "edits": [edit.to_json() for edit in self.edits],
+            "question": question, "was_tried": self.was_tried,
+        }  # fmt: skip
 
     def __str__(self) -> str:
         question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
-        return "\n".join([self.text, *question, *(f"  {command}" for command in self.commands)])
+        shown = [str(edit) for edit in self.edits] or [f"  {command}" for command in self.commands]
+        return "\n".join([self.text, *question, *shown])
 
 
 def fork_of(lab: Any) -> Any:

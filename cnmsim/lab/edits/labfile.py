@@ -1,0 +1,118 @@
+"""Changes as edits of a lab file.
+
+A route of a host goes to its `routes`, and the command that makes another change to its `run`. A rule, route or
+sysctl that the file itself states is removed or changed there. Containers and networks are those of Compose projects.
+"""
+
+from __future__ import annotations
+
+import shlex
+from functools import singledispatchmethod
+
+import yaml
+
+from cnmsim.lab.edits.files import EditedFiles, NotExpressible
+from cnmsim.lab.edits.yaml_text import YamlText
+from cnmsim.lab.yamlfile import Key
+from cnmsim.observe.fixes.changes import (
+    AddRoute,
+    Change,
+    DeleteRoute,
+    DeleteRule,
+    SetSysctl,
+)
+from cnmsim.observe.fixes.commands import commands_of
+
+
+class LabFileEditor:
+    """Edits the lab file at `path`."""
+
+    def __init__(self, files: EditedFiles, path: str) -> None:
+        self.path = path
+        self.text: YamlText = files.open(path)
+
+    # ---- the commands of a host
+
+    def _runs(self, host: str) -> list[tuple[tuple[Key, ...], str]]:
+        """Return the commands in `run` of a host with their keys."""
+        at: tuple[Key, ...] = ("hosts", host, "run")
+        items = self.text.items(at)
+        if items:
+            return [((*at, number), str(node.value)) for number, node in enumerate(items)]
+        node = self.text.node(at)
+        return [] if node is None or not str(node.value) else [(at, str(node.value))]
+
+    def _append(self, host: str, command: str) -> None:
+        if self.text.node(("hosts", host)) is None:
+            raise NotExpressible(f"{host} is no host of {self.path}")
+        self.text.append(("hosts", host, "run"), command)
+
+    def _rewrite(self, keys: tuple[Key, ...], command: str) -> None:
+        node = self.text.node(keys)
+        assert isinstance(node, yaml.ScalarNode)
+        self.text.rewrite(node, command)
+
+    # ---- changes
+
+    @singledispatchmethod
+    def edit(self, change: Change) -> None:
+        """Make a change in the file. Raises `NotExpressible` if it is not the change of one host by commands."""
+        commands = commands_of(change)
+        # A lab file has no `docker` commands, as its hosts have none.
+        if not commands or any(command.line.startswith("docker ") for command in commands):
+            raise NotExpressible(type(change).__name__)
+        for command in commands:
+            self._append(command.place, command.line)
+
+    @edit.register
+    def _(self, change: AddRoute) -> None:
+        if self.text.node(("hosts", change.host)) is None:
+            raise NotExpressible(f"{change.host} is no host of {self.path}")
+        self.text.append(("hosts", change.host, "routes"), f"{change.prefix} via {change.via}")
+
+    @edit.register
+    def _(self, change: DeleteRoute) -> None:
+        for number, node in enumerate(self.text.items(("hosts", change.host, "routes"))):
+            if change.route.startswith(str(node.value)):
+                self.text.remove(("hosts", change.host, "routes", number))
+                return
+        self._append(change.host, commands_of(change)[0].line)
+
+    @edit.register
+    def _(self, change: SetSysctl) -> None:
+        for keys, command in self._runs(change.host):
+            words = _words(command)
+            if words[:1] == ["sysctl"] and words[-1].partition("=")[0] == change.key:
+                self._rewrite(keys, commands_of(change)[0].line)
+                return
+        self._append(change.host, commands_of(change)[0].line)
+
+    @edit.register
+    def _(self, change: DeleteRule) -> None:
+        rule = _rule_words(change.rule.split())
+        for keys, command in self._runs(change.host):
+            words = _words(command)
+            if words[:1] == [change.program] and not change.namespace and _rule_words(words[1:]) == rule:
+                self.text.remove(keys)
+                return
+        self._append(change.host, commands_of(change)[0].line)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def _rule_words(words: list[str]) -> list[str]:
+    """Return the words of an iptables rule in a form in which a typed rule equals that of iptables-save."""
+    if "-t" in words:
+        at = words.index("-t")
+        words = words[:at] + words[at + 2 :]
+    # iptables-save adds the match of the protocol, the netmask of a single address and the default reject type.
+    text = f" {' '.join(words)} ".replace("/32 ", " ").replace(" -I ", " -A ")
+    for protocol in ("tcp", "udp", "icmp"):
+        text = text.replace(f" -m {protocol} ", " ")
+    text = text.replace(" --reject-with icmp-port-unreachable ", " ")
+    return text.split()

@@ -1,0 +1,68 @@
+"""An edit of the file that a lab was read from."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from cnmsim.errors import FileError
+
+#: The number of unchanged lines around a change in a diff, as `diff -u` prints them.
+_CONTEXT_LINES = 3
+
+
+@frozen
+class FileEdit:
+    """The new content of a file: `before` is the text that was read, `after` the edited one.
+
+    Everything that the edit does not concern is the same in both: comments, order, spacing and quotes.
+    """
+
+    path: str
+    before: str = field(repr=False)
+    after: str = field(repr=False)
+
+    @property
+    def line(self) -> int:
+        """The first line (from 1) of `before` that the edit changes, or before which it inserts lines."""
+        before, after = self.before.splitlines(), self.after.splitlines()
+        same = next(
+            (number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), None
+        )
+        return min(len(before), len(after)) + 1 if same is None else same + 1
+
+    @property
+    def diff(self) -> str:
+        """The edit as a unified diff, which `patch` and `git apply` accept."""
+        lines = difflib.unified_diff(
+            self.before.splitlines(), self.after.splitlines(), self.path, self.path, n=_CONTEXT_LINES, lineterm=""
+        )
+        return "\n".join(lines)
+
+    def write(self) -> None:
+        """Write the new content to the file.
+
+        Raises `FileError` if the file is no longer as it was read, and `OSError` if it cannot be written.
+        """
+        path = Path(self.path)
+        raw = path.read_bytes()
+        if text_of(raw) != self.before:
+            raise FileError("the file has changed since it was read: nothing was written", path=self.path)
+        mark = b"\xef\xbb\xbf" if raw.startswith(b"\xef\xbb\xbf") else b""
+        ending = "\r\n" if b"\r\n" in raw else "\n"
+        path.write_bytes(mark + self.after.replace("\n", ending).encode())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the edit as plain values: `path`, `line` and `diff`."""
+        return {"path": self.path, "line": self.line, "diff": self.diff}
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}\n{self.diff}"
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text of a file, without a byte order mark, its lines ended by LF. Raises `UnicodeError`."""
+    return raw.decode("utf-8-sig").replace("\r\n", "\n")
