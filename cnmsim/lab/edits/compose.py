@@ -203,9 +203,10 @@ class ComposeEditor:
                 continue
             text, at = self._file(*keys), self._at(*keys)
             node = text.node(at)
-            for part in node.value if node is not None and node.tag.endswith(":seq") else (node,):
-                if part is not None and change.address in str(part.value):
-                    text.rewrite(part, str(part.value).replace(change.address, _ANYWHERE))
+            parts: list[yaml.Node | None] = node.value if isinstance(node, yaml.SequenceNode) else [node]
+            for part in parts:
+                if isinstance(part, yaml.ScalarNode) and change.address in part.value:
+                    text.rewrite(part, part.value.replace(change.address, _ANYWHERE))
                     return
         self._add_option(service, change)
 
