@@ -44,6 +44,7 @@ SINGLE_HOST = (
     "resolution-files",
     "run-refusals",
     "several-networks",
+    "typed-values",
 )
 PHYSICAL = (
     "config-networks",

@@ -18,6 +18,7 @@ from cnmsim.engine.containers.state import RUNNING_STATES, Change, ContainerStat
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Image
 from cnmsim.errors import Conflict
+from cnmsim.kernel.address import format_mac, parse_mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import File, FileSystem
 from cnmsim.kernel.pid_namespace import PidNamespace
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 
 #: Port bindings as the API prints them: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}`
 PortMap = dict[str, "list[dict[str, str]] | None"]
+
+
+def canonical_mac(text: str) -> str:
+    """Return a MAC address as it is printed; an invalid one, which is refused later, unchanged."""
+    try:
+        return format_mac(parse_mac(text))
+    except ValueError:
+        return text
 
 
 @define
@@ -60,16 +69,20 @@ class EndpointSettings:
     ipam_is_operational: bool = False
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> EndpointSettings:
-        """Return the settings for one entry of EndpointsConfig, which `schemas.ENDPOINT_SETTINGS` has decoded."""
+    def from_body(cls, body: Mapping[str, Any], *, is_typed: bool = False) -> EndpointSettings:
+        """Return the settings for one entry of EndpointsConfig, which `schemas.ENDPOINT_SETTINGS` has decoded.
+
+        In releases whose API has typed fields (`is_typed`) a MAC address is written with colons and in lower case.
+        """
+        mac_address = canonical_mac(body["MacAddress"]) if is_typed else body["MacAddress"]
         return cls(
             ipam_config=body["IPAMConfig"],
             links=body["Links"],
             aliases=body["Aliases"],
             driver_opts=body["DriverOpts"],
             gw_priority=body["GwPriority"],
-            wanted_mac=body["MacAddress"],
-            mac_address=body["MacAddress"],
+            wanted_mac=mac_address,
+            mac_address=mac_address,
         )
 
     def clean(self) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from attrs import define
 
-from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.container import Container, EndpointSettings, canonical_mac
 from cnmsim.engine.containers.kernel_namespaces import resolve_joined
 from cnmsim.engine.containers.resources import derive_limits
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
     HOST_NETWORK_LINKS,
     check_config,
+    check_endpoint_addresses,
     check_host_config,
     check_mac_address,
     check_network_mode,
@@ -68,6 +69,8 @@ def create_container(
     """
     profile = context.profile
     config, host_config, endpoints = read_container_create(profile, body)
+    for endpoint in endpoints.values():
+        check_endpoint_addresses(profile, endpoint and endpoint["IPAMConfig"])
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
     if profile.create_fills_maps:
@@ -76,7 +79,7 @@ def create_container(
     _default_network(host_config, endpoints)
     if not api.at_least("1.44") and len(endpoints) > 1:
         raise InvalidParameter(f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}")
-    settings = _endpoint_settings(endpoints)
+    settings = _endpoint_settings(endpoints, is_typed=profile.ipam_config_is_typed)
     request = CreateRequest(name, config, host_config, settings)
     warnings = _adapt_to_api(context, request, api)
     host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
@@ -102,7 +105,7 @@ def _default_network(host_config: dict[str, Any], endpoints: dict[str, Any]) -> 
             endpoints["bridge"] = endpoints.pop("default")
 
 
-def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]:
+def _endpoint_settings(endpoints: dict[str, Any], *, is_typed: bool) -> dict[str, EndpointSettings]:
     faults = [
         f"invalid config for network {name}: EndpointsConfig is nil"
         for name, body in endpoints.items()
@@ -110,7 +113,7 @@ def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]
     ]
     if faults:
         raise InvalidParameter(join_errors(faults))
-    return {name: EndpointSettings.from_body(body) for name, body in endpoints.items()}
+    return {name: EndpointSettings.from_body(body, is_typed=is_typed) for name, body in endpoints.items()}
 
 
 # --- requests of older API versions
@@ -142,6 +145,8 @@ def _main_endpoint(request: CreateRequest) -> EndpointSettings:
 def _adapt_mac_address(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
     mode = request.host_config["NetworkMode"]
     address = request.config.get("MacAddress", "")
+    if address and context.profile.ipam_config_is_typed:
+        address = request.config["MacAddress"] = canonical_mac(address)
     if context.profile.inspect_is_slim:
         request.config.pop("MacAddress", None)
     has_own_stack = mode == "bridge" or is_user_defined(mode)

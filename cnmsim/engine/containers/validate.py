@@ -7,6 +7,7 @@ Source: moby `runconfig/hostconfig*.go`, `daemon/container.go` (26.1.5, 28.5.2),
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.containers.exec_user import check_capabilities
@@ -160,6 +161,14 @@ def check_mac_address(profile: Profile, network: str, address: str) -> None:
             else f"invalid config for network {network}: invalid MAC address {address}"
         )
         raise InvalidParameter(text) from None
+
+
+def check_endpoint_addresses(profile: Profile, ipam_config: Mapping[str, Any] | None) -> None:
+    """Check the addresses of an endpoint's IPAMConfig where the API's fields are typed. Raises `InvalidParameter`."""
+    if profile.ipam_config_is_typed and ipam_config:
+        for text in (*map(ipam_config.get, ("IPv4Address", "IPv6Address")), *(ipam_config.get("LinkLocalIPs") or ())):
+            if text:
+                check_address(text)
 
 
 def parse_link(text: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from cnmsim.engine.networks.dns_names import dns_names
 from cnmsim.engine.networks.endpoint_info import port_map, subnets_of
 from cnmsim.engine.networks.extra_hosts import extra_hosts
 from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, hosts_entries, sandbox_links, update_parents
-from cnmsim.engine.wire.ports import check_address, requested_ports
+from cnmsim.engine.wire.ports import requested_ports
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -62,10 +62,6 @@ class Networking:
     def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
         """Validate a container's settings on a network, which may not exist yet. Raises `InvalidParameter`."""
         ipam = settings.ipam_config or {}
-        if self.context.profile.ipam_config_is_typed:
-            for text in (settings.static_address(4), settings.static_address(6), *(ipam.get("LinkLocalIPs") or ())):
-                if text:
-                    check_address(text)
         addresses = RequestedAddresses(
             ipv4=settings.static_address(4),
             ipv6=settings.static_address(6),
@@ -239,7 +235,9 @@ class Networking:
         exposed, published = requested_ports(
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
-        links = hosts_entries(self.context.containers, container)
+        links = hosts_entries(
+            self.context.containers, container, checks_networks=self.context.profile.allocates_before_task
+        )
         extra = extra_hosts(self.context, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
         return SandboxOptions(
             name=container.name,

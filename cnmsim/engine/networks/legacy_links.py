@@ -27,24 +27,26 @@ def check_links(store: ContainerStore, container: Container) -> None:
     if DEFAULT_NETWORK not in container.networks:
         return
     for alias, child in store.children(container).items():
-        if DEFAULT_NETWORK not in child.networks:
-            raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
         if not child.is_running:
             raise SystemFault(f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}")
+        if DEFAULT_NETWORK not in child.networks:
+            raise SystemFault(f"container {child.id} not attached to default bridge network")
 
 
-def hosts_entries(store: ContainerStore, container: Container) -> list[tuple[str, str]]:
+def hosts_entries(store: ContainerStore, container: Container, *, checks_networks: bool) -> list[tuple[str, str]]:
     """Return the /etc/hosts entries for the containers that `container` links to.
 
-    Raises `SystemFault` if one of them is not on the default bridge.
+    Raises `SystemFault` if one of them is not on the default bridge; without `checks_networks` it is left out.
     """
     entries: list[tuple[str, str]] = []
     if DEFAULT_NETWORK not in container.networks:
         return entries
     for alias, child in store.children(container).items():
         settings = child.networks.get(DEFAULT_NETWORK)
-        if settings is None:
+        if settings is None and checks_networks:
             raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+        if settings is None:
+            continue
         names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
         entries += [(names, address) for address in (settings.ip_address, settings.global_ipv6_address) if address]
     return entries

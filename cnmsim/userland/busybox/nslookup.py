@@ -194,7 +194,7 @@ def _send(process: Process, socket: UdpSocket, server: _Server, query: _Query) -
     try:
         socket.send(query.message.to_wire())
     except OSError as error:
-        complain(process, f"write to '{server}': {strerror(error)}")
+        complain(process, f"write to '{server.name}': {strerror(error)}")
         return False
     return True
 
