@@ -1,25 +1,31 @@
 """Draw the pictures of the README: `python docs/pictures.py`."""
 
-from io import StringIO
 from pathlib import Path
-
-from rich.console import Console
+from shutil import which
+from tempfile import TemporaryDirectory
 
 from cnmsim import Lab
 
 IMAGES = Path(__file__).parent / "images"
+#: The step at which stepper.png stands: the one that explains the answer.
+STEP = "accepted by filter FORWARD"
 
 
-def published_port() -> None:
-    """Write trace.svg: a connection from the LAN to a published port."""
-    lab = Lab()
-    node1 = lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=True)
-    lab.add_host("client", "10.0.0.50/24", gateway="10.0.0.1")
-    node1.docker.networks.create("shop", options={"com.docker.network.bridge.name": "br-shop"})
-    node1.docker.containers.run("nginx", name="web", network="shop", ports={"80/tcp": 8080}, detach=True)
-    console = Console(record=True, width=132, file=StringIO())
-    console.print(lab.trace("client", "node1:8080").rich())
-    console.save_svg(str(IMAGES / "trace.svg"), title="cnmsim trace lab.yml client node1:8080", unique_id="trace")
+def stepper() -> None:
+    """Write stepper.png: the page of `Trace.save_html`, stopped in the middle of a walk."""
+    from playwright.sync_api import sync_playwright
+
+    lab = Lab.from_compose(IMAGES.parents[1] / "examples" / "voting-app" / "compose.yml", "voting")
+    with TemporaryDirectory() as folder, sync_playwright() as play:
+        page = Path(folder) / "walk.html"
+        lab.trace("client", "docker:8080").save_html(page)
+        browser = play.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": 1180, "height": 840}, color_scheme="light")
+        view.goto(page.as_uri())
+        view.get_by_role("button", name="fit").click()
+        view.get_by_text(STEP).first.click()
+        view.screenshot(path=IMAGES / "stepper.png")
+        browser.close()
 
 
 def overlay() -> None:
@@ -37,5 +43,5 @@ def overlay() -> None:
 
 
 if __name__ == "__main__":
-    published_port()
+    stepper()
     overlay()

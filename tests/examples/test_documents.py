@@ -1,62 +1,47 @@
-"""What the README and the pages show is run: Python as it stands, files are read, commands say what they are said to say.
+"""What the README and the pages show is run, as it stands, and prints what they show.
 
-Pages whose cells the site itself runs when it is built (MyST-NB) are not among these.
+The site itself runs the pages with cells (MyST-NB) when it is built; of these, the quick start is run here too.
 """
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
 import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from attrs import frozen
 from click.testing import CliRunner
+from support.documents import ROOT, Block, blocks, commands, is_as_shown, is_notebook, pages, run_cell
 
 import cnmsim.observe
 import cnmsim.testing
 from cnmsim import EngineError, Lab
 from cnmsim.cli import cli
 
-ROOT = Path(__file__).parents[2]
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Blocks that need more than Python, and who runs them.
 ELSEWHERE = {
     ("README.md", "sh", 0): ".ci/run sets up and tests in this way",
     ("docs/drivers.md", "python", 1): "tests/libnetwork/plugins starts programs as plugins",
     ("docs/serving.md", "python", 0): "tests/api runs testcontainers where it is installed",
 }
-
-
-@frozen
-class Block:
-    page: str
-    kind: str
-    number: int
-    text: str
-
-
-def _blocks() -> list[Block]:
-    found = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = path.read_text(encoding="utf-8")
-        if text.startswith("---\nfile_format: mystnb"):
-            continue
-        counts: dict[str, int] = {}
-        for kind, body in _FENCE.findall(text):
-            number = counts[kind] = counts.get(kind, -1) + 1
-            block = Block(path.relative_to(ROOT).as_posix(), kind, number, body)
-            if (block.page, kind, number) not in ELSEWHERE:
-                found.append(block)
-    return found
-
-
-BLOCKS = _blocks()
+BLOCKS = [
+    block
+    for path in pages()
+    if not is_notebook(path)
+    for block in blocks(path)
+    if (block.page, block.kind, block.number) not in ELSEWHERE
+]
 
 
 def _of(kind: str) -> list[Block]:
@@ -118,7 +103,23 @@ def test_python_runs(page: str, desk: Path) -> None:
     names = {"__name__": "page", **_given(page, desk)}
     for block in _of("python"):
         if block.page == page:
-            exec(compile(block.text, f"{page} block {block.number}", "exec"), names)
+            printed = run_cell(block, names)
+            assert block.output is None or is_as_shown(block.output, printed), printed
+
+
+def test_the_quick_start_prints_what_it_speaks_of(desk: Path) -> None:
+    (desk / "_walks").mkdir()
+    names: dict[str, Any] = {"__name__": "page"}
+    cells = [block for block in blocks(ROOT / "docs" / "quickstart.md") if block.kind == "code-cell"]
+    printed = "".join(f"[{block.number}]\n{run_cell(block, names)}" for block in cells)
+    assert is_as_shown((Path(__file__).parent / "quickstart.txt").read_text(encoding="utf-8"), printed), printed
+
+
+def test_what_is_shown_is_the_whole_output() -> None:
+    assert is_as_shown("a\n…\nd …\n", "a\nb\nc\nd 1\n")
+    assert is_as_shown("a\n…\n", "a\n")
+    assert not is_as_shown("a\n", "a\nb\n")
+    assert not is_as_shown("b\n", "a\nb\n")
 
 
 #: What the files of a page leave out of a whole lab.
@@ -152,19 +153,77 @@ def test_files_are_read(block: Block, desk: Path) -> None:
     assert set(known.get("segments", {})) <= set(lab.segments)
 
 
-@pytest.mark.parametrize("block", _of("console"), ids=lambda block: f"{block.page}-{block.number}")
+def _is_served(block: Block) -> bool:
+    return any(" serve " in command for command, _ in commands(block))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in _of("console") if not _is_served(block)],
+    ids=lambda block: f"{block.page}-{block.number}",
+)
 def test_commands_say_what_is_shown(block: Block, desk: Path) -> None:
-    lines = block.text.splitlines()
-    for number, line in enumerate(lines):
-        words = shlex.split(line.removeprefix("$ "), comments=True)
-        if not line.startswith("$ cnmsim") or "serve" in words or "--dir" in words:
-            continue  # served labs, and the docker command, are the business of tests/api
-        done = CliRunner().invoke(cli, words[1:], env={"COLUMNS": "200"})
+    for command, shown in commands(block):
+        words = shlex.split(command, comments=True)
+        assert words[0] == "cnmsim"
+        done = CliRunner().invoke(cli, words[1:])
         assert done.exit_code in {0, 1}, done.output
-        for shown in lines[number + 1 :]:
-            if shown.startswith("$ "):
-                break
-            assert shown in {"…", ""} or shown in done.output
+        assert not shown or is_as_shown(shown, done.output), done.output
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command on this machine")
+@pytest.mark.parametrize(
+    "block",
+    [block for block in _of("console") if _is_served(block)],
+    ids=lambda block: f"{block.page}-{block.number}",
+)
+def test_commands_of_a_served_lab_say_what_is_shown(block: Block, desk: Path) -> None:
+    """A shell runs the block line by line; in place of the reader's pause, it waits until the lab is served."""
+    (desk / "cnmsim").write_text(f'#!/bin/sh\nexec {sys.executable} -m cnmsim "$@"\n', encoding="utf-8")
+    (desk / "cnmsim").chmod(0o755)
+    path = os.pathsep.join([str(desk), os.environ["PATH"]])
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "DOCKER_CONFIG": str(desk),
+        "XDG_RUNTIME_DIR": str(desk),
+    }
+    exported, server, log = "", None, (desk / "serve.log").open("wb")
+    try:
+        for command, shown in commands(block):
+            if command.endswith("&"):
+                server = subprocess.Popen(
+                    ["bash", "-c", f"exec {command.removesuffix('&')}"], stdout=log, stderr=log, env=environment
+                )
+                folder = re.findall(r"--dir (\S+)", command)[0].replace("$XDG_RUNTIME_DIR", str(desk))
+                _wait_for(Path(folder) / "ready", server)
+                printed = Path(log.name).read_text(encoding="utf-8")
+            elif command.startswith("export "):
+                exported += command + "\n"
+                printed = ""
+            else:
+                done = subprocess.run(
+                    ["bash", "-c", exported + command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                    env=environment, timeout=120, check=False, stdin=subprocess.DEVNULL,
+                )  # fmt: skip
+                printed = done.stdout
+                assert done.returncode == 0, printed
+            assert not shown or is_as_shown(shown, printed), printed
+    finally:
+        log.close()
+        if server is not None:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+
+
+def _wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert server.poll() is None, "the server has ended"
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
 
 
 @pytest.mark.parametrize("block", _of("toml"), ids=lambda block: block.page)
@@ -172,6 +231,14 @@ def test_metadata_is_that_of_the_example(block: Block) -> None:
     shown = tomllib.loads(block.text)["project"]["entry-points"]
     example = tomllib.loads((ROOT / "examples" / "switch-driver" / "pyproject.toml").read_text(encoding="utf-8"))
     assert shown.items() <= example["project"]["entry-points"].items()
+
+
+def test_the_two_commands_of_the_readme_are_those_that_ci_runs() -> None:
+    block = next(block for block in blocks(ROOT / "README.md") if block.kind == "sh")
+    lines = block.text.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("python3 -m venv") for line in lines)
+    assert "grep '^python3 -m venv' README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_no_block_is_of_another_kind() -> None:
