@@ -23,6 +23,7 @@ import click
 from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.control_commands import explain_served, trace_served
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ def _kind_of(path: Path) -> str:
     if path.is_dir():
         return "compose"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        root = yaml.compose(read_bytes(path), Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         # The Compose loader reports what is wrong, with its line.
         return "compose"
-    keys = set(content) if isinstance(content, dict) else set()
+    keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
     if "hosts" in keys:
         return "lab"
     if keys & {"services", "include"}:

@@ -61,7 +61,9 @@ def _integer(function: str, text: str, least: int, end: int) -> int:
         raise NumError(function, text)
     # Python refuses to convert thousands of digits; no Go type holds more than 20.
     digits = text.lstrip("+-").lstrip("0")
-    value = int(text) if len(digits) <= 20 else end
+    value = int(digits or "0") if len(digits) <= 20 else end
+    if text[0] == "-":
+        value = -value if value < end else least - 1
     if not least <= value < end:
         raise NumError(function, text, "value out of range")
     return value

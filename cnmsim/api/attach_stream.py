@@ -19,6 +19,8 @@ from cnmsim.errors import InvalidParameter
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 _DETACH_KEYS = "ctrl-p,ctrl-q"
+#: Unread input of a process up to which more is read from the client, and how often it is checked, in seconds.
+MOST_UNREAD_INPUT, ROOM_POLL_S = 65536, 0.05
 _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
@@ -93,6 +95,8 @@ async def forward_streams(
             if stdin_forwarder is not None and not stdin_forwarder.type(data):
                 return
             api.clock_driver.run_ready()
+            if streams.stdin.size > MOST_UNREAD_INPUT and not await _has_room(duplex, streams):
+                return
         if ends_input:
             streams.end_input()
             api.clock_driver.run_ready()
@@ -110,3 +114,16 @@ async def forward_streams(
         stop_listening()
         outbox.close()
         await asyncio.sleep(0)
+
+
+async def _has_room(duplex: Duplex, streams: StandardStreams) -> bool:
+    """Wait until the process has read its input. Return False if the client has disconnected meanwhile."""
+    gone = asyncio.ensure_future(duplex.gone())
+    try:
+        while streams.stdin.size > MOST_UNREAD_INPUT and not streams.stdin.is_closed:
+            if gone.done():
+                return False
+            await asyncio.sleep(ROOM_POLL_S)
+        return True
+    finally:
+        gone.cancel()

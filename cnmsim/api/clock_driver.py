@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnmsim.api.client_time import ClientTime
-from cnmsim.kernel.clock import EPOCH_S
+from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
@@ -24,6 +24,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SLICE_S = 0.01
 _LONGEST_DELAY_S = 0.25
+#: The last second, since 1970, whose year has four digits.
+END_S = 253402300799
 _AHEAD_NS = 1_000_000
 #: A lab whose clock is at most this far ahead of the machine's began at the machine's time of day, in seconds.
 _BUILD_S = 600
@@ -93,6 +95,11 @@ class ClockDriver:
         finally:
             del self._realtime_predicates[key]
 
+    @property
+    def _end_ns(self) -> int:
+        """The time at which the year ends that is the last with four digits: nothing waits for an event after it."""
+        return (END_S - self.clock.epoch_s) * NS_PER_S
+
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
         """Wait, in real time, until a future of the lab is done. Return its result or raise its error.
 
@@ -138,7 +145,7 @@ class ClockDriver:
         deadline = time.monotonic() + _SLICE_S
         while any(predicate() for predicate in tuple(self._fast_predicates.values())):
             self._anchor = None
-            if not self.clock.step():
+            if (self.clock.next_event_ns() or 0) > self._end_ns or not self.clock.step():
                 return _LONGEST_DELAY_S
             if time.monotonic() > deadline:
                 return 0

@@ -156,6 +156,7 @@ async def _serve(
 
     from cnmsim.api.server import ApiServer
     from cnmsim.api.tls import mutual_tls
+    from cnmsim.suggestion import suggestion
 
     tls = mutual_tls(*certificates) if certificates else None
     stop = asyncio.Event()
@@ -170,9 +171,12 @@ async def _serve(
         for text in tcp:
             name, _, place = text.rpartition("=")
             address, _, port = place.rpartition(":")
-            if not port.isdigit() or not (name or server.apis):
-                raise ValueError(f"--tcp {text}: write [NODE=]ADDRESS:PORT")
+            is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
+            if not is_port or not (name or server.apis):
+                raise ValueError(f"--tcp {text}: write [NODE=]ADDRESS:PORT, with a port from 0 to 65535")
             name = name or next(iter(server.apis))
+            if name not in server.apis:
+                raise ValueError(f"--tcp {text}: no Docker host is named {name}{suggestion(name, server.apis)}")
             bound = await server.listen_tcp(name, address.strip("[]") or "127.0.0.1", int(port), tls)
             click.echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """One client connection: HTTP/1.1 by h11 over an asyncio stream, with the hijack of attach and exec.
 
-Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s from the first to the last byte of a request. A connection may
-be idle between requests without limit.
+Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s from the first to the last byte of a request, 64 KiB that the
+client sends before the answer to an earlier request has ended. A connection may be idle between requests without
+limit.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import re
 import select
 import sys
 import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from urllib.parse import unquote
 
 import h11
 
+from cnmsim.api.http_request import RefusedRequest, build_request, refusal
 from cnmsim.api.message import Answer, Client, Hijack, Request, Response, Stream
 from cnmsim.api.tls import Reader, Writer
 
@@ -26,9 +26,10 @@ MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
 REQUEST_TIMEOUT_S = 60.0
 _READ = 65536
+#: Bytes that are read while an answer is sent; the rest waits in the socket.
+_MOST_EARLY = 65536
 _GONE_POLL_S = 0.5
 _HEAD_POLL_S, _HEAD_POLLS = 0.0005, 200
-_VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -61,6 +62,7 @@ class Connection:
         self._is_tls = is_tls
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
         self._client_is_gone = False
+        self._is_http10 = False
 
     async def serve(self) -> None:
         """Answer requests one after the other."""
@@ -78,10 +80,15 @@ class Connection:
         try:
             request = await self._read_request()
         except h11.RemoteProtocolError as error:
-            await self._refuse(error.error_status_hint or 400, str(error))
+            await self._refuse(refusal(error))
+            return False
+        except RefusedRequest as refused:
+            await self._refuse(refused)
             return False
         except _TooLarge as error:
-            await self._refuse(413, str(error))
+            response = Response.error(413, str(error))
+            await self._send_head(413, {**response.headers, "Connection": "close"}, len(response.body))
+            await self._send(h11.Data(data=response.body), h11.EndOfMessage())
             return False
         if request is None:
             return False
@@ -100,21 +107,20 @@ class Connection:
                 answer.end()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
-    async def _refuse(self, status: int, message: str) -> None:
-        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            response = Response.error(status, message)
-            await self._send_head(response.status, {**response.headers, "Connection": "close"}, len(response.body))
-            await self._send(h11.Data(data=response.body), h11.EndOfMessage())
+    async def _refuse(self, refused: RefusedRequest) -> None:
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE, h11.ERROR):
+            self._writer.write(refused.answer)
+            await self._writer.drain()
 
     # --- reading
 
-    async def _next_event(self, timeout_s: float | None) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+    async def _next_event(self, deadline_s: float) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 if self._http.they_are_waiting_for_100_continue:
                     await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-                async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout_at(deadline_s):
                     self._http.receive_data(await self._reader.read(_READ))
                 continue
             return event
@@ -126,32 +132,22 @@ class Connection:
             self._http.receive_data(first)
             if not first:
                 return None
-        event = await self._next_event(REQUEST_TIMEOUT_S)
+        deadline_s = asyncio.get_running_loop().time() + REQUEST_TIMEOUT_S
+        event = await self._next_event(deadline_s)
         if isinstance(event, h11.ConnectionClosed) or not isinstance(event, h11.Request):
             return None
         body = bytearray()
         while True:
-            part = await self._next_event(REQUEST_TIMEOUT_S)
+            part = await self._next_event(deadline_s)
             if isinstance(part, h11.Data):
                 body += part.data
                 if len(body) > MAX_BODY:
                     raise _TooLarge(f"request body larger than {MAX_BODY} bytes")
             elif isinstance(part, h11.EndOfMessage):
-                return self._request(event, bytes(body))
+                self._is_http10 = event.http_version == b"1.0"
+                return build_request(event, bytes(body), is_tcp=self._is_tcp, client=self._client)
             else:
                 return None
-
-    def _request(self, event: h11.Request, body: bytes) -> Request:
-        target = event.target.decode("latin-1")
-        path, _, query = target.partition("?")
-        path = unquote(path)
-        version = ""
-        if match := _VERSION.match(path):
-            version = match[1]
-            path = path[match.end() :] or "/"
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
-        method = event.method.decode("latin-1")
-        return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp, self._client)
 
     # --- answering
 
@@ -175,13 +171,18 @@ class Connection:
     async def _watch(self) -> None:
         """Return when the client has disconnected.
 
-        Data that arrives before the answer is sent is kept for the next request.
+        Data that arrives before the answer is sent is kept for the next request, up to `_MOST_EARLY` bytes.
 
         Over a Unix socket, a client that has closed only its sending side still gets the answer. Over TCP this looks
         like a disconnect (moby treats it as one in both cases).
         """
-        while data := await self._reader.read(_READ):
+        while len(self._http.trailing_data[0]) < _MOST_EARLY:
+            data = await self._reader.read(_READ)
+            if not data:
+                break
             self._http.receive_data(data)
+        else:
+            await _hung_up(self._writer, select.POLLRDHUP if self._is_tcp else 0)
         self._client_is_gone = True
         if not self._is_tcp:
             await _hung_up(self._writer, 0)
@@ -194,6 +195,8 @@ class Connection:
     async def _send(self, *events: h11.Event) -> None:
         for event in events:
             data = self._http.send(event)
+            if data and self._is_http10 and isinstance(event, h11.Response):
+                data = data.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
             if data:
                 self._writer.write(data)
         await self._writer.drain()
@@ -293,13 +296,18 @@ class _RawStream:
         await _hung_up(self._writer, select.POLLRDHUP if self._is_tls else 0)
 
 
-async def _hung_up(writer: Writer, mask: int) -> None:
-    """Wait until a client has closed both directions (POLLHUP), or for the events in `mask`."""
+def is_hung_up(writer: Writer, mask: int = 0) -> bool:
+    """Return True if a client has closed both directions (POLLHUP), for the events in `mask`, and once closed."""
     # A half-closed socket reports the rest only when polled.
-    poll = select.poll()
     descriptor = writer.get_extra_info("socket").fileno()
-    if descriptor < 0:
-        return
+    if descriptor < 0 or writer.is_closing():
+        return True
+    poll = select.poll()
     poll.register(descriptor, mask)
-    while not writer.is_closing() and not poll.poll(0):  # noqa: ASYNC110 - the kernel sends no event
+    return bool(poll.poll(0))
+
+
+async def _hung_up(writer: Writer, mask: int) -> None:
+    """Wait until `is_hung_up(writer, mask)`."""
+    while not is_hung_up(writer, mask):  # noqa: ASYNC110 - the kernel sends no event
         await asyncio.sleep(_GONE_POLL_S)

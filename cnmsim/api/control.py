@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.api.attach_stream import MOST_UNREAD_INPUT, ROOM_POLL_S
 from cnmsim.api.clock_driver import first_of
+from cnmsim.api.connection import is_hung_up
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.api.live_capture import LiveCapture
+from cnmsim.api.outbox import MOST_UNREAD
+from cnmsim.engine.containers.streams import OutputPipe
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.files import Pipe
 
@@ -22,11 +27,15 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.lab import Lab
 
+_LONGEST_FRAME = 1 << 20
+
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None:
-    """Read a frame; return `None` at the end of the connection."""
+    """Read a frame of a client; return `None` at the end of the connection, and for an impossible frame."""
     try:
         kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
+        if length > _LONGEST_FRAME:
+            return None
         return Frame(kind), await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError, ValueError):
         return None
@@ -48,7 +57,7 @@ class ControlSocket:
             await self._answer(json.loads(line), reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client disconnected; its program was ended
-        except (CnmsimError, ValueError, KeyError, TypeError) as error:
+        except (CnmsimError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
             writer.write(pack(Frame.ERROR, text.encode()))
         finally:
@@ -127,14 +136,20 @@ class ControlSocket:
     ) -> None:
         host = self._lab.host(str(request["host"]))
         clock = self._lab.clock
-        stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
-        stdout.on_data.append(lambda data: writer.write(pack(Frame.STDOUT, data)))
-        stderr.on_data.append(lambda data: writer.write(pack(Frame.STDERR, data)))
+
+        def send(kind: Frame, data: bytes) -> None:
+            writer.write(pack(kind, data))
+            if writer.transport.get_write_buffer_size() > MOST_UNREAD:
+                writer.transport.abort()  # the client does not read: its program is ended
+
+        stdin = Pipe(clock)
+        stdout = OutputPipe(clock, partial(send, Frame.STDOUT))
+        stderr = OutputPipe(clock, partial(send, Frame.STDERR))
         argv = [str(word) for word in request["argv"]]
         columns = str(request.get("columns", ""))
-        env = {"COLUMNS": columns} if columns.isdecimal() else None
+        env = {"COLUMNS": columns} if columns.isascii() and columns.isdecimal() and len(columns) < 5 else None
         process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env)
-        feeder = asyncio.create_task(self._feed(reader, stdin, process))
+        feeder = asyncio.create_task(self._feed(reader, writer, stdin, process))
         try:
             with self._clock_driver.run_realtime(lambda: stdin.is_awaited):
                 status = await self._clock_driver.wait(process.exited, lambda: not stdin.is_awaited)
@@ -144,7 +159,9 @@ class ControlSocket:
             self._clock_driver.run_ready()
         writer.write(pack(Frame.EXIT, status.to_bytes(4)))
 
-    async def _feed(self, reader: asyncio.StreamReader, stdin: Pipe, process: Process) -> None:
+    async def _feed(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stdin: Pipe, process: Process
+    ) -> None:
         while (frame := await read_frame(reader)) is not None:
             kind, content = frame
             if kind is Frame.STDIN and not stdin.is_closed:
@@ -155,5 +172,7 @@ class ControlSocket:
             elif kind is Frame.SIGNAL:
                 process.kill(int.from_bytes(content))
             self._clock_driver.run_ready()
+            while stdin.size > MOST_UNREAD_INPUT and not is_hung_up(writer):  # noqa: ASYNC110 - a pipe of the lab
+                await asyncio.sleep(ROOM_POLL_S)
         process.kill()
         self._clock_driver.run_ready()

@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import unquote
 
 import h11
 
 from cnmsim.api.connection import MAX_BODY, MAX_HEADERS
 from cnmsim.api.durability import Durability
 from cnmsim.api.host import HostApi
+from cnmsim.api.http_request import RefusedRequest, build_request, refusal
 from cnmsim.api.message import Answer, Hijack, Request, Response
 from cnmsim.api.router import dispatch
 from cnmsim.errors import CnmsimError, NotSimulated
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
 T = TypeVar("T")
-_VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
 _WAIT = re.compile(r"^/containers/([^/]+)/wait$")
 _LASTING = re.compile(r"^/(events|containers/[^/]+/attach(/ws)?|services/[^/]+/logs|tasks/[^/]+/logs)$")
 _UNAVAILABLE = (
@@ -40,7 +39,16 @@ _UNAVAILABLE = (
 class LabClockDriver:
     """Waits on the lab's own clock, for handlers that run inside the lab."""
 
-    fast = False
+    jumps = False
+
+    @property
+    def client_time(self) -> LabClockDriver:
+        """The conversion of clients' times: clients inside the lab have the lab's time."""
+        return self
+
+    def convert(self, parameters: dict[str, str]) -> dict[str, str]:
+        """Return query parameters unchanged."""
+        return parameters
 
     def run_ready(self) -> None:
         """Do nothing: the clock runs already."""
@@ -85,11 +93,11 @@ async def _serve(api: HostApi, stream: UnixStream) -> None:
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 break
             http.start_next_cycle()
-    except h11.RemoteProtocolError as error:
-        if http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            refusal = Response.error(error.error_status_hint or 400, str(error))
+    except (h11.RemoteProtocolError, RefusedRequest) as error:
+        if http.our_state in (h11.IDLE, h11.SEND_RESPONSE, h11.ERROR):
+            refused = error if isinstance(error, RefusedRequest) else refusal(error)
             with contextlib.suppress(BrokenPipeError):
-                _send(http, stream, None, refusal, {"Connection": "close"})
+                stream.send(refused.answer)
     except BrokenPipeError:
         pass  # the client has disconnected
     finally:
@@ -110,20 +118,11 @@ async def _read(http: h11.Connection, stream: UnixStream) -> Request | None:
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > MAX_BODY:
-                raise h11.RemoteProtocolError(f"request body larger than {MAX_BODY} bytes", 413)
+                raise RefusedRequest("413 Request Entity Too Large")
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return _request(head, bytes(body))
+            return build_request(head, bytes(body))
         else:
             return None
-
-
-def _request(head: h11.Request, body: bytes) -> Request:
-    path, _, query = head.target.decode("latin-1").partition("?")
-    path, version = unquote(path), ""
-    if match := _VERSION.match(path):
-        version, path = match[1], path[match.end() :] or "/"
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in head.headers}
-    return Request(head.method.decode("latin-1"), path, version, Request.query_of(query), headers, body)
 
 
 async def _answer(api: HostApi, request: Request) -> Answer:
@@ -144,7 +143,7 @@ def _lasts(request: Request) -> bool:
     if request.path.endswith("/logs") and request.path.startswith("/containers/"):
         return request.text("follow") in is_true
     if request.path.startswith("/exec/") and request.path.endswith("/start"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
             return not (json.loads(request.body or b"{}") or {}).get("Detach")
     return _LASTING.match(request.path) is not None
 

@@ -30,7 +30,7 @@ class Request:
     """One complete request.
 
     `path` is decoded and without the version prefix; `version` is that prefix (`1.45`) or "". Header names are in
-    lower case.
+    lower case. `redirect` is the path that the client is redirected to, `query_error` what is wrong with the query.
     """
 
     method: str
@@ -41,6 +41,8 @@ class Request:
     body: bytes = field(repr=False)
     is_tcp: bool = False
     client: Client = field(factory=Client, repr=False)
+    redirect: str = ""
+    query_error: str = ""
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:

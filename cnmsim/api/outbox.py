@@ -15,6 +15,8 @@ _HEAD = struct.Struct("!BxxxI")
 _STREAM_NUMBER = {"stdin": 0, "stdout": 1, "stderr": 2}
 #: A fast clock stands still while a client still has this many bytes to read.
 _ENOUGH = 1 << 20
+#: Bytes that a client may leave unread before it is disconnected.
+MOST_UNREAD = 64 << 20
 
 
 class Outbox:
@@ -29,6 +31,7 @@ class Outbox:
         self._size = 0
         self._changed = asyncio.Event()
         self._is_closed = False
+        self._is_overrun = False
 
     @property
     def wants_more(self) -> bool:
@@ -48,6 +51,9 @@ class Outbox:
         if not self._is_closed:
             self._parts.append(data)
             self._size += len(data)
+            if self._size > MOST_UNREAD:
+                self._parts.clear()
+                self._is_overrun = self._is_closed = True
             self._changed.set()
 
     def close(self, *_: object) -> None:
@@ -56,8 +62,13 @@ class Outbox:
         self._changed.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield queued data and wait for more, until the queue is closed and empty."""
+        """Yield queued data and wait for more, until the queue is closed and empty.
+
+        Raises `ConnectionAbortedError` if the client has left more than `MOST_UNREAD` bytes unread.
+        """
         while True:
+            if self._is_overrun:
+                raise ConnectionAbortedError("the client does not read")
             while self._parts:
                 data = b"".join(self._parts)
                 self._parts.clear()

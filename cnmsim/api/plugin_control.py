@@ -98,7 +98,7 @@ class PluginControlSocket:
             try:
                 if not self._run_on_lab_thread(channel, json.loads(line)):
                     self._hand_on(channel, line + rest)
-            except (CnmsimError, ValueError, KeyError, TypeError) as error:
+            except (CnmsimError, ValueError, KeyError, TypeError, RecursionError) as error:
                 text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
                 channel.sendall(pack(Frame.ERROR, text.encode()))
 

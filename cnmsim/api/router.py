@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.api.message import Answer, Request, Response
 from cnmsim.api.route import Route
 from cnmsim.api.routes import ROUTES
-from cnmsim.errors import CnmsimError
+from cnmsim.errors import CnmsimError, InvalidParameter
 from cnmsim.kernel.clock import EndlessInstantError
 
 if TYPE_CHECKING:
@@ -27,12 +27,18 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
 
 async def dispatch(api: HostApi, request: Request) -> Answer:
     """Run the operation for a request and return its answer. An error is returned as the engine's error body."""
+    if request.redirect:
+        return Response(301, headers={"Location": request.redirect})
+    if request.method == "OPTIONS":
+        return Response()
     try:
         match = find(request.method, request.path)
         if match is None:
             return Response.error(404, "page not found")
         api.version(request)
         route, path_parameters = match
+        if request.query_error:
+            raise InvalidParameter(request.query_error)
         await api.durability.require_writable(request)
         await api.let_time_pass(request)
         try:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cnmsim.api.clock_driver import ClockDriver
+from cnmsim.api.clock_driver import END_S, ClockDriver
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
 from cnmsim.api.durability import Durability
@@ -177,7 +177,7 @@ class ApiServer:
     async def _serve_api(
         self, api: HostApi, reader: Reader, writer: Writer, *, is_tcp: bool = False, is_tls: bool = False
     ) -> None:
-        headers = {**api.headers, "Date": formatdate(self.lab.clock.wall_s, usegmt=True)}
+        headers = {**api.headers, "Date": formatdate(min(self.lab.clock.wall_s, END_S), usegmt=True)}
         await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp, is_tls=is_tls).serve()
 
     async def _close(self) -> None:

@@ -13,6 +13,8 @@ import ssl
 from pathlib import Path
 from typing import Any, Protocol
 
+from cnmsim.bounded_read import read_bytes
+
 _CHUNK = 65536
 _HANDSHAKE_TIMEOUT_S = 10.0
 _ALERT, _HANDSHAKE = 21, 22
@@ -58,6 +60,8 @@ def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     Identifier is not required (RFC 5280 §4.2.1.1 requires it; Python 3.13 checks it), and any certificate in `ca` is
     a trust anchor.
     """
+    for file in (ca, certificate, key):
+        read_bytes(file)  # OpenSSL would read a file without end for ever
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
     context.load_cert_chain(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED

@@ -11,6 +11,10 @@ from typing import Any, NoReturn
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
 
+#: The depth to which values may be nested. Go accepts 10,000 levels, and no body of the API has more than ten.
+_MOST_LEVELS = 200
+
+
 class GoJsonError(ValueError):
     """An error of Go's JSON decoder, with Go's message."""
 
@@ -29,7 +33,24 @@ def first_value(content: bytes) -> tuple[Any, str]:
         raise GoJsonError(_constant_error(str(error))) from None
     except RecursionError:
         raise GoJsonError("exceeded max depth") from None
+    if text.count("[") + text.count("{") > _MOST_LEVELS and _is_deeper(value, _MOST_LEVELS):
+        raise GoJsonError("exceeded max depth")
     return value, text[end:]
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return True if a value is nested deeper than `levels`."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
 
 
 class _ConstantError(Exception):

@@ -398,6 +398,11 @@ class Pipe:
         """Whether a reader is waiting for data."""
         return self._waiting > 0 and not self._buffer and not self.is_closed
 
+    @property
+    def size(self) -> int:
+        """The number of unread bytes."""
+        return len(self._buffer)
+
     def getvalue(self) -> bytes:
         """Return all unread data without consuming it."""
         return bytes(self._buffer)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import CnmsimError
 from cnmsim.lab.schema import Schema
 from cnmsim.lab.stack.objects import network_body
@@ -190,7 +191,7 @@ class SwarmBuilder:
             data, labels = declaration.encode(), {}
         else:
             try:
-                data = (self.folder / declaration["file"]).read_bytes()
+                data = read_bytes(self.folder / declaration["file"])
             except OSError as error:
                 raise self.wrong((*keys, "file"), ValueError(error.strerror or str(error))) from None
             labels = string_map(declaration.get("labels"))

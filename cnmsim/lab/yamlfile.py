@@ -6,6 +6,7 @@ and lists are `Map` and `Seq`, a dict and a list with line numbers.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import yaml
 from attrs import frozen
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import FileError
 
 #: The size to which aliases may expand a document (go-yaml limits it, too).
 _MOST_NODES = 100_000
+#: The depth to which mappings and lists may be nested.
+_MOST_LEVELS = 100
 
 
 @frozen
@@ -120,7 +124,7 @@ def read_text(path: Path, shown: str | None = None) -> str:
     """Read a text file. Raises `FileError` if it does not exist or is not text."""
     name = shown or str(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig").read()
     except UnicodeDecodeError:
         raise FileError("the file is not UTF-8 text", path=name) from None
     except ValueError as odd:  # a path with a null byte
@@ -230,6 +234,8 @@ class _Builder:
             raise self._error(node, "document contains excessive aliasing")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
+        if len(self._open) >= _MOST_LEVELS:
+            raise self._error(node, f"nested too deeply (more than {_MOST_LEVELS} levels)")
         if id(node) in self._open:
             raise self._error(node, "an anchor contains itself")
         self._open.add(id(node))

@@ -185,5 +185,5 @@ def test_program_that_never_lets_time_pass_is_reported_in_the_answer(monkeypatch
         raise error
 
     monkeypatch.setattr("cnmsim.api.router.find", spin)
-    answer = asyncio.run(dispatch(Mock(), Mock()))
+    answer = asyncio.run(dispatch(Mock(), Mock(redirect="", query_error="")))
     assert (answer.status, json.loads(answer.body)) == (500, {"message": str(error)})

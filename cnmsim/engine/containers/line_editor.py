@@ -18,6 +18,9 @@ _SEQUENCES = {
 }  # fmt: skip
 _DELETE = b"3~"
 _MAX_HISTORY = 256
+#: The longest line of a terminal; further input is discarded (termios(3), canonical mode).
+_LONGEST_LINE = 4095
+_LONGEST_SEQUENCE = 32
 
 
 def _width(text: bytes) -> int:
@@ -68,7 +71,7 @@ class LineEditor:
             return b""
         sequence += bytes([byte])
         if sequence[:1] == b"[" and not 0x40 <= byte <= 0x7E:
-            self._sequence = sequence
+            self._sequence = sequence[:_LONGEST_SEQUENCE]
             return b""
         self._sequence = None
         if sequence[1:] == _DELETE:
@@ -100,6 +103,8 @@ class LineEditor:
             case _ if byte == _ERASE_WORD:
                 words = before.rstrip(b" ")
                 return self._show(words[: words.rfind(b" ") + 1], after)
+            case _ if len(before) + len(after) >= _LONGEST_LINE:
+                return b""
             case _:
                 return self._show(before + bytes([byte]), after)
 

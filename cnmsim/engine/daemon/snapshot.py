@@ -216,7 +216,7 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     restore_tree(container.files, data.get("layer", {}), data.get("removed", ()))
     for path, (text, mode) in data.get("files", {}).items():  # as versions before 3 saved a layer
         container.files.put(path, text.encode("latin-1"), mode)
-    container.log.lines = [LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]]
+    container.log.restore([LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]])
     container.networks = {name: EndpointSettings(**item) for name, item in data["networks"].items()}
     for name, settings in container.networks.items():
         if name in PREDEFINED and settings.network_id:

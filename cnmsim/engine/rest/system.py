@@ -55,12 +55,12 @@ class SystemApi:
         requested = ApiVersion.parse(text)
         if requested < ApiVersion.parse(profile.min_api_version):
             raise InvalidParameter(
-                f"client version {requested} is too old. Minimum supported API version is {profile.min_api_version},"
+                f"client version {text} is too old. Minimum supported API version is {profile.min_api_version},"
                 " please upgrade your client to a newer version"
             )
         if requested > self.context.api_version:
             raise InvalidParameter(
-                f"client version {requested} is too new. Maximum supported API version is {profile.api_version}"
+                f"client version {text} is too new. Maximum supported API version is {profile.api_version}"
             )
         return requested
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
+
+_SYNTAX = re.compile(r"[0-9.]+")
+_LARGEST = (1 << 63) - 1
+
+
+def _number(digits: str) -> int:
+    """Return the value of digits, at most Go's largest int (`strconv.Atoi`); 0 for none."""
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), _LARGEST) if len(digits) < 20 else _LARGEST
 
 
 @frozen(order=True)
@@ -13,17 +24,22 @@ class ApiVersion:
 
     major: int
     minor: int
+    #: Further numbers, which no engine's version has but a request's may.
+    rest: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> ApiVersion:
-        """Parse `1.45` or `v1.45`. Raises `InvalidParameter`."""
-        major, dot, minor = text.removeprefix("v").partition(".")
-        if not (dot and major.isdigit() and minor.isdigit()):
+        """Parse `1.45` or `v1.45`. Missing numbers are 0 (moby `versions.compare`). Raises `InvalidParameter`."""
+        text = text.removeprefix("v")
+        if not _SYNTAX.fullmatch(text):
             raise InvalidParameter(f"invalid API version: {text}")
-        return cls(int(major), int(minor))
+        major, minor, *rest = [*map(_number, text.split(".")), 0][: max(2, text.count(".") + 1)]
+        while rest and not rest[-1]:
+            rest.pop()
+        return cls(major, minor, tuple(rest))
 
     def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
+        return ".".join(map(str, (self.major, self.minor, *self.rest)))
 
     def at_least(self, text: str) -> bool:
         """Return True for that version and later ones."""

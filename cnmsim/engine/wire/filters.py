@@ -36,7 +36,7 @@ class Filters:
         if isinstance(raw, str):
             try:
                 raw = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise InvalidParameter(_INVALID) from None
         if not isinstance(raw, Mapping):
             raise InvalidParameter(_INVALID)

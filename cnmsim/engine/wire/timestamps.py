@@ -9,13 +9,17 @@ import re
 from datetime import UTC, datetime
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.profile import Profile
 
 #: Go's zero time.
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_UNIX_TIME = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]+))?")
+#: The last second, since 1970, that can be written with four digits of the year, and Go's longest duration.
+_LAST_S, _LONGEST_S = 253402300799, (1 << 63) / NS_PER_S
 _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
@@ -32,7 +36,7 @@ def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False)
     """
     if moment_ns is None:
         return ZERO_TIME
-    seconds, fraction = divmod(moment_ns, NS_PER_S)
+    seconds, fraction = divmod(min(moment_ns, _LAST_S * NS_PER_S), NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     decimals = f"{fraction:09d}"[:digits]
     if not keep_zeros:
@@ -61,11 +65,6 @@ def human_duration(seconds: float) -> str:
     return next(text for holds, text in table if holds)
 
 
-_UNIX_TIME = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]+))?")
-#: The seconds of Go's times that can be written with four digits of the year.
-_LAST_S = 253402300799
-
-
 def is_unix_time(text: str) -> bool:
     """Return True for a Unix time in seconds, with or without a fraction."""
     return _UNIX_TIME.fullmatch(text) is not None
@@ -82,8 +81,12 @@ def parse_unix_time(text: str, key: str, profile: Profile, prefix: str) -> int:
         if prefix:
             raise InvalidParameter(prefix.format(key=key) + cause)
         raise SystemFault(cause)
-    seconds = min(int(match[1][:21]), _LAST_S)
-    return seconds * NS_PER_S + int((match[2] or "0")[:9].ljust(9, "0"))
+    try:
+        seconds = atoi(match[1])
+    except NumError:
+        cause = profile.invalid_unix_time_text.format(value=text).replace("invalid syntax", "value out of range")
+        raise (InvalidParameter(prefix.format(key=key) + cause) if prefix else SystemFault(cause)) from None
+    return _limited(seconds) * NS_PER_S + int((match[2] or "0")[:9].ljust(9, "0"))
 
 
 def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
@@ -94,9 +97,10 @@ def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
     """
     if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text):
         seconds, _, fraction = text.partition(".")
-        return int(seconds) * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
+        return _limited(_whole(seconds)) * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
     if text and text.lstrip("-") == "".join(number + unit for number, unit in _DURATION.findall(text)):
         length = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
+        length = min(length, _LONGEST_S)
         return now_ns - round((-length if text.startswith("-") else length) * NS_PER_S)
     try:
         return _parse_date(text)
@@ -107,8 +111,8 @@ def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
 
 
 def _parse_date(text: str) -> int:
-    match = re.fullmatch(r"([^.Z+]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
-    if match:
+    match = re.fullmatch(r"([^.Z+]*?)(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})?", text)
+    if match and text.isascii():
         for layout in _LAYOUTS:
             try:
                 moment = datetime.strptime(match[1], layout).replace(tzinfo=UTC)
@@ -117,6 +121,16 @@ def _parse_date(text: str) -> int:
             offset = _offset_s(match[3])
             return (int(moment.timestamp()) - offset) * NS_PER_S + int((match[2] or "0")[:9].ljust(9, "0"))
     raise InvalidParameter(f'parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"')
+
+
+def _whole(digits: str) -> int:
+    """Return the value of a whole number, which may have any number of digits."""
+    return (-1 if digits[0] == "-" else 1) * int(digits.lstrip("-0")[:20] or "0")
+
+
+def _limited(seconds: int) -> int:
+    """Return a time of which the year has four digits."""
+    return max(min(seconds, _LAST_S), -_LAST_S)
 
 
 def _offset_s(zone: str | None) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import FileError
 from cnmsim.lab.stack.document import StackDocument
 from cnmsim.lab.stack.values import string_map
@@ -132,7 +133,7 @@ class StackObjects:
         path = self.folder / file
         at: tuple[Key, ...] = (section, key, "file") if file else (section, key)
         try:
-            return path.read_bytes()
+            return read_bytes(path)
         except IsADirectoryError:
             raise self.document.error(f"read {path}: is a directory", *at) from None
         except OSError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import CnmsimError, Conflict
 from cnmsim.lab.state.content import content_of
 from cnmsim.lab.state.database import APPLICATION, HEADER_SIZE, MAGIC, StateDatabase, Transaction, application_id
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
 
+#: The size of the largest JSON file that is read.
+_MOST_JSON = 1 << 30
 #: Free space on the disk below which nothing is changed, in bytes.
 _LEAST_SPACE = 256 * 1024
 
@@ -81,7 +84,7 @@ class StateFile:
         if path.exists() and not _is_database(path):
             descriptor = _locked(path)
             try:
-                return cls(path, read_json(path, path.read_bytes()), json_lock=descriptor)
+                return cls(path, read_json(path, read_bytes(path, _MOST_JSON)), json_lock=descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import SystemFault
 
 #: A real engine's folders: that of sockets, and those of `.spec` and `.json` files.
@@ -48,7 +49,7 @@ def find_plugin(name: str, folders: Sequence[Path]) -> PluginAddress | None:
     """
     for path in _candidates(folders, name, ".sock"):
         if _is_socket(path):
-            return PluginAddress(name, f"unix://{path}", TlsFiles(skip_verify=True))
+            return PluginAddress(name, f"unix://{path.absolute()}", TlsFiles(skip_verify=True))
     for folder in folders:
         for suffix, read in ((".spec", _read_spec), (".json", _read_json)):
             for path in _candidates([folder], name, suffix):
@@ -89,13 +90,13 @@ def scan_plugins(folders: Sequence[Path]) -> list[str]:
 def _is_socket(path: Path) -> bool:
     try:
         return stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
+    except (OSError, ValueError):  # a name with a null byte
         return False
 
 
 def _read_spec(name: str, path: Path) -> PluginAddress:
     try:
-        url = path.read_text(encoding="utf-8").strip()
+        url = read_bytes(path).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SystemFault(_unreadable(path, error)) from None
     if not urlsplit(url).scheme:
@@ -109,7 +110,7 @@ def _read_json(name: str, path: Path) -> PluginAddress:
 
     tls = Struct("tlsconfig.Options", (Bool("InsecureSkipVerify"), Str("CAFile"), Str("CertFile"), Str("KeyFile")))
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise SystemFault(_unreadable(path, error)) from None
     try:

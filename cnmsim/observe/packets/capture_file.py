@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
+from cnmsim.bounded_read import read_bytes
 from cnmsim.errors import FileError
 from cnmsim.kernel.clock import NS_PER_S
 
@@ -23,6 +24,8 @@ _COOKED = {113: (14, 16), 276: (0, 20)}
 _NAMES = {105: "802.11", 127: "802.11 radiotap", 195: "802.15.4", 220: "USB", 0: "BSD loopback"}
 _DIRECTIONS = {1: "in", 2: "out"}
 _NO_MACS = bytes(12)
+#: The size of the largest capture file that is read.
+_MOST_BYTES = 1 << 30
 
 
 @frozen
@@ -49,7 +52,7 @@ def read_capture(path: str | Path) -> Iterator[RecordedFrame]:
     from scapy.utils import RawPcapReader
 
     try:
-        content = Path(path).read_bytes()
+        content = read_bytes(Path(path), _MOST_BYTES)
     except OSError as error:
         raise FileError(error.strerror or str(error), path=str(path)) from None
     try:
