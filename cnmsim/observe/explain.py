@@ -23,6 +23,7 @@ from cnmsim.observe.trace.tracer import (
     address_towards,
     destination_address,
     directory_of,
+    locate,
     location_of,
     run_probe,
 )
@@ -145,13 +146,16 @@ def explain(
         question = Question(asker.label, target.host, _service(target))
         failed = FailedProbe(question, target, walk, directory)
         return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, failed)
-    name = destination if isinstance(destination, str) and ":" not in destination else goal.name
-    target = Target.of_service(name, service)
-    by_name = goal.is_container and goal.attachments
-    address = None if by_name else address_towards(asker, goal)
+    is_name = isinstance(destination, str) and ":" not in destination
+    target = Target.of_service(str(destination) if is_name else goal.name, service)
+    address = None
+    if is_name:
+        target, address = locate(directory, asker, target)
+    elif not goal.is_container or not goal.attachments:
+        address = address_towards(asker, goal)
     walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s)
     second = None
-    if walk.verdict is Verdict.NAME_NOT_FOUND:
+    if walk.verdict is Verdict.NAME_NOT_FOUND and goal.addresses:
         second = run_probe(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))

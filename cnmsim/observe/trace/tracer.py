@@ -11,6 +11,7 @@ from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.observe.capture.capture import Capture
@@ -116,10 +117,19 @@ def parse_destination(
     """
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
-    if head in hosts and rest and "//" not in rest and not rest.partition("/")[0].isdigit():
+    inner = rest.partition("/")[0]
+    is_port = inner.isdigit() or (inner in SERVICES and not directory.matching(f"{head}:{inner}"))
+    if head in hosts and rest and "//" not in rest and not is_port:
         target = Target.parse(rest, protocol)
         return target, address_towards(source, directory.find(f"{head}:{target.host}"), family)
-    target = Target.parse(text, protocol)
+    return locate(directory, source, Target.parse(text, protocol), family)
+
+
+def locate(directory: Directory, source: Location, target: Target, family: int = 0) -> tuple[Target, Address | None]:
+    """Return the target of a probe, and the address to use instead of a name lookup, or `None`.
+
+    The target differs from `target` only for a task, whose full name is looked up. See `parse_destination`.
+    """
     known = directory.matching(target.host)
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
         return target, address_towards(source, known[0], family)
