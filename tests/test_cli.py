@@ -257,7 +257,7 @@ def test_explain_shows_fixes_that_were_tried(tmp_path: Path) -> None:
     )
     result = _run("explain", str(file), "web", "db:5432", "--fixes")
     assert result.exit_code == 1
-    assert "works: docker network connect" in result.stdout
+    assert "works: add network b to service web" in result.stdout
     assert "+  web: {image: nginx, networks: [a, b]}" in result.stdout
     shown = json.loads(_run("explain", str(file), "web", "db:5432", "--fixes", "--json").stdout)
     assert shown["fixes"][0]["was_tried"] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -9,6 +10,7 @@ from attrs import field, frozen
 from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable
@@ -59,8 +61,12 @@ class Explanation(Displayable):
         if self.reachable or self._failed is None:
             return ()
         if not self._fixes:
-            self._fixes.append(fixes_of(self._lab, fix_candidates(self._failed), explain))
+            self._fixes.append(fixes_of(self._lab, fix_candidates(self._failed), explain, self._names))
         return self._fixes[0]
+
+    @property
+    def _names(self) -> Mapping[str, str]:
+        return {} if self.trace.finding is None else self.trace.finding.names
 
     @property
     def reachable(self) -> bool:
@@ -90,9 +96,11 @@ class Explanation(Displayable):
 
     def _lines(self) -> list[tuple[str, str]]:
         answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
-        lines = [(f"{self.source} → {self.destination} {self.service}", f"{answer}, {self.verdict.value}")]
-        lines.append(("decided by", self.decided_by))
         assert self.trace.finding is not None
+        names = self._names
+        source, destination = (names.get(name, name) for name in (self.source, self.destination))
+        lines = [(f"{source} → {destination} {self.service}", f"{answer}, {self.verdict.value}")]
+        lines.append(("decided by", self.decided_by))
         lines += [("assumes", text) for text in self.trace.finding.assumption_texts]
         lines += [("fix", self.fix)] if self.fix else []
         if self.by_address is not None and self.by_address.finding is not None:
@@ -126,6 +134,7 @@ def explain(
     unknown or ambiguous source, `InvalidParameter` for an invalid destination or service.
     """
     directory = directory_of(lab)
+    names = names_of(directory)
     asker = location_of(directory, source)
     if service is not None and port is not None:
         raise InvalidParameter(f"service={service!r} and port={port!r} both state a port: leave out one of them")
@@ -142,7 +151,7 @@ def explain(
     if goal is None:
         target = Target.of_service(str(destination), service)
         walk = run_probe(directory, asker, target, timeout_s=timeout_s)
-        facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
+        facts = tuple(_facts(asker, None, target, names)) + _name_facts(asker, walk)
         question = Question(asker.label, target.host, _service(target))
         failed = FailedProbe(question, target, walk, directory)
         return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, failed)
@@ -157,7 +166,7 @@ def explain(
     second = None
     if walk.verdict is Verdict.NAME_NOT_FOUND and goal.addresses:
         second = run_probe(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
-    facts = tuple(_facts(asker, goal, target))
+    facts = tuple(_facts(asker, goal, target, names))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
     failed = FailedProbe(question, target, walk, directory)
     return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, failed)
@@ -174,26 +183,25 @@ def _goal(directory: Directory, destination: object) -> Location | None:
     return location_of(directory, destination)
 
 
-def _facts(source: Location, goal: Location | None, target: Target) -> list[str]:
-    facts = [
-        _networks_fact(location) for location in (source, goal) if location is not None and location.is_container
-    ]
+def _facts(source: Location, goal: Location | None, target: Target, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield sentences about the configuration of source and destination; `names` are those of the file."""
+    for location in (source, goal):
+        if location is not None and location.is_container:
+            yield _networks_fact(location, names)
     if goal is None:
-        return facts
+        return
+    name = names.get(goal.name, goal.name)
     if source.is_container and goal.is_container and source is not goal:
-        shared = shared_networks(source, goal)
-        facts.append(f"they share {', '.join(shared)}" if shared else "they share no network")
+        shared = ", ".join(names.get(network, network) for network in shared_networks(source, goal))
+        yield f"they share {shared or 'no network'}"
     heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
     texts = [
         f"{item}/{item.protocol}" + (f" ({item.program}{_certainty(item)})" if item.program else "") for item in heard
     ]
-    facts.append(f"{goal.name} listens on {', '.join(texts) or 'nothing'}")
-    facts += [
-        f"{goal.name} publishes {item.port}/{item.protocol} as {item.host_ip or 'every address'} "
-        f"port {item.host_port}"
-        for item in goal.published
-    ]
-    return facts
+    yield f"{name} listens on {', '.join(texts) or 'nothing'}"
+    for item in goal.published:
+        address = item.host_ip or "every address"
+        yield f"{name} publishes {item.port}/{item.protocol} as {address} port {item.host_port}"
 
 
 def _certainty(listener: Listener) -> str:
@@ -206,13 +214,14 @@ def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
     return resolv_conf_facts(source.files) if is_of_interest else ()
 
 
-def _networks_fact(location: Location) -> str:
+def _networks_fact(location: Location, names: Mapping[str, str]) -> str:
+    name = names.get(location.name, location.name)
     if not location.attachments:
-        return f"{location.name} is on no network of its own"
+        return f"{name} is on no network of its own"
     texts = [
-        item.network
+        names.get(item.network, item.network)
         + (" (internal)" if item.is_internal else "")
         + "".join(f" {format_ip(address)}" for address in item.addresses)
         for item in location.attachments
     ]
-    return f"{location.name} is on {', '.join(texts)}"
+    return f"{name} is on {', '.join(texts)}"

@@ -25,7 +25,7 @@ def finding(lab: Lab, destination: str, source: str = "client1") -> Any:
 def test_an_answer_of_an_image_of_the_catalogue_names_the_assumption() -> None:
     found = finding(compose(db={"image": "postgres:16"}), "db:5432")
     assert found.verdict is Verdict.ANSWERED
-    assert "assumes: postgres in shop-db-1 listens on 5432/tcp (as the image postgres does" in str(found)
+    assert "assumes: postgres in db listens on 5432/tcp (as the image postgres does" in str(found)
 
 
 def test_another_port_of_it_is_refused_on_an_assumption() -> None:

@@ -23,6 +23,7 @@ from cnmsim.observe.diagnosis.causes import (
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.dns import name_not_found
 from cnmsim.observe.diagnosis.drops import diagnose_drop, no_route_from_source
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.link import address_conflicts
 from cnmsim.observe.diagnosis.overlay import tunnel_into_silence
@@ -54,6 +55,7 @@ def diagnose(context: DiagnosisContext) -> Finding:
         finding,
         remarks=(*finding.remarks, *address_conflicts(context), *down_remarks(context)),
         assumptions=assumptions_of(context, finding),
+        names=names_of(context.directory),
     )
 
 

@@ -24,8 +24,9 @@ from cnmsim.observe.diagnosis.causes import (
     PortHeldByProgram,
     SubnetOverlaps,
 )
+from cnmsim.observe.diagnosis.compose_sentences import advice
 from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis
-from cnmsim.observe.diagnosis.sentences import advice, sentence
+from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, stale_vxlan_devices
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
@@ -57,7 +58,7 @@ class ErrorExplanation(Displayable):
     @property
     def fix(self) -> str:
         """The changes that may help as a sentence, "" if there are none."""
-        return advice(self.changes)
+        return advice(self.changes, {})
 
     def _lines(self) -> list[tuple[str, str]]:
         lines = [("refused", self.message), ("decided by", self.cause), ("fix", self.fix)]

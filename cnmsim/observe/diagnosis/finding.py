@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import field, frozen
 
 from cnmsim.observe.diagnosis.causes import Assumption, Cause, Remark
-from cnmsim.observe.diagnosis.sentences import advice, sentence
+from cnmsim.observe.diagnosis.compose_sentences import advice
+from cnmsim.observe.diagnosis.file_names import renamed
+from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.fixes.changes import Change
 from cnmsim.observe.trace.hops import Hop
@@ -17,7 +21,8 @@ class Finding:
 
     `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
     decided the outcome, `None` if there is none. `assumptions` are what the verdict rests on besides the simulation.
-    `str(finding)` renders all of them.
+    `names` are the names in the Compose file by the engine's, which the sentences use. `str(finding)` renders all of
+    them.
     """
 
     verdict: Verdict
@@ -26,26 +31,27 @@ class Finding:
     remarks: tuple[Remark, ...] = ()
     hop: Hop | None = None
     assumptions: tuple[Assumption, ...] = ()
+    names: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
 
     @property
     def cause_text(self) -> str:
         """The cause as a sentence."""
-        return sentence(self.cause)
+        return sentence(renamed(self.cause, self.names))
 
     @property
     def fix(self) -> str:
         """The first alternatives of `changes` as a sentence, "" if there are none."""
-        return advice(self.changes)
+        return advice(self.changes, self.names)
 
     @property
     def remark_texts(self) -> tuple[str, ...]:
         """The remarks as sentences."""
-        return tuple(sentence(remark) for remark in self.remarks)
+        return tuple(sentence(renamed(remark, self.names)) for remark in self.remarks)
 
     @property
     def assumption_texts(self) -> tuple[str, ...]:
         """The assumptions as sentences."""
-        return tuple(sentence(assumption) for assumption in self.assumptions)
+        return tuple(sentence(renamed(assumption, self.names)) for assumption in self.assumptions)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.value}: {self.cause_text}"]

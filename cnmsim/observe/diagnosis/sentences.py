@@ -21,7 +21,7 @@ from cnmsim.observe.fixes.commands import commands_of, network_option, publish_o
 #: The maximum number of published ports that a sentence lists.
 _MANY = 4
 #: The maximum number of alternative changes that the advice of a finding contains.
-_ALTERNATIVES = 2
+ALTERNATIVES = 2
 
 
 @singledispatch
@@ -31,11 +31,6 @@ def sentence(value: object) -> str:
     Raises `KeyError` if there is no sentence for the value.
     """
     return _TEMPLATES[value if isinstance(value, Fact) else type(value)].format(value)
-
-
-def advice(alternatives: Sequence[Change]) -> str:
-    """Render the first alternatives as one sentence: `CHANGE, or CHANGE`."""
-    return ", or ".join(dict.fromkeys(sentence(change) for change in alternatives[:_ALTERNATIVES]))
 
 
 # ---- parts of sentences

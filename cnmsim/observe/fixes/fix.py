@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
-from cnmsim.observe.diagnosis.sentences import sentence
+from cnmsim.observe.diagnosis.compose_sentences import change_sentence
 from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
@@ -37,12 +37,14 @@ class Fix:
     #: `explain`, handed in by it: an explanation has fixes, and a fix returns an explanation.
     _explain: Callable[[Any, str, str, str], Explanation] = field(repr=False, eq=False)
     was_tried: bool = True
+    #: The names in the Compose file by those of the engine.
+    _names: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
     _edits: list[tuple[FileEdit, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
     def text(self) -> str:
         """The fix as a sentence."""
-        return sentence(self.change)
+        return change_sentence(self.change, self._names)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -120,12 +122,14 @@ def fixes_of(
     lab: Any,
     candidates: Iterable[FixCandidate],
     explain: Callable[[Any, str, str, str], Explanation],
+    names: Mapping[str, str],
     *,
     enough: int = ENOUGH,
 ) -> tuple[Fix, ...]:
     """Return the first `enough` candidates that work. Each is tried on a fork of its own.
 
     If the lab cannot be forked, the first `enough` candidates are returned untried. `explain` runs the probe again.
+    `names` are the names in the Compose file by those of the engine.
     """
     try:
         spare = fork_of(lab)
@@ -135,7 +139,7 @@ def fixes_of(
     fixes: list[Fix] = []
     tried: set[object] = set()
     for candidate in candidates:
-        fix = Fix(candidate.change, candidate.question, lab, explain, was_tried=can_try)
+        fix = Fix(candidate.change, candidate.question, lab, explain, can_try, names)
         key = (fix.commands, fix.question)
         if key in tried:
             continue

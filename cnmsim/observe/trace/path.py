@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.location import Directory
 from cnmsim.observe.trace.hops import Hop
 
@@ -132,8 +133,9 @@ def _labels(directory: Directory | None) -> Mapping[str, str]:
 def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:
     if directory is None:
         return {}
+    names = names_of(directory)
     return {
-        (location.name, device): network
+        (location.name, device): names.get(network, network)
         for location in directory.locations
         if not location.is_container
         for device, network in location.bridges.items()

@@ -17,6 +17,7 @@ from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.location import Directory, Location, is_internal, sandbox_location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
@@ -157,7 +158,9 @@ def run_probe(
         raise InvalidParameter(f"{target.host} is no IPv{family} address")
     clock = source.machine.clock
     probe = Probe(target, timeout_s, address, family)
-    walk = Trace(f"{source.name} → {target} ({target.protocol})", clock.now_ns)
+    names = names_of(directory)
+    shown = evolve(target, host=names.get(target.host, target.host))
+    walk = Trace(f"{names.get(source.name, source.name)} → {shown} ({target.protocol})", clock.now_ns)
     walk.directory = directory
     walk.question = {
         "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,

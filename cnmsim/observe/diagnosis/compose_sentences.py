@@ -1,0 +1,105 @@
+"""Render changes to a Compose project in the terms of its file. Other changes have the sentences of `sentences`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+
+from cnmsim.observe.diagnosis.file_names import renamed
+from cnmsim.observe.diagnosis.sentences import ALTERNATIVES, sentence
+from cnmsim.observe.fixes.changes import (
+    AskOther,
+    Change,
+    ConnectNetwork,
+    ContainerOption,
+    CreateNetwork,
+    NetworkSetting,
+    PublishPort,
+    RecreateContainer,
+    RecreateNetwork,
+    RestartContainer,
+    StartContainer,
+    Steps,
+    steps_of,
+)
+from cnmsim.observe.fixes.commands import publish_option
+
+
+def change_sentence(change: Change, names: Mapping[str, str]) -> str:
+    """Render a change; one of a container or network in `names` in the terms of the Compose file."""
+    shown = renamed(change, names)
+    if shown == change:
+        return sentence(change)
+    *steps, last = steps_of(shown)
+    texts = [_text(step) for step in steps]
+    if texts and isinstance(last, AskOther):
+        return f"{'; '.join(texts)}, and ask {sentence(last).removeprefix('use ')}"
+    return "; ".join([*texts, _text(last)])
+
+
+def advice(alternatives: Sequence[Change], names: Mapping[str, str]) -> str:
+    """Render the first alternatives as one sentence: `CHANGE, or CHANGE`."""
+    return ", or ".join(dict.fromkeys(change_sentence(change, names) for change in alternatives[:ALTERNATIVES]))
+
+
+@singledispatch
+def _text(change: Change) -> str:
+    return sentence(change)
+
+
+@_text.register(Steps)
+def _(change: Steps) -> str:
+    return "; ".join(_text(step) for step in change.changes)
+
+
+@_text.register(CreateNetwork)
+def _(change: CreateNetwork) -> str:
+    return f"add a network {change.network} to the file"
+
+
+@_text.register(ConnectNetwork)
+def _(change: ConnectNetwork) -> str:
+    return f"add {f'network {change.network}' if change.network else 'a network'} to service {change.container}"
+
+
+@_text.register(PublishPort)
+def _(change: PublishPort) -> str:
+    if not change.port:
+        return sentence(change)
+    port = publish_option(change).removeprefix("-p ")
+    return f'publish port {change.port} of {change.container} as {change.host_port} (ports: "{port}")'
+
+
+@_text.register(StartContainer)
+def _(change: StartContainer) -> str:
+    return f"docker compose start {change.container}"
+
+
+@_text.register(RestartContainer)
+def _(change: RestartContainer) -> str:
+    return f"docker compose restart {change.container}"
+
+
+@_text.register(RecreateContainer)
+def _(change: RecreateContainer) -> str:
+    return {
+        ContainerOption.NO_DNS: f"remove dns from service {change.container}",
+        ContainerOption.NO_EXTRA_HOSTS: f"remove that name from the extra_hosts of service {change.container}",
+        ContainerOption.BRIDGE_NETWORK: f"remove network_mode from service {change.container}",
+    }[change.option]
+
+
+@_text.register(RecreateNetwork)
+def _(change: RecreateNetwork) -> str:
+    key, _, value = change.value.partition("=")
+    match change.setting:
+        case NetworkSetting.OPTION:
+            return f"set driver_opts of network {change.network}: {key}: {value}"
+        case NetworkSetting.IPV6:
+            return f"set enable_ipv6: true of network {change.network}"
+        case NetworkSetting.SUBNET:
+            return f"use another subnet (ipam) for network {change.network}"
+        case NetworkSetting.GATEWAY if change.value:
+            return f"set the gateway (ipam) of network {change.network} to {change.value}"
+        case _:
+            return sentence(change)

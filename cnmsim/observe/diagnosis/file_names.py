@@ -1,0 +1,63 @@
+"""The names in a Compose file of what the engine calls otherwise: `web` for `shop-web-1`, `data` for `shop_data`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve, fields, has
+
+from cnmsim.observe.location import Directory
+
+_T = TypeVar("_T")
+
+
+def names_of(directory: Directory) -> dict[str, str]:
+    """Map the names of a Compose project's containers and networks to those in its file.
+
+    A service with several containers keeps their numbers (`web-2`). Names that the file states itself
+    (`container_name`), that two projects share, or that a host has, are not in the mapping.
+    """
+    own = [item for item in directory.locations if item.project and item.service and not item.task]
+    replicas = Counter((item.project, item.service) for item in own)
+    shorter: dict[str, str] = {}
+    for item in own:
+        single = replicas[item.project, item.service] == 1
+        if item.name == f"{item.project}-{item.service}-{item.replica}":
+            shorter[item.name] = item.service if single else f"{item.service}-{item.replica}"
+    taken = Counter([*shorter.values(), *(item.name for item in directory.locations if item.name not in shorter)])
+    networks = {
+        attachment.network: attachment.network.removeprefix(f"{item.project}_")
+        for item in own
+        for attachment in item.attachments
+        if attachment.network.startswith(f"{item.project}_")
+    }
+    used = Counter(networks.values())
+    return {name: short for name, short in shorter.items() if taken[short] == 1} | {
+        name: short for name, short in networks.items() if used[short] == 1
+    }
+
+
+def renamed(value: _T, names: Mapping[str, str]) -> _T:
+    """Return a cause, remark, change or hop with the names of the file in place of the engine's."""
+    return _renamed(value, names) if names else value
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        # A place may be followed by its device: `web eth0`.
+        head, space, rest = value.partition(" ")
+        return names.get(head, head) + space + rest
+    if isinstance(value, tuple):
+        items = tuple(_renamed(item, names) for item in value)
+        return value if items == value else items
+    if not has(type(value)):
+        return value
+    changed: dict[str, Any] = {}
+    for attribute in fields(type(value)):
+        before = getattr(value, attribute.name)
+        after = _renamed(before, names)
+        if after is not before and after != before:
+            changed[attribute.alias] = after
+    return evolve(value, **changed) if changed else value
