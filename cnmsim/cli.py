@@ -24,6 +24,7 @@ from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.bounded_read import read_bytes
+from cnmsim.cli_arguments import LabCommand, question_options
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     @click.argument("file", type=_FILE)
     @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further Compose file, merged over FILE.")
     @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
-    @click.option("--project", metavar="NAME", help="Compose project name.")
+    @click.option("-p", "--project", metavar="NAME", help="Compose project name.")
     @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
     @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
     @click.option("--create-external", is_flag=True, help="Create the project's external networks first.")
@@ -195,20 +196,11 @@ def cli() -> None:
     """Docker networking without Docker: which service of a Compose file reaches which, and why."""
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @_lab_options
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
-@click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port).")
-@click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram.")
-@click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port).")
-@click.option("-4", "family", flag_value=4, type=int, help="Use IPv4 only.")
-@click.option("-6", "family", flag_value=6, type=int, help="Use IPv6 only.")
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
+@question_options
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), help="Write a pcapng file of all devices.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
 @click.option("--mermaid", is_flag=True, help="Print a mermaid sequence diagram.")
-@click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it.")
 @click.pass_context
 def trace(
     context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
@@ -246,8 +238,11 @@ def trace(
 def _show(walk: Trace, verbosity: int) -> None:
     """Print the answer, and with a verbosity of 1 or more the walk."""
     _say(walk.summary(_screen_width() or _plain_width()))
-    if not verbosity:
-        return
+    if verbosity:
+        _show_walk(walk, verbosity)
+
+
+def _show_walk(walk: Trace, verbosity: int) -> None:
     if not sys.stdout.isatty():
         click.echo("\n" + walk.text(verbose=verbosity > 1, width=_plain_width()))
         return
@@ -279,14 +274,15 @@ def _plain_width() -> int:
     return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @_lab_options
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
+@question_options
 @click.option("--fixes", is_flag=True, help="Show the fixes that worked on a copy of the lab.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def explain(context: click.Context, lab: Lab, source: str, destination: str, fixes: bool, as_json: bool) -> None:
+def explain(
+    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
+    timeout: float, as_json: bool, verbose: int, fixes: bool,
+) -> None:  # fmt: skip
     """Show whether SRC reaches DST, and what decides it. The exit status is that of `trace`.
 
     \b
@@ -295,7 +291,7 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
         cnmsim explain --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
     with _progress(f"{source} → {destination}"):
-        explanation = lab.explain(source, destination)
+        explanation = lab.explain(source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
         working = explanation.fixes if fixes else ()
     if as_json:
         shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
@@ -306,17 +302,20 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
             _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
         if fixes and not working and not explanation.reachable:
             _say("\nnothing that was tried works")
+        if verbose:
+            _show_walk(explanation.trace, verbose)
     context.exit(_status(lab, is_reachable=explanation.reachable, verdict=explanation.verdict))
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @_lab_options
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
+@question_options
 @click.option("--write", is_flag=True, help="Write the first fix that is an edit to the file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def fix(context: click.Context, lab: Lab, source: str, destination: str, write: bool, as_json: bool) -> None:
+def fix(
+    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
+    timeout: float, as_json: bool, verbose: int, write: bool,
+) -> None:  # fmt: skip
     """Show edits of FILE after which SRC reaches DST, as unified diffs.
 
     Each fix was tried on a copy of the lab, and the edited FILE was read and asked again. What no edit of FILE can
@@ -329,7 +328,7 @@ def fix(context: click.Context, lab: Lab, source: str, destination: str, write: 
         cnmsim fix compose.yml web db:5432 | patch -p0
     """  # noqa: D301 - click's own mark
     with _progress(f"{source} → {destination}"):
-        explanation = lab.explain(source, destination)
+        explanation = lab.explain(source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
         fixes = explanation.fixes
         first = next((found for found in fixes if found.edits), None)
     if first is not None and write:
@@ -341,6 +340,8 @@ def fix(context: click.Context, lab: Lab, source: str, destination: str, write: 
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         _say_fixes(explanation, fixes)
+        if verbose:
+            _show_walk(explanation.trace, verbose)
         for edit in first.edits if first is not None and write else ():
             click.echo(f"written: {edit.path}", err=True)
         if write and fixes and first is None:
@@ -367,7 +368,7 @@ def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
     return 0 if is_reachable and not (is_open and lab.images.is_strict) else 1
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @click.argument("file", type=_FILE)
 @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further file, merged over FILE.")
 @click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm of three managers.")
@@ -424,7 +425,7 @@ def doctor(
     context.exit(0 if checkup else 1)
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @_lab_options
 @click.option("--policy", "policy_file", type=_FILE, required=True, help="The policy file (docs/policy.md).")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit report to this file.")
@@ -451,7 +452,7 @@ def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | Non
     context.exit(0 if report.passed else 1)
 
 
-@cli.command("ls")
+@cli.command("ls", cls=LabCommand)
 @_lab_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_lab(lab: Lab, as_json: bool) -> None:
@@ -464,7 +465,9 @@ def list_lab(lab: Lab, as_json: bool) -> None:
         _say(inventory_text(lab, width=_screen_width()))
 
 
-@cli.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@cli.command(
+    "exec", cls=LabCommand, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @_lab_options
 @click.argument("container")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -489,7 +492,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
     context.exit(status or 0)
 
 
-@cli.command()
+@cli.command(cls=LabCommand)
 @_lab_options
 @click.argument("host")
 @click.option("-t", "--table", type=click.Choice(["raw", "mangle", "nat", "filter"]), help="Print this table only.")

@@ -466,14 +466,20 @@ class Lab:
         service: str | int | None = None,
         *,
         port: int | str | None = None,
+        protocol: str | None = None,
+        timeout_s: float = 5.0,
+        family: int = 0,
     ) -> Explanation:
         """Return whether `source` reaches `destination` by `service` (`"tcp/80"`), and what decided it.
 
-        Without `service` the port is `port`, or part of the destination as in `trace`; without any it is pinged.
+        Without `service` the port is `port`, or part of the destination as in `trace`; without any it is pinged. The
+        other options are those of `trace`.
         """
         from cnmsim.observe import explain
 
-        return explain(self, source, destination, service, port=port)
+        return explain(
+            self, source, destination, service, port=port, protocol=protocol, timeout_s=timeout_s, family=family
+        )
 
     def edits_of(self, fix: Fix) -> tuple[FileEdit, ...]:
         """Return a fix as edits of the lab's files; empty if they cannot express it. `fix.edits` returns the same."""

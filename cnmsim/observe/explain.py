@@ -124,7 +124,8 @@ class Explanation(Displayable):
 
 def explain(
     lab: LabView, source: object, destination: object, service: str | int | None = None,
-    *, port: int | str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
+    *, port: int | str | None = None, protocol: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
+    family: int = 0,
 ) -> Explanation:  # fmt: skip
     """Find out with real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
@@ -132,6 +133,8 @@ def explain(
     without a port it is pinged. Source and destination are hosts, containers, sandboxes, endpoints, locations or
     their names; the destination may also be an address or any other name. Raises `NotFound` or `Conflict` for an
     unknown or ambiguous source, `InvalidParameter` for an invalid destination or service.
+
+    `protocol` is that of a destination or `port` without one; `family` (4 or 6) is the only one to use, 0 for either.
     """
     directory = directory_of(lab)
     names = names_of(directory)
@@ -140,7 +143,8 @@ def explain(
         raise InvalidParameter(f"service={service!r} and port={port!r} both state a port: leave out one of them")
     destination, port = split_pair(destination, port)
     if service is None:
-        probed = Target.parse(destination_text(destination if isinstance(destination, str) else "object", port))
+        named = destination if isinstance(destination, str) else "object"
+        probed = Target.parse(destination_text(named, port), protocol)
         service = _service(probed)
         if isinstance(destination, str):
             destination = probed.host
@@ -150,7 +154,7 @@ def explain(
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
-        walk = run_probe(directory, asker, target, timeout_s=timeout_s)
+        walk = run_probe(directory, asker, target, timeout_s=timeout_s, family=family)
         facts = tuple(_facts(asker, None, target, names)) + _name_facts(asker, walk)
         question = Question(asker.label, target.host, _service(target))
         failed = FailedProbe(question, target, walk, directory)
@@ -159,13 +163,14 @@ def explain(
     target = Target.of_service(str(destination) if is_name else goal.name, service)
     address = None
     if is_name:
-        target, address = locate(directory, asker, target)
+        target, address = locate(directory, asker, target, family)
     elif not goal.is_container or not goal.attachments:
-        address = address_towards(asker, goal)
-    walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s)
+        address = address_towards(asker, goal, family)
+    walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s, family=family)
     second = None
     if walk.verdict is Verdict.NAME_NOT_FOUND and goal.addresses:
-        second = run_probe(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
+        own = address_towards(asker, goal, family)
+        second = run_probe(directory, asker, target, address=own, timeout_s=timeout_s, family=family)
     facts = tuple(_facts(asker, goal, target, names))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
     failed = FailedProbe(question, target, walk, directory)

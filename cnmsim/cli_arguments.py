@@ -1,0 +1,91 @@
+"""Arguments that several commands share: FILE, which may be omitted, and the options of a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: The names of a Compose file, in the order in which docker compose looks for them.
+_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_ENDINGS = frozenset({".yml", ".yaml", ".json"})
+
+
+class LabCommand(click.Command):
+    """A command whose first argument is FILE. Without FILE it uses the Compose file of the current folder.
+
+    As docker compose does, it looks in the folders above, too.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the Compose file where FILE is omitted, and parse the arguments."""
+        if not set(args) & set(ctx.help_option_names):
+            first = next(self._positionals(args), None)
+            if first is None or not _is_file(first):
+                found = _compose_folder(Path.cwd())
+                if found is not None:
+                    args = [str(found), *args] if first is None else _inserted(args, first, str(found))
+                elif first is None:
+                    raise click.UsageError(f"no FILE, and no {_NAMES[0]} in this folder or in one above", ctx)
+        return super().parse_args(ctx, args)
+
+    def _positionals(self, args: list[str]) -> Iterator[str]:
+        """Yield the arguments that are neither options nor values of options."""
+        with_value = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and not option.is_flag and not option.count
+            for name in option.opts
+        }
+        is_value = False
+        for arg in args:
+            if is_value:
+                is_value = False
+            elif arg.startswith("-") and len(arg) > 1:
+                is_value = arg in with_value
+            else:
+                yield arg
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).exists() or Path(text).suffix in _ENDINGS or "/" in text
+
+
+def _compose_folder(start: Path) -> Path | None:
+    for folder in (start, *start.parents):
+        if any((folder / name).is_file() for name in _NAMES):
+            return folder
+    return None
+
+
+def _inserted(args: list[str], before: str, file: str) -> list[str]:
+    at = args.index(before)
+    return [*args[:at], file, *args[at:]]
+
+
+def question_options(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Add SRC, DST and the options of a question: the protocol, the address family, the timeout, JSON."""
+    for decorate in reversed(_QUESTION):
+        command = decorate(command)
+    return command
+
+
+_QUESTION: tuple[Callable[[Callable[..., object]], Callable[..., object]], ...] = (
+    click.argument("source", metavar="SRC"),
+    click.argument("destination", metavar="DST[:PORT]"),
+    click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port)."),
+    click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram."),
+    click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port)."),
+    click.option("-4", "family", flag_value=4, type=int, help="Use IPv4 only."),
+    click.option("-6", "family", flag_value=6, type=int, help="Use IPv6 only."),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package)."),
+    click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it."),
+)
