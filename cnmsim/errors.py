@@ -67,6 +67,12 @@ class Unavailable(EngineError):
     status = 503
 
 
+class NotSupported(EngineError):
+    """The engine cannot do this with the object's configuration (501)."""
+
+    status = 501
+
+
 class NotSimulated(EngineError):
     """A real engine does this; cnmsim does not (501)."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -60,11 +61,11 @@ class ClientTime:
         (real, lab), (next_real, next_lab) = readings[index - 1], readings[index]
         return lab + (next_lab - lab) * (client_ns - real) // max(next_real - real, 1)
 
-    def convert(self, parameters: dict[str, str]) -> dict[str, str]:
+    def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
         """Return query parameters with `since` and `until` converted to the lab's time.
 
-        A `since` in the client's future was read from the lab's own output, and is not converted. Raises
-        `InvalidParameter` for a malformed timestamp.
+        A `since` in the client's future, and a time for which `is_lab_time` returns True, was read from the lab's own
+        output and is not converted. Raises `InvalidParameter` for a malformed timestamp.
         """
         converted = dict(parameters)
         lab_ns, real_ns = unix_ns(self.clock), time.time_ns()
@@ -73,7 +74,7 @@ class ClientTime:
             if not text or text == "0":
                 continue
             client_ns = parse_timestamp(text, lab_ns)
-            if key == "since" and client_ns > real_ns + _SKEW_NS:
+            if (key == "since" and client_ns > real_ns + _SKEW_NS) or (is_lab_time and is_lab_time(client_ns)):
                 continue
             time_ns = self.to_lab(client_ns)
             if abs(time_ns - client_ns) > _EXACT_NS:

@@ -18,7 +18,9 @@ from cnmsim.engine.context import EngineContext
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
+from cnmsim.engine.logdrivers.options import check_log_config
 from cnmsim.engine.volumes.volumes import VolumeStore
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Program
 from cnmsim.libnetwork.config import DaemonConfig
@@ -68,6 +70,7 @@ class Engine(Session):
         from cnmsim.engine.client.volumes import VolumeCollection
 
         release, config = profile(version), config or DaemonConfig()
+        _check_log_options(machine, config)
         random = machine.clock.stream(f"{machine.name}/engine")
         id_ = _uuid(random)
         events = EventLog(machine.clock)
@@ -134,6 +137,15 @@ class Engine(Session):
     def ping(self) -> bool:
         """Return True, as docker-py's `ping` does for an engine that responds."""
         return True
+
+
+def _check_log_options(machine: Machine, config: DaemonConfig) -> None:
+    if not config.log_opts:
+        return
+    try:
+        check_log_config(config.log_driver, config.log_opts, machine.files.exists)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to start daemon: failed to set log opts: {error.message}") from None
 
 
 def _uuid(random: Random) -> str:

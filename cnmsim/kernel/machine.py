@@ -57,6 +57,8 @@ class Machine:
         self.pids = PidNamespace(processes=self.processes)
         self.root = NetworkNamespace(self.name, self.clock, self)
         self.files.clock = self.clock
+        for path in ("/var/lib", "/var/log"):
+            self.files.makedirs(path)
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         devices.mount(self.files, self.clock)
         procfs.mount(self.files, self, lambda: self.pids)

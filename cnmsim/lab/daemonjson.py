@@ -1,6 +1,6 @@
 """The options of `daemon.json`, as a lab's user writes them for a Docker host.
 
-Options without a networking meaning (log drivers, storage, registries…) are accepted and ignored.
+Options that concern neither networking nor logging (storage, registries…) are accepted and ignored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The networking options of a daemon: flags of `dockerd` and keys of `daemon.json`.
+"""The networking and logging options of a daemon: flags of `dockerd` and keys of `daemon.json`.
 
 Source: moby `daemon/config/config_linux.go` and `cmd/dockerd/config_unix.go` (26.1.5 to docker-v29.7.2).
 """
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.profile import Profile
 
 _SMALLEST_CONTROL_MTU = 500
+#: The values of `log-level` (logrus `ParseLevel`); "" is `info`.
+_LOG_LEVELS = frozenset({"", "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"})
 _LINK_LOCAL = Prefix.parse("fe80::/64")
 _INVALID = (
     "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
@@ -36,7 +38,9 @@ class AddressPool:
 
 @define
 class DaemonConfig:
-    """The networking options of one daemon. An attribute has the option's name in `daemon.json`, with `_` for `-`.
+    """The networking and logging options of one daemon. An attribute has the option's name in `daemon.json`.
+
+    The name has `_` for `-`.
 
     `None` means "not set": the release's default applies.
     """
@@ -73,6 +77,11 @@ class DaemonConfig:
     network_control_plane_mtu: int = 1500
     features: dict[str, bool] = field(factory=dict)
     no_iptables_raw: bool = False
+    debug: bool = False
+    log_level: str = ""
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = field(factory=dict)
+    labels: list[str] = field(factory=list)
 
     @property
     def gossip_packet_size(self) -> int:
@@ -99,6 +108,11 @@ class DaemonConfig:
             raise InvalidParameter(
                 f'{_INVALID}invalid firewall-backend: allowed values are "iptables" and "nftables"'
             )
+        if self.log_level not in _LOG_LEVELS:
+            raise InvalidParameter(f"{_INVALID}invalid logging level: {self.log_level}")
+        for label in self.labels:
+            if "=" not in label:
+                raise InvalidParameter(f"{_INVALID}bad attribute format: {label}")
         self._check_fixed_cidr_v6(profile)
 
     def _check_fixed_cidr_v6(self, profile: Profile) -> None:

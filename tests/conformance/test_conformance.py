@@ -35,6 +35,7 @@ SINGLE_HOST = (
     "lifecycle-errors",
     "links-and-icc",
     "links-removed",
+    "logging-drivers",
     "networks-lifecycle",
     "ports-allocation",
     "ports-more",

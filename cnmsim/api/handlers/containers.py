@@ -13,7 +13,7 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.rest.containers import LogReading
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
@@ -96,7 +96,13 @@ async def _waited(
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
     """Return the log, and with `follow` further output."""
-    reading = api.rest.containers.logs(id_, api.clock_driver.client_time.convert(request.parameters))
+    # The times of messages, as `docker logs -t` prints them, are the lab's.
+    container = api.engine.store.find(id_)
+    lines = container.log.lines if container is not None else []
+    parameters = api.clock_driver.client_time.convert(
+        request.parameters, lambda moment_ns: any(line.time_ns == moment_ns for line in lines)
+    )
+    reading = api.rest.containers.logs(id_, parameters)
     outbox = Outbox(is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)
@@ -139,8 +145,12 @@ class Follower:
 
     def _take(self, line: LogLine) -> None:
         self._heard_ns = self._clock.now_ns
-        if line.stream in self._reading.streams:
-            self._outbox.put(line.stream, line.rendered(timestamps=self._reading.timestamps))
+        reading = self._reading
+        if reading.is_over(line):
+            self._stop_following()
+            self._outbox.close()
+        elif line.stream in reading.streams and line.time_ns >= (reading.since_ns or 0):
+            self._outbox.put(line.stream, reading.rendered(line))
 
     def _may_jump(self) -> bool:
         due_ns = self._clock.next_event_ns() or self._clock.now_ns

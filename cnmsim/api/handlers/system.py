@@ -25,7 +25,11 @@ async def ping(api: HostApi, _request: Request) -> Answer:
 
 async def events(api: HostApi, request: Request) -> Answer:
     """Stream events until the time in the query parameter `until`, or without end if there is none."""
-    parameters = api.clock_driver.client_time.convert(request.parameters)
+    # The times of events, as `docker events` prints them, are the lab's.
+    past = api.engine.events.past
+    parameters = api.clock_driver.client_time.convert(
+        request.parameters, lambda moment_ns: any(event.time_ns == moment_ns for event in past)
+    )
     reading = api.rest.system.events(parameters, api.version(request))
     outbox = Outbox(is_raw=True)
 

@@ -371,8 +371,9 @@ class ContainerCollection:
             ) from None
         if container.record.host_config["AutoRemove"]:
             return b""
-        printed = container.logs(stdout=stdout, stderr=stderr) if stdout or stderr else b""
-        errors = container.logs(stdout=False, stderr=True) if status else b""
+        is_readable = container.record.log.is_readable
+        printed = container.logs(stdout=stdout, stderr=stderr) if is_readable and (stdout or stderr) else b""
+        errors = container.logs(stdout=False, stderr=True) if is_readable and status else b""
         if remove:
             container.remove()
         if status:

@@ -23,7 +23,7 @@ _HOST_CONFIG = {
     "pid_mode": "PidMode", "privileged": "Privileged", "publish_all_ports": "PublishAllPorts",
     "read_only": "ReadonlyRootfs", "shm_size": "ShmSize", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
     "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "group_add": "GroupAdd",
-    "mounts": "Mounts",
+    "mounts": "Mounts", "log_config": "LogConfig",
 }  # fmt: skip
 _PLAIN = frozenset({"network", "networking_config", "ip", "ip6", "name", "detach"})
 _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}

@@ -14,8 +14,8 @@ from cnmsim.engine.cluster.attacher import Ask, Attachers, AttachmentController
 from cnmsim.engine.cluster.managed_networks import ManagedNetworks
 from cnmsim.engine.cluster.task_container import check_mounts
 from cnmsim.engine.cluster.task_controller import ContainerController
-from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.daemon.system import NO_SWARM, info_view
+from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.agent.exec import Dependencies, TaskController
@@ -118,8 +118,7 @@ class EngineExecutor:
     def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
         """Return the log lines of a task's container."""
         container = self.backend.context.containers.find(task.name)
-        driver = task.spec.log_driver
-        if container is None or (driver is not None and driver.name == "none"):
+        if container is None or not container.log.is_readable:
             return []
         lines = container.log.select(
             stdout="stdout" in options.streams,
@@ -137,7 +136,7 @@ class EngineExecutor:
         Return a function that unsubscribes it.
         """
         container = self.backend.context.containers.find(task.name)
-        if container is None:
+        if container is None or not container.log.is_readable:
             return lambda: None
         return container.log.follow(
             lambda line: publish(_message(task, line)) if line.stream in options.streams else None

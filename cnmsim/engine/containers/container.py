@@ -196,7 +196,7 @@ class Container:
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.log = ContainerLog(self.clock)
+        self.log = ContainerLog(self.clock, self.host_config["LogConfig"])
         policy = self.host_config["RestartPolicy"]
         self.restarts = RestartManager(policy["Name"], policy["MaximumRetryCount"])
 

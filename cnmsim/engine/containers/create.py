@@ -13,6 +13,7 @@ from attrs import define
 
 from cnmsim.engine.containers.container import Container, EndpointSettings, canonical_mac
 from cnmsim.engine.containers.kernel_namespaces import resolve_joined
+from cnmsim.engine.containers.log_start import complete_log_config
 from cnmsim.engine.containers.resources import derive_limits
 from cnmsim.engine.containers.shared_host_config import shared_host_config
 from cnmsim.engine.containers.validate import (
@@ -233,7 +234,7 @@ def _check_endpoints(context: EngineContext, networking: Networking, endpoints: 
 
 
 def _fill_in_host_config(context: EngineContext, host_config: dict[str, Any]) -> None:
-    host_config["LogConfig"]["Type"] = host_config["LogConfig"]["Type"] or "json-file"
+    complete_log_config(context, host_config["LogConfig"])
     host_config["CgroupnsMode"] = host_config["CgroupnsMode"] or "private"
     host_config["IpcMode"] = host_config["IpcMode"] or "private"
     host_config["ShmSize"] = host_config["ShmSize"] or _SHM_SIZE

@@ -30,6 +30,7 @@ def inspect_container(
     profile = context.profile
     folder = f"{_ROOT}/containers/{container.id}"
     has_started = container.has_been_started or bool(container.error)
+    is_json_file = container.host_config["LogConfig"]["Type"] == "json-file"
     view: dict[str, Any] = {
         "Id": container.id,
         "Created": rfc3339(container.created_ns),
@@ -40,7 +41,7 @@ def inspect_container(
         "ResolvConfPath": f"{folder}/resolv.conf" if has_started else "",
         "HostnamePath": f"{folder}/hostname" if has_started else "",
         "HostsPath": f"{folder}/hosts" if has_started else "",
-        "LogPath": f"{folder}/{container.id}-json.log" if has_started else "",
+        "LogPath": f"{folder}/{container.id}-json.log" if has_started and is_json_file else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": "overlay2",

@@ -20,11 +20,13 @@ from cnmsim.engine.containers.executables import (
 from cnmsim.engine.containers.health_monitor import start_monitor
 from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
+from cnmsim.engine.containers.log_start import start_logging
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.resources import control_group
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.drivers import directory_of, remove_directory
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.standins.standin import choose_program
@@ -137,6 +139,7 @@ class Lifecycle:
         env = process_environment(
             context, container, container.config["Env"] or (), user, has_terminal=container.has_terminal
         )
+        start_logging(context, container)
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
         if sandbox is not None:
@@ -235,6 +238,7 @@ class Lifecycle:
         if not any(mount.destination == path for mount in container.mounts):
             is_read_only = bool(container.host_config["ReadonlyRootfs"])
             container.files.mount(path, file, is_read_only=is_read_only, device="/dev/vda1", kind="ext4")
+        directory_of(self.context, container).set(path.removeprefix("/etc/"), file)
 
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.networking.sandbox_of(container)
@@ -492,6 +496,7 @@ class Lifecycle:
         for identity in [execution.id for execution in context.execs.values() if execution.container is container]:
             del context.execs[identity]
         context.containers.remove(container)
+        remove_directory(context, container)
         self._drop_volumes(container, anonymous=volumes)
         context.log_container(container, "destroy")
         container.announce_removal()

@@ -1,49 +1,78 @@
-"""The log of a container: its first process's output, line by line with time and stream (the json-file log driver).
+"""The log of a container: its first process's output, line by line with time and stream.
 
 Source: moby `daemon/logger/{copier,loggerutils}`, `daemon/logs.go`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import dropwhile, takewhile
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
-from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
+from cnmsim.engine.logdrivers.message import LogLine
+from cnmsim.engine.logdrivers.storage import LogStorage
+from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.errors import NotSupported
 from cnmsim.kernel.clock import Clock
 
-#: The longest piece of a line that is logged at once (moby `daemon/logger/copier.go`, `defaultBufSize`).
-_LONGEST = 16 * 1024
-#: The size of a log, in bytes, beyond which its oldest half is dropped, and the cost of a line beside its text.
-MOST_BYTES, _LINE_COST = 32 << 20, 128
-
-
-@frozen
-class LogLine:
-    """One line, with its newline if it had one. `stream` is "stdout" or "stderr"."""
-
-    time_ns: int
-    stream: str
-    text: bytes
-
-    def rendered(self, *, timestamps: bool) -> bytes:
-        """Return the line as `docker logs` prints it."""
-        stamp = rfc3339(self.time_ns, keep_zeros=True) + " " if timestamps else ""
-        return stamp.encode() + self.text
+#: The longest message in bytes. A longer line is logged in parts.
+_LONGEST = 16 << 10
 
 
 @define
 class ContainerLog:
-    """The log of one container, across restarts. A log that has grown to `MOST_BYTES` loses its oldest half."""
+    """The log of one container, across restarts. `log_config` is the API's object with the driver and its options."""
 
     clock: Clock
-    lines: list[LogLine] = field(factory=list, init=False)
-    _size: int = field(default=0, init=False)
+    log_config: Mapping[str, object]
+    _driver: LogDriver | None = field(default=None, init=False)
+    _unstarted: LogStorage = field(factory=LogStorage, init=False)
     _partial: dict[str, bytes] = field(factory=dict, init=False)
+    #: The time of the first part of a line that is being logged in parts, by stream.
+    _part_times: dict[str, int] = field(factory=dict, init=False)
     _followers: list[Callable[[LogLine], None]] = field(factory=list, init=False)
 
+    @property
+    def lines(self) -> list[LogLine]:
+        """The messages that can be read, the oldest first."""
+        return self.storage.lines
+
+    @property
+    def storage(self) -> LogStorage:
+        """What stores the messages that can be read."""
+        driver = self._driver
+        return driver.storage if driver is not None and driver.storage is not None else self._unstarted
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether `docker logs` can read the log."""
+        return is_readable(self.log_config)
+
+    @property
+    def details(self) -> str:
+        """The attributes that `docker logs --details` prints before each line."""
+        return self._driver.details if self._driver is not None else ""
+
+    def open(self, driver: LogDriver) -> None:
+        """Log to `driver` from now on. What the log contains is kept."""
+        if self._driver is not None and self._driver.sender is not None:
+            self._driver.sender.close()
+        storage = driver.storage
+        if storage is not None and self.storage is not storage:
+            if self._driver is None:
+                storage.restore(self.storage.lines[:])
+            else:
+                driver = evolve(driver, storage=self.storage)
+        self._driver = driver
+
+    def restore(self, lines: list[LogLine]) -> None:
+        """Replace the messages by those that a state file contained."""
+        self.storage.restore(lines)
+
     def take(self, stream: str, data: bytes) -> None:
-        """Append output. A line is logged when its newline arrives, a long line in pieces of 16 KiB."""
+        """Append output. A line is logged when its newline arrives, a long line in parts of 16 KiB."""
         data = self._partial.pop(stream, b"") + data
         start = 0
         while True:
@@ -52,36 +81,42 @@ class ContainerLog:
                 end = start + _LONGEST
                 if end > len(data):
                     break
-            self._add(LogLine(unix_ns(self.clock), stream, data[start:end]))
+            self._log_part(stream, data[start:end])
             start = end
         if start < len(data):
             self._partial[stream] = data[start:]
 
-    def restore(self, lines: list[LogLine]) -> None:
-        """Replace all lines, by those of a saved log."""
-        self.lines = lines
-        self._size = sum(map(_cost, lines))
+    def _log_part(self, stream: str, text: bytes) -> None:
+        """Log a line or a part of one. All parts of a line have the time of the first one."""
+        now_ns = unix_ns(self.clock)
+        if text.endswith(b"\n"):
+            self._add(stream, text, self._part_times.pop(stream, now_ns))
+        else:
+            self._add(stream, text, self._part_times.setdefault(stream, now_ns))
 
     def end(self) -> None:
         """Log the incomplete lines, because the process has ended."""
         for stream, text in self._partial.items():
-            self._add(LogLine(unix_ns(self.clock), stream, text))
+            self._add(stream, text, self._part_times.get(stream, unix_ns(self.clock)))
         self._partial.clear()
+        self._part_times.clear()
+        if self._driver is not None and self._driver.sender is not None:
+            self._driver.sender.close()
 
-    def _add(self, line: LogLine) -> None:
-        self.lines.append(line)
-        self._size += _cost(line)
-        if self._size > MOST_BYTES:
-            self._drop_oldest()
+    def _add(self, stream: str, text: bytes, time_ns: int) -> None:
+        storage, sender = self.storage, self._driver.sender if self._driver is not None else None
+        line = LogLine(time_ns, stream, storage.encoding.stored(text))
+        is_sent = sender is None or sender.send(line)
+        if not is_sent or not self.is_readable:
+            return
+        storage.append(line)
         for follower in tuple(self._followers):
             follower(line)
 
-    def _drop_oldest(self) -> None:
-        number = 0
-        while self._size > MOST_BYTES // 2:
-            self._size -= _cost(self.lines[number])
-            number += 1
-        del self.lines[:number]
+    def require_readable(self) -> None:
+        """Raise `NotSupported` if the driver keeps nothing that can be read."""
+        if not self.is_readable:
+            raise NotSupported("configured logging driver does not support reading")
 
     def follow(self, follower: Callable[[LogLine], None]) -> Callable[[], None]:
         """Call `follower` with every further line. Return a function that unsubscribes it."""
@@ -104,18 +139,14 @@ class ContainerLog:
     ) -> list[LogLine]:
         """Return the lines of the selected streams between two times.
 
-        `tail` selects the last lines of both streams before the streams are selected, as in Docker.
+        `tail` selects the last lines before streams and times are selected, as in Docker; a negative one selects all.
         """
-        lines = [
-            line
-            for line in self.lines
-            if (since_ns is None or line.time_ns >= since_ns) and (until_ns is None or line.time_ns <= until_ns)
-        ]
-        if tail is not None:
-            lines = lines[len(lines) - tail :] if 0 < tail < len(lines) else lines if tail else []
+        lines = self.lines
+        if tail is not None and tail >= 0:
+            lines = lines[max(0, len(lines) - tail) :]
+        if since_ns is not None:
+            lines = list(dropwhile(lambda line: line.time_ns < since_ns, lines))
+        if until_ns is not None:
+            lines = list(takewhile(lambda line: line.time_ns <= until_ns, lines))
         streams = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
         return [line for line in lines if line.stream in streams]
-
-
-def _cost(line: LogLine) -> int:
-    return len(line.text) + _LINE_COST

@@ -26,9 +26,9 @@ from cnmsim.engine.daemon.snapshot import (
 
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container
-    from cnmsim.engine.containers.logs import LogLine
     from cnmsim.engine.daemon.event_log import LoggedEvent
     from cnmsim.engine.engine import Engine
+    from cnmsim.engine.logdrivers.message import LogLine
 
 #: Number of containers that one sweep looks at.
 _SWEPT = 20

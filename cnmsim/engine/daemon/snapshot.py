@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, evolve
 
 from cnmsim.engine.containers.container import Container, EndpointSettings, Mount
-from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.containers.log_start import open_log
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.daemon.crash import EXIT_CODE
 from cnmsim.engine.daemon.saved_files import restore_tree, save_changes, save_tree
 from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.engine.images.images import Image
+from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.networks.networks import PREDEFINED, created_ns
 from cnmsim.engine.volumes.mounting import mount_present
 from cnmsim.engine.volumes.volumes import Volume
@@ -216,6 +217,8 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     restore_tree(container.files, data.get("layer", {}), data.get("removed", ()))
     for path, (text, mode) in data.get("files", {}).items():  # as versions before 3 saved a layer
         container.files.put(path, text.encode("latin-1"), mode)
+    if container.has_been_started:
+        open_log(engine.backend.context, container)
     container.log.restore([LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]])
     container.networks = {name: EndpointSettings(**item) for name, item in data["networks"].items()}
     for name, settings in container.networks.items():

@@ -11,11 +11,11 @@ from cnmsim.engine.containers.resources import CPUS, MEMORY
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.options import DRIVERS
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
-_LOG_DRIVERS = ["awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "splunk", "syslog"]
 
 
 def version_view(context: EngineContext) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
             "Volume": ["local"],
             "Network": _network_drivers(context),
             "Authorization": None,
-            "Log": list(_LOG_DRIVERS),
+            "Log": list(DRIVERS),
         },
         "MemoryLimit": True,
         "SwapLimit": True,
@@ -97,12 +97,12 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         "PidsLimit": True,
         "IPv4Forwarding": sysctl("net.ipv4.ip_forward") == "1",
         **(bridged if is_old else {}),
-        "Debug": False,
+        "Debug": context.config.debug,
         "NFd": 24,
         "OomKillDisable": False,
         "NGoroutines": 42,
         "SystemTime": rfc3339(unix_ns(context.clock)),
-        "LoggingDriver": "json-file",
+        "LoggingDriver": context.config.log_driver,
         "CgroupDriver": "systemd",
         "CgroupVersion": "2",
         "NEventsListener": 0,
@@ -125,7 +125,7 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         "HttpsProxy": "",
         "NoProxy": "",
         "Name": context.machine.name,
-        "Labels": [],
+        "Labels": list(context.config.labels),
         "ExperimentalBuild": context.config.experimental,
         "ServerVersion": profile.version,
         "Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "runc": {"path": "runc"}},

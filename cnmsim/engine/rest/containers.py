@@ -14,11 +14,12 @@ from cnmsim.engine.containers.create import create_container
 from cnmsim.engine.containers.inspect import inspect_container
 from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.listing import list_containers, prune_containers
-from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.containers.log_start import check_driver
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.containers.update import check_update, update_container
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire.api_version import ApiVersion
@@ -27,6 +28,7 @@ from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value, check_terminal
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import parse_unix_time
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
+from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import SIGKILL
 from cnmsim.kernel.task import Future
@@ -48,10 +50,23 @@ class LogReading:
     timestamps: bool
     streams: frozenset[str]
     past: list[LogLine]
+    #: The attributes to print before each line, `None` without `details`.
+    details: str | None
+    #: The times between which lines are selected, in nanoseconds since 1970.
+    since_ns: int | None
+    until_ns: int | None
 
     def chunks(self) -> list[tuple[str, bytes]]:
         """Return (stream, bytes) for every line."""
-        return [(line.stream, line.rendered(timestamps=self.timestamps)) for line in self.past]
+        return [(line.stream, self.rendered(line)) for line in self.past]
+
+    def rendered(self, line: LogLine) -> bytes:
+        """Return a line as the client gets it."""
+        return line.rendered(timestamps=self.timestamps, details=self.details)
+
+    def is_over(self, line: LogLine) -> bool:
+        """Return True if `line` and what follows it is later than what was requested."""
+        return self.until_ns is not None and line.time_ns > self.until_ns
 
 
 class ExitAnswer(Future[dict[str, Any]]):
@@ -219,13 +234,21 @@ class ContainerApi:
         if not streams:
             raise InvalidParameter(profile.no_log_stream_text)
         container = self.find(id_)
-        tail = query.get("tail", "all")
+        container.log.require_readable()
+        if not container.is_running:
+            check_driver(self.context, container)
+        try:
+            tail: int | None = atoi(query.get("tail", "all"))
+        except NumError:
+            tail = None
+        since_ns = log_moment(query, "since", profile)
+        until_ns = log_moment(query, "until", profile)
         past = container.log.select(
             stdout="stdout" in streams,
             stderr="stderr" in streams,
-            tail=int(tail) if tail.isdigit() else None,
-            since_ns=log_moment(query, "since", profile),
-            until_ns=log_moment(query, "until", profile),
+            tail=tail,
+            since_ns=since_ns,
+            until_ns=until_ns,
         )
         return LogReading(
             container,
@@ -234,6 +257,9 @@ class ContainerApi:
             timestamps=bool_value(query, "timestamps"),
             streams=streams,
             past=past,
+            details=container.log.details if bool_value(query, "details") else None,
+            since_ns=since_ns,
+            until_ns=until_ns,
         )
 
     def attach(self, id_: str, query: Query = NO_QUERY) -> Attachment:
@@ -248,6 +274,7 @@ class ContainerApi:
         outputs = frozenset(name for name in ("stdout", "stderr") if bool_value(query, name))
         past = []
         if bool_value(query, "logs"):
+            container.log.require_readable()
             past = [(line.stream, line.text) for line in container.log.lines if line.stream in outputs]
         streams = self.lifecycle.open_streams(container)
         self.context.log_container(container, "attach")

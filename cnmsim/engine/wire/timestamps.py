@@ -65,6 +65,15 @@ def human_duration(seconds: float) -> str:
     return next(text for holds, text in table if holds)
 
 
+def parse_duration_ns(text: str) -> int:
+    """Parse a Go duration such as `1m30s`. Return nanoseconds. Raises `ValueError`."""
+    parts = _DURATION.findall(text)
+    if not parts or text.lstrip("-") != "".join(number + unit for number, unit in parts):
+        raise ValueError(f'time: invalid duration "{text}"')
+    length = min(sum(float(number) * _UNITS_S[unit] for number, unit in parts), _LONGEST_S)
+    return round((-length if text.startswith("-") else length) * NS_PER_S)
+
+
 def is_unix_time(text: str) -> bool:
     """Return True for a Unix time in seconds, with or without a fraction."""
     return _UNIX_TIME.fullmatch(text) is not None
@@ -98,10 +107,10 @@ def parse_timestamp(text: str, now_ns: int, invalid_text: str = "") -> int:
     if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text):
         seconds, _, fraction = text.partition(".")
         return _limited(_whole(seconds)) * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
-    if text and text.lstrip("-") == "".join(number + unit for number, unit in _DURATION.findall(text)):
-        length = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
-        length = min(length, _LONGEST_S)
-        return now_ns - round((-length if text.startswith("-") else length) * NS_PER_S)
+    try:
+        return now_ns - parse_duration_ns(text)
+    except ValueError:
+        pass
     try:
         return _parse_date(text)
     except InvalidParameter:

@@ -1,0 +1,64 @@
+"""Logging of a container from its creation to its start: defaults of the daemon, the driver, and its files.
+
+Source: moby `daemon/logs.go` (`mergeAndVerifyLogConfig`), `container/container.go` (`startLogging`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.drivers import create_driver, directory_of
+from cnmsim.engine.logdrivers.options import CACHE_OPTIONS, check_log_config
+from cnmsim.errors import EngineError, SystemFault
+from cnmsim.kernel.inode import Directory
+
+_PREFIX = "failed to create task for container: failed to initialize logging driver: "
+_DEFAULT_DRIVER = "json-file"
+
+
+def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> None:
+    """Fill in the daemon's defaults and validate the result. Raises `InvalidParameter`."""
+    config = context.config
+    log_config["Type"] = log_config["Type"] or config.log_driver or _DEFAULT_DRIVER
+    options = log_config["Config"] = dict(log_config["Config"] or {})
+    for key, value in config.log_opts.items():
+        # Of another driver's options only those of the local cache are defaults.
+        if log_config["Type"] == config.log_driver or key in CACHE_OPTIONS:
+            options.setdefault(key, value)
+    check_log_config(log_config["Type"], log_config["Config"], context.machine.files.exists)
+
+
+def check_driver(context: EngineContext, container: Container) -> None:
+    """Raise the `EngineError` that the start of a container's logging driver would raise."""
+    create_driver(context, container)
+
+
+def start_logging(context: EngineContext, container: Container) -> None:
+    """Open a container's log. Raises `EngineError` with the daemon's text."""
+    try:
+        open_log(context, container)
+    except SystemFault as error:
+        raise SystemFault(_PREFIX + error.message) from None
+    except EngineError as error:
+        raise type(error)(_PREFIX + error.message) from None
+
+
+def open_log(context: EngineContext, container: Container) -> None:
+    """Open a container's log, and make its files visible in the container's directory on the host."""
+    driver = create_driver(context, container)
+    container.log.open(driver)
+    folder = directory_of(context, container)
+    storage = container.log.storage
+    if not driver.file:
+        return
+    subfolder, name = posixpath.split(driver.file)
+    if subfolder:
+        inner = folder.get(subfolder)
+        if not isinstance(inner, Directory):
+            inner = Directory(0o700)
+            folder.set(subfolder, inner)
+        folder = inner
+    storage.store_in(folder, name)

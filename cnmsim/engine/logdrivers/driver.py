@@ -1,0 +1,52 @@
+"""A logging driver as a container's options configure it, and whether its messages can be read.
+
+Source: moby `daemon/logger/logger.go`, `container/container.go` (`StartLogger`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import field, frozen
+
+from cnmsim.engine.logdrivers.message import LogLine
+from cnmsim.engine.logdrivers.storage import LogStorage
+from cnmsim.gostrconv import parse_bool
+
+
+class Sender(Protocol):
+    """Where a driver sends messages."""
+
+    def send(self, line: LogLine) -> bool:
+        """Send a message. Return False on an error; the local cache then does not store the message."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
+
+@frozen
+class LogDriver:
+    """A driver as a container's options configure it: what stores messages and what sends them, `None` for neither.
+
+    `details` is what `docker logs --details` prints before each line.
+    """
+
+    storage: LogStorage | None = None
+    sender: Sender | None = None
+    details: str = ""
+    #: The file in the container's directory.
+    file: str = field(default="", kw_only=True)
+
+
+def is_readable(log_config: Mapping[str, object]) -> bool:
+    """Return True if `docker logs` can read what a driver with this configuration logged."""
+    driver, options = log_config["Type"], log_config["Config"]
+    if driver == "none":
+        return False
+    if driver in {"json-file", "local", "journald"}:
+        return True
+    disabled = options.get("cache-disabled", "") if isinstance(options, Mapping) else ""
+    return not (disabled and parse_bool(disabled))

@@ -1,0 +1,117 @@
+"""Messages that are sent to a server with UDP: the drivers `syslog` and `gelf`.
+
+Source: moby `daemon/logger/{syslog,gelf}`, RackSec/srslog `formatter.go`, Graylog2/go-gelf `udpwriter.go`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.logdrivers.message import LogLine
+from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.sockets.udp import UdpSocket
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+ERROR, INFO = 3, 6
+
+
+def severity(line: LogLine) -> int:
+    """Return the severity of RFC 5424 that drivers give a message: error for stderr."""
+    return ERROR if line.stream == "stderr" else INFO
+
+
+@frozen
+class SyslogFormat:
+    """Formats messages of the driver `syslog`. `form` is the option `syslog-format`."""
+
+    form: str
+    facility: int
+    hostname: str
+    tag: str
+    pid: int
+
+    def format(self, line: LogLine) -> bytes:
+        """Return the datagram for a message."""
+        priority = self.facility << 3 | severity(line)
+        stamp = datetime.fromtimestamp(line.time_ns // NS_PER_S, UTC)
+        short = f"{stamp:%b} {stamp.day:2d} {stamp:%H:%M:%S}"
+        tag, host, pid = self.tag, self.hostname, self.pid
+        if self.form == "rfc3164":
+            head = f"<{priority}>{short} {host} {tag}[{pid}]: "
+        elif self.form:
+            digits = 6 if self.form == "rfc5424micro" else 0
+            time = rfc3339(line.time_ns, digits=digits, keep_zeros=True)
+            head = f"<{priority}>1 {time} {host} {tag} {pid} {tag} - "
+        else:
+            head = f"<{priority}>{short} {tag}[{pid}]: "
+        return head.encode() + line.text.removesuffix(b"\n") + b"\n"
+
+
+@frozen
+class GelfFormat:
+    """Formats messages of the driver `gelf`. `extra` are the additional fields."""
+
+    hostname: str
+    extra: dict[str, Any]
+    compression: str = "gzip"
+
+    def format(self, line: LogLine) -> bytes:
+        """Return the datagram for a message."""
+        text = line.text.removesuffix(b"\n").decode(errors="replace")
+        body = json.dumps(
+            {
+                "version": "1.1",
+                "host": self.hostname,
+                "short_message": text,
+                "timestamp": line.time_ns // 1_000_000 / 1000,
+                "level": severity(line),
+                **self.extra,
+            },
+            separators=(",", ":"),
+            ensure_ascii=False,
+        ).encode()
+        if self.compression == "none":
+            return body
+        return zlib.compress(body) if self.compression == "zlib" else gzip.compress(body, mtime=0)
+
+
+@define(eq=False)
+class UdpSender:
+    """Sends each message in a datagram from the host's initial network namespace."""
+
+    namespace: NetworkNamespace = field(repr=False)
+    address: str
+    port: int
+    formatter: SyslogFormat | GelfFormat
+    _socket: UdpSocket | None = field(default=None, init=False, repr=False)
+
+    def send(self, line: LogLine) -> bool:
+        """Send a message. Return False if the socket reports an error, such as an earlier refusal by the server.
+
+        The driver drops an empty message without an error.
+        """
+        if not line.text.removesuffix(b"\n"):
+            return True
+        try:
+            if self._socket is None:
+                self._socket = UdpSocket(self.namespace, 6 if ":" in self.address else 4)
+                self._socket.connect((self.address, self.port))
+            self._socket.send(self.formatter.format(line))
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
