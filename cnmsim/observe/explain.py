@@ -11,6 +11,7 @@ from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable
@@ -74,38 +75,43 @@ class Explanation(Displayable):
         return self.trace.is_reachable
 
     @property
+    def finding(self) -> Finding:
+        """The verdict with its cause, its remarks and the changes that may help."""
+        assert self.trace.finding is not None, "the probe of an explanation has ended"
+        return self.trace.finding
+
+    @property
     def verdict(self) -> Verdict:
         """The verdict on the probe."""
-        assert self.trace.finding is not None
-        return self.trace.finding.verdict
+        return self.finding.verdict
 
     @property
     def decided_by(self) -> str:
         """The cause of the outcome as a sentence."""
-        assert self.trace.finding is not None
-        return self.trace.finding.cause_text
+        return self.finding.cause_text
 
     @property
     def fix(self) -> str:
         """The changes that may help as a sentence, "" if there are none."""
-        assert self.trace.finding is not None
-        return self.trace.finding.fix
+        return self.finding.fix
 
     def __bool__(self) -> bool:
         return self.reachable
 
+    def __repr__(self) -> str:
+        return f"<Explanation {self.source} → {self.destination} {self.service}: {self.verdict.value}>"
+
     def _lines(self) -> list[tuple[str, str]]:
         answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
-        assert self.trace.finding is not None
         names = self._names
         source, destination = (names.get(name, name) for name in (self.source, self.destination))
         lines = [(f"{source} → {destination} {self.service}", f"{answer}, {self.verdict.value}")]
         lines.append(("decided by", self.decided_by))
-        lines += [("assumes", text) for text in self.trace.finding.assumption_texts]
+        lines += [("assumes", text) for text in self.finding.assumption_texts]
         lines += [("fix", self.fix)] if self.fix else []
         if self.by_address is not None and self.by_address.finding is not None:
             lines.append(("without the name", str(self.by_address.finding).splitlines()[0]))
-        lines += [("note", remark) for remark in self.trace.finding.remark_texts]
+        lines += [("note", remark) for remark in self.finding.remark_texts]
         return lines + [("fact", fact) for fact in self.facts]
 
     def __str__(self) -> str:
@@ -116,7 +122,7 @@ class Explanation(Displayable):
         return {
             "source": self.source, "destination": self.destination, "service": self.service,
             "reachable": self.reachable, "verdict": self.verdict.value, "decided_by": self.decided_by,
-            "assumptions": list(self.trace.finding.assumption_texts if self.trace.finding is not None else ()),
+            "assumptions": list(self.finding.assumption_texts),
             "fix": self.fix, "facts": list(self.facts), "trace": self.trace.to_json(),
             "by_address": self.by_address.to_json() if self.by_address else None,
         }  # fmt: skip

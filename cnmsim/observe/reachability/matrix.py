@@ -292,9 +292,7 @@ class Reachability(Displayable):
 
         Raises `KeyError` for a pair that was not probed.
         """
-        verdict = self[source, service].verdict
-        assert verdict is not None, "a probe that has ended has a verdict"
-        return verdict
+        return self[source, service].verdict
 
     def reaches(self, source: str, service: str) -> bool:
         """Return True if `source` reaches `service`."""

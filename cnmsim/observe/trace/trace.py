@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.errors import Unavailable
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event, Observer
 from cnmsim.observe.diagnosis.finding import Finding
@@ -105,9 +106,11 @@ class Trace(Displayable):
         return tuple(hop for hop in self.hops if hop.is_drop)
 
     @property
-    def verdict(self) -> Verdict | None:
-        """The verdict; `None` until the probe has ended."""
-        return self.finding.verdict if self.finding else None
+    def verdict(self) -> Verdict:
+        """The verdict. Raises `Unavailable` while the probe has not ended; `finding` is `None` until then."""
+        if self.finding is None:
+            raise Unavailable(f"{self.title or 'the trace'} has no verdict: no probe of it has ended")
+        return self.finding.verdict
 
     @property
     def is_reachable(self) -> bool:
@@ -118,7 +121,7 @@ class Trace(Displayable):
         return self.is_reachable
 
     def __repr__(self) -> str:
-        verdict = self.verdict.value if self.verdict else "running"
+        verdict = self.finding.verdict.value if self.finding else "running"
         return f"<Trace {self.title}: {verdict}, {len(self.events)} events>"
 
     def __str__(self) -> str:
