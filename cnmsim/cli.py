@@ -430,8 +430,11 @@ def doctor(
 @click.option("--policy", "policy_file", type=_FILE, required=True, help="The policy file (docs/policy.md).")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit report to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Show all checks, and the walk of each violation.")
 @click.pass_context
-def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | None, as_json: bool) -> None:
+def check(
+    context: click.Context, lab: Lab, policy_file: Path, junit: Path | None, as_json: bool, verbose: bool
+) -> None:
     """Verify FILE against a policy of allowed connections; all others must fail.
 
     Exit status: 0 if the policy holds, 1 if not, 2 if a file is wrong.
@@ -448,7 +451,7 @@ def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | Non
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
-        _say(str(report))
+        _say(report.text(verbose=verbose, width=_screen_width()))
     context.exit(0 if report.passed else 1)
 
 

@@ -56,7 +56,27 @@ def test_the_lab_stays_as_it_is(shop):
 def test_a_policy_that_holds(shop):
     everything = {"allow": ["* -> *"], "require": ["api -> db:5432"], "names": {"api": "db"}}
     assert check_policy(shop, everything).passed
-    assert check_policy(shop, {}).passed
+
+
+@pytest.mark.parametrize("policy", [{}, {"require": []}, {"groups": {"front": ["proxy"]}}])
+def test_a_policy_that_checks_nothing_is_refused(shop, policy):
+    with pytest.raises(FileError, match="policy: the policy checks nothing: state allow, require"):
+        check_policy(shop, policy)
+
+
+def test_a_misspelt_member_of_a_group_is_refused(shop):
+    with pytest.raises(NotFound, match="group front: nothing in the lab is named 'prxy', did you mean proxy"):
+        check_policy(shop, {"groups": {"front": ["prxy"]}, "allow": ["* -> *"]})
+
+
+def test_the_report_is_a_table_with_a_sentence_for_each_violation(shop):
+    report = check_policy(shop, EXAMPLE / "policy.yml")
+    lines = str(report).splitlines()
+    assert lines[0].split() == ["FROM", "TO", "PORT", "WANTED", "IS"]
+    assert ["policy-metrics-1", "policy-db-1", "5432", "no", "answered"] in [line.split() for line in lines]
+    assert "DECIDED BY" not in str(report)
+    assert "DECIDED BY" in report.text(verbose=True)
+    assert lines[-1] == f"{len(report.findings)} checked, 4 violated"
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,16 @@ from xml.etree import ElementTree as ET
 
 from attrs import define, frozen
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import FileError, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
+from cnmsim.suggestion import suggestion
 from cnmsim.testing.assertions import paths_from_outside
 from cnmsim.testing.prove import find_addresses
 
@@ -72,13 +74,17 @@ _POLICY: Schema = {
     },
 }
 _ANY = "*"
+#: The keys that demand a check if they are not empty; an empty `allow` demands one, too.
+_CHECKED = ("require", "outside", "names", "unknown_names")
+_COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 
 
 @frozen
 class Finding:
     """The result of one check: its `kind`, its `subject`, and whether it passed.
 
-    If it failed, `message` says why and `details` holds the trace.
+    `found` is what was found: the verdict of a probe, or the addresses of a name. If the check failed, `message` says
+    why and `details` holds the trace.
     """
 
     kind: str
@@ -86,6 +92,19 @@ class Finding:
     passed: bool
     message: str = ""
     details: str = ""
+    found: str = ""
+
+    def row(self) -> tuple[str, str, str, str, str]:
+        """Return the finding as a row of a table: from, to, port, what is wanted, what is."""
+        source, arrow, service = self.subject.partition(" -> ")
+        if self.kind in {"names", "unknown_names"}:
+            source, _, name = self.subject.partition(": ")
+            return source, name, "", "name" if self.kind == "names" else "no name", self.found
+        if not arrow:
+            return "outside", self.subject, "", "no", self.found
+        target, colon, port = service.rpartition(":")
+        wanted = "yes" if self.kind == "require" else "no"
+        return source, target if colon else service, port if colon else "", wanted, self.found
 
 
 @frozen(eq=False)
@@ -104,9 +123,21 @@ class Report(Displayable):
         """Whether all checks passed."""
         return not self.violations
 
-    def __str__(self) -> str:
-        lines = [f"{finding.message}\n\n{finding.details}".rstrip() + "\n" for finding in self.violations]
+    def text(self, *, verbose: bool = False, width: int = 0) -> str:
+        """Return the report as text: a table of what is violated, and a sentence for each.
+
+        With `verbose` the table has all checks, and the trace of each violation follows its sentence. `width` limits
+        the table's width in columns; 0 does not.
+        """
+        shown = self.findings if verbose else self.violations
+        lines = [plain_grid(_COLUMNS, [finding.row() for finding in shown], width), ""] if shown else []
+        for finding in self.violations:
+            lines += [finding.message, *(["", finding.details, ""] if verbose and finding.details else [])]
+        lines += [""] if self.violations else []
         return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
+
+    def __str__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
@@ -191,6 +222,10 @@ class Policy:
     def of(cls, document: Any, path: str = "policy") -> Policy:
         """Read a policy from a dict with the structure of the file. Raises `FileError`."""
         check(document, _POLICY, path)
+        if document.get("allow") is None and not any(document.get(key) for key in _CHECKED):
+            raise FileError(
+                "the policy checks nothing: state allow, require, outside, names or unknown_names", path=path
+            )
 
         def flows(key: str) -> tuple[_Flow, ...]:
             return tuple(
@@ -216,8 +251,7 @@ class Policy:
 
         Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked.
         """
-        copy = lab.fork()
-        return Report(tuple(self._findings(copy)))
+        return Report(tuple(self._findings(lab.fork())))
 
     def _findings(self, lab: Lab) -> Iterator[Finding]:
         directory = directory_of(lab)
@@ -239,6 +273,13 @@ class Policy:
         for name in names:
             if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
                 directory.find(name)  # raises NotFound, which suggests similar names
+        for group, members in self.groups.items():
+            for member in members:
+                if not any(_is_meant(member, location, self.groups) for location in directory.locations):
+                    known = {*self.groups, *(location.service or location.name for location in directory.locations)}
+                    raise NotFound(
+                        f"group {group}: nothing in the lab is named {member!r}{suggestion(member, known)}"
+                    )
 
     def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(directory, matrix)
@@ -252,7 +293,13 @@ class Policy:
             ]
             if not pairs:
                 unknown = list(self._open_demands(lab, directory, flow))
-                nothing = Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
+                nothing = Finding(
+                    "require",
+                    flow.text,
+                    passed=False,
+                    message=f"{flow.text}: nothing listens there",
+                    found="nothing listens",
+                )
                 yield from unknown or [nothing]
             for source, service in pairs:
                 passed = matrix.reaches(source, service)
@@ -265,6 +312,7 @@ class Policy:
                     passed,
                     message,
                     "" if passed else str(matrix.walk(source, service)),
+                    matrix.verdict(source, service).value,
                 )
 
     def _nobody_else(self, directory: Directory, matrix: Reachability, by_address: Reachability) -> Iterator[Finding]:
@@ -281,7 +329,8 @@ class Policy:
                 reaching = [one for one in (matrix, by_address) if one.reaches(source, service)]
                 message = f"{source} reaches {service}, which the policy does not allow" if reaching else ""
                 details = str(reaching[0].walk(source, service)) if reaching else ""
-                yield Finding("deny", f"{source} -> {service}", not reaching, message, details)
+                found = (reaching or [matrix])[0].verdict(source, service).value
+                yield Finding("deny", f"{source} -> {service}", not reaching, message, details, found)
 
     def _open_demands(self, lab: Lab, directory: Directory, flow: _Flow) -> Iterator[Finding]:
         """Yield the findings for required flows to ports of which it is not known whether a program listens there.
@@ -328,7 +377,10 @@ class Policy:
                 if not paths
                 else f"{paths[0][0].name} gets to {location.name} from outside, which the policy does not allow"
             )
-            yield Finding("outside", location.name, not paths, message, "" if not paths else str(paths[0][1]))
+            details = str(paths[0][1]) if paths else ""
+            yield Finding(
+                "outside", location.name, not paths, message, details, "reached" if paths else "not reached"
+            )
 
     def _is_open(self, location: Location, protocol: str, port: int) -> bool:
         return any(
@@ -377,8 +429,9 @@ def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding
         f"{location.name} finds no address for {name}" if is_wanted else f"{location.name} knows {name}, as {shown}"
     )
     return Finding(
-        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions)
-    )
+        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions),
+        shown or "not found",
+    )  # fmt: skip
 
 
 def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
