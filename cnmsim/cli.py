@@ -104,6 +104,7 @@ def _load(
     create_external: bool = False,
     listens: Sequence[str] = (),
     strict: bool = False,
+    offline: bool = False,
 ) -> Lab:
     from cnmsim.lab import Lab
 
@@ -116,6 +117,7 @@ def _load(
             return Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
         options: dict[str, Any] = {"engine": engine} if engine else {}
         options |= {"epoch_s": epoch_s, "create_external": create_external, "strict": strict}
+        options["offline"] = offline
         options["listens"] = _listens(listens)
         lab = Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
     for note in lab.project.notes if lab.project is not None else ():
@@ -154,16 +156,18 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
         is_flag=True,
         help="Assume nothing: an open path is no success, an external network must exist, a health check must pass.",
     )
+    @click.option("--offline", is_flag=True, help="Simulate no internet: public names and addresses do not answer.")
     @wraps(command)
     def wrapped(
         file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
-        env_files: tuple[Path, ...], create_external: bool, listens: tuple[str, ...], strict: bool, *args: Any,
+        env_files: tuple[Path, ...], create_external: bool, listens: tuple[str, ...], strict: bool, offline: bool,
+        *args: Any,
         **kwargs: Any,
     ) -> _R:  # fmt: skip
         try:
             lab = _load(
                 (file, *more), engine, project, profiles, env_files, create_external=create_external,
-                listens=listens, strict=strict,
+                listens=listens, strict=strict, offline=offline,
             )  # fmt: skip
             return command(lab, *args, **kwargs)  # type: ignore[arg-type]
         except CnmsimError as error:

@@ -780,6 +780,7 @@ class Lab:
         create_external: bool = False,
         listens: Mapping[str, Iterable[int | str]] | None = None,
         strict: bool = False,
+        offline: bool = False,
         engine: str = DEFAULT_RELEASE,
         seed: int = 0,
         epoch_s: int | None = None,
@@ -787,9 +788,10 @@ class Lab:
         """Bring a Compose project up on a Docker host in a default topology.
 
         The host `docker` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
-        `router` is `internet` (203.0.113.10), which serves web pages and names. The addresses are those reserved for
-        documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is
-        called `client-host` and so on.
+        `router` is `internet` (203.0.113.10), which serves web pages and names. It answers for every public name and
+        address, too, which is an assumption that a verdict names; with `offline` it does not. The addresses are those
+        reserved for documentation, so that no network of a Compose file overlaps them. A host whose name is also a
+        service's is called `client-host` and so on.
 
         `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`,
         in addition to those in `.env` beside the first file or in `env_files`. `create_external` creates the networks
@@ -804,7 +806,7 @@ class Lab:
         return compose_lab(
             files, project, env, profiles,
             env_files=env_files, scale=scale, create_external=create_external, listens=listens,
-            strict=strict, engine=engine, seed=seed,
+            strict=strict, offline=offline, engine=engine, seed=seed,
             epoch_s=epoch_s,
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse
 from cnmsim.libnetwork.drivers.bridge.labels import BRIDGE_NAME
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.suggestion import suggestion
+from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -105,6 +106,9 @@ class Location:
 
     A sandbox of no container has `is_sandbox` and `is_container`: it is what a container is to the network.
 
+    `stands_for_internet` marks a host that answers for every public name and address; `own_names` are the names that
+    its name server has records of.
+
     `project`, `service` and `replica` come from a Compose project or a swarm stack; `task` is the name of the swarm
     task. For a host with an engine, `release` is the engine's version, and `bridges` maps names of bridge devices to
     networks.
@@ -132,6 +136,8 @@ class Location:
     image: str = ""
     network_mode: str = ""
     is_paused: bool = False
+    stands_for_internet: bool = False
+    own_names: tuple[str, ...] = ()
     programs: Mapping[str, Program] = field(factory=dict)
 
     def __repr__(self) -> str:
@@ -469,12 +475,15 @@ def _host_location(host: Any, engine: Any, networks: Mapping[str, Any], controll
             for network in controller.networks
             if network.driver_name == "bridge"
         }
+    names = getattr(host, "built_with", {}).get("names") or {}
     return Location(
         host.name, host.name, machine, machine.root, machine.files,
         has_engine=engine is not None,
         release=engine.profile.version if engine is not None else "",
         bridges=bridges,
         hostname=host.name,
+        stands_for_internet=ANY_PUBLIC_NAME in names,
+        own_names=tuple(names),
         programs=host.programs,
     )  # fmt: skip
 

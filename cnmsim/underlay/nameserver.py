@@ -7,6 +7,7 @@ answer, for any other name NXDOMAIN. Messages are encoded by dnspython, over UDP
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,28 @@ if TYPE_CHECKING:
 #: The largest UDP message that the server accepts according to EDNS (dnsmasq: `edns-packet-max`).
 _EDNS_PAYLOAD = 1232
 _PORT = 53
+#: The name in a zone that stands for all public names.
+ANY_PUBLIC_NAME = "*"
+#: Top-level domains of more than two letters that count as public; those of two letters are countries'.
+_TOP_LEVEL = frozenset(
+    "academy agency aero app art asia bar biz blog build care cat center chat city cloud club codes coffee com "  # noqa: SIM905
+    "community company computer consulting design dev digital direct download edu education email energy events "
+    "exchange expert express family fm foundation fun games global gov group guide health help host hosting house "
+    "icu info ink institute int international jobs land legal life link live lol ltd management market media mil "
+    "mobi moe money name net network news ninja observer one online org page partners photo photos plus press pro "
+    "pub red report rocks run sale school science services site social software solutions space store stream studio "
+    "style support systems team tech technology tips today tools top tube university video vip website wiki win "
+    "work works world xyz zone".split()
+)
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
 @define(eq=False)
 class Zone:
     """The names that a server answers for.
 
-    `addresses` maps a name, in lower case without the final dot, to its addresses.
+    `addresses` maps a name, in lower case without the final dot, to its addresses. The name `*` has the addresses of
+    every public name that is not in the zone.
     """
 
     addresses: dict[str, list[Address]] = field(factory=dict)
@@ -53,9 +69,15 @@ class Zone:
         """Add an address to a name. Raises `ValueError` if the address is invalid."""
         self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
 
+    def find(self, name: str) -> list[Address] | None:
+        """Return the addresses of a name, `None` if it is not in the zone."""
+        found = self.addresses.get(name)
+        return self.addresses.get(ANY_PUBLIC_NAME) if found is None and is_public_name(name) else found
+
     def name_of(self, address: Address) -> str | None:
         """Return the first name with this address, or `None`."""
-        return next((name for name, addresses in self.addresses.items() if address in addresses), None)
+        known = (name for name, addresses in self.addresses.items() if address in addresses)
+        return next((name for name in known if name != ANY_PUBLIC_NAME), None)
 
     def answer(self, wire: bytes, *, limit: int | None = None) -> bytes | None:
         """Return the response to a DNS message, or `None` if it is not a query.
@@ -98,7 +120,7 @@ class Zone:
         name = _canonical(question.name.to_text())
         records: list[str] = []
         kind = question.rdtype
-        addresses = self.addresses.get(name)
+        addresses = self.find(name)
         if addresses is not None:
             length = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 16}.get(kind)
             records = [format_ip(address) for address in addresses if len(address) == length]
@@ -119,6 +141,13 @@ class Zone:
         except (dns.exception.DNSException, ValueError):
             return None
         return self.name_of(parse_ip(str(address)))
+
+
+def is_public_name(name: str) -> bool:
+    """Return True for a name of several labels under the top-level domain of a country or a well-known one."""
+    *labels, top = _canonical(name).split(".")
+    is_top = top in _TOP_LEVEL or (len(top) == 2 and top.isascii() and top.isalpha())
+    return is_top and bool(labels) and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _canonical(name: str) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.lab.compose import ComposeProject, load_project
 from cnmsim.lab.compose.project import Project
+from cnmsim.lab.internet import stand_for_internet
 from cnmsim.lab.lab import Lab
 from cnmsim.lab.source import LabSource
+from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 
 #: Documentation addresses (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
 DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
@@ -30,6 +32,7 @@ def compose_lab(
     create_external: bool = False,
     listens: Mapping[str, Iterable[int | str]] | None = None,
     strict: bool = False,
+    offline: bool = False,
     engine: str = "29.7.2",
     seed: int = 0,
     epoch_s: int | None = None,
@@ -38,20 +41,24 @@ def compose_lab(
     """Read a project, build a Docker host, a client and the internet around it, and start it. Raises `FileError`.
 
     `create_external` creates the project's external networks. `listens` states the ports of services, `strict`
-    refuses what would be assumed. `texts` are read instead of the files with these paths. Raises `NotFound` for a
-    service that the project does not have and `InvalidParameter` for an invalid port.
+    refuses what would be assumed. With `offline` no public name or address answers but those in `NAMES`. `texts` are
+    read instead of the files with these paths. Raises `NotFound` for a service that the project does not have and
+    `InvalidParameter` for an invalid port.
     """
     options = {
         "project": project, "env": env, "profiles": tuple(profiles), "env_files": tuple(env_files), "scale": scale,
-        "create_external": create_external, "listens": listens, "strict": strict, "engine": engine, "seed": seed,
-        "epoch_s": epoch_s,
+        "create_external": create_external, "listens": listens, "strict": strict, "offline": offline,
+        "engine": engine, "seed": seed, "epoch_s": epoch_s,
     }  # fmt: skip
     model = load_project(files, project, env, profiles, env_files=env_files, texts=texts)
     _require_services(model, listens or {})
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     used = {name for service in model.services.values() for name in (service.name, service.container_name)}
-    lab.add_router(_free("router", used), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
-    lab.add_host(_free("internet", used), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
+    router = lab.add_router(_free("router", used), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
+    names = NAMES if offline else NAMES | {ANY_PUBLIC_NAME: INTERNET}
+    internet = lab.add_host(_free("internet", used), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
+    if not offline:
+        stand_for_internet(internet, INTERNET, router)
     lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
     docker = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
     lab.settle()

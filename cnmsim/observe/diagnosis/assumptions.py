@@ -6,6 +6,7 @@ from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe.diagnosis.causes import (
     Assumption,
+    InternetAssumed,
     ListenerAssumed,
     NoOtherListenerAssumed,
     PathOpen,
@@ -16,6 +17,7 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.hops import Hop
+from cnmsim.underlay.nameserver import is_public_name
 
 
 def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: str) -> Finding | None:
@@ -34,11 +36,13 @@ def path_open(context: DiagnosisContext, hop: Hop, server: Location, endpoint: s
 
 def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumption, ...]:
     """Return the assumptions that a finding rests on, empty if there are none."""
-    if context.target.protocol == "icmp" or finding.hop is None:
-        return ()
     hop = finding.hop
-    server = context.location_at(hop.place)
-    if server is None:
+    server = context.location_at(hop.place) if hop is not None else None
+    if hop is None or server is None:
+        return ()
+    if server.stands_for_internet and finding.verdict.is_reachable and is_assumed_public(context, server):
+        return (InternetAssumed(server.name, context.target.host),)
+    if context.target.protocol == "icmp":
         return ()
     protocol, port = context.target.protocol, hop.destination_port
     if finding.verdict.is_reachable or finding.verdict is Verdict.REFUSED:
@@ -53,3 +57,14 @@ def assumptions_of(context: DiagnosisContext, finding: Finding) -> tuple[Assumpt
             if item.ports and not all(port.source.provenance is Provenance.STATED for port in item.ports)
         )
     return ()
+
+
+def is_assumed_public(context: DiagnosisContext, server: Location) -> bool:
+    """Return True if the probe's destination is a public name or address for which `server` only stands.
+
+    That is an address that is not the server's own, or a name of which the server has no record.
+    """
+    address = context.outcome.address
+    if address is not None and address not in server.addresses:
+        return True
+    return is_public_name(context.target.host) and context.target.host.lower() not in server.own_names

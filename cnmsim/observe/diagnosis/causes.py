@@ -94,6 +94,14 @@ class NoOtherListenerAssumed(Assumption):
 
 
 @frozen
+class InternetAssumed(Assumption):
+    """`destination`, a public name or address, exists and answers: `server` stands for the whole internet."""
+
+    server: str
+    destination: str
+
+
+@frozen
 class StateListener(Remark):
     """A user can state that `service` listens on a port, if it is so."""
 

@@ -116,6 +116,14 @@ def _(assumption: causes.ListenerAssumed) -> str:
     )
 
 
+@sentence.register(causes.InternetAssumed)
+def _(assumption: causes.InternetAssumed) -> str:
+    return (
+        f"{assumption.destination} exists and answers ({assumption.server} stands for every public name and address; "
+        "--offline: for none)"
+    )
+
+
 @sentence.register(causes.NoOtherListenerAssumed)
 def _(assumption: causes.NoOtherListenerAssumed) -> str:
     ports = ", ".join(f"{port} ({_source(port)})" for port in assumption.ports)

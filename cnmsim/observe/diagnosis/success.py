@@ -48,6 +48,8 @@ def success(context: DiagnosisContext, verdict: Verdict) -> Finding:
     endpoint = context.endpoint_text
     if hop is not None and hop.destination is not None:
         endpoint = endpoint_text(hop.destination, hop.destination_port)
+    if server is not None and server.stands_for_internet:
+        endpoint = context.endpoint_text  # its servers listen on its own address, to which it redirects
     path = _path(context, server)
     if verdict is Verdict.DELIVERED:
         cause: Cause = DatagramReceived(name, endpoint, path)
@@ -61,7 +63,9 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
     proxy = proxy_note(context)
     if proxy is not None:
         return ByProxy(proxy.place)
-    rewritten = [hop for hop in context.translations() if _REWRITES_DESTINATION.search(hop.decision)]
+    internet = server.namespace.name if server is not None and server.stands_for_internet else None
+    translations = [hop for hop in context.translations() if hop.place != internet]
+    rewritten = [hop for hop in translations if _REWRITES_DESTINATION.search(hop.decision)]
     if rewritten:
         return DestinationRewritten(rewritten[-1].place, rewritten[-1].decision)
     if server is None or server is source:
@@ -71,7 +75,7 @@ def _path(context: DiagnosisContext, server: Location | None) -> Cause | None:
         return SharedNetwork(shared[0])
     if source.is_container and server.name == source.host:
         return OwnHost(source.name)
-    masqueraded = [hop for hop in context.translations() if _REWRITES_SOURCE.search(hop.decision)]
+    masqueraded = [hop for hop in translations if _REWRITES_SOURCE.search(hop.decision)]
     if masqueraded:
         return SourceRewritten(masqueraded[-1].place, masqueraded[-1].decision)
     return Fact.ROUTED_PATH if any(_is_forwarded(context, hop) for hop in context.attempt) else Fact.ONE_LINK

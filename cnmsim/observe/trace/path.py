@@ -49,6 +49,7 @@ def stations(
     """
     bridges = _bridges(directory)
     labels = _labels(directory)
+    internet = {item.name for item in directory.locations if item.stands_for_internet} if directory else set()
     collected: list[_Collected] = []
     forward = _forward_messages(hops, protocol, port, address)
     repeated: set[int] = set()
@@ -70,7 +71,8 @@ def stations(
         network = bridges.get((hop.place, hop.device)) if hop.step in {Step.BRIDGED, Step.ROUTED} else None
         if network is not None and network not in station.networks:
             station.networks.append(network)
-        change = _change(hop)
+        # How the host that stands for the internet redirects to its servers does not concern the path.
+        change = _change(hop) if place not in internet or hop.is_drop else ""
         if change and change not in station.changes:
             station.changes.append(change)
     return tuple(_merged(collected))

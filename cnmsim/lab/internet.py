@@ -1,0 +1,58 @@
+"""The public internet around a Compose project: one host on which every public name and address answers.
+
+Nothing behind a public address is simulated. A host named `internet` stands for all of it: its name server answers
+for every name under a public top-level domain, and netfilter redirects what arrives for any public address to its own
+servers. A verdict that rests on this names it as an assumption.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.kernel.route import Route
+from cnmsim.underlay.discard import DISCARD_PORT, discard_server
+
+if TYPE_CHECKING:
+    from cnmsim.lab.host import Host
+
+#: The unicast addresses of IPv4 that are neither private (RFC 1918), shared (RFC 6598), link-local nor loopback.
+_PUBLIC = (
+    "1.0.0.0/8", "2.0.0.0/7", "4.0.0.0/6", "8.0.0.0/7", "11.0.0.0/8", "12.0.0.0/6", "16.0.0.0/4", "32.0.0.0/3",
+    "64.0.0.0/3", "96.0.0.0/6", "100.0.0.0/10", "100.128.0.0/9", "101.0.0.0/8", "102.0.0.0/7", "104.0.0.0/5",
+    "112.0.0.0/5", "120.0.0.0/6", "124.0.0.0/7", "126.0.0.0/8", "128.0.0.0/3", "160.0.0.0/5", "168.0.0.0/8",
+    "169.0.0.0/9", "169.128.0.0/10", "169.192.0.0/11", "169.224.0.0/12", "169.240.0.0/13", "169.248.0.0/14",
+    "169.252.0.0/15", "169.255.0.0/16", "170.0.0.0/7", "172.0.0.0/12", "172.32.0.0/11", "172.64.0.0/10",
+    "172.128.0.0/9", "173.0.0.0/8", "174.0.0.0/7", "176.0.0.0/4", "192.0.0.0/9", "192.128.0.0/11",
+    "192.160.0.0/13", "192.169.0.0/16", "192.170.0.0/15", "192.172.0.0/14", "192.176.0.0/12", "192.192.0.0/10",
+    "193.0.0.0/8", "194.0.0.0/7", "196.0.0.0/6", "200.0.0.0/5", "208.0.0.0/4",
+)  # fmt: skip
+#: Every TCP port is that of the web server; a name server's port stays; other datagrams are received and discarded.
+_RULES = (
+    "-p udp --dport 53 -j REDIRECT",
+    "-p tcp --dport 53 -j REDIRECT",
+    "-p tcp -j REDIRECT --to-ports 80",
+    f"-p udp -j REDIRECT --to-ports {DISCARD_PORT}",
+    "-p icmp -j REDIRECT",
+)
+
+
+def stand_for_internet(host: Host, address: str, router: Host) -> None:
+    """Let a host answer for every public IPv4 address, and the router route them to it.
+
+    `address` is the host's address on the subnet that it shares with the router. Private addresses have no route
+    there, so that they are not taken for public ones.
+    """
+    gateway = parse_ip(address)
+    namespace = router.namespace
+    device = next(
+        device
+        for device in namespace.devices.values()
+        if any(gateway in item.prefix for item in device.addresses if device.kind != "loopback")
+    )
+    for prefix in _PUBLIC:
+        namespace.add_route(Route(prefix=Prefix.parse(prefix), device=device, gateway=gateway))
+    for rule in _RULES:
+        done = host.exec(f"iptables -t nat -A PREROUTING {rule}")
+        assert done.succeeded, done.output
+    host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))
