@@ -26,6 +26,7 @@ from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.bounded_read import read_bytes
 from cnmsim.cli_arguments import LabCommand, question_options
 from cnmsim.errors import CnmsimError, FileError
+from cnmsim.printable import echo, printable
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -40,7 +41,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"cnmsim: {message}", err=True)
+    echo(f"cnmsim: {message}", err=True)
     raise SystemExit(_WRONG)
 
 
@@ -56,7 +57,7 @@ def _progress(text: str) -> Iterator[None]:
     def tick(_number: int, _frame: object) -> None:
         nonlocal shown
         shown = True
-        sys.stderr.write(f"\r{text} … {time.monotonic() - began:.0f} s")
+        sys.stderr.write(f"\r{printable(text)} … {time.monotonic() - began:.0f} s")
         sys.stderr.flush()
 
     before = signal.signal(signal.SIGALRM, tick)
@@ -82,6 +83,8 @@ def _kind_of(path: Path) -> str:
         return "compose"
     try:
         root = yaml.compose(read_bytes(path), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise FileError(error.strerror or str(error), path=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         # The Compose loader reports what is wrong, with its line.
         return "compose"
@@ -121,7 +124,7 @@ def _load(
         options["listens"] = _listens(listens)
         lab = Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
     for note in lab.project.notes if lab.project is not None else ():
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     return lab
 
 
@@ -229,13 +232,13 @@ def trace(
         capture.stop()
         capture.save(pcap, walk)
     if as_json:
-        click.echo(json.dumps(walk.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(walk.to_json(), indent=2, ensure_ascii=False))
     elif mermaid:
-        click.echo(walk.to_mermaid(), nl=False)
+        echo(walk.to_mermaid(), nl=False)
     else:
         _show(walk, verbose)
     if capture is not None and not as_json:
-        click.echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
+        echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
     context.exit(_status(lab, is_reachable=walk.is_reachable, verdict=walk.verdict))
 
 
@@ -248,7 +251,7 @@ def _show(walk: Trace, verbosity: int) -> None:
 
 def _show_walk(walk: Trace, verbosity: int) -> None:
     if not sys.stdout.isatty():
-        click.echo("\n" + walk.text(verbose=verbosity > 1, width=_plain_width()))
+        echo("\n" + walk.text(verbose=verbosity > 1, width=_plain_width()))
         return
     from rich.console import Console
 
@@ -258,13 +261,13 @@ def _show_walk(walk: Trace, verbosity: int) -> None:
 def _say(text: str) -> None:
     """Print an answer, on a terminal with colours."""
     if not sys.stdout.isatty():
-        click.echo(text)
+        echo(text)
         return
     from rich.console import Console
 
     from cnmsim.observe.terminal import coloured
 
-    Console().print(coloured(text))
+    Console().print(coloured(printable(text)))
 
 
 def _screen_width() -> int:
@@ -299,7 +302,7 @@ def explain(
         working = explanation.fixes if fixes else ()
     if as_json:
         shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         _say(str(explanation))
         for fix in working:
@@ -341,15 +344,15 @@ def fix(
         shown = {"reachable": explanation.reachable, "cause": explanation.decided_by}
         shown["fixes"] = [found.to_json() for found in fixes]
         shown["written"] = [edit.path for edit in first.edits] if first is not None and write else []
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         _say_fixes(explanation, fixes)
         if verbose:
             _show_walk(explanation.trace, verbose)
         for edit in first.edits if first is not None and write else ():
-            click.echo(f"written: {edit.path}", err=True)
+            echo(f"written: {edit.path}", err=True)
         if write and fixes and first is None:
-            click.echo("nothing was written: no fix is an edit of the file", err=True)
+            echo("nothing was written: no fix is an edit of the file", err=True)
     is_done = first is not None if write else bool(fixes)
     context.exit(0 if explanation.reachable or is_done else 1)
 
@@ -423,7 +426,7 @@ def doctor(
     except (OSError, TimeoutError) as error:
         _fail(str(error))
     if as_json:
-        click.echo(json.dumps(checkup.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(checkup.to_json(), indent=2, ensure_ascii=False))
     else:
         _say(str(checkup))
     context.exit(0 if checkup else 1)
@@ -453,7 +456,7 @@ def check(
     if junit is not None:
         junit.write_text(report.to_junit(), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
         _say(report.text(verbose=verbose, width=_screen_width()))
     context.exit(0 if report.passed else 1)
@@ -467,7 +470,7 @@ def list_lab(lab: Lab, as_json: bool) -> None:
     from cnmsim.observe.inventory import inventory, inventory_text
 
     if as_json:
-        click.echo(json.dumps(inventory(lab), indent=2, ensure_ascii=False))
+        echo(json.dumps(inventory(lab), indent=2, ensure_ascii=False))
     else:
         _say(inventory_text(lab, width=_screen_width()))
 
@@ -495,7 +498,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
         context.exit(done.status)
     engine = lab.host(location.host).docker
     status, output = engine.containers.get(location.id).exec_run(words)
-    click.echo(output, nl=False)
+    echo(output, nl=False)
     context.exit(status or 0)
 
 
@@ -507,7 +510,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
 def iptables(lab: Lab, host: str, table: str | None, is_v6: bool) -> None:
     """Print the packet filter of a host (or a container) of FILE as iptables-save does."""
     tables = _find(lab, host).namespace.netfilter.iptables(6 if is_v6 else 4)
-    click.echo(tables.save(table).rstrip("\n"))
+    echo(tables.save(table).rstrip("\n"))
 
 
 def _find(lab: Lab, name: str) -> Location:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import is_unix_time, parse_timestamp, unix_ns
 from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _EXACT_NS = 1_000_000
 _SAME_NS = 1_000_000
 #: A time of the client's is at most this far ahead of the server's clock.
 _SKEW_NS = 2 * NS_PER_S
+_FAR_NS = 366 * 86400 * NS_PER_S
 _KEPT = 4096
 
 
@@ -64,8 +65,8 @@ class ClientTime:
     def convert(self, parameters: dict[str, str], is_lab_time: Callable[[int], bool] | None = None) -> dict[str, str]:
         """Return query parameters with `since` and `until` converted to the lab's time.
 
-        A `since` in the client's future, and a time for which `is_lab_time` returns True, was read from the lab's own
-        output and is not converted. Raises `InvalidParameter` for a malformed timestamp.
+        A `since` in the client's future, an `until` in a far future, and a time for which `is_lab_time` returns True
+        are not converted. The first and the last were read from the lab's own output.
         """
         converted = dict(parameters)
         lab_ns, real_ns = unix_ns(self.clock), time.time_ns()
@@ -73,8 +74,11 @@ class ClientTime:
             text = parameters.get(key, "")
             if not text or text == "0":
                 continue
+            if not is_unix_time(text):
+                continue  # clients send the seconds since 1970; the engine refuses anything else
             client_ns = parse_timestamp(text, lab_ns)
-            if (key == "since" and client_ns > real_ns + _SKEW_NS) or (is_lab_time and is_lab_time(client_ns)):
+            is_ahead = client_ns > real_ns + (_SKEW_NS if key == "since" else _FAR_NS)
+            if is_ahead or (is_lab_time and is_lab_time(client_ns)):
                 continue
             time_ns = self.to_lab(client_ns)
             if abs(time_ns - client_ns) > _EXACT_NS:

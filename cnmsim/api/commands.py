@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cnmsim.api.control_commands import capture
+from cnmsim.printable import echo
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -99,11 +100,11 @@ def _serve_command(load: Load) -> click.Command:
 
 
 def _tell(message: str) -> None:
-    click.echo(f"cnmsim: {message}", err=True)
+    echo(f"cnmsim: {message}", err=True)
 
 
 def _complain(message: str) -> int:
-    click.echo(f"cnmsim: {message}", err=True)
+    echo(f"cnmsim: {message}", err=True)
     return 2
 
 
@@ -167,18 +168,18 @@ async def _serve(
         lab, directory, clock=clock, expose_ports=expose_ports, announce=_tell, state=state
     ) as server:
         for name in server.apis:
-            click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
+            echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for text in tcp:
             name, _, place = text.rpartition("=")
             address, _, port = place.rpartition(":")
             is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
-            if not is_port or not (name or server.apis):
+            if not is_port or address.startswith("[") != address.endswith("]") or not (name or server.apis):
                 raise ValueError(f"--tcp {text}: write [NODE=]ADDRESS:PORT, with a port from 0 to 65535")
             name = name or next(iter(server.apis))
             if name not in server.apis:
                 raise ValueError(f"--tcp {text}: no Docker host is named {name}{suggestion(name, server.apis)}")
             bound = await server.listen_tcp(name, address.strip("[]") or "127.0.0.1", int(port), tls)
-            click.echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
+            echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
         sys.stdout.flush()
         await server.run_until(stop)
 

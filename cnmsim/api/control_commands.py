@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cnmsim.printable import echo, printable
+
 if TYPE_CHECKING:
     from cnmsim.api.frames import Frame
 
@@ -20,7 +22,7 @@ _directory = click.option(
 
 
 def _refused(message: str) -> NoReturn:
-    click.echo(f"cnmsim: {message}", err=True)
+    echo(f"cnmsim: {message}", err=True)
     raise SystemExit(2)
 
 
@@ -54,7 +56,7 @@ def trace_served(
     }  # fmt: skip
     answer = _ask(directory, request)
     walk = answer["walk"]
-    click.echo(json.dumps(walk, indent=2, ensure_ascii=False) if as_json else answer["text"])
+    echo(json.dumps(walk, indent=2, ensure_ascii=False) if as_json else answer["text"])
     raise SystemExit(0 if walk["reachable"] else 1)
 
 
@@ -67,7 +69,7 @@ def explain_served(directory: Path, source: str, destination: str, as_json: bool
     """Show whether SRC reaches DST in a served lab, and what decides it."""
     answer = _ask(directory, {"verb": "explain", "source": source, "destination": destination})
     explanation = answer["explanation"]
-    click.echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
+    echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
     raise SystemExit(0 if explanation["reachable"] else 1)
 
 
@@ -94,7 +96,7 @@ def capture(
 
     def tell(kind: Frame, content: bytes) -> None:
         stream = sys.stdout if kind is Frame.STDOUT else sys.stderr
-        stream.buffer.write(content)
+        stream.buffer.write(printable(content.decode(errors="replace")).encode())
         stream.buffer.flush()
 
     is_file = target is not None

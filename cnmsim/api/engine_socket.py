@@ -46,7 +46,7 @@ class LabClockDriver:
         """The conversion of clients' times: clients inside the lab have the lab's time."""
         return self
 
-    def convert(self, parameters: dict[str, str]) -> dict[str, str]:
+    def convert(self, parameters: dict[str, str], _is_lab_time: object = None) -> dict[str, str]:
         """Return query parameters unchanged."""
         return parameters
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from cnmsim.api.control_channel import connect
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.errors import Unavailable
+from cnmsim.printable import printable
 
 _READ = 65536
 _UNREACHABLE = 125
@@ -33,7 +34,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
     try:
         channel = connect(directory)
     except Unavailable as error:
-        sys.stderr.write(f"cnmsim: {error.message}\n")
+        sys.stderr.write(f"cnmsim: {printable(error.message)}\n")
         return _UNREACHABLE
     with channel:
         request = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.networkdb.convergence import ConvergenceChecker, are_converged, first_difference, is_busy
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+    from cnmsim.swarm.manager.manager_node import ManagerNode
     from cnmsim.swarm.store import Store
 
+#: The virtual time for which managers without a leader are expected to elect one. After it, a quorum of them is taken
+#: to be out of reach.
+_ELECTION_NS = 90 * NS_PER_S
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
@@ -34,6 +39,8 @@ class QuiescenceChecker:
     #: By store: its index at the last check, and what was pending at that time.
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
+    #: By store: when the check first found no leader.
+    _leaderless_since_ns: dict[Store, int] = field(factory=dict, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
         """Return True if nothing is pending in the swarms of these engines."""
@@ -60,7 +67,26 @@ class QuiescenceChecker:
                 return f"container {name} waits for a manager"
         if electing := _electing(members):
             return f"{electing} and other managers elect a leader"
+        if not self.may_retry and (leaderless := self._leaderless(members)):
+            return f"{leaderless} and other managers have no leader"
         return next((reason for store in _leading(members) if (reason := self._unsettled_in(store))), "")
+
+    def _leaderless(self, members: Iterable[Engine]) -> str:
+        """Return the name of a manager in a swarm without a leader although a quorum of managers runs, or ""."""
+        swarms: dict[Store, list[tuple[Engine, ManagerNode]]] = {}
+        for engine in members:
+            manager = engine.cluster.manager_node
+            if manager is not None and manager.raft.is_running:
+                swarms.setdefault(manager.store, []).append((engine, manager))
+        for store, managers in swarms.items():
+            engine, first = managers[0]
+            if len(managers) < first.raft.membership.quorum or any(each.raft.has_quorum() for _, each in managers):
+                self._leaderless_since_ns.pop(store, None)
+                continue
+            since_ns = self._leaderless_since_ns.setdefault(store, engine.clock.now_ns)
+            if engine.clock.now_ns - since_ns < _ELECTION_NS:
+                return engine.machine.name
+        return ""
 
     def _unsettled_in(self, store: Store) -> str:
         index, reason = self._found.get(store, (-1, ""))

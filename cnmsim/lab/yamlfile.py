@@ -20,6 +20,8 @@ from cnmsim.errors import FileError
 
 #: The size to which aliases may expand a document (go-yaml limits it, too).
 _MOST_NODES = 100_000
+#: The length of the longest integer. Python refuses to print one of thousands of digits.
+_MOST_DIGITS = 300
 #: The depth to which mappings and lists may be nested.
 _MOST_LEVELS = 100
 
@@ -294,6 +296,8 @@ _OLD_OCTAL = re.compile("0[0-7]+")
 
 
 def _int(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(text)
     sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
     if _OLD_OCTAL.fullmatch(digits):  # go-yaml still accepts octal numbers as in YAML 1.1, as file modes are written

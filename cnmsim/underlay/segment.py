@@ -197,9 +197,21 @@ class Segment:
         #: but delay.
         self._paths: dict[bytes, SegmentPath] = {}
         self._has_vlans = False
+        self._drops: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Segment {self.name}: {', '.join(station.name for station in self._attachments)}>"
+        lost = ", ".join(f"{reason} {number}" for reason, number in self._drops.items())
+        stations = ", ".join(station.name for station in self._attachments)
+        return f"<Segment {self.name}: {stations}{f'; dropped: {lost}' if lost else ''}>"
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """The number of frames that the segment has dropped since it exists, by reason (values of `DropReason`).
+
+        A frame that is flooded counts once for each station that it does not reach. Every other frame that a station
+        has sent is delivered or in transit.
+        """
+        return dict(self._drops)
 
     @property
     def options(self) -> CableOptions:
@@ -509,6 +521,7 @@ class Segment:
     ) -> None:
         text = QUEUE_FULL if isinstance(detail, QueueFull) else reason.value
         lane.drops[text] = lane.drops.get(text, 0) + 1
+        self._drops[text] = self._drops.get(text, 0) + 1
         lane.dropped_bytes += len(frame)
         if not self.clock.observes_drops:
             return

@@ -26,7 +26,8 @@ TEXTS = st.sampled_from(
      "container:nosuch", "one", "net", "always", "on-failure:3", "10.9.0.0/16", "10.9.0.5", "fd00:77::/64", "fd00::5",
      "::/0", "0.0.0.0/0", "255.255.255.255", "02:42:ac:11:00:99", "a=b", "=", "a:b", "a:b:c:d", "/d:/e:ro", "data:/d",
      "\x00", "\n", "é", "☃" * 40, "x" * 300, "true", "null", "{}", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.nosuch",
-     "com.docker.network.bridge.name", "com.docker.network.endpoint.sysctls", "SIGTERM", "15", "1h", "1700000000.5"]
+     "com.docker.network.bridge.name", "com.docker.network.endpoint.sysctls", "SIGTERM", "15", "1h", "1700000000.5", "9" * 5000,
+     "-" + "9" * 5000, "0" * 5000, "1700000000000", "\u0664\u0662", "\u00b2", "9" * 400 + "h", "9999-12-31", "[" * 3000, "[" * 3000 + "]" * 3000]
 )  # fmt: skip
 SCALARS = (
     st.none()
@@ -99,7 +100,7 @@ BODIES = st.builds(
 RAW_BODIES = st.one_of(
     BODIES.map(lambda body: json.dumps(body).encode("utf-8", "surrogatepass")),
     VALUES.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
-    st.sampled_from([b"", b"{", b"{} {}", b"[" * 5000, b'{"a":' * 3000, b"\xff\xfe", b"nul", b'{"Image": 1e999}', b'{"Cmd": "\\ud800"}']),
+    st.sampled_from([b"", b"{", b"{} {}", b"[" * 5000, b'{"a":' * 3000, b'{"Labels":' + b"[" * 2000 + b"]" * 2000 + b"}", b'{"Options":' * 300 + b"1" + b"}" * 300, b'{"Memory":' + b"9" * 5000 + b"}", b"\xff\xfe", b"nul", b'{"Image": 1e999}', b'{"Cmd": "\\ud800"}']),
     st.binary(max_size=60),
 )  # fmt: skip
 PARAMETERS = st.dictionaries(
@@ -216,7 +217,7 @@ def is_endless(method, path, query):
 
 
 @settings(FUZZ, max_examples=250)
-@given(row=ROWS, who=IDENTITIES, query=PARAMETERS, body=RAW_BODIES, version=st.sampled_from(["", "/v1.44", "/v1.47", "/v1.24", "/v1.99"]))  # fmt: skip
+@given(row=ROWS, who=IDENTITIES, query=PARAMETERS, body=RAW_BODIES, version=st.sampled_from(["", "/v1.44", "/v1.47", "/v1.24", "/v1.99", "/v1." + "9" * 5000, "/v" + "0" * 5000 + "1.44", "/v1.\u0664"]))  # fmt: skip
 def test_no_request_makes_an_error_of_ours_and_a_refusal_changes_nothing(
     served, caplog, row, who, query, body, version
 ):
@@ -230,7 +231,7 @@ def test_no_request_makes_an_error_of_ours_and_a_refusal_changes_nothing(
     caplog.clear()
     with caplog.at_level(logging.ERROR):
         status, answer = served.call(
-            method, f"{version}{target}?{urlencode(texts)}", None if method in ("GET", "HEAD") else body
+            method, f"{quote(version)}{target}?{urlencode(texts)}", None if method in ("GET", "HEAD") else body
         )
     event(f"{status // 100}xx")
     assert not caplog.records, (method, target, query, body, caplog.text)

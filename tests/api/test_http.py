@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import time
+from urllib.parse import quote
 
 import pytest
 from support.api_client import Api, everything, new_lab
@@ -156,3 +157,34 @@ def test_a_request_has_a_deadline_as_a_whole(api, monkeypatch):
                     break
     assert time.monotonic() - began < 15
     sock.close()
+
+
+@pytest.mark.parametrize("key", ["since", "until"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("9" * 5000, f'strconv.ParseInt: parsing "{"9" * 5000}": value out of range'),
+        ("\u0664\u0664", 'strconv.ParseInt: parsing "\u0664\u0664": invalid syntax'),
+    ],
+    ids=["digits", "arabic"],
+)
+def test_a_time_that_is_no_number_of_seconds_is_refused(api, key, text, message):
+    other = "until" if key == "since" else "since"
+    assert api.call("GET", f"/events?{other}=1&{key}={quote(text)}") == (500, {"message": message})
+
+
+@pytest.mark.parametrize("until", ["1700000000000", "9" * 18, "99999999999.999999999"])
+def test_a_time_far_ahead_neither_ends_the_answer_nor_moves_the_clock(api, until):
+    before = api.call("GET", "/info")[1]["SystemTime"]
+    sock = api.raw(f"GET /events?since=1&until={until} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
+    assert sock.recv(100).startswith(b"HTTP/1.1 200")
+    sock.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        while b"\r\n0\r\n\r\n" not in sock.recv(65536):
+            pass
+    sock.close()
+    assert api.call("GET", "/info")[1]["SystemTime"][:10] == before[:10]
+
+
+def test_zeros_before_a_time_do_not_count(api):
+    assert api.call("GET", f"/events?since=0&until={'0' * 5000}1") == (200, b"")

@@ -165,3 +165,39 @@ def test_what_is_lost_one_way_is_no_heartbeat() -> None:
     assert 8 <= swarm.after(lambda: swarm.status("node3") == "down") <= 17
     swarm.lab.heal("node3")
     assert swarm.after(lambda: swarm.status("node3") == "ready") < 20
+
+
+def test_settle_waits_until_a_healed_swarm_has_a_leader() -> None:
+    swarm = Swarm(3, managers=3)
+
+    def has_leader() -> bool:
+        managers = (swarm.engine(number).cluster.manager_node for number in (1, 2, 3))
+        return any(manager is not None and manager.raft.has_quorum() for manager in managers)
+
+    swarm.lab.partition(["node1"], ["node2"], ["node3"])
+    swarm.lab.run(40)
+    assert not has_leader()
+    swarm.lab.heal()
+    swarm.lab.settle()
+    assert has_leader()
+    assert len(swarm.engine(1).nodes.list()) == 3
+
+
+def test_settle_does_not_wait_for_ever_for_a_leader_that_cannot_be_elected() -> None:
+    swarm = Swarm(3, managers=3)
+    swarm.lab.partition(["node1"], ["node2"], ["node3"])
+    assert swarm.lab.settle() <= 150
+
+
+def test_a_segment_counts_the_frames_it_drops() -> None:
+    lab = Lab(seed=3)
+    segment = lab.add_segment("lan", "10.0.0.0/24", loss=0.3)
+    a, b = lab.add_host("a", "10.0.0.1/24"), lab.add_host("b", "10.0.0.2/24")
+    assert segment.drops == {}
+    for _ in range(20):
+        a.ping("10.0.0.2", timeout_s=0.1)
+    lab.run(5)
+    ports = [host.interfaces[0] for host in (a, b)]
+    sent, received = sum(port.tx_packets for port in ports), sum(port.rx_packets for port in ports)
+    assert sent - received == sum(segment.drops.values()) > 0
+    assert f"; dropped: {next(iter(segment.drops))} {sum(segment.drops.values())}>" in repr(segment)

@@ -18,6 +18,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.rule_decision import RuleSet
+from cnmsim.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -243,7 +244,7 @@ class RichTable:
         from rich.text import Text
 
         for line, style in _lines(self.hops, options.max_width, verbose=self.is_verbose):
-            yield Text(line, style=style, no_wrap=True)
+            yield Text(printable(line), style=style, no_wrap=True)
 
 
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:

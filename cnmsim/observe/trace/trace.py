@@ -25,6 +25,7 @@ from cnmsim.observe.trace.hops import Hop, hops_of
 from cnmsim.observe.trace.path import Station, path_line, path_lines, stations
 from cnmsim.observe.trace.sequence_diagram import sequence_diagram
 from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
+from cnmsim.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -213,7 +214,7 @@ class Trace(Displayable):
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[RenderableType] = [Text(self.title, style="bold"), Text("")] if self.title else []
+        parts: list[RenderableType] = [Text(printable(self.title), style="bold"), Text("")] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
             parts.append(RichTable(shown, verbose))
