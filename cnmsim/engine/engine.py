@@ -6,21 +6,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.engine.backend import Backend
+from cnmsim.engine.client.model import filters_of, query_of
 from cnmsim.engine.client.session import Session
+from cnmsim.engine.client.streams import Stream
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.daemon.event_log import EventLog
+from cnmsim.engine.daemon.event_log import EventLog, LoggedEvent
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
 from cnmsim.engine.logdrivers.options import check_log_config
 from cnmsim.engine.volumes.volumes import VolumeStore
+from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Program
 from cnmsim.libnetwork.config import DaemonConfig
@@ -133,6 +139,38 @@ class Engine(Session):
     def df(self) -> dict[str, Any]:
         """Return the data that `docker system df` shows."""
         return self.rest.system.disk_usage()
+
+    def events(
+        self,
+        since: float | str | datetime | None = None,
+        until: float | str | datetime | None = None,
+        filters: Mapping[str, Any] | None = None,
+        decode: bool | None = None,
+    ) -> Stream[Any]:
+        """Return an iterator over the events of the engine, as `docker events` prints them.
+
+        `since` and `until` are times of the lab, in seconds since 1970. Without `since` it begins with the next
+        event. Without `until` it ends when no work is scheduled in the lab, or on `close()`. Events are dicts with
+        `decode`, else lines of JSON in bytes.
+        """
+        query = query_of(since=since, until=until, filters=filters_of(filters))
+        reading = self.rest.system.events(query)
+        ends_ns, clock = reading.until_ns, self.clock
+        stream: Stream[Any] = Stream(clock, lambda: ends_ns is not None and unix_ns(clock) >= ends_ns)
+
+        def put(event: LoggedEvent) -> None:
+            shown = event.view(has_legacy_fields=reading.has_legacy_fields)
+            stream.put(shown if decode else json.dumps(shown, separators=(",", ":")).encode() + b"\n")
+
+        for event in reading.past:
+            put(event)
+        if ends_ns is not None:
+            clock.call_later(max(ends_ns - unix_ns(clock), 0) / NS_PER_S, lambda: None)
+        stream.end = self.event_log.subscribe(put, reading.filters)
+        return stream
+
+    def close(self) -> None:
+        """Do nothing, as there is no connection to close. docker-py's clients have this method."""
 
     def ping(self) -> bool:
         """Return True, as docker-py's `ping` does for an engine that responds."""

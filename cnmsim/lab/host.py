@@ -37,7 +37,22 @@ class _Dark:
     remembered: CrashState | None
 
 
-@define(eq=False)
+#: The attributes that are parts of a host rather than its interface.
+_PARTS = frozenset({
+    "built_with", "install_engine", "own_controller", "plain", "programs", "socket", "spawn", "starting",
+})  # fmt: skip
+
+
+class Hosts(dict[str, "Host"]):
+    """The hosts of a lab by name. A notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views import hosts_card
+
+        return hosts_card(self.values())
+
+
+@define(eq=False, repr=False)
 class Host(Place):
     """One host of a lab: a shell for commands and, on a Docker host, an engine (`docker`)."""
 
@@ -168,6 +183,14 @@ class Host(Place):
     def address(self) -> str:
         """The first address, without prefix length."""
         return str(self.plain.spec.interfaces[0].addresses[0]).partition("/")[0]
+
+    def __repr__(self) -> str:
+        addresses = [str(address) for interface in self.plain.spec.interfaces for address in interface.addresses]
+        return f"<Host {' '.join([self.name, *addresses])}>"
+
+    def __dir__(self) -> list[str]:
+        """Return the names for tab completion, without those of the host's parts."""
+        return [name for name in super().__dir__() if name not in _PARTS]
 
     def _repr_html_(self) -> str:
         from cnmsim.observe.views import host_card

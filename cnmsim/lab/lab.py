@@ -20,7 +20,7 @@ from cnmsim.kernel.inode import SocketFile
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
-from cnmsim.lab.host import Host
+from cnmsim.lab.host import Host, Hosts
 from cnmsim.lab.naming import require_host_name
 from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, connect_to_engine, server
 from cnmsim.libnetwork.config import DaemonConfig
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
 _ENGINE_SOCKET = "/run/docker.sock"
+#: The attributes that are parts of a lab rather than its interface.
+_PARTS = frozenset({"clock", "container_programs", "executor", "has_plugins", "plugin_dirs", "plugin_policy"})
 
 
 class Lab:
@@ -107,7 +109,7 @@ class Lab:
         self.executor = MainThreadExecutor()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
-        self.hosts: dict[str, Host] = {}
+        self.hosts = Hosts()
         self.clock.registry["hosts"] = self.hosts
         self._cabling = Cabling(self.clock, latency_s, self.hosts)
         self._faults = Faults(self, self.clock.stream("faults"))
@@ -125,10 +127,16 @@ class Lab:
         self.container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        if not self.hosts:
+            return {"text/html": self.hosts._repr_html_(), "text/plain": repr(self)}
         return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"<Lab {', '.join(self.hosts)}>"
+        return f"<Lab {', '.join(self.hosts)}>" if self.hosts else "<Lab without hosts>"
+
+    def __dir__(self) -> list[str]:
+        """Return the names for tab completion, without those that only the parts of cnmsim use."""
+        return [name for name in super().__dir__() if name not in _PARTS]
 
     @property
     def segments(self) -> dict[str, Segment]:
@@ -925,6 +933,15 @@ class Lab:
         host.built_with = {"docker": docker, "names": names}
         self.hosts[name] = host
         return host
+
+    def from_env(self, **options: Any) -> Engine:
+        """Return the lab's only engine, in place of `docker.from_env()`; docker-py's `options` are ignored.
+
+        `monkeypatch.setattr("docker.from_env", lab.from_env)` lets a program that uses docker-py work in the lab.
+        Raises `InvalidParameter` if the lab has no engine or several.
+        """
+        del options
+        return self._one_engine(None)
 
     def _engines(self) -> list[Engine]:
         return [host.docker for host in self.hosts.values() if host.has_docker]

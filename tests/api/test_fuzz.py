@@ -184,7 +184,7 @@ class Served:
                 "attended": len(attached_clients._runners)
                 + len(attached_clients._viewers)
                 + len(attached_clients._waiters),
-                "events": len(engine.events._listeners),
+                "events": len(engine.event_log._listeners),
                 "log": sum(len(each.log._followers) for each in engine.store),
                 "outputs": sum(len(each.streams._listeners) - 1 for each in engine.store if each.streams is not None),
                 "ends": sum(len(each._when_stopped + each._when_removed) for each in engine.store),

@@ -19,7 +19,7 @@ def run(engine, command="sleep 1d", **options):
 
 
 def actions(engine):
-    return [event.action for event in engine.events.past if event.type == "container"]
+    return [event.action for event in engine.event_log.past if event.type == "container"]
 
 
 def test_first_process_ignores_sigterm_and_is_killed_after_the_timeout():
@@ -81,7 +81,7 @@ def test_restart_policy_pauses_twice_as_long_each_time():
     engine = new_engine()
     container = run(engine, "fail 1", restart_policy={"Name": "always"})
     starts = []
-    end = engine.events.subscribe(lambda e: starts.append(engine.clock.now) if e.action == "start" else None)
+    end = engine.event_log.subscribe(lambda e: starts.append(engine.clock.now) if e.action == "start" else None)
     engine.clock.run_for(3.2)
     end()
     assert starts == pytest.approx([0.1, 0.3, 0.7, 1.5, 3.1])

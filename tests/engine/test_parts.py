@@ -247,7 +247,7 @@ def test_input_without_a_terminal_arrives_as_it_is():
 def test_events_are_remembered_selected_and_told():
     engine = new_engine()
     told = []
-    end = engine.events.subscribe(lambda event: told.append(event.action), Filters({"type": ["network"]}))
+    end = engine.event_log.subscribe(lambda event: told.append(event.action), Filters({"type": ["network"]}))
     container = engine.containers.run("alpine", "sleep 1d", name="c1", labels={"a": "b"}, detach=True)
     end()
     container.kill()
@@ -262,7 +262,7 @@ def test_events_are_remembered_selected_and_told():
 def test_events_carry_legacy_fields_for_old_clients_only():
     engine = new_engine()
     container = engine.containers.create("alpine", name="c1")
-    event = engine.events.past[-1]
+    event = engine.event_log.past[-1]
     new, old = event.view(has_legacy_fields=False), event.view(has_legacy_fields=True)
     assert list(new) == ["Type", "Action", "Actor", "scope", "time", "timeNano"]
     assert (old["status"], old["id"], old["from"]) == ("create", container.id, "alpine")

@@ -31,7 +31,7 @@ def test_limits_and_the_restart_policy_are_set_and_the_rest_stays(engine):
     assert host_config(engine) == {**before, **asked}
     assert engine.rest.containers.update("c1", {}) == {"Warnings": None}
     assert host_config(engine) == {**before, **asked}
-    assert [each.action for each in engine.events.past][-2:] == ["update", "update"]
+    assert [each.action for each in engine.event_log.past][-2:] == ["update", "update"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_restart_policy_needs_a_container_that_stays(engine):
 
 def test_top_is_an_event(engine):
     engine.rest.containers.top("c1")
-    assert engine.events.past[-1].action == "top"
+    assert engine.event_log.past[-1].action == "top"
 
 
 def test_an_exec_begins_in_a_directory_that_is_there(engine):

@@ -26,7 +26,7 @@ async def ping(api: HostApi, _request: Request) -> Answer:
 async def events(api: HostApi, request: Request) -> Answer:
     """Stream events until the time in the query parameter `until`, or without end if there is none."""
     # The times of events, as `docker events` prints them, are the lab's.
-    past = api.engine.events.past
+    past = api.engine.event_log.past
     parameters = api.clock_driver.client_time.convert(
         request.parameters, lambda moment_ns: any(event.time_ns == moment_ns for event in past)
     )
@@ -39,7 +39,7 @@ async def events(api: HostApi, request: Request) -> Answer:
 
     for event in reading.past:
         tell(event)
-    stop = api.engine.events.subscribe(tell, reading.filters)
+    stop = api.engine.event_log.subscribe(tell, reading.filters)
     return Stream(_events(api, reading, outbox), end=stop)
 
 

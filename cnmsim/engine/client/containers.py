@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.engine.client.run_options import create_body, words
+from cnmsim.engine.client.streams import Stream, exec_output, log_lines, statistics, type_input
 from cnmsim.engine.containers import container as records
-from cnmsim.engine.rest.containers import LogReading
 from cnmsim.errors import CnmsimError, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -78,6 +80,7 @@ class CommandOutput:
 _ATTACHED_START_S = 1.0
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Container(Model, Place):
     """A container."""
@@ -224,6 +227,7 @@ class Container(Model, Place):
         query = {"condition": condition}
         return self._engine.complete(self._engine.rest.containers.wait(self.id, query), timeout)
 
+    @overload
     def logs(
         self,
         *,
@@ -231,12 +235,50 @@ class Container(Model, Place):
         stderr: bool = True,
         timestamps: bool = False,
         tail: int | str = "all",
-        since: float | str | None = None,
-        until: float | str | None = None,
-    ) -> bytes:
-        """Return the log."""
-        query = query_of(stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until)
-        return _joined(self._engine.rest.containers.logs(self.id, query))
+        since: float | str | datetime | None = None,
+        until: float | str | datetime | None = None,
+        stream: Literal[True],
+        follow: bool | None = None,
+    ) -> Stream[bytes]: ...
+
+    @overload
+    def logs(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        timestamps: bool = False,
+        tail: int | str = "all",
+        since: float | str | datetime | None = None,
+        until: float | str | datetime | None = None,
+        stream: Literal[False] = False,
+        follow: bool | None = None,
+    ) -> bytes: ...
+
+    def logs(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        timestamps: bool = False,
+        tail: int | str = "all",
+        since: float | str | datetime | None = None,
+        until: float | str | datetime | None = None,
+        stream: bool = False,
+        follow: bool | None = None,
+    ) -> bytes | Stream[bytes]:
+        """Return the log as bytes, or with `stream` an iterator over its lines.
+
+        `follow` (the default of a stream) lets time pass until the container stops, and includes what it prints until
+        then.
+        """
+        query = query_of(
+            stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until,
+            follow=stream if follow is None else follow,
+        )  # fmt: skip
+        reading = self._engine.rest.containers.logs(self.id, query)
+        lines = log_lines(reading)
+        return lines if stream else b"".join(lines)
 
     def exec_run(
         self,
@@ -252,11 +294,13 @@ class Container(Model, Place):
         demux: bool = False,
         environment: Mapping[str, str] | list[str] | None = None,
         workdir: str = "",
+        stream: bool = False,
     ) -> ExecResult:
         """Run a command, and let time pass until it ends unless `detach`.
 
-        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr.
-        Raises `Conflict` if the container does not run.
+        `stdin` may be the bytes that the command reads. With `demux` the output is a pair of stdout and stderr. With
+        `stream` the exit status is `None` and the output an iterator over what the command prints, and time passes
+        while it is read. Raises `Conflict` if the container does not run.
         """
         rest = self._engine.rest.execs
         env = (
@@ -269,6 +313,9 @@ class Container(Model, Place):
             "Privileged": privileged, "User": user, "Env": env, "WorkingDir": workdir,
         }  # fmt: skip
         identity = rest.create(self.id, body)["Id"]
+        wanted = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
+        if stream and not detach:
+            return ExecResult(None, exec_output(self._engine, identity, wanted, tty=tty, stdin=stdin, demux=demux))
         printed: list[tuple[str, bytes]] = []
         execution = rest.start(
             identity, {"Detach": detach, "Tty": tty}, lambda stream, data: printed.append((stream, data))
@@ -276,23 +323,36 @@ class Container(Model, Place):
         if detach:
             self._engine.clock.run_ready()
             return ExecResult(None, b"")
-        if stdin:
-            execution.streams.type(stdin if isinstance(stdin, bytes) else b"")
-            execution.streams.end_input()
+        type_input(execution, stdin)
         exit_code = self._engine.complete(execution.streams.ended)
-        streams = {name for name, is_wanted in (("stdout", stdout), ("stderr", stderr)) if is_wanted}
         if demux:
             parts = [b"".join(data for stream, data in printed if stream == name) for name in ("stdout", "stderr")]
             return ExecResult(exit_code, (parts[0] or None, parts[1] or None))
-        return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in streams))
+        return ExecResult(exit_code, b"".join(data for stream, data in printed if stream in wanted))
 
     def top(self, ps_args: str = "-ef") -> dict[str, Any]:
         """Return the process list."""
         return self._engine.rest.containers.top(self.id, {"ps_args": ps_args})
 
-    def stats(self) -> dict[str, Any]:
-        """Return one set of statistics, as `docker stats --no-stream` shows them."""
-        return self._engine.rest.containers.stats(self.id)
+    @overload
+    def stats(self, *, decode: None = None, stream: Literal[False] | None = None) -> dict[str, Any]: ...
+
+    @overload
+    def stats(self, *, decode: bool | None = None, stream: Literal[True]) -> Iterator[Any]: ...
+
+    @overload
+    def stats(self, *, decode: bool, stream: Literal[True] | None = None) -> Iterator[Any]: ...
+
+    def stats(self, *, decode: bool | None = None, stream: bool | None = None) -> dict[str, Any] | Iterator[Any]:
+        """Return one set of statistics, as `docker stats --no-stream` shows them.
+
+        With `stream`, or if `decode` is given, return an iterator: one set for every second that passes until the
+        container stops, as a dict with `decode`, else as a line of JSON in bytes.
+        """
+        container = self._engine.rest.containers
+        if not (decode is not None if stream is None else stream):
+            return container.stats(self.id)
+        return statistics(self._engine, self.id, decode=bool(decode))
 
     def diff(self) -> list[dict[str, Any]] | None:
         """Return the files that were changed."""
@@ -309,6 +369,7 @@ class Container(Model, Place):
         return True
 
 
+@raises_docker_errors
 @define
 class ContainerCollection:
     """The containers of an engine."""
@@ -421,7 +482,3 @@ class ContainerCollection:
 
     def __getitem__(self, name: str) -> Container:
         return self.get(name)
-
-
-def _joined(reading: LogReading) -> bytes:
-    return b"".join(data for _, data in reading.chunks())

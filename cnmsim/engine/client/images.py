@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Image(Model):
     """An image."""
@@ -51,6 +53,7 @@ class Image(Model):
         return True
 
 
+@raises_docker_errors
 @define
 class ImageCollection:
     """The images of an engine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -52,8 +53,15 @@ def query_of(**parameters: Any) -> dict[str, Any]:
         if key == "filters":
             shown[key] = value
         else:
-            shown[key] = str(int(value)) if isinstance(value, bool) else str(value)
+            shown[key] = str(_plain(value))
     return shown
+
+
+def _plain(value: Any) -> Any:
+    """Convert a boolean to 1 or 0, and a time to seconds since 1970; without a zone it is UTC, as in docker-py."""
+    if isinstance(value, datetime):
+        return value.timestamp() if value.tzinfo else value.replace(tzinfo=UTC).timestamp()
+    return int(value) if isinstance(value, bool) else value
 
 
 def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:

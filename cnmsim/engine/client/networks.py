@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.engine.client.containers import Container
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.errors import NotFound
 from cnmsim.libnetwork import network as cnm
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Network(Model):
     """A network."""
@@ -83,6 +85,7 @@ class Network(Model):
         self._engine.complete(self._engine.rest.networks.remove(self.id))
 
 
+@raises_docker_errors
 @define
 class NetworkCollection:
     """The networks of an engine."""

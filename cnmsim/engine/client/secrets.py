@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import define, field
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.rest.secrets import SecretOrConfigApi
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class SecretOrConfig(Model, ABC):
     """The common base of secrets and configs."""
@@ -46,6 +48,7 @@ class SecretOrConfig(Model, ABC):
         return True
 
 
+@raises_docker_errors
 class Secret(SecretOrConfig):
     """A secret of the swarm."""
 
@@ -56,6 +59,7 @@ class Secret(SecretOrConfig):
         return self._engine.rest.secrets
 
 
+@raises_docker_errors
 class Config(SecretOrConfig):
     """A config of the swarm."""
 
@@ -69,6 +73,7 @@ class Config(SecretOrConfig):
 K = TypeVar("K", bound=SecretOrConfig)
 
 
+@raises_docker_errors
 @define
 class SecretOrConfigCollection(ABC, Generic[K]):
     """The secrets or the configs of the swarm an engine manages."""
@@ -106,6 +111,7 @@ class SecretOrConfigCollection(ABC, Generic[K]):
         return [self._named(view["ID"]) for view in views]
 
 
+@raises_docker_errors
 class SecretCollection(SecretOrConfigCollection[Secret]):
     """The secrets of the swarm an engine manages."""
 
@@ -119,6 +125,7 @@ class SecretCollection(SecretOrConfigCollection[Secret]):
         return Secret(self._engine, id_)
 
 
+@raises_docker_errors
 class ConfigCollection(SecretOrConfigCollection[Config]):
     """The configs of the swarm an engine manages."""
 

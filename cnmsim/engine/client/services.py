@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _CONTAINER_KEYS = {
 _TASK_KEYS = {"resources": "Resources", "restart_policy": "RestartPolicy", "log_driver": "LogDriver"}
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Service(Model):
     """A service of the swarm."""
@@ -106,6 +108,7 @@ class Service(Model):
         return True
 
 
+@raises_docker_errors
 @define
 class ServiceCollection:
     """The services of the swarm an engine manages."""

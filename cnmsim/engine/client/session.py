@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from cnmsim.engine.containers.exec import Exec
 
 T = TypeVar("T")
+#: The attributes that are parts of an engine rather than docker-py's interface.
+_PARTS = frozenset({
+    "backend", "client", "cluster", "complete", "config", "event_log", "execs", "get_cluster", "image_store",
+    "lifecycle", "network_store", "networking", "profile", "programs", "rest", "store", "volume_store",
+})  # fmt: skip
 
 
 class Session:
@@ -44,7 +49,7 @@ class Session:
         self.profile: Profile = context.profile
         self.config: DaemonConfig = context.config
         self.programs: Mapping[str, Program] = context.programs
-        self.events: EventLog = context.events
+        self.event_log: EventLog = context.events
         self.store: ContainerStore = context.containers
         self.image_store: ImageStore = context.images
         self.volume_store: VolumeStore = context.volumes
@@ -54,6 +59,10 @@ class Session:
         self.network_store: Networks = backend.networks
         self.lifecycle: Lifecycle = backend.lifecycle
         self.rest = Rest(backend, get_cluster)
+
+    def __dir__(self) -> list[str]:
+        """Return the names for tab completion, without those of the engine's parts."""
+        return [name for name in super().__dir__() if name not in _PARTS]
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.networks import Network, NetworkCollection
 from cnmsim.engine.client.secrets import Config, ConfigCollection, Secret, SecretCollection
 from cnmsim.engine.client.services import Service
@@ -56,6 +57,7 @@ class StackDescription:
 StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackDescription]
 
 
+@raises_docker_errors
 @frozen
 class Stack:
     """A stack of the swarm. `notices` come from the deployment that returned this object."""
@@ -123,6 +125,7 @@ class Stack:
             raise Conflict("\n".join(failures))
 
 
+@raises_docker_errors
 @define
 class StackCollection:
     """The stacks of the swarm that an engine manages. `reader` parses stack files."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class JoinTokens:
     manager: str = field(repr=False)
 
 
+@raises_docker_errors
 @define
 class Swarm:
     """The swarm an engine is in."""
@@ -163,6 +165,7 @@ class Swarm:
         return True
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Node(Model):
     """A node of the swarm."""
@@ -204,6 +207,7 @@ class Node(Model):
         return True
 
 
+@raises_docker_errors
 @define
 class NodeCollection:
     """The nodes of the swarm an engine manages."""

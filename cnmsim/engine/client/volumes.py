@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.client.session import Session
 
 
+@raises_docker_errors
 @define(eq=False, repr=False)
 class Volume(Model):
     """A volume. Its id is its name."""
@@ -35,6 +37,7 @@ class Volume(Model):
         self._engine.rest.volumes.remove(self.id, query_of(force=force))
 
 
+@raises_docker_errors
 @define
 class VolumeCollection:
     """The volumes of an engine."""

@@ -77,12 +77,12 @@ class EngineChanges:
     def __attrs_post_init__(self) -> None:
         self._containers = self.engine.store.record_changes()
         self._saved = {kind: {} for kind in ("container", "network", "volume", "image")}
-        self.engine.events.unsaved = []
+        self.engine.event_log.unsaved = []
 
     @property
     def has_candidates(self) -> bool:
         """Whether any object may have changed."""
-        return bool(self._containers or self.engine.events.unsaved)
+        return bool(self._containers or self.engine.event_log.unsaved)
 
     def sweep(self) -> None:
         """Make candidates of containers with new log lines, and of some others in turn.
@@ -105,7 +105,7 @@ class EngineChanges:
         all objects are among them.
         """
         engine, saved = self.engine, self._saved
-        events, engine.events.unsaved = engine.events.unsaved or [], []
+        events, engine.event_log.unsaved = engine.event_log.unsaved or [], []
         containers, networks, volumes, image_ids = self._candidates(events)
         if is_complete:
             containers = _all((container.id for container in engine.store), saved["container"])
@@ -132,7 +132,7 @@ class EngineChanges:
         def settle(is_saved: bool) -> None:
             if not is_saved:
                 self._containers.update(handled)
-                engine.events.unsaved = events + (engine.events.unsaved or [])
+                engine.event_log.unsaved = events + (engine.event_log.unsaved or [])
                 return
             for change in changes:
                 if change.data is not None:

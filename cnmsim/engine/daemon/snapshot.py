@@ -151,7 +151,7 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
         _restore_network(engine, item)
     for item in data["containers"]:
         _restore_container(engine, item, images[item["image"]])
-    engine.events.past.clear()
+    engine.event_log.past.clear()
     ran = {item["id"] for item in data["containers"] if item["ran"]}
     return _in_order([container for container in engine.store if container.id in ran and not container.is_managed])
 

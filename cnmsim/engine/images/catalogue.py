@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from cnmsim.engine.standins.hints import ServiceHints
 from cnmsim.engine.standins.knownport import parse_listener
 from cnmsim.errors import InvalidParameter
+from cnmsim.libnetwork.renderer import html_of
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WHOAMI = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
@@ -171,7 +172,7 @@ def _port_texts(ports: Iterable[int | str]) -> tuple[str, ...]:
     return tuple(text if "/" in text else f"{text}/tcp" for text in texts)
 
 
-@define
+@define(repr=False)
 class ImageCatalogue:
     """Maps image names to their configuration, and lists the images that an engine has initially.
 
@@ -185,6 +186,17 @@ class ImageCatalogue:
     is_offline: bool = False
     is_strict: bool = False
     hints: ServiceHints = field(factory=ServiceHints)
+
+    def __repr__(self) -> str:
+        return f"<ImageCatalogue: {self.summary()}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
+    def summary(self) -> str:
+        """Return the number of images of which the programs are known, and those that `add` added, as a sentence."""
+        added = f"; added: {', '.join(self.meanings)}" if self.meanings else ""
+        return f"{len(_index()[0])} images are known, others can be pulled, too{added}"
 
     def add(self, repository: str, meaning: ImageMeaning | None = None, *, listens: Iterable[int | str] = ()) -> None:
         """Add an image's configuration. If the name has a tag, it applies to that tag only, else to all tags.

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
+from cnmsim.observe.display import Displayable
 from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
@@ -23,7 +24,7 @@ ENOUGH = 2
 
 
 @frozen
-class Fix:
+class Fix(Displayable):
     """A change to the lab, with the probe that should succeed after it.
 
     `question` describes that probe by names: source, destination and service. If the fix is only to use another name,
@@ -103,6 +104,9 @@ class Fix:
             "text": self.text, "commands": list(self.commands), "edits": [edit.to_json() for edit in self.edits],
             "question": question, "was_tried": self.was_tried,
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Fix: {self.text}>"
 
     def __str__(self) -> str:
         question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]

@@ -12,7 +12,9 @@ from collections.abc import Hashable, Sequence
 from attrs import define, frozen
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Detail, DropReason, Event, MtuLimit, Reporter, Step, UpstreamSkipped
+from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.packet_summary import Layer4, PacketSummary, summarize
 from cnmsim.observe.trace.rule_decision import RuleDecision
 
@@ -23,7 +25,7 @@ _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 
 @frozen
-class Hop:
+class Hop(Displayable):
     """One event of one message at one place (network namespace).
 
     `time_ns` counts from the start of the trace. `message` is the number of the message in the trace, from 1;
@@ -51,6 +53,15 @@ class Hop:
     detail: Detail | None = None
     is_repeated: bool = False
     is_plain: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Hop {self}>"
+
+    def __str__(self) -> str:
+        from cnmsim.observe.trace.table import what_of
+
+        decided = f" ({self.decision})" if self.decision else ""
+        return f"{self.time_ns / NS_PER_S * 1000:.3f} ms {self.where}: {what_of(self)}{decided}"
 
     @property
     def is_drop(self) -> bool:

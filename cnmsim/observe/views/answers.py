@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.observe.trace.packet_summary import summarize
+from cnmsim.observe.trace.table import what_of
 from cnmsim.observe.views.markup import (
     BAD,
     CELL,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.fixes.fix import Fix
     from cnmsim.observe.packets.walks import Walks
+    from cnmsim.observe.trace.hops import Hop
 
 #: The maximum number of captured frames that a card shows.
 _FRAMES = 200
@@ -49,6 +52,28 @@ def explanation_card(what: Explanation) -> str:
     if what.trace.shown():
         parts += [heading("the walk"), walk_table(what.trace)]
     return card(f"{what.source} → {what.destination} {what.service}", "explained", *parts)
+
+
+def fix_card(fix: Fix) -> str:
+    """Return the HTML card of a fix: the sentence, what is typed or asked, and whether it was seen to work."""
+    question = fix.question
+    asked = [] if fix.changes else [("ask", f"{question.destination} {question.service}")]
+    rows = [*asked, *(("type" if at == 0 else "", command) for at, command in enumerate(fix.commands))]
+    tried = "worked on a copy of the lab" if fix.was_tried else "not tried"
+    return card(fix.text, "fix", facts([*rows, ("", tried)]))
+
+
+def hop_card(hop: Hop) -> str:
+    """Return the HTML card of one step of a trace."""
+    rows = [
+        ("time", f"{hop.time_ns / NS_PER_S * 1000:.3f} ms"),
+        ("packet", hop.packet),
+        ("addresses", hop.addresses),
+        ("what", what_of(hop)),
+        ("decided by", hop.decision),
+        ("reason", hop.reason.value if hop.reason is not None else ""),
+    ]
+    return card(hop.where, "step", facts([row for row in rows if row[1]]))
 
 
 def walks_card(walks: Walks) -> str:

@@ -8,7 +8,7 @@ The engine is a lower layer than the views and cannot import them, so it calls `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cnmsim.engine.client.containers import Container
@@ -16,6 +16,7 @@ from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.client.swarm import NodeCollection
 from cnmsim.engine.engine import Engine
+from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.observe.views.cnm_cards import CNM_CARDS, controller_card
 from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, table
 
@@ -45,6 +46,31 @@ def host_card(host: Any) -> str:
     if host.has_docker:
         parts += [heading(f"Docker {host.docker.profile.version}"), _containers(host.docker)]
     return card(host.name, "host", *parts)
+
+
+def hosts_card(hosts: Iterable[Any]) -> str:
+    """Return the HTML card of the hosts of a lab; without any, it shows how to add one."""
+    rows = [
+        (
+            host.name,
+            ", ".join(f"{interface.name} {' '.join(map(str, interface.addresses))}" for interface in host.interfaces),
+            f"Docker {host.docker.profile.version}" if host.has_docker else "" if host.is_on else "without power",
+        )
+        for host in hosts
+    ]  # fmt: skip
+    if not rows:
+        return card("no hosts", "lab", note('lab.add_host("node1", "10.0.0.15/24", docker=True) adds a Docker host'))
+    return card("hosts", "lab", table(("name", "addresses", ""), rows))
+
+
+def _catalogue(images: ImageCatalogue) -> str:
+    rows = [(name, ", ".join(meaning.listens), "added") for name, meaning in images.meanings.items()]
+    rows += [
+        (name, ", ".join(images.meaning(name).listens), "")
+        for name in images.present
+        if name not in images.meanings
+    ]  # fmt: skip
+    return card("images", "lab", table(("image", "listens on", ""), rows), note(images.summary()))
 
 
 def _engine(engine: Engine) -> str:
@@ -182,5 +208,5 @@ def _service(service: Service) -> str:
 
 
 _CARDS: dict[type, Callable[[Any], str]] = {
-    Engine: _engine, Network: _network, Container: _container, Service: _service,
+    Engine: _engine, ImageCatalogue: _catalogue, Network: _network, Container: _container, Service: _service,
 }  # fmt: skip

@@ -1,0 +1,121 @@
+"""Streams of docker-py's calls: events, logs, statistics, and the output of a command while it runs."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cnmsim.engine.logdrivers.message import LogLine
+from cnmsim.engine.rest.containers import LogReading
+from cnmsim.kernel.clock import Clock
+
+if TYPE_CHECKING:
+    from cnmsim.engine.client.session import Session
+    from cnmsim.engine.containers.exec import Exec
+
+T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Stream(Iterator[T], Generic[T]):
+    """An iterator over items that appear while virtual time passes, as docker-py's `CancellableStream`.
+
+    `next` returns the oldest item; without one, it lets time pass until the next item. The stream ends when `is_over`
+    returns True, on `close`, and when no work is scheduled in the lab. `end` releases what the items come from.
+    """
+
+    def __init__(self, clock: Clock, is_over: Callable[[], bool]) -> None:
+        self.end: Callable[[], None] = _nothing
+        self._clock, self._is_over = clock, is_over
+        self._items: deque[T] = deque()
+        self._is_closed = False
+
+    def put(self, item: T) -> None:
+        """Append an item."""
+        self._items.append(item)
+
+    def close(self) -> None:
+        """End the stream. Items that were not read are lost."""
+        self._items.clear()
+        if not self._is_closed:
+            self._is_closed = True
+            self.end()
+
+    def __iter__(self) -> Stream[T]:
+        return self
+
+    def __next__(self) -> T:
+        if not self._items and not self._is_closed and not self._is_over():
+            self._clock.run(stop=lambda: bool(self._items) or self._is_over())
+        if not self._items:
+            self.close()
+            raise StopIteration
+        return self._items.popleft()
+
+
+def log_lines(reading: LogReading) -> Stream[bytes]:
+    """Return the lines of a log, followed until the container stops if that was requested."""
+    record = reading.container
+    if not reading.is_followed:
+        lines: Stream[bytes] = Stream(record.clock, lambda: True)
+        for _, data in reading.chunks():
+            lines.put(data)
+        return lines
+    stopped = record.when("not-running")
+    lines = Stream(record.clock, lambda: stopped.is_done)
+    for _, data in reading.chunks():
+        lines.put(data)
+
+    def take(line: LogLine) -> None:
+        if line.stream in reading.streams:
+            lines.put(line.rendered(timestamps=reading.timestamps))
+
+    unsubscribe = record.log.follow(take)
+
+    def end() -> None:
+        unsubscribe()
+        record.forget(stopped)
+
+    lines.end = end
+    return lines
+
+
+def type_input(execution: Exec, stdin: bool | bytes) -> None:
+    """Write the input of a command, and end it. Without input nothing is written."""
+    if stdin:
+        execution.streams.type(stdin if isinstance(stdin, bytes) else b"")
+        execution.streams.end_input()
+
+
+def exec_output(
+    engine: Session, identity: str, wanted: Collection[str], *, tty: bool, stdin: bool | bytes, demux: bool
+) -> Stream[Any]:
+    """Start a prepared command, and return an iterator over what it prints."""
+    ended: list[bool] = []
+    output: Stream[Any] = Stream(engine.clock, lambda: bool(ended))
+
+    def take(name: str, data: bytes) -> None:
+        if name in wanted:
+            output.put(((data, None) if name == "stdout" else (None, data)) if demux else data)
+
+    execution = engine.rest.execs.start(identity, {"Detach": False, "Tty": tty}, take)
+    execution.streams.ended.add_done_callback(lambda _: ended.append(True))
+    type_input(execution, stdin)
+    return output
+
+
+def statistics(engine: Session, identity: str, *, decode: bool) -> Iterator[Any]:
+    """Yield the statistics of a running container, a second apart."""
+    rest, record = engine.rest.containers, engine.store.get(identity)
+    reading = rest.stats(identity, has_previous=False)
+    while True:
+        yield reading if decode else json.dumps(reading, separators=(",", ":")).encode() + b"\n"
+        engine.clock.run_for(1)
+        if not record.is_running:
+            return
+        reading = rest.stats(identity)
