@@ -232,7 +232,7 @@ class Process:
         return child
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for `seconds` of virtual time."""
+        """Wait for `seconds` of virtual time, which may be infinite."""
         await sleep(self.clock, seconds)
 
     def write(self, data: str | bytes) -> None:

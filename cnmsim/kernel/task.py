@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
@@ -302,8 +303,10 @@ class Queue(Generic[T]):
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Wait for `seconds` of virtual time."""
+    """Wait for `seconds` of virtual time; if they are infinite, wait without a timer until the task is cancelled."""
     over: Future[None] = Future(clock)
+    if seconds == inf:
+        return await over
     timer = clock.call_later(seconds, over.set_result, None)
     try:
         await over

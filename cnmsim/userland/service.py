@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from cnmsim.engine.standins.knownport import KnownPort, PortSource, parse_listener
@@ -167,5 +168,5 @@ def _open(process: Process, name: str, port: KnownPort, *, answers_udp: bool) ->
 async def _until_signal(process: Process) -> int:
     for signal in (SIGINT, SIGTERM):
         process.handlers[signal] = lambda: process.exit(0)
-    while True:
-        await process.sleep(86400 * 365)
+    await process.sleep(inf)
+    return 0

@@ -125,6 +125,25 @@ def test_endpoint_settings_print_in_the_order_of_the_release(version):
     assert compact(view) == expected
 
 
+def test_a_mac_address_for_a_later_connection_shows_until_the_container_starts_and_is_not_used():
+    # As a real 26.1.5 answers.
+    engine = new_engine("26.1.5")
+    engine.networks.create("blue")
+    container = engine.containers.create("alpine", "sleep 1d")
+    body = {"Container": container.id, "EndpointConfig": {"MacAddress": "02:00:00:00:00:99"}}
+    engine.complete(engine.rest.networks.connect("blue", body))
+
+    def shown() -> str:
+        networks = engine.rest.containers.inspect(container.id, api=API)["NetworkSettings"]["Networks"]
+        return networks["blue"]["MacAddress"]
+
+    assert shown() == "02:00:00:00:00:99"
+    container.start()
+    assert shown() not in ("", "02:00:00:00:00:99")
+    container.stop()
+    assert shown() == ""
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_old_clients_find_the_bridge_address_at_the_top(version):
     engine = new_engine(version)

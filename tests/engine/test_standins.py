@@ -41,6 +41,16 @@ def test_a_stand_in_stays_up_and_says_so(docker, image, command, program):
 
 
 @pytest.mark.parametrize(
+    ("image", "command"), [("acme/app", None), ("httpd", None), ("nginx", None), ("alpine", "sleep infinity")]
+)
+def test_no_timer_runs_for_a_program_that_waits_for_ever(docker, image, command):
+    container = docker.containers.run(image, command, name="one", detach=True)
+    docker.clock.run_for(60)
+    assert docker.clock.next_event_ns() is None
+    assert container.status == "running"
+
+
+@pytest.mark.parametrize(
     ("image", "command"),
     [("alpine", "python app.py"), ("busybox", "nosuch"), ("debian", "htop"), ("ubuntu", "nosuch")],
 )

@@ -112,3 +112,11 @@ def test_programs_know_whom_they_run_as() -> None:
     assert told("whoami", user="1234") == (1, "whoami: unknown uid 1234\n")
     assert "    1 www-data  0:00 httpd" in told("ps")[1]
     assert container.top()["Processes"][0][0] == "33"
+
+
+@pytest.mark.parametrize(("tag", "is_present"), [("3.10", True), ("3.9.6", True), ("3.22", False)])
+def test_early_releases_of_alpine_have_a_user_postgres(tag, is_present):
+    docker = Lab().add_host("node1", "10.0.0.2/24", docker=True).docker
+    container = docker.containers.run(f"alpine:{tag}", "sleep infinity", detach=True)
+    found = container.exec_run("whoami", user="postgres")
+    assert (found.output == b"postgres\n") == (found.exit_code == 0) == is_present

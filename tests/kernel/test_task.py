@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -23,6 +24,14 @@ def test_a_task_runs_when_time_passes_and_not_before() -> None:
     assert seen == []
     clock.run()
     assert seen == [0, 2.5]
+
+
+def test_an_infinite_sleep_leaves_no_timer() -> None:
+    clock = Clock()
+    task = Task(clock, sleep(clock, math.inf))
+    clock.run()
+    assert clock.now == 0
+    assert not task.is_done
 
 
 def test_a_future_wakes_every_waiter_with_its_value() -> None:

@@ -115,7 +115,9 @@ class NetworkApi:
             check_mac_address(context.profile, id_, settings.wanted_mac)
         mac_address_since = context.profile.connect_mac_api_version
         if not (mac_address_since and (api or context.api_version).at_least(mac_address_since)):
-            settings.wanted_mac = settings.mac_address = ""
+            settings.wanted_mac = ""
+            if mac_address_since:
+                settings.mac_address = ""  # earlier releases show the address until the container starts
         container = context.containers.get(options["Container"])
         await self.networking.attach_to(container, id_, settings)
         self.networking.connect(container, id_, settings)

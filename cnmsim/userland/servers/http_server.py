@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -128,8 +129,8 @@ async def until_signal(process: Process) -> int:
     """Wait for a signal that ends a server (SIGTERM, SIGINT, SIGQUIT, SIGWINCH). Return exit status 0."""
     for signal in (SIGINT, SIGTERM, _SIGQUIT, _SIGUSR1, _SIGWINCH):
         process.handlers[signal] = lambda: process.exit(0)
-    while True:
-        await process.sleep(86400 * 365)
+    await process.sleep(inf)
+    return 0
 
 
 def stamp(process: Process, form: str) -> str:
