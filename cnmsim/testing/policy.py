@@ -74,8 +74,6 @@ _POLICY: Schema = {
     },
 }
 _ANY = "*"
-#: The keys that demand a check if they are not empty; an empty `allow` demands one, too.
-_CHECKED = ("require", "outside", "names", "unknown_names")
 _COLUMNS = ("FROM", "TO", "PORT", "WANTED", "IS")
 
 
@@ -222,7 +220,8 @@ class Policy:
     def of(cls, document: Any, path: str = "policy") -> Policy:
         """Read a policy from a dict with the structure of the file. Raises `FileError`."""
         check(document, _POLICY, path)
-        if document.get("allow") is None and not any(document.get(key) for key in _CHECKED):
+        is_given = any(document.get(key) is not None for key in ("allow", "outside"))
+        if not is_given and not any(document.get(key) for key in ("require", "names", "unknown_names")):
             raise FileError(
                 "the policy checks nothing: state allow, require, outside, names or unknown_names", path=path
             )
