@@ -127,9 +127,7 @@ def test_offline_images_lets_nothing_be_pulled(tmp_path):
     (tmp_path / "lab.yml").write_text(LAB)
     command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d")]
     with subprocess.Popen([*command, "--clock", "paused", "--offline-images"], stdout=subprocess.PIPE) as process:
-        for _ in range(200):
-            if (tmp_path / "d/ready").exists():
-                break
+        while not (tmp_path / "d/ready").exists() and process.poll() is None:
             time.sleep(0.05)
         client = http.client.HTTPConnection("docker")
         client.sock = socket.socket(socket.AF_UNIX)
