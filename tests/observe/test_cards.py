@@ -139,7 +139,7 @@ def test_a_small_matrix_is_words_and_a_large_one_a_picture_with_counts(segments)
     matrix = segments.reachability()
     assert [row[1:] for row in read(matrix).rows] == [["c2:80"], ["✕ name not found"], ["✓ answered"]]
     svg = matrix.to_svg()
-    assert "c1 → c2:80: timeout" in svg
+    assert "c1 → c2:80: name not found" in svg
     assert ">c2</text>" in svg, "a port that all have is said once"
     assert svg.count("<rect") == 2
 
