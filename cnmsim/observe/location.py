@@ -106,6 +106,7 @@ class Location:
 
     A sandbox of no container has `is_sandbox` and `is_container`: it is what a container is to the network.
 
+    `requested` are the ports that a container is to publish; those that Docker does publish are in `published`.
     `stands_for_internet` marks a host that answers for every public name and address; `own_names` are the names that
     its name server has records of.
 
@@ -127,6 +128,7 @@ class Location:
     hostname: str = ""
     attachments: tuple[Attachment, ...] = ()
     published: tuple[Published, ...] = ()
+    requested: tuple[Published, ...] = ()
     project: str = ""
     service: str = ""
     replica: int = 0
@@ -156,6 +158,11 @@ class Location:
             return (f"{self.service}-{self.replica}",)
         number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
         return tuple(f"{name}.{number}" for name in self.service_names)
+
+    @property
+    def is_internal_only(self) -> bool:
+        """Whether every network that the container is on is internal, so that Docker publishes none of its ports."""
+        return bool(self.attachments) and all(item.is_internal for item in self.attachments)
 
     @property
     def label(self) -> str:
@@ -330,10 +337,11 @@ class Directory:
         """Return the location with a name.
 
         The name may be that of a container or host, `host:container`, a service (its first replica), a replica
-        (`web-2`), a task (`web.2`), an alias, or the start of a container id. Raises `NotFound` with the closest name
-        if nothing matches, `Conflict` if several locations match or the container is not running.
+        (`web-2`), a task (`web.2`), an alias, or the start of a container id. `localhost` and `host` mean the only
+        Docker host. Raises `NotFound` with the closest name if nothing matches, `Conflict` if several locations match
+        or the container is not running.
         """
-        found = self.matching(text)
+        found = self.matching(text) or self._docker_host(text)
         if len(found) == 1:
             return found[0]
         if found:
@@ -342,6 +350,14 @@ class Directory:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
         names = {item.name for item in self.locations} | {item.service for item in self.locations}
         raise NotFound(f"no running container, service or host is called {text!r}{suggestion(text, names)}")
+
+    def _docker_host(self, text: str) -> tuple[Location, ...]:
+        """Return the Docker host for `localhost` and `host`, what people call the machine they type on.
+
+        Empty if the lab has several Docker hosts.
+        """
+        hosts = tuple(item for item in self.locations if item.has_engine)
+        return hosts if text in {"localhost", "host"} and len(hosts) == 1 else ()
 
     def matching(self, text: str) -> tuple[Location, ...]:
         """Return the locations that `text` matches, empty if there are none.
@@ -508,6 +524,7 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
             if name not in {"none", "host"}
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
+        requested=tuple(_published(attrs["HostConfig"].get("PortBindings") or {})),
         project=labels.get("com.docker.compose.project") or labels.get("com.docker.stack.namespace") or "",
         service=service,
         replica=_number(labels, service),

@@ -241,6 +241,16 @@ class LocalhostIsItself(Cause):
 
 
 @frozen
+class LocalhostIsThisMachine(Cause):
+    """A program on a machine used `localhost`, which is that machine, for a port that `owner` publishes."""
+
+    name: str
+    machine: str
+    port: int
+    owner: str
+
+
+@frozen
 class PublishedOnLoopback(Cause):
     """The host refused the packet because the port is published on the loopback address of the host only."""
 
@@ -248,6 +258,15 @@ class PublishedOnLoopback(Cause):
     port: int
     host: str
     address: str
+
+
+@frozen
+class PublishedOnInternalNetworks(Cause):
+    """The host refused the packet: the container is to publish the port, but is on internal `networks` only."""
+
+    endpoint: str
+    container: str
+    networks: tuple[str, ...]
 
 
 @frozen

@@ -101,12 +101,12 @@ def join_new_network(context: DiagnosisContext, *locations: Location) -> tuple[C
     return (CreateNetwork(host, name), *(ConnectNetwork(host, name, each.name) for each in locations))
 
 
-def leave_internal_network(context: DiagnosisContext) -> Change:
-    """Return the change that connects the source to a network that is not internal.
+def leave_internal_network(context: DiagnosisContext, container: Location | None = None) -> Change:
+    """Return the change that connects a container, by default the source, to a network that is not internal.
 
-    That is an existing network of the source's host, or else a new one.
+    That is an existing network of its host, or else a new one.
     """
-    source = context.source
+    source = container or context.source
     for location in context.directory.locations:
         for item in location.attachments if location.host == source.host else ():
             is_open = not item.is_internal and not item.is_default and item.driver == "bridge"

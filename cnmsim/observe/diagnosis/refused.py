@@ -15,17 +15,26 @@ from cnmsim.observe.diagnosis.causes import (
     ListensOnLoopback,
     ListensOnOtherPorts,
     LocalhostIsItself,
+    LocalhostIsThisMachine,
     NothingListens,
     OtherPortsPublished,
     ProxyClosed,
     PublishedAsOtherPort,
     PublishedForOtherFamily,
+    PublishedOnInternalNetworks,
     PublishedOnLoopback,
     PublisherNotRunning,
     Refused,
     Remark,
 )
-from cnmsim.observe.diagnosis.diagnosis import Diagnosis, diagnosis, join_user_network, publish_as
+from cnmsim.observe.diagnosis.diagnosis import (
+    Diagnosis,
+    diagnosis,
+    join_user_network,
+    leave_internal_network,
+    networks_of,
+    publish_as,
+)
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.drops import diagnose_drop
 from cnmsim.observe.diagnosis.finding import Finding
@@ -96,6 +105,10 @@ def _closed_port(context: DiagnosisContext, hop: Hop, server: Location) -> Diagn
     connected = context.outcome.address
     if context.source is server and connected is not None and is_loopback(connected) and server.is_container:
         return _localhost(context, server, port)
+    if context.source is server and connected is not None and is_loopback(connected):
+        elsewhere = _published_elsewhere(context, server, port)
+        if elsewhere is not None:
+            return elsewhere
     if same_port:
         listener = _reachable_endpoint(server, same_port[0])
         cause = ListensElsewhere(server.name, endpoint, tuple(map(str, same_port)))
@@ -166,7 +179,23 @@ def _localhost(context: DiagnosisContext, server: Location, port: int) -> Diagno
         return diagnosis(cause, AskOther(near[0].service or near[0].name, port))
     if listening:
         return diagnosis(cause, join_user_network(context, listening[0]))
+    for item in context.directory.locations:
+        for binding in item.published:
+            is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
+            if is_asked and shared_networks(server, item):
+                return diagnosis(cause, AskOther(item.service or item.name, binding.port))
     return diagnosis(cause, Manual(Task.USE_LISTENER_NAME))
+
+
+def _published_elsewhere(context: DiagnosisContext, machine: Location, port: int) -> Diagnosis | None:
+    """Diagnose `localhost` on a machine for a port that a Docker host publishes; `None` if none does."""
+    for item in context.directory.locations:
+        for binding in item.published:
+            is_asked = (binding.host_port, binding.protocol) == (port, context.target.protocol)
+            if is_asked and item.host != machine.name and not binding.is_loopback_only:
+                cause = LocalhostIsThisMachine(context.target.host, machine.name, port, item.host)
+                return diagnosis(cause, AskOther(item.host, port))
+    return None
 
 
 def _reachable_endpoint(server: Location, listener: Listener) -> Listener:
@@ -223,6 +252,10 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
             if binding.port == port and not binding.is_loopback_only:
                 cause = PublishedAsOtherPort(server.name, endpoint, item.name, port, binding.host_port)
                 return diagnosis(cause, AskOther(server.name, binding.host_port))
+    for item in containers:
+        if item.is_internal_only and any(each.host_port == port for each in item.requested):
+            cause = PublishedOnInternalNetworks(endpoint, item.name, networks_of(item))
+            return diagnosis(cause, leave_internal_network(context, item))
     for stopped in context.directory.stopped_containers:
         if stopped.host == server.name and any(each.host_port == port for each in stopped.published):
             cause = PublisherNotRunning(server.name, endpoint, stopped.name, stopped.status)

@@ -185,6 +185,15 @@ def _(cause: causes.ListensOnOtherPorts) -> str:
     return f"{_silent(cause.server, cause.endpoint)}; it listens on {', '.join(cause.listeners)}"
 
 
+@sentence.register(causes.PublishedOnInternalNetworks)
+def _(cause: causes.PublishedOnInternalNetworks) -> str:
+    networks = ", ".join(cause.networks)
+    return (
+        f"nothing listens on {cause.endpoint}: {cause.container} is to publish that port, but is on internal "
+        f"networks only ({networks}), and Docker publishes no ports there"
+    )
+
+
 @sentence.register(causes.PublishedForOtherFamily)
 def _(cause: causes.PublishedForOtherFamily) -> str:
     return (
@@ -870,6 +879,10 @@ _TEMPLATES: dict[object, str] = {
     causes.Refused: "{0.endpoint} answered with a refusal",
     causes.LocalhostIsItself: (
         "{0.name} inside {0.container} is {0.container} itself, and nothing listens on port {0.port} there"
+    ),
+    causes.LocalhostIsThisMachine: (
+        "{0.name} on {0.machine} is {0.machine} itself, where nothing listens on port {0.port}; "
+        "{0.owner} publishes it"
     ),
     causes.PublishedOnLoopback: (
         "nothing listens on {0.endpoint}: port {0.port} of {0.host} is published on {0.address} only"

@@ -26,6 +26,7 @@ _LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     ports.published_services,
     ports.proxied,
     ports.unanswered,
+    ports.internal,
     clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,

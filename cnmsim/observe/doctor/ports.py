@@ -108,6 +108,22 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
+def internal(snapshot: LabSnapshot) -> Iterator[Fault]:
+    """Find containers whose ports Docker does not publish because all their networks are internal."""
+    for host in snapshot.docker_hosts:
+        for container in snapshot.containers(host):
+            ports = sorted({item.host_port for item in container.requested})
+            if not ports or not container.is_internal_only:
+                continue
+            networks = ", ".join(item.network for item in container.attachments)
+            yield Fault(
+                Severity.WARNING, "published-on-internal", f"{host.name}: container {container.name}",
+                f"port {', '.join(map(str, ports))} is not published: {container.name} is on internal networks only "
+                f"({networks}), on which Docker publishes no ports",
+                "attach it to a network that is not internal, too",
+            )  # fmt: skip
+
+
 def _open_ports(container: Location) -> Iterator[Published]:
     seen = set()
     for item in container.published:

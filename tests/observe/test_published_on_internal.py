@@ -1,0 +1,59 @@
+"""Ports of containers on internal networks, and what `localhost` means on each machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cnmsim import Lab
+
+_FILE = """
+name: shop
+services:
+  web: {image: nginx, networks: [data], ports: ["8080:80"]}
+  api: {image: nginx, networks: [data, front], ports: ["8081:80"]}
+  app: {image: alpine, command: sleep 1d, networks: [data, front]}
+networks: {data: {internal: true}, front: }
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    path: Path = tmp_path_factory.mktemp("shop") / "compose.yml"
+    path.write_text(_FILE, encoding="utf-8")
+    return Lab.from_compose(path)
+
+
+def test_a_port_on_internal_networks_only_is_the_cause_and_another_network_the_fix(lab: Lab) -> None:
+    explanation = lab.explain("client", "docker:8080")
+    assert "web is to publish that port, but is on internal networks only (data)" in explanation.decided_by
+    fix = explanation.fixes[0]
+    assert fix.text == "add network front to service web"
+    assert "+  web: {image: nginx, networks: [data, front]" in fix.edits[0].diff
+
+
+def test_the_doctor_finds_ports_that_are_not_published(lab: Lab) -> None:
+    faults = [fault for fault in lab.doctor().faults if fault.kind == "published-on-internal"]
+    assert [fault.place for fault in faults] == ["docker: container shop-web-1"]
+    assert "port 8080 is not published" in faults[0].text
+
+
+@pytest.mark.parametrize("source", ["localhost", "host", "docker"])
+def test_the_docker_host_is_localhost_and_host(lab: Lab, source: str) -> None:
+    assert lab.explain(source, "localhost:8081")
+
+
+def test_localhost_on_another_machine_names_the_one_that_publishes(lab: Lab) -> None:
+    explanation = lab.explain("client", "localhost:8081")
+    assert explanation.decided_by == (
+        "localhost on client is client itself, where nothing listens on port 8081; docker publishes it"
+    )
+    assert explanation.fix == "use docker:8081"
+    assert explanation.fixes[0].question.destination == "docker"
+
+
+def test_localhost_in_a_container_names_the_service_that_publishes(lab: Lab) -> None:
+    explanation = lab.explain("app", "localhost:8081")
+    assert "localhost inside app is app itself" in explanation.decided_by
+    assert explanation.fix == "use api:80"
