@@ -39,6 +39,7 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         route, path_parameters = match
         if request.query_error:
             raise InvalidParameter(request.query_error)
+        api.engine.controller.log.write("debug", f"Calling {request.method} {_versioned(request)}")
         await api.durability.require_writable(request)
         await api.let_time_pass(request)
         try:
@@ -48,6 +49,9 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
             api.clock_driver.run_ready()
         answer = await api.durability.answered(api.engine, api.name, request, answer)
     except CnmsimError as error:
+        if error.status >= 500:
+            text = f"Handler for {request.method} {_versioned(request)} returned error: {error.message}"
+            api.engine.controller.log.write("error", text)
         return Response.error(error.status, error.message)
     except EndlessInstantError as error:
         _log.exception("%s %s", request.method, request.path)
@@ -56,3 +60,7 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         _log.exception("%s %s", request.method, request.path)
         return Response.error(500, "internal error of the simulator; its log has the traceback")
     return answer
+
+
+def _versioned(request: Request) -> str:
+    return f"/v{request.version}{request.path}" if request.version else request.path

@@ -20,12 +20,11 @@ from cnmsim.engine.client.streams import Stream
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.daemon.event_log import EventLog, LoggedEvent
+from cnmsim.engine.daemon.service import check_log_options, log_start, log_started
 from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
-from cnmsim.engine.logdrivers.options import check_log_config
 from cnmsim.engine.volumes.volumes import VolumeStore
 from cnmsim.engine.wire.timestamps import unix_ns
-from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Program
@@ -76,7 +75,7 @@ class Engine(Session):
         from cnmsim.engine.client.volumes import VolumeCollection
 
         release, config = profile(version), config or DaemonConfig()
-        _check_log_options(machine, config)
+        check_log_options(machine, config)
         random = machine.clock.stream(f"{machine.name}/engine")
         id_ = _uuid(random)
         events = EventLog(machine.clock)
@@ -95,7 +94,9 @@ class Engine(Session):
                 machine, release, config, engine_id=id_, plugins=plugins or PluginStore(), programs=programs or {}
             ),
         )
+        log_start(context)
         context.controller.start()
+        log_started(context)
         super().__init__(Backend(context), self._get_cluster)
         self.containers: ContainerCollection = ContainerCollection(self)
         self.networks: NetworkCollection = NetworkCollection(self)
@@ -175,15 +176,6 @@ class Engine(Session):
     def ping(self) -> bool:
         """Return True, as docker-py's `ping` does for an engine that responds."""
         return True
-
-
-def _check_log_options(machine: Machine, config: DaemonConfig) -> None:
-    if not config.log_opts:
-        return
-    try:
-        check_log_config(config.log_driver, config.log_opts, machine.files.exists)
-    except InvalidParameter as error:
-        raise InvalidParameter(f"failed to start daemon: failed to set log opts: {error.message}") from None
 
 
 def _uuid(random: Random) -> str:

@@ -12,11 +12,14 @@ from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
+from cnmsim.kernel.inode import GeneratedFile
+from cnmsim.kernel.journal import Journal
 from cnmsim.kernel.link_events import LinkEventLog
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.pid_namespace import PidNamespace
 from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sysctl import INITIAL_NAMESPACE_ONLY
+from cnmsim.kernel.unit import Unit
 
 # On a real machine kernel threads have the lower process ids.
 _FIRST_PID = 1000
@@ -30,7 +33,7 @@ class Machine:
 
     `namespaces` maps the path of a file, e.g. below /run/docker/netns, to the namespace that the file keeps alive.
     `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their
-    virtual times in nanoseconds.
+    virtual times in nanoseconds, `journal` what services have logged.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Machine:
     #: The initial PID namespace.
     pids: PidNamespace = field(init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
+    journal: Journal = field(init=False, repr=False)
+    #: The services of the host, by name.
+    units: dict[str, Unit] = field(factory=dict, init=False, repr=False)
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(
         factory=lambda: deque(maxlen=_KERNEL_LOG_LINES), init=False, repr=False
@@ -64,6 +70,8 @@ class Machine:
         procfs.mount(self.files, self, lambda: self.pids)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
+        self.journal = Journal(self.name)
+        self.files.add("/var/log/syslog", GeneratedFile(self.journal.syslog))
         self.files.show_handles(self._namespace_paths)
 
     def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:

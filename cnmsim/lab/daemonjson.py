@@ -5,6 +5,7 @@ Options that concern neither networking nor logging (storage, registries…) are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,10 +17,17 @@ from cnmsim.libnetwork.config import AddressPool, DaemonConfig
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.profile.directives import MAPPINGS
 
+#: The daemon's configuration file on its host.
+DAEMON_JSON = "/etc/docker/daemon.json"
 _TYPE_NAMES: dict[type, str] = {bool: "boolean", str: "string", int: "number", list: "list", dict: "mapping"}
 _KNOWN = fields_dict(DaemonConfig)
 #: An environment variable of the daemon (DOCKER_INSECURE_NO_IPTABLES_RAW), not an option of its file.
 _ENVIRONMENT = "no-iptables-raw"
+
+
+def daemon_json(options: bool | Mapping[str, Any]) -> bytes:
+    """Return the content of a host's daemon.json with these options."""
+    return (json.dumps({} if isinstance(options, bool) else dict(options), indent=2) + "\n").encode()
 
 
 def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> DaemonConfig:

@@ -18,7 +18,8 @@ from cnmsim.kernel.clock import Clock, rare_garbage_collection
 from cnmsim.kernel.command import ExecResult
 from cnmsim.kernel.inode import SocketFile
 from cnmsim.lab.cabling import Cabling
-from cnmsim.lab.daemonjson import daemon_config
+from cnmsim.lab.daemonfile import add_service
+from cnmsim.lab.daemonjson import DAEMON_JSON, daemon_config, daemon_json
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import Host, Hosts
 from cnmsim.lab.naming import require_host_name
@@ -929,6 +930,8 @@ class Lab:
             if config is not None:
                 folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
                 host.install_engine(self._engine(host, release, config, folders))
+                host.machine.files.put(DAEMON_JSON, daemon_json(docker))
+                add_service(host.docker)
                 host.machine.files.add(_ENGINE_SOCKET, SocketFile(partial(connect_to_engine, self, name)))
         host.built_with = {"docker": docker, "names": names}
         self.hosts[name] = host

@@ -19,6 +19,7 @@ from cnmsim.kernel.process import Process, Program
 from cnmsim.libnetwork import lbsandbox, network_configuration
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.daemon_log import DaemonLog
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
     LOCAL_SCOPE,
@@ -91,7 +92,7 @@ class Controller:
     _networks: dict[str, Network] = field(factory=dict, init=False)
     _sandboxes: dict[str, Sandbox] = field(factory=dict, init=False)
     _by_container: dict[str, Sandbox] = field(factory=dict, init=False)
-    log: list[str] = field(factory=list, init=False, repr=False)
+    log: DaemonLog = field(init=False, repr=False)
     drivers: DriverRegistry = field(init=False, repr=False)
     ipams: dict[str, Allocator] = field(init=False, repr=False)
     allocator: PortAllocator = field(init=False, repr=False)
@@ -117,6 +118,7 @@ class Controller:
             "null": NullIpam(),
         }
         self.discovery = ServiceDiscovery(self)
+        self.log = DaemonLog(self.machine, self.config, self.daemon)
         self.plugins.log = self.log
         self.drivers = DriverRegistry(
             DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon, self.log.append),

@@ -102,9 +102,10 @@ _HOST = {
     "arp": "nettools.arp:nettools", "brctl": "bridge.brctl:brctl", "bridge": "bridge.command",
     "conntrack": "conntrack.command", "dmesg": "util_linux.dmesg", "hostname": "nettools.hostname:debian",
     "host": "bind.lookup:host", "ip": "ip.iproute2", "ipset": "netfilter.ipset", "ipvsadm": "ipvsadm.command",
+    "journalctl": "systemd.journalctl",
     "netstat": "nettools.netstat:nettools", "nft": "netfilter.nft", "nsenter": "util_linux.nsenter",
     "nslookup": "bind.lookup:nslookup", "ping": "ping.iputils", "ping6": "ping.iputils",
-    "ps": "procps.ps", "ss": "ss.command",
+    "ps": "procps.ps", "ss": "ss.command", "systemctl": "systemd.systemctl",
 }  # fmt: skip
 
 _IPTABLES = {

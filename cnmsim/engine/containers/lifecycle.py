@@ -339,6 +339,10 @@ class Lifecycle:
         container.change(Change.EXIT if pause_s is None else Change.EXIT_TO_RESTART)
         if pause_s is not None:
             container.restart_count += 1
+        self.context.controller.log.write(
+            "info", "ignoring event", container=container.id, module="libcontainerd", namespace="moby",
+            topic="/tasks/delete", type="*events.TaskDelete",
+        )  # fmt: skip
         self.context.log_container(container, "die", {"execDuration": str(int(ran_s)), "exitCode": str(status)})
         if container.streams is not None:
             container.streams.finish(status)

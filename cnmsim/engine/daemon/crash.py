@@ -42,22 +42,38 @@ class CrashState:
 
 def lose_power(engine: Engine) -> CrashState:
     """Stop everything at this instant. The host's links must be down already: nothing that is sent now may arrive."""
-    cluster = engine.cluster if engine.controller.cluster is not None else None
-    if cluster is not None and cluster.node is not None:
-        cluster.node.halt()
+    halt_node(engine)
+    starting = to_start(engine)
+    for container in list(engine.store):
+        _die(engine, container)
+    return CrashState(starting, leave_networks(engine))
+
+
+def to_start(engine: Engine) -> tuple[Container, ...]:
+    """Return the containers that a restarted engine starts; none of them waits for its network any more."""
     waiting = engine.cluster.waiting
     starting = tuple(
         container for container in engine.store if _is_to_start(container, was_to=container.id in waiting)
     )
     waiting.clear()
-    for container in list(engine.store):
-        _die(engine, container)
+    return starting
+
+
+def halt_node(engine: Engine) -> None:
+    """Stop the swarm node, if there is one, without a message to others."""
+    if engine.controller.cluster is not None and engine.cluster.node is not None:
+        engine.cluster.node.halt()
+
+
+def leave_networks(engine: Engine) -> Cluster | None:
+    """Remove the networks of a swarm node that has halted. Return the engine's cluster, if any."""
+    cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None:
         cluster.executor.networks.forget()
         engine.controller.agent_stop()
         cluster.executor.networks.release_ingress()
         engine.controller.cluster = None
-    return CrashState(starting, cluster)
+    return cluster
 
 
 def _is_to_start(container: Container, *, was_to: bool) -> bool:

@@ -5,6 +5,7 @@ Source: moby `container/container.go` (`StartLogger`), `daemon/logger`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from cnmsim.engine.logdrivers.description import DEFAULT_TAG, details, extra_att
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding, go_json_map
 from cnmsim.engine.logdrivers.options import facility_number, gelf_address, syslog_address
-from cnmsim.engine.logdrivers.remote import GelfFormat, SyslogFormat, UdpSender
+from cnmsim.engine.logdrivers.remote import GelfFormat, JournalSender, SyslogFormat, UdpSender
 from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import NotSimulated, SystemFault
@@ -125,13 +126,36 @@ def _syslog(context: EngineContext, container: Container, options: Mapping[str, 
     machine = context.machine
     tag = log_tag(container, machine.name, DEFAULT_TAG)
     protocol, where = syslog_address(options.get("syslog-address", ""), machine.files.exists)
+    if not protocol or where == "/dev/log":
+        return LogDriver(sender=JournalSender(machine.journal, tag, context.controller.daemon().pid, {}))
     if protocol != "udp":
-        raise NotSimulated(f"syslog over {protocol or 'unix'} is not simulated: use syslog-address=udp://HOST:514")
+        raise NotSimulated(f"syslog over {protocol} is not simulated: use syslog-address=udp://HOST:514")
     formatter = SyslogFormat(
         options.get("syslog-format", ""), facility_number(options.get("syslog-facility", "")), machine.name, tag,
         context.controller.daemon().pid,
     )  # fmt: skip
     return LogDriver(sender=_udp_sender(context, where, formatter))
+
+
+def _journald(context: EngineContext, container: Container, _options: Mapping[str, str]) -> LogDriver:
+    tag = log_tag(container, context.machine.name, DEFAULT_TAG)
+    attributes = extra_attributes(container, _journal_field)
+    fields = {
+        "CONTAINER_ID": container.id[:12],
+        "CONTAINER_ID_FULL": container.id,
+        "CONTAINER_NAME": container.name,
+        "CONTAINER_TAG": tag,
+        "IMAGE_NAME": container.config["Image"],
+        **attributes,
+    }
+    sender = JournalSender(context.machine.journal, tag, context.controller.daemon().pid, fields)
+    return LogDriver(LogStorage(LocalEncoding()), sender, details(attributes))
+
+
+def _journal_field(name: str) -> str:
+    """Return a label's or variable's name as the name of a field of the journal."""
+    text = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return text.lstrip("_")
 
 
 def _gelf(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
@@ -177,8 +201,9 @@ _DRIVERS: dict[str, _Create] = {
     "none": _none,
     "json-file": _json_file,
     "local": _local,
+    "journald": _journald,
     "syslog": _syslog,
     "gelf": _gelf,
     "splunk": _splunk,
-    **{name: _not_simulated(name) for name in ("fluentd", "awslogs", "gcplogs", "journald")},
+    **{name: _not_simulated(name) for name in ("fluentd", "awslogs", "gcplogs")},
 }

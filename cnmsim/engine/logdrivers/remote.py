@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.journal import Journal, JournalEntry
 from cnmsim.kernel.sockets.udp import UdpSocket
 
 if TYPE_CHECKING:
@@ -82,6 +83,27 @@ class GelfFormat:
         if self.compression == "none":
             return body
         return zlib.compress(body) if self.compression == "zlib" else gzip.compress(body, mtime=0)
+
+
+@frozen(eq=False)
+class JournalSender:
+    """Writes messages to the host's journal: the driver `journald`, and `syslog` without an address."""
+
+    journal: Journal = field(repr=False)
+    identifier: str
+    pid: int
+    fields: dict[str, str]
+
+    def send(self, line: LogLine) -> bool:
+        """Write a message."""
+        text = line.text.removesuffix(b"\n").decode(errors="replace")
+        self.journal.add(
+            JournalEntry(line.time_ns, self.identifier, self.pid, text, severity(line), "docker.service", self.fields)
+        )
+        return True
+
+    def close(self) -> None:
+        """Do nothing: the journal has no connection."""
 
 
 @define(eq=False)

@@ -1,0 +1,48 @@
+"""dockerd as a service of its host: what it writes to the journal, and its configuration file.
+
+Source: moby `cmd/dockerd/daemon.go`, `daemon/daemon.go`, and the log of 26.1.5.
+"""
+
+from __future__ import annotations
+
+from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.options import check_log_config
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.machine import Machine
+from cnmsim.libnetwork.config import DaemonConfig
+
+
+def log_start(context: EngineContext) -> None:
+    """Write what dockerd logs before it restores its state."""
+    log = context.controller.log
+    log.write("info", "Starting up")
+    log.write("info", "[graphdriver] trying configured driver: overlay2")
+    log.write("info", "Loading containers: start.")
+
+
+def log_started(context: EngineContext) -> None:
+    """Write what dockerd logs once it is ready."""
+    log, profile = context.controller.log, context.profile
+    log.write("info", "Loading containers: done.")
+    log.write(
+        "info",
+        "Docker daemon",
+        **{
+            "commit": profile.git_commit,
+            "containerd-snapshotter": "false",
+            "storage-driver": "overlay2",
+            "version": profile.version,
+        },
+    )
+    log.write("info", "Daemon has completed initialization")
+    log.write("info", "API listen on /run/docker.sock")
+
+
+def check_log_options(machine: Machine, config: DaemonConfig) -> None:
+    """Validate the default logging driver's options. Raises `InvalidParameter` with the daemon's text."""
+    if not config.log_opts:
+        return
+    try:
+        check_log_config(config.log_driver, config.log_opts, machine.files.exists)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to start daemon: failed to set log opts: {error.message}") from None

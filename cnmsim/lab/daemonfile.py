@@ -1,0 +1,54 @@
+"""The service docker.service of a host, which reads /etc/docker/daemon.json when it is restarted."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import fields_dict
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.lab.daemonjson import DAEMON_JSON, daemon_config
+from cnmsim.libnetwork.config import DaemonConfig
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+#: The options that a restart applies. The others need a new lab.
+_APPLIED = ("debug", "log_level", "log_driver", "log_opts", "labels", "live_restore", "experimental")
+
+
+def add_service(engine: Engine) -> None:
+    """Make systemd manage the engine on its host."""
+    from cnmsim.engine.daemon.restart import DockerService
+
+    unit = DockerService(engine, partial(read_options, engine)).unit()
+    engine.machine.units[unit.name] = unit
+
+
+def read_options(engine: Engine) -> None:
+    """Apply the options in the host's daemon.json that can change while a lab runs.
+
+    A changed option of another kind is only reported in the daemon's log. Raises `InvalidParameter` for a file with
+    which dockerd would not start.
+    """
+    files = engine.machine.files
+    from cnmsim.engine.daemon.service import check_log_options
+
+    head = f"unable to configure the Docker daemon with file {DAEMON_JSON}: "
+    try:
+        options = json.loads(files.read(DAEMON_JSON)) if files.exists(DAEMON_JSON) else {}
+    except (ValueError, OSError) as error:
+        raise InvalidParameter(f"{head}invalid JSON: {error}") from None
+    if not isinstance(options, dict):
+        raise InvalidParameter(f"{head}the file is not a JSON object")
+    config, present = daemon_config(options, engine.profile), engine.backend.context.config
+    check_log_options(engine.machine, config)
+    for name in fields_dict(DaemonConfig):
+        if getattr(config, name) == getattr(present, name):
+            continue
+        if name in _APPLIED:
+            setattr(present, name, getattr(config, name))
+        else:
+            engine.controller.log.write("warning", f"cnmsim: {name.replace('_', '-')} changes only with a new lab")

@@ -1,0 +1,68 @@
+"""The log of dockerd, which systemd writes to the host's journal.
+
+Source: sirupsen/logrus `text_formatter.go`, moby `cmd/dockerd/daemon.go` (`configureDaemonLogs`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cnmsim.gostrconv import quote
+from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.journal import JournalEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.process import Process
+    from cnmsim.libnetwork.config import DaemonConfig
+
+UNIT = "docker.service"
+_LEVELS = ("panic", "fatal", "error", "warning", "info", "debug", "trace")
+_PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]+")
+
+
+class DaemonLog(list[str]):
+    """The messages of errors that are not raised to a caller. Every message is also written to the journal."""
+
+    def __init__(self, machine: Machine, config: DaemonConfig, daemon: Callable[[], Process]) -> None:
+        super().__init__()
+        self._machine, self._config, self._daemon = machine, config, daemon
+
+    def append(self, message: str) -> None:
+        """Add an error message."""
+        super().append(message)
+        self.write("error", message)
+
+    @property
+    def level(self) -> str:
+        """The least severe level that is written: `debug` if `debug` is set, otherwise `log-level`."""
+        if self._config.debug:
+            return "debug"
+        level = self._config.log_level
+        return {"": "info", "warn": "warning"}.get(level, level)
+
+    def write(self, level: str, message: str, **fields: str) -> None:
+        """Write a message to the journal, unless its level is less severe than the daemon's.
+
+        `fields` are printed after the message.
+        """
+        if _LEVELS.index(level) > _LEVELS.index(self.level):
+            return
+        clock = self._machine.clock
+        time_ns = clock.epoch_s * NS_PER_S + clock.now_ns
+        shown = {"level": level, "msg": message, **dict(sorted(fields.items()))}
+        text = f'time="{_stamp(time_ns)}" ' + " ".join(f"{key}={_quoted(value)}" for key, value in shown.items())
+        self._machine.journal.add(JournalEntry(time_ns, "dockerd", self._daemon().pid, text, unit=UNIT))
+
+
+def _stamp(time_ns: int) -> str:
+    seconds, fraction = divmod(time_ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def _quoted(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else quote(value)
