@@ -37,6 +37,7 @@ from cnmsim.libnetwork.renderer import html_of
 if TYPE_CHECKING:
     from cnmsim.engine.client.containers import ContainerCollection
     from cnmsim.engine.client.images import ImageCollection
+    from cnmsim.engine.client.low_level import LowLevelClient
     from cnmsim.engine.client.networks import NetworkCollection
     from cnmsim.engine.client.secrets import ConfigCollection, SecretCollection
     from cnmsim.engine.client.services import ServiceCollection
@@ -169,6 +170,13 @@ class Engine(Session):
             clock.call_later(max(ends_ns - unix_ns(clock), 0) / NS_PER_S, lambda: None)
         stream.end = self.event_log.subscribe(put, reading.filters)
         return stream
+
+    @property
+    def api(self) -> LowLevelClient:
+        """docker-py's low-level client, as far as it inspects and lists."""
+        from cnmsim.engine.client.low_level import LowLevelClient
+
+        return LowLevelClient(self)
 
     def close(self) -> None:
         """Do nothing, as there is no connection to close. docker-py's clients have this method."""

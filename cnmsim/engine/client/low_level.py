@@ -1,0 +1,120 @@
+"""docker-py's low-level client (`docker.APIClient`) as far as programs use it beside the objects: `engine.api`.
+
+Each method returns the JSON of the Engine API. What has an object with the same operation is not repeated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from cnmsim.engine.client.docker_errors import raises_docker_errors
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+#: An object of an engine, its id or name, or a dict with `Id` or `ID`.
+Resource = str | Model | Mapping[str, Any]
+
+
+@raises_docker_errors
+@frozen
+class LowLevelClient:
+    """The calls of docker-py's `APIClient` that inspect and list."""
+
+    _engine: Engine
+
+    @property
+    def base_url(self) -> str:
+        """The address that docker-py has for a socket."""
+        return "http+docker://localhost"
+
+    @property
+    def api_version(self) -> str:
+        """The latest API version that the engine speaks."""
+        return str(self._engine.api_version)
+
+    def version(self) -> dict[str, Any]:
+        """Return the data of `docker version` about the server."""
+        return self._engine.version()
+
+    def info(self) -> dict[str, Any]:
+        """Return the data that `docker info` shows."""
+        return self._engine.info()
+
+    def ping(self) -> bool:
+        """Return True."""
+        return self._engine.ping()
+
+    def containers(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - docker-py's name
+        filters: Mapping[str, Any] | None = None,
+        limit: int = -1,
+    ) -> list[dict[str, Any]]:
+        """Return the list of `docker ps`."""
+        query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
+        return self._engine.rest.containers.list(query)
+
+    def inspect_container(self, container: Resource) -> dict[str, Any]:
+        """Return the output of `docker inspect`."""
+        return self._engine.rest.containers.inspect(_id(container))
+
+    def port(self, container: Resource, private_port: int | str) -> list[dict[str, str]] | None:
+        """Return where a port of a container is published: a list of `HostIp` and `HostPort`, `None` if it is not."""
+        text = str(private_port)
+        ports = self.inspect_container(container)["NetworkSettings"]["Ports"] or {}
+        bindings: list[dict[str, str]] | None = ports.get(text if "/" in text else f"{text}/tcp")
+        return bindings
+
+    def networks(
+        self,
+        names: list[str] | None = None,
+        ids: list[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the list of `docker network ls`, of networks with one of the names and ids if these are given."""
+        wanted = dict(filters or {}) | ({"name": names} if names else {}) | ({"id": ids} if ids else {})
+        return self._engine.rest.networks.list(query_of(filters=filters_of(wanted)))
+
+    def inspect_network(self, net_id: Resource) -> dict[str, Any]:
+        """Return the output of `docker network inspect`."""
+        return self._engine.rest.networks.inspect(_id(net_id))
+
+    def images(self, *, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the list of `docker images`."""
+        return self._engine.rest.images.list(query_of(filters=filters_of(filters)))
+
+    def inspect_image(self, image: Resource) -> dict[str, Any]:
+        """Return the output of `docker image inspect`."""
+        return self._engine.rest.images.inspect(_id(image))
+
+    def volumes(self, *, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the list of `docker volume ls`."""
+        return self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        """Return the output of `docker volume inspect`."""
+        return self._engine.rest.volumes.inspect(name)
+
+    def close(self) -> None:
+        """Do nothing, as there is no connection to close."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"engine.api has no {name!r}: it inspects and lists; the objects of engine.containers, engine.networks "
+            "and the others do the rest"
+        )
+
+
+def _id(resource: Resource) -> str:
+    """Return the id or name that identifies an object, as docker-py's `check_resource` does."""
+    if isinstance(resource, Model):
+        return resource.id
+    if isinstance(resource, Mapping):
+        return str(resource.get("Id") or resource.get("ID") or "")
+    return resource
