@@ -6,6 +6,7 @@ Source: Go `encoding/json` (go1.24), `scanner.go`.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
@@ -13,6 +14,9 @@ _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
 #: The depth to which values may be nested. Go accepts 10,000 levels, and no body of the API has more than ten.
 _MOST_LEVELS = 200
+
+
+_SURROGATE, _HALF = re.compile(r"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
 
 
 class GoJsonError(ValueError):
@@ -35,7 +39,20 @@ def first_value(content: bytes) -> tuple[Any, str]:
         raise GoJsonError("exceeded max depth") from None
     if text.count("[") + text.count("{") > _MOST_LEVELS and _is_deeper(value, _MOST_LEVELS):
         raise GoJsonError("exceeded max depth")
+    if _SURROGATE.search(text):
+        value = _without_surrogates(value)
     return value, text[end:]
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace halves of surrogate pairs by U+FFFD, as Go does."""
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_HALF.sub("\ufffd", key): _without_surrogates(item) for key, item in value.items()}
+    return value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

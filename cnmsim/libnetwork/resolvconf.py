@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip, is_loopback, parse_ip
 from cnmsim.libnetwork.profile import Profile
 
@@ -229,7 +230,7 @@ def _has_ndots(options: Iterable[str]) -> bool:
 
 def _is_bad_ndots(option: str) -> bool:
     name, _, value = option.partition(":")
-    return name == "ndots" and not value.removeprefix("+").isdecimal()
+    return name == "ndots" and not is_number(value.removeprefix("+"))
 
 
 def _directives(conf: HostResolvConf) -> str:

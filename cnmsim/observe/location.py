@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.engine.standins.knownport import KnownPort, Provenance
 from cnmsim.engine.standins.standin import StandIn
 from cnmsim.errors import Conflict, NotFound, Unavailable
@@ -546,7 +547,7 @@ def _number(labels: Mapping[str, str], service: str) -> int:
     """Return the number of a container among its service's replicas, from its labels; 0 if it has none."""
     task = labels.get("com.docker.swarm.task.name", "").removeprefix(f"{service}.").partition(".")[0]
     number = labels.get("com.docker.compose.container-number") or task
-    return int(number) if number.isdecimal() else 0
+    return int(number) if is_number(number) else 0
 
 
 def _share_attachments(locations: list[Location]) -> None:

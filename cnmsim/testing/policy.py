@@ -28,6 +28,7 @@ from xml.etree import ElementTree as ET
 
 from attrs import define, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import FileError, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
@@ -477,7 +478,7 @@ def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: 
     if not colon or (name == "network"):
         return _Flow(source, target, None, None, f"{source} -> {target}")
     port, slash, protocol = service.partition("/")
-    if not port.isdigit() or not 0 < int(port) < 65536 or (slash and protocol not in PROTOCOLS):
+    if not is_number(port) or not 0 < int(port) < 65536 or (slash and protocol not in PROTOCOLS):
         raise wrong(document, keys, f"{service!r} is no port: write db:5432 or dns:53/udp", path)
     return _Flow(source, name, int(port), protocol or "tcp", f"{source} -> {target}")
 

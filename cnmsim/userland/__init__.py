@@ -20,14 +20,30 @@ if TYPE_CHECKING:
 __all__ = ["CONTAINER_PROGRAMS", "HOST_PROGRAMS"]
 
 
+def _refused(process: Process, text: str) -> int:
+    """Print why a program cannot go on, for what it does not report in words of its own. Return its exit status."""
+    process.error(f"{process.argv[0].rpartition('/')[2]}: {text}\n")
+    return 1
+
+
 def _program(location: str) -> Program:
     module_name, _, function_name = location.partition(":")
 
     async def run(process: Process) -> int:
         from cnmsim.userland.invocation import finish
+        from cnmsim.userland.libc.getopt import UsageError
 
         main = getattr(import_module(f"cnmsim.userland.{module_name}"), function_name or "main")
-        return await finish(process, await main(process))
+        try:
+            status = await main(process)
+        except UsageError as error:
+            status = _refused(process, str(error))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            file = f"{error.filename}: " if error.filename is not None else ""
+            status = _refused(process, f"{file}{error.strerror or error}")
+        return await finish(process, status)
 
     run.__name__ = run.__qualname__ = location
     return run

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 #: A deadline that is never reached. Use it for comparisons only; to wait without a limit, pass `None` as the timeout.
 NEVER_NS = 1 << 62
+_LONGEST_S = NEVER_NS / NS_PER_S
 
 
 def to_ns(seconds: float) -> int:
-    """Convert seconds to nanoseconds, rounded to an integer."""
-    return round(seconds * NS_PER_S)
+    """Convert seconds to nanoseconds, rounded to an integer; more than 146 years are `NEVER_NS`."""
+    return round(max(min(seconds, _LONGEST_S), -_LONGEST_S) * NS_PER_S)
 
 
 def deadline_ns(clock: Clock, seconds: float) -> int:

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.suggestion import suggestion
 
@@ -124,7 +125,7 @@ def _as_mapping(value: str | Iterable[Any]) -> dict[str, Any]:
         published, _, port = str(word).rpartition(":")
         address, _, number = published.rpartition(":")
         key = port if "/" in port else f"{port}/tcp"
-        host_port: int | str | None = int(number) if number.isdigit() else number or None
+        host_port: int | str | None = int(number) if is_number(number) else number or None
         shown[key] = (address, host_port) if address else host_port
     return shown
 

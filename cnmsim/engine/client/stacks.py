@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.networks import Network, NetworkCollection
 from cnmsim.engine.client.secrets import Config, ConfigCollection, Secret, SecretCollection
@@ -319,7 +320,7 @@ class _Deployment:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a sort key by which `web2` precedes `web10`, as in the docker command's lists."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part]
+    return [(int(part), "") if is_number(part) else (0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _tagged(spec: Body) -> Body:

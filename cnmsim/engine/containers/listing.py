@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.engine.containers.archive import size_of_changes
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.lifecycle import Lifecycle
@@ -128,8 +129,8 @@ def _port_filter(profile: Profile, key: str, value: str) -> set[str]:
         raise SystemFault(f"filter for '{key}' should not contain ':': {value}")
     numbers, _, protocol = value.partition("/")
     first, dash, last = numbers.partition("-")
-    if not (first.isdigit() and (not dash or last.isdigit())):
-        cause = profile.port_filter_text.format(value=first if not first.isdigit() else last)
+    if not (is_number(first) and (not dash or is_number(last))):
+        cause = profile.port_filter_text.format(value=first if not is_number(first) else last)
         raise SystemFault(f"error while looking up for {key} {value}: {cause}")
     return {f"{port}/{protocol or 'tcp'}" for port in range(int(first), int(last or first) + 1)}
 

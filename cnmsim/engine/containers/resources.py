@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.errors import InvalidParameter
@@ -74,7 +75,7 @@ def _check_set(text: str, name: str, title: str, count: int) -> None:
     requested: set[int] = set()
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        if not is_number(first) or not is_number(last or first) or int(last or first) < int(first):
             raise InvalidParameter(f"Invalid value {text} for {name}: invalid format: {text}")
         requested |= set(range(int(first), int(last or first) + 1))
     if requested and max(requested) >= count:

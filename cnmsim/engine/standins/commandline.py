@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 from attrs import evolve, frozen
 
+from cnmsim.digits import is_number
+
 SHELLS = frozenset(("sh", "ash", "bash", "dash"))
 #: Scripts and supervisors that images use as entrypoint: they execute their arguments.
 WRAPPERS = frozenset(
@@ -137,7 +139,7 @@ def wildcard_option(argv: Sequence[str]) -> tuple[str, ...]:
     if server is None or not server.is_on_loopback or _address(server, arguments):
         return ()
     if server.takes_argument:
-        is_bare = any(word.isdigit() for word in arguments)
+        is_bare = any(is_number(word) for word in arguments)
         return () if is_bare or any(":" in word for word in arguments) else (f"0.0.0.0:{server.port}",)
     return (server.address_options[-1], "0.0.0.0")  # noqa: S104 - the wildcard address is what is meant
 
@@ -218,7 +220,7 @@ def _ports_of(words: list[str], env: Mapping[str, str]) -> Iterator[CommandPort]
     if server is not None and server.takes_argument and not found:
         argument = next((word for word in arguments if re.fullmatch(r"(?:[\w.:\[\]-]*:)?\d{2,5}", word)), "")
         if argument:
-            is_bare = argument.isdigit()
+            is_bare = is_number(argument)
             host = address if is_bare else argument.rpartition(":")[0]
             host = "127.0.0.1" if (is_bare and not address and server.is_on_loopback) else host
             found.append(CommandPort(int(argument.rpartition(":")[2]), "tcp", f"{name} {argument}", _bound(host)))
@@ -255,7 +257,7 @@ def _of_option(server: ServerProgram | None, option: str, value: str, address: s
     is_port = option in short or (_PORT_OPTION.fullmatch(option) and not _CLIENT_OPTION.search(option))
     if option.startswith("-D"):  # a Java system property, whose `=` belongs to the value
         is_port = option in {"-Dserver.port", "-Dhttp.port", "-Dquarkus.http.port"}
-    if is_port and value.isdigit() and 0 < int(value) < 65536:
+    if is_port and is_number(value) and 0 < int(value) < 65536:
         yield CommandPort(int(value), "tcp", evidence, _bound(address))
         return
     addresses = server.address_options if server is not None else ("-b", "-l", "--host")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from cnmsim.digits import is_number
 from cnmsim.engine.standins.commandline import CommandPort
 
 #: Variables that hold the port on which the program itself listens.
@@ -46,7 +47,7 @@ def environment_ports(env: Mapping[str, str], labels: Mapping[str, str]) -> Iter
             continue
         if _PORT_VARIABLE.fullmatch(name):
             for number in re.split(r"[,;\s]+", value):
-                if number.isdigit() and 0 < int(number) < 65536:
+                if is_number(number) and 0 < int(number) < 65536:
                     yield CommandPort(int(number), "tcp", f"{name}={value}")
         elif _ADDRESS_VARIABLE.fullmatch(name):
             for part in re.split(r"[,;\s]+", value):
@@ -54,7 +55,7 @@ def environment_ports(env: Mapping[str, str], labels: Mapping[str, str]) -> Iter
                 if match and 0 < int(match[1]) < 65536:
                     yield CommandPort(int(match[1]), "tcp", f"{name}={value}")
     for name, value in labels.items():
-        if _PORT_LABEL.fullmatch(name) and value.isdigit() and 0 < int(value) < 65536:
+        if _PORT_LABEL.fullmatch(name) and is_number(value) and 0 < int(value) < 65536:
             protocol = "udp" if name.startswith("traefik.udp") else "tcp"
             yield CommandPort(int(value), protocol, f"{name}={value}")
 
@@ -98,5 +99,5 @@ def _host_and_port(env: Mapping[str, str], names: Mapping[str, str]) -> Iterator
             continue
         prefix = match[1]
         number = env.get(f"{prefix}_PORT") or env.get(f"{prefix}PORT") or env.get(f"{name}_PORT") or ""
-        if number.isdigit() and 0 < int(number) < 65536:
+        if is_number(number) and 0 < int(number) < 65536:
             yield names[value], CommandPort(int(number), "tcp", name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.engine.standins.commandline import CommandPort, command_ports
 from cnmsim.engine.standins.environment import environment_ports, health_check_ports
 from cnmsim.engine.standins.hints import ServiceHints, names_of
@@ -114,6 +115,6 @@ def _host_ports(bindings: Mapping[str, Any]) -> set[tuple[int, str]]:
         _, _, protocol = target.partition("/")
         for item in items or ():
             number = str(item.get("HostPort") or "")
-            if number.isdigit():
+            if is_number(number):
                 found.add((int(number), protocol))
     return found

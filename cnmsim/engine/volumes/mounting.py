@@ -10,6 +10,7 @@ import posixpath
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.engine.containers.container import Container, Mount
 from cnmsim.engine.context import EngineContext
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
@@ -58,7 +59,7 @@ def parse_tmpfs(text: str) -> TmpfsOptions:
         values[name] = value
     size = values.get("size", "0").lower()
     number = size.rstrip("kmg")
-    limit = int(number) * _UNITS[size[len(number) :]] if number.isdecimal() else 0
+    limit = int(number) * _UNITS[size[len(number) :]] if is_number(number) else 0
     limit = -(-limit // 4096) * 4096  # the kernel counts pages
     shown = ["nosuid", "nodev", "noexec", "relatime"]
     shown += [f"size={limit >> 10}k"] if limit else []

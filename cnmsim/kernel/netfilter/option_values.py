@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS, PROTOCOLS, SERVICE_NAMES, SERVICES
@@ -9,7 +10,7 @@ from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS
 
 def parse_protocol(text: str) -> int:
     """Parse a protocol number or name; 0 is any protocol."""
-    number = int(text) if text.isascii() and text.isdigit() else PROTOCOLS.get(text.lower(), -1)
+    number = int(text) if is_number(text) else PROTOCOLS.get(text.lower(), -1)
     if not 0 <= number <= 255:
         raise ParameterProblemError(f'unknown protocol "{text}" specified')
     return number
@@ -27,7 +28,7 @@ def protocol_long_text(number: int) -> str:
 
 def parse_port(text: str) -> int:
     """Parse a port number or service name."""
-    port = int(text) if text.isascii() and text.isdigit() else SERVICES.get(text, -1)
+    port = int(text) if is_number(text) else SERVICES.get(text, -1)
     if not 0 <= port <= 65535:
         raise ParameterProblemError(f"invalid port/service `{text}' specified")
     return port

@@ -10,6 +10,7 @@ from itertools import product
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.errors import ParameterProblemError, UnknownTargetError
 from cnmsim.kernel.netfilter.extension import Extension, ExtensionBuilder, Option, ParseContext, find_option
 from cnmsim.kernel.netfilter.interface import parse_interface_name
@@ -379,7 +380,7 @@ def _by_name(options: Iterable[Option]) -> dict[str, Option]:
 
 
 def _rule_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (is_number(text) and int(text) > 0):
         raise ParameterProblemError(f"Invalid rule number `{text}'")
     return int(text)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import asdict
 
+from cnmsim.digits import is_number
 from cnmsim.lab.compose.model import ComposeProject, Network, NetworkUse, Service
 
 VERSION = "2.26.1"
@@ -152,7 +153,7 @@ def _bindings(service: Service) -> dict[str, list[dict[str, str]]]:
 
 def _restart_policy(text: str) -> dict[str, Any]:
     name, _, count = text.partition(":")
-    return {"Name": name, "MaximumRetryCount": int(count) if count.isdigit() else 0}
+    return {"Name": name, "MaximumRetryCount": int(count) if is_number(count) else 0}
 
 
 def _endpoints(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.lab.naming import is_subnet, require_name
 from cnmsim.underlay.interface import InterfaceSpec, group_addresses
@@ -315,7 +316,7 @@ def _order_ports(host: HostPlan, own: dict[str, Port]) -> None:
     for device, port in own.items():
         if device[0] in "?+":
             continue
-        if not (device.startswith("eth") and device[3:].isdecimal()):
+        if not (device.startswith("eth") and is_number(device[3:])):
             raise InvalidParameter(f"node {host.name}: an interface is named eth0, eth1 and so on, not {device!r}")
         fixed[int(device[3:])] = port
     loose = iter([port for device, port in own.items() if device[0] in "?+"])

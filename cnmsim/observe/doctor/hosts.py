@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.netfilter.hooks import LEGACY
@@ -156,4 +157,4 @@ def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
 
 def _configured(net: Net) -> int:
     text = net.options.get("com.docker.network.driver.mtu", "")
-    return int(text) if text.isdigit() else 0
+    return int(text) if is_number(text) else 0

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.netfilter.netdb import SERVICES
@@ -86,13 +87,13 @@ class Target:
         """
         first, slash, second = str(service).lower().partition("/")
         if not slash:
-            if first.isdigit():
+            if is_number(first):
                 return cls(host, _port(first, str(service)))
             if first in {"icmp", "ping"}:
                 return cls(host, 0, "icmp")
-        elif first in PROTOCOLS and second.isdigit():
+        elif first in PROTOCOLS and is_number(second):
             return cls(host, _port(second, str(service)), first)
-        elif second in PROTOCOLS and first.isdigit():
+        elif second in PROTOCOLS and is_number(first):
             return cls(host, _port(first, str(service)), second)
         raise InvalidParameter(f"invalid service {service!r}: write tcp/80, udp/53 or icmp")
 
@@ -142,7 +143,7 @@ def port_number(port: object) -> int:
     """
     if isinstance(port, str) and port in SERVICES:
         return SERVICES[port]
-    if isinstance(port, str) and port.isascii() and port.isdigit():
+    if isinstance(port, str) and is_number(port):
         port = int(port)
     if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536:
         return port
@@ -168,7 +169,7 @@ def _split_port(text: str) -> tuple[str, str]:
         return host, rest.removeprefix(":")
     host, colon, port = text.rpartition(":")
     # Text with more than one colon and no brackets is an IPv6 address.
-    if not colon or ":" in host or not (port.isdigit() or port in SERVICES):
+    if not colon or ":" in host or not (is_number(port) or port in SERVICES):
         return text, ""
     return host, port
 
@@ -176,6 +177,6 @@ def _split_port(text: str) -> tuple[str, str]:
 def _port(text: str, whole: str) -> int:
     if text in SERVICES:
         return SERVICES[text]
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+    if not (is_number(text) and 0 < int(text) < 65536):
         raise InvalidParameter(f"invalid port in {whole!r}")
     return int(text)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
+from cnmsim.digits import is_number
 from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
@@ -119,7 +120,7 @@ def parse_destination(
     head, _, rest = text.partition(":")
     hosts = {location.name for location in directory.locations if not location.is_container}
     inner = rest.partition("/")[0]
-    is_port = inner.isdigit() or (inner in SERVICES and not directory.matching(f"{head}:{inner}"))
+    is_port = is_number(inner) or (inner in SERVICES and not directory.matching(f"{head}:{inner}"))
     if head in hosts and rest and "//" not in rest and not is_port:
         target = Target.parse(rest, protocol)
         return target, address_towards(source, directory.find(f"{head}:{target.host}"), family)
@@ -153,7 +154,7 @@ def run_probe(
 
     Raises `InvalidParameter` if the target is an address of another IP version than `family`.
     """
-    wrong = {4: ":" in target.host, 6: target.host.replace(".", "").isdigit()}
+    wrong = {4: ":" in target.host, 6: is_number(target.host.replace(".", ""))}
     if wrong.get(family):
         raise InvalidParameter(f"{target.host} is no IPv{family} address")
     clock = source.machine.clock

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, field
 
+from cnmsim.digits import is_number
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.ipam import GLOBAL_SPACE, AddressOutOfRange, Ipam, NoAvailableAddresses, swarm_pools
@@ -155,7 +156,7 @@ class NetworkAllocator:
                 options.update(source.options)
         requested: list[int] = []
         for text in filter(None, options.pop(VXLAN_ID_LIST, "").split(",")):
-            if not text.strip().isdigit():
+            if not is_number(text.strip()):
                 raise ValueError(f'invalid vxlan id value "{text}" passed')
             requested.append(int(text))
         allocated: list[int] = []

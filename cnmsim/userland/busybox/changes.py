@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import groups, users
 from cnmsim.kernel.errno_text import strerror
@@ -330,14 +331,14 @@ def _owner(process: Process, text: str) -> tuple[int | None, int | None]:
     uid = gid = None
     if user:
         known = next((entry for entry in users(process.files) if entry.name == user), None)
-        if known is None and not user.isdecimal() and user != "root":
+        if known is None and not is_number(user) and user != "root":
             raise UsageError(f"unknown user {user}")
-        uid = known.uid if known is not None else int(user) if user.isdecimal() else 0
+        uid = known.uid if known is not None else int(user) if is_number(user) else 0
         if colon and not group and known is not None:
             gid = known.gid
     if group:
         numbers = {entry.name: entry.gid for entry in groups(process.files)}
-        if group not in numbers and not group.isdecimal() and group != "root":
+        if group not in numbers and not is_number(group) and group != "root":
             raise UsageError(f"unknown group {group}")
-        gid = numbers[group] if group in numbers else int(group) if group.isdecimal() else 0
+        gid = numbers[group] if group in numbers else int(group) if is_number(group) else 0
     return uid, gid

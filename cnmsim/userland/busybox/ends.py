@@ -15,7 +15,7 @@ from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-_NUMBER = re.compile(r"([-+]?\d+)([bkmKM]?)")
+_NUMBER = re.compile(r"([-+]?[0-9]{1,19})([bkmKM]?)")
 _SUFFIXES = {"": 1, "b": 512, "k": 1024, "K": 1024, "m": 1 << 20, "M": 1 << 20}
 
 

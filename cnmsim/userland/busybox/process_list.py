@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.process_listing import RSS_KIB, VSZ_KIB, command_line, elapsed, state
 from cnmsim.kernel.procfs import MEMORY_KIB
@@ -133,7 +134,7 @@ async def kill(process: Process) -> int:
         return complain(process, "you need to specify whom to kill")
     status = 0
     for text in arguments:
-        if not re.fullmatch(r"-?\d+", text):
+        if not is_number(text.removeprefix("-")):
             status = complain(process, f"invalid number '{text}'")
             continue
         targets = _targets(process, int(text))

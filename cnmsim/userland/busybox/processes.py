@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.process import SIGHUP, SIGKILL, Process
 from cnmsim.userland.busybox.applet import BANNER, complain, show_usage
 from cnmsim.userland.busybox.system import format_date
@@ -57,7 +58,7 @@ async def usleep(process: Process) -> int:
     if len(process.argv) < 2:
         return show_usage(process, "N")
     text = process.argv[1]
-    if not text.isdigit():
+    if not is_number(text):
         return complain(process, f"invalid number '{text}'")
     await process.sleep(int(text) / 1e6)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.echo import unescape
@@ -107,7 +108,7 @@ def _ranges(text: str) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
     for part in text.split(","):
         low, dash, high = part.partition("-")
-        if not (low or high).isdigit():
+        if not is_number(low or high) or not is_number(high or low):
             raise UsageError(f"invalid range '{part}'")
         ranges.append((int(low or 1), int(high) if high else 2**31 if dash else int(low)))
     return ranges

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.cttext import entry_command, entry_line, entry_xml
 from cnmsim.kernel.task import Queue
@@ -117,7 +118,7 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
     value, mask = request.mark or (0, 0)
     mark = connection.mark & ~mask ^ value
     text = request.options.get("t", "")
-    timeout = int(text) if text.isdecimal() else None
+    timeout = int(text) if is_number(text) else None
     if mark == connection.mark and timeout is None:
         return False
     table.set_mark_or_timeout(connection, mark=mark, timeout_s=timeout)

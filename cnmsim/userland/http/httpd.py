@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from attrs import define
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import EPOCH_S
 from cnmsim.kernel.errno_text import strerror
@@ -155,7 +156,7 @@ async def main(process: Process) -> int:
         return 1
     where = options.get("p", "80") or "80"
     address, _, port = where.rpartition(":")
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not is_number(port) or not 0 < int(port) < 65536:
         return complain(process, f"bad port '{port}'")
     home = absolute_path(process, options.get("h", ".") or ".")
     address = address.strip("[]")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, Mac, Prefix, parse_interface, parse_ip, parse_mac
 from cnmsim.kernel.device import Device
 
@@ -121,7 +122,7 @@ def parse_interface_argument(text: str) -> tuple[Address, int]:
 
 def parse_integer_argument(text: str) -> int:
     """Parse an unsigned decimal number. Raises `IpCommandError` if it is invalid."""
-    if not text.isdigit():
+    if not is_number(text):
         raise IpCommandError(f'argument "{text}" is wrong: Invalid value', 255)
     return int(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import MAC_ZERO, Address, family_of, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.vxlan import Vxlan, VxlanConfig
 from cnmsim.userland.ip.arguments import IpCommandError, find_device, wrong_argument
@@ -19,7 +20,7 @@ _SWITCHES = ("learning", "proxy", "l2miss", "l3miss", "udpcsum")
 
 def _number(words: Words, most: int, what: str, *, least: int = 0) -> int:
     text = words.take()
-    if not text.isdecimal() or not least <= int(text) <= most:
+    if not is_number(text) or not least <= int(text) <= most:
         raise wrong_argument(text, what)
     return int(text)
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
+
 
 class UsageError(Exception):
     """The command line is invalid. The text is getopt's error message without the program's name."""
@@ -50,7 +52,7 @@ class Options:
         text = self.get(name)
         if text is None:
             return default
-        if not text.removeprefix("-").isdecimal():
+        if not is_number(text.removeprefix("-")):
             raise UsageError(f"invalid number '{text}'")
         value = int(text)
         if not low <= value <= high:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cnmsim.digits import is_number
+
 #: The names without `SIG`, by number from 1 on.
 NAMES = (
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
@@ -21,7 +23,7 @@ _LAST = 64
 
 def signal_number(text: str) -> int | None:
     """Return the number of a signal given as `9`, `KILL` or `SIGKILL`, or `None` if there is no such signal."""
-    if text.isascii() and text.isdigit():
+    if is_number(text):
         return int(text) if int(text) <= _LAST else None
     name = text.upper().removeprefix("SIG")
     return NAMES.index(name) + 1 if name in NAMES else {"IO": 29, "IOT": 6, "CLD": 17}.get(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
@@ -163,9 +164,12 @@ def _numbers(options: Options) -> tuple[int, float, float, float, int]:
         if text is None:
             return default
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
             raise UsageError(f"invalid argument: '{text}'") from None
+        if not (text.isascii() and math.isfinite(number)):
+            raise UsageError(f"invalid argument: '{text}'")
+        return number
 
     count, size = value("c", 0), value("s", 56)
     if "c" in options and count < 1:
@@ -197,7 +201,10 @@ async def main(process: Process) -> int:
         process.error(f"ping: socktype: SOCK_RAW\nping: socket: {strerror(error)}\n")
         process.error("ping: => missing cap_net_raw+p capability or setuid?\n")
         return 2
-    socket.ttl = int(options.get("t") or 64)
+    ttl = options.get("t") or "64"
+    if not is_number(ttl) or int(ttl) > 255:
+        return _fail(process, f"invalid argument: '{ttl}'")
+    socket.ttl = int(ttl)
     socket.tos = tos
     socket.dont_fragment = options.get("M") in ("do", "probe")
     where = options.get("I") or ""

@@ -8,6 +8,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import wait_for
@@ -160,7 +161,7 @@ async def _shift(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 def _number(words: list[str], default: int) -> int:
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() else default
+    return int(words[1]) if len(words) > 1 and is_number(words[1]) else default
 
 
 async def _exit(shell: Shell, words: list[str], streams: Streams) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Signal
 from cnmsim.userland.invocation import resolve_self
@@ -102,7 +103,7 @@ class ShellState(ABC):
 
     def parameter(self, name: str) -> str | None:
         """Return the value of a parameter such as `1`, `?` or `HOME`, or `None` if it is unset."""
-        if name.isdigit():
+        if is_number(name):
             number = int(name)
             if not number:
                 return self.name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import Queue
@@ -259,10 +260,10 @@ def _numbers(options: Options) -> tuple[int, int]:
     Also checks -Q. Raises `_Exit` if an argument is invalid.
     """
     text = options.get("c")
-    if text is not None and not (text.isdecimal() and int(text)):
+    if text is not None and not (is_number(text) and int(text)):
         raise _Exit(1, f"tcpdump: invalid packet count {text}\n")
     snap = options.get("s")
-    if snap is not None and not (snap.isdecimal() and int(snap) <= SNAPLEN):
+    if snap is not None and not (is_number(snap) and int(snap) <= SNAPLEN):
         raise _Exit(1, f"tcpdump: invalid snaplen {snap} (must be >= 0 and <= {SNAPLEN})\n")
     if options.get("Q") not in (None, "in", "out", "inout"):
         raise _Exit(1, f"tcpdump: unknown capture direction '{options.get('Q')}'\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
 from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.packet import MalformedPacketError
@@ -166,7 +167,7 @@ def mac_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def _port(text: str) -> int:
-    number = int(text) if text.isdigit() else SERVICES.get(text)
+    number = int(text) if is_number(text) else SERVICES.get(text)
     if number is None:
         raise FilterError(f"unknown port '{text}'")
     if number > 0xFFFF:
@@ -240,7 +241,7 @@ def _net(text: str) -> Prefix:
         length = length or str(8 * len(parts))
     bits = 128 if ":" in head else 32
     length = length or str(bits)
-    if length.isdigit() and int(length) > bits:
+    if is_number(length) and int(length) > bits:
         raise FilterError(f"mask length must be <= {bits}")
     try:
         prefix = Prefix.parse(f"{head}/{length}", strict=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
@@ -34,7 +35,7 @@ def _parse_rate(text: str) -> int:
         if not periods:
             raise ParameterProblemError(f'bad rate "{text}"\'')
         seconds = periods[0]
-    if not (count_text.isascii() and count_text.isdigit()) or int(count_text) == 0:
+    if not is_number(count_text) or int(count_text) == 0:
         raise ParameterProblemError(f'bad rate "{text}"\'')
     cost = _LIMIT_SCALE * seconds // int(count_text)
     if int(count_text) / seconds > _LIMIT_SCALE or cost == 0:
