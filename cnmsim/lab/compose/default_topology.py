@@ -9,6 +9,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.lab.compose import ComposeProject, load_project
+from cnmsim.lab.compose.local_network import fit_to_file
 from cnmsim.lab.compose.project import Project
 from cnmsim.lab.internet import stand_for_internet
 from cnmsim.lab.lab import Lab
@@ -59,8 +60,10 @@ def compose_lab(
     internet = lab.add_host(_free("internet", used), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
     if not offline:
         stand_for_internet(internet, INTERNET, router)
-    lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    docker = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
+    client = lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
+    host = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True)
+    fit_to_file(model, host, router, client)
+    docker = host.docker
     lab.settle()
     lab.images.is_strict = strict
     for service, ports in (listens or {}).items():

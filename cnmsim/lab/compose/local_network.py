@@ -1,0 +1,69 @@
+"""The LAN of a Docker host as a Compose file describes it: the name of its card, and subnets of macvlan networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.lab.compose.model import ComposeProject, Network
+from cnmsim.lab.host import Host
+
+#: The card of a host, before a file names it.
+_CARD = "eth0"
+_ON_THE_LAN = frozenset(("macvlan", "ipvlan"))
+#: Subnets with fewer addresses get no machines of their own.
+_FEWEST = 16
+
+
+def fit_to_file(model: ComposeProject, docker: Host, router: Host, client: Host) -> None:
+    """Name the Docker host's card as the file does, and plug router, Docker host and client into its LANs.
+
+    The parent of a macvlan or ipvlan network is the card. Its subnet is one of the LAN: the router has the gateway's
+    address, and the Docker host and the client have free addresses at the end.
+    """
+    networks = [each for each in model.networks.values() if each.driver in _ON_THE_LAN and not each.is_external]
+    cards = dict.fromkeys(each.driver_opts.get("parent", "").partition(".")[0] for each in networks)
+    card = next((name for name in cards if name), "")
+    if card and card != _CARD and "." not in card:
+        for command in (f"ip link set {_CARD} down", f"ip link set {_CARD} name {card}", f"ip link set {card} up"):
+            docker.exec(command)
+        for route in [f"default via {gateway}" for gateway in map(format_ip, docker.plain.spec.gateways)]:
+            docker.exec(f"ip route replace {route}")
+    for network in networks:
+        if "." not in network.driver_opts.get("parent", "."):
+            _plug_in(model, network, {router: "", docker: card or _CARD, client: _CARD})
+
+
+def _plug_in(model: ComposeProject, network: Network, machines: dict[Host, str]) -> None:
+    for pool in network.pools:
+        if not pool.subnet or ":" in pool.subnet:
+            continue
+        try:
+            subnet = Prefix.parse(pool.subnet, strict=False)
+            free_of = {parse_ip(text) for text in (pool.gateway, *pool.aux_addresses.values()) if text}
+        except ValueError:
+            continue  # the engine refuses the network, with the line of the file
+        first = int.from_bytes(subnet.network)
+        count = 1 << (32 - subnet.length)
+        if count < _FEWEST:
+            continue
+        gateway = pool.gateway or format_ip((first + 1).to_bytes(4))
+        free = _free_addresses(model, network, first, count, {*free_of, parse_ip(gateway)})
+        for host, card in machines.items():
+            address = next(free) if card else gateway
+            host.exec(f"ip address add {address}/{subnet.length} dev {card or _CARD}")
+
+
+def _free_addresses(
+    model: ComposeProject, network: Network, first: int, count: int, taken: set[Address]
+) -> Iterator[str]:
+    """Yield addresses of a subnet that the file does not assign, from the end."""
+    used = set(taken)
+    for service in model.services.values():
+        for use in service.networks:
+            if use.network == network.key and use.ipv4_address:
+                used.add(parse_ip(use.ipv4_address))
+    for number in range(count - 2, 1, -1):
+        address = (first + number).to_bytes(4)
+        if address not in used:
+            yield format_ip(address)
