@@ -30,6 +30,22 @@ This page compares Docker's API description, version {version}, with the routes 
 | tag | operations | simulated | not simulated | missing |
 | --- | ---: | ---: | ---: | ---: |
 """
+TAIL = """
+## Test suites of client libraries
+
+The tests of docker-py, aiodocker, python-on-whales, testcontainers-python and dockerode run against a served lab (`cnmsim serve --fast`).
+Their tests of the operations above fail, and these:
+
+| tests | not simulated |
+| --- | --- |
+| of pulls that fail: docker-py's `test_run_with_image_that_does_not_exist`, python-on-whales' `*_multiple_images_break` | registries: any name can be pulled; `--offline-images` lets every pull fail |
+| of images that a registry in a container keeps (`registry:2`), `docker login` | registries and the contents of images |
+| that run programs of an image, such as `python -c "print(1)"` (most of aiodocker's tests of output) and `htpasswd` | the programs: a stand-in runs, prints one line and stays up until it is stopped |
+| of other platforms (`arm32v7/busybox`, `platform="foo"`) | platforms: every image is one for linux/amd64 |
+| that create users in a container (`useradd`) | the program: /etc/passwd is the image's |
+| that start an engine or a build daemon in a container (`docker:dind`, `moby/buildkit`), and those that need `docker buildx` | programs that control an engine from images; builds |
+| that find a service `starting` before it is `healthy` | slow starts with `--fast`, where the time between is jumped over |
+"""
 
 
 def normal(path: str) -> str:
@@ -80,7 +96,7 @@ def page(document: dict[str, Any]) -> tuple[str, int]:
     for kind in kinds[1:]:
         if lists[kind]:
             text += f"\n## {kind.capitalize()}\n\n" + "\n".join(lists[kind]) + "\n"
-    return text, total["missing"]
+    return text + TAIL, total["missing"]
 
 
 def main() -> int:

@@ -24,8 +24,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SLICE_S = 0.01
 _LONGEST_DELAY_S = 0.25
-#: The last second, since 1970, whose year has four digits.
-END_S = 253402300799
+#: The last second, since 1970, that Go's int64 nanoseconds hold (in 2262): events carry their time so (`timeNano`).
+END_S = (1 << 63) // NS_PER_S - 1
 _AHEAD_NS = 1_000_000
 #: A lab whose clock is at most this far ahead of the machine's began at the machine's time of day, in seconds.
 _BUILD_S = 600
@@ -97,7 +97,7 @@ class ClockDriver:
 
     @property
     def _end_ns(self) -> int:
-        """The time at which the year ends that is the last with four digits: nothing waits for an event after it."""
+        """The last time, in ns, to which the clock jumps."""
         return (END_S - self.clock.epoch_s) * NS_PER_S
 
     async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:

@@ -60,6 +60,18 @@ def test_time_jumps_for_a_client_that_waits(clock):
     assert time.monotonic() - before < 3600
 
 
+def test_time_does_not_jump_past_the_nanoseconds_of_gos_clients():
+    with served("fast") as (lab, sockets, api):
+        api.container("millennia", ["sleep", str(10**11)])
+        api.container("day", ["sleep", "1d"])
+        waiting = api.raw(b"POST /containers/millennia/wait HTTP/1.1\r\nHost: docker\r\n\r\n")
+        assert api.call("POST", "/containers/day/wait")[1]["StatusCode"] == 0
+        for _ in range(20):
+            assert api.call("GET", "/_ping")[0] == 200
+        assert sockets.call(lambda: lab.now) < 10**6
+        waiting.close()
+
+
 def test_paused_time_stands_still_for_requests_that_wait_for_nothing():
     with served("paused") as (lab, sockets, api):
         began = sockets.call(lambda: lab.now)
