@@ -165,6 +165,8 @@ def load_lab(
     """
     texts = texts or {}
     document = parse_yaml(texts[str(path)], str(path)) if str(path) in texts else load_yaml(path)
+    if isinstance(document, dict) and "hosts" not in document and document.keys() & {"services", "include"}:
+        raise FileError("this is a Compose file, not a lab file: Lab.from_compose reads it", path=str(path))
     check(document, LAB_SCHEMA, str(path))
     lab = _Reader(path, document, texts).lab(engine, seed, epoch_s)
     lab.source = LabSource(path, is_lab_file=True, options={"engine": engine, "seed": seed, "epoch_s": epoch_s})

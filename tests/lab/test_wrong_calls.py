@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cnmsim
 from cnmsim import Host, Lab
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import FileError, InvalidParameter, NotFound
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,11 @@ WRONG: list[tuple[Callable[[Lab, Any], Any], type[Exception], str]] = [
         lambda lab, node: node.run("nginx", port={"80": 80}, detach=True),
         TypeError,
         "unexpected keyword argument 'port', did you mean ports?",
+    ),
+    (
+        lambda lab, node: Lab.from_file(EXAMPLES / "mistakes" / "compose.yml"),
+        FileError,
+        "this is a Compose file, not a lab file: Lab.from_compose reads it",
     ),
     (lambda lab, node: lab.host("client").ping(object()), InvalidParameter, "has no address to ping"),
 ]
