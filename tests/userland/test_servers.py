@@ -48,6 +48,14 @@ def test_nginx_serves_its_welcome_page_and_logs_in_its_format(docker):
     assert 'open() "/usr/share/nginx/html/nosuch" failed (2: No such file or directory)' in log
 
 
+def test_a_page_that_is_written_into_nginxs_folder_is_served(docker):
+    web = run(docker, "nginx:1.29", name="web")
+    client = run(docker, "alpine", "sleep 1d", name="client")
+    write = "echo 'server {}' > /etc/nginx/conf.d/own.conf && echo hello > /usr/share/nginx/html/index.html"
+    assert web.exec_run(["sh", "-c", write]).exit_code == 0
+    assert client.exec(f"curl -s {web.ip()}").text == "hello\n"
+
+
 def test_nginx_with_a_configuration_of_the_user_listens_on_what_the_file_publishes():
     ports = ["80:80", "443:443"]
     for volumes, verdict in ((["./nginx.conf:/etc/nginx/nginx.conf:ro"], "answered"), ([], "refused")):

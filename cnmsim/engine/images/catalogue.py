@@ -47,6 +47,8 @@ class ImageMeaning:
     labels: dict[str, str] = field(factory=dict, hash=False)
     #: Users in /etc/passwd besides root and nobody, each with a group of the same name: name to number.
     accounts: dict[str, int] = field(factory=dict, hash=False)
+    #: Files besides those that every image has: path and content. A path that ends in / is a folder.
+    files: tuple[tuple[str, str], ...] = ()
     size: int = 8_317_312
     #: The lines of /etc/os-release, if it is not Alpine's.
     os_release: str = ""
@@ -156,6 +158,7 @@ def _meaning_of(key: str) -> ImageMeaning:
         volumes=tuple(entry.get("volumes", ())),
         stop_signal=entry.get("stop", ""),
         accounts={**accounts, **entry.get("accounts", {})},
+        files=tuple(entry.get("files", {}).items()),
         size=4_277_910 if key == "busybox" else 8_317_312,
         os_release=os_release,
         title=key.partition(":")[0],

@@ -147,6 +147,12 @@ def _layer(meaning: ImageMeaning, created_ns: int) -> Directory:
     files.put("/etc/group", meaning.group.encode())
     if meaning.os_release:
         files.put("/etc/os-release", meaning.os_release.encode())
+    for path, content in meaning.files:
+        if path.endswith("/"):
+            files.makedirs(path.rstrip("/"))
+        else:
+            files.makedirs(path.rpartition("/")[0])
+            files.put(path, content.encode())
     for path in (*_FOLDERS, *meaning.volumes):
         files.makedirs(path)
     for path in _INIT_LAYER:

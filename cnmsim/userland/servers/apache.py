@@ -1,4 +1,4 @@
-"""Apache httpd: serves its welcome page and the files of htdocs, with Apache's log lines (image httpd:2.4)."""
+"""Apache httpd: serves the files of htdocs, with Apache's log lines (image httpd:2.4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 VERSION = "2.4.66"
 _ROOTS = ("/usr/local/apache2/htdocs", "/var/www/html")
-_WELCOME = b"<html><body><h1>It works!</h1></body></html>\n"
 _TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -30,14 +29,12 @@ def answer(process: Process, request: Request) -> Response:
     headers = (date_header(process), f"Server: Apache/{VERSION} (Unix)")
     path = posixpath.normpath("/" + unquote(request.path).lstrip("/"))
     files = process.files
-    root = next((folder for folder in _ROOTS if files.is_dir(folder)), "")
-    name = posixpath.join(root or _ROOTS[0], path.lstrip("/"))
+    root = next((folder for folder in _ROOTS if files.is_dir(folder)), _ROOTS[0])
+    name = posixpath.join(root, path.lstrip("/"))
     if files.is_dir(name) or path == "/":
         name = posixpath.join(name, "index.html")
     if files.exists(name) and not files.is_dir(name):
         body = files.read(name)
-    elif path in {"/", "/index.html"} and not root:
-        body = _WELCOME
     else:
         text = (
             '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>404 Not Found</title>\n</head>'

@@ -1,4 +1,4 @@
-"""nginx: serves its welcome page and the files of /usr/share/nginx/html, with nginx's log lines.
+"""nginx: serves the files of /usr/share/nginx/html, with nginx's log lines.
 
 The formats are those of the image nginx:1.29 (`docker-entrypoint.sh`, `nginx.conf`).
 """
@@ -18,30 +18,6 @@ if TYPE_CHECKING:
 
 VERSION = "1.29.4"
 _ROOT = "/usr/share/nginx/html"
-_WELCOME = b"""<!DOCTYPE html>
-<html>
-<head>
-<title>Welcome to nginx!</title>
-<style>
-html { color-scheme: light dark; }
-body { width: 35em; margin: 0 auto;
-font-family: Tahoma, Verdana, Arial, sans-serif; }
-</style>
-</head>
-<body>
-<h1>Welcome to nginx!</h1>
-<p>If you see this page, the nginx web server is successfully installed and
-working. Further configuration is required.</p>
-
-<p>For online documentation and support please refer to
-<a href="http://nginx.org/">nginx.org</a>.<br/>
-Commercial support is available at
-<a href="http://nginx.com/">nginx.com</a>.</p>
-
-<p><em>Thank you for using nginx.</em></p>
-</body>
-</html>
-"""
 _ENTRYPOINT = """\
 /docker-entrypoint.sh: /docker-entrypoint.d/ is not empty, will attempt to perform configuration
 /docker-entrypoint.sh: Looking for shell scripts in /docker-entrypoint.d/
@@ -86,8 +62,6 @@ def answer(process: Process, request: Request) -> Response:
     name = posixpath.join(file, "index.html") if request.path.endswith("/") else file
     if files.exists(name) and not files.is_dir(name):
         body = files.read(name)
-    elif name == f"{_ROOT}/index.html" and not files.is_dir(_ROOT):
-        body = _WELCOME
     else:
         _log_error(process, request, name)
         return _error(404, headers)
