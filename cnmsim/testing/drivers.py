@@ -334,7 +334,10 @@ class DriverConformance(_Bench):
         assert second.sandbox is None
         second.delete()
         lab.settle()
-        assert before.difference(_HostState.of(lab.host("node1"))) == []
+        left = before.difference(_HostState.of(lab.host("node1")))
+        if self.engine_of(lab).profile.failed_join_keeps_interface:
+            left = [line for line in left if not line[2:].startswith("files: ")]  # the line stays in /etc/hosts
+        assert left == []
         sandbox.delete()
         network.delete()
 

@@ -369,7 +369,8 @@ def test_a_way_out_beside_a_routed_one_is_refused_in_26_and_chosen_by_order_late
     before = host.snapshot()
     with pytest.raises(EngineError, match=r"^failed to set gateway while updating gateway: file exists$"):
         host.connect("c1", "bridge")
-    assert host.snapshot() == before
+    # A join that fails after the interface is in the container leaves it there.
+    assert [name[:4] for name in set(host.snapshot()[0]) - set(before[0])] == ["veth"]
     for version in LATER:
         host = DockerHost(version)
         make(host, "l3", "ipvlan", parent="eth0", ipvlan_mode="l3")
