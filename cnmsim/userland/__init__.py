@@ -98,7 +98,7 @@ _COMMON = {
 }  # fmt: skip
 
 _CONTAINER = {
-    "arp": "nettools.arp:busybox", "hostname": "nettools.hostname:busybox",
+    "arp": "nettools.arp:busybox", "dmesg": "util_linux.dmesg:busybox", "hostname": "nettools.hostname:busybox",
     "busybox": "busybox.processes:busybox", "ip": "ip.busybox", "netstat": "nettools.netstat",
     "nslookup": "busybox.nslookup", "ping": "ping.busybox", "ping6": "ping.busybox",
     "ps": "busybox.process_list:ps", "sysctl": "procps.sysctl:busybox",

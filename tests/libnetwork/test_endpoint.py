@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.docker_host import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost, without_failed_join
 from support.port_spec import read_port_bindings
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault, Unavailable
@@ -199,10 +199,13 @@ def test_second_endpoint_of_a_network_in_one_sandbox_clashes_with_the_route(vers
         refused.value.message,
     )
     second.delete()
-    assert host.snapshot() == before
+    if version == "26.1.5":
+        assert without_failed_join(host.snapshot()) == without_failed_join(before)
+    else:
+        assert host.snapshot() == before
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["28.5.2", "29.7.2"])  # 26.1.5 leaves the interface and what it needs
 def test_a_join_that_fails_leaves_no_resolver_behind(version: str) -> None:
     host = DockerHost(version)
     host.machine.files.write("/etc/resolv.conf", b"nameserver 203.0.113.10\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.docker_host import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost, without_failed_join
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip
@@ -171,7 +171,10 @@ def test_same_binding_twice_is_refused(version: str, cause: str) -> None:
     with pytest.raises(SystemFault) as refused:
         host.connect("web", "bridge")
     assert refused.value.message.partition("): ")[2] == cause
-    assert host.snapshot() == before
+    if version == "26.1.5":
+        assert without_failed_join(host.snapshot()) == without_failed_join(before)
+    else:
+        assert host.snapshot() == before
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -210,6 +213,8 @@ def test_failing_to_move_mappings_leaves_them_where_they_were(version: str) -> N
         sorted(rules.splitlines()) for rules in before[1]
     ]
     after = host.snapshot()
+    if version == "26.1.5":
+        before, after = without_failed_join(before), without_failed_join(after)
     assert (after[0], after[2:]) == (before[0], before[2:])
 
 

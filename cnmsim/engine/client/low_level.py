@@ -14,7 +14,7 @@ from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.model import Model, filters_of, query_of
 
 if TYPE_CHECKING:
-    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.client.session import Session
 
 #: An object of an engine, its id or name, or a dict with `Id` or `ID`.
 Resource = str | Model | Mapping[str, Any]
@@ -25,7 +25,7 @@ Resource = str | Model | Mapping[str, Any]
 class LowLevelClient:
     """The calls of docker-py's `APIClient` that inspect and list."""
 
-    _engine: Engine
+    _engine: Session
 
     @property
     def base_url(self) -> str:
@@ -39,15 +39,15 @@ class LowLevelClient:
 
     def version(self) -> dict[str, Any]:
         """Return the data of `docker version` about the server."""
-        return self._engine.version()
+        return self._engine.rest.system.version()
 
     def info(self) -> dict[str, Any]:
         """Return the data that `docker info` shows."""
-        return self._engine.info()
+        return self._engine.rest.system.info()
 
     def ping(self) -> bool:
         """Return True."""
-        return self._engine.ping()
+        return True
 
     def containers(
         self,

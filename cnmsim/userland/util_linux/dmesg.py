@@ -35,6 +35,14 @@ async def main(process: Process) -> int:
     return 0
 
 
+async def busybox(process: Process) -> int:
+    """Run busybox' dmesg, which in a container needs the capability SYSLOG."""
+    if not process.credentials.has("SYSLOG"):
+        process.error("dmesg: klogctl: Operation not permitted\n")
+        return 1
+    return await main(process)
+
+
 def _stamp(process: Process, time_ns: int, is_day_time: int, is_bare: int) -> str:
     if is_bare:
         return ""
