@@ -498,7 +498,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
         context.exit(done.status)
     engine = lab.host(location.host).docker
     status, output = engine.containers.get(location.id).exec_run(words)
-    echo(output, nl=False)
+    click.echo(output, nl=False)
     context.exit(status or 0)
 
 
