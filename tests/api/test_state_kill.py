@@ -202,7 +202,7 @@ def test_containers_networks_files_logs_and_swarm_are_there_after(tmp_path, endi
 
 
 def test_a_second_server_of_the_state_file_is_refused(tmp_path):
-    with ServeForks(tmp_path, LAB) as server, ServeForks(tmp_path, LAB, "--dir", "other") as second:
+    with ServeForks(tmp_path, LAB) as server, ServeForks(tmp_path, LAB, directory="other") as second:
         server.start()
         with pytest.raises(AssertionError, match="the server ended with 2"):
             second.start()

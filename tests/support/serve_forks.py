@@ -33,10 +33,11 @@ for line in sys.stdin:
 class ServeForks:
     """Starts and kills servers of one lab, one after the other. Used as a context manager."""
 
-    def __init__(self, folder, lab, *options):
+    def __init__(self, folder, lab, *options, directory="d"):
         self.folder = folder
+        self.directory = folder / directory
         (folder / "lab.yml").write_text(lab)
-        self._words = json.dumps(["serve", "lab.yml", "--dir", "d", "--state", "state", *options])
+        self._words = json.dumps(["serve", "lab.yml", "--dir", directory, "--state", "state", *options])
         self._pid = 0
 
     def __enter__(self):
@@ -55,7 +56,7 @@ class ServeForks:
 
     def start(self):
         """Start a server, and give the folder of its sockets once they are open."""
-        ready = self.folder / "d/ready"
+        ready = self.directory / "ready"
         ready.unlink(missing_ok=True)
         self._process.stdin.write(self._words + "\n")
         self._process.stdin.flush()
@@ -65,7 +66,7 @@ class ServeForks:
                 self._pid = 0
                 raise AssertionError(f"the server ended with {self._process.stdout.readline()}")
             time.sleep(0.002)
-        return self.folder / "d"
+        return self.directory
 
     @property
     def pid(self):
