@@ -91,7 +91,7 @@ def test_exposed_ports_are_open_again(tmp_path):
     with again.serve(expose_ports="") as sockets:
         assert list(sockets.ports) == [name]
         sockets.call(again.run, 0.1)
-        connection = http.client.HTTPConnection(*sockets.ports[name], timeout=20)
+        connection = http.client.HTTPConnection(*sockets.ports[name], timeout=120)
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"hello from the web server\n"
         connection.close()
