@@ -66,6 +66,14 @@ def test_a_command_that_does_one_task_ends_with_success(docker, command):
     assert container.wait()["StatusCode"] == 0
 
 
+def test_a_program_on_the_command_line_ends_unless_it_waits(docker):
+    output = docker.containers.run("python:3.12", ["python", "-c", "print(1)"], stderr=True)
+    assert b"python is not simulated" in output
+    stays = docker.containers.run("python:3.12", ["python", "-c", "import time; time.sleep(600)"], detach=True)
+    docker.clock.run_for(5)
+    assert stays.status == "running"
+
+
 def test_php_with_apache_and_node_with_a_published_port_stay_up(docker):
     for number, image in enumerate(("php:8-apache", "node:20")):
         docker.containers.run(image, name=f"c{number}", ports={"80/tcp": 8080 + number}, detach=True)

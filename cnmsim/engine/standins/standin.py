@@ -46,6 +46,9 @@ APPLICATION_PROGRAMS = frozenset(
         "nginx", "pg_isready", "rabbitmq-diagnostics", "redis-cli", "valkey-cli", "/whoami",
     )
 )  # fmt: skip
+#: Options of interpreters that take the program as text, and what in such a text keeps it running.
+_INLINE = frozenset(("-c", "-e", "-r", "-p", "--eval", "--print"))
+_STAYS = re.compile(r"serve|[Ll]isten|[Ss]leep|while|setInterval|\.run\(|wait|accept")
 _LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[\d.]*")
 
 
@@ -257,4 +260,6 @@ def _ends(argv: list[str], meaning: ImageMeaning, *, has_input: bool) -> bool:
         return True
     if _LANGUAGES.fullmatch(name) and len(words) == 1:
         return not has_input  # an interactive interpreter ends at the end of its input
+    if _LANGUAGES.fullmatch(name) and len(words) > 2 and words[1] in _INLINE:
+        return _STAYS.search(" ".join(words[2:])) is None
     return any(_ONE_SHOT.fullmatch(word) for word in words[1:4])
