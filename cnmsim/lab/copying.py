@@ -156,7 +156,7 @@ class Copier:
                 types.MappingProxyType,
                 lambda thing: self.remember(thing, types.MappingProxyType(self.take(dict(thing)))),
             ),
-            (itertools.count, lambda thing: self.remember(thing, itertools.count(*thing.__reduce__()[1]))),
+            (itertools.count, lambda thing: self.remember(thing, itertools.count(*_arguments_of(thing)))),
             (type(threading.Lock()), lambda thing: self.remember(thing, threading.Lock())),
             (BaseException, self._exception),
             (_COROUTINES, _refuse),
@@ -383,6 +383,14 @@ def _blank(thing: Any, *arguments: Any) -> Any:
 
 def _same(thing: Any) -> Any:
     return thing
+
+
+def _arguments_of(count: itertools.count[int]) -> list[int]:
+    """Return the next value of a counter and, unless it is 1, the step.
+
+    Its text has them: reading it does not advance the counter, and Python 3.14 removes `count.__reduce__`.
+    """
+    return [int(number) for number in repr(count).removeprefix("count(").removesuffix(")").split(",")]
 
 
 def _refuse(thing: Any) -> Any:

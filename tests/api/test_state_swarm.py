@@ -135,7 +135,10 @@ def test_traffic_flows_as_before(saved):
     release, path, _ = saved
     lab = restored(path, release)
     # A node that was up before the managers' gossip tries to join it again after a minute (rejoinClusterBootStrap).
-    lab.run(60.0)
+    for _ in range(4):
+        lab.run(60.0)
+        if all(lab.host("client").curl(f"http://10.9.0.{number}:8080/").succeeded for number in range(1, 5)):
+            break
     for number in range(1, 5):
         answer = lab.host("client").curl(f"http://10.9.0.{number}:8080/").output
         assert answer == "hello from the web server\n", number

@@ -162,7 +162,8 @@ def _is_served(block: Block) -> bool:
     [block for block in _of("console") if not _is_served(block)],
     ids=lambda block: f"{block.page}-{block.number}",
 )
-def test_commands_say_what_is_shown(block: Block, desk: Path) -> None:
+def test_commands_say_what_is_shown(block: Block, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # readline, which other tests load, exports the terminal's width
     for command, shown in commands(block):
         words = shlex.split(command, comments=True)
         assert words[0] == "cnmsim"

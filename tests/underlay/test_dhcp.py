@@ -199,7 +199,7 @@ def test_a_lease_is_renewed_for_as_long_as_the_client_runs() -> None:
     host = laptop(lab)
     assert host.exec("udhcpc -i eth0").succeeded
     address = address_of(host)
-    assert "udhcpc -i eth0" in host.exec("ps ax").output
+    assert "udhcpc -i eth0" in host.exec("ps -ef").output
     lab.run(3 * 864_000)
     assert address_of(host) == address
     other = laptop(lab, "tablet", 251)
