@@ -42,7 +42,8 @@ def test_a_known_difference_excuses_only_its_part():
 
 @pytest.mark.root("dockerd", "docker")
 @pytest.mark.parametrize("number", range(_SEQUENCES))
-def test_a_sequence_prints_the_same_on_dockerd_and_on_cnmsim(number):
+def test_a_sequence_prints_the_same_on_dockerd_and_on_cnmsim(number, monkeypatch):
+    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     if os.geteuid() or shutil.which("dockerd") is None:
         pytest.skip(reason="needs root and Debian's docker.io")
     difference = compare(draw_sequence(Random(f"{_SEED}/{number}"), _LENGTH))
