@@ -119,7 +119,7 @@ async def load(path: Path, clients: int, seconds: float, work) -> tuple[float, C
 
 
 def resident_kib() -> int:
-    """Give the memory this process has now."""
+    """Return the memory this process has now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 

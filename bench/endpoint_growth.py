@@ -31,13 +31,13 @@ BATCH = 100
 
 
 def memory():
-    """Give the bytes this program holds now."""
+    """Return the bytes this program holds now."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
 
 
 def build(count):
-    """Give a swarm of `count` nodes, all attached to one network that has room for 100,000 endpoints."""
+    """Return a swarm of `count` nodes, all attached to one network that has room for 100,000 endpoints."""
     lab = Lab()
     for number in range(count):
         lab.add_host(f"node{number}", f"172.20.0.{number + 1}/16", docker=True)
@@ -52,7 +52,7 @@ def build(count):
 
 
 def events(lab, endpoints):
-    """Give what gossip would tell of so many endpoints."""
+    """Return what gossip would tell of so many endpoints."""
     network = next(each for each in lab.host("node0").docker.controller.networks if each.name == "net")
     space = store_of(lab.clock).network(network.id)
     base = int.from_bytes(parse_ip("10.65.0.0"))
@@ -82,7 +82,7 @@ def tell(lab, host, news):
 
 
 def measure(endpoints, count):
-    """Give the bytes and the seconds an endpoint takes: for all nodes together, and for each further node."""
+    """Return the bytes and the seconds an endpoint takes: for all nodes together, and for each further node."""
     lab = build(count)
     for host in lab.hosts.values():
         for tables in host.docker.controller.agent.db.networks.values():

@@ -29,7 +29,7 @@ async def dockerd(process):
 
 
 def build(count):
-    """Give a lab with a database on each of `count` nodes, which know nothing of each other yet."""
+    """Return a lab with a database on each of `count` nodes, which know nothing of each other yet."""
     lab = Lab()
     racks = -(-count // RACK)
     lab.add_router("core", *(f"10.0.{rack}.1/24" for rack in range(racks)))
@@ -71,7 +71,7 @@ def timed(lab, what, limit_s=1800):
 
 
 def memory():
-    """Give the bytes this program holds now."""
+    """Return the bytes this program holds now."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
 

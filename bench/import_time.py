@@ -6,7 +6,7 @@ import sys
 
 
 def used():
-    """Give the seconds of work that child processes have done."""
+    """Return the seconds of work that child processes have done."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

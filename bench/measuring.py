@@ -10,7 +10,7 @@ ROUNDS = 7
 
 
 def best(call: Callable[[], None], times: int) -> float:
-    """Give the seconds of one call: the best of several rounds of `times` calls each."""
+    """Return the seconds of one call: the best of several rounds of `times` calls each."""
     rounds = []
     for _ in range(ROUNDS):
         begin = time.process_time()
@@ -21,7 +21,7 @@ def best(call: Callable[[], None], times: int) -> float:
 
 
 def dissection(frame: bytes) -> float:
-    """Give the seconds scapy takes to dissect a frame, as whoever imports scapy.all does."""
+    """Return the seconds scapy takes to dissect a frame, as whoever imports scapy.all does."""
     from scapy.all import Ether
 
     assert Ether(frame).haslayer("UDP")

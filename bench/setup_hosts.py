@@ -11,7 +11,7 @@ from cnmsim import Lab
 
 
 def hosts(count):
-    """Give a lab of `count` Docker hosts on one segment."""
+    """Return a lab of `count` Docker hosts on one segment."""
     lab = Lab()
     for number in range(count):
         high, low = divmod(number + 1, 256)
@@ -20,7 +20,7 @@ def hosts(count):
 
 
 def containers(count):
-    """Give a lab of one Docker host with `count` containers on a network for each 50."""
+    """Return a lab of one Docker host with `count` containers on a network for each 50."""
     lab = Lab()
     docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
     for number in range(-(-count // 50)):

@@ -25,13 +25,13 @@ SIZES = ("racks:10:200", "racks:30:600", "racks:100:2000", "flat:10:200", "flat:
 
 
 def memory():
-    """Give the bytes this program holds now."""
+    """Return the bytes this program holds now."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
 
 
 def build(layout, count):
-    """Give a lab of `count` Docker hosts."""
+    """Return a lab of `count` Docker hosts."""
     lab = Lab()
     if layout == "racks":
         lab.add_router("core", *(f"10.0.{rack}.1/24" for rack in range(-(-count // RACK))))
@@ -107,7 +107,7 @@ def measure(layout, count, tasks):
 
 
 def known(lab):
-    """Give how many endpoints the nodes know, each node's counted."""
+    """Return how many endpoints the nodes know, each node's counted."""
     databases = [host.docker.controller.agent.db for host in lab.hosts.values() if host.has_docker]
     return sum(len(db.entries(PEER_TABLE, network)) for db in databases for network in db.networks)
 

@@ -87,13 +87,18 @@ def test_a_link_is_neither_followed_nor_replaced(tmp_path, name):
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["ready", "control.sock", "control-inner.sock", "node1/docker.sock", "node1"])
-@pytest.mark.parametrize("kind", ["file", "folder", "fifo"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in ("ready", "control.sock", "control-inner.sock", "node1/docker.sock", "node1")
+        for kind in ("file", "folder", "fifo")
+        if (name, kind) != ("node1", "folder")  # a server makes this one
+    ],
+)
 def test_a_file_that_no_server_made_is_refused_and_kept(tmp_path, name, kind):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    if (name, kind) == ("node1", "folder"):
-        pytest.skip("a server makes this one")
     {"file": lambda: path.write_text("mine"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[kind]()
     before = path.lstat()
     with pytest.raises(Forbidden, match=f"^{path}: is "):

@@ -51,7 +51,7 @@ def _check(command: list[str], folder: Path) -> None:
 
 def test_documents_pass_mypy_strict(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if find_spec("mypy") is None:
-        pytest.skip("mypy is not installed")
+        pytest.skip(reason="mypy is not installed: it comes with the extra dev")
     monkeypatch.setenv("MYPYPATH", str(ROOT))
     names = sorted(path.name for path in programs.glob("*.py"))
     _check([sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "documents"), *names], programs)
@@ -60,7 +60,7 @@ def test_documents_pass_mypy_strict(programs: Path, monkeypatch: pytest.MonkeyPa
 def test_documents_pass_pyright(programs: Path) -> None:
     pyright = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which("pyright")
     if pyright is None:
-        pytest.skip("pyright is not installed")
+        pytest.skip(reason="pyright is not installed: pip install pyright")
     (programs / "pyrightconfig.json").write_text(
         f'{{"include": ["*.py"], "extraPaths": ["{ROOT}"], "pythonVersion": "3.11", "reportUnusedExpression": "none"}}',
         encoding="utf-8",

@@ -27,7 +27,7 @@ class Api:
         self.path = path
 
     def call(self, method, target, body=None, headers=None):
-        """Give status and body, read as JSON where it is."""
+        """Return status and body, read as JSON where it is."""
         connection = UnixHTTP(self.path)
         data = body if isinstance(body, bytes | type(None)) else json.dumps(body).encode()
         try:

@@ -83,7 +83,7 @@ class Topology:
                     self.stations.append(Station(name, host, VLAN_OF[parent.device], address, parent, child))
 
     def commands(self) -> Iterable[tuple[str, str]]:
-        """Give what is typed where; a child is a namespace on its host, with `eth0` in it."""
+        """Return what is typed where; a child is a namespace on its host, with `eth0` in it."""
         for place in (*HOSTS, *self.outsiders):
             yield place, "link set eth0 up"
             devices = {self.own.get(place, "eth0"), *(p.device for p in self.parents.get(place, ()))}

@@ -123,7 +123,7 @@ class House:
 
 
 def docker_rules(bridge: str, *, address: str = "", host_port: int = 0, port: int = 80) -> list[str]:
-    """Give the rules that engine 29 installs for a bridge network (and a published port), as far as tests need them."""
+    """Return the rules that engine 29 installs for a bridge network (and a published port), as far as tests need them."""
     rules = [
         f"-t filter -A DOCKER ! -i {bridge} -o {bridge} -j DROP",
         f"-t filter -A DOCKER-CT -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",

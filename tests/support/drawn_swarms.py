@@ -4,7 +4,7 @@ from cnmsim import Lab
 
 
 def on_one_wire():
-    """Give a lab, its two nodes on one wire, and overlay network `net`."""
+    """Return a lab, its two nodes on one wire, and overlay network `net`."""
     lab = Lab()
     one = lab.add_host("node1", "192.168.7.1/24", docker=True)
     two = lab.add_host("node2", "192.168.7.2/24", docker=True)
@@ -13,7 +13,7 @@ def on_one_wire():
 
 
 def over_a_router():
-    """Give a lab, its two nodes with a router between, and overlay network `uber-net`."""
+    """Return a lab, its two nodes with a router between, and overlay network `uber-net`."""
     lab = Lab()
     one = lab.add_host("node1", "172.31.1.5/24", gateway="172.31.1.1", docker=True)
     two = lab.add_host("node2", "192.168.1.25/24", gateway="192.168.1.1", docker=True)

@@ -85,7 +85,7 @@ def new_engine(version: str = "29.7.2", seed: int = 1, **config: Any) -> Engine:
 
 
 def state_of(engine: Engine) -> dict[str, Any]:
-    """Give everything a failed call must leave as it was."""
+    """Return everything a failed call must leave as it was."""
     root = engine.machine.root
     return {
         "containers": {each.id: engine.rest.containers.inspect(each.id) for each in engine.store},

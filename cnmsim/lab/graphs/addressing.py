@@ -143,7 +143,7 @@ def assign_addresses(domains: list[Domain], pools: list[str]) -> None:
 
 
 def _assign(domain: Domain, subnet: Network) -> None:
-    """Give the domain's interfaces addresses of a subnet, routers first."""
+    """Assign addresses of a subnet to the interfaces of a broadcast domain, those of routers first."""
     taken = {address.address for port in domain.ports for address in port.addresses}
     hosts: Iterator[Any] = iter(subnet.hosts())
     for port in sorted(domain.ports, key=lambda port: not port.host.forwards):

@@ -311,7 +311,7 @@ def _of_end(value: Any, name: str) -> Any:
 
 
 def _order_ports(host: HostPlan, own: dict[str, Port]) -> None:
-    """Give each port its place: one with a device's name has that number, the others fill what is left."""
+    """Order the interfaces: `eth2` is number 2, and interfaces without a name have the lowest free numbers."""
     fixed: dict[int, Port] = {}
     for device, port in own.items():
         if device[0] in "?+":

@@ -51,7 +51,7 @@ class EchoSession:
     repeated: int = field(default=0, init=False)
 
     def count_reply(self, packet: Packet) -> EchoReply | None:
-        """Count an echo reply. Return `None` if it does not answer a request of this session."""
+        """Count an echo reply. Return `None` if its sequence number is that of no request sent before."""
         sequence = echo_sequence(packet)
         sent = self.sent_ns.get(sequence)
         if sent is None:
