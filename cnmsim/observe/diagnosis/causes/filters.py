@@ -1,0 +1,88 @@
+"""Causes in packet filters, and other drops."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.observe.diagnosis.causes.base import Cause, Drop
+
+
+@frozen
+class Filtered(Cause):
+    """A packet filter dropped or rejected the packet.
+
+    `purpose` is what the deciding rule is for, `None` if unknown.
+    """
+
+    drop: Drop
+    purpose: Cause | None = None
+
+
+@frozen
+class NoSharedNetwork(Cause):
+    """A rule that isolates Docker networks dropped the packet, because the two containers share no network."""
+
+    source: str
+    networks: tuple[str, ...]
+    other: str
+    other_networks: tuple[str, ...]
+
+
+@frozen
+class OtherNetworkAddress(Cause):
+    """The packet was sent to an address that the container has on a network to which the source is not attached."""
+
+    address: str
+    container: str
+    source: str
+
+
+@frozen
+class InternalNetwork(Cause):
+    """The packet was dropped because it would enter or leave an internal network.
+
+    `stranger` is the container that is not attached to that network, "" if there is none.
+    """
+
+    network: str
+    stranger: str = ""
+
+
+@frozen
+class IccDisabled(Cause):
+    """The packet between two containers was dropped because the network is configured with `icc=false`."""
+
+    network: str
+
+
+@frozen
+class LoopbackOnly(Cause):
+    """The packet from another machine was dropped because the port is published on 127.0.0.1 of `place` only."""
+
+    place: str
+
+
+@frozen
+class ProtectsHost(Cause):
+    """The packet was dropped by a firewall of `place` that filters packets to the host itself."""
+
+    place: str
+
+
+@frozen
+class OtherRuleSet(Cause):
+    """The packet was dropped by a rule in tables that Docker does not write and that `iptables -S` does not list.
+
+    `is_legacy` is True for the tables of iptables-legacy, False for those of nft.
+    """
+
+    place: str
+    is_legacy: bool
+
+
+@frozen
+class StraySegment(Cause):
+    """A machine reset the connection because the TCP segment belongs to no connection that it has."""
+
+    place: str
+    packet: str

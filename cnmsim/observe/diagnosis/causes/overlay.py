@@ -1,0 +1,129 @@
+"""Causes in overlay networks and their tunnels."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.observe.diagnosis.causes.base import Cause, Drop
+
+
+@frozen
+class TunnelPacket:
+    """The outer packet of an overlay network's tunnel.
+
+    `sender` and `receiver` are the nodes that exchange it, `network` is the overlay network inside, and `port` is the
+    UDP port before encryption.
+    """
+
+    sender: str
+    receiver: str
+    network: str
+    port: int
+    is_encrypted: bool = False
+    is_reply: bool = False
+
+
+@frozen
+class TunnelFiltered(Cause):
+    """A packet filter dropped the outer packet of a tunnel."""
+
+    packet: TunnelPacket
+    drop: Drop
+
+
+@frozen
+class TunnelTooLong(Cause):
+    """The outer packet of a tunnel was dropped because it is longer than the MTU at `where`.
+
+    `mtu` is that MTU (0 if unknown); `header` is the number of bytes that the tunnel adds to the container's packet.
+    """
+
+    packet: TunnelPacket
+    where: str
+    mtu: int
+    header: int
+
+
+@frozen
+class TunnelWithoutKeys(Cause):
+    """The receiving node dropped the outer packet of an encrypted network because it has no IPsec state for it."""
+
+    packet: TunnelPacket
+    drop: Drop
+
+
+@frozen
+class TunnelSourceUnexpected(Cause):
+    """The receiving node dropped the outer packet of a tunnel because of its source address.
+
+    The source address is `used` instead of the sender's data path address `expected`: the sender's route to `peer`
+    selected it.
+    """
+
+    packet: TunnelPacket
+    receiver: str
+    used: str
+    expected: str
+    peer: str
+
+
+@frozen
+class TunnelPortClosed(Cause):
+    """The receiving node dropped the outer packet of a tunnel because none of its VXLAN devices uses the UDP port."""
+
+    packet: TunnelPacket
+    place: str
+
+
+@frozen
+class TunnelLost(Cause):
+    """The outer packet of a tunnel was lost on its way for another reason, given by `drop`."""
+
+    packet: TunnelPacket
+    drop: Drop
+
+
+@frozen
+class TunnelIntoSilence(Cause):
+    """Outer packets of a tunnel left the node `host` and did not arrive at the node `end`. No drop was recorded."""
+
+    host: str
+    end: str
+    network: str
+
+
+@frozen
+class OverlayAddressUnknown(Cause):
+    """A packet was dropped because the node has no neighbour or FDB entry for its destination address.
+
+    No running container of the overlay network has that address.
+    """
+
+    host: str
+    address: str
+    device: str
+    network: str
+
+
+@frozen
+class OverlayHoldsHostAddress(Cause):
+    """A packet to the host `owner` was dropped: the subnet of an overlay network contains its address.
+
+    The node `host` looks for the address in the tunnel instead of on the real network.
+    """
+
+    address: str
+    owner: str
+    network: str
+    host: str
+    device: str
+
+
+@frozen
+class VniTaken(Cause):
+    """An overlay network cannot come up on a host because a VXLAN device of the host already uses its VNI."""
+
+    host: str
+    device: str
+    vni: int
+    network: str

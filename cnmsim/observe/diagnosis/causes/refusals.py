@@ -1,0 +1,162 @@
+"""Causes of refusals: nothing listens, or not where it was asked."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.observe.diagnosis.causes.base import Cause
+
+
+@frozen
+class Refused(Cause):
+    """The probe was refused (RST or ICMP port unreachable), but no drop in the trace shows by which machine."""
+
+    endpoint: str
+
+
+@frozen
+class NothingListens(Cause):
+    """The server refused the packet because no program listens on the port.
+
+    With `has_no_port` no program of the server listens on any port.
+    """
+
+    server: str
+    endpoint: str
+    has_no_port: bool = False
+
+
+@frozen
+class ListensOnLoopback(Cause):
+    """The server refused the packet because its program listens on that port of the loopback address only."""
+
+    server: str
+    endpoint: str
+    listener: str
+
+
+@frozen
+class ListensElsewhere(Cause):
+    """The server refused the packet: programs listen on that port, but only at the addresses in `listeners`."""
+
+    server: str
+    endpoint: str
+    listeners: tuple[str, ...]
+
+
+@frozen
+class ListensByOtherProtocol(Cause):
+    """The server refused the packet because a program listens on that port only with the other transport protocol.
+
+    `protocol` is the one that the probe used, `other` the one that the program uses: `tcp` or `udp`.
+    """
+
+    server: str
+    endpoint: str
+    protocol: str
+    port: int
+    other: str
+
+
+@frozen
+class ListensOnOtherPorts(Cause):
+    """The server refused the packet because its programs listen only on other ports, given in `listeners`."""
+
+    server: str
+    endpoint: str
+    listeners: tuple[str, ...]
+
+
+@frozen
+class LocalhostIsItself(Cause):
+    """A program in a container tried to reach another machine by `localhost`, which is the container itself."""
+
+    name: str
+    container: str
+    port: int
+
+
+@frozen
+class LocalhostIsThisMachine(Cause):
+    """A program on a machine used `localhost`, which is that machine, for a port that `owner` publishes."""
+
+    name: str
+    machine: str
+    port: int
+    owner: str
+
+
+@frozen
+class PublishedOnLoopback(Cause):
+    """The host refused the packet because the port is published on the loopback address of the host only."""
+
+    endpoint: str
+    port: int
+    host: str
+    address: str
+
+
+@frozen
+class PublishedOnInternalNetworks(Cause):
+    """The host refused the packet: the container is to publish the port, but is on internal `networks` only."""
+
+    endpoint: str
+    container: str
+    networks: tuple[str, ...]
+
+
+@frozen
+class PublishedForOtherFamily(Cause):
+    """The host refused the packet because the port is published only on addresses of the other IP version.
+
+    `family` (4 or 6) is the IP version that the probe used.
+    """
+
+    endpoint: str
+    container: str
+    port: int
+    host: str
+    addresses: tuple[str, ...]
+    family: int
+
+
+@frozen
+class PublishedAsOtherPort(Cause):
+    """The host refused the packet because the container's port is published as another host port, `host_port`."""
+
+    host: str
+    endpoint: str
+    container: str
+    port: int
+    host_port: int
+
+
+@frozen
+class PublisherNotRunning(Cause):
+    """The host refused the packet because the container that publishes the port is not running."""
+
+    host: str
+    endpoint: str
+    container: str
+    status: str
+
+
+@frozen
+class ListenerNotPublished(Cause):
+    """The host refused the packet: one of its containers listens on that port but does not publish it."""
+
+    host: str
+    endpoint: str
+    container: str
+
+
+@frozen
+class OtherPortsPublished(Cause):
+    """The host refused the packet because nothing is published on that port.
+
+    `published` lists the ports that are published on the host, each with the name of its container.
+    """
+
+    host: str
+    endpoint: str
+    published: tuple[tuple[int, str], ...]

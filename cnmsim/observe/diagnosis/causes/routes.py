@@ -1,0 +1,161 @@
+"""Causes in routes."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.observe.diagnosis.causes.base import Cause, Drop
+
+
+@frozen
+class NoRoute(Cause):
+    """A machine dropped the packet because it has no route to the destination."""
+
+    place: str
+    address: str
+    is_ipv6: bool = False
+
+
+@frozen
+class NoIpv6Route(Cause):
+    """A container has no route to an IPv6 address because none of its networks has IPv6."""
+
+    container: str
+    address: str
+
+
+@frozen
+class ReplyHasNoRoute(Cause):
+    """A router dropped the reply because it has no route back to the container's address.
+
+    The container's `host` had sent the request on without masquerading it.
+    """
+
+    place: str
+    address: str
+    host: str
+    container: str
+
+
+@frozen
+class NotAttached(Cause):
+    """A container has no route to the destination because it is attached to no network."""
+
+    container: str
+    address: str
+
+
+@frozen
+class ContainerNetworkUnknown(Cause):
+    """The source has no route to a container's address: only the container's host has a route to that network."""
+
+    source: str
+    address: str
+    host: str
+    container: str
+
+
+@frozen
+class InternalNetworksOnly(Cause):
+    """A container has no default route because all its networks are internal."""
+
+    container: str
+    networks: tuple[str, ...]
+
+
+@frozen
+class Dropped(Cause):
+    """A packet was dropped for a reason that the kernel's own drop reason fully explains."""
+
+    drop: Drop
+
+
+@frozen
+class RouteRefuses(Cause):
+    """A packet was dropped by a route or routing rule whose type is unreachable, blackhole or prohibit.
+
+    `is_rule` is True for a routing rule (`ip rule`).
+    """
+
+    drop: Drop
+    is_rule: bool
+
+
+@frozen
+class ForwardingOff(Cause):
+    """A machine dropped a packet for another machine because IP forwarding is off. `key` is the sysctl that is 0."""
+
+    place: str
+    key: str
+    is_reply: bool
+
+
+@frozen
+class RoutingLoop(Cause):
+    """Machines forwarded the packet to each other until its TTL ran out, on `place`.
+
+    `routes` are pairs of a machine and the route that it chose.
+    """
+
+    place: str
+    routes: tuple[tuple[str, str], ...]
+
+
+@frozen
+class LinkDown(Cause):
+    """The source has no route to the destination because one of its interfaces is down, which removed its routes."""
+
+    device: str
+    source: str
+
+
+@frozen
+class NoAddress(Cause):
+    """The source is a host without any address, so it cannot send the packet."""
+
+    source: str
+
+
+@frozen
+class NarrowMask(Cause):
+    """The source has no route to a neighbour on its own link, because its netmask is too narrow."""
+
+    source: str
+    subnet: str
+    own: str
+    address: str
+    neighbour: str
+    neighbour_subnet: str
+
+
+@frozen
+class SilentGateway(Cause):
+    """A packet was dropped because the gateway of its route did not answer ARP or neighbour discovery.
+
+    `replier` is the sender if the packet was a reply, else "".
+    """
+
+    place: str
+    address: str
+    route: str
+    gateway: str
+    replier: str = ""
+
+
+@frozen
+class ConntrackFull(Cause):
+    """A machine dropped the first packet of a connection because its conntrack table has reached `limit`."""
+
+    place: str
+    limit: str
+
+
+@frozen
+class MulticastNotForwarded(Cause):
+    """A packet to a multicast group was sent, but no router or tunnel forwards it to other networks."""
+
+    address: str
+    source: str
+    device: str
+    route: str
+    place: str

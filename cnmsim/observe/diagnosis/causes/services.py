@@ -1,0 +1,136 @@
+"""Causes in swarm services and their tasks."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from attrs import frozen
+
+from cnmsim.observe.diagnosis.causes.base import Cause
+from cnmsim.observe.diagnosis.causes.overlay import VniTaken
+
+
+@frozen
+class HostKnowsNoServices(Cause):
+    """A host looked up the name of a swarm service, but only the resolver of containers resolves such names."""
+
+    service: str
+
+
+@frozen
+class ServiceHasNoNetwork(Cause):
+    """A container looked up a service that is on no network with name resolution.
+
+    `networks` are those of the container.
+    """
+
+    service: str
+    source: str
+    networks: tuple[str, ...]
+
+
+@frozen
+class NoSharedServiceNetwork(Cause):
+    """The source container cannot reach the service because they share no network.
+
+    `closed` is a network of the service that is not attachable, so that no plain container can join it; "" if none.
+    """
+
+    source: str
+    networks: tuple[str, ...]
+    service: str
+    service_networks: tuple[str, ...]
+    closed: str = ""
+
+
+class TaskStatus(Enum):
+    """Why a service has no running task."""
+
+    SCALED_TO_ZERO = auto()
+    NONE = auto()
+    PENDING = auto()
+    NEW = auto()
+    NODE_DOWN = auto()
+    STARTING = auto()
+    OTHER = auto()
+
+
+@frozen
+class NoRunningTask(Cause):
+    """The destination is a swarm service that has no running task.
+
+    `detail` depends on `status`: the error of the task, the networks without a free address, or the node that is
+    down. `state` is the state of the task; `stale` is the VXLAN device that prevents the task from starting, if one
+    does.
+    """
+
+    service: str
+    status: TaskStatus
+    detail: str = ""
+    state: str = ""
+    stale: VniTaken | None = None
+
+
+@frozen
+class PortOfService(Cause):
+    """The host refused the packet: the service that publishes the port has no running task. `reason` says why."""
+
+    host: str
+    port: int
+    service: str
+    reason: Cause
+
+
+@frozen
+class PublishedOnNodesOfTasks(Cause):
+    """The host refused the packet because it runs no task of the service, which publishes the port in mode `host`.
+
+    In that mode the port is open only on the nodes that run a task, given in `nodes`.
+    """
+
+    host: str
+    port: int
+    service: str
+    nodes: tuple[str, ...]
+
+
+@frozen
+class NoRoutingMesh(Cause):
+    """The node refused the packet because it publishes no port of the swarm's routing mesh.
+
+    The mesh needs the bridge driver's iptables chains, which do not exist with `firewall-backend: nftables`.
+    """
+
+    host: str
+    port: int
+
+
+@frozen
+class NotInSwarm(Cause):
+    """The host refused the packet because it is not a member of the swarm whose service publishes the port."""
+
+    host: str
+    service: str
+    port: int
+
+
+@frozen
+class BalancerHasNoTask(Cause):
+    """A load balancer refused the connection because it has no real server for the service."""
+
+    place: str
+    service: str
+    reason: Cause | None = None
+
+
+@frozen
+class ConnectionForgotten(Cause):
+    """A load balancer reset the connection because IPVS had already removed its entry for it.
+
+    IPVS removes the entry of a connection that was idle for `idle_s` seconds, and soon after the connection is
+    closed.
+    """
+
+    place: str
+    service: str
+    idle_s: int
