@@ -136,10 +136,12 @@ class Served:
     def call(self, method, target, body):
         """Give status and body of an answer; the body is JSON, a stream of it, or neither."""
         connection = UnixHTTP(self.api.path)
-        connection.request(method, target, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
+        try:
+            connection.request(method, target, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
         return answer.status, content
 
     def snapshot(self):

@@ -42,11 +42,15 @@ class Api:
     def raw(self, data, *, half_close=False):
         """Send bytes on a socket of its own and give it back."""
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(20)
-        sock.connect(str(self.path))
-        sock.sendall(data)
-        if half_close:
-            sock.shutdown(socket.SHUT_WR)
+        try:
+            sock.settimeout(20)
+            sock.connect(str(self.path))
+            sock.sendall(data)
+            if half_close:
+                sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def container(self, name, command=("sleep", "1d"), **config):
@@ -69,9 +73,9 @@ def new_lab(version="29.7.2"):
 def everything(sock):
     """Read until the other side closes."""
     data = b""
-    while part := sock.recv(65536):
-        data += part
-    sock.close()
+    with sock:
+        while part := sock.recv(65536):
+            data += part
     return data
 
 
