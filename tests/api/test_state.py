@@ -2,13 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import served_process
 from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
@@ -234,28 +232,7 @@ LAB = """hosts:
 
 def serve(tmp_path, lab_text=LAB):
     (tmp_path / "lab.yml").write_text(lab_text)
-    command = [
-        sys.executable,
-        "-m",
-        "cnmsim",
-        "serve",
-        "lab.yml",
-        "--dir",
-        "dir",
-        "--state",
-        "state",
-        "--clock",
-        "paused",
-    ]
-    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-
-
-def until_ready(tmp_path, process):
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "dir" / "ready").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    return served_process.serve(tmp_path)
 
 
 def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
@@ -263,7 +240,7 @@ def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
     ids = []
     for number in (signal.SIGTERM, signal.SIGINT):
         process = serve(tmp_path)
-        until_ready(tmp_path, process)
+        served_process.until_ready(tmp_path, process)
         client = docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
         if not ids:
             client.containers.run("nginx", name="web", detach=True)

@@ -4,14 +4,13 @@ import copy
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import served_process
 from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
@@ -456,25 +455,8 @@ SERVED = """hosts:
 
 @contextmanager
 def served(folder):
-    command = [
-        sys.executable,
-        "-m",
-        "cnmsim",
-        "serve",
-        "lab.yml",
-        "--dir",
-        "dir",
-        "--state",
-        "state",
-        "--clock",
-        "paused",
-    ]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 60
-    while not (folder / "dir" / "ready").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = served_process.serve(folder)
+    served_process.until_ready(folder, process)
     try:
         yield
     finally:
