@@ -133,7 +133,7 @@ KINDS = [*_family(causes, Cause, Remark, Fact), *_family(changes, Change)]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
-    template = sentences._TEMPLATES.get(kind)
+    template = sentences.base._TEMPLATES.get(kind)
     if template is None:
         assert sentences.sentence.dispatch(kind) is not sentences.sentence.dispatch(object)
         return
@@ -142,8 +142,8 @@ def test_every_cause_remark_and_change_has_a_sentence(kind: type) -> None:
 
 
 def test_every_fact_and_every_task_for_people_has_words() -> None:
-    assert set(sentences._TASKS) == set(changes.Task)
-    assert set(Fact) <= set(sentences._TEMPLATES)
+    assert set(sentences.changes._TASKS) == set(changes.Task)
+    assert set(Fact) <= set(sentences.base._TEMPLATES)
 
 
 @pytest.mark.parametrize("kind", commands._TEMPLATES, ids=lambda kind: kind.__name__)

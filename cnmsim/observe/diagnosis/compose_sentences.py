@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 from cnmsim.observe.diagnosis.file_names import renamed
-from cnmsim.observe.diagnosis.sentences import ALTERNATIVES, sentence
+from cnmsim.observe.diagnosis.sentences import sentence
 from cnmsim.observe.fixes.changes import (
     AskOther,
     Change,
@@ -23,6 +23,9 @@ from cnmsim.observe.fixes.changes import (
     steps_of,
 )
 from cnmsim.observe.fixes.commands import publish_option
+
+#: The maximum number of alternative changes that the advice of a finding contains.
+ALTERNATIVES = 2
 
 
 def change_sentence(change: Change, names: Mapping[str, str]) -> str:

@@ -1,0 +1,10 @@
+"""Render every cause, remark and change as a sentence.
+
+These sentences are written only here, and no code parses them: verdicts, causes and fixes are values. Each module
+registers its renderers with `base.sentence`.
+"""
+
+from cnmsim.observe.diagnosis.sentences import changes, connections, lookups, overlay, remarks, routes, services  # noqa: F401 - they register
+from cnmsim.observe.diagnosis.sentences.base import sentence
+
+__all__ = ["sentence"]

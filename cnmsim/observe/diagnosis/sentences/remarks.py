@@ -1,0 +1,70 @@
+"""Sentences of remarks."""
+
+from __future__ import annotations
+
+from cnmsim.observe.diagnosis import causes
+from cnmsim.observe.diagnosis.sentences.base import sentence
+
+
+@sentence.register(causes.ServerPaused)
+def _(remark: causes.ServerPaused) -> str:
+    what = "connections" if remark.protocol == "tcp" else "datagrams"
+    return f"{remark.server} is paused: its kernel accepts {what}, its program answers nothing"
+
+
+@sentence.register(causes.LateSuccess)
+def _(remark: causes.LateSuccess) -> str:
+    return f"only try {remark.tries} came through, after {remark.seconds} s; the first one: {sentence(remark.cause)}"
+
+
+@sentence.register(causes.NameShared)
+def _(remark: causes.NameShared) -> str:
+    return (
+        f"{remark.count} containers answer to the name {remark.name}: {', '.join(remark.owners)}; which of them "
+        "is asked changes from one "
+        "lookup to the next"
+    )
+
+
+@sentence.register(causes.LookupQueries)
+def _(remark: causes.LookupQueries) -> str:
+    queries = "; ".join(remark.queries)
+    return f"asked: {queries}" if remark.is_failure else f"the name took {len(remark.queries)} queries: {queries}"
+
+
+@sentence.register(causes.VirtualAddress)
+def _(remark: causes.VirtualAddress) -> str:
+    return (
+        f"{remark.address} is the virtual address of service {remark.service}, balanced over {remark.tasks} "
+        f"task{'s' * (remark.tasks != 1)}; "
+        f"a connection idle for {remark.idle_s} s is forgotten"
+    )
+
+
+@sentence.register(causes.ConnectionReused)
+def _(remark: causes.ConnectionReused) -> str:
+    return (
+        f"{remark.place} does not balance this connection: it sends port {remark.port} of {remark.source} to "
+        f"{remark.task or 'the task it had before'} for 120 s after the last connection from that port was closed "
+        f"({remark.sysctl}, which "
+        "Docker sets)"
+    )
+
+
+@sentence.register(causes.TunnelMtuTooSmall)
+def _(remark: causes.TunnelMtuTooSmall) -> str:
+    # Outer packets may be fragmented by the machines that route them, but no switch does that.
+    is_segment = remark.where.startswith("segment")
+    what = "small packets pass, full ones do not" if is_segment else "full packets are fragmented"
+    return (
+        f"{what}: network {remark.network} has an MTU of {remark.inner_mtu}, its tunnel adds {remark.header} "
+        f"bytes, and {remark.where} carries "
+        f"{remark.mtu}; set com.docker.network.driver.mtu={remark.mtu} on the network"
+    )
+
+
+@sentence.register(causes.NodeDown)
+def _(remark: causes.NodeDown) -> str:
+    rule = f" ({remark.rule} on {remark.rule_host})" if remark.rule else ""
+    why = remark.obstacle or f"no heartbeat of it comes through to port 2377{rule}"
+    return f"the managers hold {remark.host} for down: {why}"

@@ -1,0 +1,112 @@
+"""Sentences about swarm services and their tasks."""
+
+from __future__ import annotations
+
+from cnmsim.observe.diagnosis import causes
+from cnmsim.observe.diagnosis.causes import TaskStatus
+from cnmsim.observe.diagnosis.sentences.base import _networks, _silent, sentence
+
+
+@sentence.register(causes.ServiceHasNoNetwork)
+def _(cause: causes.ServiceHasNoNetwork) -> str:
+    return f"service {cause.service} is on no network with names, and {cause.source} on {_networks(cause.networks)}"
+
+
+@sentence.register(causes.NoSharedServiceNetwork)
+def _(cause: causes.NoSharedServiceNetwork) -> str:
+    closed = f"; {cause.closed} is not attachable: only services may join it" if cause.closed else ""
+    return (
+        f"the two share no network ({cause.source} is on {_networks(cause.networks)}, service {cause.service} on "
+        f"{_networks(cause.service_networks)}){closed}"
+    )
+
+
+@sentence.register(causes.NoRunningTask)
+def _(cause: causes.NoRunningTask) -> str:
+    name, detail = cause.service, cause.detail
+    begin = f"service {name} has no running task"
+    match cause.status:
+        case TaskStatus.SCALED_TO_ZERO:
+            return f"service {name} has no task: it is scaled to 0"
+        case TaskStatus.NONE:
+            return begin
+        case TaskStatus.PENDING:
+            return f"{begin}: its task is pending ({detail or 'it waits for a node'})"
+        case TaskStatus.NEW:
+            return (
+                f"{begin}: its task is new, and waits for an address on {detail or 'its networks'} (the virtual "
+                "address, every task, "
+                "and the load balancer of every node use one)"
+            )
+        case TaskStatus.NODE_DOWN:
+            return f"{begin}: {detail}, where its task was, is down"
+        case TaskStatus.STARTING:
+            return f"{begin}: its task is starting, and gets no traffic as its health check has not passed yet"
+    text = f"{begin}: its task is {cause.state}" + (f" ({detail})" if detail else "")
+    if cause.stale is not None:
+        text += f": {sentence(cause.stale)}"
+    return text
+
+
+@sentence.register(causes.PortOfService)
+def _(cause: causes.PortOfService) -> str:
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: it is published by service {cause.service}; "
+        f"{sentence(cause.reason)}"
+    )
+
+
+@sentence.register(causes.PublishedOnNodesOfTasks)
+def _(cause: causes.PublishedOnNodesOfTasks) -> str:
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: service {cause.service} publishes it in mode host, "
+        "only on the nodes "
+        f"that run one of its tasks ({', '.join(cause.nodes)})"
+    )
+
+
+@sentence.register(causes.NoRoutingMesh)
+def _(cause: causes.NoRoutingMesh) -> str:
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: with --firewall-backend=nftables {cause.host} has no "
+        "chain DOCKER-FORWARD, "
+        "and publishes no port of the routing mesh"
+    )
+
+
+@sentence.register(causes.BalancerHasNoTask)
+def _(cause: causes.BalancerHasNoTask) -> str:
+    text = f"{cause.place} refuses: it has no task of service {cause.service} to send it to"
+    return text + (f"; {sentence(cause.reason)}" if cause.reason is not None else "")
+
+
+@sentence.register(causes.ConnectionForgotten)
+def _(cause: causes.ConnectionForgotten) -> str:
+    service = f"service {cause.service}" if cause.service else "the service"
+    return (
+        f"{cause.place} resets the connection to {service}: IPVS has no entry for it any more (it drops one that "
+        "is idle for "
+        f"{cause.idle_s} s, and within 120 s one that was closed), and accepts only a SYN for a new one"
+    )
+
+
+@sentence.register(causes.ServiceUnknown)
+def _(cause: causes.ServiceUnknown) -> str:
+    return (
+        f"{cause.host} has not heard of service {cause.service} on {cause.network} (its tasks are on "
+        f"{', '.join(cause.nodes)})"
+    )
+
+
+@sentence.register(causes.PortMissingInMesh)
+def _(cause: causes.PortMissingInMesh) -> str:
+    return (
+        f"{_silent(cause.host, f'port {cause.port}')} there: the routing mesh of {cause.host} has no port for "
+        f"service {cause.service}, "
+        f"which runs on {', '.join(cause.nodes)}"
+    )
+
+
+@sentence.register(causes.NotLearnt)
+def _(cause: causes.NotLearnt) -> str:
+    return f"{sentence(cause.unknown)}: {sentence(cause.reason)}"
