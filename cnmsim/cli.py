@@ -402,7 +402,7 @@ def doctor(
     """  # noqa: D301 - click's own mark
     try:
         if stack:
-            from cnmsim.lab.lab import DEFAULT_RELEASE
+            from cnmsim.lab.releases import DEFAULT_RELEASE
             from cnmsim.lab.stack.default_topology import stack_lab
 
             with _progress(f"deploying {file.name}"):

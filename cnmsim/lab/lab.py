@@ -1,13 +1,13 @@
 """`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim.
 
-The module is long because `Lab` is a facade: each method is a few lines that call the module where the work is done.
+The module is long because `Lab` is a facade: each method is a few lines that call the module where the work is done
+(`hosts`, `cabling`, `faults`, `serving`, `observe`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +15,25 @@ from attrs import evolve, fields
 
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock, rare_garbage_collection
-from cnmsim.kernel.command import ExecResult
-from cnmsim.kernel.inode import SocketFile
+from cnmsim.lab import hooks
 from cnmsim.lab.cabling import Cabling
-from cnmsim.lab.daemonfile import add_service
-from cnmsim.lab.daemonjson import DAEMON_JSON, daemon_config, daemon_json
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import Host, Hosts
-from cnmsim.lab.naming import require_host_name
-from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, connect_to_engine, server
-from cnmsim.libnetwork.config import DaemonConfig
-from cnmsim.libnetwork.place import set_packet_sender
+from cnmsim.lab.hosts import HostOptions, build_host
+from cnmsim.lab.releases import DEFAULT_RELEASE, require_release
+from cnmsim.lab.serving import ClockMode, PluginControl, ServedLab, server
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
-from cnmsim.libnetwork.plugins.store import PluginStore
-from cnmsim.libnetwork.profile import PROFILES
-from cnmsim.libnetwork.renderer import set_renderer
-from cnmsim.libnetwork.standalone import set_defaults
 from cnmsim.suggestion import suggestion
-from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
+from cnmsim.underlay import Link, Segment, Trunk
 
 if TYPE_CHECKING:
     import networkx as nx
     from scapy.plist import PacketList
 
     from cnmsim.engine.client.containers import Container
-    from cnmsim.engine.client.stacks import StackDescription, StackFiles
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.link_events import LinkEvent
-    from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.lab.graphs.underlay import Underlay
@@ -61,13 +51,11 @@ if TYPE_CHECKING:
     from cnmsim.observe.packets.interface import Interface
     from cnmsim.observe.packets.walks import Walks
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
-    from cnmsim.underlay.interface import InterfaceSpec
 
-#: The newest release that is simulated.
-DEFAULT_RELEASE = "29.7.2"
-_ENGINE_SOCKET = "/run/docker.sock"
 #: The attributes that are parts of a lab rather than its interface.
 _PARTS = frozenset({"clock", "container_programs", "executor", "has_plugins", "plugin_dirs", "plugin_policy"})
+
+hooks.register()
 
 
 class Lab:
@@ -100,7 +88,7 @@ class Lab:
         from cnmsim.engine.images.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
-        self.engine = _require_release(engine)
+        self.engine = require_release(engine)
         self.nameserver = nameserver
         self.clock = Clock(seed)
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
@@ -184,11 +172,8 @@ class Lab:
         Raises `InvalidParameter` for invalid values and `Conflict` for a name or address in use; the lab is then
         unchanged.
         """
-        options: dict[str, Any] = {
-            "gateway": gateway, "docker": docker, "engine": engine, "nameserver": nameserver, "names": names,
-            "web": web, "router": router, "routes": routes, "mtu": mtu, "dhcp": dhcp, "plugin_dirs": plugin_dirs,
-        }  # fmt: skip
-        return self._add_host(name, addresses, **options)
+        options = HostOptions(gateway, docker, engine, nameserver, names, web, router, routes, mtu, dhcp, plugin_dirs)
+        return build_host(self, name, addresses, options)
 
     def controller(
         self, name: str = "node1", *addresses: str, engine: str | None = None, config: Mapping[str, Any] | None = None
@@ -204,7 +189,7 @@ class Lab:
         """
         from cnmsim.lab.controllers import add_controller
 
-        return add_controller(self, name, addresses, _require_release(engine or self.engine), config)
+        return add_controller(self, name, addresses, require_release(engine or self.engine), config)
 
     def add_router(self, name: str, *addresses: str, **options: Any) -> Host:
         """Add a host that forwards between its networks; `options` are those of `add_host`."""
@@ -888,55 +873,6 @@ class Lab:
 
     # ---- internals
 
-    def _add_host(
-        self,
-        name: str,
-        interfaces: Sequence[str | InterfaceSpec],
-        *,
-        is_plugged: bool = True,
-        gateway: str | list[str] | tuple[str, ...] | None = None,
-        docker: bool | Mapping[str, Any] = False,
-        engine: str | None = None,
-        nameserver: str | None = None,
-        names: Mapping[str, Any] | None = None,
-        web: bool = False,
-        router: bool = False,
-        routes: Iterable[str] = (),
-        mtu: int = 1500,
-        dhcp: str | None = None,
-        plugin_dirs: Iterable[str | Path] | None = None,
-    ) -> Host:
-        """Add a host; see `add_host`. Unless `is_plugged`, its interfaces have no cables yet."""
-        require_host_name(name)
-        if name in self.hosts or name in self.segments:
-            raise Conflict(f"the name {name} is taken")
-        release = _require_release(engine or self.engine)
-        config = daemon_config(docker, PROFILES[release]) if docker is not False else None
-        try:
-            spec = HostSpec(name, interfaces, gateway, nameserver or self.nameserver, names, web, router, mtu, dhcp)
-        except (ValueError, TypeError) as wrong:
-            raise InvalidParameter(f"host {name}: {wrong}") from None
-        self._refuse_taken_addresses(spec)
-        host = Host(
-            PlainHost(spec, self.clock, self._host_programs["httpd"], self._host_programs), self._host_programs
-        )
-        plugs = [
-            (interface, described, self._cabling.segment_for(described, mtu))
-            for interface, described in (zip(host.interfaces, spec.interfaces, strict=True) if is_plugged else ())
-        ]
-        with self._cabling.plugged(plugs):
-            host.plain.bring_up()
-            self._add_routes(host, routes)
-            if config is not None:
-                folders = self.plugin_dirs if plugin_dirs is None else [Path(folder) for folder in plugin_dirs]
-                host.install_engine(self._engine(host, release, config, folders))
-                host.machine.files.put(DAEMON_JSON, daemon_json(docker))
-                add_service(host.docker)
-                host.machine.files.add(_ENGINE_SOCKET, SocketFile(partial(connect_to_engine, self, name)))
-        host.built_with = {"docker": docker, "names": names}
-        self.hosts[name] = host
-        return host
-
     def from_env(self, **options: Any) -> Engine:
         """Return the lab's only engine, in place of `docker.from_env()`; docker-py's `options` are ignored.
 
@@ -956,94 +892,3 @@ class Lab:
         if len(engines) != 1:
             raise InvalidParameter(f"the lab has {len(engines)} Docker hosts: name one")
         return engines[0]
-
-    def _engine(self, host: Host, release: str, config: DaemonConfig, plugin_dirs: list[Path]) -> Engine:
-        from cnmsim.engine.engine import Engine
-
-        engine = Engine(
-            host.machine,
-            version=release,
-            config=config,
-            programs=self.container_programs,
-            images=self.images,
-            plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.executor),
-        )
-        engine.stacks.reader = partial(self._read_stack, engine.profile.stack_file_version)
-        return engine
-
-    def _read_stack(
-        self, latest: str, name: str, files: StackFiles, env: Mapping[str, str], folder: Path | None
-    ) -> StackDescription:
-        from cnmsim.lab.stack import read_stack
-
-        return read_stack(name, files, env, latest=latest, folder=folder, hints=self.images.hints)
-
-    def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
-        for words in routes:
-            done: ExecResult = host.exec(["ip", "route", "add", *words.split()])
-            if not done.succeeded:
-                raise InvalidParameter(f"host {host.name}: ip route add {words}: {done.output.strip()}")
-
-    def _refuse_taken_addresses(self, spec: HostSpec) -> None:
-        requested = {address.address: address for interface in spec.interfaces for address in interface.addresses}
-        for host in self.hosts.values():
-            for interface in host.plain.spec.interfaces:
-                for address in interface.addresses:
-                    if address.address in requested:
-                        raise Conflict(
-                            f"host {spec.name}: {requested[address.address]} is the address of {host.name}"
-                        )
-
-
-def _render(what: object) -> str | None:
-    from cnmsim.observe.views import render
-
-    return render(what)
-
-
-set_renderer(_render)
-
-
-class _PacketSender:
-    """Sends packets from places. scapy and the tracing code are imported with the first packet."""
-
-    def send(self, place: object, packets: object, **options: Any) -> Any:
-        from cnmsim.observe.packets.sender import send
-
-        return send(place, packets, **options)
-
-    def ask(self, place: object, packets: object, **options: Any) -> Any:
-        from cnmsim.observe.packets.sender import ask
-
-        return ask(place, packets, **options)
-
-
-set_packet_sender(_PacketSender())
-
-
-def _new_machine() -> Machine:
-    from cnmsim.lab.controllers import new_machine
-
-    return new_machine()
-
-
-def _sandbox_programs() -> Mapping[str, Program]:
-    from cnmsim.userland import CONTAINER_PROGRAMS
-
-    return CONTAINER_PROGRAMS
-
-
-set_defaults(_new_machine, _sandbox_programs)
-
-
-def _require_release(version: str) -> str:
-    """Return the release named by `version`: in full, or by its first numbers (`"29"`: the newest 29).
-
-    Raises `InvalidParameter` if there is none.
-    """
-    from cnmsim.libnetwork.profile import PROFILES
-
-    matching = [release for release in PROFILES if f"{release}.".startswith(f"{version}.")]
-    if not matching:
-        raise InvalidParameter(f"no engine release {version}{suggestion(str(version), PROFILES)}")
-    return max(matching, key=lambda release: [int(part) for part in release.split(".")])

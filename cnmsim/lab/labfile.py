@@ -24,8 +24,9 @@ from typing import Any
 
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.kernel.address import Prefix
-from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
+from cnmsim.lab.lab import Lab
 from cnmsim.lab.labfile_swarm import SWARM_KEYS, SwarmBuilder
+from cnmsim.lab.releases import DEFAULT_RELEASE
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.source import LabSource
 from cnmsim.lab.yamlfile import Key, Map, load_yaml, parse_yaml, wrong

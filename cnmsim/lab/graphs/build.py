@@ -10,6 +10,7 @@ from cnmsim.kernel.address import Prefix
 from cnmsim.lab.graphs.addressing import assign_addresses, domains_of
 from cnmsim.lab.graphs.plan import HostPlan, Port, SwitchPlan, read_plan, spec_of
 from cnmsim.lab.graphs.routing import assign_routes
+from cnmsim.lab.hosts import HostOptions, build_host
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -44,7 +45,7 @@ def build(lab: Lab, graph: nx.Graph[Any], pool: str | Iterable[str] | None, weig
 def _add_host(lab: Lab, host: HostPlan) -> None:
     if not any(port.addresses for port in host.ports):
         raise InvalidParameter(f"node {host.name} has no cable and no address: connect it, or set addresses")
-    lab._add_host(host.name, [spec_of(port) for port in host.ports], is_plugged=False, **host.options)
+    build_host(lab, host.name, [spec_of(port) for port in host.ports], HostOptions(**host.options), is_plugged=False)
 
 
 def _end_name(end: Port | SwitchPlan) -> str:

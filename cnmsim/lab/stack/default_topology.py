@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
+from cnmsim.lab.lab import Lab
+from cnmsim.lab.releases import DEFAULT_RELEASE
 
 #: Documentation addresses (RFC 5737). They overlap neither with a stack's networks nor with default address pools.
 _NODE, CLIENT, ROUTER_INSIDE = "198.51.100.{}", "198.51.100.200", "198.51.100.1"
