@@ -1,20 +1,24 @@
 """The differences between engine releases: one attribute per behaviour, one frozen instance per release.
 
-Code reads the profile and never compares version numbers. Each release has a module of its own, written as its
-differences from the release before.
+Code reads the profile and never compares version numbers.
 """
 
 from __future__ import annotations
 
+from attrs import fields
+
 from cnmsim.libnetwork.profile.behaviour import Profile
-from cnmsim.libnetwork.profile.v26 import V26
-from cnmsim.libnetwork.profile.v28 import V28
-from cnmsim.libnetwork.profile.v29 import V29
 
 __all__ = ["DEFAULT_VERSION", "PROFILES", "Profile", "profile"]
 
-PROFILES: dict[str, Profile] = {each.version: each for each in (V26, V28, V29)}
-DEFAULT_VERSION = V29.version
+
+def _release(name: str) -> Profile:
+    """Return the profile of the release that `per_release` calls `name`."""
+    return Profile(**{each.name: each.metadata[name] for each in fields(Profile) if each.metadata})
+
+
+PROFILES: dict[str, Profile] = {each.version: each for each in (Profile(), _release("v28"), _release("v29"))}
+DEFAULT_VERSION = next(reversed(PROFILES))
 
 
 def profile(version: str = DEFAULT_VERSION) -> Profile:

@@ -1,13 +1,25 @@
 """The behaviours in which engine releases differ, one attribute each.
 
 An attribute is named by the behaviour that it switches, so that `if profile.has_gateway_priority` reads as a claim.
-Messages that changed are whole texts with `{}` fields. An attribute with a default has that value in all releases but
-those that set it.
+Messages that changed are whole texts with `{}` fields. An attribute without `per_release` is the same
+in all releases.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from attrs import field, frozen
+
+from cnmsim.libnetwork.profile.directives import V26_DIRECTIVES, V28_DIRECTIVES, V29_DIRECTIVES
+
+_T = TypeVar("_T")
+
+
+def per_release(*, v26: _T, v28: _T | None = None, v29: _T | None = None) -> _T:
+    """Return an attribute with its value in 26.1.5, and in 28.5.2 and 29.7.2 if it changed there."""
+    v28 = v26 if v28 is None else v28
+    return field(default=v26, metadata={"v28": v28, "v29": v28 if v29 is None else v29})
 
 
 @frozen(kw_only=True)
@@ -29,276 +41,394 @@ class Profile:
     """The behaviour of one engine release."""
 
     # ---- release
-    version: str
-    api_version: str
-    min_api_version: str
-    git_commit: str
-    go_version: str
-    build_time: str
+    version: str = per_release(v26="26.1.5", v28="28.5.2", v29="29.7.2")
+    api_version: str = per_release(v26="1.45", v28="1.51", v29="1.55")
+    min_api_version: str = per_release(v26="1.24", v29="1.40")
+    git_commit: str = per_release(v26="411e817", v28="89c5e8f", v29="6a43e3d")
+    go_version: str = per_release(v26="go1.21.13", v28="go1.25.3", v29="go1.26.5")
+    build_time: str = per_release(
+        v26="2024-07-23T19:11:39.000000000+00:00",
+        v28="2025-11-05T14:43:25.000000000+00:00",
+        v29="2026-08-12T16:02:11.000000000+00:00",
+    )
     kernel_version: str = "6.12.48+deb13-amd64"
 
     # ---- networks and their IPAM
     #: 26.1 walks its list of pools with a cursor; later releases use the lowest free gap.
-    pools_rotate: bool
+    pools_rotate: bool = per_release(v26=True, v28=False)
     #: Default pools are sorted by base address and overlapping entries dropped; 26.1 keeps them as configured.
-    pools_are_sorted: bool
+    pools_are_sorted: bool = per_release(v26=False, v28=True)
     #: `0.0.0.0/N` and `::/N` request any default subnet of the size N.
-    pool_size_hint: bool
+    pool_size_hint: bool = per_release(v26=False, v29=True)
     #: An IPv6 pool is made from the engine's id if none is configured.
-    has_ula_pool: bool
-    pools_exhausted_text: str
+    has_ula_pool: bool = per_release(v26=False, v28=True)
+    pools_exhausted_text: str = per_release(
+        v26="could not find an available, non-overlapping IPv{family} address pool among the defaults"
+        " to assign to the network",
+        v28="all predefined address pools have been fully subnetted",
+    )
     #: 404 in 26.1, 400 later.
-    pools_exhausted_is_not_found: bool
-    pool_overlap_text: str
+    pools_exhausted_is_not_found: bool = per_release(v26=True, v28=False)
+    pool_overlap_text: str = per_release(
+        v26="Pool overlaps with other one on this address space",
+        v28="invalid pool request: Pool overlaps with other one on this address space",
+    )
     #: A particular address of a full pool: 26.1 reports that the pool is full, later releases that the address is in
     #: use.
-    full_pool_hides_requested: bool
+    full_pool_hides_requested: bool = per_release(v26=True, v28=False)
     #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool. Later releases represent all, but allocate
     #: from the first 2**63.
-    ipv6_bitmap_ordinals: int
-    ipv6_automatic_ordinals: int
-    can_disable_ipv4: bool
+    ipv6_bitmap_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 128)
+    ipv6_automatic_ordinals: int = per_release(v26=(1 << 64) - 1, v28=1 << 63)
+    can_disable_ipv4: bool = per_release(v26=False, v28=True)
     #: IPAM entries are typed in the API: malformed ones fail when the body is decoded.
-    ipam_config_is_typed: bool
-    echoes_unused_ipv6_config: bool
-    validates_enable_driver_options: bool
-    static_ip_on_automatic_subnet: bool
+    ipam_config_is_typed: bool = per_release(v26=False, v29=True)
+    echoes_unused_ipv6_config: bool = per_release(v26=True, v29=False)
+    validates_enable_driver_options: bool = per_release(v26=False, v28=True)
+    static_ip_on_automatic_subnet: bool = per_release(v26=False, v29=True)
     #: Drivers may skip the gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
-    drivers_skip_gateway: bool
+    drivers_skip_gateway: bool = per_release(v26=False, v28=True)
     #: If the engine cannot use a network plugin's response, it calls the plugin to undo the operation.
-    plugin_answers_are_rolled_back: bool = True
+    plugin_answers_are_rolled_back: bool = per_release(v26=False, v28=True)
     #: After a join that a network plugin refused it is called to leave; if only the attachment failed, twice.
-    failed_join_is_left: bool = False
+    failed_join_is_left: bool = per_release(v26=False, v29=True)
     #: A network plugin is notified of a gateway endpoint per family, and on internal networks too.
-    plugin_publishes_by_family: bool = False
+    plugin_publishes_by_family: bool = per_release(v26=False, v29=True)
     #: A network plugin always gets the option that says whether another endpoint is the IPv6 gateway.
-    plugin_always_gets_proxy_option: bool = False
+    plugin_always_gets_proxy_option: bool = per_release(v26=False, v28=True, v29=False)
     #: A container's start requests a plugin's endpoint information twice, and fails without it.
-    plugin_must_return_endpoint_info: bool = False
+    plugin_must_return_endpoint_info: bool = per_release(v26=True, v28=False)
     #: An IPAM plugin's address spaces are requested with every pool.
-    remote_ipam_looks_up_spaces: bool = True
-    remote_pool_text: str = "{fault}"
+    remote_ipam_looks_up_spaces: bool = per_release(v26=False, v28=True)
+    remote_pool_text: str = per_release(v26="invalid CIDR address: {pool}", v28="{fault}")
     #: macvlan and ipvlan networks have a gateway only if one is requested.
-    macvlan_skips_gateway: bool
+    macvlan_skips_gateway: bool = per_release(v26=False, v29=True)
     #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
-    macvlan_shares_parent: bool
+    macvlan_shares_parent: bool = per_release(v26=False, v28=True)
     #: A container on a macvlan or ipvlan network does not get docker_gwbridge because of it.
-    macvlan_disables_gateway_service: bool
-    inspect_shows_allocated_gateway: bool
-    inspect_has_ipam_status: bool
+    macvlan_disables_gateway_service: bool = per_release(v26=False, v29=True)
+    inspect_shows_allocated_gateway: bool = per_release(v26=False, v29=True)
+    inspect_has_ipam_status: bool = per_release(v26=False, v29=True)
     #: `network inspect` prints EnableIPv4.
-    inspect_shows_enable_ipv4: bool
-    inspect_gateway6_has_length: bool
-    reload_overwrites_ipam_config: bool
-    refuses_multicast_subnet: bool
-    link_local_clash_text: str
-    config_from_is_resolved_first: bool
-    config_from_options_text: str
-    blank_name_text: str
-    blank_id_text: str
-    active_endpoints_lists_endpoints: bool
+    inspect_shows_enable_ipv4: bool = per_release(v26=False, v28=True)
+    inspect_gateway6_has_length: bool = per_release(v26=True, v28=False)
+    reload_overwrites_ipam_config: bool = per_release(v26=True, v29=False)
+    refuses_multicast_subnet: bool = per_release(v26=False, v28=True)
+    link_local_clash_text: str = per_release(
+        v26="clash with the Link-Local prefix 'fe80::/64'",
+        v28="'{subnet}' clashes with the Link-Local prefix 'fe80::/64'",
+    )
+    config_from_is_resolved_first: bool = per_release(v26=False, v28=True)
+    config_from_options_text: str = per_release(
+        v26="user specified configurations are not supported if the network depends on a configuration network",
+        v29="user-specified configurations are not supported if the network depends on a configuration network",
+    )
+    blank_name_text: str = per_release(v26="invalid name: {name}", v28="invalid name: name is empty")
+    blank_id_text: str = per_release(v26="invalid id: ", v28="invalid id: id is empty")
+    active_endpoints_lists_endpoints: bool = per_release(v26=False, v28=True)
 
     # ---- endpoints, sandboxes and their order
     #: MAC addresses on bridge and macvlan are made from the IPv4 address (`02:42:...`).
-    mac_from_ip: bool
+    mac_from_ip: bool = per_release(v26=True, v28=False)
     #: A new interface announces its addresses (gratuitous ARP, unsolicited neighbour advertisements).
-    announces_addresses: bool
+    announces_addresses: bool = per_release(v26=False, v28=True)
     #: The API version from which `network connect` honours a MAC address; "" where it never does.
-    connect_mac_api_version: str
+    connect_mac_api_version: str = per_release(v26="", v29="1.54")
     #: `eth3` follows a removed `eth2`: the counter only grows.
-    interface_counter_grows: bool
+    interface_counter_grows: bool = per_release(v26=True, v28=False)
     #: At a start, interfaces are attached in gateway order (26.1), not in order of joining.
-    start_plugs_in_gateway_order: bool
+    start_plugs_in_gateway_order: bool = per_release(v26=True, v28=False)
     #: A join that fails once the interface is in the container leaves it there, with the line in /etc/hosts.
-    failed_join_keeps_interface: bool = False
+    failed_join_keeps_interface: bool = per_release(v26=True, v28=False)
     #: While a sandbox is deleted, ports still move to the next gateway endpoint when one leaves.
-    deleted_sandbox_moves_ports: bool
-    has_endpoint_ifname: bool
-    has_endpoint_sysctls: bool
-    has_gateway_priority: bool
+    deleted_sandbox_moves_ports: bool = per_release(v26=True, v29=False)
+    has_endpoint_ifname: bool = per_release(v26=False, v28=True)
+    has_endpoint_sysctls: bool = per_release(v26=False, v28=True)
+    has_gateway_priority: bool = per_release(v26=False, v28=True)
     #: 26.1 scores an IPv4 gateway 1 and an IPv6 gateway 2; later releases count the families with a default route.
-    gateway_score_by_family: bool
+    gateway_score_by_family: bool = per_release(v26=False, v28=True)
     #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
-    gateway_choice: str
+    gateway_choice: str = per_release(v26="single", v28="dual-stack-first", v29="per-family")
     #: A driver's default route is installed like its other routes, whichever endpoint is the gateway.
-    static_default_routes: bool
+    static_default_routes: bool = per_release(v26=True, v28=False)
     #: With `{family}` ("" or "IPv6 ") and `{error}`.
-    gateway_error_text: str
-    allocates_before_task: bool
-    start_error_prefix: str
-    dangling_filter_sees_containers: bool
-    stopped_disconnect_events: int
-    running_disconnect_events: int
-    failed_connect_keeps_settings: bool
-    ipv6_gateway_needs_address: bool
-    sysctl_disabled_ipv6_is_released: bool
-    gwbridge_accepts_ipv6_gateway: bool
-    default_bridge_ipv6_from_mac: bool
-    default_bridge_ipv6_needs_subnet: bool
-    has_bip6: bool
+    gateway_error_text: str = per_release(
+        v26="failed to set {family}gateway while updating gateway: {error}",
+        v28="failed to set {family}gateway: {error}",
+    )
+    allocates_before_task: bool = per_release(v26=True, v28=False)
+    start_error_prefix: str = per_release(v26="", v28="failed to set up container networking: ")
+    dangling_filter_sees_containers: bool = per_release(v26=False, v29=True)
+    stopped_disconnect_events: int = per_release(v26=1, v28=0)
+    running_disconnect_events: int = per_release(v26=2, v28=1)
+    failed_connect_keeps_settings: bool = per_release(v26=True, v29=False)
+    ipv6_gateway_needs_address: bool = per_release(v26=False, v28=True)
+    sysctl_disabled_ipv6_is_released: bool = per_release(v26=False, v29=True)
+    gwbridge_accepts_ipv6_gateway: bool = per_release(v26=False, v28=True)
+    default_bridge_ipv6_from_mac: bool = per_release(v26=True, v28=False)
+    default_bridge_ipv6_needs_subnet: bool = per_release(v26=True, v28=False)
+    has_bip6: bool = per_release(v26=False, v28=True)
 
     # ---- texts of the daemon
-    host_connect_text: str
-    host_disconnect_text: str
-    static_ip_on_predefined_text: str
-    alias_on_predefined_text: str
-    static_ip_on_automatic_text: str
-    static_ip_outside_text: str
-    join_own_namespace_text: str
+    host_connect_text: str = per_release(
+        v26="container cannot be disconnected from host network or connected to host network",
+        v28="cannot connect container to host network - container must be created in host network mode",
+    )
+    host_disconnect_text: str = per_release(
+        v26="container cannot be disconnected from host network or connected to host network",
+        v28="cannot disconnect container from host network - container was created in host network mode",
+    )
+    static_ip_on_predefined_text: str = per_release(
+        v26="user specified IP address is supported on user defined networks only",
+        v29="user-specified IP address is supported on user-defined networks only",
+    )
+    alias_on_predefined_text: str = per_release(
+        v26="network-scoped alias is supported only for containers in user defined networks",
+        v29="network-scoped aliases are only supported for user-defined networks",
+    )
+    static_ip_on_automatic_text: str = per_release(
+        v26="user specified IP address is supported only when connecting to networks with user configured subnets",
+        v29="",
+    )
+    static_ip_outside_text: str = per_release(
+        v26="no configured subnet or ip-range contain the IP address {ip}",
+        v29="no configured subnet contains IP address {ip}",
+    )
+    join_own_namespace_text: str = per_release(v26="cannot join own network", v28="cannot join own network namespace")
     #: With `{ref}`, `{name}` and `{state}`.
-    join_stopped_namespace_text: str
-    missing_namespace_target_prefix: str
+    join_stopped_namespace_text: str = per_release(
+        v26="cannot join network of a non running container: {ref}",
+        v28="cannot join network namespace of a non running container: container {name} is {state}",
+    )
+    missing_namespace_target_prefix: str = per_release(v26="", v28="joining network namespace of container: ")
 
     # ---- links, hosts file, resolver
-    legacy_link_env: bool
-    hosts_cleanup_by_name: bool
-    hosts_zero_suffix: bool
-    host_gateway_both_families: bool
+    legacy_link_env: bool = per_release(v26=True, v29=False)
+    hosts_cleanup_by_name: bool = per_release(v26=True, v28=False)
+    hosts_zero_suffix: bool = per_release(v26=True, v28=False)
+    host_gateway_both_families: bool = per_release(v26=False, v28=True)
     #: "create": names exist from the endpoint's creation; "join": once the sandbox has the interface.
-    dns_records_at: str
+    dns_records_at: str = per_release(v26="create", v29="join")
     #: A query for a known name without an address of that family is answered empty instead of forwarded.
-    known_name_answers_empty: bool
+    known_name_answers_empty: bool = per_release(v26=False, v28=True)
     #: The host's nameservers are queried from the host's namespace, whatever their address.
-    host_servers_from_host: bool
+    host_servers_from_host: bool = per_release(v26=False, v28=True)
     #: Google's servers are used when the embedded resolver has no upstream.
-    resolver_uses_google: bool
+    resolver_uses_google: bool = per_release(v26=True, v28=False)
     #: The trailer line for that case; "" for none.
-    no_servers_comment: str
-    resolv_conf_indented_comments: bool
+    no_servers_comment: str = per_release(v26="# Used default nameservers.", v28="# NO EXTERNAL NAMESERVERS DEFINED")
+    resolv_conf_indented_comments: bool = per_release(v26=True, v29=False)
     #: The error of leaving if docker_gwbridge could not be attached again.
-    lost_gateway_text: str = "{error}"
+    lost_gateway_text: str = per_release(v26="{error}", v29="failed to set default gateway: {error}")
     #: Interval in seconds at which files of deleted namespaces are removed; 0 for at once.
-    namespace_sweep_s: float = 0.0
+    namespace_sweep_s: float = per_release(v26=60.0, v28=0.0)
 
     # ---- the daemon
     #: The options of `daemon.json`.
-    daemon_directives: frozenset[str]
+    daemon_directives: frozenset[str] = per_release(v26=V26_DIRECTIVES, v28=V28_DIRECTIVES, v29=V29_DIRECTIVES)
 
     # ---- bridge driver and firewall
-    default_ip6tables: bool
-    ip6tables_needs_experimental: bool
-    has_ip_forward_no_drop: bool
-    has_bridge_accept_fwmark: bool
-    has_firewall_backend: bool
+    default_ip6tables: bool = per_release(v26=False, v28=True)
+    ip6tables_needs_experimental: bool = per_release(v26=True, v28=False)
+    has_ip_forward_no_drop: bool = per_release(v26=False, v28=True)
+    has_bridge_accept_fwmark: bool = per_release(v26=False, v29=True)
+    has_firewall_backend: bool = per_release(v26=False, v29=True)
     #: `docker info` names the firewall backend; from 29.5 on also whether there is a userland proxy.
-    info_names_firewall: bool = False
-    firewall_info_has_proxy: bool = False
+    info_names_firewall: bool = per_release(v26=False, v28=True)
+    firewall_info_has_proxy: bool = per_release(v26=False, v29=True)
     #: A task whose image can neither be pulled nor found fails with the pull's error, not with the create's.
-    task_reports_pull_error: bool
+    task_reports_pull_error: bool = per_release(v26=False, v29=True)
     #: `service inspect` repeats the task template's networks in the service's own spec.
-    service_prints_old_networks: bool
+    service_prints_old_networks: bool = per_release(v26=True, v29=False)
     #: The newest stack file version that this release's docker command supports.
-    stack_file_version: str
-    sctp_checksum: str
-    has_forward_chain: bool
+    stack_file_version: str = per_release(v26="3.12", v28="3.13")
+    sctp_checksum: str = per_release(v26="always", v28="env", v29="never")
+    has_forward_chain: bool = per_release(v26=False, v28=True)
     #: DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; without, raw rules and DOCKER's final drops do.
-    has_isolation_chains: bool
-    has_internal_chain: bool
-    docker_user_has_return: bool
-    docker_user_is_retopped: bool
-    port_rules_are_appended: bool
-    nat_returns_from_bridge: bool
-    has_raw_rules: bool
-    has_gateway_modes: bool
-    ipv6_policy_always_drop: bool
-    dnat6_excludes_link_local: bool
-    bridge_has_fe80_1: bool
+    has_isolation_chains: bool = per_release(v26=True, v29=False)
+    has_internal_chain: bool = per_release(v26=False, v29=True)
+    docker_user_has_return: bool = per_release(v26=True, v28=False)
+    docker_user_is_retopped: bool = per_release(v26=True, v28=False)
+    port_rules_are_appended: bool = per_release(v26=True, v28=False)
+    nat_returns_from_bridge: bool = per_release(v26=True, v29=False)
+    has_raw_rules: bool = per_release(v26=False, v28=True)
+    has_gateway_modes: bool = per_release(v26=False, v28=True)
+    ipv6_policy_always_drop: bool = per_release(v26=True, v28=False)
+    dnat6_excludes_link_local: bool = per_release(v26=False, v28=True)
+    bridge_has_fe80_1: bool = per_release(v26=True, v28=False)
     #: The bridge's IPv6 addresses are assigned without duplicate address detection (`nodad`).
-    bridge_addresses_skip_dad: bool
-    bridge_mac_prefix_0242: bool
-    veth_is_made_in_namespace: bool
-    nat_jumps_at_start: bool
-    br_netfilter_without_proxy: bool
+    bridge_addresses_skip_dad: bool = per_release(v26=False, v28=True)
+    bridge_mac_prefix_0242: bool = per_release(v26=True, v28=False)
+    veth_is_made_in_namespace: bool = per_release(v26=False, v28=True)
+    nat_jumps_at_start: bool = per_release(v26=False, v28=True)
+    br_netfilter_without_proxy: bool = per_release(v26=False, v28=True)
     #: The module br_netfilter is loaded when the daemon starts. By its default, bridged frames are filtered.
-    br_netfilter_at_start: bool
+    br_netfilter_at_start: bool = per_release(v26=True, v28=False)
 
     # ---- port mappings
     #: Each address text has a port table of its own: `0.0.0.0:80` and `127.0.0.1:80` can both be allocated.
-    ports_per_address_text: bool
-    ports_are_grouped: bool
-    range_is_retried: bool
-    skips_reserved_ports: bool
-    routed_ports_on_other_endpoints: bool
-    internal_ports_in_inspect: bool
+    ports_per_address_text: bool = per_release(v26=True, v28=False)
+    ports_are_grouped: bool = per_release(v26=False, v28=True)
+    range_is_retried: bool = per_release(v26=False, v28=True)
+    skips_reserved_ports: bool = per_release(v26=False, v29=True)
+    routed_ports_on_other_endpoints: bool = per_release(v26=False, v29=True)
+    internal_ports_in_inspect: bool = per_release(v26=False, v29=True)
     #: With `{proto}`, `{address}` (host:port), `{mapping}` (the whole binding) and `{error}`.
-    port_bind_text: str
-    port_duplicate_text: str
-    proxy_gets_listener: bool
-    udp_reuses_address: bool
-    conntrack_flush_by_container_port: bool
+    port_bind_text: str = per_release(
+        v26="listen {network} {address}: bind: {error}",
+        v28="failed to bind host port for {mapping}: {error}",
+        v29="failed to bind host port {address}/{proto}: {error}",
+    )
+    port_duplicate_text: str = per_release(
+        v26="Bind for {address} failed: port is already allocated",
+        v28="failed to listen on TCP socket: address already in use",
+        v29="failed to bind host port {address}/{proto}: address already in use",
+    )
+    proxy_gets_listener: bool = per_release(v26=False, v28=True)
+    udp_reuses_address: bool = per_release(v26=False, v28=True, v29=False)
+    conntrack_flush_by_container_port: bool = per_release(v26=False, v29=True)
 
     # ---- swarm
-    ingress_jump_chain: str
-    ingress_rule_if_absent: bool
-    tolerates_stale_vip: bool
-    alias_vip_reference_counted: bool
+    ingress_jump_chain: str = per_release(v26="FORWARD", v28="DOCKER-FORWARD")
+    ingress_rule_if_absent: bool = per_release(v26=False, v29=True)
+    tolerates_stale_vip: bool = per_release(v26=False, v29=True)
+    alias_vip_reference_counted: bool = per_release(v26=False, v29=True)
     #: Drivers and service discovery get a changed entry as old and new value; before, as a deletion.
-    table_updates_are_replaced: bool
+    table_updates_are_replaced: bool = per_release(v26=False, v29=True)
     #: The overlay driver identifies peers by address alone; before, by address and MAC.
-    overlay_peers_by_address: bool = False
+    overlay_peers_by_address: bool = per_release(v26=False, v29=True)
     #: NetworkDB: the deletion of an unknown entry is remembered even if it arrives by gossip.
-    networkdb_keeps_unknown_deletions: bool = False
+    networkdb_keeps_unknown_deletions: bool = per_release(v26=False, v29=True)
     #: NetworkDB: the entries of a node that left a network are kept as tombstones for half an hour.
-    networkdb_keeps_tombstones_of_leavers: bool = True
+    networkdb_keeps_tombstones_of_leavers: bool = per_release(v26=True, v29=False)
     #: NetworkDB: entries of other nodes are relayed only in space left after the node's own.
-    networkdb_relays_last: bool = False
+    networkdb_relays_last: bool = per_release(v26=False, v29=True)
     #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its
     #: response.
-    networkdb_acknowledges_by_time: bool = False
-    enforcer_counts_completed_tasks: bool
-    swarm_ipv4_is_required: bool
+    networkdb_acknowledges_by_time: bool = per_release(v26=False, v29=True)
+    enforcer_counts_completed_tasks: bool = per_release(v26=True, v29=False)
+    swarm_ipv4_is_required: bool = per_release(v26=False, v28=True)
 
     # ---- shapes of the API
     #: The structs that request bodies are decoded into.
-    body_structs: BodyStructs = field(factory=BodyStructs)
+    body_structs: BodyStructs = per_release(  # noqa: RUF009 - a field, not a shared value
+        v26=BodyStructs(
+            container_create="runconfig.ContainerConfigWrapper",
+            network_create="types.NetworkCreateRequest",
+            network_create_embeds="NetworkCreate",
+            network_connect="types.NetworkConnect",
+            network_disconnect="types.NetworkDisconnect",
+            exec_create="types.ExecConfig",
+            exec_start="types.ExecStartCheck",
+        ),
+        v28=BodyStructs(
+            network_create_embeds="CreateOptions",
+            network_connect="network.ConnectOptions",
+            network_disconnect="network.DisconnectOptions",
+            exec_create="container.ExecOptions",
+            exec_start="container.ExecStartOptions",
+        ),
+        v29=BodyStructs(
+            network_connect="networkbackend.ConnectRequest", network_disconnect="networkbackend.DisconnectRequest"
+        ),
+    )
     #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
-    create_fills_maps: bool = False
+    create_fills_maps: bool = per_release(v26=False, v29=True)
     #: Fields that older API versions had (top-level addresses, `Bridge`, `OnBuild`, `from` of events) are gone,
     #: except for clients that request API 1.51 or older.
-    inspect_is_slim: bool = False
+    inspect_is_slim: bool = per_release(v26=False, v29=True)
     #: The fields of an entry of `NetworkSettings.Networks`, in this order.
-    endpoint_fields: tuple[str, ...] = (
-        "IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts", "GwPriority", "NetworkID", "EndpointID",
-        "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DNSNames",
+    endpoint_fields: tuple[str, ...] = per_release(
+        v26=(
+            "IPAMConfig", "Links", "Aliases", "MacAddress", "NetworkID", "EndpointID", "Gateway",
+            "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen",
+            "DriverOpts", "DNSNames",
+        ),
+        v28=(
+            "IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts", "GwPriority", "NetworkID",
+            "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
+            "GlobalIPv6PrefixLen", "DNSNames",
+        ),
+        v29=(
+            "IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority", "NetworkID", "EndpointID",
+            "Gateway", "IPAddress", "MacAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
+            "GlobalIPv6PrefixLen", "DNSNames",
+        ),
     )  # fmt: skip
     #: `network ls` and `network inspect` share one struct, in which Containers come before Options and Labels.
-    network_containers_first: bool = True
+    network_containers_first: bool = per_release(v26=True, v29=False)
     #: A start validates the combination of networks, as `network connect` does: tasks can have invalid ones.
-    start_checks_networks: bool = False
+    start_checks_networks: bool = per_release(v26=False, v28=True)
     #: A manager's `network ls` finds the cluster's networks only by full name and by id prefix.
-    swarmkit_filters_networks: bool = True
+    swarmkit_filters_networks: bool = per_release(v26=True, v29=False)
     #: An invalid `limit` of `ps`, or `t` of a stop, is a fault of the request (400); before, of the engine (500).
-    checks_numbers: bool = False
+    checks_numbers: bool = per_release(v26=False, v29=True)
     #: The name of a host may have at most 64 bytes.
-    checks_hostname: bool = False
-    health_filter_text: str
+    checks_hostname: bool = per_release(v26=False, v29=True)
+    health_filter_text: str = per_release(
+        v26="unrecognized filter value for health: {value}",
+        v28="invalid filter 'health={value}': invalid value for health ({value}): must be one of none, starting,"
+        " healthy, unhealthy",
+    )
     #: The error for a port of the filters `publish` and `expose`, with `{value}` quoted in Go's syntax.
-    port_filter_text: str = 'strconv.ParseUint: parsing "{value}": invalid syntax'
+    port_filter_text: str = per_release(
+        v26='strconv.ParseUint: parsing "{value}": invalid syntax', v29="invalid start port '{value}': invalid syntax"
+    )
     #: The error for a missing parameter.
-    missing_parameter_text: str = "bad parameter: {name}cannot be empty"
-    no_log_stream_text: str = "Bad parameters: you must choose at least one stream"
+    missing_parameter_text: str = per_release(
+        v26="bad parameter: {name}cannot be empty", v29="bad parameter: {name} cannot be empty"
+    )
+    no_log_stream_text: str = per_release(
+        v26="Bad parameters: you must choose at least one stream",
+        v29="must specify at least one of 'stdout' or 'stderr'",
+    )
     #: The errors for a time that is neither a time nor a duration, and for the Unix time `since` of logs and events.
-    invalid_until_text: str = 'failed to parse value as time or duration: "{value}"'
-    invalid_unix_time_text: str = 'strconv.ParseInt: parsing "{value}": invalid syntax'
+    invalid_until_text: str = per_release(
+        v26='failed to parse value as time or duration: "{value}"',
+        v29='failed to parse value as time or duration: invalid seconds "{value}": invalid syntax',
+    )
+    invalid_unix_time_text: str = per_release(
+        v26='strconv.ParseInt: parsing "{value}": invalid syntax',
+        v29='invalid timestamp "{value}": invalid seconds "{value}": invalid syntax',
+    )
     #: The prefixes of the latter in logs and in events, with `{key}`; such errors are then 400.
-    log_time_prefix: str = ""
-    event_time_prefix: str = ""
+    log_time_prefix: str = per_release(v26="", v29='invalid value for "{key}": ')
+    event_time_prefix: str = per_release(v26="", v29="invalid value for '{key}': ")
     #: The errors for the size of a terminal, with `{side}` and `{value}`.
-    invalid_size_text: str = 'strconv.Atoi: parsing "{value}": invalid syntax'
+    invalid_size_text: str = per_release(
+        v26='strconv.Atoi: parsing "{value}": invalid syntax', v29='invalid resize {side} "{value}": invalid syntax'
+    )
     #: The error for a container port, with `{key}`, `{number}` and `{cause}`.
-    invalid_port_text: str = 'invalid port specification: "{number}"'
+    invalid_port_text: str = per_release(
+        v26='invalid port specification: "{number}"', v29="invalid JSON: invalid port '{number}': {cause}"
+    )
     #: The error for `ps --filter status=` with an invalid state lists the valid ones.
-    status_filter_lists_states: bool = True
+    status_filter_lists_states: bool = per_release(v26=False, v28=True)
     #: A stopped container's inspect still contains its last sandbox id.
-    stopped_keeps_sandbox_id: bool = False
-    container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"
+    stopped_keeps_sandbox_id: bool = per_release(v26=True, v28=False)
+    container_mode_format_text: str = per_release(
+        v26="Invalid network mode: invalid container format container:<name|id>",
+        v28="invalid network mode: invalid container format container:<name|id>",
+    )
     #: The texts of runc before, and of containerd after, the cause of a failed start.
-    runtime_error_detail: str = "error during container init: "
-    runtime_error_suffix: str = ": unknown"
+    runtime_error_detail: str = per_release(v26="", v28="error during container init: ")
+    runtime_error_suffix: str = per_release(v26=": unknown", v29="")
     #: The exit status of an exec of a missing command.
-    exec_not_found_status: int = 127
-    masked_paths: tuple[str, ...] = (
-        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-        "/sys/devices/virtual/powercap",
+    exec_not_found_status: int = per_release(v26=126, v28=127)
+    masked_paths: tuple[str, ...] = per_release(
+        v26=(
+            "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+            "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+            "/sys/devices/virtual/powercap",
+        ),
+        v28=(
+            "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+            "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+            "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+        ),
+        v29=(
+            "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+            "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+            "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+        ),
     )  # fmt: skip
