@@ -115,6 +115,16 @@ def require_option(name: str, option: str) -> FinalCheck:
     return final_check
 
 
+def require_settings(message: str, most: int | None = None) -> FinalCheck:
+    """Return a check that raises `message` if there is no setting, or more than `most`."""
+
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
+        if not settings or (most is not None and len(settings) > most):
+            raise ParameterProblemError(message)
+
+    return final_check
+
+
 def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
     """Accept any combination of settings."""
 
@@ -130,6 +140,38 @@ def integer(limit: int, message: str, form: str = "{}") -> Canonicalise:
         if value is None:
             raise ParameterProblemError(message)
         return (form.format(value),)
+
+    return canonicalise
+
+
+def one_of(message: str, *names: str, fold: Callable[[str], str] = str) -> Canonicalise:
+    """Return a parser for an option whose argument, folded by `fold`, is one of `names`.
+
+    `message` is the text of its error, with `{}` for the argument.
+    """
+
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+        name = fold(words[0])
+        if name not in names:
+            raise ParameterProblemError(message.format(words[0]))
+        return (name,)
+
+    return canonicalise
+
+
+def word_list(names: Sequence[str], message: str) -> Canonicalise:
+    """Return a parser for an option with a comma-separated list of `names`, in any case.
+
+    The canonical form has the order of `names`. `message` is the text of its error, with `{}` for the unknown word.
+    """
+
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+        given = words[0].split(",")
+        for word in given:
+            if word.upper() not in names:
+                raise ParameterProblemError(message.format(word))
+        upper = {word.upper() for word in given}
+        return (",".join(name for name in names if name in upper),)
 
     return canonicalise
 

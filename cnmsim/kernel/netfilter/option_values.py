@@ -66,6 +66,17 @@ def parse_number(text: str, limit: int) -> int | None:
     return value if 0 <= value <= limit else None
 
 
+def parse_family_address(text: str, family: int, message: str) -> Address:
+    """Parse an address of family 4 or 6. Raises `ParameterProblemError` with `message` for anything else."""
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        address = b""
+    if len(address) != (16 if family == 6 else 4):
+        raise ParameterProblemError(message)
+    return address
+
+
 def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
     """Parse `value[/mask]`, both 32 bits."""
     value_text, slash, mask_text = text.partition("/")
@@ -92,13 +103,7 @@ def _parse_host(host: str, family: int) -> Address:
     if family == 4 and host.isascii() and host.isdigit() and int(host) < 256:
         # The short form of inet_aton: `0/0`, `10/8`.
         return bytes((int(host), 0, 0, 0)) if int(host) else bytes(4)
-    try:
-        address = parse_ip(host)
-    except ValueError:
-        address = b""
-    if len(address) != (16 if family == 6 else 4):
-        raise ParameterProblemError(f"host/network `{host}' not found")
-    return address
+    return parse_family_address(host, family, f"host/network `{host}' not found")
 
 
 def _parse_mask(text: str, family: int, bits: int) -> int:

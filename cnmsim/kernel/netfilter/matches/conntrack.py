@@ -6,15 +6,24 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, require_option
+from cnmsim.kernel.netfilter.extension import (
+    Option,
+    ParseContext,
+    Setting,
+    one_of,
+    require_option,
+    require_settings,
+    word_list,
+)
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
-    all_of,
     canonical_host,
+    canonical_port_range,
     canonical_protocol,
-    invert_if,
+    each_setting,
+    of_connection,
     settings_listing,
 )
 from cnmsim.kernel.netfilter.option_values import parse_host_mask, parse_number, parse_port_range, port_range_text
@@ -29,32 +38,11 @@ _CT_STATES = (*_STATES, "SNAT", "DNAT")
 _STATUSES = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED")
 
 
-def _word_list(words: tuple[str, ...], complaint: str) -> Canonicalise:
-    def canonicalise(given: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        names = {word.upper() for word in given[0].split(",")}
-        for word in given[0].split(","):
-            if word.upper() not in words:
-                raise ParameterProblemError(complaint.format(word))
-        return (",".join(word for word in words if word in names),)
-
-    return canonicalise
+_STATUS_LIST = word_list(_STATUSES, 'Bad ctstatus "{}"')
 
 
 def _status_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    if words[0].upper() == "NONE":
-        return ("NONE",)
-    return _word_list(_STATUSES, 'Bad ctstatus "{}"')(words, context)
-
-
-def _direction(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    name = words[0].upper()
-    if name not in {"ORIGINAL", "REPLY"}:
-        raise ParameterProblemError(f'conntrack: bad value "{words[0]}" for option "--ctdir"')
-    return (name,)
-
-
-def _ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    return (port_range_text(*parse_port_range(words[0])),)
+    return ("NONE",) if words[0].upper() == "NONE" else _STATUS_LIST(words, context)
 
 
 def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -64,11 +52,6 @@ def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if low is None or high is None:
         raise ParameterProblemError('conntrack: bad value for option "--ctexpire", or out of range.\n')
     return (port_range_text(low, high),)
-
-
-def _check_conntrack(settings: dict[str, Setting], context: ParseContext) -> None:
-    if not settings:
-        raise ParameterProblemError("conntrack: At least one option is required")
 
 
 def state_test(names: Sequence[str]) -> Test:
@@ -93,10 +76,6 @@ def state_test(names: Sequence[str]) -> Test:
     return test
 
 
-def _of_connection(reads: Callable[[Connection], bool]) -> Test:
-    return lambda packet: packet.connection is not None and reads(packet.connection)
-
-
 def _status_test(names: str) -> Test:
     statuses = names.split(",")
 
@@ -111,7 +90,7 @@ def _status_test(names: str) -> Test:
             return not any(has.values())
         return any(has[name] for name in statuses)
 
-    return _of_connection(reads)
+    return of_connection(reads)
 
 
 def _direction_test(name: str) -> Test:
@@ -122,12 +101,12 @@ def _direction_test(name: str) -> Test:
 def _address_test(text: str, family: int, reads: Callable[[Connection], bytes]) -> Test:
     address, mask = parse_host_mask(text, family)
     value = int.from_bytes(address)
-    return _of_connection(lambda connection: int.from_bytes(reads(connection)) & mask == value)
+    return of_connection(lambda connection: int.from_bytes(reads(connection)) & mask == value)
 
 
 def _port_test(text: str, reads: Callable[[Connection], int]) -> Test:
     low, high = parse_port_range(text)
-    return _of_connection(lambda connection: low <= reads(connection) <= high)
+    return of_connection(lambda connection: low <= reads(connection) <= high)
 
 
 _TUPLE_ADDRESSES: dict[str, Callable[[Connection], bytes]] = {
@@ -144,67 +123,59 @@ _TUPLE_PORTS: dict[str, Callable[[Connection], int]] = {
 }
 
 
-def _compile_conntrack(match: Extension, family: int, netfilter: PacketFilter) -> Test:
-    tests: list[Test] = []
+def _setting_test(setting: Setting, family: int, netfilter: PacketFilter) -> Test:
+    name, value = setting.name, setting.value
+    if name in {"ctstate", "state"}:
+        return state_test(value.split(","))
+    if name == "ctproto":
+        number = int(value)
+        return of_connection(lambda connection: connection.original[0] == number)
+    if name in _TUPLE_ADDRESSES:
+        return _address_test(value, family, _TUPLE_ADDRESSES[name])
+    if name in _TUPLE_PORTS:
+        return _port_test(value, _TUPLE_PORTS[name])
+    if name == "ctstatus":
+        return _status_test(value)
+    if name == "ctdir":
+        return _direction_test(value)
     remaining_s = netfilter.conntrack.remaining_s
-    for setting in match.settings:
-        name, value = setting.name, setting.value
-        if name == "ctstate":
-            test = state_test(value.split(","))
-        elif name == "ctproto":
-            number = int(value)
-            test = _of_connection(lambda connection, number=number: connection.original[0] == number)  # type: ignore[misc]
-        elif name in _TUPLE_ADDRESSES:
-            test = _address_test(value, family, _TUPLE_ADDRESSES[name])
-        elif name in _TUPLE_PORTS:
-            test = _port_test(value, _TUPLE_PORTS[name])
-        elif name == "ctstatus":
-            test = _status_test(value)
-        elif name == "ctdir":
-            test = _direction_test(value)
-        else:
-            low_text, _, high_text = value.partition(":")
-            low, high = int(low_text), int(high_text or low_text)
-            test = _of_connection(
-                lambda connection, low=low, high=high: low <= remaining_s(connection) <= high  # type: ignore[misc]
-            )
-        tests.append(invert_if(setting.is_inverted, test))
-    return all_of(tests)
-
-
-def _compile_state(match: Extension, family: int, netfilter: PacketFilter) -> Test:
-    setting = match.settings[0]
-    return invert_if(setting.is_inverted, state_test(setting.value.split(",")))
+    low_text, _, high_text = value.partition(":")
+    low, high = int(low_text), int(high_text or low_text)
+    return of_connection(lambda connection: low <= remaining_s(connection) <= high)
 
 
 KINDS = (
     MatchKind(
         "conntrack",
         (
-            Option("ctstate", _word_list(_CT_STATES, 'Bad ctstate "{}"')),
+            Option("ctstate", word_list(_CT_STATES, 'Bad ctstate "{}"')),
             Option("ctproto", canonical_protocol),
             Option("ctorigsrc", canonical_host),
             Option("ctorigdst", canonical_host),
             Option("ctreplsrc", canonical_host),
             Option("ctrepldst", canonical_host),
-            Option("ctorigsrcport", _ports),
-            Option("ctorigdstport", _ports),
-            Option("ctreplsrcport", _ports),
-            Option("ctrepldstport", _ports),
+            Option("ctorigsrcport", canonical_port_range),
+            Option("ctorigdstport", canonical_port_range),
+            Option("ctreplsrcport", canonical_port_range),
+            Option("ctrepldstport", canonical_port_range),
             Option("ctstatus", _status_list),
             Option("ctexpire", _expiry),
-            Option("ctdir", _direction, can_invert=False),
+            Option(
+                "ctdir",
+                one_of('conntrack: bad value "{}" for option "--ctdir"', "ORIGINAL", "REPLY", fold=str.upper),
+                can_invert=False,
+            ),
         ),
-        _compile_conntrack,
+        each_setting(_setting_test),
         settings_listing,
-        _check_conntrack,
+        require_settings("conntrack: At least one option is required"),
         depends={"": Dependency.FLOW, "ctstatus": Dependency.ANYTHING, "ctexpire": Dependency.ANYTHING},
         needs_conntrack=True,
     ),
     MatchKind(
         "state",
-        (Option("state", _word_list(_STATES, 'Bad state "{}"')),),
-        _compile_state,
+        (Option("state", word_list(_STATES, 'Bad state "{}"')),),
+        each_setting(_setting_test),
         settings_listing,
         require_option("state", "state"),
         Dependency.FLOW,

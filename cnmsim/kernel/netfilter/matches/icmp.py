@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, each_setting
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
@@ -70,44 +70,38 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
             return ("any",)
         return (str(icmp_type) if code is None else f"{icmp_type}/{code}",)
 
+    program = "ipv6-icmp" if family == 6 else "icmp"
+    require = require_option(name, option)
+
     def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
-        if option not in settings:
-            raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
+        require(settings, context)
         if context.protocol != number or context.is_protocol_inverted:
-            program = "ipv6-icmp" if family == 6 else "icmp"
             raise ParameterProblemError(f"{name} match requires '-p {program}'")
 
-    def compile_(match: Extension, rule_family: int, netfilter: PacketFilter) -> Test:
-        setting = match.settings[0]
+    def test_of(setting: Setting, rule_family: int, netfilter: PacketFilter) -> Test:
         icmp_type, code = _parse(setting.value, names, label)
         if icmp_type == 255 and family == 4:
-            return invert_if(setting.is_inverted, lambda packet: packet.icmp_type >= 0)
+            return lambda packet: packet.icmp_type >= 0
         if code is None:
-            return invert_if(setting.is_inverted, lambda packet: packet.icmp_type == icmp_type)
-        return invert_if(
-            setting.is_inverted, lambda packet: packet.icmp_type == icmp_type and packet.icmp_code == code
-        )
+            return lambda packet: packet.icmp_type == icmp_type
+        return lambda packet: packet.icmp_type == icmp_type and packet.icmp_code == code
 
     def describe(match: Extension, is_numeric: bool) -> str:
         setting = match.settings[0]
         icmp_type, code = _parse(setting.value, names, label)
-        mark = "!" if setting.is_inverted else ""
-        prefix = "ipv6-icmp" if family == 6 else "icmp"
-        if is_numeric or setting.is_inverted:
-            if setting.is_inverted and not is_numeric and setting.value == "any":
-                return f"{prefix} !any"
-            if icmp_type == 255 or setting.is_inverted:
-                return f"{prefix} {mark}type {icmp_type}" + ("" if code is None else f" code {code}")
-            return f"{prefix}type {icmp_type}" + ("" if code is None else f" code {code}")
-        named = next((title for title, value in names.items() if value == (icmp_type, code)), None)
-        if named is None and icmp_type != 255:
-            return f"{prefix}type {icmp_type}" + ("" if code is None else f" code {code}")
-        return f"{prefix} {mark}{named or 'any'}"
+        text = f"type {icmp_type}" + ("" if code is None else f" code {code}")
+        if setting.is_inverted:
+            return f"{program} !{'any' if setting.value == 'any' and not is_numeric else text}"
+        if not is_numeric:
+            named = next((title for title, value in names.items() if value == (icmp_type, code)), None)
+            if named is not None or icmp_type == 255:
+                return f"{program} {named or 'any'}"
+        return f"{program}{' ' if is_numeric and icmp_type == 255 else ''}{text}"
 
     return MatchKind(
         name,
         (Option(option, canonicalise),),
-        compile_,
+        each_setting(test_of),
         describe,
         final_check,
         Dependency.FLOW,

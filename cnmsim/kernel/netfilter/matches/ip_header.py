@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer, require_option
-from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.netfilter.extension import (
+    Extension,
+    Option,
+    ParseContext,
+    Setting,
+    integer,
+    require_option,
+    require_settings,
+)
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, each_setting
 from cnmsim.kernel.netfilter.option_values import parse_number
 
 if TYPE_CHECKING:
@@ -23,11 +31,10 @@ def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(low) if low == high else f"{low}:{high}",)
 
 
-def _compile_length(match: Extension, family: int, netfilter: PacketFilter) -> Test:
-    setting = match.settings[0]
+def _length_test(setting: Setting, family: int, netfilter: PacketFilter) -> Test:
     low_text, _, high_text = setting.value.partition(":")
     low, high = int(low_text), int(high_text or low_text)
-    return invert_if(setting.is_inverted, lambda packet: low <= len(packet.data) <= high)
+    return lambda packet: low <= len(packet.data) <= high
 
 
 def _describe_length(match: Extension, is_numeric: bool) -> str:
@@ -36,24 +43,17 @@ def _describe_length(match: Extension, is_numeric: bool) -> str:
 
 
 _HOPS = integer(255, "ttl: bad integer value for the option, or out of range.\n")
+_CHECK_HOPS = require_settings("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt", most=1)
 
 
-def _check_hops(settings: dict[str, Setting], context: ParseContext) -> None:
-    if len(settings) != 1:
-        raise ParameterProblemError("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt")
-
-
-def _compile_hops(match: Extension, family: int, netfilter: PacketFilter) -> Test:
-    tests: list[Test] = []
-    for setting in match.settings:
-        value = int(setting.value)
-        comparisons: dict[str, Test] = {
-            "eq": lambda packet, value=value: packet.ttl == value,  # type: ignore[misc]
-            "lt": lambda packet, value=value: packet.ttl < value,  # type: ignore[misc]
-            "gt": lambda packet, value=value: packet.ttl > value,  # type: ignore[misc]
-        }
-        tests.append(invert_if(setting.is_inverted, comparisons[setting.name[-2:]]))
-    return all_of(tests)
+def _hops_test(setting: Setting, family: int, netfilter: PacketFilter) -> Test:
+    value = int(setting.value)
+    comparisons: dict[str, Test] = {
+        "eq": lambda packet: packet.ttl == value,
+        "lt": lambda packet: packet.ttl < value,
+        "gt": lambda packet: packet.ttl > value,
+    }
+    return comparisons[setting.name[-2:]]
 
 
 def _describe_hops(match: Extension, is_numeric: bool) -> str:
@@ -69,14 +69,14 @@ def _hops_kind(name: str, family: int) -> MatchKind:
         Option(f"{name}-lt", _HOPS, can_invert=False),
         Option(f"{name}-gt", _HOPS, can_invert=False),
     )
-    return MatchKind(name, options, _compile_hops, _describe_hops, _check_hops, families=(family,))
+    return MatchKind(name, options, each_setting(_hops_test), _describe_hops, _CHECK_HOPS, families=(family,))
 
 
 KINDS = (
     MatchKind(
         "length",
         (Option("length", _length),),
-        _compile_length,
+        each_setting(_length_test),
         _describe_length,
         require_option("length", "length"),
     ),

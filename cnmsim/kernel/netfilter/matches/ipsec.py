@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
+from cnmsim.kernel.netfilter.extension import (
+    Canonicalise,
+    Extension,
+    Option,
+    ParseContext,
+    Setting,
+    integer,
+    one_of,
+    require_settings,
+)
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
 from cnmsim.kernel.netfilter.option_values import parse_protocol
 from cnmsim.kernel.skbuff import Packet
@@ -51,11 +60,6 @@ def program_of(match: Extension) -> list[bpf.Instruction]:
     return [bpf.Instruction(*map(int, part.split())) for part in match.settings[0].value.split(",")[1:]]
 
 
-def _check_bpf(settings: dict[str, Setting], context: ParseContext) -> None:
-    if "bytecode" not in settings:
-        raise ParameterProblemError("bpf: one of --bytecode or --pinned is required")
-
-
 def _compile_bpf(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     program = program_of(match)
 
@@ -88,23 +92,10 @@ def _payload_offset(packet: Packet) -> int:
     return at + _TRANSPORT_HEADERS.get(protocol, 0)
 
 
-def _describe_bpf(match: Extension, is_numeric: bool) -> str:
-    return f"match bpf {match.settings[0].value.partition(',')[2]}\0"  # iptables prints this NUL
-
-
 # --- policy
 
 _PROTOCOLS = {50: "esp", 51: "ah", 108: "ipcomp"}
 _NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
-
-
-def _one_of(complaint: str, *names: str) -> Canonicalise:
-    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        if words[0] not in names:
-            raise ParameterProblemError(f'{complaint} "{words[0]}"')
-        return (words[0],)
-
-    return canonicalise
 
 
 def _number(option: str, form: str) -> Canonicalise:
@@ -177,20 +168,21 @@ KINDS = (
         "bpf",
         (Option("bytecode", _program, can_invert=False, is_text=True),),
         _compile_bpf,
-        _describe_bpf,
-        _check_bpf,
+        # iptables prints the NUL.
+        lambda match, is_numeric: f"match bpf {match.settings[0].value.partition(',')[2]}\0",
+        require_settings("bpf: one of --bytecode or --pinned is required"),
         has_no_leading_space=True,
     ),
     MatchKind(
         "policy",
         (
-            Option("dir", _one_of("policy_match: invalid dir", "in", "out"), can_invert=False),
-            Option("pol", _one_of("policy match: invalid policy", "none", "ipsec"), can_invert=False),
+            Option("dir", one_of('policy_match: invalid dir "{}"', "in", "out"), can_invert=False),
+            Option("pol", one_of('policy match: invalid policy "{}"', "none", "ipsec"), can_invert=False),
             Option("strict", words=0, can_invert=False),
             Option("reqid", _number("reqid", "{}")),
             Option("spi", _number("spi", "{:#x}")),
             Option("proto", _protocol),
-            Option("mode", _one_of("policy match: invalid mode", "transport", "tunnel")),
+            Option("mode", one_of('policy match: invalid mode "{}"', "transport", "tunnel")),
         ),
         _compile_policy,
         _describe_policy,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, one_of
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
@@ -23,17 +23,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 
+_BAD_VALUE = 'ipvs: Bad value for "--{}" option: "{{}}"'
+
+
 def _port(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(parse_port(words[0])),)
-
-
-def _one_of(option: str, *names: str) -> Canonicalise:
-    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-        if words[0].upper() not in names:
-            raise ParameterProblemError(f'ipvs: Bad value for "--{option}" option: "{words[0]}"')
-        return (words[0].upper(),)
-
-    return canonicalise
 
 
 def _check(settings: dict[str, Setting], context: ParseContext) -> None:
@@ -95,8 +89,8 @@ KINDS = (
             Option("vproto", canonical_protocol),
             Option("vaddr", canonical_host),
             Option("vport", _port),
-            Option("vdir", _one_of("vdir", "ORIGINAL", "REPLY"), can_invert=False),
-            Option("vmethod", _one_of("vmethod", "GATE", "IPIP", "MASQ")),
+            Option("vdir", one_of(_BAD_VALUE.format("vdir"), "ORIGINAL", "REPLY", fold=str.upper), can_invert=False),
+            Option("vmethod", one_of(_BAD_VALUE.format("vmethod"), "GATE", "IPIP", "MASQ", fold=str.upper)),
             Option("vportctl", _port),
         ),
         _compile,

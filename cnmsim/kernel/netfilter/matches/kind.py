@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, ParseContext, accept_any
+from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, ParseContext, Setting, accept_any
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.option_values import host_mask_text, parse_host_mask, parse_protocol
+from cnmsim.kernel.netfilter.option_values import (
+    host_mask_text,
+    parse_host_mask,
+    parse_port_range,
+    parse_protocol,
+    port_range_text,
+)
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.connection import Connection
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
 
 #: A compiled match: returns True if it matches the packet.
 Test = Callable[[Packet], bool]
+#: Returns the test for one use of a match, in the rules of a family in one namespace.
+Compile = Callable[[Extension, int, "PacketFilter"], Test]
 
 
 @frozen
@@ -30,7 +39,7 @@ class MatchKind:
 
     name: str
     options: tuple[Option, ...]
-    compile: Callable[[Extension, int, PacketFilter], Test]
+    compile: Compile
     describe: Callable[[Extension, bool], str]
     final_check: FinalCheck = accept_any
     depends: Dependency | Mapping[str, Dependency] = Dependency.ANYTHING
@@ -79,6 +88,20 @@ def all_of(tests: list[Test]) -> Test:
     return every
 
 
+def each_setting(test_of: Callable[[Setting, int, PacketFilter], Test]) -> Compile:
+    """Return the compiler of a match of which every setting must hold. `test_of` returns the test of one setting."""
+
+    def compile_(match: Extension, family: int, netfilter: PacketFilter) -> Test:
+        return all_of([invert_if(s.is_inverted, test_of(s, family, netfilter)) for s in match.settings])
+
+    return compile_
+
+
+def of_connection(reads: Callable[[Connection], bool]) -> Test:
+    """Return a test of a packet's connection, which a packet without a connection fails."""
+    return lambda packet: packet.connection is not None and reads(packet.connection)
+
+
 def always(packet: Packet) -> bool:
     """Match every packet."""
     return True
@@ -95,6 +118,11 @@ def settings_listing(match: Extension, is_numeric: bool) -> str:
 def canonical_protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     """Return the canonical form of an option with a protocol: its number."""
     return (str(parse_protocol(words[0])),)
+
+
+def canonical_port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    """Return the canonical form of an option with a port or a range of ports."""
+    return (port_range_text(*parse_port_range(words[0])),)
 
 
 def canonical_host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:

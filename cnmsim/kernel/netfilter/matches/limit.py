@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer, one_of
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 from cnmsim.kernel.skbuff import Packet
 
@@ -103,12 +103,6 @@ def _describe_limit(match: Extension, is_numeric: bool) -> str:
     return f"limit: avg {rate} burst {burst}"
 
 
-def _mode(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    if words[0].lower() not in {"random", "nth"}:
-        raise ParameterProblemError(f'Bad mode "{words[0]}"')
-    return (words[0].lower(),)
-
-
 def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     try:
         value = float(words[0])
@@ -179,7 +173,7 @@ KINDS = (
     MatchKind(
         "statistic",
         (
-            Option("mode", _mode, can_invert=False),
+            Option("mode", one_of('Bad mode "{}"', "random", "nth", fold=str.lower), can_invert=False),
             Option("probability", _probability),
             Option("every", _count("every")),
             Option("packet", _count("packet"), can_invert=False),

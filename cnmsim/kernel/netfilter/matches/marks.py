@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, require_option
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, each_setting, of_connection
 from cnmsim.kernel.netfilter.option_values import parse_mark
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.connection import Connection
     from cnmsim.kernel.netfilter.packet_filter import PacketFilter
-
-
-def _of_connection(reads: Callable[[Connection], bool]) -> Test:
-    return lambda packet: packet.connection is not None and reads(packet.connection)
 
 
 def _mark(module: str) -> Canonicalise:
@@ -27,19 +22,18 @@ def _mark(module: str) -> Canonicalise:
     return canonicalise
 
 
-def _compile_mark(match: Extension, family: int, netfilter: PacketFilter) -> Test:
-    setting = match.settings[0]
+def _mark_test(setting: Setting, family: int, netfilter: PacketFilter) -> Test:
     value, mask = parse_mark(setting.value, "mark", "mark")
-    return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
+    return lambda packet: packet.mark & mask == value
 
 
 def _compile_connmark(match: Extension, family: int, netfilter: PacketFilter) -> Test:
     setting = match.settings[0]
     value, mask = parse_mark(setting.value, "connmark", "mark")
-    test = _of_connection(lambda connection: connection.mark & mask == value)
+    test = of_connection(lambda connection: connection.mark & mask == value)
     if not setting.is_inverted:
         return test
-    return _of_connection(lambda connection: connection.mark & mask != value)
+    return of_connection(lambda connection: connection.mark & mask != value)
 
 
 def _describe_mark(match: Extension, is_numeric: bool) -> str:
@@ -52,7 +46,7 @@ KINDS = (
     MatchKind(
         "mark",
         (Option("mark", _mark("mark")),),
-        _compile_mark,
+        each_setting(_mark_test),
         _describe_mark,
         require_option("mark", "mark"),
         Dependency.FLOW,

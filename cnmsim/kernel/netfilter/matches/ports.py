@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Dependency
-from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, canonical_port_range, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_port_range, port_range_text, port_text
 from cnmsim.kernel.skbuff import Packet
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 _FLAG_BITS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32}
 #: Protocols whose header starts with two ports, as multiport requires.
 PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
-
-
-def _port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    return (port_range_text(*parse_port_range(words[0])),)
 
 
 def _parse_flags(text: str) -> int:
@@ -45,13 +41,9 @@ def _tcp_flags(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return _flags_text(_parse_flags(words[0])), _flags_text(_parse_flags(words[1]))
 
 
-def _syn(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    return "FIN,SYN,RST,ACK", "SYN"
-
-
 _PORT_OPTIONS = (
-    Option("sport", _port_range, aliases=("source-port",)),
-    Option("dport", _port_range, aliases=("destination-port",)),
+    Option("sport", canonical_port_range, aliases=("source-port",)),
+    Option("dport", canonical_port_range, aliases=("destination-port",)),
 )
 
 
@@ -165,7 +157,7 @@ KINDS = (
         (
             *_PORT_OPTIONS,
             Option("tcp-flags", _tcp_flags, words=2),
-            Option("syn", _syn, words=0, stored_as="tcp-flags"),
+            Option("syn", lambda words, context: ("FIN,SYN,RST,ACK", "SYN"), words=0, stored_as="tcp-flags"),
         ),
         _compile_ports,
         _describe_ports,

@@ -53,3 +53,8 @@ class TargetKind:
 def no_listing_text(target: Extension, is_numeric: bool) -> str:
     """Return "": the target has no text in `iptables -L`."""
     return ""
+
+
+def compile_to_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
+    """Return an action without effect, for targets whose effect is not observable here."""
+    return lambda packet, hook: None

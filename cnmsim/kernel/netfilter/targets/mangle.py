@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, integer
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, integer, require_settings
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
-from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, compile_to_nothing
 from cnmsim.kernel.packet import TCP_SYN
 from cnmsim.kernel.skbuff import Packet
 
@@ -24,11 +24,6 @@ def _mss(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if value is None:
         raise ParameterProblemError('TCPMSS: bad integer value for option "--set-mss", or out of range.\n')
     return (str(value),)
-
-
-def _check_tcpmss(settings: dict[str, Setting], context: ParseContext) -> None:
-    if len(settings) != 1:
-        raise ParameterProblemError("TCPMSS target: At least one parameter is required")
 
 
 def _compile_tcpmss(target: Extension, family: int, netfilter: PacketFilter) -> Action:
@@ -94,32 +89,11 @@ def _describe_tcpmss(target: Extension, is_numeric: bool) -> str:
     return f"TCPMSS set {setting.value}" if setting.values else "TCPMSS clamp to PMTU"
 
 
-def _check_checksum(settings: dict[str, Setting], context: ParseContext) -> None:
-    if not settings:
-        raise ParameterProblemError("CHECKSUM target: Parameter --checksum-fill is required")
-
-
-def _compile_nothing(target: Extension, family: int, netfilter: PacketFilter) -> Action:
-    def action(packet: Packet, hook: Hook) -> None:
-        # Checksums are always complete here.
-        return None
-
-    return action
-
-
-def _describe_checksum(target: Extension, is_numeric: bool) -> str:
-    return "CHECKSUM fill"
-
-
 _HOPS = integer(255, "bad integer value for the option, or out of range.\n")
 
 
 def _hops_kind(name: str, family: int) -> TargetKind:
     option = name.lower()
-
-    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
-        if len(settings) != 1:
-            raise ParameterProblemError(f"{name}: You must specify an action")
 
     def compile_(target: Extension, rule_family: int, netfilter: PacketFilter) -> Action:
         setting = target.settings[0]
@@ -142,7 +116,7 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         options,
         compile_,
         describe,
-        final_check,
+        require_settings(f"{name}: You must specify an action", most=1),
         tables=("mangle",),
         families=(family,),
     )
@@ -154,14 +128,15 @@ KINDS = (
         (Option("set-mss", _mss, can_invert=False), Option("clamp-mss-to-pmtu", words=0, can_invert=False)),
         _compile_tcpmss,
         _describe_tcpmss,
-        _check_tcpmss,
+        require_settings("TCPMSS target: At least one parameter is required", most=1),
     ),
     TargetKind(
         "CHECKSUM",
         (Option("checksum-fill", words=0, can_invert=False),),
-        _compile_nothing,
-        _describe_checksum,
-        _check_checksum,
+        # The checksums of frames are always filled in.
+        compile_to_nothing,
+        lambda target, is_numeric: "CHECKSUM fill",
+        require_settings("CHECKSUM target: Parameter --checksum-fill is required"),
         tables=("mangle",),
     ),
     _hops_kind("TTL", 4),

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, integer
+from cnmsim.kernel.netfilter.extension import (
+    Canonicalise,
+    Extension,
+    Option,
+    ParseContext,
+    Setting,
+    integer,
+    require_settings,
+)
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
@@ -54,11 +62,6 @@ def _mark_options(module: str) -> tuple[Option, ...]:
             for name in ("and-mark", "or-mark", "xor-mark")
         ),
     )
-
-
-def _check_mark(settings: dict[str, Setting], context: ParseContext) -> None:
-    if not settings:
-        raise ParameterProblemError("MARK: One of the --set-xmark, --{and,or,xor,set}-mark options is required")
 
 
 def _value_and_mask(text: str) -> tuple[int, int]:
@@ -148,7 +151,13 @@ def _describe_connmark(target: Extension, is_numeric: bool) -> str:
 
 
 KINDS = (
-    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _check_mark),
+    TargetKind(
+        "MARK",
+        _mark_options("MARK"),
+        _compile_mark,
+        _describe_set,
+        require_settings("MARK: One of the --set-xmark, --{and,or,xor,set}-mark options is required"),
+    ),
     TargetKind(
         "CONNMARK",
         (

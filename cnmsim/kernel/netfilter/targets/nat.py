@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip, parse_ip
+from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, FinalCheck, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
 from cnmsim.kernel.netfilter.nat import NatRange
+from cnmsim.kernel.netfilter.option_values import parse_family_address
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
 from cnmsim.kernel.skbuff import Packet
 
@@ -51,24 +52,14 @@ def _split(text: str, family: int) -> tuple[str, str]:
     return text, ""
 
 
-def _parse_address(text: str, family: int) -> bytes:
-    try:
-        address = parse_ip(text)
-    except ValueError:
-        address = b""
-    if len(address) != (16 if family == 6 else 4):
-        raise ParameterProblemError(f'Bad IP address "{text}"')
-    return address
-
-
 def parse_range(text: str, family: int) -> NatRange:
     """Parse the argument of --to-destination or --to-source. Raises `ParameterProblemError`."""
     addresses, ports_text = _split(text, family)
     low = high = None
     if addresses:
         low_text, dash, high_text = addresses.partition("-")
-        low = _parse_address(low_text, family)
-        high = _parse_address(high_text, family) if dash else low
+        low = parse_family_address(low_text, family, f'Bad IP address "{low_text}"')
+        high = parse_family_address(high_text, family, f'Bad IP address "{high_text}"') if dash else low
     ports = _parse_ports(ports_text) if ports_text else None
     return NatRange(low, high, ports)
 
@@ -182,13 +173,8 @@ def _describe_to(target: Extension, is_numeric: bool) -> str:
     return " ".join(["to:" + target.settings[0].value, *(s.name for s in target.settings[1:])])
 
 
-def _describe_masquerade(target: Extension, is_numeric: bool) -> str:
-    words = [f"masq ports: {s.value}" if s.values else s.name for s in target.settings]
-    return " ".join(words)
-
-
-def _describe_redirect(target: Extension, is_numeric: bool) -> str:
-    return " ".join(f"redir ports {s.value}" if s.values else s.name for s in target.settings)
+def _describe_ports(label: str) -> Callable[[Extension, bool], str]:
+    return lambda target, is_numeric: " ".join(f"{label}{s.value}" if s.values else s.name for s in target.settings)
 
 
 def _flag(name: str) -> Option:
@@ -224,7 +210,7 @@ KINDS = (
         "MASQUERADE",
         (_valued("to-ports", _to_ports), _flag("random"), _flag("random-fully")),
         _compile_masquerade,
-        _describe_masquerade,
+        _describe_ports("masq ports: "),
         tables=("nat",),
         chains=("POSTROUTING",),
         needs_conntrack=True,
@@ -233,7 +219,7 @@ KINDS = (
         "REDIRECT",
         (_valued("to-ports", _to_ports), _flag("random")),
         _compile_redirect,
-        _describe_redirect,
+        _describe_ports("redir ports "),
         tables=("nat",),
         chains=("PREROUTING", "OUTPUT"),
         needs_conntrack=True,

@@ -93,10 +93,6 @@ def _send_reset(packet: Packet, netfilter: PacketFilter) -> None:
     netfilter.send_as(packet.dst, packet.src, 6, answer.to_wire(packet.dst, packet.src), replied_packet=packet)
 
 
-def _describe_reject(target: Extension, is_numeric: bool) -> str:
-    return f"reject-with {target.settings[0].value}"
-
-
 def _fixed(verdict: Verdict) -> TargetKind:
     def compile_(target: Extension, family: int, netfilter: PacketFilter) -> Action:
         return lambda packet, hook: verdict
@@ -112,7 +108,7 @@ KINDS = (
         "REJECT",
         (Option("reject-with", _reject_with, can_invert=False),),
         _compile_reject,
-        _describe_reject,
+        lambda target, is_numeric: f"reject-with {target.settings[0].value}",
         _check_reject,
         chains=("INPUT", "FORWARD", "OUTPUT"),
     ),
