@@ -219,7 +219,7 @@ def trace(
 
     \b
         cnmsim trace compose.yml web db:5432
-        cnmsim trace compose.yml client http://docker:8080/
+        cnmsim trace compose.yml client http://host:8080/
         cnmsim trace lab.yml node1 server:53/udp --pcap dns.pcapng
         cnmsim trace --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
@@ -487,7 +487,7 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
 
     \b
         cnmsim exec compose.yml web -- nslookup db
-        cnmsim exec compose.yml docker -- iptables-save -t nat
+        cnmsim exec compose.yml host -- iptables-save -t nat
     """  # noqa: D301 - click's own mark
     # The command has options of its own: click leaves the separator before them in place.
     words = list(command[1:] if command[0] == "--" else command)

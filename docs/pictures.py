@@ -18,7 +18,7 @@ def stepper() -> None:
     lab = Lab.from_compose(IMAGES.parents[1] / "examples" / "voting-app" / "compose.yml", "voting")
     with TemporaryDirectory() as folder, sync_playwright() as play:
         page = Path(folder) / "walk.html"
-        lab.trace("client", "docker:8080").save_html(page)
+        lab.trace("client", "host:8080").save_html(page)
         browser = play.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
         view = browser.new_page(viewport={"width": 1180, "height": 840}, color_scheme="light")
         view.goto(page.as_uri())

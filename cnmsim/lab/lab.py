@@ -782,7 +782,7 @@ class Lab:
     ) -> Lab:
         """Bring a Compose project up on a Docker host in a default topology.
 
-        The host `docker` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
+        The host `host` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
         `router` is `internet` (203.0.113.10), which serves web pages and names. It answers for every public name and
         address, too, which is an assumption that a verdict names; with `offline` it does not. The addresses are those
         reserved for documentation, so that no network of a Compose file overlaps them. A host whose name is also a

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.kernel.address import format_ip
+from cnmsim.observe.diagnosis.file_names import names_of
 from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_inventory import swarms, swarms_text
 from cnmsim.observe.trace.table import plain_grid
@@ -73,20 +74,29 @@ def _container(location: Location) -> dict[str, Any]:
 
 
 def inventory_text(lab: LabView, *, width: int = 0) -> str:
-    """Return the contents of a lab as small text tables of at most `width` columns (0: no limit)."""
+    """Return the contents of a lab as small text tables of at most `width` columns (0: no limit).
+
+    Containers and networks of a Compose project have the names of its file.
+    """
     found = inventory(lab)
+    directory = directory_of(lab)
+    names = names_of(directory)
+
+    def named(name: str) -> str:
+        return names.get(name, name)
+
     hosts = [(host["name"], ", ".join(host["addresses"]), _role(host)) for host in found["hosts"]]
     networks = [
         (
-            network["host"], network["name"], network["driver"], ", ".join(network["subnets"]),
+            network["host"], named(network["name"]), network["driver"], ", ".join(network["subnets"]),
             ", ".join(network["gateways"]), "internal" if network["internal"] else "",
         )
         for network in found["networks"]
     ]  # fmt: skip
     containers = [
         (
-            container["host"], container["name"], container["image"],
-            ", ".join(" ".join((name, *addresses)) for name, addresses in container["networks"].items()),
+            container["host"], named(container["name"]), container["image"],
+            ", ".join(" ".join((named(name), *addresses)) for name, addresses in container["networks"].items()),
             ", ".join(container["ports"]), ", ".join(container["listens"]),
         )
         for container in found["containers"]
@@ -98,8 +108,9 @@ def inventory_text(lab: LabView, *, width: int = 0) -> str:
         header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
         parts.append(plain_grid(header, containers, width))
     parts += swarms_text(found["swarms"], width)
-    if found["stopped"]:
-        parts.append(plain_grid(("NOT RUNNING", "STATE"), list(found["stopped"].items()), width))
+    if directory.stopped_containers:
+        stopped = [(named(item.name), item.status) for item in directory.stopped_containers]
+        parts.append(plain_grid(("NOT RUNNING", "STATE"), stopped, width))
     return "\n\n".join(parts)
 
 

@@ -272,12 +272,18 @@ class Location:
 
 @frozen
 class StoppedContainer:
-    """A container that is not running: its name, host and status, and the ports that it publishes when it runs."""
+    """A container that is not running: its name, host and status, and the ports that it publishes when it runs.
+
+    `project`, `service` and `replica` are those of a Compose project, as of a `Location`.
+    """
 
     name: str
     host: str
     status: str
     published: tuple[Published, ...]
+    project: str = ""
+    service: str = ""
+    replica: int = 0
 
 
 @define(eq=False)
@@ -316,12 +322,9 @@ class Directory:
                     if container.status in {"running", "paused"}:
                         found.append(_container_location(host.name, host.machine, container, networks))
                     else:
-                        service = container.labels.get("com.docker.compose.service", container.name)
-                        stopped |= {container.name: container.status, service: container.status}
-                        bound = tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {}))
-                        stopped_containers.append(
-                            StoppedContainer(container.name, host.name, container.status, bound)
-                        )
+                        item = _stopped(host.name, container)
+                        stopped |= {item.name: item.status, item.service or item.name: item.status}
+                        stopped_containers.append(item)
             if controller is not None:
                 known = {item.id for item in found if item.is_container}
                 found += [
@@ -349,7 +352,9 @@ class Directory:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
-        names = {item.name for item in self.locations} | {item.service for item in self.locations}
+        # The engine's names of a project's containers (shop-web-1) are left out.
+        generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
+        names = {item.name for item in self.locations} - generated | {item.service for item in self.locations}
         raise NotFound(f"no running container, service or host is called {text!r}{suggestion(text, names)}")
 
     def _docker_host(self, text: str) -> tuple[Location, ...]:
@@ -540,6 +545,16 @@ def _container_location(host: str, machine: Machine, container: Any, networks: M
         network_mode=attrs["HostConfig"].get("NetworkMode", ""),
         is_paused=container.status == "paused",
         programs=container.programs,
+    )  # fmt: skip
+
+
+def _stopped(host: str, container: Any) -> StoppedContainer:
+    labels = container.labels
+    service = labels.get("com.docker.compose.service", "")
+    return StoppedContainer(
+        container.name, host, container.status,
+        tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {})),
+        labels.get("com.docker.compose.project", ""), service, _number(labels, service),
     )  # fmt: skip
 
 

@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from cnmsim.digits import is_number
 from cnmsim.errors import FileError, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.table import plain_grid
@@ -249,9 +250,21 @@ class Policy:
     def check(self, lab: Lab) -> Report:
         """Check a lab against the policy. Probes run on a fork, so the lab stays unchanged.
 
-        Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked.
+        Raises `NotFound` for a name that matches nothing in the lab, `Unavailable` for a lab that cannot be forked,
+        `InvalidParameter` if there is nothing to check: every connection is allowed, or nothing listens.
         """
-        return Report(tuple(self._findings(lab.fork())))
+        names = names_of(directory_of(lab))
+        findings = tuple(
+            evolve(
+                finding,
+                subject=in_file_names(finding.subject, names),
+                message=in_file_names(finding.message, names),
+            )
+            for finding in self._findings(lab.fork())
+        )
+        if not findings:
+            raise InvalidParameter("the policy checks nothing: every connection of this lab is allowed by it")
+        return Report(findings)
 
     def _findings(self, lab: Lab) -> Iterator[Finding]:
         directory = directory_of(lab)
@@ -270,16 +283,18 @@ class Policy:
     def _require_known(self, directory: Directory) -> None:
         flows = (*(self.allow or ()), *self.require, *(self.outside or ()))
         names = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
-        for name in names:
-            if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
-                directory.find(name)  # raises NotFound, which suggests similar names
         for group, members in self.groups.items():
+            if not members:
+                raise InvalidParameter(f"group {group} has no members")
             for member in members:
                 if not any(_is_meant(member, location, self.groups) for location in directory.locations):
                     known = {*self.groups, *(location.service or location.name for location in directory.locations)}
                     raise NotFound(
                         f"group {group}: nothing in the lab is named {member!r}{suggestion(member, known)}"
                     )
+        for name in names:
+            if name != _ANY and not any(_is_meant(name, location, self.groups) for location in directory.locations):
+                directory.find(name)  # raises NotFound, which suggests similar names
 
     def _demands(self, lab: Lab, directory: Directory, matrix: Reachability) -> Iterator[Finding]:
         locations = _by_name(directory, matrix)

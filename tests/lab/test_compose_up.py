@@ -9,6 +9,7 @@ import pytest
 
 from cnmsim import FileError, Lab
 from cnmsim.lab.compose.project import Project
+from cnmsim.observe import Verdict
 
 SHOP = """
 services:
@@ -49,7 +50,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def test_networks_and_containers_are_named_after_the_project(shop: Lab) -> None:
-    docker = shop.host("docker").docker
+    docker = shop.host("host").docker
     networks = {(each.name, each.attrs["Driver"], each.attrs["Internal"]) for each in docker.networks.list()}
     assert networks == {
         ("bridge", "bridge", False), ("host", "host", False), ("none", "null", False),
@@ -59,7 +60,7 @@ def test_networks_and_containers_are_named_after_the_project(shop: Lab) -> None:
 
 
 def test_a_network_has_the_labels_of_compose(shop: Lab) -> None:
-    docker = shop.host("docker").docker
+    docker = shop.host("host").docker
     attrs = docker.networks.get("shop_back").attrs
     assert attrs["Labels"] == {
         "com.docker.compose.network": "back",
@@ -115,9 +116,9 @@ def test_a_service_name_finds_its_first_container(shop: Lab) -> None:
 
 def test_the_topology_shows_networks_and_containers(shop: Lab) -> None:
     graph = shop.topology()
-    assert graph.nodes["docker/shop_back"]["internal"] is True
-    assert set(graph["docker/shop-web-1"]) == {"docker/shop_back", "docker/shop_front"}
-    assert graph.nodes["docker"]["kind"] == "docker"
+    assert graph.nodes["host/shop_back"]["internal"] is True
+    assert set(graph["host/shop-web-1"]) == {"host/shop_back", "host/shop_front"}
+    assert graph.nodes["host"]["kind"] == "docker"
 
 
 def test_scaling_adds_and_removes_replicas_and_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_scaling_adds_and_removes_replicas_and_leaves_the_others_alone(tmp_path:
 
 def test_down_leaves_nothing(tmp_path: Path) -> None:
     lab = up(tmp_path, SHOP)
-    docker = lab.host("docker").docker
+    docker = lab.host("host").docker
     project_of(lab).down()
     assert docker.containers.list(all=True) == []
     assert sorted(each.name for each in docker.networks.list()) == ["bridge", "host", "none"]
@@ -273,7 +274,7 @@ services:
     found = {name: list(map(str, stand_in.ports)) for name, stand_in in project_of(lab).stand_ins.items()}
     assert found == {"api": ["3000/tcp"], "cache": ["6379/tcp"]}
     assert lab.container("cache").attrs["Config"]["Cmd"] == ["redis-server", "--appendonly", "yes"]
-    assert list(lab.hosts) == ["router", "internet", "client-host", "docker"]
+    assert list(lab.hosts) == ["router", "internet", "client-host", "host"]
     assert lab.trace("client", "api:3000").is_reachable
     assert lab.trace("client", "cache:6379").is_reachable
 
@@ -315,3 +316,10 @@ networks:
 """
     with pytest.raises(FileError, match=r"address space; in use: 10\.8\.0\.0/24 by network shop_one$"):
         Lab.from_compose(text, "shop")
+
+
+def test_a_service_called_host_keeps_its_name(tmp_path: Path) -> None:
+    lab = up(tmp_path, "services: {host: {image: nginx}, app: {image: alpine, command: sleep 1d}}")
+    assert list(lab.hosts)[-1] == "host-host"
+    assert lab.trace("app", "host:80").is_reachable
+    assert lab.trace("client", "host-host:80").verdict is Verdict.REFUSED

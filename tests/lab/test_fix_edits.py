@@ -75,7 +75,7 @@ _COMPOSE: dict[str, tuple[str, str, str, list[str]]] = {
               - "${PORT:-8080}:8000"   # the shop
         """,
         "client",
-        "docker:8080",
+        "host:8080",
         ['-      - "${PORT:-8080}:8000"   # the shop', '+      - "${PORT:-8080}:80"   # the shop'],
     ),
     "a port in the long form": (
@@ -89,7 +89,7 @@ _COMPOSE: dict[str, tuple[str, str, str, list[str]]] = {
                 host_ip: 127.0.0.1
         """,
         "client",
-        "docker:8080",
+        "host:8080",
         ["-        host_ip: 127.0.0.1"],
     ),
     "a program that binds loopback": (

@@ -48,7 +48,7 @@ def test_what_is_public_answers_and_the_verdict_names_the_assumption(
 
 def test_the_path_ends_at_the_internet_without_its_redirection(lab: Lab) -> None:
     summary = lab.trace("web", "github.com:443").summary()
-    assert "path: web → docker → router → internet\n" in summary
+    assert "path: web → host → router → internet\n" in summary
     assert "REDIRECT" not in summary
 
 

@@ -27,14 +27,14 @@ def _project(driver: str = "macvlan", **pool: str) -> dict[str, Any]:
 @pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
 def test_the_card_has_its_name_and_the_lan_its_machines(driver: str) -> None:
     lab = Lab.from_compose(_project(driver))
-    assert "enp3s0" in lab.host("docker").exec("ip -br address").output
+    assert "enp3s0" in lab.host("host").exec("ip -br address").output
     assert lab.trace("client", "192.168.1.254:80")
     assert lab.trace("hole", "github.com:443")
     assert lab.trace("hole", "192.168.1.1")
-    assert lab.trace("client", "docker:8080")
+    assert lab.trace("client", "host:8080")
     assert lab.trace("web", "github.com:443")
     # A parent and its children never receive each other's frames.
-    assert lab.trace("docker", "192.168.1.254:80").verdict is Verdict.UNREACHABLE
+    assert lab.trace("host", "192.168.1.254:80").verdict is Verdict.UNREACHABLE
 
 
 def test_a_wrong_subnet_is_refused_with_its_line() -> None:

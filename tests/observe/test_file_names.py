@@ -9,6 +9,8 @@ import pytest
 from cnmsim import Lab
 from cnmsim.observe import directory_of
 from cnmsim.observe.diagnosis.file_names import names_of, renamed
+from cnmsim.observe.inventory import inventory_text
+from cnmsim.testing.policy import check_policy
 
 _FILE = """
 name: 2internal
@@ -71,3 +73,27 @@ def test_only_whole_names_are_replaced(value: Any, expected: Any) -> None:
 def test_without_names_a_value_stays_the_same_object() -> None:
     value = ("x",)
     assert renamed(value, {}) is value
+
+
+def test_lists_walks_and_policies_use_the_names_of_the_file() -> None:
+    project = {
+        "name": "shop",
+        "services": {
+            "app": {"image": "nginx", "scale": 2},
+            "done": {"image": "alpine", "command": "true"},
+            "data": {"image": "postgres:17", "ports": ["5432:5432"]},
+        },
+    }
+    lab = Lab.from_compose(project)
+    texts = [
+        inventory_text(lab),
+        str(lab.doctor()),
+        str(lab.trace("app-2", "data:5432")),
+        str(check_policy(lab, {"allow": [], "names": {"app-1": ["data"]}})),
+        lab.trace("app", "data:53/udp").title,
+    ]
+    assert [text for text in texts if "shop" in text] == []
+    assert "app-2" in texts[0] and "done" in texts[0]
+    assert "container data" in texts[1]
+    assert "app-2 reaches data:5432" in texts[3]
+    assert texts[4] == "app-1 → data:53/udp"

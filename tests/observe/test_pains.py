@@ -350,8 +350,8 @@ def test_a_scaled_service_means_its_first_replica_and_each_goes_by_service_and_n
         "services:\n  app: {image: nginx, deploy: {replicas: 3}}\n  one: {image: alpine, command: sleep 1d}\n"
     )
     lab = Lab.from_compose(file, "shop")
-    assert lab.trace("app", "one").question["source"] == "docker:shop-app-1"
-    assert lab.trace("app-2", "one").question["source"] == "docker:shop-app-2"
+    assert lab.trace("app", "one").question["source"] == "host:shop-app-1"
+    assert lab.trace("app-2", "one").question["source"] == "host:shop-app-2"
 
 
 def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fails() -> None:
@@ -382,7 +382,11 @@ def test_a_paused_container_answers_by_its_kernel_alone() -> None:
     ("mode", "cause", "fix"),
     [
         ("container:web", "uses the network stack of web, and has no name of its own", "use web"),
-        ("host", "uses the network stack of its host node1, and has no name there", "host.docker.internal"),
+        (
+            "host",
+            "uses the network stack of node1 (network_mode: host), and has no name there",
+            "host.docker.internal",
+        ),
         ("none", "has no network (network_mode none)", "start lodger on a network of app"),
     ],
 )

@@ -26,7 +26,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def test_a_port_on_internal_networks_only_is_the_cause_and_another_network_the_fix(lab: Lab) -> None:
-    explanation = lab.explain("client", "docker:8080")
+    explanation = lab.explain("client", "host:8080")
     assert "web is to publish that port, but is on internal networks only (data)" in explanation.decided_by
     fix = explanation.fixes[0]
     assert fix.text == "add network front to service web"
@@ -35,11 +35,11 @@ def test_a_port_on_internal_networks_only_is_the_cause_and_another_network_the_f
 
 def test_the_doctor_finds_ports_that_are_not_published(lab: Lab) -> None:
     faults = [fault for fault in lab.doctor().faults if fault.kind == "published-on-internal"]
-    assert [fault.place for fault in faults] == ["docker: container shop-web-1"]
+    assert [fault.place for fault in faults] == ["host: container web"]
     assert "port 8080 is not published" in faults[0].text
 
 
-@pytest.mark.parametrize("source", ["localhost", "host", "docker"])
+@pytest.mark.parametrize("source", ["localhost", "host"])
 def test_the_docker_host_is_localhost_and_host(lab: Lab, source: str) -> None:
     assert lab.explain(source, "localhost:8081")
 
@@ -47,10 +47,10 @@ def test_the_docker_host_is_localhost_and_host(lab: Lab, source: str) -> None:
 def test_localhost_on_another_machine_names_the_one_that_publishes(lab: Lab) -> None:
     explanation = lab.explain("client", "localhost:8081")
     assert explanation.decided_by == (
-        "localhost on client is client itself, where nothing listens on port 8081; docker publishes it"
+        "localhost on client is client itself, where nothing listens on port 8081; host publishes it"
     )
-    assert explanation.fix == "use docker:8081"
-    assert explanation.fixes[0].question.destination == "docker"
+    assert explanation.fix == "use host:8081"
+    assert explanation.fixes[0].question.destination == "host"
 
 
 def test_localhost_in_a_container_names_the_service_that_publishes(lab: Lab) -> None:

@@ -61,7 +61,7 @@ def compose_lab(
     if not offline:
         stand_for_internet(internet, INTERNET, router)
     client = lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    host = lab.add_host(_free("docker", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True)
+    host = lab.add_host(_free("host", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True)
     fit_to_file(model, host, router, client)
     docker = host.docker
     lab.settle()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from attrs import evolve, fields, has
 
-from cnmsim.observe.location import Directory
+from cnmsim.observe.location import Directory, Location, StoppedContainer
 
 _T = TypeVar("_T")
 
@@ -19,7 +20,11 @@ def names_of(directory: Directory) -> dict[str, str]:
     A service with several containers keeps their numbers (`web-2`). Names that the file states itself
     (`container_name`), that two projects share, or that a host has, are not in the mapping.
     """
-    own = [item for item in directory.locations if item.project and item.service and not item.task]
+    running = [item for item in directory.locations if item.project and item.service and not item.task]
+    own: list[Location | StoppedContainer] = [
+        *running,
+        *(item for item in directory.stopped_containers if item.project),
+    ]
     replicas = Counter((item.project, item.service) for item in own)
     shorter: dict[str, str] = {}
     for item in own:
@@ -29,7 +34,7 @@ def names_of(directory: Directory) -> dict[str, str]:
     taken = Counter([*shorter.values(), *(item.name for item in directory.locations if item.name not in shorter)])
     networks = {
         attachment.network: attachment.network.removeprefix(f"{item.project}_")
-        for item in own
+        for item in running
         for attachment in item.attachments
         if attachment.network.startswith(f"{item.project}_")
     }
@@ -37,6 +42,15 @@ def names_of(directory: Directory) -> dict[str, str]:
     return {name: short for name, short in shorter.items() if taken[short] == 1} | {
         name: short for name, short in networks.items() if used[short] == 1
     }
+
+
+def in_file_names(text: str, names: Mapping[str, str]) -> str:
+    """Return a sentence with the names of the file in place of the engine's."""
+    if not names:
+        return text
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|[./]\w)"
+    return re.sub(pattern, lambda found: names[found[0]], text)
 
 
 def renamed(value: _T, names: Mapping[str, str]) -> _T:

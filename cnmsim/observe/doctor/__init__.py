@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from attrs import evolve
+
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.doctor import addresses, clusters, hosts, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
@@ -43,5 +46,11 @@ def doctor(lab: LabView) -> Checkup:
     without a swarm it sends no packets.
     """
     snapshot = LabSnapshot.of(lab)
-    faults = dict.fromkeys(fault for look in _LOOKS for fault in look(snapshot))
+    names = names_of(snapshot.directory)
+    faults = dict.fromkeys(_renamed(fault, names) for look in _LOOKS for fault in look(snapshot))
     return Checkup(tuple(sorted(faults, key=lambda fault: -fault.severity)))
+
+
+def _renamed(fault: Fault, names: Mapping[str, str]) -> Fault:
+    place, text, fix = (in_file_names(part, names) for part in (fault.place, fault.text, fault.fix))
+    return evolve(fault, place=place, text=text, fix=fix)

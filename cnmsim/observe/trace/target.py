@@ -50,6 +50,11 @@ class Target:
             return host
         return f"{host}:{self.port}" + ("" if self.protocol == "tcp" else f"/{self.protocol}")
 
+    @property
+    def title(self) -> str:
+        """The target with its protocol, stated once: `db:5432 (tcp)`, `dns:53/udp`."""
+        return str(self) if self.protocol == "udp" else f"{self} ({self.protocol})"
+
     @classmethod
     def parse(cls, text: str, protocol: str | None = None) -> Target:
         """Parse a destination such as `db:5432`. Without a port and without `protocol` the probe is a ping.

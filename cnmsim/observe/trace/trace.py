@@ -7,17 +7,18 @@ and the clock hands it on to everything that the packet causes.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.errors import Unavailable
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event, Observer
+from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
 from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable, views
@@ -132,6 +133,14 @@ class Trace(Displayable):
         """Return the hops of the short view, or all hops with `verbose`."""
         return self.hops if verbose else tuple(hop for hop in self.hops if not hop.is_plain)
 
+    def _in_file_names(self, hops: Iterable[Hop]) -> list[Hop]:
+        """Return hops with the places' names in the Compose file, if there is one."""
+        names = names_of(self.directory) if self.directory is not None else {}
+        return [
+            evolve(hop, place=names.get(hop.place, hop.place), decision=in_file_names(hop.decision, names))
+            for hop in hops
+        ]
+
     def _left_out(self, *, verbose: bool) -> str:
         count = len(self.hops) - len(self.shown(verbose=verbose))
         return f"{count} plain steps not shown" if count else ""
@@ -141,7 +150,7 @@ class Trace(Displayable):
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            lines += [text_table(shown, width, verbose=verbose)]
+            lines += [text_table(self._in_file_names(shown), width, verbose=verbose)]
         left_out = self._left_out(verbose=verbose)
         lines += [f"({left_out})"] if left_out else []
         lines += [""] if shown else []
@@ -217,7 +226,7 @@ class Trace(Displayable):
         parts: list[RenderableType] = [Text(printable(self.title), style="bold"), Text("")] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            parts.append(RichTable(shown, verbose))
+            parts.append(RichTable(self._in_file_names(shown), verbose))
         left_out = self._left_out(verbose=verbose)
         if left_out:
             parts += [Text(f"({left_out})", style="dim"), Text("")]

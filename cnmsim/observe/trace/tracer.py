@@ -161,7 +161,7 @@ def run_probe(
     probe = Probe(target, timeout_s, address, family)
     names = names_of(directory)
     shown = evolve(target, host=names.get(target.host, target.host))
-    walk = Trace(f"{names.get(source.name, source.name)} → {shown} ({target.protocol})", clock.now_ns)
+    walk = Trace(f"{names.get(source.name, source.name)} → {shown.title}", clock.now_ns)
     walk.directory = directory
     walk.question = {
         "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,

@@ -40,7 +40,7 @@ def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trac
     target = target_of(first) if first is not None else None
     if first is None or target is None:
         return
-    walk.title = f"{source.name} → {target} ({target.protocol}), watched"
+    walk.title = f"{source.name} → {target.title}, watched"
     walk.question = {
         "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,
         "address": target.host,

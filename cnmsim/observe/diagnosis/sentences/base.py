@@ -144,7 +144,7 @@ _TEMPLATES: dict[object, str] = {
     ),
     causes.FrameLost: "{0.packet} is lost at {0.where}: {0.why}",
     causes.IpvlanWithoutArp: (
-        "{0.container} is on ipvlan in mode {0.mode}, which answers no ARP: its host {0.host} routes for it"
+        "{0.container} is on ipvlan in mode {0.mode}, which answers no ARP: {0.host} routes for it"
     ),
     causes.PortSecurity: (
         "the port of {0.device} on {0.place} refuses frames from {0.sender}: {0.why}, as public clouds and "

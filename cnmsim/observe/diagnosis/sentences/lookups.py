@@ -56,7 +56,9 @@ def _(cause: causes.NameServerUnusable) -> str:
 @sentence.register(causes.SharesStack)
 def _(cause: causes.SharesStack) -> str:
     if cause.is_host:
-        return f"{cause.container} uses the network stack of its host {cause.owner}, and has no name there"
+        return (
+            f"{cause.container} uses the network stack of {cause.owner} (network_mode: host), and has no name there"
+        )
     return f"{cause.container} uses the network stack of {cause.owner}, and has no name of its own"
 
 
