@@ -12,7 +12,7 @@ from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
-from cnmsim.kernel.inode import GeneratedFile
+from cnmsim.kernel.inode import File, GeneratedFile
 from cnmsim.kernel.journal import Journal
 from cnmsim.kernel.link_events import LinkEventLog
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -47,6 +47,8 @@ class Machine:
     journal: Journal = field(init=False, repr=False)
     #: The services of the host, by name.
     units: dict[str, Unit] = field(factory=dict, init=False, repr=False)
+    #: Files that have no name, by the number of the descriptor by which /proc/PID/fd shows them.
+    open_files: dict[int, File] = field(factory=dict, init=False, repr=False)
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(
         factory=lambda: deque(maxlen=_KERNEL_LOG_LINES), init=False, repr=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS_PER_S
@@ -83,6 +84,7 @@ def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:
         "comm": _text(lambda: f"{process.name[:15]}\n"),
         "cwd": lambda: Symlink(process.env.get("PWD", "/")),
         "environ": _text(lambda: "".join(f"{name}={value}\0" for name, value in process.env.items())),
+        "fd": lambda: _Generated(lambda: _descriptors(process)),
         "limits": _text(_limits),
         "mounts": _text(lambda: proc_mounts(process.files)),
         "ns": lambda: _Generated(lambda: _namespaces(process)),
@@ -90,6 +92,16 @@ def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:
         "stat": _text(lambda: _stat(process)),
         "status": _text(lambda: _status(process)),
     }  # fmt: skip
+
+
+def _descriptors(process: Process) -> dict[str, Callable[[], Inode]]:
+    streams: dict[str, Inode] = {str(fd): Symlink(f"pipe:[{fd}]") for fd in range(3)}
+    files: dict[str, Inode] = {str(fd): file for fd, file in process.machine.open_files.items()}
+    return {name: partial(_same, inode) for name, inode in {**streams, **files}.items()}
+
+
+def _same(inode: Inode) -> Inode:
+    return inode
 
 
 def _namespaces(process: Process) -> dict[str, Callable[[], Inode]]:

@@ -24,10 +24,10 @@ class Cable:
 
 
 class Result:
-    def __init__(self, process: Process):
+    def __init__(self, process: Process, out: Pipe | None = None, err: Pipe | None = None):
         self.status = process.exit_status
-        self.out = process.stdout.getvalue().decode(errors="surrogateescape")
-        self.err = process.stderr.getvalue().decode(errors="surrogateescape")
+        self.out = (out or process.stdout).getvalue().decode(errors="surrogateescape")
+        self.err = (err or process.stderr).getvalue().decode(errors="surrogateescape")
 
     def __repr__(self):
         return f"<{self.status} {self.out!r} {self.err!r}>"
@@ -80,8 +80,9 @@ class World:
         source.close()
         machine = machine or self.one
         process = machine.spawn(programs[argv[0]], argv, programs=programs, stdin=source, env=env)
+        out, err = process.stdout, process.stderr  # `exec >FILE` replaces them
         self.clock.run_for(limit_s, stop=lambda: not process.is_running)
-        return Result(process)
+        return Result(process, out, err)
 
     def run(self, line: str, **options) -> Result:
         return self.argv(line.split(), **options)

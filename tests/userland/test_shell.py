@@ -56,7 +56,34 @@ CASES = [
     ("exec echo last; echo never", 0, "last\n"),
     ("seq 3 | true; echo ok", 0, "ok\n"),
     ("eval 'echo $((1+1))'", 0, "2\n"),
+    ("exec > /tmp/log; echo a; exec 3> /tmp/three; echo b >&3; cat /tmp/log /tmp/three >&2", 0, ""),
+    ('set --; for i in "$@"; do echo "[$i]"; done; IFS=-; echo a-b', 0, "a-b\n"),
+    ("x=1; (x=2); x=3 true; echo $x; f() { x=4; }; f; echo $x", 0, "1\n4\n"),
 ]
+BASH_CASES = [
+    ("sleep 3; echo $SECONDS; SECONDS=10; sleep 2; echo $SECONDS", "3\n12\n"),
+    ("time sleep 2", ""),
+    ("printf '#!/bin/bash\\na=(x y); echo ${a[1]} $0 $1\\n' > /tmp/s; chmod +x /tmp/s; /tmp/s arg", "y /tmp/s arg\n"),
+    ("printf '#!/bin/sh\\necho ${BASH_VERSION-ash}\\n' > /tmp/s; chmod +x /tmp/s; /tmp/s", "ash\n"),
+    ("while read -r x; do echo got $x; done < <(echo 1; sleep 5; echo 2); echo $SECONDS", "got 1\ngot 2\n5\n"),
+]
+
+
+@pytest.mark.parametrize("script,out", BASH_CASES, ids=[case[0][:40] for case in BASH_CASES])
+def test_bash_prints_what_bash_prints(script, out):
+    result = World().argv(["bash", "-c", script])
+    assert (result.status, result.out) == (0, out)
+
+
+def test_random_numbers_repeat_in_an_equal_lab_and_differ_within_it():
+    numbers = [World().argv(["bash", "-c", "echo $RANDOM; echo $RANDOM"]).out.split() for _ in range(2)]
+    assert numbers[0] == numbers[1] and len(set(numbers[0])) == 2
+
+
+@pytest.mark.parametrize("script", ["a=(1)", "cat <<< x", "for ((;;)); do :; done", "echo ${a[0]}", "echo ${a^^}"])
+def test_ash_refuses_the_syntax_of_bash(script):
+    result = World().sh(script)
+    assert result.status == 2 and "syntax error" in result.err
 
 
 @pytest.mark.parametrize("script,status,out", CASES, ids=[case[0][:40] for case in CASES])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.userland.busybox.applet import complain, show_usage
@@ -56,13 +58,22 @@ def echo_text(arguments: list[str]) -> str:
     return text + ("\n" if ends_line else "")
 
 
-_CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+))?([sdiuoxXcbqeEfgG%])")
+_CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+|\*))?([sdiuoxXcbqeEfgG%]|\([^)]*\)T)")
 
 
-def format_printf(template: str, arguments: list[str]) -> str:
+def format_printf(
+    template: str,
+    arguments: list[str],
+    *,
+    errors: list[str] | None = None,
+    quote: Callable[[str], str] = str,
+    now_s: int = 0,
+) -> str:
     """Return what `printf TEMPLATE ARGUMENT…` prints. The template is reused until all arguments are consumed.
 
-    Raises `FormatError` if a numeric conversion gets an argument that is not a number.
+    Raises `FormatError` if a numeric conversion gets an argument that is not a number; if `errors` is given, the
+    message is appended there, and the number is the argument's leading digits. `quote` converts the arguments of
+    `%q`, `now_s` is the time for `%(FORMAT)T` without an argument.
     """
     template = unescape(template)
     remaining = list(arguments)
@@ -76,10 +87,18 @@ def format_printf(template: str, arguments: list[str]) -> str:
             return "%"
         if width == "*":
             width = take()
+        if precision == "*":
+            precision = take()
         spec = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
         argument = take()
+        if kind[-1] == "T":
+            seconds = int(argument) if argument.isdecimal() else now_s
+            text = time.strftime(kind[1:-2] or "%H:%M:%S", time.gmtime(seconds))
+            return (spec + "s") % text
         if kind in "sbq":
-            return (spec + "s") % (unescape(argument) if kind == "b" else argument)
+            return (spec + "s") % (
+                unescape(argument) if kind == "b" else quote(argument) if kind == "q" else argument
+            )
         if kind == "c":
             return (spec + "s") % argument[:1]
         try:
@@ -87,7 +106,11 @@ def format_printf(template: str, arguments: list[str]) -> str:
                 return (spec + kind) % float(argument or 0)
             value = ord(argument[1]) if argument[:1] in ("'", '"') and len(argument) > 1 else int(argument or "0", 0)
         except ValueError:
-            raise FormatError(f"invalid number '{argument}'") from None
+            if errors is None:
+                raise FormatError(f"invalid number '{argument}'") from None
+            errors.append(f"{argument}: invalid number")
+            digits = re.match(r"-?\d+", argument)
+            value = int(digits[0]) if digits is not None else 0
         return (spec + ("d" if kind in "iu" else kind)) % value
 
     text = _CONVERSION.sub(replace, template)

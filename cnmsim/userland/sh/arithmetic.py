@@ -8,17 +8,36 @@ import re
 from collections.abc import Callable, MutableMapping
 
 _TOKEN = re.compile(
-    r"\s*(0[xX][0-9a-fA-F]+|\d+|[A-Za-z_]\w*|<<=|>>=|\*\*|&&|\|\||[-+*/%&|^<>=!]=|<<|>>|\+\+|--|[-+*/%&|^<>=!~?:()])"
+    r"\s*(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d\w*|[A-Za-z_]\w*"
+    r"|<<=|>>=|\*\*|&&|\|\||[-+*/%&|^<>=!]=|<<|>>|\+\+|--|[-+*/%&|^<>=!~?:(),])"
 )
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_"
+_MAX_DEPTH = 64
 
 
 class ShellArithmeticError(Exception):
-    """The expression cannot be evaluated. The text is ash's error message."""
+    """The expression cannot be evaluated. The text is ash's error message, `bash_text` bash's.
+
+    `rest` is the part of the expression at which bash found the error.
+    """
+
+    def __init__(self, message: str, expression: str, rest: str, bash_text: str = "") -> None:
+        super().__init__(message)
+        text = bash_text or _BASH_TEXTS.get(message, message)
+        self.bash_text = f'{expression.lstrip()}: {text} (error token is "{rest}")'
 
 
-def _divide(a: int, b: int) -> int:
-    if not b:
-        raise ShellArithmeticError("divide by zero")
+_BASH_TEXTS = {
+    "divide by zero": "division by 0", "malformed ?: operator": "`:' expected for conditional expression",
+    "arithmetic syntax error": "syntax error: invalid arithmetic operator",
+    "negative exponent": "exponent less than 0",
+}  # fmt: skip
+_OPERAND = "syntax error: operand expected"
+_TOO_GREAT = "value too great for base"
+_IN_EXPRESSION = "syntax error in expression"
+
+
+def _quotient(a: int, b: int) -> int:
     quotient = abs(a) // abs(b)
     return quotient if (a < 0) == (b < 0) else -quotient
 
@@ -36,7 +55,7 @@ _BINARY: tuple[dict[str, Callable[[int, int], int]], ...] = (
     },
     {"<<": lambda a, b: a << (b & 63), ">>": lambda a, b: a >> (b & 63)},
     {"+": lambda a, b: a + b, "-": lambda a, b: a - b},
-    {"*": lambda a, b: a * b, "/": _divide, "%": lambda a, b: a - b * _divide(a, b)},
+    {"*": lambda a, b: a * b, "/": _quotient, "%": lambda a, b: a - b * _quotient(a, b)},
 )  # fmt: skip
 _ASSIGNMENTS = {"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="}
 
@@ -46,18 +65,34 @@ def _wrap(value: int) -> int:
 
 
 class _Evaluator:
-    def __init__(self, text: str, variables: MutableMapping[str, str]) -> None:
-        self.variables = variables
+    def __init__(self, text: str, variables: MutableMapping[str, str], depth: int) -> None:
+        self.text, self.variables, self.depth = text, variables, depth
         self.tokens: list[str] = []
-        at = 0
-        text = text.strip()
-        while at < len(text):
+        #: Where each token starts in the text.
+        self.starts: list[int] = []
+        #: Whether the operand being read is evaluated: not after `0 &&`, `1 ||` and in the other half of `?:`.
+        self.is_needed = True
+        self.at = at = 0
+        while at < len(text.rstrip()):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise ShellArithmeticError("arithmetic syntax error")
-            self.tokens.append(match[1])
-            at = match.end()
-        self.at = 0
+                raise self._error("arithmetic syntax error", at)
+            token, start, at = match[1], match.start(1), match.end()
+            if text[at : at + 1] == "[" and (token[0].isalpha() or token[0] == "_"):
+                end = _subscript_end(text, at)
+                if end is None:
+                    raise self._error("arithmetic syntax error", at)
+                token, at = text[start : end + 1], end + 1
+            self.tokens.append(token)
+            self.starts.append(start)
+
+    def _error(self, message: str, at: int | None = None, bash_text: str = "") -> ShellArithmeticError:
+        if at is None:
+            at = self.starts[self.at] if self.at < len(self.starts) else len(self.text)
+        if message == "arithmetic syntax error" and at >= len(self.text.rstrip()):
+            # bash shows the last token, and what follows it.
+            at = self.starts[-1] if self.starts else 0
+        return ShellArithmeticError(message, self.text, self.text[at:], bash_text)
 
     @property
     def token(self) -> str:
@@ -70,12 +105,26 @@ class _Evaluator:
 
     def value_of(self, name: str) -> int:
         text = self.variables.get(name, "").strip()
-        if not text:
-            return 0
-        try:
-            return int(text, 0) if not text.lstrip("-").isdigit() else int(text)
-        except ValueError:
-            raise ShellArithmeticError("arithmetic syntax error") from None
+        if re.fullmatch(r"-?[1-9]\d*|0?", text):
+            return int(text or 0)
+        if self.depth > _MAX_DEPTH:
+            loop = "expression recursion loop detected"
+            raise ShellArithmeticError(loop, name, name, "expression recursion level exceeded")
+        return _evaluate(text, self.variables, self.depth + 1)
+
+    def set(self, name: str, value: int) -> int:
+        if not (name[:1].isalpha() or name[:1] == "_"):
+            raise self._error("arithmetic syntax error")
+        if self.is_needed:
+            self.variables[name] = str(value)
+        return value
+
+    def sequence(self) -> int:
+        value = self.assignment()
+        while self.token == ",":
+            self.take()
+            value = self.assignment()
+        return value
 
     def assignment(self) -> int:
         name = self.token
@@ -84,24 +133,35 @@ class _Evaluator:
             if operator in _ASSIGNMENTS:
                 self.at += 2
                 value = self.assignment()
-                if operator != "=":
-                    value = _wrap(self._apply(operator[:-1], self.value_of(name), value))
-                self.variables[name] = str(value)
-                return value
+                if operator != "=" and self.is_needed:
+                    value = self._apply(operator[:-1], self.value_of(name), value)
+                return self.set(name, value)
         return self.conditional()
 
     def _apply(self, operator: str, a: int, b: int) -> int:
-        return next(level[operator] for level in _BINARY if operator in level)(a, b)
+        if operator in ("/", "%") and not b:
+            if not self.is_needed:
+                return 0
+            raise self._error("divide by zero", self.starts[self.at - 1])
+        return _wrap(next(level[operator] for level in _BINARY if operator in level)(a, b))
+
+    def _operand(self, parse: Callable[[], int], *, is_needed: bool) -> int:
+        before, self.is_needed = self.is_needed, self.is_needed and is_needed
+        try:
+            return parse()
+        finally:
+            self.is_needed = before
 
     def conditional(self) -> int:
         condition = self.binary(0)
         if self.token != "?":
             return condition
         self.take()
-        yes = self.assignment()
-        if self.take() != ":":
-            raise ShellArithmeticError("malformed ?: operator")
-        no = self.conditional()
+        yes = self._operand(self.assignment, is_needed=bool(condition))
+        if self.token != ":":
+            raise self._error("malformed ?: operator")
+        self.take()
+        no = self._operand(self.conditional, is_needed=not condition)
         return yes if condition else no
 
     def binary(self, level: int) -> int:
@@ -110,7 +170,9 @@ class _Evaluator:
         value = self.binary(level + 1)
         while self.token in _BINARY[level]:
             operator = self.take()
-            value = _wrap(_BINARY[level][operator](value, self.binary(level + 1)))
+            is_needed = bool(value) if operator == "&&" else not value if operator == "||" else True
+            other = self._operand(lambda: self.binary(level + 1), is_needed=is_needed)
+            value = self._apply(operator, value, other)
         return value
 
     def power(self) -> int:
@@ -120,7 +182,7 @@ class _Evaluator:
         self.take()
         exponent = self.power()
         if exponent < 0:
-            raise ShellArithmeticError("negative exponent")
+            raise self._error("negative exponent", self.starts[self.at - 1])
         return _wrap(int(pow(base, exponent, 2**64)))
 
     def unary(self) -> int:
@@ -128,35 +190,53 @@ class _Evaluator:
         if operator in ("-", "+", "!", "~"):
             self.take()
             value = self.unary()
-            return {"-": -value, "+": value, "!": int(not value), "~": ~value}[operator]
+            return _wrap({"-": -value, "+": value, "!": int(not value), "~": ~value}[operator])
         if operator in ("++", "--"):
             self.take()
             name = self.take()
-            value = self.value_of(name) + (1 if operator == "++" else -1)
-            self.variables[name] = str(value)
-            return value
+            return self.set(name, _wrap(self.value_of(name) + (1 if operator == "++" else -1)))
         return self.primary()
 
     def primary(self) -> int:
         token = self.take()
         if token == "(":
-            value = self.assignment()
+            value = self.sequence()
             if self.take() != ")":
-                raise ShellArithmeticError("arithmetic syntax error")
+                raise self._error("arithmetic syntax error")
             return value
         if token[:1].isdigit():
-            if token[:2].lower() == "0x":
-                return int(token, 16)
-            try:
-                return int(token, 8) if token[0] == "0" and len(token) > 1 else int(token)
-            except ValueError:
-                raise ShellArithmeticError("arithmetic syntax error") from None
+            return self._number(token)
         if token[:1].isalpha() or token[:1] == "_":
-            value = self.value_of(token)
+            value = self.value_of(token) if self.is_needed else 0
             if self.token in ("++", "--"):
-                self.variables[token] = str(value + (1 if self.take() == "++" else -1))
+                self.set(token, _wrap(value + (1 if self.take() == "++" else -1)))
             return value
-        raise ShellArithmeticError("arithmetic syntax error")
+        self.at -= 1
+        raise self._error("arithmetic syntax error", bash_text=_OPERAND)
+
+    def _number(self, token: str) -> int:
+        base, mark, digits = token.partition("#")
+        try:
+            if mark:
+                radix = int(base)
+                values = [_DIGITS.index(c.lower() if radix <= 36 else c) for c in digits]
+                if not 2 <= radix <= 64 or any(value >= radix for value in values):
+                    raise self._error("arithmetic syntax error", self.starts[self.at - 1], _TOO_GREAT)
+                return _wrap(sum(value * radix**place for place, value in enumerate(reversed(values))))
+            if token[:2].lower() == "0x":
+                return _wrap(int(token, 16))
+            return _wrap(int(token, 8) if token[0] == "0" and len(token) > 1 else int(token))
+        except ValueError:
+            raise self._error("arithmetic syntax error", self.starts[self.at - 1], _TOO_GREAT) from None
+
+
+def _subscript_end(text: str, at: int) -> int | None:
+    depth = 0
+    for end in range(at, len(text)):
+        depth += (text[end] == "[") - (text[end] == "]")
+        if not depth:
+            return end
+    return None
 
 
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
@@ -164,10 +244,14 @@ def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
 
     Assignments in the expression change `variables`. Raises `ShellArithmeticError` if it cannot be evaluated.
     """
-    evaluator = _Evaluator(text, variables)
+    return _evaluate(text, variables, 0)
+
+
+def _evaluate(text: str, variables: MutableMapping[str, str], depth: int) -> int:
+    evaluator = _Evaluator(text, variables, depth)
     if not evaluator.tokens:
         return 0
-    value = evaluator.assignment()
+    value = evaluator.sequence()
     if evaluator.token:
-        raise ShellArithmeticError("arithmetic syntax error")
+        raise evaluator._error("arithmetic syntax error", bash_text=_IN_EXPRESSION)
     return value

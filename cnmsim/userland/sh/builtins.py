@@ -8,15 +8,16 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.files import Pipe
-from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.libc.signals import signal_list, signal_name, signal_number, take_signal
 from cnmsim.userland.sh.arithmetic import evaluate
 from cnmsim.userland.sh.interpreter import Builtin, ExecProgram, ExitShell, LeaveLoop, ReturnFunction, Shell
+from cnmsim.userland.sh.read import read
 from cnmsim.userland.sh.state import Streams
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ async def _test(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     if words[0] == "[":
         if arguments[-1:] != ["]"]:
-            shell.put(streams.stderr, "sh: missing ]\n")
+            if shell.is_bash:
+                shell.complain(streams, "[: missing `]'")
+            else:
+                shell.put(streams.stderr, "sh: missing ]\n")
             return 2
         arguments = arguments[:-1]
     status, message = evaluate_test(arguments, lambda path: (shell.process.files, shell.resolve(path)))
     if message:
-        shell.complain(streams, message)
+        shell.complain(streams, f"{words[0]}: {message}" if shell.is_bash else message)
     return status
 
 
@@ -72,7 +76,7 @@ async def _cd(shell: Shell, words: list[str], streams: Streams) -> int:
     if not shell.process.files.is_dir(path):
         reason = "Not a directory" if shell.process.files.exists(path) else "No such file or directory"
         shell.complain(streams, f"cd: can't cd to {target}: {reason}")
-        return 2
+        return 1 if shell.is_bash else 2
     shell.variables["OLDPWD"], shell.variables["PWD"] = shell.variables["PWD"], path
     return 0
 
@@ -102,12 +106,20 @@ async def _export(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def _unset(shell: Shell, words: list[str], streams: Streams) -> int:
-    for name in words[1:]:
-        if name not in ("-v", "-f"):
+    status = 0
+    only = words[1][1:] if words[1:2] in (["-v"], ["-f"], ["-n"]) else ""
+    for name in words[2:] if only else words[1:]:
+        if name in shell.readonly and only != "f":
+            text = f"{name}: cannot unset: readonly variable" if shell.is_bash else f"{name}: is read only"
+            shell.complain(streams, f"unset: {text}" if shell.is_bash else text)
+            status = 1
+            continue
+        if only != "f":
             shell.variables.pop(name, None)
-            shell.functions.pop(name, None)
             shell.exported.discard(name)
-    return 0
+        if only != "v":
+            shell.functions.pop(name, None)
+    return status
 
 
 async def _local(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -116,7 +128,7 @@ async def _local(shell: Shell, words: list[str], streams: Streams) -> int:
         return 2
     for word in words[1:]:
         name, equals, value = word.partition("=")
-        shell.locals[-1].setdefault(name, shell.variables.get(name))
+        shell.locals[-1].setdefault(name, evolve(before) if (before := shell.variables.table.get(name)) else None)
         if equals:
             shell.variables[name] = value
     return 0
@@ -136,7 +148,13 @@ async def _set(shell: Shell, words: list[str], streams: Streams) -> int:
             name = arguments.pop(0) if arguments else ""
             if name == "pipefail":
                 shell.has_pipefail = option[0] == "-"
-            option = option[0] + {"errexit": "e", "nounset": "u", "xtrace": "x"}.get(name, "")
+            if not name:
+                _show_options(shell, streams, is_input=option[0] == "+")
+                return 0
+            if shell.is_bash and name not in _OPTION_NAMES:
+                shell.complain(streams, f"set: {name}: invalid option name")
+                return 2
+            option = option[0] + {"errexit": "e", "nounset": "u", "xtrace": "x", "noglob": "f"}.get(name, "")
         for letter in option[1:]:
             if letter == "e":
                 shell.is_errexit = option[0] == "-"
@@ -144,12 +162,28 @@ async def _set(shell: Shell, words: list[str], streams: Streams) -> int:
                 shell.is_nounset = option[0] == "-"
             elif letter == "x":
                 shell.is_xtrace = option[0] == "-"
-            elif letter not in "abfhmnvC":
+            elif letter == "f":
+                shell.has_no_globbing = option[0] == "-"
+            elif letter not in ("abhkmnptvBCEHPT" if shell.is_bash else "abhmnvC"):
                 shell.complain(streams, f"set: illegal option {option[0]}{letter}")
                 return 2
     if arguments:
         shell.arguments = arguments
     return 0
+
+
+_OPTION_NAMES = frozenset(
+    ["allexport", "braceexpand", "emacs", "errexit", "errtrace", "functrace", "hashall", "histexpand", "history",
+     "ignoreeof", "interactive-comments", "keyword", "monitor", "noclobber", "noexec", "noglob", "nolog", "notify",
+     "nounset", "onecmd", "physical", "pipefail", "posix", "privileged", "verbose", "vi", "xtrace"]
+)  # fmt: skip
+
+
+def _show_options(shell: Shell, streams: Streams, *, is_input: bool) -> None:
+    """Print the options as `set -o` does, or, with `is_input`, as commands that set them (`set +o`)."""
+    for name, is_set in shell.set_options().items():
+        text = f"set {'-' if is_set else '+'}o {name}" if is_input else f"{name:<15}\t{'on' if is_set else 'off'}"
+        shell.put(streams.stdout, f"{text}\n")
 
 
 async def _shift(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -169,69 +203,17 @@ async def _exit(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def _return(shell: Shell, words: list[str], streams: Streams) -> int:
+    if shell.is_bash and not shell.call_stack and not shell.is_sourcing:
+        shell.complain(streams, "return: can only `return' from a function or sourced script")
+        return 2
     raise ReturnFunction(_number(words, shell.status) & 255)
 
 
 async def _leave(shell: Shell, words: list[str], streams: Streams) -> int:
+    if shell.is_bash and not shell.loops:
+        shell.complain(streams, f"{words[0]}: only meaningful in a `for', `while', or `until' loop")
+        return 0
     raise LeaveLoop(max(1, _number(words, 1)), goes_on=words[0] == "continue")
-
-
-async def read_line(pipe: Pipe, most: int | None = None) -> bytes:
-    """Read one line including its newline, and no more than that.
-
-    Fewer bytes are returned at the end of the input or after `most` bytes.
-    """
-    line = b""
-    while True:
-        waiting = pipe.getvalue() if most is None else pipe.getvalue()[: most - len(line)]
-        end = waiting.find(b"\n")
-        chunk = await pipe.read(end + 1 if end >= 0 else max(1, len(waiting)))
-        line += chunk
-        if not chunk or line.endswith(b"\n") or len(line) == most:
-            return line
-
-
-async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
-    names = [word for word in words[1:] if word != "-r"]
-    timeout_s: float | None = None
-    most: int | None = None
-    while names[:1] and names[0].startswith("-"):
-        option = names.pop(0)
-        if option in ("-p", "-t", "-n") and names:
-            argument = names.pop(0)
-            if option == "-p":
-                shell.put(streams.stderr, argument)
-            elif option == "-t":
-                if not re.fullmatch(r"\d+(\.\d*)?", argument):
-                    shell.complain(streams, "read: invalid timeout")
-                    return 2
-                timeout_s = float(argument)
-            else:
-                if not argument.isdecimal():
-                    shell.complain(streams, "read: invalid count")
-                    return 2
-                most = int(argument) or None
-    if timeout_s == 0:  # `-t 0` only checks whether input is available (busybox libbb, shell_builtin_read)
-        return int(not streams.stdin.getvalue() and not streams.stdin.is_closed)
-    reading = read_line(streams.stdin, most)
-    try:
-        line = await (reading if timeout_s is None else wait_for(shell.process.clock, reading, timeout_s))
-    except TimeoutError:
-        return 1
-    text = line.decode(errors="surrogateescape").rstrip("\n")
-    is_whole = line.endswith(b"\n") or len(line) == most
-    separators = shell.variables.get("IFS", " \t\n")
-    if not names:
-        shell.variables["REPLY"] = text
-        return 0 if is_whole else 1
-    if "-r" not in words:
-        text = re.sub(r"\\(.)", r"\1", text)
-    blanks = "".join(c for c in separators if c in " \t\n")
-    text = text.strip(blanks) if blanks else text
-    parts = re.split(f"[{re.escape(separators)}]+", text, maxsplit=len(names) - 1) if separators else [text]
-    for number, name in enumerate(names):
-        shell.variables[name] = parts[number] if number < len(parts) else ""
-    return 0 if is_whole else 1
 
 
 async def _eval(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -244,9 +226,19 @@ async def _source(shell: Shell, words: list[str], streams: Streams) -> int:
     try:
         text = shell.process.files.read(shell.resolve(words[1])).decode(errors="surrogateescape")
     except OSError as error:
-        shell.complain(streams, f".: can't open '{words[1]}': {strerror(error)}")
-        return 2
-    return await shell.run_text(text, streams)
+        bad = f"{words[1]}: {strerror(error)}" if shell.is_bash else f".: can't open '{words[1]}': {strerror(error)}"
+        shell.complain(streams, bad)
+        return 1 if shell.is_bash else 2
+    outer = shell.arguments
+    shell.arguments = words[2:] if shell.is_bash and len(words) > 2 else outer
+    shell.is_sourcing += 1
+    try:
+        return await shell.run_text(text, streams)
+    except ReturnFunction as leaving:
+        return leaving.status
+    finally:
+        shell.is_sourcing -= 1
+        shell.arguments = outer if shell.is_bash and len(words) > 2 else shell.arguments
 
 
 async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -301,7 +293,8 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     if arguments[:1] and arguments[0].startswith("-") and len(arguments[0]) > 1:
         text, signal = take_signal(arguments)
         if signal is None:
-            _complain_plainly(shell, streams, "kill", f"bad signal name '{text}'")
+            bad = f"{text}: invalid signal specification" if shell.is_bash else f"bad signal name '{text}'"
+            _complain_plainly(shell, streams, "kill", bad)
             return 1
     if not arguments:
         _complain_plainly(shell, streams, "kill", "you need to specify whom to kill")
@@ -311,7 +304,8 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
         target = _job(shell, text)
         if target is None:
             is_number = re.fullmatch(r"-?\d+|%.*", text) is not None
-            reason = f"can't kill pid {text}: No such process" if is_number else f"invalid number '{text}'"
+            bad = f"{text}: arguments must be process or job IDs" if shell.is_bash else f"invalid number '{text}'"
+            reason = f"can't kill pid {text}: No such process" if is_number else bad
             if is_number:
                 shell.complain(streams, reason)
             else:
@@ -336,16 +330,24 @@ def _job(shell: Shell, text: str) -> Process | None:
 
 async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[2:] if words[1:2] == ["--"] else words[1:]
-    if not arguments:
+    if not arguments or arguments[0] == "-p":
+        chosen = {signal_number(name) for name in arguments[1:]}
         for number, command in sorted(shell.traps.items()):
-            quoted = command.replace("'", "'\"'\"'")
-            shell.put(streams.stdout, f"trap -- '{quoted}' {_signal_name(number)}\n")
+            if not chosen or number in chosen:
+                quote = "'\\''" if shell.is_bash else "'\"'\"'"
+                quoted = command.replace("'", quote)
+                prefix = "SIG" if shell.is_bash and number else ""
+                shell.put(streams.stdout, f"trap -- '{quoted}' {prefix}{_signal_name(number)}\n")
         return 0
     is_reset = len(arguments) == 1 or arguments[0] == "-" or arguments[0].isdigit()
     names = arguments[arguments[0] == "-" or not is_reset :]
     status = 0
     process = shell.process
     for name in names:
+        if shell.is_bash and name.upper() in ("ERR", "DEBUG", "RETURN"):
+            if name.upper() == "ERR":
+                shell.err_trap = "" if is_reset else arguments[0]
+            continue
         signal = 0 if name.upper() == "EXIT" else signal_number(name)
         if signal is None:
             shell.complain(streams, f"trap: {name}: invalid signal specification")
@@ -384,10 +386,12 @@ async def _exec(shell: Shell, words: list[str], streams: Streams) -> int:
 async def _command(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     if arguments[:1] not in (["-v"], ["-V"]):
-        return await shell.call(arguments, streams) if arguments else 0
+        return await shell.call(arguments, streams, uses_functions=False) if arguments else 0
+    if arguments[0] == "-V":
+        return await _type(shell, ["type", *arguments[1:]], streams)
     status = 0
     for name in arguments[1:]:
-        if name in BUILTINS or name in shell.functions:
+        if name in shell.builtins or name in shell.functions or name in _KEYWORDS:
             shell.put(streams.stdout, f"{name}\n")
         elif shell.find(name) is not None:
             shell.put(streams.stdout, f"{name if '/' in name else f'/bin/{name}'}\n")
@@ -396,18 +400,34 @@ async def _command(shell: Shell, words: list[str], streams: Streams) -> int:
     return status
 
 
+_KEYWORDS = frozenset(
+    ["!", "[[", "]]", "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "then",
+     "time", "until", "while", "{", "}"]
+)  # fmt: skip
+
+
 async def _type(shell: Shell, words: list[str], streams: Streams) -> int:
     status = 0
-    for name in words[1:]:
+    is_short = shell.is_bash and words[1:2] == ["-t"]
+    is_path = shell.is_bash and words[1:2] in (["-p"], ["-P"])
+    for name in words[2:] if is_short or is_path else words[1:]:
         if name in shell.functions:
-            shell.put(streams.stdout, f"{name} is a function\n")
-        elif name in BUILTINS:
-            shell.put(streams.stdout, f"{name} is a shell builtin\n")
+            kind, text = "function", "a function"
+        elif name in shell.builtins:
+            kind, text = "builtin", "a shell builtin"
+        elif name in _KEYWORDS:
+            kind, text = "keyword", "a shell keyword"
         elif shell.find(name) is not None:
-            shell.put(streams.stdout, f"{name} is /bin/{name}\n")
+            kind, text = "file", name if "/" in name else f"/bin/{name}"
         else:
-            shell.put(streams.stdout, f"{name}: not found\n")
-            status = 127
+            status = 1 if shell.is_bash else 127
+            if shell.is_bash and not (is_short or is_path):
+                shell.complain(streams, f"type: {name}: not found")
+            elif not shell.is_bash:
+                shell.put(streams.stdout, f"{name}: not found\n")
+            continue
+        shown = kind if is_short else text if is_path else f"{name} is {text}"
+        shell.put(streams.stdout, f"{shown}\n" if kind == "file" or not is_path else "")
     return status
 
 
@@ -478,6 +498,33 @@ def _bad_option(
     return 0
 
 
+async def _alias(shell: Shell, words: list[str], streams: Streams) -> int:
+    """Define or print aliases. They are not expanded: an alias of a shell that is not interactive is not, either."""
+    status, prefix = 0, "alias " if shell.is_bash else ""
+    for word in words[1:] or sorted(shell.aliases):
+        name, equals, value = word.partition("=")
+        if equals:
+            shell.aliases[name] = value
+        elif name in shell.aliases:
+            shell.put(streams.stdout, f"{prefix}{name}='{shell.aliases[name]}'\n")
+        else:
+            shell.put(streams.stderr, f"alias: {name} not found\n")
+            status = 1
+    return status
+
+
+async def _unalias(shell: Shell, words: list[str], streams: Streams) -> int:
+    status = 0
+    if words[1:2] == ["-a"]:
+        shell.aliases.clear()
+        return 0
+    for name in words[1:]:
+        if shell.aliases.pop(name, None) is None:
+            shell.complain(streams, f"unalias: {name}: not found" if shell.is_bash else f"unalias: {name} not found")
+            status = 1
+    return status
+
+
 async def _umask(shell: Shell, words: list[str], streams: Streams) -> int:
     if len(words) == 1:
         shell.put(streams.stdout, f"{shell.process.umask:04o}\n")
@@ -504,8 +551,8 @@ async def _times(shell: Shell, words: list[str], streams: Streams) -> int:
 BUILTINS: dict[str, Builtin] = {
     ":": _true, "true": _true, "false": _false, "echo": _echo, "printf": _printf, "test": _test, "[": _test,
     "cd": _cd, "pwd": _pwd, "export": _export, "readonly": _export, "unset": _unset, "local": _local, "set": _set,
-    "shift": _shift, "exit": _exit, "return": _return, "break": _leave, "continue": _leave, "read": _read,
+    "shift": _shift, "exit": _exit, "return": _return, "break": _leave, "continue": _leave, "read": read,
     "eval": _eval, ".": _source, "source": _source, "wait": _wait, "kill": _kill, "trap": _trap, "exec": _exec,
-    "command": _command, "type": _type, "jobs": _jobs, "umask": _umask, "ulimit": _ulimit, "alias": _true,
-    "unalias": _true, "hash": _true, "let": _let, "getopts": _getopts, "times": _times,
+    "command": _command, "type": _type, "jobs": _jobs, "umask": _umask, "ulimit": _ulimit, "alias": _alias,
+    "unalias": _unalias, "hash": _true, "let": _let, "getopts": _getopts, "times": _times,
 }  # fmt: skip

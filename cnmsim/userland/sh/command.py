@@ -1,66 +1,111 @@
-"""`sh`: a POSIX shell for the commands that containers run, with the error messages of busybox ash.
+"""`sh`, a POSIX shell for the commands that containers run, with busybox ash's error messages, and `bash`.
 
-Supported: sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents, background jobs and `trap`. Not supported: job control and `getopts`. At a
-terminal Ctrl-C returns to the prompt.
+Not supported: job control, coprocesses, and the expansion of aliases. At a terminal Ctrl-C returns to the prompt.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.process import SIGINT
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.sh import interpreter
-from cnmsim.userland.sh.builtins import BUILTINS, read_line
-from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell, standard_streams
-from cnmsim.userland.sh.parser import parse
+from cnmsim.userland.sh.bash_builtins import BASH_BUILTINS
+from cnmsim.userland.sh.builtins import BUILTINS
+from cnmsim.userland.sh.interpreter import (
+    Builtin,
+    DiscardLine,
+    ExitShell,
+    InterruptedShell,
+    LeaveLoop,
+    Shell,
+    run_by_lines,
+    standard_streams,
+)
+from cnmsim.userland.sh.read import read_line
 from cnmsim.userland.sh.syntax import ShellSyntaxError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnmsim.kernel.process import Process
 
+_LONG_OPTIONS = ("--login", "--noprofile", "--norc", "--posix", "--noediting")
+_VERSION = (
+    "GNU bash, version 5.2.37(1)-release (x86_64-pc-linux-gnu)\nCopyright (C) 2022 Free Software Foundation, Inc.\n"
+    "License GPLv3+: GNU GPL version 3 or later <http://gnu.org/licenses/gpl.html>\n\n"
+    "This is free software; you are free to change and redistribute it.\n"
+    "There is NO WARRANTY, to the extent permitted by law.\n"
+)
 __all__ = ["main", "run_script"]
 
 
 async def main(process: Process) -> int:
     """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`. Without either, run the commands on stdin."""
+    is_bash = process.name == "bash"
+    if is_bash and process.argv[1:2] == ["--version"]:
+        process.write(_VERSION)
+        return 0
+    arguments = [word for word in process.argv[1:] if word not in _LONG_OPTIONS] if is_bash else process.argv[1:]
+    if is_bash and arguments[:1] and re.fullmatch(r"--[a-z].*", arguments[0]):
+        process.error(f"bash: {arguments[0]}: invalid option\n")
+        return 2
     try:
-        options = getopt(process.argv[1:], "cilesuxo:", stop_at_operand=True)
+        options = getopt(arguments, "cilesuxfo:" if not is_bash else "cilesuxfo:O:", stop_at_operand=True)
     except UsageError as error:
         text = str(error).removeprefix("invalid option -- ").strip("'")
-        process.error(f"sh: illegal option -{text}\n")
+        process.error(f"bash: -{text}: invalid option\n" if is_bash else f"sh: illegal option -{text}\n")
         return 2
     operands = options.operands
     if "c" in options:
         if not operands:
-            process.error("sh: -c requires an argument\n")
+            text = "bash: -c: option requires an argument\n" if is_bash else "sh: -c requires an argument\n"
+            process.error(text)
             return 2
         shell = Shell(
             process,
-            BUILTINS,
+            _builtins(process),
             name=operands[1] if len(operands) > 1 else invoked_name(process),
             arguments=operands[2:],
         )
         _set_flags(shell, options.values)
+        shell.is_command_string = True
+        if shell.is_bash:
+            return await shell.run_exit_trap(await run_by_lines(shell, operands[0]))
         return await shell.run_exit_trap(await _finish(shell, operands[0]))
     if operands and "s" not in options:
-        return await run_script(process, operands[0], operands[1:])
-    shell = Shell(process, BUILTINS, arguments=operands)
+        return await run_script(process, operands[0], operands[1:], options.values)
+    shell = Shell(process, _builtins(process), arguments=operands)
     _set_flags(shell, options.values)
     return await shell.run_exit_trap(await _interactive(shell, prompts="i" in options or "TERM" in process.env))
+
+
+def _builtins(process: Process) -> Mapping[str, Builtin]:
+    return BUILTINS | BASH_BUILTINS if process.name == "bash" else BUILTINS
 
 
 def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:
     shell.is_errexit = "e" in values
     shell.is_nounset = "u" in values
     shell.is_xtrace = "x" in values
+    shell.has_no_globbing = "f" in values
+    for name in values.get("o", ()):
+        shell.has_pipefail |= name == "pipefail"
+        shell.is_errexit |= name == "errexit"
+        shell.is_nounset |= name == "nounset"
+        shell.is_xtrace |= name == "xtrace"
+    shell.shell_options |= set(values.get("O", ()))
 
 
-async def run_script(process: Process, path: str, arguments: list[str]) -> int:
-    """Run a script file as `sh PATH ARGUMENT…` does. Return its exit status."""
-    return await interpreter.run_script(process, BUILTINS, path, arguments)
+async def run_script(
+    process: Process, path: str, arguments: list[str], options: dict[str, list[str]] | None = None
+) -> int:
+    """Run a script file as `sh [OPTIONS] PATH ARGUMENT…` does. Return its exit status."""
+    shell = Shell(process, _builtins(process), name=path, arguments=arguments)
+    _set_flags(shell, options or {})
+    return await interpreter.run_script_file(shell, path)
 
 
 async def _finish(shell: Shell, source: str) -> int:
@@ -75,6 +120,7 @@ async def _finish(shell: Shell, source: str) -> int:
 async def _interactive(shell: Shell, *, prompts: bool) -> int:
     process = shell.process
     text, is_at_prompt = "", False
+    streams = standard_streams(process)
 
     def interrupt() -> None:
         nonlocal text
@@ -96,11 +142,11 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
             break
         text += line.decode(errors="surrogateescape")
         try:
-            program = parse(text)
+            program = shell.parse(text)
         except ShellSyntaxError as error:
             if error.is_incomplete:
                 continue
-            process.error(f"sh: syntax error: {error}\n")
+            shell.report_syntax_error(text, error, streams)
             shell.status = 2
             text = ""
             if not prompts:
@@ -108,7 +154,9 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
             continue
         text = ""
         try:
-            await shell.run(program, standard_streams(shell.process))
+            await shell.run(program, streams)
+        except DiscardLine as leaving:
+            shell.status = leaving.status
         except ExitShell as leaving:
             return await leaving.outcome(process)
         except LeaveLoop:

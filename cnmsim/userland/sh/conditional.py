@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.libc.regex import to_python_regex
-from cnmsim.userland.sh.expand import expand_pattern, expand_text, matches
+from cnmsim.userland.sh.arithmetic import evaluate
+from cnmsim.userland.sh.expand import expand_pattern, expand_regex, expand_text
+from cnmsim.userland.sh.pattern import matches
 from cnmsim.userland.sh.syntax import Text, Word
 
 if TYPE_CHECKING:
@@ -83,22 +85,44 @@ class Conditional:
         if re.fullmatch(r"-[a-zA-Z]", text) and self._at < len(self._words) and operator not in ("&&", "||", ")"):
             operand = await expand_text(self._shell, self._take())
             if text == "-v":
-                return self._shell.parameter(operand) is not None
+                return self._is_set(operand)
+            if text == "-o":
+                return self._shell.set_options().get(operand, False)
             return is_needed and self._test([text, operand])
         return is_needed and bool(await expand_text(self._shell, first))
 
     async def _compare(self, first: Word, operator: str, second: Word) -> bool:
         left = await expand_text(self._shell, first)
         if operator in ("==", "=", "!="):
-            return matches(left, await expand_pattern(self._shell, second)) == (operator != "!=")
-        right = await expand_text(self._shell, second)
+            pattern = await expand_pattern(self._shell, second)
+            if "nocasematch" in self._shell.shell_options:
+                left, pattern = left.lower(), pattern.lower()
+            return matches(left, pattern, is_extended=self._shell.is_bash) == (operator != "!=")
         if operator == "=~":
-            try:
-                match = re.search(to_python_regex(right, is_extended=True), left)
-            except re.error:
-                raise ConditionalError(f"bad regex '{right}': Invalid regexp") from None
-            return match is not None
+            return self._matches_regex(left, await expand_regex(self._shell, second))
+        right = await expand_text(self._shell, second)
+        if self._shell.is_bash and operator[0] == "-" and operator[1:] in ("eq", "ne", "lt", "le", "gt", "ge"):
+            left, right = (str(evaluate(text, self._shell.variables)) for text in (left, right))
         return self._test([left, operator, right])
+
+    def _is_set(self, name: str) -> bool:
+        if name.endswith(("[@]", "[*]")):
+            variable = self._shell.variables.variable(name[:-3])
+            return variable is not None and bool(variable.subscripts())
+        return self._shell.parameter(name) is not None
+
+    def _matches_regex(self, text: str, regex: str) -> bool:
+        flags = re.IGNORECASE if "nocasematch" in self._shell.shell_options else 0
+        try:
+            match = re.search(to_python_regex(regex, is_extended=True), text, flags)
+        except re.error:
+            if self._shell.is_bash:
+                return False
+            raise ConditionalError(f"bad regex '{regex}': Invalid regexp") from None
+        if self._shell.is_bash:
+            groups = [] if match is None else [match[0], *(group or "" for group in match.groups())]
+            self._shell.variables.set_list("BASH_REMATCH", groups)
+        return match is not None
 
     def _test(self, words: list[str]) -> bool:
         shell = self._shell

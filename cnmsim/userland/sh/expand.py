@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import fnmatch
 import posixpath
 import re
 from typing import TYPE_CHECKING
 
 from attrs import define
 
+from cnmsim.kernel.credentials import users
+from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.sh.arithmetic import evaluate
 from cnmsim.userland.sh.braces import expand_braces
-from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, Substitution, Text, Word
+from cnmsim.userland.sh.lexer import Lexer
+from cnmsim.userland.sh.pattern import escape_pattern, matches, pattern_regex
+from cnmsim.userland.sh.quoting import quoted
+from cnmsim.userland.sh.syntax import (
+    Arithmetic,
+    ArrayLiteral,
+    Parameter,
+    Part,
+    ProcessSubstitution,
+    Substitution,
+    Text,
+    Word,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
     from cnmsim.userland.sh.state import ShellState
 
 _GLOB = re.compile(r"[*?\[]")
+_ELEMENT_VALUE = re.compile(r"(.*?)\](\+?)=", re.DOTALL)
+_EXTENDED_GLOB = re.compile(r"[*?\[]|[@+!]\(")
 
 
 class ExpansionError(Exception):
     """A required parameter is unset, or a substitution is invalid."""
+
+
+class UnboundError(ExpansionError):
+    """A parameter is unset, under `set -u`."""
 
 
 @define
@@ -31,6 +50,8 @@ class _Piece:
     text: str
     is_quoted: bool
     breaks: bool = False
+    #: Whether it stands in the command itself. Only results of expansions are split.
+    is_literal: bool = False
 
 
 async def expand_words(shell: ShellState, words: tuple[Word, ...]) -> list[str]:
@@ -51,88 +72,240 @@ async def expand_text(shell: ShellState, word: Word) -> str:
 
 async def expand_pattern(shell: ShellState, word: Word) -> str:
     """Expand a word to a shell pattern. Quoted characters are escaped, so that they match only themselves."""
-    return "".join(_escape(piece.text) if piece.is_quoted else piece.text for piece in await _pieces(shell, word))
+    pieces = await _pieces(shell, word)
+    return "".join(escape_pattern(piece.text) if piece.is_quoted else piece.text for piece in pieces)
 
 
-def matches(text: str, pattern: str) -> bool:
-    """Return True if the whole of `text` matches a shell pattern such as `*.txt`."""
-    return re.fullmatch(_regex(pattern), text, re.DOTALL) is not None
+async def expand_regex(shell: ShellState, word: Word) -> str:
+    """Expand a word to a regular expression, whose quoted characters match only themselves."""
+    pieces = await _pieces(shell, word)
+    return "".join(re.escape(piece.text) if piece.is_quoted else piece.text for piece in pieces)
 
 
-def _regex(pattern: str) -> str:
-    return fnmatch.translate(pattern).removesuffix(r"\Z").removesuffix(r"\z")
+async def expand_elements(shell: ShellState, literal: ArrayLiteral) -> list[tuple[str | None, str, bool]]:
+    """Expand the values of `NAME=(…)`: for each its subscript or `None`, its text, and whether it is appended."""
+    elements: list[tuple[str | None, str, bool]] = []
+    for word in literal.words:
+        keyed = await _keyed_element(shell, word)
+        if keyed is not None:
+            elements.append(keyed)
+        else:
+            elements += [(None, text, False) for text in await expand_words(shell, (word,))]
+    return elements
 
 
-def _escape(text: str) -> str:
-    return _GLOB.sub(lambda match: f"[{match[0]}]", text)
+async def _keyed_element(shell: ShellState, word: Word) -> tuple[str, str, bool] | None:
+    """Expand `[SUBSCRIPT]=VALUE` or `[SUBSCRIPT]+=VALUE`. Return `None` for another word."""
+    first = word[0] if word else None
+    if not isinstance(first, Text) or first.is_quoted or not first.text.startswith("["):
+        return None
+    for number, part in enumerate(word):
+        if (
+            isinstance(part, Text)
+            and not part.is_quoted
+            and (match := re.match(r"(.*?)\](\+?)=", part.text, re.DOTALL))
+        ):
+            before = [*word[:number], Text(match[1])]
+            before[0] = Text(before[0].text[1:]) if isinstance(before[0], Text) else before[0]
+            after = (Text(part.text[match.end() :]), *word[number + 1 :])
+            return await expand_text(shell, tuple(before)), await expand_text(shell, after), match[2] == "+"
+    return None
 
 
-async def _pieces(shell: ShellState, word: Word) -> list[_Piece]:
+async def expand_reference(shell: ShellState, name: str) -> str:
+    """Return the name in an assignment with its subscript expanded: `a[$i]` becomes `a[3]`."""
+    base, bracket, rest = name.partition("[")
+    if not bracket:
+        return name
+    return f"{base}[{await expand_text(shell, Lexer(rest[:-1], is_bash=True).word_parts(rest[:-1]))}]"
+
+
+async def _pieces(shell: ShellState, word: Word, *, is_literal: bool = True) -> list[_Piece]:
     pieces: list[_Piece] = []
     for number, part in enumerate(word):
         if isinstance(part, Text):
             text = part.text
-            if not number and not part.is_quoted and (text == "~" or text.startswith("~/")):
-                text = shell.variables.get("HOME", "/") + text[1:]
-            pieces.append(_Piece(text, part.is_quoted))
+            if not number and not part.is_quoted and text.startswith("~"):
+                text = _home_expanded(shell, text)
+            pieces.append(_Piece(text, part.is_quoted, is_literal=is_literal))
         elif isinstance(part, Parameter):
+            before = len(pieces)
             pieces.extend(await _parameter(shell, part))
+            if len(pieces) == before and part.is_quoted and pieces and pieces[-1].is_quoted and not pieces[-1].text:
+                pieces.pop()  # "$@" without arguments is no field
         else:
-            pieces.append(_Piece(await _computed(shell, part), part.is_quoted))
+            pieces.append(_Piece(await _computed(shell, part), getattr(part, "is_quoted", True)))
     return pieces
+
+
+def _home_expanded(shell: ShellState, text: str) -> str:
+    name, slash, rest = text[1:].partition("/")
+    home = shell.variables.get("HOME", "/")
+    if name:
+        home = next((user.home for user in users(shell.process.files) if user.name == name), "")
+    return f"{home}{slash}{rest}" if home else text
 
 
 async def _computed(shell: ShellState, part: Part) -> str:
     if isinstance(part, Substitution):
         return await shell.substitute(part.source)
+    if isinstance(part, ProcessSubstitution):
+        return await shell.substitute_process(part)
     assert isinstance(part, Arithmetic)
     return str(evaluate(await expand_text(shell, part.expression), shell.variables))
 
 
 async def _parameter(shell: ShellState, part: Parameter) -> list[_Piece]:
-    if part.name in "@*" and part.operator == "":
-        arguments = shell.arguments
-        if part.name == "*" and part.is_quoted:
-            return [_Piece((shell.variables.get("IFS", " ") or " ")[0].join(arguments), True)]
-        return [_Piece(text, part.is_quoted, number + 1 < len(arguments)) for number, text in enumerate(arguments)]
-    value = shell.parameter(part.name)
+    name = part.name
+    if part.operator == "names":
+        names = sorted(key for key in (*shell.variables.table, *shell.variables.computed) if key.startswith(name))
+        return _list_pieces(shell, part, names, is_joined=True)
+    subscript = None if part.subscript is None else await expand_text(shell, part.subscript)
+    if part.operator == "keys":
+        variable = shell.variables.variable(name)
+        keys = [] if variable is None else [str(key) for key in variable.subscripts()]
+        return _list_pieces(shell, part, keys, is_joined=subscript == "*")
+    if subscript is not None and subscript not in ("@", "*"):
+        name = f"{name}[{subscript}]"
+    if part.is_indirect:
+        name, subscript = shell.parameter(name) or "", None
+        if not name:
+            raise ExpansionError(f"{part.name}: invalid indirect expansion")
+        if name.endswith(("[@]", "[*]")):
+            name, subscript = name[:-3], name[-2]
+    if name in ("@", "*"):
+        values, subscript = list(shell.arguments), name
+    elif subscript in ("@", "*"):
+        variable = shell.variables.variable(name)
+        values = [] if variable is None else variable.values()
+    else:
+        return await _value_pieces(shell, part, name, shell.parameter(name))
+    return await _values_pieces(shell, part, name, values, is_joined=subscript == "*")
+
+
+def _list_pieces(shell: ShellState, part: Parameter, values: list[str], *, is_joined: bool) -> list[_Piece]:
+    """Return the pieces of a list: one field each, or, quoted and with `*`, one field in all."""
+    if is_joined and part.is_quoted:
+        return [_Piece(shell.variables.get("IFS", " ")[:1].join(values), True)]
+    return [_Piece(text, part.is_quoted, number + 1 < len(values)) for number, text in enumerate(values)]
+
+
+async def _values_pieces(
+    shell: ShellState, part: Parameter, name: str, values: list[str], *, is_joined: bool
+) -> list[_Piece]:
+    """Expand all positional parameters, or all elements of an array."""
     operator = part.operator
+    kind = operator.lstrip(":")
     if operator == "#len":
-        return [_Piece(str(len(value or "")), part.is_quoted)]
+        return [_Piece(str(len(values)), part.is_quoted)]
+    if kind in ("-", "=", "?", "+") and operator:
+        is_set = any(values) if operator.startswith(":") else bool(values)
+        if is_set != (kind != "+"):
+            return await _value_pieces(shell, part, name, "x" if kind == "+" and is_set else None)
+    elif operator == ":":
+        values = await _slice(shell, part, name, values)
+    elif operator:
+        values = [await _changed(shell, part, value, name) for value in values]
+    return _list_pieces(shell, part, values, is_joined=is_joined)
+
+
+async def _slice(shell: ShellState, part: Parameter, name: str, values: list[str]) -> list[str]:
+    """Return the values at `OFFSET[:LENGTH]`. Positional parameters count from `$0`, elements by their number."""
+    first, colon, last = (await expand_text(shell, part.word)).partition(":")
+    start = evaluate(first, shell.variables)
+    numbers = list(range(len(values)))
+    if name in ("@", "*"):
+        values = [shell.name, *values]
+        numbers = list(range(len(values)))
+    else:
+        variable = shell.variables.variable(name)
+        if variable is not None and variable.elements is not None and not variable.is_associative:
+            numbers = [int(key) for key in variable.subscripts()]
+    start = start + max(numbers, default=-1) + 1 if start < 0 else start
+    chosen = [value for number, value in zip(numbers, values, strict=True) if number >= start >= 0]
+    return chosen[: evaluate(last, shell.variables)] if colon else chosen
+
+
+async def _value_pieces(shell: ShellState, part: Parameter, name: str, value: str | None) -> list[_Piece]:
+    """Expand one value; `None` if the parameter is unset."""
+    operator = part.operator
     is_set = value is not None and (bool(value) or not operator.startswith(":"))
     kind = operator.lstrip(":")
     if kind in ("-", "=", "?", "+") and operator:
         if kind == "+":
-            return await _pieces(shell, part.word) if is_set else [_Piece("", part.is_quoted)]
+            return await _pieces(shell, part.word, is_literal=False) if is_set else [_Piece("", part.is_quoted)]
         if is_set:
             return [_Piece(value or "", part.is_quoted)]
         if kind == "-":
-            return await _pieces(shell, part.word)
+            return await _pieces(shell, part.word, is_literal=False)
         text = await expand_text(shell, part.word)
         if kind == "=":
-            shell.variables[part.name] = text
+            shell.variables[name] = text
             return [_Piece(text, part.is_quoted)]
-        raise ExpansionError(f"{part.name}: {text or 'parameter not set'}")
+        absent = "parameter null or not set" if operator == ":?" and shell.is_bash else "parameter not set"
+        raise ExpansionError(f"{name}: {text or absent}")
     if value is None and shell.is_nounset:
-        raise ExpansionError(f"{part.name}: parameter not set")
-    value = value or ""
+        raise UnboundError(f"{name}: parameter not set")
+    if operator == "#len":
+        return [_Piece(str(len(value or "")), part.is_quoted)]
+    if operator == "@" and value is None:
+        return [_Piece("", part.is_quoted)]
+    return [_Piece(await _changed(shell, part, value or "", name), part.is_quoted)]
+
+
+async def _changed(shell: ShellState, part: Parameter, value: str, name: str) -> str:
+    """Apply an expansion's operator to a value."""
+    operator = part.operator
     if operator == ":":
-        value = _substring(value, await expand_text(shell, part.word), shell)
-    elif operator in ("/", "//"):
+        return _substring(value, await expand_text(shell, part.word), shell)
+    is_extended = "extglob" in shell.shell_options
+    if operator in ("/", "//"):
         pattern, text = await expand_pattern(shell, part.word), await expand_text(shell, part.replacement)
-        value = _replaced(value, pattern, text, is_global=operator == "//", has_anchors=shell.is_bash)
-    elif operator in ("^", "^^", ",", ",,"):
+        return _replaced(value, pattern, text, operator, has_anchors=shell.is_bash, is_extended=is_extended)
+    if operator in ("^", "^^", ",", ",,"):
+        pattern = await expand_pattern(shell, part.word) or "?"
         change = str.upper if operator[0] == "^" else str.lower
-        value = change(value) if len(operator) == 2 else change(value[:1]) + value[1:]
-    elif operator:
-        value = _trim(value, operator, await expand_pattern(shell, part.word))
-    return [_Piece(value, part.is_quoted)]
+        ends = len(value) if len(operator) == 2 else 1
+        return "".join(change(c) if n < ends and matches(c, pattern) else c for n, c in enumerate(value))
+    if operator == "@":
+        return _transformed(shell, value, await expand_text(shell, part.word), name)
+    return (
+        _trim(value, operator, await expand_pattern(shell, part.word), is_extended=is_extended) if operator else value
+    )
+
+
+def _transformed(shell: ShellState, value: str, kind: str, name: str) -> str:
+    """Apply bash's `${NAME@KIND}`."""
+    variable = shell.variables.variable(name)
+    if kind in "QK":
+        return quoted(value)
+    if kind == "E":
+        return unescape(value)
+    if kind in "UuL":
+        return {"U": value.upper(), "u": value[:1].upper() + value[1:], "L": value.lower()}[kind]
+    flags = "" if variable is None else declared_flags(shell, shell.variables.resolve(name)[0])
+    if kind == "a":
+        return flags
+    if kind == "A":
+        return f"declare -{flags} {name}={quoted(value)}" if flags else f"{name}={quoted(value)}"
+    return value
+
+
+def declared_flags(shell: ShellState, name: str) -> str:
+    """Return the letters of a variable's attributes in the order in which `declare -p` prints them."""
+    variable = shell.variables.table[name]
+    kind = "" if variable.elements is None else "A" if variable.is_associative else "a"
+    flags = kind + "".join(letter for letter in "i" if letter in variable.attributes)
+    flags += "n" * ("n" in variable.attributes) + "r" * (name in shell.readonly) + "x" * (name in shell.exported)
+    return flags + "".join(letter for letter in "lu" if letter in variable.attributes)
 
 
 def _substring(value: str, text: str, shell: ShellState) -> str:
     """Return the part of `value` at `OFFSET[:LENGTH]`. A negative offset or length counts from the end."""
     first, colon, last = text.partition(":")
     start = evaluate(first, shell.variables)
+    if start < 0 and shell.is_bash and -start > len(value):
+        return ""
     start = max(len(value) + start, 0) if start < 0 else start
     if not colon:
         return value[start:]
@@ -140,23 +313,26 @@ def _substring(value: str, text: str, shell: ShellState) -> str:
     return value[start : len(value) + length if length < 0 else start + length]
 
 
-def _replaced(value: str, pattern: str, text: str, *, is_global: bool, has_anchors: bool) -> str:
-    """Replace the first match, or all matches, of a shell pattern. In bash, `#` and `%` anchor it to an end."""
+def _replaced(
+    value: str, pattern: str, text: str, operator: str, *, has_anchors: bool, is_extended: bool = False
+) -> str:
+    """Replace the first match (`/`), or all (`//`), of a shell pattern. In bash, `#` and `%` anchor it to an end."""
     if not pattern:
         return value
+    is_global = operator == "//"
     anchor = "" if is_global or not has_anchors else pattern[0] if pattern[0] in "#%" else ""
-    regex = _regex(pattern[1:] if anchor else pattern)
-    regex = f"\\A{regex}" if anchor == "#" else f"{regex}\\Z" if anchor == "%" else regex
+    regex = pattern_regex(pattern[1:] if anchor else pattern, is_extended=is_extended)
+    regex = f"\\A(?:{regex})" if anchor == "#" else f"(?:{regex})\\Z" if anchor == "%" else regex
     return re.sub(regex, lambda _: text, value, count=0 if is_global else 1, flags=re.DOTALL)
 
 
-def _trim(value: str, operator: str, pattern: str) -> str:
+def _trim(value: str, operator: str, pattern: str, *, is_extended: bool = False) -> str:
     ends = range(len(value) + 1)
     cuts = ends if operator in ("#", "%%") else reversed(ends)
     for cut in cuts:
-        if operator[0] == "#" and matches(value[:cut], pattern):
+        if operator[0] == "#" and matches(value[:cut], pattern, is_extended=is_extended):
             return value[cut:]
-        if operator[0] == "%" and matches(value[cut:], pattern):
+        if operator[0] == "%" and matches(value[cut:], pattern, is_extended=is_extended):
             return value[:cut]
     return value
 
@@ -165,7 +341,7 @@ def _split(pieces: list[_Piece], separators: str) -> list[list[_Piece]]:
     fields: list[list[_Piece]] = []
     current: list[_Piece] = []
     for piece in pieces:
-        if piece.is_quoted or not separators:
+        if piece.is_quoted or piece.is_literal or not separators:
             current.append(piece)
         else:
             text = ""
@@ -194,27 +370,42 @@ def _split(pieces: list[_Piece], separators: str) -> list[list[_Piece]]:
 
 def _pathnames(shell: ShellState, pieces: list[_Piece]) -> list[str]:
     text = "".join(piece.text for piece in pieces)
-    if not any(not piece.is_quoted and _GLOB.search(piece.text) for piece in pieces):
+    is_extended = "extglob" in shell.shell_options
+    wild = _EXTENDED_GLOB if is_extended else _GLOB
+    if shell.has_no_globbing or not any(not piece.is_quoted and wild.search(piece.text) for piece in pieces):
         return [text]
-    pattern = "".join(_escape(piece.text) if piece.is_quoted else piece.text for piece in pieces)
-    return glob(shell.process.files, shell.variables.get("PWD", "/"), pattern) or [text]
+    pattern = "".join(escape_pattern(piece.text) if piece.is_quoted else piece.text for piece in pieces)
+    options = shell.shell_options
+    shows_hidden, folder = "dotglob" in options, shell.variables.get("PWD", "/")
+    paths = glob(shell.process.files, folder, pattern, is_extended=is_extended, shows_hidden=shows_hidden)
+    if not paths and "failglob" in options:
+        raise ExpansionError(f"no match: {text}")
+    return paths or ([] if "nullglob" in options else [text])
 
 
-def glob(files: FileSystem, folder: str, pattern: str) -> list[str]:
-    """Return the sorted paths that match a pattern. A relative pattern starts at `folder`."""
+def glob(
+    files: FileSystem, folder: str, pattern: str, *, is_extended: bool = False, shows_hidden: bool = False
+) -> list[str]:
+    """Return the sorted paths that match a pattern. A relative pattern starts at `folder`.
+
+    Names with a leading dot are included if the pattern has one, or with `shows_hidden`.
+    """
+    wild = _EXTENDED_GLOB if is_extended else _GLOB
     paths = ["/" if pattern.startswith("/") else ""]
     for step in [step for step in pattern.split("/") if step]:
         following: list[str] = []
         for base in paths:
             place = posixpath.join(folder, base)
-            if not _GLOB.search(step):
-                if files.exists(posixpath.join(place, step)):
-                    following.append(posixpath.join(base, step))
+            plain = re.sub(r"\\(.)", r"\1", step)
+            if not wild.search(re.sub(r"\\.", "", step)):
+                if files.exists(posixpath.join(place, plain)):
+                    following.append(posixpath.join(base, plain))
             elif files.is_dir(place):
                 following.extend(
                     posixpath.join(base, name)
                     for name in files.listdir(place)
-                    if matches(name, step) and (name[0] != "." or step[0] == ".")
+                    if matches(name, step, is_extended=is_extended)
+                    and (name[0] != "." or step[0] == "." or shows_hidden)
                 )
         paths = following
     return sorted(paths)

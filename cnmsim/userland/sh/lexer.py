@@ -1,30 +1,53 @@
 """The shell's lexer: splits text into tokens, and words into literal and expandable parts (POSIX XCU §2.2, §2.3).
 
-Not supported: process substitution, arrays.
+bash's own syntax is recognized in bash only: arrays, here-strings, `((…))` and extended patterns. Process
+substitution is busybox's, too.
 """
 
 from __future__ import annotations
 
 import re
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cnmsim.userland.busybox.echo import unescape
-from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, ShellSyntaxError, Substitution, Text, Word
+from cnmsim.userland.sh.syntax import (
+    Arithmetic,
+    ArrayLiteral,
+    Parameter,
+    Part,
+    ProcessSubstitution,
+    ShellSyntaxError,
+    Substitution,
+    Text,
+    Word,
+)
 
 
 @frozen
 class Token:
-    """A token. `kind` is "word", "op" (operator) or "end"."""
+    """A token. `kind` is "word", "op" (operator), "arithmetic" (the inside of `((…))`) or "end".
+
+    `start` is the index of its first character in the source.
+    """
 
     kind: str
     text: str
     word: Word = ()
     fd: int | None = None
     is_plain: bool = field(default=False)
+    fd_variable: str = ""
+    start: int = 0
 
 
-_OPERATORS = (";;", "&&", "||", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", ";", "&", "|", "(", ")", "<", ">", "\n")
+_OPERATORS = (
+    "&>", ";;", "&&", "||", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", ";", "&", "|", "(", ")", "<", ">", "\n",
+)  # fmt: skip
+_BASH_OPERATORS = (";;&", ";&", "&>>", "&>", "|&", "<<<", *_OPERATORS)
+#: Words after which a command follows.
+_BEFORE_COMMAND = frozenset(["if", "then", "elif", "else", "while", "until", "do", "{", "!", "time", "for"])
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
+_ELEMENT = re.compile(r"[A-Za-z_]\w*\[")
 _EXPANSION_OPERATORS = (
     ":-", ":=", ":+", ":?", "##", "%%", "//", "/", "^^", "^", ",,", ",", "#", "%", "-", "=", "+", "?", ":",
 )  # fmt: skip
@@ -39,9 +62,11 @@ def is_name(text: str) -> bool:
 class Lexer:
     """Splits the shell's input into words and operators."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, is_bash: bool = False, has_extglob: bool = False) -> None:
         self.source = source
         self.at = 0
+        self._is_bash, self._has_extglob = is_bash, has_extglob
+        self._is_in_test = self._is_regex_next = False
         self._heredocs: list[tuple[str, bool, bool, list[Word]]] = []
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
@@ -51,7 +76,10 @@ class Lexer:
         """
         tokens: list[tuple[Token, list[Word]]] = []
         while True:
-            token = self._next()
+            token = self._next(tokens[-1][0] if tokens else None)
+            if token.is_plain and token.text in ("[[", "]]"):
+                self._is_in_test = token.text == "[["
+            self._is_regex_next = self._is_in_test and token.is_plain and token.text == "=~"
             box: list[Word] = []
             tokens.append((token, box))
             if token.kind == "end":
@@ -79,11 +107,21 @@ class Lexer:
             else:
                 return
 
-    def _next(self) -> Token:
+    def _next(self, previous: Token | None) -> Token:
         self._skip_blanks()
         if self.at >= len(self.source):
-            return Token("end", "end of file")
+            return Token("end", "end of file", start=self.at)
         start = self.at
+        if self._is_bash and self.source.startswith("((", start) and _precedes_command(previous):
+            end = self._matching(start)
+            if self.source[end - 1 : end + 1] == "))":
+                self.at = end + 1
+                return Token("arithmetic", self.source[start + 2 : end - 1], start=start)
+        if self._is_bash and (named := re.compile(r"\{([A-Za-z_]\w*)\}(?=[<>])").match(self.source, start)):
+            self.at = named.end()
+            operator = self._operator()
+            if operator is not None:
+                return Token("op", operator, fd_variable=named[1], start=start)
         digits = start
         while digits < len(self.source) and self.source[digits].isdigit():
             digits += 1
@@ -91,16 +129,17 @@ class Lexer:
             self.at = digits
             operator = self._operator()
             if operator is not None:
-                return Token("op", operator, fd=int(self.source[start:digits]))
+                return Token("op", operator, fd=int(self.source[start:digits]), start=start)
         self.at = start
-        operator = self._operator()
-        if operator is not None:
-            return Token("op", operator)
+        if not self._is_regex_next and not self.source.startswith(("<(", ">("), start):
+            operator = self._operator()
+            if operator is not None:
+                return Token("op", operator, start=start)
         word, text, is_plain = self._word()
-        return Token("word", text, word, is_plain=is_plain)
+        return Token("word", text, word, is_plain=is_plain, start=start)
 
     def _operator(self) -> str | None:
-        for operator in _OPERATORS:
+        for operator in _BASH_OPERATORS if self._is_bash else _OPERATORS:
             if self.source.startswith(operator, self.at):
                 self.at += len(operator)
                 return operator
@@ -121,16 +160,33 @@ class Lexer:
                     break
                 lines.append(line + "\n")
             text = "".join(lines)
-            box.append(_quoted_parts(text) if expands else (Text(text, is_quoted=True),))
+            box.append(self.quoted_parts(text) if expands else (Text(text, is_quoted=True),))
         self._heredocs.clear()
 
     def _word(self) -> tuple[Word, str, bool]:
         start = self.at
         parts: list[Part] = []
         is_plain = True
+        subscript_end = self._subscript_of_assignment()
         while self.at < len(self.source):
             c = self.source[self.at]
-            if c in " \t\r\n;&|<>()":
+            if self.source.startswith(("<(", ">("), self.at) and not self._is_regex_next:
+                end = self._matching(self.at + 1)
+                parts.append(ProcessSubstitution(self.source[self.at + 2 : end], c == ">"))
+                self.at = end + 1
+                is_plain = False
+                continue
+            if c == "(" and self._is_bash and _ASSIGNMENT.fullmatch(self.source, start, self.at):
+                self.at += 1
+                parts.append(self._array_literal())
+                return tuple(parts), self.source[start : self.at], False
+            if c == "(" and self._opens_pattern(start):
+                end = self._matching(self.at) + 1
+                parts.extend(self.word_parts(self.source[self.at : end]))
+                self.at = end
+                is_plain = False
+                continue
+            if c in " \t\r\n;&|<>()" and self.at >= subscript_end:
                 break
             if c == "'":
                 end = self.source.find("'", self.at + 1)
@@ -163,8 +219,43 @@ class Lexer:
                 else:
                     parts.append(Text(c))
         if self.at == start:
-            raise ShellSyntaxError(f'unexpected "{self.source[start : start + 1]}"')
+            c = self.source[start : start + 1]
+            raise ShellSyntaxError("unexpected redirection" if c in ("<", ">") else f'unexpected "{c}"')
         return tuple(parts), self.source[start : self.at], is_plain
+
+    def _subscript_of_assignment(self) -> int:
+        """Return the index after the subscript of `NAME[…]=`, in which blanks do not end a word; 0 if it is none."""
+        match = _ELEMENT.match(self.source, self.at) if self._is_bash else None
+        if match is None:
+            return 0
+        depth = 0
+        for end in range(match.end() - 1, len(self.source)):
+            depth += (self.source[end] == "[") - (self.source[end] == "]")
+            if not depth:
+                return end + 1 if self.source.startswith(("=", "+="), end + 1) else 0
+        return 0
+
+    def _opens_pattern(self, start: int) -> bool:
+        """Return True if the parenthesis here is part of a word: of a regular expression or an extended pattern."""
+        if self._is_regex_next:
+            return self._is_bash
+        is_extended = self._is_bash and (self._has_extglob or self._is_in_test)
+        return is_extended and self.at > start and self.source[self.at - 1] in "?*+@!"
+
+    def _array_literal(self) -> ArrayLiteral:
+        words: list[Word] = []
+        while True:
+            self._skip_blanks()
+            c = self.source[self.at : self.at + 1]
+            if not c:
+                raise ShellSyntaxError('unexpected end of file (expecting ")")', is_incomplete=True)
+            if c == ")":
+                self.at += 1
+                return ArrayLiteral(tuple(words))
+            if c == "\n":
+                self.at += 1
+                continue
+            words.append(self._word()[0])
 
     def _escaped_quotes(self) -> Text:
         """Parse `$'…'`, in which backslash sequences are replaced."""
@@ -179,7 +270,8 @@ class Lexer:
         parts: list[Part] = [Text("", is_quoted=True)]
         while True:
             if self.at >= len(self.source):
-                raise ShellSyntaxError("unterminated quoted string", is_incomplete=True)
+                kind = "double-quoted" if self._is_bash else "quoted"
+                raise ShellSyntaxError(f"unterminated {kind} string", is_incomplete=True)
             c = self.source[self.at]
             if c == '"':
                 self.at += 1
@@ -196,10 +288,16 @@ class Lexer:
         self.at += 1
         return [Text(c, is_quoted=True)]
 
-    def quoted_all(self) -> Word:
-        """Parse the whole input like text in double quotes. Used for here-documents and arithmetic."""
+    def quoted_all(self, *, drops_quotes: bool = False) -> Word:
+        """Parse the whole input like text in double quotes. Used for here-documents and arithmetic.
+
+        With `drops_quotes` double quotes are removed, as in `"${x:-"a b"}"`.
+        """
         parts: list[Part] = []
         while self.at < len(self.source):
+            if drops_quotes and self.source[self.at] == '"':
+                self.at += 1
+                continue
             parts.extend(self._quoted_step(self.source[self.at], "$`\\\n"))
         return tuple(parts)
 
@@ -212,7 +310,7 @@ class Lexer:
             if source[end - 1 : end + 1] == "))":
                 inner = source[self.at + 3 : end - 1]
                 self.at = end + 1
-                return Arithmetic(_quoted_parts(inner), is_quoted)
+                return Arithmetic(self.quoted_parts(inner), is_quoted)
         if source.startswith("$(", self.at):
             end = self._matching(self.at + 1)
             inner = source[self.at + 2 : end]
@@ -277,6 +375,14 @@ class Lexer:
         while at < len(source):
             if source[at] == "\\":
                 at += 1
+            elif source.startswith("$(", at):
+                at = self._matching(at + 1)
+            elif source[at] == "'" and not is_quoted:
+                at = source.find("'", at + 1) if "'" in source[at + 1 :] else len(source)
+            elif source[at] == '"':
+                at += 1
+                while at < len(source) and source[at] != '"':
+                    at += 2 if source[at] == "\\" else 1
             elif source[at] == "{":
                 depth += 1
             elif source[at] == "}":
@@ -288,8 +394,14 @@ class Lexer:
             raise ShellSyntaxError("missing '}'", is_incomplete=True)
         inner = source[self.at + 2 : at]
         self.at = at + 1
-        if len(inner) > 1 and inner[0] == "#" and (is_name(inner[1:]) or inner[1:] in "@*?"):
+        if len(inner) > 1 and inner[0] == "#" and (is_name(inner[1:]) or inner[1:] in "@*?" or inner[1:].isdigit()):
             return Parameter(inner[1:], "#len", is_quoted=is_quoted)
+        if self._is_bash:
+            if len(inner) > 1 and inner[0] == "#" and (match := _ELEMENT.match(inner, 1)) and inner[-1] == "]":
+                subscript = self.quoted_parts(inner[match.end() : -1])
+                return Parameter(inner[1 : match.end() - 1], "#len", is_quoted=is_quoted, subscript=subscript)
+            if len(inner) > 1 and inner[0] == "!" and (is_name(inner[1]) or inner[1] in "@#*" or inner[1].isdigit()):
+                return self._indirect(inner, is_quoted=is_quoted)
         end = 1 if inner[:1] and inner[0] in "@*#?-$!" else 0
         while not end or (
             end < len(inner) and (inner[end].isalnum() or inner[end] == "_") and inner[0] not in "@*#?-$!"
@@ -298,30 +410,72 @@ class Lexer:
                 break
             end += 1
         name, rest = inner[:end], inner[end:]
+        bad = f"${{{inner}}}: bad substitution" if self._is_bash else "bad substitution"
         if not name:
-            raise ShellSyntaxError("bad substitution")
+            raise BadSubstitution(bad)
+        subscript_parts: Word | None = None
+        if self._is_bash and rest.startswith("[") and is_name(name):
+            depth, end = 0, 0
+            for c in rest:
+                depth += (c == "[") - (c == "]")
+                if not depth:
+                    break
+                end += 1
+            subscript_parts, rest = self.quoted_parts(rest[1:end]), rest[end + 1 :]
         if not rest:
-            return Parameter(name, is_quoted=is_quoted)
+            return Parameter(name, is_quoted=is_quoted, subscript=subscript_parts)
         for operator in _EXPANSION_OPERATORS:
-            if rest.startswith(operator):
+            if rest.startswith(operator) and (self._is_bash or operator[0] not in "^,"):
                 text = rest[len(operator) :]
                 replacement: Word = ()
                 if operator in ("/", "//"):
                     text, _, other = text.replace("\\/", "\0").partition("/")
                     text = text.replace("\0", "/")
-                    replacement = _word_parts(other.replace("\0", "/"))
-                word = _quoted_parts(text) if is_quoted and operator not in ("/", "//") else _word_parts(text)
-                return Parameter(name, operator, word, is_quoted, replacement)
-        raise ShellSyntaxError("bad substitution")
+                    replacement = self.word_parts(other.replace("\0", "/"))
+                is_pattern = operator in ("/", "//") or (operator[0] in "#%^," and self._is_bash)
+                word = (
+                    self.quoted_parts(text, drops_quotes=True)
+                    if is_quoted and not is_pattern
+                    else self.word_parts(text)
+                )
+                return Parameter(name, operator, word, is_quoted, replacement, subscript_parts)
+        if self._is_bash and re.fullmatch(r"@[QEPAKaUuLk]", rest):
+            return Parameter(name, "@", (Text(rest[1]),), is_quoted, subscript=subscript_parts)
+        raise BadSubstitution(bad)
+
+    def _indirect(self, inner: str, *, is_quoted: bool) -> Parameter:
+        """Parse the inside of `${!NAME}`, `${!PREFIX*}` or `${!NAME[@]}`."""
+        names = re.fullmatch(r"!([A-Za-z_]\w*)(\[)?([@*])(\])?", inner)
+        if names is not None and (names[2] is None) == (names[4] is None):
+            operator = "keys" if names[2] else "names"
+            return Parameter(names[1], operator, is_quoted=is_quoted, subscript=(Text(names[3]),))
+        lexer = Lexer(f"${{{inner[1:]}}}", is_bash=True)
+        return evolve(lexer._braced(is_quoted=is_quoted), is_indirect=True)
+
+    def quoted_parts(self, text: str, *, drops_quotes: bool = False) -> Word:
+        """Parse a text like one in double quotes."""
+        return Lexer(text, is_bash=self._is_bash).quoted_all(drops_quotes=drops_quotes)
+
+    def word_parts(self, text: str) -> Word:
+        """Parse a text as one word, of which blanks and operators are part."""
+        return _word_parts(Lexer(text, is_bash=self._is_bash))
 
 
-def _quoted_parts(text: str) -> Word:
-    return Lexer(text).quoted_all()
+class BadSubstitution(ShellSyntaxError):
+    """`${…}` is not a parameter expansion. bash reports it when it expands the word."""
 
 
-def _word_parts(text: str) -> Word:
+def _precedes_command(previous: Token | None) -> bool:
+    if previous is None or previous.kind == "arithmetic":
+        return True
+    if previous.kind == "op":
+        return previous.text in (";", ";;", "&&", "||", "|", "|&", "&", "(", ")", "\n", ";&", ";;&")
+    return previous.is_plain and previous.text in _BEFORE_COMMAND
+
+
+def _word_parts(lexer: Lexer) -> Word:
     parts: list[Part] = []
-    lexer = Lexer(text)
+    text = lexer.source
     while lexer.at < len(text):
         if text[lexer.at] in " \t\r\n;&|<>()":
             parts.append(Text(text[lexer.at]))

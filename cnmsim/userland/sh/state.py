@@ -7,25 +7,38 @@ import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define, field
 
 from cnmsim.digits import is_number
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Signal
 from cnmsim.userland.invocation import resolve_self
+from cnmsim.userland.sh.random_numbers import RandomNumbers
+from cnmsim.userland.sh.variables import Variable, Variables
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
-    from cnmsim.userland.sh.syntax import Command
+    from cnmsim.userland.sh.syntax import Command, ProcessSubstitution
+
+_BASH_VERSION = "5.2.37(1)-release"
 
 
-@frozen
+@define(eq=False)
 class Streams:
-    """The standard streams of a command."""
+    """The open descriptors of a command: the standard streams, and others by number.
+
+    `exec` with redirections and no command changes them in place.
+    """
 
     stdin: Pipe
     stdout: Pipe
     stderr: Pipe
+    others: dict[int, Pipe] = field(factory=dict)
+
+    def replace(self, other: Streams) -> None:
+        """Take over the descriptors of `other`."""
+        self.stdin, self.stdout, self.stderr, self.others = other.stdin, other.stdout, other.stderr, other.others
 
 
 #: Builtins whose errors ash prints with their name and the line number.
@@ -35,7 +48,9 @@ _BASH_TEXTS = (
     (r"(?:exec: )?(\S+): not found", r"\1: command not found"),
     (r"can't (?:open|create) (.*): (?:no such file|nonexistent directory)", r"\1: No such file or directory"),
     (r"can't (?:open|create) (.*): (.*)", r"\1: \2"), (r"cd: can't cd to (.*)", r"cd: \1"),
-    (r"(\w+): parameter not set", r"\1: unbound variable"), (r"(\w+): is read only", r"\1: readonly variable"),
+    (r"((?:\[|test): .*): bad number", r"\1: integer expression expected"),
+    (r"((?:\[|test): .*): unknown operand", r"\1: binary operator expected"),
+    (r"(\S+): parameter not set", r"\1: unbound variable"), (r"(\w+): is read only", r"\1: readonly variable"),
     (r"divide by zero", "division by 0"), (r"can't kill pid (\d+): (.*)", r"kill: (\1) - \2"),
     (r'syntax error: unexpected "(.*)"', r"syntax error near unexpected token `\1'"),
     (r"syntax error: unexpected end of file.*", "syntax error: unexpected end of file"),
@@ -60,7 +75,7 @@ class ShellState(ABC):
         self.main_pid = process.local_pid
         self.name = name
         self.arguments = arguments or []
-        self.variables = dict(process.env)
+        self.variables = Variables.of(process.env)
         self.variables.setdefault("PWD", "/")
         self.variables.setdefault("IFS", " \t\n")
         self.exported = set(process.env) | {"PWD"}
@@ -69,9 +84,24 @@ class ShellState(ABC):
         self.is_errexit = self.is_nounset = self.is_xtrace = self.has_pipefail = False
         #: Whether the shell is bash, with its expansions and error texts.
         self.is_bash = process.name == "bash"
+        #: The options of bash's `shopt` that are set.
+        self.shell_options: set[str] = set()
+        self.has_no_globbing = False
+        self.random = RandomNumbers(process.machine.random.getrandbits(32))
+        #: The virtual time at which `SECONDS` was 0, in nanoseconds.
+        self.seconds_since_ns = process.clock.now_ns
+        #: The names of the functions that run, the innermost first.
+        self.call_stack: list[str] = []
+        self.directory_stack: list[str] = []
+        self.aliases: dict[str, str] = {}
+        self.err_trap = ""
+        #: How many loops, and how many `source`d files, are running.
+        self.loops = self.is_sourcing = 0
         self.readonly: set[str] = set()
         self.background: list[Process] = []
         self.last_background = ""
+        #: Whether the commands are the argument of `-c`.
+        self.is_command_string = False
         #: Set by Ctrl-C at the terminal of an interactive shell. The running command is then abandoned.
         self.is_interrupted = False
         self.line_number = 0
@@ -81,7 +111,62 @@ class ShellState(ABC):
         self.pending_signals: list[int] = []
         #: Notified when a signal with a trap arrives, so that `wait` returns.
         self.signalled = Signal(process.clock)
-        self.locals: list[dict[str, str | None]] = []
+        self.locals: list[dict[str, Variable | None]] = []
+        self._declare_computed()
+
+    def _declare_computed(self) -> None:
+        """Declare the variables whose values the shell computes."""
+        process, computed, assigned = self.process, self.variables.computed, self.variables.assigned
+        computed["RANDOM"] = lambda: str(self.random.next())
+        assigned["RANDOM"] = lambda value: self.random.seed(int(value) if is_number(value) else 0)
+        computed["LINENO"] = lambda: str(self.line_number or 1)
+        computed["EPOCHSECONDS"] = lambda: str(process.clock.epoch_s + process.clock.now_ns // NS_PER_S)
+        self.variables.setdefault("PPID", str(process.pid_namespace.id_of(process.parent)))
+        if not self.is_bash:
+            return
+        computed["BASHPID"] = lambda: str(process.local_pid)
+        computed["SECONDS"] = lambda: str((process.clock.now_ns - self.seconds_since_ns) // NS_PER_S)
+        assigned["SECONDS"] = self._set_seconds
+        for name, value in {
+            "BASH": "/bin/bash", "BASH_VERSION": _BASH_VERSION, "UID": str(process.credentials.uid),
+            "EUID": str(process.credentials.uid),
+            "HOSTNAME": process.hostname, "HOSTTYPE": "x86_64", "MACHTYPE": "x86_64-pc-linux-gnu",
+            "OSTYPE": "linux-gnu", "OPTIND": "1",
+        }.items():  # fmt: skip
+            self.variables.setdefault(name, value)
+        self.variables["SHLVL"] = str(int(process.env.get("SHLVL", "") or 0) + 1 if self._has_plain_level() else 1)
+        self.exported.add("SHLVL")
+        self.variables.set_list("BASH_VERSINFO", ["5", "2", "37", "1", "release", "x86_64-pc-linux-gnu"])
+
+    def _has_plain_level(self) -> bool:
+        level = self.process.env.get("SHLVL", "")
+        return not level or (is_number(level) and len(level) < 4)
+
+    def _set_seconds(self, value: str) -> None:
+        seconds = int(value) if is_number(value) else 0
+        self.seconds_since_ns = self.process.clock.now_ns - seconds * NS_PER_S
+
+    @property
+    def flags(self) -> str:
+        """The value of `$-`."""
+        flags = (("e", self.is_errexit), ("f", self.has_no_globbing), ("h", self.is_bash), ("u", self.is_nounset))
+        set_flags = "".join(flag for flag, is_set in flags if is_set) + "x" * self.is_xtrace
+        return f"{set_flags}{'B' if self.is_bash else ''}{'c' if self.is_command_string else ''}"
+
+    def set_options(self) -> dict[str, bool]:
+        """Return the options of `set -o` that are simulated, and whether each is set."""
+        return {
+            "errexit": self.is_errexit, "noglob": self.has_no_globbing, "nounset": self.is_nounset,
+            "pipefail": self.has_pipefail, "xtrace": self.is_xtrace,
+        }  # fmt: skip
+
+    @abstractmethod
+    async def substitute_process(self, part: ProcessSubstitution) -> str:
+        """Start the commands of `<(…)` or `>(…)`. Return the path of the file that stands for their end."""
+
+    @abstractmethod
+    def connect_process(self, part: ProcessSubstitution) -> Pipe:
+        """Start the commands of `<(…)` or `>(…)`. Return the other end of their output or input."""
 
     @abstractmethod
     async def substitute(self, source: str) -> str:
@@ -111,7 +196,7 @@ class ShellState(ABC):
         special = {
             "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.main_pid),
             "!": self.last_background,
-            "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
+            "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": self.flags,
         }  # fmt: skip
         return special[name] if name in special else self.variables.get(name)
 

@@ -8,11 +8,14 @@ from attrs import frozen
 
 
 class ShellSyntaxError(Exception):
-    """The text is not a valid program. `is_incomplete` is True if more lines could make it valid."""
+    """The text is not a valid program. `is_incomplete` is True if more lines could make it valid.
 
-    def __init__(self, message: str, *, is_incomplete: bool = False) -> None:
+    `at` is the index in the text at which the error was found.
+    """
+
+    def __init__(self, message: str, *, is_incomplete: bool = False, at: int = 0) -> None:
         super().__init__(message)
-        self.is_incomplete = is_incomplete
+        self.is_incomplete, self.at = is_incomplete, at
 
 
 @frozen
@@ -28,7 +31,8 @@ class Parameter:
     """A parameter expansion: `$NAME` or `${NAME OP word}`.
 
     `operator` is one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%", ":" (a
-    substring), "/" and "//" (replacement), and bash's "^", "^^", ",", ",," (case).
+    substring), "/" and "//" (replacement), and bash's "^", "^^", ",", ",," (case), "@" (a transformation), "keys"
+    (the subscripts of an array) and "names" (the names that start with `name`).
     """
 
     name: str
@@ -37,6 +41,10 @@ class Parameter:
     is_quoted: bool = False
     #: The text that "/" and "//" put in place of matches of `word`.
     replacement: tuple[Part, ...] = ()
+    #: The subscript of an array's element; `@` and `*` are all elements. `None` without one.
+    subscript: tuple[Part, ...] | None = None
+    #: Whether the parameter's value is the name of the parameter to expand, `${!NAME}`.
+    is_indirect: bool = False
 
 
 @frozen
@@ -55,7 +63,22 @@ class Arithmetic:
     is_quoted: bool = False
 
 
-Part: TypeAlias = Text | Parameter | Substitution | Arithmetic
+@frozen
+class ProcessSubstitution:
+    """A process substitution, `<(…)`, or `>(…)` if `is_output` is set: the name of a file that is a command's end."""
+
+    source: str
+    is_output: bool
+
+
+@frozen
+class ArrayLiteral:
+    """The list of values in `NAME=(…)`."""
+
+    words: tuple[tuple[Part, ...], ...]
+
+
+Part: TypeAlias = Text | Parameter | Substitution | Arithmetic | ProcessSubstitution | ArrayLiteral
 
 
 Word: TypeAlias = tuple[Part, ...]
@@ -65,29 +88,37 @@ Word: TypeAlias = tuple[Part, ...]
 class Redirection:
     """A redirection `[fd]op target`.
 
-    `op` is `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document's text.
+    `op` is `<`, `>`, `>>`, `>&`, `<&`, or `<<`, whose target is the here-document's text; in bash also `<<<`, `&>`
+    and `&>>`. `variable` is the name in `{NAME}>file`, which gets the number of a free descriptor.
     """
 
     fd: int
     op: str
     target: Word
+    variable: str = ""
 
 
 @frozen
 class Simple:
-    """A simple command: assignments, words and redirections."""
+    """A simple command: assignments, words and redirections.
+
+    The name of an assignment ends with `+` if the value is appended, and may have a subscript.
+    """
 
     assignments: tuple[tuple[str, Word], ...]
     words: tuple[Word, ...]
     redirections: tuple[Redirection, ...]
+    #: The line of its first word in the text of the program, from 0.
+    line: int = 0
 
 
 @frozen
 class Pipeline:
-    """Commands joined by `|`. `is_negated` is set by a leading `!`."""
+    """Commands joined by `|`. `is_negated` is set by a leading `!`, `is_timed` by bash's `time`."""
 
     commands: tuple[Command, ...]
     is_negated: bool = False
+    is_timed: bool = False
 
 
 @frozen
@@ -135,20 +166,47 @@ class Loop:
 
 @frozen
 class For:
-    """A `for NAME in words` loop. `words` is `None` if the loop is over the positional parameters."""
+    """A `for NAME in words` loop, or bash's `select`.
+
+    `words` is `None` if the loop is over the positional parameters.
+    """
 
     name: str
     words: tuple[Word, ...] | None
     body: Sequence
     redirections: tuple[Redirection, ...] = ()
+    is_select: bool = False
+
+
+@frozen
+class ArithmeticFor:
+    """bash's `for ((first; condition; step))` loop."""
+
+    first: Word
+    condition: Word
+    step: Word
+    body: Sequence
+    redirections: tuple[Redirection, ...] = ()
+
+
+@frozen
+class ArithmeticCommand:
+    """bash's `((expression))`, which succeeds if the value is not 0."""
+
+    expression: Word
+    redirections: tuple[Redirection, ...] = ()
 
 
 @frozen
 class Case:
-    """A `case word in pattern|pattern) …;; esac` command."""
+    """A `case word in pattern|pattern) …;; esac` command.
+
+    A branch has its patterns, commands, and what ends it: `;;`, or bash's `;&` (the next branch runs too) and `;;&`
+    (the next patterns are tried too).
+    """
 
     word: Word
-    branches: tuple[tuple[tuple[Word, ...], Sequence], ...]
+    branches: tuple[tuple[tuple[Word, ...], Sequence, str], ...]
     redirections: tuple[Redirection, ...] = ()
 
 
@@ -168,4 +226,4 @@ class Function:
     body: Command
 
 
-Command: TypeAlias = Simple | Group | If | Loop | For | Case | Test | Function
+Command: TypeAlias = Simple | Group | If | Loop | For | ArithmeticFor | ArithmeticCommand | Case | Test | Function
