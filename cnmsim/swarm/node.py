@@ -129,6 +129,16 @@ class SwarmNode:
         return self.certificate.node_id if self.certificate is not None else ""
 
     @property
+    def lock_key(self) -> bytes:
+        """The key that encrypts a manager's private key on disk: b"" for workers and without autolock."""
+        return self._lock_key if self.obstacle or self.manager_node is None else self._cluster_key()
+
+    def _cluster_key(self) -> bytes:
+        assert self.manager_node is not None
+        clusters = tuple(self.manager_node.store.clusters)
+        return clusters[0].unlock_key if clusters else b""
+
+    @property
     def is_manager(self) -> bool:
         """Whether the node currently runs a manager."""
         return self.manager_node is not None
@@ -287,7 +297,8 @@ class SwarmNode:
 
     def _create_swarm(self) -> None:
         config, random = self.config, self.random
-        root = self.credentials.root = RootCa.create(random, self.clock.wall_s)
+        root = RootCa.create(random, self.clock.wall_s)
+        self.credentials.root = evolve(root, seed="")
         store = Store(self.clock)
         node_id = bootstrap_cluster(
             store,

@@ -88,6 +88,7 @@ _COMMON = {
     "gzip": "busybox.archive:gzip", "hd": "busybox.dump:hexdump", "hexdump": "busybox.dump:hexdump",
     "install": "busybox.copy:install", "ln": "busybox.changes:ln", "md5sum": "busybox.digest:sums",
     "mktemp": "busybox.changes:mktemp", "mount": "busybox.listing:mount", "mv": "busybox.copy:mv",
+    "openssl": "openssl.command",
     "nl": "busybox.lines:nl", "od": "busybox.dump:od", "paste": "busybox.lines:paste",
     "readlink": "busybox.listing:readlink", "realpath": "busybox.listing:realpath", "rev": "busybox.lines:rev",
     "sha1sum": "busybox.digest:sums", "sha256sum": "busybox.digest:sums", "sha512sum": "busybox.digest:sums",

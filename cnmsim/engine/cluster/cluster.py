@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.cluster import addresses
 from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
+from cnmsim.engine.cluster.node_files import remove_node_files, show_node_files
 from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
@@ -237,6 +238,7 @@ class Cluster:
         )
         self.node = node
         context.controller.cluster = self
+        show_node_files(context.machine.files, self)
         return node
 
     def refuse_incompatible(self) -> None:
@@ -322,6 +324,7 @@ class Cluster:
         context.controller.cluster = None
         self.executor = EngineExecutor(self.backend, self.ask, self._take_keys)
         self._addresses, self._keys = None, ()
+        remove_node_files(context.machine.files)
 
     # --- addresses
 
@@ -345,6 +348,11 @@ class Cluster:
             raise SystemFault(f"could not find local IP address: dial udp {remote}: connect: {text}") from None
         finally:
             socket.close()
+
+    @property
+    def addresses(self) -> Addresses | None:
+        """The node's addresses; `None` outside of a swarm."""
+        return self._addresses
 
     @property
     def advertise_host(self) -> str:

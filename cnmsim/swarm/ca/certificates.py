@@ -39,6 +39,8 @@ class Certificate:
     issuer_subject: bytes = b""
     issuer_public_key: bytes = b""
     cross_signer_digest: str = ""
+    #: The certificate, and the cross-signed intermediate if any, in PEM; "" if the `cryptography` package is missing.
+    pem: str = field(default="", repr=False)
 
     @property
     def subject(self) -> str:
@@ -60,13 +62,15 @@ class RootCa:
     """The root authority of a cluster, identified by the SHA-256 digest (hexadecimal) of its certificate.
 
     `pem` is the certificate, or "" if the `cryptography` package is missing (see `x509.is_available`). `subject` and
-    `public_key` are the certificate's, in DER.
+    `public_key` are the certificate's, in DER. `seed` is the number in hexadecimal from which the private key is
+    derived; only managers have it.
     """
 
     digest: str
     pem: str = field(default="", repr=False)
     subject: bytes = field(default=b"", repr=False)
     public_key: bytes = field(default=b"", repr=False)
+    seed: str = field(default="", repr=False)
 
     @classmethod
     def create(cls, random: Random, wall_s: float = 0.0) -> RootCa:
@@ -75,7 +79,7 @@ class RootCa:
         if not x509.is_available():
             return cls(f"{seed:064x}")
         certificate = x509.root_certificate(seed, wall_s)
-        return cls(certificate.digest, certificate.pem, certificate.subject, certificate.public_key)
+        return cls(certificate.digest, certificate.pem, certificate.subject, certificate.public_key, f"{seed:x}")
 
     def issue(
         self,
@@ -85,23 +89,30 @@ class RootCa:
         organization: str,
         wall_s: float,
         expiry_s: float,
-        cross_signer_digest: str = "",
+        cross_signer: RootCa | None = None,
     ) -> Certificate:
-        """Issue a certificate that expires `expiry_s` seconds after `wall_s`.
+        """Issue a certificate that expires `expiry_s` seconds after `wall_s`, rounded to the minute.
 
-        It is valid from `BACKDATE_S` before `wall_s`.
+        It is valid from `BACKDATE_S` before. With `cross_signer` it contains this root cross-signed by that one.
         """
+        begins_s = x509.round_to_minute(wall_s)
+        serial, validity = random.getrandbits(159), (begins_s - BACKDATE_S, begins_s + expiry_s)
+        pem = ""
+        if self.seed:
+            pem = x509.node_certificate(int(self.seed, 16), serial, (organization, role, node_id), *validity)
+            if cross_signer is not None and cross_signer.seed:
+                pem += x509.cross_certificate(int(self.seed, 16), self.pem, int(cross_signer.seed, 16))
         return Certificate(
             node_id,
             role,
             organization,
             self.digest,
-            random.getrandbits(159),
-            wall_s - BACKDATE_S,
-            wall_s + expiry_s,
+            serial,
+            *validity,
             self.subject,
             self.public_key,
-            cross_signer_digest,
+            cross_signer.digest if cross_signer is not None else "",
+            pem,
         )
 
     def trusts(self, certificate: Certificate, wall_s: float) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.clock import Clock
@@ -65,7 +65,7 @@ class Credentials:
         """Trust the root authority that a manager sent. Return True if it differs from the one trusted so far."""
         if self.root is None or root.digest in ("", self.root.digest):
             return False
-        self.root = root_from_store(root)
+        self.root = evolve(root_from_store(root), seed="")
         return True
 
     async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:

@@ -23,12 +23,18 @@ from cnmsim.swarm.store import Store
 
 def root_to_store(root: RootCa) -> StoredRoot:
     """Convert an authority to the `RootCa` of the cluster object in the store."""
-    return StoredRoot(root.pem, root.digest, issuer_subject=root.subject, issuer_public_key=root.public_key)
+    return StoredRoot(
+        root.pem,
+        root.digest,
+        issuer_subject=root.subject,
+        issuer_public_key=root.public_key,
+        seed=root.seed,
+    )
 
 
 def root_from_store(stored: StoredRoot) -> RootCa:
     """Convert the `RootCa` of the cluster object in the store to an authority."""
-    return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key)
+    return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key, stored.seed)
 
 
 @frozen
@@ -90,9 +96,9 @@ class CaServer:
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
         expiry_s = cluster.spec.node_cert_expiry_ns / NS_PER_S or DEFAULT_EXPIRY_S
-        root, cross_signer = cluster.root_ca, ""
+        root, cross_signer = cluster.root_ca, None
         if root.rotation is not None:
-            root, cross_signer = root.rotation, root.digest
+            root, cross_signer = root.rotation, root_from_store(root)
         return root_from_store(root).issue(
             self.random, node_id, unit, cluster.id, self.clock.wall_s, expiry_s, cross_signer
         )

@@ -1,17 +1,24 @@
-"""The root certificate of a swarm as X.509. `docker swarm ca`, TLS info and join tokens show it or its digest.
+"""The certificates of a swarm as X.509: the root's, the nodes', and those that cross-sign a new root.
 
-The certificate is made with the `cryptography` package. If the package is missing, the authority has only a digest;
-everything else works the same. Source: moby/swarmkit `ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
+`docker swarm ca`, TLS info and join tokens show the root certificate or its digest; nodes have theirs on disk. They
+are made with the `cryptography` package. If the package is missing, the authority has only a digest; everything else
+works the same. Source: moby/swarmkit `ca/{certificates,keyreadwriter}.go`, cfssl `initca`; RFC 5280, RFC 8018.
 """
 
 from __future__ import annotations
 
+from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from hashlib import sha256
+from hashlib import pbkdf2_hmac, sha256
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 ROOT_NAME = "swarm-ca"
 _EXPIRY = timedelta(seconds=630_720_000)
@@ -20,6 +27,11 @@ _SERIAL_BITS = 159
 #: The first version with `ecdsa_deterministic`. Older versions would print different certificates in two runs of a
 #: lab.
 _OLDEST_CRYPTOGRAPHY = 45
+#: Object identifiers of RFC 8018 and NIST in DER, and the rounds of PBKDF2.
+_PBES2 = bytes.fromhex("06092a864886f70d01050d")
+_PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
+_AES_256_CBC = bytes.fromhex("060960864801650304012a")
+_ROUNDS = 2048
 #: Order of the curve P-256 (FIPS 186-5).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -53,33 +65,153 @@ def root_certificate(seed: int, wall_s: float) -> RootCertificate:
 
     Its key is derived from `seed`.
     """
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = ec.derive_private_key(seed % (_ORDER - 1) + 1, ec.SECP256R1())
-    # Go encodes the name as a PrintableString; `docker info` shows the issuer's DER.
-    printable = x509.name._ASN1Type.PrintableString
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ROOT_NAME, _type=printable)])
-    serial = int(sha256(b"%d" % seed).hexdigest(), 16) >> (256 - _SERIAL_BITS) | 1
-    begins = datetime.fromtimestamp(wall_s, UTC).replace(second=0, microsecond=0) - _BACKDATE
-    usage = dict.fromkeys(
-        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-         "encipher_only", "decipher_only"),
-        False,
-    )  # fmt: skip
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), serial)
-        .not_valid_before(begins)
-        .not_valid_after(begins + _EXPIRY)
-        .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
-    )
+    key = _key(seed)
     return RootCertificate(
-        certificate.public_bytes(Encoding.PEM).decode(),
-        name.public_bytes(),
+        _root_pem(key, key, seed, round_to_minute(wall_s)),
+        _name(COMMON_NAME=ROOT_NAME).public_bytes(),
         key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     )
+
+
+def cross_certificate(seed: int, pem: str, signer_seed: int) -> str:
+    """Return the root certificate `pem`, whose key is derived from `seed`, signed with another root's key, as PEM."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    begins = load_pem_x509_certificate(pem.encode()).not_valid_before_utc + _BACKDATE
+    return _root_pem(_key(seed), _key(signer_seed), seed, begins.timestamp())
+
+
+def node_certificate(
+    root_seed: int, serial: int, names: tuple[str, str, str], not_before_s: float, not_after_s: float
+) -> str:
+    """Return a node's certificate as PEM. `names` are its organization (O), role (OU) and node id (CN).
+
+    Times are seconds since 1970. The node's key is derived from `serial`.
+    """
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    root, key = _key(root_seed), _node_key(serial)
+    organization, role, node_id = names
+    hosts = [role, node_id, *([ROOT_NAME] if role == "swarm-manager" else [])]
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    return _sign(
+        x509.CertificateBuilder(
+            _name(COMMON_NAME=ROOT_NAME),
+            _name(ORGANIZATION_NAME=organization, ORGANIZATIONAL_UNIT_NAME=role, COMMON_NAME=node_id),
+            key.public_key(),
+            serial,
+            datetime.fromtimestamp(not_before_s, UTC),
+            datetime.fromtimestamp(not_after_s, UTC),
+        )
+        .add_extension(_key_usage("digital_signature", "key_encipherment"), critical=True)
+        .add_extension(usage, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False),
+        root,
+    )
+
+
+def node_key(serial: int, kek: bytes = b"", kek_version: int = 0) -> str:
+    """Return the private key of the node whose certificate has the number `serial`, as PEM (PKCS #8).
+
+    With the key `kek` of a swarm with autolock it is encrypted; `kek_version` is the cluster's version then.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    der = _node_key(serial).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    label = "ENCRYPTED PRIVATE KEY" if kek else "PRIVATE KEY"
+    body = encodebytes(_encrypt(der, kek, serial) if kek else der).replace(b"\n", b"").decode()
+    lines = "".join(f"{body[at : at + 64]}\n" for at in range(0, len(body), 64))
+    return f"-----BEGIN {label}-----\nkek-version: {kek_version}\n\n{lines}-----END {label}-----\n"
+
+
+def round_to_minute(wall_s: float) -> float:
+    """Return a time rounded to the nearest minute, from which cfssl counts a certificate's validity."""
+    return (wall_s + 30) // 60 * 60.0
+
+
+def _key(seed: int) -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.derive_private_key(seed % (_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def _node_key(serial: int) -> EllipticCurvePrivateKey:
+    return _key(int(sha256(b"node key %d" % serial).hexdigest(), 16))
+
+
+def _name(**attributes: str) -> x509.Name:
+    from cryptography import x509
+
+    # Go encodes names as PrintableString; `docker info` shows the issuer's DER.
+    printable = x509.name._ASN1Type.PrintableString
+    return x509.Name(
+        [x509.NameAttribute(getattr(x509.NameOID, kind), text, _type=printable) for kind, text in attributes.items()]
+    )
+
+
+def _key_usage(*usages: str) -> x509.KeyUsage:
+    from cryptography import x509
+
+    kinds = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{kind: kind in usages for kind in kinds})
+
+
+def _root_pem(key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, seed: int, rounded_s: float) -> str:
+    from cryptography import x509
+
+    name = _name(COMMON_NAME=ROOT_NAME)
+    serial = int(sha256(b"%d" % seed).hexdigest(), 16) >> (256 - _SERIAL_BITS) | 1
+    begins = datetime.fromtimestamp(rounded_s, UTC) - _BACKDATE
+    return _sign(
+        x509.CertificateBuilder(name, name, key.public_key(), serial, begins, begins + _EXPIRY)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False),
+        signer,
+    )
+
+
+def _sign(builder: x509.CertificateBuilder, key: EllipticCurvePrivateKey) -> str:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.PEM).decode()
+
+
+def _encrypt(der: bytes, password: bytes, serial: int) -> bytes:
+    """Return a PKCS #8 key encrypted by PBES2 with PBKDF2 and AES-256-CBC (RFC 8018), as SwarmKit does.
+
+    Salt and initialisation vector are derived from `serial`, because the library draws them from the system's random
+    numbers.
+    """
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.padding import PKCS7
+
+    random = sha256(b"encryption %d" % serial).digest()
+    salt, vector = random[:8], random[8:24]
+    cipher = Cipher(algorithms.AES(pbkdf2_hmac("sha1", password, salt, _ROUNDS, 32)), modes.CBC(vector)).encryptor()
+    padder = PKCS7(128).padder()
+    data = cipher.update(padder.update(der) + padder.finalize()) + cipher.finalize()
+    derivation = _der(0x30, _PBKDF2, _der(0x30, _der(4, salt), _der(2, _ROUNDS.to_bytes(2, "big"))))
+    scheme = _der(0x30, _PBES2, _der(0x30, derivation, _der(0x30, _AES_256_CBC, _der(4, vector))))
+    return _der(0x30, scheme, _der(4, data))
+
+
+def _der(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content)
+    length = (
+        bytes([size])
+        if size < 128
+        else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8, "big")
+    )
+    return bytes([tag]) + length + content

@@ -87,6 +87,7 @@ def _redacted(cluster: Cluster) -> Cluster:
     return evolve(
         cluster,
         spec=evolve(cluster.spec, signing_ca_cert="", signing_ca_key=""),
+        root_ca=evolve(cluster.root_ca, seed=""),
         unlock_key=b"",
         network_bootstrap_keys=(),
         default_address_pool=_DEFAULT_POOL if has_no_pools else cluster.default_address_pool,

@@ -56,7 +56,8 @@ UNSET_CLUSTER_SPEC = ClusterSpec(
 class RootCa:
     """The root certificate (PEM) with its SHA-256 (hexadecimal), subject and public key (DER), and the join tokens.
 
-    `rotation` is the new root certificate during a root rotation, otherwise `None`.
+    `seed` is the number in hexadecimal from which the private key is derived; only managers have it. `rotation` is
+    the new root certificate during a root rotation, otherwise `None`.
     """
 
     ca_cert: str = ""
@@ -67,6 +68,7 @@ class RootCa:
     issuer_public_key: bytes = b""
     rotation: RootCa | None = None
     last_forced_rotation: int = 0
+    seed: str = field(default="", repr=False)
 
 
 @frozen(eq=False)

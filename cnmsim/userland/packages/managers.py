@@ -16,7 +16,8 @@ _PACKAGES = {
     "gawk": "awk", "gnupg": "true", "grep": "grep", "inetutils-ping": "ping", "inetutils-telnet": "telnet",
     "inetutils-traceroute": "traceroute", "iproute2": "ip", "iputils": "ping", "iputils-ping": "ping",
     "iputils-arping": "arping", "net-tools": "ifconfig", "netcat": "nc", "netcat-openbsd": "nc",
-    "netcat-traditional": "nc", "procps": "ps", "procps-ng": "ps", "sed": "sed", "tar": "tar", "tcpdump": "tcpdump",
+    "netcat-traditional": "nc", "openssl": "openssl",
+    "procps": "ps", "procps-ng": "ps", "sed": "sed", "tar": "tar", "tcpdump": "tcpdump",
     "telnet": "telnet", "traceroute": "traceroute", "tzdata": "true", "util-linux": "mount", "wget": "wget",
 }  # fmt: skip
 

@@ -1,0 +1,102 @@
+"""The files of a swarm's node on its host: its certificate and key, the root certificate, and its addresses.
+
+The Raft log and the tasks' database of a real node are not simulated. Source: moby/swarmkit `ca/config.go`
+(`NewConfigPaths`), `ca/keyreadwriter.go`, moby `daemon/cluster/noderunner.go`, and the files of 26.1.5.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.inode import GeneratedFile
+from cnmsim.swarm.ca import x509
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.cluster import Cluster
+    from cnmsim.swarm.node import SwarmNode
+
+_ROOT = "/var/lib/docker/swarm"
+_CERTIFICATES = f"{_ROOT}/certificates"
+_MISSING = "Certificates are not simulated: the package cryptography, version 45 or newer, is not installed.\n"
+
+
+def show_node_files(files: FileSystem, cluster: Cluster) -> None:
+    """Create the files of the node that `cluster` has. Their content follows the node's state."""
+    files.makedirs(_ROOT, 0o700)
+    files.makedirs(_CERTIFICATES)
+    for path, mode, read in (
+        (f"{_CERTIFICATES}/swarm-node.crt", 0o644, _certificate),
+        (f"{_CERTIFICATES}/swarm-node.key", 0o600, _key),
+        (f"{_CERTIFICATES}/swarm-root-ca.crt", 0o644, _root_certificate),
+        (f"{_ROOT}/docker-state.json", 0o600, _daemon_state),
+        (f"{_ROOT}/state.json", 0o600, _managers),
+    ):
+        file = GeneratedFile(_Content(cluster, read))
+        file.mode, file.mtime_ns = mode, files.now_ns
+        files.add(path, file)
+
+
+def remove_node_files(files: FileSystem) -> None:
+    """Remove the files of a node that has left its swarm. Their directory stays."""
+    for name in ("certificates", "docker-state.json", "state.json"):
+        if files.exists(f"{_ROOT}/{name}"):
+            files.remove_tree(f"{_ROOT}/{name}")
+
+
+class _Content:
+    """Reads a file of the node that a cluster has."""
+
+    def __init__(self, cluster: Cluster, read: Callable[[Cluster, SwarmNode], str]) -> None:
+        self.cluster = cluster
+        self.read = read
+
+    def __call__(self) -> str:
+        """Return the file's content as of now."""
+        return self.read(self.cluster, self.cluster.node) if self.cluster.node is not None else ""
+
+
+def _certificate(_cluster: Cluster, node: SwarmNode) -> str:
+    return "" if node.certificate is None else node.certificate.pem or _MISSING
+
+
+def _key(_cluster: Cluster, node: SwarmNode) -> str:
+    if node.certificate is None:
+        return ""
+    if not node.certificate.pem:
+        return _MISSING
+    key = node.lock_key
+    version = node.manager_node.store.cluster.meta.version if key and node.manager_node is not None else 0
+    return x509.node_key(node.certificate.serial, key, version)
+
+
+def _root_certificate(_cluster: Cluster, node: SwarmNode) -> str:
+    root = node.credentials.root
+    return "" if root is None else root.pem or _MISSING
+
+
+def _daemon_state(cluster: Cluster, node: SwarmNode) -> str:
+    known, config = cluster.addresses, node.config
+    pools = None if config.join_address else list(config.pools or ())
+    return json.dumps(
+        {
+            "LocalAddr": known.local if known is not None and not config.join_address else "",
+            "RemoteAddr": config.join_address,
+            "ListenAddr": config.listen,
+            "AdvertiseAddr": config.advertise,
+            "DataPathAddr": known.data_path if known is not None else "",
+            "DefaultAddressPool": pools,
+            "SubnetSize": 0 if config.join_address else config.subnet_size,
+            "DataPathPort": 0 if config.join_address else config.data_path_port,
+            "JoinInProgress": not node.ready.is_done,
+        },
+        separators=(",", ":"),
+    )
+
+
+def _managers(_cluster: Cluster, node: SwarmNode) -> str:
+    return json.dumps(
+        [{"node_id": manager.node_id, "addr": manager.addr} for manager in node.managers], separators=(",", ":")
+    )
