@@ -174,7 +174,8 @@ def explain(
         address = address_towards(asker, goal, family)
     walk = run_probe(directory, asker, target, address=address, timeout_s=timeout_s, family=family)
     second = None
-    if walk.verdict is Verdict.NAME_NOT_FOUND and goal.addresses:
+    has_address = any(family in {0, 4 if len(address) == 4 else 6} for address in goal.addresses)
+    if walk.verdict is Verdict.NAME_NOT_FOUND and has_address:
         own = address_towards(asker, goal, family)
         second = run_probe(directory, asker, target, address=own, timeout_s=timeout_s, family=family)
     facts = tuple(_facts(asker, goal, target, names))

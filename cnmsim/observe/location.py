@@ -291,16 +291,18 @@ class Directory:
     """All locations of a lab, with lookups by name and address; a snapshot.
 
     `stopped` maps the names of containers that are not running, and of their services, to the container's status.
-    `stopped_containers` are these containers, and `swarms` are the lab's swarms.
+    `stopped_containers` are these containers, and `swarms` are the lab's swarms. `inactive` maps the services of
+    Compose files that were not started to their profiles.
     """
 
     locations: tuple[Location, ...]
     stopped: Mapping[str, str] = field(factory=dict)
     stopped_containers: tuple[StoppedContainer, ...] = ()
     swarms: tuple[SwarmView, ...] = ()
+    inactive: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @classmethod
-    def of(cls, hosts: Iterable[Any]) -> Directory:
+    def of(cls, hosts: Iterable[Any], inactive: Mapping[str, tuple[str, ...]] | None = None) -> Directory:
         """Build the directory from a lab's hosts: objects like `cnmsim.Host`."""
         from cnmsim.observe.swarm_view import swarms_of
 
@@ -335,7 +337,7 @@ class Directory:
                     and sandbox.namespace is not None
                 ]
         _share_attachments(found)
-        return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines))
+        return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines), inactive or {})
 
     def find(self, text: str) -> Location:
         """Return the location with a name.
@@ -352,6 +354,11 @@ class Directory:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
+        if text in self.inactive:
+            profile = self.inactive[text][0]
+            raise NotFound(
+                f"service {text} is not started: its profile {profile} is not active (--profile {profile})"
+            )
         # The engine's names of a project's containers (shop-web-1) are left out.
         generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
         names = {item.name for item in self.locations} - generated | {item.service for item in self.locations}
@@ -594,4 +601,7 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
         for binding in bindings or ():
             if not binding["HostPort"]:
                 continue  # with gateway mode routed there is no host port: the container's own address is used
-            yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)
+            # What is requested may be a range, of which the engine publishes one port.
+            first, _, last = binding["HostPort"].partition("-")
+            for host_port in range(int(first), int(last or first) + 1):
+                yield Published(binding.get("HostIp", ""), host_port, int(port), protocol)

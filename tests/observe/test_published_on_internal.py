@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnmsim import Lab
+from cnmsim import Lab, NotFound
 
 _FILE = """
 name: shop
@@ -57,3 +57,13 @@ def test_localhost_in_a_container_names_the_service_that_publishes(lab: Lab) -> 
     explanation = lab.explain("app", "localhost:8081")
     assert "localhost inside app is app itself" in explanation.decided_by
     assert explanation.fix == "use api:80"
+
+
+def test_a_service_of_an_inactive_profile_is_named_with_the_option() -> None:
+    project = {"services": {"app": {"image": "nginx"}, "adminer": {"image": "adminer", "profiles": ["tools"]}}}
+    lab = Lab.from_compose(project)
+    explanation = lab.explain("app", "adminer:8080")
+    assert "service adminer is not started: its profile tools is not active" in explanation.decided_by
+    assert explanation.fix == "activate the profile (--profile tools)"
+    with pytest.raises(NotFound, match="its profile tools is not active"):
+        lab.explain("adminer", "app:80")

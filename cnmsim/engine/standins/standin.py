@@ -49,6 +49,8 @@ APPLICATION_PROGRAMS = frozenset(
 #: Options of interpreters that take the program as text, and what in such a text keeps it running.
 _INLINE = frozenset(("-c", "-e", "-r", "-p", "--eval", "--print"))
 _STAYS = re.compile(r"serve|[Ll]isten|[Ss]leep|while|setInterval|\.run\(|wait|accept")
+#: A script that exits after its last command, whatever that is.
+_EXITS = re.compile(r"[;\n]\s*exit(?:\s+\d+)?\s*;?\s*$")
 _LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[\d.]*")
 
 
@@ -255,6 +257,8 @@ def _ends(argv: list[str], meaning: ImageMeaning, *, has_input: bool) -> bool:
     name = PurePosixPath(words[0]).name
     if len(words) >= 3 and name in SHELLS:
         commands = script_commands(words[2])
+        if _EXITS.search(words[2]):
+            return True
         return bool(commands) and all(_ends(unwrapped(command), meaning, has_input=has_input) for command in commands)
     if name in _TOOLS or (meaning.is_closed and name != meaning.server):
         return True

@@ -128,6 +128,12 @@ class ComposeProject:
     document: Map
     warnings: tuple[str, ...] = ()
 
+    @property
+    def inactive(self) -> dict[str, tuple[str, ...]]:
+        """The services that are not part of the project because none of their profiles is active, with these."""
+        declared = self.document.get("services") or {}
+        return {key: tuple(value["profiles"]) for key, value in declared.items() if key not in self.services}
+
     def line_of(self, *keys: Key) -> int | None:
         """Return the line of the value at `keys`."""
         place = locate(self.document, keys)

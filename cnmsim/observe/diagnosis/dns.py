@@ -18,6 +18,7 @@ from cnmsim.observe.diagnosis.causes import (
     NoNetwork,
     NoSharedNetwork,
     NotByThatName,
+    ProfileInactive,
     QueryDropped,
     Remark,
     ResolverAnswered,
@@ -68,7 +69,9 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
     if by_swarm is not None:
         cause: Cause = ResolverAnswered(query.server, query.result, query.name, by_swarm.cause)
         return Finding(verdict, cause, by_swarm.changes, _queries(context), hop)
-    is_known = context.directory.matching(name) or name in context.directory.stopped
+    is_known = (
+        context.directory.matching(name) or name in context.directory.stopped or name in context.directory.inactive
+    )
     if query.outcome is LookupResult.FAILED and not is_known:
         where = context.lookup_drops[-1] if context.lookup_drops else hop
         cause = ResolverAnswered(query.server, query.result, query.name, _upstream(context))
@@ -143,6 +146,9 @@ def _why_unknown(context: DiagnosisContext, source: Location, name: str) -> Diag
     status = context.directory.stopped.get(name)
     if status:
         return diagnosis(ContainerStopped(name, status), _start(context, name))
+    if name in context.directory.inactive:
+        profile = context.directory.inactive[name][0]
+        return diagnosis(ProfileInactive(name, profile), Manual(Task.ACTIVATE_PROFILE, profile))
     owners = [item for item in context.directory.matching(name) if item is not source]
     if not owners:
         return _no_such_name(context, source, name)

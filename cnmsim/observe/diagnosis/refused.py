@@ -93,7 +93,7 @@ def _closed_port(context: DiagnosisContext, hop: Hop, server: Location) -> Diagn
     same_port = server.listening_on(protocol, port)
     on_loopback = [item for item in same_port if item.is_loopback_only]
     if not server.is_container:
-        if any(_is_published_on_loopback(item, port) for item in _containers_on(context, server)):
+        if any(_is_published_on_loopback(item, protocol, port) for item in _containers_on(context, server)):
             return _port_of_host(context, hop, server, endpoint)
         by_family = _published_for_other_family(context, server, port, endpoint)
         if by_family is not None:
@@ -120,19 +120,28 @@ def _closed_port(context: DiagnosisContext, hop: Hop, server: Location) -> Diagn
 
 def _port_of_container(context: DiagnosisContext, server: Location, port: int, endpoint: str) -> Diagnosis:
     protocol = context.target.protocol
-    other = "udp" if protocol == "tcp" else "tcp"
-    if any(not item.is_loopback_only for item in server.listening_on(other, port)):
-        cause: Cause = ListensByOtherProtocol(server.name, endpoint, protocol, port, other)
-        return diagnosis(cause, AskOther(port=port, protocol=other))
+    by_other = _by_other_protocol(context, server, port, endpoint)
+    if by_other is not None:
+        return by_other
     listeners = [item for item in server.services if not item.is_loopback_only]
     if listeners:
         texts = tuple(dict.fromkeys(f"{item.port}/{item.protocol}" for item in listeners))
-        cause = ListensOnOtherPorts(server.name, endpoint, texts)
+        cause: Cause = ListensOnOtherPorts(server.name, endpoint, texts)
         return Diagnosis(
             cause, _other_port(context, server, {item.port for item in listeners if item.protocol == protocol})
         )
     cause = NothingListens(server.name, endpoint, has_no_port=True)
     return diagnosis(cause, *_rebind(context, server), Manual(Task.START_PROGRAM, server.name))
+
+
+def _by_other_protocol(context: DiagnosisContext, server: Location, port: int, endpoint: str) -> Diagnosis | None:
+    """Diagnose a port on which a program listens with the other transport protocol only; `None` if none does."""
+    protocol = context.target.protocol
+    other = "udp" if protocol == "tcp" else "tcp"
+    if all(item.is_loopback_only for item in server.listening_on(other, port)):
+        return None
+    cause = ListensByOtherProtocol(server.name, endpoint, protocol, port, other)
+    return diagnosis(cause, AskOther(port=port, protocol=other))
 
 
 def _rebind(context: DiagnosisContext, server: Location) -> tuple[Change, ...]:
@@ -213,9 +222,9 @@ def _containers_on(context: DiagnosisContext, host: Location) -> list[Location]:
     return [item for item in context.directory.locations if item.host == host.name and item.is_container]
 
 
-def _is_published_on_loopback(location: Location, port: int) -> bool:
+def _is_published_on_loopback(location: Location, protocol: str, port: int) -> bool:
     """Return True if the container publishes the host port, and only on a loopback address of the host."""
-    bindings = [item for item in location.published if item.host_port == port]
+    bindings = [item for item in location.published if (item.protocol, item.host_port) == (protocol, port)]
     return bool(bindings) and all(item.is_loopback_only for item in bindings)
 
 
@@ -224,7 +233,8 @@ def _published_for_other_family(
 ) -> Diagnosis | None:
     is_ipv6 = context.outcome.address is not None and len(context.outcome.address) == 16
     for item in _containers_on(context, server):
-        bindings = [each for each in item.published if each.host_port == port and each.host_ip]
+        own = (context.target.protocol, port)
+        bindings = [each for each in item.published if (each.protocol, each.host_port) == own and each.host_ip]
         if bindings and all((":" in each.host_ip) is not is_ipv6 for each in bindings):
             addresses = tuple(dict.fromkeys(each.host_ip for each in bindings))
             cause = PublishedForOtherFamily(endpoint, item.name, port, server.name, addresses, 6 if is_ipv6 else 4)
@@ -241,29 +251,36 @@ def _port_of_host(context: DiagnosisContext, hop: Hop, server: Location, endpoin
     by_swarm = refused_by_member(context, hop, server)
     if by_swarm is not None:
         return by_swarm
-    port, containers = hop.destination_port, _containers_on(context, server)
+    port, protocol, containers = hop.destination_port, context.target.protocol, _containers_on(context, server)
     for item in containers:
         for binding in item.published:
-            if binding.host_port == port and binding.is_loopback_only:
+            if (binding.protocol, binding.host_port) == (protocol, port) and binding.is_loopback_only:
                 cause: Cause = PublishedOnLoopback(endpoint, port, server.name, binding.host_ip)
                 return Diagnosis(cause, _publish_for_all(context, item, binding.port, port))
     for item in containers:
         for binding in item.published:
-            if binding.port == port and not binding.is_loopback_only:
+            if (binding.protocol, binding.port) == (protocol, port) and not binding.is_loopback_only:
                 cause = PublishedAsOtherPort(server.name, endpoint, item.name, port, binding.host_port)
                 return diagnosis(cause, AskOther(server.name, binding.host_port))
     for item in containers:
-        if item.is_internal_only and any(each.host_port == port for each in item.requested):
+        if item.is_internal_only and any(
+            (each.protocol, each.host_port) == (protocol, port) for each in item.requested
+        ):
             cause = PublishedOnInternalNetworks(endpoint, item.name, networks_of(item))
             return diagnosis(cause, leave_internal_network(context, item))
     for stopped in context.directory.stopped_containers:
-        if stopped.host == server.name and any(each.host_port == port for each in stopped.published):
+        if stopped.host == server.name and any(
+            (each.protocol, each.host_port) == (protocol, port) for each in stopped.published
+        ):
             cause = PublisherNotRunning(server.name, endpoint, stopped.name, stopped.status)
             return diagnosis(cause, StartContainer(stopped.host, stopped.name))
     for item in containers:
-        if item.listening_on(context.target.protocol, port):
+        if item.listening_on(protocol, port):
             cause = ListenerNotPublished(server.name, endpoint, item.name)
             return Diagnosis(cause, _publish_for_all(context, item, port, port))
+    by_other = _by_other_protocol(context, server, port, endpoint)
+    if by_other is not None:
+        return by_other
     return _published_ports(context, server, endpoint, containers)
 
 

@@ -45,7 +45,10 @@ class LabView(Protocol):
 
 def directory_of(lab: LabView) -> Directory:
     """Return a lookup from names and addresses to the hosts and containers of the lab, as they are now."""
-    return Directory.of(lab.hosts.values())
+    inactive: dict[str, tuple[str, ...]] = {}
+    for project in getattr(lab, "projects", ()):
+        inactive |= project.model.inactive
+    return Directory.of(lab.hosts.values(), inactive)
 
 
 def location_of(directory: Directory, what: object) -> Location:

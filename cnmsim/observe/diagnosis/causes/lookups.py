@@ -70,6 +70,14 @@ class ContainerStopped(Cause):
 
 
 @frozen
+class ProfileInactive(Cause):
+    """The name was not found because the Compose service that has it was not started: `profile` is not active."""
+
+    service: str
+    profile: str
+
+
+@frozen
 class HostKnowsNoContainers(Cause):
     """A host looked up the name of a container, but only containers have the resolver that resolves such names."""
 

@@ -157,6 +157,7 @@ _TEMPLATES: dict[object, str] = {
     causes.LoopbackOnly: "; the port is published on 127.0.0.1, for {0.place} itself only",
     causes.ProtectsHost: "; the firewall of {0.place} filters what comes to the host itself",
     causes.StraySegment: "{0.place} answers {0.packet} with a reset: it belongs to no connection there",
+    causes.ProfileInactive: "service {0.service} is not started: its profile {0.profile} is not active",
     causes.ContainerStopped: "{0.container} is not running ({0.status})",
     causes.HostKnowsNoContainers: "a host's resolver has no container names, and {0.container} is a container",
     causes.NoNetwork: "{0.container} has no network (network_mode none)",
