@@ -244,9 +244,20 @@ def trace(
 
 def _show(walk: Trace, verbosity: int) -> None:
     """Print the answer, and with a verbosity of 1 or more the walk."""
-    _say(walk.summary(_screen_width() or _plain_width()))
+    for part in _trying(walk.summary_parts(_screen_width() or _plain_width())):
+        _say(part)
     if verbosity:
         _show_walk(walk, verbosity)
+
+
+def _trying(parts: Iterator[str]) -> Iterator[str]:
+    """Yield the parts of an answer. The second one takes the time to try a fix."""
+    while True:
+        with _progress("trying fixes on a copy of the lab"):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
 
 
 def _show_walk(walk: Trace, verbosity: int) -> None:
@@ -299,12 +310,14 @@ def explain(
     """  # noqa: D301 - click's own mark
     with _progress(f"{source} → {destination}"):
         explanation = lab.explain(source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
-        working = explanation.fixes if fixes else ()
     if as_json:
-        shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
+        shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in explanation.fixes]} if fixes else {})
         echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        _say(str(explanation))
+        for part in _trying(explanation.parts()):
+            _say(part)
+        with _progress("trying fixes on a copy of the lab"):
+            working = explanation.fixes if fixes else ()
         for fix in working:
             _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
         if fixes and not working and not explanation.reachable:
@@ -359,14 +372,14 @@ def fix(
 
 def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
     """Print the answer, and the fixes below it."""
-    lines = str(explanation).splitlines()
-    _say("\n".join(lines[:2]))
+    _say(next(explanation.parts()))
     if explanation.reachable:
         _say("nothing to fix")
     for found in fixes:
         _say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
     if not fixes and not explanation.reachable:
-        _say("no fix that was tried works" + (f"; advice: {explanation.fix}" if explanation.fix else ""))
+        advice = explanation.finding.tasks
+        _say("no fix that was tried works" + (f"\nadvice (not tried): {advice}" if advice else ""))
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:

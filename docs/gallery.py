@@ -43,6 +43,7 @@ def play(module: ModuleType) -> tuple[Any, str, Any]:
     """Run an example. Return cnmsim's answer, the fix as Markdown, and the answer after the fix."""
     lab = module.build()
     answer = module.ask(lab)
+    str(answer)  # tries the fix that it prints, in the lab as it is before the example's own fix
     if not hasattr(module, "fix"):
         fix = answer.fixes[0]
         assert fix.was_tried

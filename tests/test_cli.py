@@ -69,7 +69,7 @@ def test_a_destination_that_is_not_reached_exits_with_1(lab_file: str) -> None:
     assert result.stdout.splitlines() == [
         "no, refused: client → server:81 (tcp)",
         "cause: server answers, but nothing listens on 203.0.113.10:81",
-        "fix: start a program that listens there on server",
+        "advice (not tried): start a program that listens there on server",
         "path: client → router → server → refused",
         "  server  refused: no socket listens there",
     ]

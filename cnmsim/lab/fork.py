@@ -23,6 +23,7 @@ from cnmsim.kernel.task import Cancelled, Future, Task
 from cnmsim.lab.copying import Copier
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.observe.capture.capture import Capture
+from cnmsim.observe.fixes.fix import FixSearch
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -42,7 +43,8 @@ def fork_lab(lab: Lab) -> Lab:
         {
             Task: _dead_task,
             Timer: _timer,
-            Capture: _no_capture,
+            Capture: _of_the_original,
+            FixSearch: _of_the_original,
             MainThreadExecutor: lambda _old, _copier: MainThreadExecutor(),
         }
     ).copy(lab)
@@ -134,9 +136,9 @@ def _timer(timer: Any, copier: Copier) -> Any:
     return copy
 
 
-def _no_capture(capture: Any, _copier: Copier) -> Any:
-    """Leave a capture with the original lab; remove its taps in the copy."""
-    return capture
+def _of_the_original(observer: Any, _copier: Copier) -> Any:
+    """Leave a capture, or the search for fixes of a trace, with the original lab. Taps are removed in the copy."""
+    return observer
 
 
 def _stop_capturing(machine: Machine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cnmsim.engine.standins.knownport import Provenance
 from cnmsim.errors import InvalidParameter
@@ -15,8 +15,8 @@ from cnmsim.observe.diagnosis.finding import Finding
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
 from cnmsim.observe.diagnosis.verdict import Verdict
 from cnmsim.observe.display import Displayable
-from cnmsim.observe.fixes.fix import Fix, fixes_of
-from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
+from cnmsim.observe.fixes.fix import Fix, FixSearch
+from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
 from cnmsim.observe.location import Directory, Listener, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
@@ -46,24 +46,11 @@ class Explanation(Displayable):
     trace: Trace
     by_address: Trace | None
     facts: tuple[str, ...]
-    _lab: Any = field(default=None, repr=False, eq=False)
-    _failed: FailedProbe | None = field(default=None, repr=False, eq=False)
-    _fixes: list[tuple[Fix, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
-        """The fixes, the best first; empty if the probe succeeded.
-
-        `fixes[0].apply()` returns the explanation after that fix.
-
-        On the first access each is tried on a fork of the lab as it is then. If the lab cannot be forked, they are
-        untried (`was_tried` is False).
-        """
-        if self.reachable or self._failed is None:
-            return ()
-        if not self._fixes:
-            self._fixes.append(fixes_of(self._lab, fix_candidates(self._failed), explain, self._names))
-        return self._fixes[0]
+        """The fixes of the trace (`Trace.fixes`): each was tried on a fork of the lab."""
+        return self.trace.fixes
 
     @property
     def _names(self) -> Mapping[str, str]:
@@ -91,9 +78,9 @@ class Explanation(Displayable):
         return self.finding.cause_text
 
     @property
-    def fix(self) -> str:
-        """The changes that may help as a sentence, "" if there are none."""
-        return self.finding.fix
+    def advice(self) -> str:
+        """The changes that may help as a sentence, "" if there are none. They are not tried; `fixes` are."""
+        return self.finding.advice
 
     def __bool__(self) -> bool:
         return self.reachable
@@ -101,29 +88,40 @@ class Explanation(Displayable):
     def __repr__(self) -> str:
         return f"<Explanation {self.source} → {self.destination} {self.service}: {self.verdict.value}>"
 
-    def _lines(self) -> list[tuple[str, str]]:
+    def parts(self) -> Iterator[str]:
+        """Yield the parts of the text, each as soon as it is known: the answer, the fix, then notes and facts.
+
+        A fix takes the time to try it on a fork of the lab.
+        """
         answer = "open" if self.verdict is Verdict.PATH_OPEN else "yes" if self.reachable else "no"
         names = self._names
         source, destination = (names.get(name, name) for name in (self.source, self.destination))
-        lines = [(f"{source} → {destination} {self.service}", f"{answer}, {self.verdict.value}")]
-        lines.append(("decided by", self.decided_by))
-        lines += [("assumes", text) for text in self.finding.assumption_texts]
-        lines += [("fix", self.fix)] if self.fix else []
+        lines = [f"{source} → {destination} {self.service}: {answer}, {self.verdict.value}"]
+        lines.append(f"decided by: {self.decided_by}")
+        lines += [f"assumes: {text}" for text in self.finding.assumption_texts]
+        yield "\n".join(lines)
+        label, fix = self.trace.fix_text()
+        if fix:
+            yield f"{label}: {fix}".replace("\n", "\n    ")
+        lines = []
         if self.by_address is not None and self.by_address.finding is not None:
-            lines.append(("without the name", str(self.by_address.finding).splitlines()[0]))
-        lines += [("note", remark) for remark in self.finding.remark_texts]
-        return lines + [("fact", fact) for fact in self.facts]
+            lines.append(f"without the name: {str(self.by_address.finding).splitlines()[0]}")
+        lines += [f"note: {remark}" for remark in self.finding.remark_texts]
+        lines += [f"fact: {fact}" for fact in self.facts]
+        if lines:
+            yield "\n".join(lines)
 
     def __str__(self) -> str:
-        return "\n".join(f"{label}: {text}" for label, text in self._lines())
+        return "\n".join(self.parts())
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
+        trace = self.trace.to_json()
         return {
             "source": self.source, "destination": self.destination, "service": self.service,
             "reachable": self.reachable, "verdict": self.verdict.value, "decided_by": self.decided_by,
             "assumptions": list(self.finding.assumption_texts),
-            "fix": self.fix, "facts": list(self.facts), "trace": self.trace.to_json(),
+            "fix": trace["fix"], "advice": trace["advice"], "facts": list(self.facts), "trace": trace,
             "by_address": self.by_address.to_json() if self.by_address else None,
         }  # fmt: skip
 
@@ -151,7 +149,7 @@ def explain(
     if service is None:
         named = destination if isinstance(destination, str) else "object"
         probed = Target.parse(destination_text(named, port), protocol)
-        service = _service(probed)
+        service = probed.service
         if isinstance(destination, str):
             destination = probed.host
     own = destination_address(destination)
@@ -162,9 +160,9 @@ def explain(
         target = Target.of_service(str(destination), service)
         walk = run_probe(directory, asker, target, timeout_s=timeout_s, family=family)
         facts = tuple(_facts(asker, None, target, names)) + _name_facts(asker, walk)
-        question = Question(asker.label, target.host, _service(target))
-        failed = FailedProbe(question, target, walk, directory)
-        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, failed)
+        question = Question(asker.label, target.host, target.service, False, family, timeout_s)
+        walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
+        return Explanation(asker.name, target.host, target.service, walk, None, facts)
     is_name = isinstance(destination, str) and ":" not in destination
     target = Target.of_service(str(destination) if is_name else goal.name, service)
     address = None
@@ -179,13 +177,22 @@ def explain(
         own = address_towards(asker, goal, family)
         second = run_probe(directory, asker, target, address=own, timeout_s=timeout_s, family=family)
     facts = tuple(_facts(asker, goal, target, names))
-    question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
-    failed = FailedProbe(question, target, walk, directory)
-    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, failed)
+    named = destination if isinstance(destination, str) else goal.label
+    question = Question(asker.label, named, target.service, False, family, timeout_s)
+    walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names)
+    return Explanation(asker.name, goal.name, target.service, walk, second, facts)
 
 
-def _service(target: Target) -> str:
-    return "icmp" if target.protocol == "icmp" else f"{target.protocol}/{target.port}"
+def repeat(lab: LabView, question: Question) -> Explanation:
+    """Run the probe of a question again, in this lab or in a fork. Raises as `explain` does."""
+    destination = question.destination
+    if question.is_place:
+        directory = directory_of(lab)
+        source, place = directory.find(question.source), directory.find(destination)
+        destination = format_ip(address_towards(source, place, question.family))
+    return explain(
+        lab, question.source, destination, question.service, timeout_s=question.timeout_s, family=question.family
+    )
 
 
 def _goal(directory: Directory, destination: object) -> Location | None:

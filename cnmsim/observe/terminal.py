@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.text import Text
 
-_LABELS = "cause|path|assumes|decided by|fix|without the name|note|fact|refused|works|not tried|because"
+_LABELS = (
+    r"cause|path|assumes|decided by|fix|advice \(not tried\)|without the name|note|fact|refused|works|not tried|"
+    "because"
+)
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
 #: Patterns and their styles. The first pattern that matches the start of a line counts; its group is what is
 #: coloured.

@@ -53,7 +53,7 @@ def test_an_explanation_names_the_model(lab: Lab) -> None:
     assert "docker network connect" not in text
     explanation = lab.explain("a", endpoint(lab, "B", "d"))
     assert not explanation and "DOCKER-INTERNAL" in explanation.decided_by
-    assert "create_endpoint" in explanation.fix
+    assert "create_endpoint" in explanation.advice
     fixes = explanation.fixes
     assert fixes and fixes[0].apply().reachable
     assert not explanation.trace.is_reachable and not lab.trace("a", "172.21.0.3").is_reachable

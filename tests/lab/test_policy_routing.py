@@ -59,7 +59,7 @@ def test_a_kill_switch_leaves_no_other_way(lab: Lab) -> None:
     assert (drop.place, drop.reason) == ("node1", DropReason.PROHIBIT_ROUTE)
     assert drop.decision == "ip rule 32765: from 172.17.0.0/16 prohibit"
     assert walk.finding is not None
-    assert walk.finding.fix == "on node1: ip rule del pref 32765"
+    assert walk.finding.advice == "on node1: ip rule del pref 32765"
     run_on(lab, "ip rule del from 172.17.0.0/16")
     assert lab.trace("c1", "203.0.113.10").is_reachable
 

@@ -38,7 +38,7 @@ def _network(lab: Lab, name: str, **options: Any) -> None:
 def _finding(lab: Lab, source: str, destination: str) -> tuple[Verdict, str, str]:
     finding = lab.trace(source, destination).finding
     assert finding is not None
-    return finding.verdict, finding.cause_text, finding.fix
+    return finding.verdict, finding.cause_text, finding.advice
 
 
 def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
@@ -248,7 +248,7 @@ def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
     assert answer.verdict is Verdict.NAME_NOT_FOUND
     assert answer.by_address is not None
     assert answer.by_address.verdict is Verdict.TIMEOUT
-    assert answer.fix == "docker network connect back web"
+    assert answer.advice == "docker network connect back web"
     assert answer.facts == (
         "web is on front 172.18.0.2", "db is on back 172.19.0.2", "they share no network",
         "db listens on [::]:5432/tcp (postgres, assumed)",

@@ -89,9 +89,9 @@ def world() -> World:
 
 def fix_by_typing(world: World, asked: Explanation) -> None:
     """Do as the advice says: `…: iptables …` on the host it names."""
-    before, _, command = asked.fix.partition(": iptables ")
+    before, _, command = asked.advice.partition(": iptables ")
     host = before.rpartition(" on ")[2]
-    assert world.lab.hosts[host].exec(f"iptables {command}").succeeded, asked.fix
+    assert world.lab.hosts[host].exec(f"iptables {command}").succeeded, asked.advice
 
 
 @pytest.mark.parametrize(
@@ -147,22 +147,22 @@ def test_a_service_is_scaled_to_nothing(world: World) -> None:
     assert by_port.verdict is Verdict.REFUSED
     for asked in (by_name, by_port):
         assert "service idle has no task: it is scaled to 0" in asked.decided_by
-        assert asked.fix == "docker service scale idle=1"
+        assert asked.advice == "docker service scale idle=1"
 
 
 def test_a_service_that_fits_no_node(world: World) -> None:
     asked = world.ask("c1", "nowhere:80")
     assert "its task is pending (no suitable node" in asked.decided_by
-    assert "docker service ps --no-trunc nowhere" in asked.fix
+    assert "docker service ps --no-trunc nowhere" in asked.advice
 
 
 def test_the_asker_is_not_on_the_services_network(world: World) -> None:
     asked = world.ask("c1", "secret:80")
     assert "share no network (c1 is on uber-net, service secret on secret-net)" in asked.decided_by
-    assert asked.fix == "docker network connect secret-net c1"
+    assert asked.advice == "docker network connect secret-net c1"
     asked = world.ask("c1", "closed:80")
     assert "closed-net is not attachable: only services may join it" in asked.decided_by
-    assert "--attachable" in asked.fix
+    assert "--attachable" in asked.advice
     with pytest.raises(EngineError, match=r"network .* not manually attachable"):
         world.one.networks.get("closed-net").connect("c1")
 
@@ -175,7 +175,7 @@ def test_a_port_in_host_mode_is_only_where_a_task_is(world: World) -> None:
         "service hosted publishes it in mode host, only on the nodes that run one of its tasks (node2)"
         in asked.decided_by
     )
-    assert asked.fix.startswith("use node2:9090")
+    assert asked.advice.startswith("use node2:9090")
 
 
 def test_the_mesh_hides_the_client(world: World) -> None:
@@ -218,7 +218,7 @@ def test_small_packets_pass_and_full_ones_do_not(world: World) -> None:
             "is too long for segment 10.2.0.0/24, which carries 1450 bytes: 50 bytes of headers"
             in walk.finding.cause_text
         )
-        assert "com.docker.network.driver.mtu=1450" in walk.finding.fix
+        assert "com.docker.network.driver.mtu=1450" in walk.finding.advice
     finally:
         world.lab.segment("10.2.0.0/24").configure(mtu=1500)
     assert "full ones" not in str(world.ask("c1", "web:80"))
@@ -246,7 +246,7 @@ def test_an_idle_connection_to_a_virtual_address_is_forgotten(world: World) -> N
     assert walk.verdict is Verdict.REFUSED
     assert "lb-uber-net resets the connection to service echo" in walk.finding.cause_text
     assert "idle for 900 s" in walk.finding.cause_text
-    assert "dnsrr" in walk.finding.fix
+    assert "dnsrr" in walk.finding.advice
 
 
 def test_nothing_watched_is_nothing_found(world: World) -> None:
@@ -262,7 +262,7 @@ def test_drained_nodes_run_nothing(world: World) -> None:
     try:
         for asked in (world.ask("c1", "web:80"), world.ask("client", "node3:8080")):
             assert "service web has no running task" in asked.decided_by
-            assert asked.fix == "docker node update --availability active node2"
+            assert asked.advice == "docker node update --availability active node2"
     finally:
         world.one.nodes.get("node2").update(Availability="active")
         world.lab.run(10)
@@ -301,7 +301,7 @@ def test_gossip_is_blocked(world: World) -> None:
         assert not by_port
         for asked in (by_name, by_port, by_address):
             assert "on router keeps port 7946 shut" in asked.decided_by
-            assert asked.fix.startswith("delete that rule on router: iptables")
+            assert asked.advice.startswith("delete that rule on router: iptables")
     world.lab.run(90)
     world.settle()
     assert world.ask("c1", "web:80")

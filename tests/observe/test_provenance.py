@@ -32,14 +32,14 @@ def test_another_port_of_it_is_refused_on_an_assumption() -> None:
     found = finding(compose(db={"image": "postgres:16", "ports": ["5433:5433"]}), "db:5433")
     assert found.verdict is Verdict.REFUSED
     assert "listens on 5432/tcp (as the image postgres does) only" in found.assumption_texts[0]
-    assert found.fix == "use port 5432"
+    assert found.advice == "use port 5432"
 
 
 @pytest.mark.parametrize("destination", ["api:9001", "api:53/udp"])
 def test_the_path_is_open_where_nothing_is_known(destination: str) -> None:
     lab = compose(api={"image": "acme/api"})
     found = finding(lab, destination)
-    assert (found.verdict, found.fix) == (Verdict.PATH_OPEN, "")
+    assert (found.verdict, found.advice) == (Verdict.PATH_OPEN, "")
     assert lab.trace("client1", destination).is_reachable
     port = destination.partition(":")[2]
     assert f"x-cnmsim: {{listens: [{port}]}}" in found.remark_texts[0]
@@ -47,7 +47,7 @@ def test_the_path_is_open_where_nothing_is_known(destination: str) -> None:
 
 def test_the_host_port_asked_inside_the_network_is_a_mistake_and_refused() -> None:
     found = finding(compose(api={"image": "acme/api", "ports": ["8080:80"]}), "api:8080")
-    assert (found.verdict, found.fix) == (Verdict.REFUSED, "use port 80")
+    assert (found.verdict, found.advice) == (Verdict.REFUSED, "use port 80")
 
 
 def test_a_simulated_program_needs_no_assumption() -> None:
@@ -128,10 +128,10 @@ def test_the_matrix_tells_an_open_path_from_a_refusal() -> None:
 
 def test_no_fix_picks_a_port_by_chance() -> None:
     several = finding(compose(mq={"image": "rabbitmq:3", "ports": ["15673:15673"]}), "mq:15674")
-    assert "use port" not in several.fix
-    assert "-p" not in several.fix
+    assert "use port" not in several.advice
+    assert "-p" not in several.advice
     tls = finding(compose(web={"image": "alpine", "command": "httpd -f -p 80"}), "web:443")
-    assert "use port 80" not in tls.fix
+    assert "use port 80" not in tls.advice
 
 
 def test_the_fix_for_a_loopback_default_works_on_a_copy() -> None:

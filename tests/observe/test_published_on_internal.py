@@ -49,14 +49,14 @@ def test_localhost_on_another_machine_names_the_one_that_publishes(lab: Lab) -> 
     assert explanation.decided_by == (
         "localhost on client is client itself, where nothing listens on port 8081; host publishes it"
     )
-    assert explanation.fix == "use host:8081"
+    assert explanation.advice == "use host:8081"
     assert explanation.fixes[0].question.destination == "host"
 
 
 def test_localhost_in_a_container_names_the_service_that_publishes(lab: Lab) -> None:
     explanation = lab.explain("app", "localhost:8081")
     assert "localhost inside app is app itself" in explanation.decided_by
-    assert explanation.fix == "use api:80"
+    assert explanation.advice == "use api:80"
 
 
 def test_a_service_of_an_inactive_profile_is_named_with_the_option() -> None:
@@ -64,6 +64,6 @@ def test_a_service_of_an_inactive_profile_is_named_with_the_option() -> None:
     lab = Lab.from_compose(project)
     explanation = lab.explain("app", "adminer:8080")
     assert "service adminer is not started: its profile tools is not active" in explanation.decided_by
-    assert explanation.fix == "activate the profile (--profile tools)"
+    assert explanation.advice == "activate the profile (--profile tools)"
     with pytest.raises(NotFound, match="its profile tools is not active"):
         lab.explain("adminer", "app:80")

@@ -64,7 +64,7 @@ def test_who_has_all_the_pools(release: str) -> None:
     assert error is not None
     found = lab.explain_error(error)
     assert "networks hold all default pools of node1: " in found.cause
-    assert "default-address-pools" in found.fix
+    assert "default-address-pools" in found.advice
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -123,6 +123,6 @@ def test_a_device_that_has_the_vni(release: str) -> None:
     said = lab.explain_error(error)
     assert "attaching to network failed" in said.message
     assert said.cause == "device old of node1 has VNI 4097, which is that of network app"
-    assert said.fix == "on node1: ip link del old"
+    assert said.advice == "on node1: ip link del old"
     assert lab.host("node1").exec("ip link del old").succeeded
     docker.containers.run("alpine", "sleep 1d", name="c2", network="app", detach=True)

@@ -221,7 +221,7 @@ def test_a_situation_is_told_and_its_first_fix_mends_it(
     said = ask()
     assert said.verdict.value == verdict
     assert cause in said.decided_by
-    assert said.fixes, said.fix
+    assert said.fixes, said.advice
     assert said.fixes[0].was_tried
     assert said.fixes[0].apply().reachable
 
@@ -232,7 +232,7 @@ def test_a_loop_names_the_routers_in_it() -> None:
     assert said.decided_by.startswith(
         "it goes round between r1 and r2 until its TTL runs out on r2: r1 by 10.9.0.0/24 via 10.1.0.2"
     )
-    assert said.fix == "correct the route to 10.9.0.9 on r1 or r2"
+    assert said.advice == "correct the route to 10.9.0.9 on r1 or r2"
 
 
 def test_a_narrow_mask_is_no_reason_on_another_wire() -> None:
@@ -302,7 +302,7 @@ def test_a_container_whose_gateway_is_not_there() -> None:
     _run(lab, "app", "alpine", "sleep 1d", network="wire")
     said = lab.explain("app", "server", "tcp/80")
     assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and no host on that link answers" in said.decided_by
-    assert said.fix == "create network wire with --gateway 10.0.0.1"
+    assert said.advice == "create network wire with --gateway 10.0.0.1"
     assert said.fixes == ()
 
 

@@ -24,7 +24,7 @@ def house() -> House:
 
 def _expect(trace: Trace, verdict: Verdict, cause: str, fix: str = "") -> None:
     assert trace.finding is not None
-    assert (trace.verdict, trace.finding.cause_text, trace.finding.fix) == (verdict, cause, fix)
+    assert (trace.verdict, trace.finding.cause_text, trace.finding.advice) == (verdict, cause, fix)
 
 
 def test_a_neighbour_on_the_same_network_answers(house: House) -> None:
@@ -169,7 +169,7 @@ def test_refused_unreachable_and_timeout_are_told_apart(
     assert trace.finding is not None
     assert "on node1 by filter INPUT: -A INPUT -i br-front" in trace.finding.cause_text
     assert trace.finding.cause_text.endswith(f"filters what comes to the host itself{answer}")
-    assert trace.finding.fix == "accept it on node1: iptables -I INPUT -i br-front -p tcp --dport 22 -j ACCEPT"
+    assert trace.finding.advice == "accept it on node1: iptables -I INPUT -i br-front -p tcp --dport 22 -j ACCEPT"
 
 
 def test_containers_may_be_forbidden_to_talk_on_one_bridge(house: House) -> None:

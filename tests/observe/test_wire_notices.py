@@ -34,7 +34,7 @@ def network(lab: Lab, driver: str, subnet: str = "10.0.0.0/24", **options: str) 
 
 def said(found: Explanation) -> str:
     assert not found.reachable
-    return f"{found.decided_by} | {found.fix}"
+    return f"{found.decided_by} | {found.advice}"
 
 
 @pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])

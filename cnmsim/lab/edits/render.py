@@ -80,9 +80,8 @@ def _editor(lab: Lab, project: Project, files: EditedFiles, asked: str) -> Compo
 
 def _answers(lab: Lab, fix: Fix, edits: tuple[FileEdit, ...]) -> bool:
     assert lab.source is not None
-    question = fix.question
     try:
         edited = lab.source.load({edit.path: edit.after for edit in edits})
-        return edited.explain(question.source, question.destination, question.service).reachable
+        return fix.ask(edited).reachable
     except (CnmsimError, OSError, TimeoutError):
         return False

@@ -56,12 +56,12 @@ class ErrorExplanation(Displayable):
         return sentence(self.reason) if self.reason is not None else ""
 
     @property
-    def fix(self) -> str:
-        """The changes that may help as a sentence, "" if there are none."""
+    def advice(self) -> str:
+        """The changes that may help as a sentence, "" if there are none. They are not tried."""
         return advice(self.changes, {})
 
     def _lines(self) -> list[tuple[str, str]]:
-        lines = [("refused", self.message), ("decided by", self.cause), ("fix", self.fix)]
+        lines = [("refused", self.message), ("decided by", self.cause), ("advice (not tried)", self.advice)]
         return [line for line in lines if line[1]]
 
     def __str__(self) -> str:

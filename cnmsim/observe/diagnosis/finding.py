@@ -21,8 +21,8 @@ class Finding:
 
     `changes` are alternatives that may help, the best first. `remarks` are further facts. `hop` is the hop that
     decided the outcome, `None` if there is none. `assumptions` are what the verdict rests on besides the simulation.
-    `names` are the names in the Compose file by the engine's, which the sentences use. `str(finding)` renders all of
-    them.
+    `names` are the names in the Compose file by the engine's, which the sentences use. `str(finding)` renders all but
+    the changes, which a trace renders when they were tried.
     """
 
     verdict: Verdict
@@ -39,9 +39,14 @@ class Finding:
         return sentence(renamed(self.cause, self.names))
 
     @property
-    def fix(self) -> str:
-        """The first alternatives of `changes` as a sentence, "" if there are none."""
+    def advice(self) -> str:
+        """The first alternatives of `changes` as a sentence, "" if there are none. They are not tried."""
         return advice(self.changes, self.names)
+
+    @property
+    def tasks(self) -> str:
+        """Those alternatives of `changes` that cnmsim cannot make, and so cannot try, as a sentence."""
+        return advice([change for change in self.changes if not change.is_applicable], self.names)
 
     @property
     def remark_texts(self) -> tuple[str, ...]:
@@ -56,5 +61,4 @@ class Finding:
     def __str__(self) -> str:
         lines = [f"{self.verdict.value}: {self.cause_text}"]
         lines += [f"assumes: {text}" for text in self.assumption_texts]
-        lines += [f"fix: {self.fix}"] if self.changes else []
         return "\n".join([*lines, *(f"note: {remark}" for remark in self.remark_texts)])

@@ -42,6 +42,11 @@ class FileEdit:
         )
         return "\n".join(lines)
 
+    @property
+    def changed_lines(self) -> tuple[str, ...]:
+        """The lines of `diff` that are removed (`-`) or added (`+`)."""
+        return tuple(line for line in self.diff.splitlines()[2:] if line[:1] in {"-", "+"})
+
     def write(self) -> None:
         """Write the new content to the file.
 

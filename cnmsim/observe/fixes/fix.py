@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from cnmsim.errors import CnmsimError, InvalidParameter, Unavailable
 from cnmsim.observe.diagnosis.compose_sentences import change_sentence
@@ -14,13 +15,17 @@ from cnmsim.observe.fixes.apply import apply_change
 from cnmsim.observe.fixes.changes import AskOther, Change, steps_of
 from cnmsim.observe.fixes.commands import commands_of
 from cnmsim.observe.fixes.file_edit import FileEdit
-from cnmsim.observe.fixes.fix_candidates import FixCandidate, Question
+from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question, fix_candidates
 
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
 
+#: Runs the probe of a question in a lab.
+Ask = Callable[[Any, Question], "Explanation"]
 #: The search for fixes ends when this many are found.
 ENOUGH = 2
+#: The maximum number of changed lines in the outline of a fix.
+_LINES = 8
 
 
 @frozen
@@ -35,8 +40,8 @@ class Fix(Displayable):
     change: Change
     question: Question
     _lab: Any = field(repr=False, eq=False)
-    #: `explain`, handed in by it: an explanation has fixes, and a fix returns an explanation.
-    _explain: Callable[[Any, str, str, str], Explanation] = field(repr=False, eq=False)
+    #: Runs the probe of a question in a lab. It is handed in: an explanation has fixes, and a fix returns one.
+    _ask: Ask = field(repr=False, eq=False)
     was_tried: bool = True
     #: The names in the Compose file by those of the engine.
     _names: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
@@ -91,7 +96,11 @@ class Fix(Displayable):
         settle = getattr(changed, "settle", None)
         if settle is not None:
             settle()
-        return self._explain(changed, self.question.source, self.question.destination, self.question.service)
+        return self.ask(changed)
+
+    def ask(self, lab: Any) -> Explanation:
+        """Run the probe that should succeed after the fix in `lab`, without a change, and return the explanation."""
+        return self._ask(lab, self.question)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fix as plain values: `text`, `commands`, `edits`, `question` and `was_tried`."""
@@ -108,6 +117,20 @@ class Fix(Displayable):
     def __repr__(self) -> str:
         return f"<Fix: {self.text}>"
 
+    @property
+    def outline(self) -> str:
+        """The sentence with the place in the file, and the changed lines of the file below it.
+
+        `str(fix)` has the whole diff.
+        """
+        edits = self.edits
+        places = ", ".join(f"{edit.path}:{edit.line}" for edit in edits)
+        changed = [line for edit in edits for line in edit.changed_lines]
+        left_out = len(changed) - _LINES
+        if left_out > 1:
+            changed[_LINES:] = [f"… {left_out} more lines"]
+        return "\n".join([f"{self.text} ({places})" if places else self.text, *changed])
+
     def __str__(self) -> str:
         question = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
         shown = [str(edit) for edit in self.edits] or [f"  {command}" for command in self.commands]
@@ -122,38 +145,54 @@ def fork_of(lab: Any) -> Any:
     return fork()
 
 
-def fixes_of(
-    lab: Any,
-    candidates: Iterable[FixCandidate],
-    explain: Callable[[Any, str, str, str], Explanation],
-    names: Mapping[str, str],
-    *,
-    enough: int = ENOUGH,
-) -> tuple[Fix, ...]:
-    """Return the first `enough` candidates that work. Each is tried on a fork of its own.
+@define(eq=False)
+class FixSearch:
+    """The fixes of a failed probe. Each candidate is tried, on a fork of its own, when its result is needed.
 
-    If the lab cannot be forked, the first `enough` candidates are returned untried. `explain` runs the probe again.
-    `names` are the names in the Compose file by those of the engine.
+    `ask` runs the probe of a question in a lab. `names` are the names in the Compose file by those of the engine.
     """
-    try:
-        spare = fork_of(lab)
-    except Unavailable:
-        spare = None
-    can_try = spare is not None
-    fixes: list[Fix] = []
-    tried: set[object] = set()
-    for candidate in candidates:
-        fix = Fix(candidate.change, candidate.question, lab, explain, can_try, names)
-        key = (fix.commands, fix.question)
-        if key in tried:
-            continue
-        tried.add(key)
-        if not can_try or works(fix, spare):
-            fixes.append(fix)
-        spare = None
-        if len(fixes) == enough:
-            break
-    return tuple(fixes)
+
+    lab: Any
+    failed: FailedProbe
+    ask: Ask
+    names: Mapping[str, str]
+    _found: list[Fix] = field(factory=list, init=False)
+    _rest: Iterator[Fix] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._rest = self._working()
+
+    @property
+    def first(self) -> Fix | None:
+        """The best fix, `None` if no candidate works."""
+        return next(iter(self._take(1)), None)
+
+    @property
+    def fixes(self) -> tuple[Fix, ...]:
+        """The first `ENOUGH` fixes, the best first. If the lab cannot be forked, they are untried."""
+        return tuple(self._take(ENOUGH))
+
+    def _take(self, count: int) -> list[Fix]:
+        self._found += islice(self._rest, max(0, count - len(self._found)))
+        return self._found[:count]
+
+    def _working(self) -> Iterator[Fix]:
+        try:
+            spare = fork_of(self.lab)
+        except Unavailable:
+            spare = None
+        can_try = spare is not None
+        tried: set[object] = set()
+        for candidate in fix_candidates(self.failed):
+            fix = Fix(candidate.change, candidate.question, self.lab, self.ask, can_try, self.names)
+            key = (fix.commands or fix.change, fix.question)
+            if key in tried:
+                continue
+            tried.add(key)
+            works_here = not can_try or works(fix, spare)
+            spare = None
+            if works_here:
+                yield fix
 
 
 def works(fix: Fix, fork: Any = None) -> bool:

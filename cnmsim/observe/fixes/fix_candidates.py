@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from cnmsim.observe.fixes.changes import AskOther, Change, DeleteRule, steps_of
+from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.rule_decision import RuleSet
 from cnmsim.observe.trace.target import Target
 
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 class Question:
     """What a probe tries: `source` is to reach `destination` by `service` (`tcp/80` or `icmp`).
 
-    Both are names, so that the same probe can be run in any fork of the lab.
+    Both are names, so that the same probe can be run in any fork of the lab. If `is_place`, the destination is the
+    label of a location and the probe goes to its address, without a lookup. `family` and `timeout_s` are those of the
+    probe.
     """
 
     source: str
     destination: str
     service: str
+    is_place: bool = False
+    family: int = 0
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 @frozen
@@ -64,8 +70,10 @@ def _question_after(failed: FailedProbe, change: Change) -> Question:
         if isinstance(step, AskOther):
             protocol, port = step.protocol or failed.target.protocol, step.port or failed.target.port
             service = "icmp" if protocol == "icmp" else f"{protocol}/{port}"
-            # By the name that the probe used: the destination may be written otherwise (`node1:web`).
-            question = evolve(question, destination=step.host or failed.target.host, service=service)
+            if step.host or not question.is_place:
+                # By the name that the probe used: the destination may be written otherwise (`node1:web`).
+                question = evolve(question, destination=step.host or failed.target.host, is_place=False)
+            question = evolve(question, service=service)
     return question
 
 

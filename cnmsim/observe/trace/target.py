@@ -84,6 +84,11 @@ class Target:
             return cls(parts.hostname or "", 0, "icmp")
         return cls(parts.hostname or "", port, protocol or ("udp" if parts.scheme in {"udp", "dns"} else "tcp"))
 
+    @property
+    def service(self) -> str:
+        """The service without the host: `tcp/80` or `icmp`."""
+        return "icmp" if self.protocol == "icmp" else f"{self.protocol}/{self.port}"
+
     @classmethod
     def of_service(cls, host: str, service: str | int) -> Target:
         """Return the target for a host and a service: `tcp/80`, `80/tcp`, `80` or `icmp`.

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
     from cnmsim.kernel.clock import Clock
+    from cnmsim.observe.fixes.fix import Fix, FixSearch
     from cnmsim.observe.location import Directory
     from cnmsim.observe.trace.probe import Outcome
 
 #: The version of the format of `to_json`. It is incremented if a field changes its meaning.
 SCHEMA_VERSION = 1
+_ADVICE = "advice (not tried)"
 
 
 @define(eq=False, repr=False)
@@ -56,6 +58,8 @@ class Trace(Displayable):
     finding: Finding | None = None
     #: The locations of the lab, needed to draw the trace on a picture of the lab.
     directory: Directory | None = None
+    #: The search for fixes; `None` where the probe cannot be repeated, as for packets of one's own.
+    fix_search: FixSearch | None = None
     _is_closed: bool = False
     _outer: Observer | None = None
     _hops: tuple[Hop, ...] = ()
@@ -119,6 +123,31 @@ class Trace(Displayable):
         """Whether the verdict is that the destination received the probe; False until the probe has ended."""
         return self.finding is not None and self.finding.verdict.is_reachable
 
+    @property
+    def fixes(self) -> tuple[Fix, ...]:
+        """The fixes, the best first; empty if the probe succeeded.
+
+        `fixes[0].apply()` returns the explanation after that fix. On the first access each is tried on a fork of the
+        lab as it is then. If the lab cannot be forked, they are untried (`was_tried` is False).
+        """
+        return () if self.is_reachable or self.fix_search is None else self.fix_search.fixes
+
+    def fix_text(self) -> tuple[str, str]:
+        """Return the label and the text of the first fix: its sentence and the lines of the file that it changes.
+
+        A fix was tried on a fork of the lab (label `fix`). If no fix works, return what only people can do and cnmsim
+        cannot try, such as to start a program (label `advice (not tried)`); the text is "" if there is nothing.
+        """
+        finding = self.finding
+        if finding is None or not finding.changes:
+            return _ADVICE, ""
+        if self.is_reachable or self.fix_search is None:
+            return _ADVICE, finding.advice
+        first = self.fix_search.first
+        if first is None:
+            return _ADVICE, finding.tasks
+        return ("fix", first.outline) if first.was_tried else (_ADVICE, finding.advice)
+
     def __bool__(self) -> bool:
         return self.is_reachable
 
@@ -176,11 +205,26 @@ class Trace(Displayable):
     def summary(self, width: int = 100) -> str:
         """Return the answer in a few lines: the verdict, its cause, the fix, the remarks and the path.
 
-        The text has at most `width` columns; 80 or more are needed. Return "" until the probe has ended.
+        The text has at most `width` columns, but for lines of a file that a fix changes; 80 or more are needed.
+        Return "" until the probe has ended.
+        """
+        return "\n".join(self.summary_parts(width))
+
+    def summary_parts(self, width: int = 100) -> Iterator[str]:
+        """Yield the parts of `summary`, each as soon as it is known: the answer, the fix, then the path.
+
+        A fix takes the time to try it on a fork of the lab.
         """
         finding, outcome = self.finding, self.outcome
         if finding is None:
-            return ""
+            return
+
+        def wrapped(text: str, first: str = "", rest: str = "    ") -> list[str]:
+            return textwrap.wrap(
+                text, max(40, width), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False,
+                break_long_words=False,
+            )  # fmt: skip
+
         waited = ""
         if finding.verdict is Verdict.TIMEOUT and outcome is not None:
             waited = f" after {outcome.elapsed_ns / NS_PER_S:g} s"
@@ -189,22 +233,21 @@ class Trace(Displayable):
         else:
             answer = f"{'yes' if self.is_reachable else 'no'}, {finding.verdict.value}"
             answer += " (assumed)" if finding.assumptions else ""
-        lines = [f"{answer}{waited}: {self.title}"]
-        sentences = [f"cause: {finding.cause_text}"]
-        sentences += [f"assumes: {text}" for text in finding.assumption_texts]
-        sentences += [f"fix: {finding.fix}"] if finding.changes else []
-        sentences += [f"note: {remark}" for remark in finding.remark_texts]
+        lines = wrapped(f"{answer}{waited}: {self.title}") + wrapped(f"cause: {finding.cause_text}")
+        for text in finding.assumption_texts:
+            lines += wrapped(f"assumes: {text}")
+        yield "\n".join(lines)
+        label, fix = self.fix_text()
+        if fix:
+            text, *changed = fix.splitlines()
+            yield "\n".join([*wrapped(f"{label}: {text}"), *(f"    {line}" for line in changed)])
+        lines = [line for remark in finding.remark_texts for line in wrapped(f"note: {remark}")]
         path = self.path
-        sentences += [f"path: {path_line(path)}"] if path else []
-        for sentence in sentences:
-            lines += textwrap.wrap(
-                sentence, max(40, width), subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
-            )
+        lines += wrapped(f"path: {path_line(path)}") if path else []
         for line in path_lines(path):
-            lines += textwrap.wrap(
-                line, max(40, width), initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
-            )
-        return "\n".join(lines)
+            lines += wrapped(line, "  ", "      ")
+        if lines:
+            yield "\n".join(lines)
 
     @property
     def deciding_hop(self) -> Hop | None:
@@ -216,7 +259,13 @@ class Trace(Displayable):
 
         Return an empty list until the probe has ended.
         """
-        return str(self.finding).splitlines() if self.finding else []
+        if self.finding is None:
+            return []
+        label, text = self.fix_text()
+        fix = [f"{label}: {text.splitlines()[0]}"] if text else []
+        lines = str(self.finding).splitlines()
+        notes = next((at for at, line in enumerate(lines) if line.startswith("note: ")), len(lines))
+        return lines[:notes] + fix + lines[notes:]
 
     def rich(self, *, verbose: bool = False) -> RenderableType:
         """Render the table and the finding for a rich console."""
@@ -240,13 +289,16 @@ class Trace(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values, in the format that `trace.schema.json` in this directory describes."""
         finding, outcome = self.finding, self.outcome
+        label, fix = self.fix_text()
+        fix = fix.partition("\n")[0]
         return {
             "schema": SCHEMA_VERSION,
             "question": dict(self.question),
             "verdict": finding.verdict.value if finding else None,
             "reachable": self.is_reachable,
             "cause": finding.cause_text if finding else "",
-            "fix": finding.fix if finding else "",
+            "fix": fix if label == "fix" else "",
+            "advice": fix if label == _ADVICE else "",
             "assumptions": list(finding.assumption_texts) if finding else [],
             "remarks": list(finding.remark_texts) if finding else [],
             "decided_at": _hop_json(finding.hop) if finding and finding.hop else None,

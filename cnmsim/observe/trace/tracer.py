@@ -19,6 +19,8 @@ from cnmsim.observe.capture.capture import Capture
 from cnmsim.observe.diagnosis.diagnose import diagnose
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
 from cnmsim.observe.diagnosis.file_names import names_of
+from cnmsim.observe.fixes.fix import FixSearch
+from cnmsim.observe.fixes.fix_candidates import FailedProbe, Question
 from cnmsim.observe.location import Directory, Location, is_internal, sandbox_location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
 from cnmsim.observe.trace.target import Target, destination_text, split_pair
@@ -205,18 +207,30 @@ def trace(
     it is pinged. A name is looked up by the source; an object stands for its address. Raises `NotFound` or `Conflict`
     for an unknown or ambiguous source, `InvalidParameter` for an invalid destination.
     """
+    from cnmsim.observe.explain import repeat  # explain imports this module
+
     directory = directory_of(lab)
     location = location_of(directory, source)
     destination, port = split_pair(destination, port)
+    place = None
     if isinstance(destination, str):
         text = destination_text(destination, port)
         target, address = parse_destination(directory, location, text, protocol, family)
+        name = target.host
+        if address is not None:
+            place = directory.owner(address)
     else:
         own = destination_address(destination, family)
         if own is None:
-            own = address_towards(location, location_of(directory, destination), family)
+            place = location_of(directory, destination)
+            own = address_towards(location, place, family)
         target, address = Target.parse(destination_text(format_ip(own), port), protocol), None
-    return run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
+        name = target.host
+    walk = run_probe(directory, location, target, address=address, timeout_s=timeout_s, family=family)
+    name = name if place is None else place.label
+    question = Question(location.label, name, target.service, place is not None, family, timeout_s)
+    walk.fix_search = FixSearch(lab, FailedProbe(question, target, walk, directory), repeat, names_of(directory))
+    return walk
 
 
 def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:

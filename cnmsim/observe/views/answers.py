@@ -41,7 +41,7 @@ _SEVERITIES = {"error": BAD, "warning": STEP, "note": "#4b5563"}
 def explanation_card(what: Explanation) -> str:
     """Return the HTML card of an explanation: the answer, facts about both locations, and the trace."""
     finding = what.trace.finding
-    more = [("fix", what.fix)]
+    more = [what.trace.fix_text()]
     if what.by_address is not None and what.by_address.finding is not None:
         more.append(("without the name", str(what.by_address.finding).splitlines()[0]))
     more += [("note", remark) for remark in finding.remark_texts] if finding is not None else []
@@ -89,7 +89,9 @@ def walks_card(walks: Walks) -> str:
 
 def error_card(what: ErrorExplanation) -> str:
     """Return the HTML card of an explained engine error."""
-    return card("", "", banner("refused", what.message, BAD, ("because", what.cause), ("fix", what.fix)))
+    return card(
+        "", "", banner("refused", what.message, BAD, ("because", what.cause), ("advice (not tried)", what.advice))
+    )
 
 
 def checkup_card(what: Checkup) -> str:

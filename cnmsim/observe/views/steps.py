@@ -68,7 +68,7 @@ def walk_data(trace: Trace) -> dict[str, Any]:
         "title": trace.title,
         "reachable": trace.is_reachable,
         "verdict": finding.verdict.value if finding else "",
-        "finding": str(finding) if finding else "",
+        "finding": "\n".join(trace.conclusion_lines()),
         "svg": evolve(picture, track=None).svg(standalone=False),
         "steps": steps,
     }
