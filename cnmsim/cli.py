@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -26,7 +26,7 @@ from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.bounded_read import read_bytes
 from cnmsim.cli_arguments import LabCommand, question_options
 from cnmsim.errors import CnmsimError, FileError
-from cnmsim.printable import echo, printable
+from cnmsim.printable import echo, fail, printable
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -34,15 +34,9 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_WRONG = 2
 _PLAIN_WIDTH = 100
 _LEAST_WIDTH = 60
 _FILE = click.Path(exists=True, path_type=Path)
-
-
-def _fail(message: str) -> NoReturn:
-    echo(f"cnmsim: {message}", err=True)
-    raise SystemExit(_WRONG)
 
 
 @contextmanager
@@ -176,9 +170,9 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
         except CnmsimError as error:
             text = error.message if not isinstance(error, FileError) else str(error)
             hint = " (--create-external makes it)" if "declared as external" in text else ""
-            _fail(text + hint)
+            fail(text + hint)
         except OSError as error:
-            _fail(str(error))
+            fail(str(error))
 
     return wrapped
 
@@ -415,29 +409,22 @@ def doctor(
     """  # noqa: D301 - click's own mark
     try:
         if stack:
-            from cnmsim.lab.releases import DEFAULT_RELEASE
             from cnmsim.lab.stack.default_topology import stack_lab
 
             with _progress(f"deploying {file.name}"):
-                lab = stack_lab(
-                    (file, *more),
-                    managers=managers,
-                    workers=workers,
-                    env=os.environ,
-                    engine=engine or DEFAULT_RELEASE,
-                )
+                lab = stack_lab((file, *more), managers=managers, workers=workers, env=os.environ, engine=engine)
         else:
             lab = _load((file, *more), engine, None, (), ())
         checkup = lab.doctor()
     except CnmsimError as error:
         text = error.message if not isinstance(error, FileError) else str(error)
-        _fail(
+        fail(
             f"{text}\nIs it a stack file? Then: cnmsim doctor --stack {file}"
             if "not a swarm manager" in text
             else text
         )
     except (OSError, TimeoutError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         echo(json.dumps(checkup.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -7,6 +7,7 @@ title, or on some terminals type a command.
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 #: Control characters except tab and newline, what ends a line or changes the direction of text in Unicode, and halves
 #: of surrogate pairs, which no terminal can print.
@@ -23,3 +24,9 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     import click
 
     click.echo(printable(text), err=err, nl=nl)
+
+
+def fail(message: str) -> NoReturn:
+    """Print the error of a command, and exit with status 2."""
+    echo(f"cnmsim: {message}", err=True)
+    raise SystemExit(2)

@@ -11,17 +11,21 @@ from collections.abc import Callable
 
 from cnmsim.api.clock_driver import first_of
 from cnmsim.api.host import HostApi
-from cnmsim.api.message import Duplex
+from cnmsim.api.message import Duplex, Request
 from cnmsim.api.outbox import Outbox
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.errors import InvalidParameter
 
-RAW_STREAM = "application/vnd.docker.raw-stream"
-MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 _DETACH_KEYS = "ctrl-p,ctrl-q"
 #: Unread input of a process up to which more is read from the client, and how often it is checked, in seconds.
 MOST_UNREAD_INPUT, ROOM_POLL_S = 65536, 0.05
 _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
+
+
+def stream_type(api: HostApi, request: Request, *, is_raw: bool) -> str:
+    """Return the content type of a stream of output; clients know multiplexed streams since API version 1.42."""
+    multiplexes = not is_raw and api.version(request).at_least("1.42")
+    return f"application/vnd.docker.{'multiplexed' if multiplexes else 'raw'}-stream"
 
 
 def detach_keys(text: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cnmsim.api.control_commands import capture
-from cnmsim.printable import echo
+from cnmsim.printable import echo, fail
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -91,21 +91,14 @@ def _serve_command(load: Load) -> click.Command:
                 asyncio.run(_serve(lab, directory, clock, expose_ports, tcp, certificates, state_file))
                 if state_file is not None:
                     state_file.finish()
-        except CnmsimError as error:
-            raise SystemExit(_complain(str(error))) from None
-        except (OSError, ValueError) as error:
-            raise SystemExit(_complain(str(error))) from None
+        except (CnmsimError, OSError, ValueError) as error:
+            fail(str(error))
 
     return serve
 
 
 def _tell(message: str) -> None:
     echo(f"cnmsim: {message}", err=True)
-
-
-def _complain(message: str) -> int:
-    echo(f"cnmsim: {message}", err=True)
-    return 2
 
 
 @contextmanager

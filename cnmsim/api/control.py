@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,33 +72,28 @@ class ControlSocket:
         verb = request["verb"]
         if verb == "exec":
             await self._execute(request, reader, writer)
-        elif verb == "trace":
-            writer.write(pack(Frame.RESULT, json.dumps(self._trace(request)).encode()))
-        elif verb == "explain":
-            writer.write(pack(Frame.RESULT, json.dumps(self._explain(request)).encode()))
+        elif verb in {"trace", "explain"}:
+            writer.write(pack(Frame.RESULT, json.dumps(self._ask(request)).encode()))
         elif verb == "capture":
             await self._capture(request, reader, writer)
         else:
             raise ValueError(f"unknown verb {verb!r}")
 
-    def _trace(self, request: dict[str, Any]) -> dict[str, Any]:
-        walk = self._lab.trace(
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer the verbs `trace` and `explain`."""
+        is_trace = request["verb"] == "trace"
+        method: Callable[..., Any] = self._lab.trace if is_trace else self._lab.explain
+        answer = method(
             str(request["source"]),
             str(request["destination"]),
             protocol=request.get("protocol"),
             timeout_s=float(request.get("timeout_s", 5.0)),
             family=int(request.get("family", 0)),
         )
-        verbosity = int(request.get("verbose", 0))
-        parts = [walk.summary(), *([walk.text(verbose=verbosity > 1)] if verbosity else [])]
-        return {"walk": walk.to_json(), "text": "\n\n".join(parts)}
-
-    def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
-        service = request.get("service")
-        explanation = self._lab.explain(
-            str(request["source"]), str(request["destination"]), None if service is None else str(service)
-        )
-        return {"explanation": explanation.to_json(), "text": str(explanation)}
+        walk, text = (answer, answer.summary()) if is_trace else (answer.trace, str(answer))
+        if verbosity := int(request.get("verbose", 0)):
+            text += f"\n\n{walk.text(verbose=verbosity > 1)}"
+        return {"answer": answer.to_json(), "text": text}
 
     async def _capture(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnmsim.printable import echo, printable
+from cnmsim.cli_arguments import question_options
+from cnmsim.printable import echo, fail, printable
 
 if TYPE_CHECKING:
     from cnmsim.api.frames import Frame
@@ -21,56 +22,32 @@ _directory = click.option(
 )
 
 
-def _refused(message: str) -> NoReturn:
-    echo(f"cnmsim: {message}", err=True)
-    raise SystemExit(2)
+def _question(verb: str, about: str) -> click.Command:
+    """Return the command that asks a served lab a question, by a verb of the control socket."""
+
+    @click.command(verb, help=about)
+    @_directory
+    @question_options
+    def command(directory: Path, as_json: bool, timeout: float, family: int | None, **question: Any) -> None:
+        from cnmsim.api.control_client import ask
+        from cnmsim.errors import CnmsimError
+
+        try:
+            reply = ask(directory, {"verb": verb, "timeout_s": timeout, "family": family or 0, **question})
+        except CnmsimError as error:
+            fail(error.message)
+        answer = reply["answer"]
+        echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else reply["text"])
+        raise SystemExit(0 if answer["reachable"] else 1)
+
+    return command
 
 
-def _ask(directory: Path, request: dict[str, Any]) -> Any:
-    from cnmsim.api.control_client import ask
-    from cnmsim.errors import CnmsimError
-
-    try:
-        return ask(directory, request)
-    except CnmsimError as error:
-        _refused(error.message)
-
-
-@click.command()
-@_directory
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
-@click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port).")
-@click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram.")
-@click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port).")
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
-@click.option("-v", "--verbose", count=True, help="Show the walk of the packets; twice: every step of it.")
-def trace_served(
-    directory: Path, source: str, destination: str, protocol: str | None, timeout: float, as_json: bool, verbose: int
-) -> None:
-    """Send real packets from SRC to DST in a served lab and show whether they arrive, by what, and their path."""
-    request = {
-        "verb": "trace", "source": source, "destination": destination, "protocol": protocol, "timeout_s": timeout,
-        "verbose": verbose,
-    }  # fmt: skip
-    answer = _ask(directory, request)
-    walk = answer["walk"]
-    echo(json.dumps(walk, indent=2, ensure_ascii=False) if as_json else answer["text"])
-    raise SystemExit(0 if walk["reachable"] else 1)
-
-
-@click.command()
-@_directory
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain_served(directory: Path, source: str, destination: str, as_json: bool) -> None:
-    """Show whether SRC reaches DST in a served lab, and what decides it."""
-    answer = _ask(directory, {"verb": "explain", "source": source, "destination": destination})
-    explanation = answer["explanation"]
-    echo(json.dumps(explanation, indent=2, ensure_ascii=False) if as_json else answer["text"])
-    raise SystemExit(0 if explanation["reachable"] else 1)
+trace_served = _question(
+    "trace",
+    "Send real packets from SRC to DST in a served lab and show whether they arrive, by what, and their path.",
+)
+explain_served = _question("explain", "Show whether SRC reaches DST in a served lab, and what decides it.")
 
 
 @click.command()
@@ -107,8 +84,8 @@ def capture(
             with click.open_file(str(target), "wb") as out:
                 out.write(file)
     except CnmsimError as error:
-        _refused(error.message)
+        fail(error.message)
     except BrokenPipeError:
         raise SystemExit(141) from None  # the reader of the lines has exited, as `head` does
     except OSError as error:
-        _refused(str(error))
+        fail(str(error))

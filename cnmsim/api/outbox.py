@@ -40,21 +40,15 @@ class Outbox:
 
     def put(self, stream: str, data: bytes) -> None:
         """Queue output of the stream "stdout" or "stderr"."""
-        if data:
-            self._add(data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data)
-
-    def put_plain(self, data: bytes) -> None:
-        """Queue bytes that are sent without a frame."""
-        self._add(data)
-
-    def _add(self, data: bytes) -> None:
-        if not self._is_closed:
-            self._parts.append(data)
-            self._size += len(data)
-            if self._size > MOST_UNREAD:
-                self._parts.clear()
-                self._is_overrun = self._is_closed = True
-            self._changed.set()
+        if not data or self._is_closed:
+            return
+        part = data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > MOST_UNREAD:
+            self._parts.clear()
+            self._is_overrun = self._is_closed = True
+        self._changed.set()
 
     def close(self, *_: object) -> None:
         """Close the queue. Data that is already queued is still sent."""

@@ -33,10 +33,10 @@ def _length(value: Value) -> int:
     raise TemplateError(f"len of {'nil pointer' if value is None else 'type ' + type_name(value)}")
 
 
-def _checked_index(value: Value, min_arguments: int, max_index: int) -> int:
+def _checked_index(value: Value, max_index: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TemplateError(f"cannot index slice/array with {'nil' if value is None else 'type ' + type_name(value)}")
-    if not min_arguments <= value <= max_index:
+    if not 0 <= value <= max_index:
         raise TemplateError(f"index out of range: {value}")
     return value
 
@@ -45,7 +45,7 @@ def _index(value: Value, *keys: Value) -> Value:
     for key in keys:
         if isinstance(value, str):
             data = value.encode()
-            value = data[_checked_index(key, 0, len(data) - 1)]
+            value = data[_checked_index(key, len(data) - 1)]
         elif isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise TemplateError(
@@ -69,7 +69,7 @@ def _slice(value: Value, *bounds: Value) -> str:
     if len(bounds) > 2:
         raise TemplateError("cannot 3-index slice a string")
     data = value.encode()
-    start, end, *_ = [*(_checked_index(bound, 0, len(data)) for bound in bounds), *(0, len(data))[len(bounds) :]]
+    start, end, *_ = [*(_checked_index(bound, len(data)) for bound in bounds), *(0, len(data))[len(bounds) :]]
     if start > end:
         raise TemplateError(f"invalid slice index: {start} > {end}")
     return data[start:end].decode(errors="replace")

@@ -205,15 +205,12 @@ class Lab:
     ) -> Segment:
         """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
 
+        Without `subnets` it is a switch without any port in use; `link` connects interfaces and other switches.
         `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these
         subnets into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment,
         `InvalidParameter` for invalid values.
         """
         return self._cabling.add_segment(name, subnets, latency_s, vlans, options)
-
-    def add_switch(self, name: str, **options: Any) -> Segment:
-        """Add a switch without any port in use; `link` connects interfaces and other switches."""
-        return self.add_segment(name, **options)
 
     def link(self, left: str, right: str, **options: Any) -> Trunk | Link | Segment:
         """Connect two interfaces (`"node1:eth1"`), two switches, or one of each by a cable.
@@ -332,10 +329,6 @@ class Lab:
         """Advance virtual time by `seconds`."""
         self.clock.run_for(seconds)
 
-    def run_until_idle(self, limit_s: float = 3600) -> None:
-        """Advance virtual time until no event is scheduled, at most by `limit_s` seconds."""
-        self.clock.run(self.clock.now + limit_s, stop=lambda: self.clock.next_event_ns() is None)
-
     def settle(self, seconds: float = 1.0, *, limit_s: float = 180.0) -> float:
         """Advance virtual time until everything that was started is ready. Return the seconds that passed.
 
@@ -407,10 +400,6 @@ class Lab:
         """Link events that no program reports, such as two stations with one address; oldest first."""
         events = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
         return sorted(events, key=lambda notice: notice.time_ns)
-
-    def topology(self) -> nx.Graph[str]:
-        """Return hosts, segments, containers and networks as a networkx graph; its edges are devices."""
-        return self.to_networkx()
 
     @property
     def underlay(self) -> Underlay:

@@ -146,11 +146,6 @@ _OPTION_NAMES = {
 }
 
 
-def is_lab(document: Any) -> bool:
-    """Return True if the document is a lab file (it has `hosts` and no `services`), False if it is a Compose file."""
-    return isinstance(document, dict) and "hosts" in document and "services" not in document
-
-
 def load_lab(
     path: Path,
     *,

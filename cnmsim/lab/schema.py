@@ -14,8 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import relevance
 
-from cnmsim.errors import FileError
-from cnmsim.lab.yamlfile import Key, Tagged, key_text, wrong
+from cnmsim.lab.yamlfile import Key, Tagged, wrong
 
 Schema = dict[str, Any]
 
@@ -34,20 +33,13 @@ _TYPE_NAMES = {
 Sentence = Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]
 
 
-def check(
-    document: Any,
-    schema: Schema,
-    path: str,
-    *,
-    below: tuple[Key, ...] = (),
-    sentences: Mapping[str, Sentence] | None = None,
-) -> None:
+def check(document: Any, schema: Schema, path: str, *, sentences: Mapping[str, Sentence] | None = None) -> None:
     """Validate a document read from `path`. Raises `FileError` for the first error.
 
-    `below` are the keys that lead from the top of the file to `document`. `sentences` maps a keyword of the schema,
-    such as `required`, to the error text that replaces the default one if a value violates this keyword.
+    `sentences` maps a keyword of the schema, such as `required`, to the error text that replaces the default one if a
+    value violates this keyword.
     """
-    _refuse_tags(document, below, path)
+    _refuse_tags(document, (), path)
     errors = sorted(
         _validator(id(schema), _Held(schema)).iter_errors(document), key=lambda each: list(map(str, each.path))
     )
@@ -55,7 +47,7 @@ def check(
         return
     error = _deepest(errors[0])
     keys, message = _describe(error, {**_SENTENCES, **(sentences or {})})
-    raise _prefixed(document, keys, message, path, below)
+    raise wrong(document, keys, message, path)
 
 
 class _Held:
@@ -74,13 +66,6 @@ class _Held:
 @cache
 def _validator(_identity: int, held: _Held) -> Draft202012Validator:
     return Draft202012Validator(held.schema)
-
-
-def _prefixed(document: Any, keys: tuple[Key, ...], message: str, path: str, below: tuple[Key, ...]) -> FileError:
-    error = wrong(document, keys, message, path)
-    if not below:
-        return error
-    return FileError(message, path=error.path, line=error.line, key=key_text((*below, *keys)))
 
 
 def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None) -> None:

@@ -122,9 +122,9 @@ def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileE
     return place.error(message, key_text(keys))
 
 
-def read_text(path: Path, shown: str | None = None) -> str:
+def read_text(path: Path) -> str:
     """Read a text file. Raises `FileError` if it does not exist or is not text."""
-    name = shown or str(path)
+    name = str(path)
     try:
         return io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig").read()
     except UnicodeDecodeError:

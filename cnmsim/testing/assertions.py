@@ -18,8 +18,9 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.tracer import directory_of, location_of, run_probe, trace
+from cnmsim.observe.views.rules import lookup
 from cnmsim.testing.prove import assert_isolated as assert_isolated_pairs
-from cnmsim.testing.prove import find_addresses, has_come_to
+from cnmsim.testing.prove import has_come_to
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -71,9 +72,8 @@ def assert_resolves(
     """
     directory = directory_of(lab)
     location = location_of(directory, source)
-    addresses, queries = find_addresses(lab, location, name, family=family)
-    resolved = [format_ip(address) for address in addresses]
-    questions = "\n".join(queries)
+    found = lookup(lab, location, name, family=family)
+    resolved, questions = list(found.addresses), found.questions
     if not resolved:
         walk = run_probe(directory, location, Target(name, 0, "icmp"), family=family)
         raise AssertionError(f"{location.name} finds no address for {name}\n{questions}\n\n{walk}")

@@ -30,7 +30,6 @@ from attrs import define, evolve, frozen
 
 from cnmsim.digits import is_number
 from cnmsim.errors import FileError, InvalidParameter, NotFound
-from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
@@ -39,9 +38,9 @@ from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.tracer import address_towards, directory_of, run_probe
+from cnmsim.observe.views.rules import lookup
 from cnmsim.suggestion import suggestion
 from cnmsim.testing.assertions import paths_from_outside
-from cnmsim.testing.prove import find_addresses
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -436,15 +435,15 @@ def _is_published_way(question: Mapping[str, Any], published: set[tuple[str, int
 
 
 def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding:
-    addresses, questions = find_addresses(lab, location, name)
-    is_found, is_wanted = bool(addresses), kind == "names"
-    passed = is_found is is_wanted
-    shown = ", ".join(map(format_ip, addresses))
+    found = lookup(lab, location, name)
+    is_wanted = kind == "names"
+    passed = bool(found) is is_wanted
+    shown = ", ".join(found.addresses)
     text = (
         f"{location.name} finds no address for {name}" if is_wanted else f"{location.name} knows {name}, as {shown}"
     )
     return Finding(
-        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions),
+        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else found.questions,
         shown or "not found",
     )  # fmt: skip
 

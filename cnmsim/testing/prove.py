@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
-from cnmsim.observe.trace.tracer import address_towards, directory_of, location_of, run_probe
+from cnmsim.observe.trace.tracer import directory_of, location_of, run_probe
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -42,18 +42,6 @@ def assert_isolated(
                 assert not walk.is_reachable and not has_come_to(walk, target.namespace), (
                     f"{source.name} is not isolated from {target.name} by {service}:\n{walk}"
                 )
-
-
-def assert_reaches(
-    lab: Lab, sources: Iterable[object], destinations: Iterable[object], service: str = "icmp"
-) -> None:
-    """Assert that `sources` reach `destinations` by `service` (`tcp/80`).
-
-    Each destination is probed at the address that suits the source best.
-    """
-    for source, target in _pairs(lab, sources, destinations):
-        walk = _probe(lab, source, format_ip(address_towards(source, target)), service)
-        assert walk.is_reachable, f"{source.name} does not reach {target.name} by {service}:\n{walk}"
 
 
 def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
@@ -100,26 +88,6 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
         if records.rdtype.name == kind
         for item in records
     )
-
-
-def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> tuple[tuple[Address, ...], list[str]]:
-    """Resolve a name as programs in `source` do: /etc/hosts, then the servers of resolv.conf.
-
-    Return the addresses, and one text for each query with its answer.
-    """
-    from cnmsim.observe.trace.lookup import Lookup, look_up
-
-    lookups: list[Lookup] = []
-
-    async def main(process: Process) -> int:
-        lookups.append(await look_up(process, name, family=family))
-        return 0
-
-    process = location_of(directory_of(lab), source).spawn(main, ["getent", "hosts", name])
-    lab.clock.run_for(300, stop=lambda: not process.is_running)
-    lookup = lookups[0]
-    queries = [f"{query.name} {query.record}, asked of {query.server}: {query.result}" for query in lookup.queries]
-    return tuple(lookup.addresses), queries or ["no server was asked"]
 
 
 def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Location, Location]]:

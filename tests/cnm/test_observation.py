@@ -65,7 +65,7 @@ def test_everything_that_shows_a_lab_shows_its_sandboxes(lab: Lab) -> None:
     assert lab.lookup(lab.sandbox("a"), "b").addresses == ("172.20.0.3",)
     assert "172.20.0.0/16 dev eth0" in str(lab.routes(endpoint(lab, "A", "a")))
     assert "DOCKER_OUTPUT" in str(lab.rules(lab.sandbox("a"), "nat"))
-    graph = lab.topology()
+    graph = lab.to_networkx()
     assert graph.nodes["node1/b"]["kind"] == "sandbox"
     assert set(graph["node1/b"]) == {"node1/A", "node1/B"}
     assert 'n3("a")' in lab.to_mermaid() or '("a")' in lab.to_mermaid()

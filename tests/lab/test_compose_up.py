@@ -115,7 +115,7 @@ def test_a_service_name_finds_its_first_container(shop: Lab) -> None:
 
 
 def test_the_topology_shows_networks_and_containers(shop: Lab) -> None:
-    graph = shop.topology()
+    graph = shop.to_networkx()
     assert graph.nodes["host/shop_back"]["internal"] is True
     assert set(graph["host/shop-web-1"]) == {"host/shop_back", "host/shop_front"}
     assert graph.nodes["host"]["kind"] == "docker"

@@ -55,8 +55,8 @@ def test_an_explicit_segment_takes_the_hosts_of_its_subnets_and_has_its_latency(
 def test_switches_and_cables_can_be_laid_by_hand() -> None:
     lab = Lab()
     a, b = lab.add_host("a", "10.0.0.5/24"), lab.add_host("b", "10.0.0.6/24")
-    lab.add_switch("sw1")
-    lab.add_switch("sw2")
+    lab.add_segment("sw1")
+    lab.add_segment("sw2")
     lab.link("a", "sw1")
     lab.link("sw2", "b:eth0")
     assert not a.ping("10.0.0.6").succeeded
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_named() -> None:
 
 
 def test_the_topology_is_a_graph_of_hosts_and_segments() -> None:
-    graph = two_networks().topology()
+    graph = two_networks().to_networkx()
     assert dict(graph.nodes(data="kind")) == {
         "a": "host", "b": "host", "router": "router", "10.0.0.0/24": "segment", "10.1.0.0/24": "segment",
     }  # fmt: skip

@@ -67,7 +67,7 @@ def test_vlans_meet_in_the_router_only(lab: Lab) -> None:
 def test_a_trunk_between_switches_carries_what_it_is_told() -> None:
     lab = Lab()
     lab.add_segment("left", vlans={10: "10.1.0.0/24", 20: "10.2.0.0/24"})
-    lab.add_switch("right")
+    lab.add_segment("right")
     for name, address in (("a", "10.1.0.1/24"), ("b", "10.2.0.1/24"), ("c", "10.1.0.2/24"), ("d", "10.2.0.2/24")):
         lab.add_host(name, address)
     lab.link("c", "right", access=10)
@@ -118,7 +118,7 @@ def test_a_router_on_a_stick() -> None:
 )
 def test_impossible_ports_are_refused(options: dict[str, object], words: str) -> None:
     lab = Lab()
-    lab.add_switch("switch")
+    lab.add_segment("switch")
     lab.add_host("a", "10.1.0.1/24")
     with pytest.raises(InvalidParameter, match=words):
         lab.link("a", "switch", **options)
@@ -157,7 +157,7 @@ def test_pictures_hang_a_network_of_the_wire_on_its_segment(lab: Lab) -> None:
     drawn = lab.to_mermaid()
     for parent in ("eth0.100", "eth0.200"):
         assert f'---|"{parent}"| s' in drawn
-    edge = lab.topology().edges["node1", "node1/vlan100"]
+    edge = lab.to_networkx().edges["node1", "node1/vlan100"]
     assert (edge["device"], edge["kind"]) == ("eth0.100", "parent")
 
 

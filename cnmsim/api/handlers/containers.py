@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM, StdinForwarder, detach_keys, forward_streams
+from cnmsim.api.attach_stream import StdinForwarder, detach_keys, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
@@ -106,8 +106,7 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
     outbox = Outbox(is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)
-    multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
-    headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
+    headers = {"Content-Type": stream_type(api, request, is_raw=reading.is_raw)}
     # docker-py's `run` starts a container and then follows its log to the end: it waits, rather than watches.
     is_runner = request.client.started == (reading.container.id, api.engine.clock.now_ns)
     if not reading.is_followed:
@@ -189,8 +188,7 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
                 stop_listening=stop_listening,
             )
 
-    multiplexes = not attachment.is_raw and api.version(request).at_least("1.42")
-    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM, end=stop_listening)
+    return Hijack(talk, stream_type(api, request, is_raw=attachment.is_raw), end=stop_listening)
 
 
 async def stats(api: HostApi, request: Request, id_: str) -> Answer:

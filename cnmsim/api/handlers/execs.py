@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM, StdinForwarder, detach_keys, forward_streams
+from functools import partial
+
+from cnmsim.api.attach_stream import StdinForwarder, detach_keys, forward_streams, stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response
 from cnmsim.api.outbox import Outbox
@@ -25,11 +27,7 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
     streams |= {name for name, key in (("stdout", "AttachStdout"), ("stderr", "AttachStderr")) if config[key]}
     streams.add("")
 
-    async def talk(duplex: Duplex) -> None:
-        await _talk(api, execution, outbox, duplex)
-
-    multiplexes = not is_raw and api.version(request).at_least("1.42")
-    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
+    return Hijack(partial(_talk, api, execution, outbox), stream_type(api, request, is_raw=is_raw))
 
 
 async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM
+from cnmsim.api.attach_stream import stream_type
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Stream
 from cnmsim.api.outbox import Outbox
@@ -29,8 +29,7 @@ async def task_logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 async def _logs(api: HostApi, request: Request, reading: ServiceLogReading) -> Answer:
     outbox = Outbox(is_raw=reading.is_raw)
-    multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
-    headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
+    headers = {"Content-Type": stream_type(api, request, is_raw=reading.is_raw)}
     stream = api.engine.cluster.subscribe_logs(
         reading.request, lambda message: outbox.put(message.stream, reading.rendered(message))
     )

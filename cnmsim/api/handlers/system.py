@@ -35,7 +35,7 @@ async def events(api: HostApi, request: Request) -> Answer:
 
     def tell(event: LoggedEvent) -> None:
         line = json.dumps(event.view(has_legacy_fields=reading.has_legacy_fields), separators=(",", ":"))
-        outbox.put_plain(line.encode() + b"\n")
+        outbox.put("stdout", line.encode() + b"\n")
 
     for event in reading.past:
         tell(event)

@@ -267,7 +267,8 @@ class _Deployment:
         for kind in ("secret", "config"):
             title = kind.capitalize()
             if container.get(f"{title}s"):
-                known = {view["Spec"]["Name"]: view["ID"] for view in self._all(kind)}
+                rest: Any = getattr(self.engine.rest, f"{kind}s")
+                known = {view["Spec"]["Name"]: view["ID"] for view in self.engine.complete(rest.list())}
                 container[f"{title}s"] = [
                     {**reference, f"{title}ID": self._id_in(known, kind, reference[f"{title}Name"], name)}
                     for reference in container[f"{title}s"]
@@ -277,11 +278,6 @@ class _Deployment:
             runtime = next(reference for reference in container["Configs"] if "Runtime" in reference)
             container["Privileges"] = {**container["Privileges"], "CredentialSpec": {"Config": runtime["ConfigID"]}}
         return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}
-
-    def _all(self, kind: str) -> list[dict[str, Any]]:
-        rest: Any = getattr(self.engine.rest, f"{kind}s")
-        views: list[dict[str, Any]] = self.engine.complete(rest.list())
-        return views
 
     def _id_in(self, known: Mapping[str, str], kind: str, reference: str, service: str) -> str:
         if reference not in known:

@@ -61,15 +61,12 @@ class Stream(Iterator[T], Generic[T]):
 def log_lines(reading: LogReading) -> Stream[bytes]:
     """Return the lines of a log, followed until the container stops if that was requested."""
     record = reading.container
-    if not reading.is_followed:
-        lines: Stream[bytes] = Stream(record.clock, lambda: True)
-        for _, data in reading.chunks():
-            lines.put(data)
-        return lines
-    stopped = record.when("not-running")
-    lines = Stream(record.clock, lambda: stopped.is_done)
+    stopped = record.when("not-running") if reading.is_followed else None
+    lines: Stream[bytes] = Stream(record.clock, lambda: stopped is None or stopped.is_done)
     for _, data in reading.chunks():
         lines.put(data)
+    if stopped is None:
+        return lines
 
     def take(line: LogLine) -> None:
         if line.stream in reading.streams:

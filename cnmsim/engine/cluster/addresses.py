@@ -17,18 +17,12 @@ from cnmsim.kernel.namespace import NetworkNamespace
 DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
 DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
 _DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
-_WHICH = "advertise address must be a non-zero IP address or network interface (with optional port number)"
-_WHICH_DEFAULT = (
+_LISTEN = "listen address must be an IP address or network interface (with optional port number)"
+_ADVERTISE = "advertise address must be a non-zero IP address or network interface (with optional port number)"
+_DEFAULT_ADVERTISE = (
     "default advertise address must be a non-zero IP address or network interface (without a port number)"
 )
-
-
-class _NoSuchInterfaceError(Exception):
-    """The text is not the name of an interface."""
-
-
-class _BadIdentifierError(Exception):
-    """The text is neither an interface nor an address."""
+_DATA_PATH = "data path address must be a non-zero IP address or network interface (without a port number)"
 
 
 @frozen
@@ -54,12 +48,7 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
     host_port = _split(text)
     if host_port is None:
         raise InvalidParameter(f"could not parse listen address {text}")
-    try:
-        return HostPort(format_ip(_identified(namespace, host_port.host, zero_is_valid=True)), host_port.port)
-    except _BadIdentifierError:
-        raise InvalidParameter(
-            "listen address must be an IP address or network interface (with optional port number)"
-        ) from None
+    return HostPort(_identified(namespace, host_port.host, _LISTEN, zero_is_valid=True), host_port.port)
 
 
 def advertise_address(
@@ -71,28 +60,15 @@ def advertise_address(
     """
     if text:
         host_port = _split(text) or HostPort(text, port)
-        try:
-            return HostPort(format_ip(_identified(namespace, host_port.host)), host_port.port)
-        except _BadIdentifierError:
-            raise InvalidParameter(_WHICH) from None
+        return HostPort(_identified(namespace, host_port.host, _ADVERTISE), host_port.port)
     if default:
-        try:
-            return HostPort(format_ip(_identified(namespace, default)), port)
-        except _BadIdentifierError:
-            raise InvalidParameter(_WHICH_DEFAULT) from None
+        return HostPort(_identified(namespace, default, _DEFAULT_ADVERTISE), port)
     return HostPort(format_ip(system_address(namespace, docker_subnets)), port)
 
 
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:
     """Return the address that this node's tunnels use; "" means the advertise address. Raises `InvalidParameter`."""
-    if not text:
-        return ""
-    try:
-        return format_ip(_identified(namespace, text))
-    except _BadIdentifierError:
-        raise InvalidParameter(
-            "data path address must be a non-zero IP address or network interface (without a port number)"
-        ) from None
+    return _identified(namespace, text, _DATA_PATH) if text else ""
 
 
 def local_address(
@@ -163,24 +139,24 @@ def _is_global(address: Address) -> bool:
     return any(address) and not is_link_local(address) and address[0] != 127 and address != bytes(15) + b"\x01"
 
 
-def _identified(namespace: NetworkNamespace, word: str, *, zero_is_valid: bool = False) -> Address:
-    """Return the address that a text denotes: the address of the named interface, or the address itself."""
-    try:
-        return _of_interface(namespace.devices.get(word), word)
-    except _NoSuchInterfaceError:
-        pass
+def _identified(namespace: NetworkNamespace, word: str, text: str, *, zero_is_valid: bool = False) -> str:
+    """Return the address that a word denotes: the address of the named interface, or the address itself.
+
+    Raises `InvalidParameter`, with `text` if the word is neither.
+    """
+    device = namespace.devices.get(word)
+    if device is not None:
+        return format_ip(_of_interface(device, word))
     try:
         address = parse_ip(word)
     except ValueError:
-        raise _BadIdentifierError from None
+        raise InvalidParameter(text) from None
     if not any(address) and not zero_is_valid:
-        raise _BadIdentifierError
-    return address
+        raise InvalidParameter(text)
+    return format_ip(address)
 
 
-def _of_interface(device: Device | None, name: str) -> Address:
-    if device is None:
-        raise _NoSuchInterfaceError
+def _of_interface(device: Device, name: str) -> Address:
     by_family = {family: [a.address for a in device.addresses if a.family == family] for family in (4, 6)}
     for family in (4, 6):
         addresses = by_family[family]

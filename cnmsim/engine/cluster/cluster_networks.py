@@ -102,10 +102,7 @@ class ClusterNetworks:
         """Remove all unused networks that pass the filters. Return their names."""
         removed = []
         for network in self.all():
-            labels = network.spec.annotations.labels
-            if network.is_ingress or not filters.match_labels(labels):
-                continue
-            if "label!" in filters and filters.match_labels(labels, "label!"):
+            if network.is_ingress or not filters.prunes(network.spec.annotations.labels):
                 continue
             try:
                 await self.remove(network.id)

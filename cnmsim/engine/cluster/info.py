@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.engine.daemon.system import NO_SWARM
 from cnmsim.errors import EngineError
 from cnmsim.swarm.convert.cluster import cluster_to_api
 from cnmsim.swarm.manager.manager_node import NO_LEADER
@@ -29,27 +30,16 @@ def _fault(node: SwarmNode | None) -> str:
 def swarm_info(cluster: Cluster) -> dict[str, Any]:
     """Return the `Swarm` part of `GET /info`."""
     node, manager_node = cluster.node, cluster.manager_node
+    info = {**NO_SWARM, "NodeAddr": cluster.advertise_host, "LocalNodeState": cluster.state}
     if cluster.obstacle:
-        return {
-            "NodeID": "",
-            "NodeAddr": cluster.advertise_host,
-            "LocalNodeState": cluster.state,
-            "ControlAvailable": False,
-            "Error": cluster.obstacle,
-            "RemoteManagers": None,
-        }
-    info: dict[str, Any] = {
-        "NodeID": node.id if node is not None else "",
-        "NodeAddr": cluster.advertise_host,
-        "LocalNodeState": cluster.state,
-        "ControlAvailable": manager_node is not None,
-        "Error": _fault(node),
-        "RemoteManagers": None,
-    }
-    if node is not None and node.managers:
-        info["RemoteManagers"] = [{"NodeID": manager.node_id, "Addr": manager.addr} for manager in node.managers]
-    elif node is not None and node.config.join_address:
-        info["RemoteManagers"] = [{"NodeID": "", "Addr": node.config.join_address}]
+        return {**info, "Error": cluster.obstacle}
+    info |= {"ControlAvailable": manager_node is not None, "Error": _fault(node)}
+    if node is not None:
+        info["NodeID"] = node.id
+        if node.managers:
+            info["RemoteManagers"] = [{"NodeID": manager.node_id, "Addr": manager.addr} for manager in node.managers]
+        elif node.config.join_address:
+            info["RemoteManagers"] = [{"NodeID": "", "Addr": node.config.join_address}]
     if manager_node is None:
         return info
     if manager_node.raft.leader is None:

@@ -99,11 +99,10 @@ def _put(container: Container, archive: tarfile.TarFile, path: str, inode: Inode
         archive.addfile(entry, io.BytesIO(content))
 
 
-def write_archive(container: Container, path: str, content: bytes, *, keeps_kind: bool = False) -> None:
+def write_archive(container: Container, path: str, content: bytes) -> None:
     """Unpack a tar archive into a directory of a container.
 
-    `keeps_kind` (noOverwriteDirNonDir) refuses to replace a directory with a file, or a file with a directory. Raises
-    `NotFound`, `InvalidParameter` or `SystemFault`.
+    Raises `NotFound`, `InvalidParameter` or `SystemFault`.
     """
     files = container.files
     try:
@@ -124,7 +123,7 @@ def write_archive(container: Container, path: str, content: bytes, *, keeps_kind
     try:
         for entry, data in entries:
             target = canonical(f"{folder}/{canonical(entry.name)}")
-            _unpack(container, folder, target, entry, data, keeps_kind=keeps_kind)
+            _unpack(container, folder, target, entry, data)
     finally:
         files.is_read_only = is_read_only
 
@@ -139,19 +138,13 @@ def _require_writable(container: Container, folder: str) -> None:
         raise InvalidParameter("container rootfs is marked read-only")
 
 
-def _unpack(
-    container: Container, folder: str, target: str, entry: tarfile.TarInfo, data: bytes | None, *, keeps_kind: bool
-) -> None:
+def _unpack(container: Container, folder: str, target: str, entry: tarfile.TarInfo, data: bytes | None) -> None:
     files = container.files
     try:
         present = files.inode(target, follows=False)
     except OSError:
         present = None
     is_folder = isinstance(present, Directory)
-    if keeps_kind and is_folder and not entry.isdir():
-        raise SystemFault(f'cannot overwrite directory "{target}" with non-directory "{folder}"')
-    if keeps_kind and present is not None and not is_folder and entry.isdir():
-        raise SystemFault(f'cannot overwrite non-directory "{target}" with directory "{folder}"')
     try:
         if present is not None and not (is_folder and entry.isdir()):
             files.remove_tree(target)

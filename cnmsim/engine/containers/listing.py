@@ -141,16 +141,11 @@ def prune_containers(context: EngineContext, lifecycle: Lifecycle, filters: Filt
     until = filters.until(unix_ns(context.clock), context.profile.invalid_until_text)
     deleted, reclaimed = [], 0
     for container in context.containers.newest_first():
-        labels = container.config["Labels"]
-        is_kept = (
-            container.is_running
-            or (until is not None and container.created_ns > until)
-            or not filters.match_labels(labels)
-            or ("label!" in filters and filters.match_labels(labels, "label!"))
-        )
-        if not is_kept:
-            reclaimed += size_of_changes(container)
-            lifecycle.remove(container)
-            deleted.append(container.id)
+        is_recent = until is not None and container.created_ns > until
+        if container.is_running or is_recent or not filters.prunes(container.config["Labels"]):
+            continue
+        reclaimed += size_of_changes(container)
+        lifecycle.remove(container)
+        deleted.append(container.id)
     context.events.log("container", "prune", "", {"reclaimed": str(reclaimed)})
     return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}

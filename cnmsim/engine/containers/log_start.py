@@ -31,11 +31,6 @@ def complete_log_config(context: EngineContext, log_config: dict[str, Any]) -> N
     check_log_config(log_config["Type"], log_config["Config"], context.machine.files.exists)
 
 
-def check_driver(context: EngineContext, container: Container) -> None:
-    """Raise the `EngineError` that the start of a container's logging driver would raise."""
-    create_driver(context, container)
-
-
 def start_logging(context: EngineContext, container: Container) -> None:
     """Open a container's log. Raises `EngineError` with the daemon's text."""
     try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from cnmsim.engine.containers.archive import size_of_changes
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.inspect import endpoint_view
@@ -64,19 +66,8 @@ def container_summary(
 
 def _summarised(settings: EndpointSettings) -> EndpointSettings:
     ipam = settings.ipam_config
-    return EndpointSettings(
-        ipam_config=None if ipam is None else {key: ipam[key] for key in ipam if key != "LinkLocalIPs"},
-        gw_priority=settings.gw_priority,
-        mac_address=settings.mac_address,
-        network_id=settings.network_id,
-        endpoint_id=settings.endpoint_id,
-        gateway=settings.gateway,
-        ip_address=settings.ip_address,
-        ip_prefix_len=settings.ip_prefix_len,
-        ipv6_gateway=settings.ipv6_gateway,
-        global_ipv6_address=settings.global_ipv6_address,
-        global_ipv6_prefix_len=settings.global_ipv6_prefix_len,
-    )
+    shown = None if ipam is None else {key: ipam[key] for key in ipam if key != "LinkLocalIPs"}
+    return evolve(settings, ipam_config=shown, links=None, aliases=None, driver_opts=None, dns_names=None)
 
 
 def _command_line(container: Container) -> str:

@@ -18,6 +18,11 @@ from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 _CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
 
 
+_VERSION_FIELDS = (
+    "ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion", "Os", "Arch", "KernelVersion", "BuildTime",
+)  # fmt: skip
+
+
 def version_view(context: EngineContext) -> dict[str, Any]:
     """Return the body of the response to `GET /version`."""
     profile = context.profile
@@ -41,14 +46,7 @@ def version_view(context: EngineContext) -> dict[str, Any]:
             {"Name": "docker-init", "Version": "0.19.0", "Details": {"GitCommit": _INIT}},
         ],
         "Version": profile.version,
-        "ApiVersion": profile.api_version,
-        "MinAPIVersion": profile.min_api_version,
-        "GitCommit": profile.git_commit,
-        "GoVersion": profile.go_version,
-        "Os": "linux",
-        "Arch": "amd64",
-        "KernelVersion": profile.kernel_version,
-        "BuildTime": profile.build_time,
+        **{name: details[name] for name in _VERSION_FIELDS},
     }
 
 

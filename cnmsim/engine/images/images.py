@@ -296,22 +296,17 @@ class ImageStore:
                 " multiple repositories"
             )
         for container_id, is_running in users:
-            if is_running:
-                raise Conflict(
-                    f'conflict: unable to remove repository reference "{shown}" (cannot be forced) - container'
-                    f" {container_id[:12]} is using its referenced image {image.id[7:19]}"
-                    if not is_by_id
-                    else f"conflict: unable to delete {image.id[7:19]} (cannot be forced) - image is being used by"
-                    f" running container {container_id[:12]}"
-                )
-            if not force:
-                raise Conflict(
-                    f'conflict: unable to remove repository reference "{shown}" (must force) - container'
-                    f" {container_id[:12]} is using its referenced image {image.id[7:19]}"
-                    if not is_by_id
-                    else f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is being used by"
-                    f" stopped container {container_id[:12]}"
-                )
+            if force and not is_running:
+                continue
+            user, identity = container_id[:12], image.id[7:19]
+            if is_by_id:
+                state, remedy = ("running", "cannot be forced") if is_running else ("stopped", "must be forced")
+                cause = f"delete {identity} ({remedy}) - image is being used by {state} container {user}"
+            else:
+                remedy = "cannot be forced" if is_running else "must force"
+                cause = f'remove repository reference "{shown}" ({remedy}) - container {user} is using its'
+                cause += f" referenced image {identity}"
+            raise Conflict(f"conflict: unable to {cause}")
 
     def _untag(self, image: Image, name: str) -> dict[str, str]:
         for names in (image.tags, image.digests):
@@ -335,8 +330,7 @@ class ImageStore:
             if image.id not in used
             and not (only_dangling and image.tags)
             and (until is None or image.created_ns <= until)
-            and accepted.match_labels(image.meaning.labels)
-            and not ("label!" in accepted and accepted.match_labels(image.meaning.labels, "label!"))
+            and accepted.prunes(image.meaning.labels)
         ]
         report: list[dict[str, str]] = []
         for image in unused:

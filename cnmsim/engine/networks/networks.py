@@ -162,11 +162,8 @@ class Networks:
         for network in list(self.context.controller.networks):
             if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
                 continue
-            if not accepted.match_labels(network.labels):
-                continue
-            if "label!" in accepted and accepted.match_labels(network.labels, "label!"):
-                continue
-            if until is not None and created_ns(network, self.context.clock) > until:
+            is_recent = until is not None and created_ns(network, self.context.clock) > until
+            if is_recent or not accepted.prunes(network.labels):
                 continue
             self.remove(network)
             deleted.append(network.name)

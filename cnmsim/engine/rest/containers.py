@@ -14,11 +14,11 @@ from cnmsim.engine.containers.create import create_container
 from cnmsim.engine.containers.inspect import inspect_container
 from cnmsim.engine.containers.lifecycle import Lifecycle
 from cnmsim.engine.containers.listing import list_containers, prune_containers
-from cnmsim.engine.containers.log_start import check_driver
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.containers.summary import container_summary
 from cnmsim.engine.containers.update import check_update, update_container
 from cnmsim.engine.context import EngineContext
+from cnmsim.engine.logdrivers.drivers import create_driver
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.wire import schemas as bodies
@@ -236,7 +236,7 @@ class ContainerApi:
         container = self.find(id_)
         container.log.require_readable()
         if not container.is_running:
-            check_driver(self.context, container)
+            create_driver(self.context, container)  # it raises what the start would raise
         try:
             tail: int | None = atoi(query.get("tail", "all"))
         except NumError:

@@ -17,7 +17,7 @@ from cnmsim.engine.wire.swarm_schemas import SERVICE_SPEC
 from cnmsim.errors import Forbidden, NotFound, SystemFault
 from cnmsim.swarm.convert.service import service_spec_from_api, service_to_api
 from cnmsim.swarm.convert.task import task_to_api
-from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
+from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
@@ -88,15 +88,12 @@ class ServiceApi:
         await self.cluster.control("remove_service", service.id)
 
     async def _spec(self, fields: Mapping[str, Any]) -> ServiceSpec:
-        spec = service_spec_from_api(fields, self._random_name())
+        spec = service_spec_from_api(fields, self.context.containers.free_name(""))
         networks = [
             evolve(attachment, target=await self._network_id(attachment.target))
             for attachment in spec.task.networks or spec.networks
         ]
         return evolve(spec, networks=(), task=evolve(spec.task, networks=tuple(networks)))
-
-    def _random_name(self) -> str:
-        return self.context.containers.free_name("")
 
     async def _network_id(self, target: str) -> str:
         """Return the id of a network that a service may use (populateNetworkID).
@@ -140,11 +137,8 @@ class TaskApi:
         services = [(await cluster.control("find_service", term)).id for term in filters.get("service")]
         nodes = [(await cluster.control("find_node", term)).id for term in filters.get("node")]
         tasks = await cluster.control("list_tasks", task_filters(filters, services, nodes))
-        return [self._view(task) for task in tasks if task.spec.container is not None]
-
-    def _view(self, task: Task) -> dict[str, Any]:
-        return task_to_api(task)
+        return [task_to_api(task) for task in tasks if task.spec.container is not None]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /tasks/{id}."""
-        return self._view(await self.cluster.control("find_task", id_))
+        return task_to_api(await self.cluster.control("find_task", id_))

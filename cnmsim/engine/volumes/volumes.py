@@ -177,8 +177,7 @@ class VolumeStore:
             if not volume.users
             and not volume.options
             and (includes_named or volume.is_anonymous)
-            and accepted.match_labels(volume.labels)
-            and not ("label!" in accepted and accepted.match_labels(volume.labels, "label!"))
+            and accepted.prunes(volume.labels)
         ]
         reclaimed = 0
         for name in deleted:

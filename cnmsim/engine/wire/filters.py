@@ -75,6 +75,10 @@ class Filters:
         """Return True if the labels satisfy every value of the label filter, `name` or `name=value`."""
         return all(_has_label(labels or {}, label) for label in self.get(key))
 
+    def prunes(self, labels: Mapping[str, str] | None) -> bool:
+        """Return True if the labels satisfy the filters `label` and `label!` of a prune."""
+        return self.match_labels(labels) and not ("label!" in self and self.match_labels(labels, "label!"))
+
     def boolean(self, key: str, default: bool) -> bool:
         """Return the boolean value of a key. Raises `InvalidParameter` for conflicting values and for others."""
         values = self.get(key)

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.ports import PortMapping
-from cnmsim.lab.yamlfile import Key, Map, locate, wrong
+from cnmsim.lab.yamlfile import Key, Map, wrong
 
 
 @frozen
@@ -133,11 +133,6 @@ class ComposeProject:
         """The services that are not part of the project because none of their profiles is active, with these."""
         declared = self.document.get("services") or {}
         return {key: tuple(value["profiles"]) for key, value in declared.items() if key not in self.services}
-
-    def line_of(self, *keys: Key) -> int | None:
-        """Return the line of the value at `keys`."""
-        place = locate(self.document, keys)
-        return None if place is None else place.line
 
     def error(self, message: str, *keys: Key) -> FileError:
         """Return a `FileError` for the value at `keys`."""

@@ -15,25 +15,18 @@ INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
 
 
 def stack_lab(
-    files: Sequence[Path],
-    name: str = "",
-    *,
-    managers: int = 3,
-    workers: int = 0,
-    env: Mapping[str, str] | None = None,
-    engine: str = DEFAULT_RELEASE,
-    epoch_s: int | None = None,
+    files: Sequence[Path], *, managers: int, workers: int, env: Mapping[str, str], engine: str | None = None
 ) -> Lab:
     """Build a swarm of nodes `node1`, `node2`, … with a client, deploy the stack, and wait until its tasks run.
 
-    `name` is the stack's name; by default it is derived from the first file. Raises `FileError` for an invalid file,
-    `TimeoutError` if tasks do not start, and `InvalidParameter` for an impossible number of nodes.
+    The stack has the name of the first file. Raises `FileError` for an invalid file, `TimeoutError` if tasks do not
+    start, and `InvalidParameter` for an impossible number of nodes.
     """
     if managers < 1 or workers < 0 or managers + workers > 150:
         raise InvalidParameter(
             f"a swarm of {managers} managers and {workers} workers cannot be built: 1 to 150 nodes"
         )
-    lab = Lab(engine, nameserver=INTERNET, epoch_s=epoch_s)
+    lab = Lab(engine or DEFAULT_RELEASE, nameserver=INTERNET)
     lab.add_router("router", f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
     names = {"www.example.com": INTERNET, "example.com": INTERNET}
     lab.add_host("internet", f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
@@ -48,6 +41,6 @@ def stack_lab(
     for number, node in enumerate(nodes[1:], 2):
         token = first.swarm.tokens.manager if number <= managers else first.swarm.tokens.worker
         node.swarm.join(token, f"{addresses[0]}:2377")
-    first.stacks.deploy(name or files[0].stem, list(files), env=env)
+    first.stacks.deploy(files[0].stem, list(files), env=env)
     lab.settle()
     return lab

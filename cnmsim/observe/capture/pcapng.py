@@ -70,8 +70,8 @@ def _block(kind: int, body: bytes) -> bytes:
     return pack("<II", kind, size) + body + pack("<I", size)
 
 
-def _section(application: str, comment: str) -> bytes:
-    options = _options(_text_option(_OPT_COMMENT, comment), _text_option(_SECTION_APPLICATION, application))
+def _section(comment: str) -> bytes:
+    options = _options(_text_option(_OPT_COMMENT, comment), _text_option(_SECTION_APPLICATION, "cnmsim"))
     return _block(_SECTION, pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options)
 
 
@@ -111,7 +111,6 @@ def to_pcapng(
     *,
     names: Mapping[Address, Sequence[str]] | None = None,
     comment: str = "",
-    application: str = "cnmsim",
     epoch_s: int = EPOCH_S,
 ) -> bytes:
     """Return the content of a pcapng file.
@@ -121,7 +120,7 @@ def to_pcapng(
     """
     return b"".join(
         [
-            _section(application, comment),
+            _section(comment),
             *(_interface(point) for point in points),
             _names(names or {}),
             *(_packet(frame, epoch_s) for frame in frames),

@@ -64,7 +64,7 @@ class Badge:
         text_x = self.at[0]
         if self.kind is Kind.LOST:
             text_x += _CROSS / 2 - 1
-            shape += _cross(left + 10, self.at[1], 3.2, "#fff", 2)
+            shape += _cross(left + 10, self.at[1], 3.2, 2)
         return (
             f'<g class="cnm-badge {self.kind.value}">{shape}<text x="{text_x:.1f}" y="{self.at[1] + 3.5:.1f}" font-size="9.5" '
             f'font-weight="700" text-anchor="middle" fill="#fff">{safe(self.label)}</text></g>'
@@ -74,14 +74,14 @@ class Badge:
 def loss_mark(badge: Badge) -> str:
     """Return the SVG of a stop sign at the device where the packet was dropped."""
     x, y = badge.place
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="{BAD}" stroke="#fff" stroke-width="1.5"/>' + _cross(
-        x, y, 3.6, "#fff", 2.2
-    )
+    circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="{BAD}" stroke="#fff" stroke-width="1.5"/>'
+    return circle + _cross(x, y, 3.6, 2.2)
 
 
-def _cross(x: float, y: float, size: float, colour: str, width: float) -> str:
-    strokes = f"M{x - size:.1f} {y - size:.1f}l{2 * size:g} {2 * size:g}M{x + size:.1f} {y - size:.1f}l{-2 * size:g} {2 * size:g}"
-    return f'<path d="{strokes}" stroke="{colour}" stroke-width="{width:g}" stroke-linecap="round"/>'
+def _cross(x: float, y: float, size: float, width: float) -> str:
+    left, right, top, length = x - size, x + size, y - size, 2 * size
+    strokes = f"M{left:.1f} {top:.1f}l{length:g} {length:g}M{right:.1f} {top:.1f}l{-length:g} {length:g}"
+    return f'<path d="{strokes}" stroke="#fff" stroke-width="{width:g}" stroke-linecap="round"/>'
 
 
 def spread(badges: Sequence[Badge], boxes: Iterable[Box], width: float) -> tuple[Badge, ...]:

@@ -78,6 +78,10 @@ class ChainView:
         policy = f" ({self.hook.rstrip(';')})" if self.hook else policy
         return f"{self.name}{policy}{' ◂ passed' if self.is_visited else ''}"
 
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the rules as rows of a table."""
+        return [(str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in self.rows]
+
 
 @frozen
 class RulesView(Displayable):
@@ -89,24 +93,17 @@ class RulesView(Displayable):
     family: int = 4
 
     def __str__(self) -> str:
-        parts = []
-        for chain in self.chains:
-            rows = [
-                (str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in chain.rows
-            ]
-            parts.append(f"Chain {chain.title}\n" + plain_grid(("num", "pkts", "bytes", "rule", ""), rows))
-        return "\n\n".join(parts)
+        return "\n\n".join(f"Chain {chain.title}\n" + plain_grid(_HEADERS, chain.cells()) for chain in self.chains)
 
     def _repr_html_(self) -> str:
         parts = []
         for chain in self.chains:
             parts.append(heading(chain.title))
-            rows = [
-                (str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in chain.rows
-            ]
-            colours = [{"decided": DECIDED, "jumped": LED}.get(row.mark, "") for row in chain.rows]
-            header = ("num", "pkts", "bytes", "rule", "")
-            parts.append(table(header, rows, colours, numbers=(0, 1, 2), rigid=(4,)) if rows else note("no rules"))
+            rows, colours = (
+                chain.cells(),
+                [{"decided": DECIDED, "jumped": LED}.get(row.mark, "") for row in chain.rows],
+            )
+            parts.append(table(_HEADERS, rows, colours, numbers=(0, 1, 2), rigid=(4,)) if rows else note("no rules"))
         return card(self.place, self._command(), *parts)
 
     def _command(self) -> str:
@@ -117,6 +114,7 @@ class RulesView(Displayable):
         return f"{program}{suffix} -t {self.table.removeprefix(_LEGACY)}"
 
 
+_HEADERS = ("num", "pkts", "bytes", "rule", "")
 _WORDS = {"": "", "decided": "◂ decided", "jumped": "◂ jumped"}
 
 
@@ -299,6 +297,14 @@ class LookupView(Displayable):
     def addresses(self) -> tuple[str, ...]:
         """The addresses that were found, as text."""
         return tuple(format_ip(address) for address in self.lookup.addresses)
+
+    @property
+    def questions(self) -> str:
+        """The queries with their answers, one a line."""
+        lines = [
+            f"{query.name} {query.record}, asked of {query.server}: {query.result}" for query in self.lookup.queries
+        ]
+        return "\n".join(lines) or "no server was asked"
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [(query.record, query.name, query.server, query.result) for query in self.lookup.queries]
