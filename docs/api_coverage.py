@@ -33,19 +33,25 @@ This page compares Docker's API description, version {version}, with the routes 
 TAIL = """
 ## Test suites of client libraries
 
-The tests of docker-py, aiodocker, python-on-whales, testcontainers-python and dockerode run against a served lab (`cnmsim serve --fast`).
-Their tests of the operations above fail, and these:
+The tests of docker-py, aiodocker, python-on-whales, testcontainers-python and dockerode run against a served lab
+(`cnmsim serve --fast`). Their tests of the operations above fail, and these:
 
 | tests | not simulated |
 | --- | --- |
-| of pulls that fail: docker-py's `test_run_with_image_that_does_not_exist`, python-on-whales' `*_multiple_images_break` | registries: any name can be pulled; `--offline-images` lets every pull fail |
-| of images that a registry in a container keeps (`registry:2`), `docker login` | registries and the contents of images |
-| that run programs of an image, such as `python -c "print(1)"` (most of aiodocker's tests of output) and `htpasswd` | the programs: a stand-in runs, prints one line and stays up until it is stopped |
-| of an nginx that a configuration written at run time lets listen (testcontainers' `test_compose_multiple_containers_and_ports`) | the configuration language: `--listen` and mounted files state ports |
+| of pulls that fail: docker-py's `test_run_with_image_that_does_not_exist`, python-on-whales' \
+`*_multiple_images_break` | registries: any name can be pulled; `--offline-images` lets every pull fail |
+| of images that a registry in a container keeps (`registry:2`), `docker login` \
+| registries and the contents of images |
+| that run programs of an image, such as `python -c "print(1)"` (most of aiodocker's tests of output) and `htpasswd` \
+| the programs: a stand-in runs, prints one line and stays up until it is stopped |
+| of an nginx that a configuration written at run time lets listen (testcontainers' \
+`test_compose_multiple_containers_and_ports`) | the configuration language: `--listen` and mounted files state ports |
 | of other platforms (`arm32v7/busybox`, `platform="foo"`) | platforms: every image is one for linux/amd64 |
 | that create users in a container (`useradd`) | the program: /etc/passwd is the image's |
-| that start an engine or a build daemon in a container (`docker:dind`, `moby/buildkit`), and those that need `docker buildx` | programs that control an engine from images; builds |
-| that find a service `starting` before it is `healthy` | slow starts with `--fast`, where the time between is jumped over |
+| that start an engine or a build daemon in a container (`docker:dind`, `moby/buildkit`), and those that need \
+`docker buildx` | programs that control an engine from images; builds |
+| that find a service `starting` before it is `healthy` \
+| slow starts with `--fast`, where the time between is jumped over |
 """
 
 

@@ -13,7 +13,7 @@ settings.load_profile("repeatable")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one worker more than there are cores: the docker command waits for real seconds, in which another has work."""
+    """Run one worker more than there are cores: the docker command waits for real seconds, when another has work."""
     return (os.cpu_count() or 1) + 1
 
 

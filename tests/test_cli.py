@@ -252,7 +252,8 @@ def test_a_file_that_the_doctor_cannot_read_exits_with_2(tmp_path: Path) -> None
 def test_explain_shows_fixes_that_were_tried(tmp_path: Path) -> None:
     file = tmp_path / "compose.yml"
     file.write_text(
-        "services:\n  web: {image: nginx, networks: [a]}\n  db: {image: postgres, networks: [b]}\nnetworks: {a: , b: }\n",
+        "services:\n  web: {image: nginx, networks: [a]}\n  db: {image: postgres, networks: [b]}\nnetworks: {a: , "
+        "b: }\n",
         encoding="utf-8",
     )
     result = _run("explain", str(file), "web", "db:5432", "--fixes")

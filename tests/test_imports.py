@@ -31,7 +31,8 @@ print("fine")
 LIGHT = """
 import sys, cnmsim
 from cnmsim import Lab
-heavy = {"scapy", "networkx", "hypothesis", "dns", "yaml", "rich", "click", "h11", "jsonschema", "cattrs"} & set(sys.modules)
+libraries = {"scapy", "networkx", "hypothesis", "dns", "yaml", "rich", "click", "h11", "jsonschema", "cattrs"}
+heavy = libraries & set(sys.modules)
 assert not heavy, heavy
 print("fine")
 """

@@ -129,8 +129,10 @@ def test_no_body_makes_an_error_of_ours(api, body, path, name):
 
 
 @SERVING
-@given(query=st.dictionaries(st.sampled_from(["filters", "limit", "all", "tail", "since", "until", "t"]), st.text(max_size=12), max_size=3),
-       path=st.sampled_from(["/containers/json", "/networks", "/images/json", "/volumes", "/containers/nosuch/logs"]))  # fmt: skip
+@given(query=st.dictionaries(st.sampled_from(["filters", "limit", "all", "tail", "since", "until", "t"]),
+    st.text(max_size=12), max_size=3),
+       path=st.sampled_from(["/containers/json", "/networks", "/images/json", "/volumes",
+           "/containers/nosuch/logs"]))  # fmt: skip
 def test_no_query_makes_an_error_of_ours(api, query, path):
     from urllib.parse import urlencode
 

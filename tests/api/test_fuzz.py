@@ -26,8 +26,10 @@ TEXTS = st.sampled_from(
      "container:nosuch", "one", "net", "always", "on-failure:3", "10.9.0.0/16", "10.9.0.5", "fd00:77::/64", "fd00::5",
      "::/0", "0.0.0.0/0", "255.255.255.255", "02:42:ac:11:00:99", "a=b", "=", "a:b", "a:b:c:d", "/d:/e:ro", "data:/d",
      "\x00", "\n", "é", "☃" * 40, "x" * 300, "true", "null", "{}", "net.ipv4.ip_forward", "net.ipv4.conf.eth0.nosuch",
-     "com.docker.network.bridge.name", "com.docker.network.endpoint.sysctls", "SIGTERM", "15", "1h", "1700000000.5", "9" * 5000,
-     "-" + "9" * 5000, "0" * 5000, "1700000000000", "\u0664\u0662", "\u00b2", "9" * 400 + "h", "9999-12-31", "[" * 3000, "[" * 3000 + "]" * 3000]
+     "com.docker.network.bridge.name", "com.docker.network.endpoint.sysctls", "SIGTERM", "15", "1h", "1700000000.5",
+     "9" * 5000,
+     "-" + "9" * 5000, "0" * 5000, "1700000000000", "\u0664\u0662", "\u00b2", "9" * 400 + "h", "9999-12-31",
+     "[" * 3000, "[" * 3000 + "]" * 3000]
 )  # fmt: skip
 SCALARS = (
     st.none()
@@ -73,11 +75,14 @@ BASES = st.sampled_from(
      {"Container": "one"}, {"Container": "nosuch"}, {"Cmd": ["true"], "AttachStdout": True}, {}]
 )  # fmt: skip
 IPAMS = st.fixed_dictionaries(
-    {"Driver": TEXTS, "Config": st.lists(st.dictionaries(st.sampled_from(["Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"]), VALUES | TEXTS, max_size=3), max_size=2)}
+    {"Driver": TEXTS, "Config": st.lists(st.dictionaries(st.sampled_from(["Subnet", "IPRange", "Gateway",
+        "AuxiliaryAddresses"]), VALUES | TEXTS, max_size=3), max_size=2)}
 )  # fmt: skip
 ENDPOINTS = st.dictionaries(
     st.sampled_from(["net", "bridge", "nosuch", ""]),
-    st.none() | st.dictionaries(st.sampled_from(["IPAMConfig", "Aliases", "Links", "MacAddress", "DriverOpts", "GwPriority", "IPAddress"]), VALUES | st.dictionaries(st.sampled_from(["IPv4Address", "IPv6Address", "LinkLocalIPs"]), VALUES | TEXTS, max_size=2), max_size=3),
+    st.none() | st.dictionaries(st.sampled_from(["IPAMConfig", "Aliases", "Links", "MacAddress", "DriverOpts",
+        "GwPriority", "IPAddress"]), VALUES | st.dictionaries(st.sampled_from(["IPv4Address", "IPv6Address",
+            "LinkLocalIPs"]), VALUES | TEXTS, max_size=2), max_size=3),
     max_size=2,
 )  # fmt: skip
 EXTRAS = st.fixed_dictionaries(
@@ -100,17 +105,24 @@ BODIES = st.builds(
 RAW_BODIES = st.one_of(
     BODIES.map(lambda body: json.dumps(body).encode("utf-8", "surrogatepass")),
     VALUES.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
-    st.sampled_from([b"", b"{", b"{} {}", b"[" * 5000, b'{"a":' * 3000, b'{"Labels":' + b"[" * 2000 + b"]" * 2000 + b"}", b'{"Options":' * 300 + b"1" + b"}" * 300, b'{"Memory":' + b"9" * 5000 + b"}", b"\xff\xfe", b"nul", b'{"Image": 1e999}', b'{"Cmd": "\\ud800"}']),
+    st.sampled_from([b"", b"{", b"{} {}", b"[" * 5000, b'{"a":' * 3000,
+                     b'{"Labels":' + b"[" * 2000 + b"]" * 2000 + b"}", b'{"Options":' * 300 + b"1" + b"}" * 300,
+                     b'{"Memory":' + b"9" * 5000 + b"}", b"\xff\xfe", b"nul", b'{"Image": 1e999}',
+                     b'{"Cmd": "\\ud800"}']),
     st.binary(max_size=60),
 )  # fmt: skip
 PARAMETERS = st.dictionaries(
     st.sampled_from(
-        ["all", "limit", "size", "filters", "name", "platform", "force", "v", "link", "signal", "t", "condition", "since",
-         "until", "tail", "follow", "stdout", "stderr", "timestamps", "stream", "logs", "stdin", "detachKeys", "path", "h", "w",
+        ["all", "limit", "size", "filters", "name", "platform", "force", "v", "link", "signal", "t", "condition",
+         "since",
+         "until", "tail", "follow", "stdout", "stderr", "timestamps", "stream", "logs", "stdin", "detachKeys", "path",
+         "h", "w",
          "fromImage", "tag", "repo", "noprune", "verbose", "scope", "ps_args", "one-shot", "type", "dangling"]
     ),
     TEXTS | st.text(max_size=10)
-    | st.dictionaries(st.sampled_from(["id", "name", "label", "status", "network", "ancestor", "driver", "dangling", "until", "health", "publish", "before", "type", "event"]), st.lists(TEXTS, max_size=2) | VALUES, max_size=2).map(json.dumps),
+    | st.dictionaries(st.sampled_from(["id", "name", "label", "status", "network", "ancestor", "driver", "dangling",
+        "until", "health", "publish", "before", "type", "event"]), st.lists(TEXTS, max_size=2) | VALUES,
+        max_size=2).map(json.dumps),
     max_size=3,
 )  # fmt: skip
 ALL_ROWS = [(row.method, row.path) for row in ROUTES if row.is_simulated]
@@ -219,7 +231,9 @@ def is_endless(method, path, query):
 
 
 @settings(FUZZ, max_examples=250)
-@given(row=ROWS, who=IDENTITIES, query=PARAMETERS, body=RAW_BODIES, version=st.sampled_from(["", "/v1.44", "/v1.47", "/v1.24", "/v1.99", "/v1." + "9" * 5000, "/v" + "0" * 5000 + "1.44", "/v1.\u0664"]))  # fmt: skip
+@given(row=ROWS, who=IDENTITIES, query=PARAMETERS, body=RAW_BODIES,
+       version=st.sampled_from(["", "/v1.44", "/v1.47", "/v1.24", "/v1.99", "/v1." + "9" * 5000,
+           "/v" + "0" * 5000 + "1.44", "/v1.\u0664"]))  # fmt: skip
 def test_no_request_makes_an_error_of_ours_and_a_refusal_changes_nothing(
     served, caplog, row, who, query, body, version
 ):
@@ -249,16 +263,22 @@ def well_formed(struct):
         "Binds": st.lists(st.sampled_from(["data:/d", "/a:/b:ro", "x", "data:/d:zz"]), max_size=2),
         "PortBindings": st.dictionaries(
             st.sampled_from(["80/tcp", "80", "53/udp", "80-82/tcp", "99/sctp", "x/tcp"]),
-            st.lists(st.fixed_dictionaries({}, optional={"HostIp": TEXTS, "HostPort": st.sampled_from(["", "8080", "8080-8082", "0", "70000", "x"])}), max_size=2),
+            st.lists(st.fixed_dictionaries({}, optional={"HostIp": TEXTS,
+                "HostPort": st.sampled_from(["", "8080", "8080-8082", "0", "70000", "x"])}), max_size=2),
             max_size=2,
         ),
         "NetworkMode": st.sampled_from(["net", "bridge", "host", "none", "container:one", "nosuch", "default"]),
         "ExposedPorts": st.dictionaries(st.sampled_from(["80/tcp", "1-3/udp", "x"]), st.just({}), max_size=2),
-        "Sysctls": st.dictionaries(st.sampled_from(["net.ipv4.ip_forward", "net.ipv4.nosuch", "kernel.msgmax"]), TEXTS, max_size=1),
-        "RestartPolicy": st.fixed_dictionaries({"Name": st.sampled_from(["always", "no", "on-failure"]), "MaximumRetryCount": st.integers(-1, 3)}),
-        "Healthcheck": st.fixed_dictionaries({"Test": st.lists(TEXTS, max_size=2)}, optional={"Interval": st.integers(-1, 10**10), "Retries": st.integers(-2, 5)}),
-        "Dns": st.lists(TEXTS, max_size=2), "ExtraHosts": st.lists(TEXTS, max_size=2), "Links": st.lists(st.sampled_from(["one:x", "one", "nosuch:y"]), max_size=1),
-        "Mounts": st.lists(st.fixed_dictionaries({}, optional={"Type": st.sampled_from(["volume", "bind", "tmpfs", "x"]), "Target": TEXTS, "Source": TEXTS, "ReadOnly": st.booleans()}), max_size=2),
+        "Sysctls": st.dictionaries(st.sampled_from(["net.ipv4.ip_forward", "net.ipv4.nosuch", "kernel.msgmax"]),
+            TEXTS, max_size=1),
+        "RestartPolicy": st.fixed_dictionaries({"Name": st.sampled_from(["always", "no", "on-failure"]),
+            "MaximumRetryCount": st.integers(-1, 3)}),
+        "Healthcheck": st.fixed_dictionaries({"Test": st.lists(TEXTS, max_size=2)},
+            optional={"Interval": st.integers(-1, 10**10), "Retries": st.integers(-2, 5)}),
+        "Dns": st.lists(TEXTS, max_size=2), "ExtraHosts": st.lists(TEXTS, max_size=2),
+        "Links": st.lists(st.sampled_from(["one:x", "one", "nosuch:y"]), max_size=1),
+        "Mounts": st.lists(st.fixed_dictionaries({}, optional={"Type": st.sampled_from(["volume", "bind", "tmpfs",
+            "x"]), "Target": TEXTS, "Source": TEXTS, "ReadOnly": st.booleans()}), max_size=2),
     }  # fmt: skip
     for one in struct.fields:
         if one.name not in plausible:
@@ -279,7 +299,11 @@ CREATES = st.builds(
 NETWORKS = st.builds(
     lambda ipam, more: {"Name": "fuzzed", "IPAM": ipam, **more},
     st.fixed_dictionaries(
-        {"Config": st.lists(st.fixed_dictionaries({}, optional={"Subnet": st.sampled_from(["10.9.0.0/16", "10.9.1.0/30", "fd00:77::/64", "10.9.0.5/16", "172.17.0.0/16", "x"]), "Gateway": st.sampled_from(["10.9.0.1", "10.9.0.254", "fd00:77::1", "1.2.3.4", "x"]), "IPRange": st.sampled_from(["10.9.3.0/24", "10.0.0.0/8", "x"]), "AuxiliaryAddresses": st.dictionaries(TEXTS, TEXTS, max_size=1)}), max_size=2)},
+        {"Config": st.lists(st.fixed_dictionaries({}, optional={"Subnet": st.sampled_from(["10.9.0.0/16",
+            "10.9.1.0/30", "fd00:77::/64", "10.9.0.5/16", "172.17.0.0/16", "x"]),
+            "Gateway": st.sampled_from(["10.9.0.1", "10.9.0.254", "fd00:77::1", "1.2.3.4", "x"]),
+            "IPRange": st.sampled_from(["10.9.3.0/24", "10.0.0.0/8", "x"]),
+            "AuxiliaryAddresses": st.dictionaries(TEXTS, TEXTS, max_size=1)}), max_size=2)},
         optional={"Driver": st.sampled_from(["default", "null", "x"])},
     ),
     st.fixed_dictionaries({}, optional={
@@ -288,9 +312,12 @@ NETWORKS = st.builds(
         "Attachable": st.booleans(), "Ingress": st.booleans(), "Scope": st.sampled_from(["local", "swarm", "x"]),
         "ConfigOnly": st.booleans(), "ConfigFrom": st.fixed_dictionaries({"Network": TEXTS}),
         "Options": st.dictionaries(
-            st.sampled_from(["com.docker.network.bridge.name", "com.docker.network.driver.mtu", "parent", "macvlan_mode", "com.docker.network.bridge.gateway_mode_ipv4",
-                             "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.advertise_addr_nmsgs", "com.docker.network.container_iface_prefix", "ipvlan_mode"]),
-            st.sampled_from(["", "x", "eth0", "br-fuzz", "1500", "-1", "nat", "routed", "isolated", "nat-unprotected", "bridge", "l3", "private", "127.0.0.1", "a" * 20]),
+            st.sampled_from(["com.docker.network.bridge.name", "com.docker.network.driver.mtu", "parent",
+                "macvlan_mode", "com.docker.network.bridge.gateway_mode_ipv4",
+                             "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.advertise_addr_nmsgs",
+                                 "com.docker.network.container_iface_prefix", "ipvlan_mode"]),
+            st.sampled_from(["", "x", "eth0", "br-fuzz", "1500", "-1", "nat", "routed", "isolated", "nat-unprotected",
+                "bridge", "l3", "private", "127.0.0.1", "a" * 20]),
             max_size=2),
     }),
 )  # fmt: skip
@@ -348,9 +375,11 @@ def test_a_network_that_comes_up_or_does_not_leaves_nothing(served, caplog, body
 # --- the wire ----------------------------------------------------------------------------------------------------
 
 STREAMS = st.sampled_from(
-    [("POST", "/containers/one/attach?stream=1&stdout=1&stdin=1&logs=1"), ("POST", "/containers/one/attach?stream=1&stdout=1"),
+    [("POST", "/containers/one/attach?stream=1&stdout=1&stdin=1&logs=1"),
+     ("POST", "/containers/one/attach?stream=1&stdout=1"),
      ("GET", "/containers/one/logs?follow=1&stdout=1"), ("GET", "/events"), ("POST", "/containers/one/wait"),
-     ("POST", "/containers/one/wait?condition=next-exit"), ("GET", "/containers/one/stats"), ("GET", "/_ping"), ("GET", "/info")]
+     ("POST", "/containers/one/wait?condition=next-exit"), ("GET", "/containers/one/stats"), ("GET", "/_ping"),
+     ("GET", "/info")]
 )  # fmt: skip
 UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
 
@@ -396,14 +425,19 @@ def answer_to(served, pieces, *, half_close, patience_s=0.15):
 
 @settings(FUZZ, max_examples=80)
 @given(
-    sizes=st.lists(st.integers(1, 40), max_size=4), cuts=st.lists(st.integers(0, 300), max_size=4), half_close=st.booleans(),
-    breaks=st.none() | st.tuples(st.integers(0, 400), st.sampled_from([b"zz", b"\r", b"\n\n", b"-", b"\x00", b"ffffffffffffffff", b";x=y"])),
+    sizes=st.lists(st.integers(1, 40), max_size=4), cuts=st.lists(st.integers(0, 300), max_size=4),
+    half_close=st.booleans(),
+    breaks=st.none() | st.tuples(st.integers(0, 400), st.sampled_from([b"zz", b"\r", b"\n\n", b"-", b"\x00",
+        b"ffffffffffffffff", b";x=y"])),
 )  # fmt: skip
 def test_a_chunked_body_counts_whole_or_not_at_all(served, caplog, sizes, cuts, half_close, breaks):
     served.restore()
     before = served.snapshot()
     body = b'{"Name": "chunked", "Labels": {"some": "label that makes it longer"}}'
-    head = b"POST /networks/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    head = (
+        b"POST /networks/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
     data = head + chunked(body, sizes, breaks)
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     caplog.clear()
@@ -421,7 +455,8 @@ def test_a_chunked_body_counts_whole_or_not_at_all(served, caplog, sizes, cuts, 
 
 
 @settings(FUZZ, max_examples=60)
-@given(target=STREAMS, upgrades=st.booleans(), typed=st.binary(max_size=50), keeps=st.integers(0, 400), half_close=st.booleans())  # fmt: skip
+@given(target=STREAMS, upgrades=st.booleans(), typed=st.binary(max_size=50), keeps=st.integers(0, 400),
+       half_close=st.booleans())  # fmt: skip
 def test_a_client_that_vanishes_in_the_middle_leaves_nothing(
     served, caplog, target, upgrades, typed, keeps, half_close
 ):
@@ -441,7 +476,8 @@ def test_a_client_that_vanishes_in_the_middle_leaves_nothing(
 
 @settings(FUZZ, max_examples=60)
 @given(
-    typed=st.binary(max_size=200), half_close=st.booleans(), tty=st.booleans(), attach=st.booleans(), upgrades=st.booleans(),
+    typed=st.binary(max_size=200), half_close=st.booleans(), tty=st.booleans(), attach=st.booleans(),
+    upgrades=st.booleans(),
     command=st.sampled_from([["cat"], ["true"], ["sh"], ["sh", "-c", "exec >&-; sleep 2"], ["nosuch"]]),
 )  # fmt: skip
 def test_an_exec_ends_with_its_client_or_before(served, caplog, typed, half_close, tty, attach, upgrades, command):
@@ -451,7 +487,9 @@ def test_an_exec_ends_with_its_client_or_before(served, caplog, typed, half_clos
     with caplog.at_level(logging.ERROR):
         made = json.loads(served.call("POST", "/containers/one/exec", json.dumps(config))[1])["Id"]
         start = json.dumps({"Tty": tty}).encode()
-        head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: d\r\n{UPGRADE if upgrades else ''}Content-Type: application/json\r\nContent-Length: {len(start)}\r\n\r\n"
+        upgrade = UPGRADE if upgrades else ""
+        head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: d\r\n{upgrade}Content-Type: application/json\r\n"
+        head += f"Content-Length: {len(start)}\r\n\r\n"
         answer = answer_to(served, [head.encode(), start, typed], half_close=half_close, patience_s=0.3)
         assert answer.startswith(b"HTTP/1.1 101 UPGRADED" if upgrades else b"HTTP/1.1 200 OK")
         assert served.left() == {}
@@ -459,7 +497,9 @@ def test_an_exec_ends_with_its_client_or_before(served, caplog, typed, half_clos
 
 
 @settings(FUZZ, max_examples=60)
-@given(data=st.binary(max_size=200), prefix=st.sampled_from([b"", b"GET / HTTP/1.1\r\n", b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Length: 30\r\n\r\n", b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n"]))  # fmt: skip
+@given(data=st.binary(max_size=200), prefix=st.sampled_from([b"", b"GET / HTTP/1.1\r\n",
+    b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Length: 30\r\n\r\n",
+    b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n"]))  # fmt: skip
 def test_garbage_is_answered_or_hung_up_on(served, caplog, data, prefix):
     caplog.clear()
     with caplog.at_level(logging.ERROR):

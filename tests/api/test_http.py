@@ -44,7 +44,8 @@ def answer(api, data):
         (b"GET /_ping HTTP/1.1\r\nHost: a b\r\n\r\n", *[b"400 Bad Request: malformed Host header"] * 2),
         (b"GET /_ping HTTP/1.1\r\n\r\n", *[b"400 Bad Request: missing required Host header"] * 2),
         (b"GET /_ping HTTP/2.0\r\n" + HOST, *[b"505 HTTP Version Not Supported: unsupported protocol version"] * 2),
-        (b"POST /networks/create HTTP/1.1\r\nTransfer-Encoding: gzip\r\n" + HOST, b"501 Not Implemented", b"Unsupported transfer encoding"),
+        (b"POST /networks/create HTTP/1.1\r\nTransfer-Encoding: gzip\r\n" + HOST, b"501 Not Implemented",
+         b"Unsupported transfer encoding"),
         (b"GET /_ping HTTP/1.1\r\nX: " + b"x" * 131_000, *[b"431 Request Header Fields Too Large"] * 2),
     ],
 )  # fmt: skip
@@ -79,14 +80,18 @@ def test_options_are_answered_without_a_body(api):
     assert answer(api, b"OPTIONS /info HTTP/1.1\r\n" + HOST)[::2] == (b"HTTP/1.1 200 OK", b"")
 
 
-OLD = "client version {} is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"
+OLD = (
+    "client version {} is too old. Minimum supported API version is 1.24, please upgrade your client to a newer"
+    " version"
+)
 NEW = "client version {} is too new. Maximum supported API version is 1.45"
 
 
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("1", OLD), ("1.", OLD), (".", OLD), ("1.23.9", OLD), ("1.46", NEW), ("1.45.1", NEW), ("1." + "9" * 5000, NEW),
+        ("1", OLD), ("1.", OLD), (".", OLD), ("1.23.9", OLD), ("1.46", NEW), ("1.45.1", NEW),
+        ("1." + "9" * 5000, NEW),
         ("9" * 5000, NEW), ("1.44.3", None), ("1." + "0" * 5000 + "44", None), ("001.045", None),
     ],
     ids=lambda value: value[:12] if value else None,
@@ -106,7 +111,8 @@ def test_what_is_no_version_is_no_page(api, version):
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("filters=%zz", 'invalid URL escape "%zz"'), ("limit=x;all=1", "invalid semicolon separator in query"), ("a=%", 'invalid URL escape "%"')],
+    [("filters=%zz", 'invalid URL escape "%zz"'), ("limit=x;all=1", "invalid semicolon separator in query"),
+     ("a=%", 'invalid URL escape "%"')],
 )  # fmt: skip
 def test_a_query_that_cannot_be_parsed_is_refused(api, query, message):
     assert api.call("GET", f"/containers/json?{query}") == (400, {"message": message})
@@ -132,7 +138,8 @@ def test_bytes_sent_into_an_open_answer_wait_in_the_socket(api):
 def test_input_that_a_process_does_not_read_waits_in_the_socket(api):
     api.container("sleeper", OpenStdin=True, AttachStdin=True)
     sock = api.raw(
-        b"POST /containers/sleeper/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n"
+        b"POST /containers/sleeper/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: "
+        b"Upgrade\r\n\r\n"
     )
     assert sock.recv(100).startswith(b"HTTP/1.1 101")
     sock.settimeout(0.5)

@@ -1,4 +1,5 @@
-"""Plugin processes that know nothing of cnmsim: the worked example beside `cnmsim serve`, asked for by the docker command."""
+"""Plugin processes that know nothing of cnmsim: the worked example beside `cnmsim serve`, asked for by the docker
+command."""
 
 import contextlib
 import json

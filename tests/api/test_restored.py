@@ -7,7 +7,8 @@ from cnmsim.lab.state.statefile import restore_state, save_state
 
 docker = pytest.importorskip("docker", reason="docker-py is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-#: What a new start makes anew, with dockerd too; since 28 a MAC address is drawn and no longer made from the IP address.
+#: What a new start makes anew, with dockerd too; since 28 a MAC address is drawn and no longer made from the IP
+#: address.
 NEW = {"Pid", "StartedAt", "FinishedAt", "SandboxID", "SandboxKey", "EndpointID"}
 
 
@@ -26,7 +27,8 @@ def fill(client):
     web = client.api.create_container(
         "nginx", name="web", ports=[80], labels={"tier": "web"}, environment={"A": "b"},
         host_config=client.api.create_host_config(
-            port_bindings={80: [8080, ("127.0.0.1", 8081), None]}, restart_policy={"Name": "on-failure", "MaximumRetryCount": 3}, dns=["10.0.0.50"],
+            port_bindings={80: [8080, ("127.0.0.1", 8081), None]},
+            restart_policy={"Name": "on-failure", "MaximumRetryCount": 3}, dns=["10.0.0.50"],
         ),
         networking_config={"EndpointsConfig": {"net": settings}},
     )  # fmt: skip

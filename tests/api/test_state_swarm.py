@@ -408,7 +408,8 @@ def small(tmp_path_factory):
 
 REMOVED = object()
 ODD = (
-    REMOVED, None, True, False, 0, 1, -1, 70000, 2**70, -(2**70), 1.5, float("inf"), "", "x", "\u00e9", "\ud800", "10.9.0.1", "10.9.0.1:2377",
+    REMOVED, None, True, False, 0, 1, -1, 70000, 2**70, -(2**70), 1.5, float("inf"), "", "x", "\u00e9", "\ud800",
+    "10.9.0.1", "10.9.0.1:2377",
     "10.0.0.0/24", "eA==", [], ["x"], {}, {"x": 1},
 )  # fmt: skip
 

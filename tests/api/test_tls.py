@@ -86,7 +86,8 @@ def serve_command(folder, *words):
 
 @pytest.fixture(scope="module")
 def port(folder):
-    files = [f"--tls{what}={folder}/good-{name}.pem" for what, name in (("cacert", "ca"), ("cert", "server"), ("key", "server-key"))]  # fmt: skip
+    files = [f"--tls{what}={folder}/good-{name}.pem" for what, name in (("cacert", "ca"), ("cert", "server"),
+        ("key", "server-key"))]  # fmt: skip
     command = serve_command(folder, "--clock", "paused", "--tcp", "node2=127.0.0.1:0", "--tlsverify", *files)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
@@ -184,7 +185,8 @@ def test_the_docker_command_with_tlsverify(folder, port, tmp_path):
             files += [f"--tlscert={folder}/{client}-client.pem", f"--tlskey={folder}/{client}-client-key.pem"]
         return subprocess.run(
             ["docker", "--config", str(tmp_path), "--tlsverify", *files, "-H", f"tcp://127.0.0.1:{port}", *words],
-            capture_output=True, text=True, timeout=30, check=False, env={**os.environ, "DOCKER_CERT_PATH": str(tmp_path)},
+            capture_output=True, text=True, timeout=30, check=False,
+            env={**os.environ, "DOCKER_CERT_PATH": str(tmp_path)},
             **options,
         )  # fmt: skip
 
@@ -225,7 +227,8 @@ def test_beyond_loopback_there_is_nothing_without_tls(folder, tmp_path, address)
 def test_a_key_of_another_certificate_is_refused_with_a_sentence(folder, tmp_path):
     done = subprocess.run(
         [*serve_command(folder)[:5], "--dir", str(tmp_path / "d"), "--tcp", "127.0.0.1:0", "--tlsverify",
-         f"--tlscacert={folder}/good-ca.pem", f"--tlscert={folder}/good-server.pem", f"--tlskey={folder}/other-server-key.pem"],
+         f"--tlscacert={folder}/good-ca.pem", f"--tlscert={folder}/good-server.pem",
+         f"--tlskey={folder}/other-server-key.pem"],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 2

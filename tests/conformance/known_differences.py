@@ -22,13 +22,17 @@ KNOWN: dict[tuple[str, str], str] = {
     (
         "service-edits",
         (
-            "docker service inspect a --format '{{json .Spec.TaskTemplate.LogDriver}} {{json .Spec.TaskTemplate.ContainerSpec}}'"
+            "docker service inspect a --format '{{json .Spec.TaskTemplate.LogDriver}} {{json "
+            ".Spec.TaskTemplate.ContainerSpec}}'"
             ' | sed \'s/"[0-9a-z]\\{25\\}"/"ID"/g\''
         ),
     ): _ENV_ORDER,
     (
         "service-edits",
-        "docker service inspect a --format '{{json .Spec.TaskTemplate.ContainerSpec}}' | sed 's/\"[0-9a-z]\\{25\\}\"/\"ID\"/g'",
+        (
+            "docker service inspect a --format '{{json .Spec.TaskTemplate.ContainerSpec}}' | sed "
+            '\'s/"[0-9a-z]\\{25\\}"/"ID"/g\''
+        ),
     ): _ENV_ORDER,
     ("service-edits", "docker service inspect --pretty a | grep -v Started"): _ENV_ORDER,
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
@@ -38,6 +42,9 @@ KNOWN: dict[tuple[str, str], str] = {
 RACING_LINE: dict[str, tuple[str, str]] = {
     r"docker run -d .*": (
         r"<id:\d+>",
-        "docker run prints the id of a detached container in a goroutine, beside the error of its start, and may end first",
+        (
+            "docker run prints the id of a detached container in a goroutine, beside the error of its start, and may "
+            "end first"
+        ),
     ),
 }

@@ -154,7 +154,7 @@ RECORDED = [
 
 @pytest.fixture(autouse=True)
 def _cnmsim_is_a_command(monkeypatch):
-    """Have the recorder find the `cnmsim` that belongs to this Python, whether or not its environment is activated."""
+    """Let the recorder find the `cnmsim` that belongs to this Python, whether or not its environment is active."""
     monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 
 

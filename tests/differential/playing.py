@@ -87,7 +87,8 @@ def is_known(command: str, real: str, simulated: str) -> bool:
 
 
 def shrink(commands: list[str], difference: Difference, *, version: str, dockerd: str, rounds: int = 12) -> list[str]:
-    """Return a shorter sequence that ends in a difference in the same command: halves, then single steps are left out."""
+    """Return a shorter sequence that ends in a difference in the same command: halves, then single steps are left
+    out."""
     best = commands[: difference.number + 1]
     size = max(len(best) // 2, 1)
     while rounds and size:

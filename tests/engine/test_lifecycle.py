@@ -200,7 +200,8 @@ def test_exec_of_an_unknown_command_prints_the_runtimes_error(version, status):
     result = run(engine).exec_run("nosuch")
     assert result.exit_code == status
     assert result.output.startswith(
-        b'OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": executable file not'
+        b'OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": executable file '
+        b"not"
         b" found in $PATH"
     )
 

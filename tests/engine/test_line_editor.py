@@ -69,7 +69,8 @@ def test_keys_edit_the_line_and_the_screen_shows_it(keys, line):
     assert "".join(screen.row).rstrip() == line.decode()
 
 
-KEYS = st.sampled_from([UP, DOWN, RIGHT, LEFT, HOME, END, DELETE, b"\x7f", b"\x15", b"\x17", b"\x0b", b"\r", b"a", b"b", b" "])  # fmt: skip
+KEYS = st.sampled_from([UP, DOWN, RIGHT, LEFT, HOME, END, DELETE, b"\x7f", b"\x15", b"\x17", b"\x0b", b"\r", b"a",
+                        b"b", b" "])  # fmt: skip
 
 
 @given(st.lists(KEYS, max_size=40))

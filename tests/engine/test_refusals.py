@@ -44,7 +44,8 @@ CASES = [
     (lambda e: e.complete(e.rest.networks.remove("nosuch")), VERSIONS, 404, "network nosuch not found"),
     (lambda e: e.rest.networks.inspect("nosuch"), VERSIONS, 404, "network nosuch not found"),
     (new_network("net1"), VERSIONS, 409, "network with name net1 already exists"),
-    (lambda e: e.complete(e.rest.networks.remove("host")), VERSIONS, 403, "host is a pre-defined network and cannot be removed"),
+    (lambda e: e.complete(e.rest.networks.remove("host")), VERSIONS, 403,
+     "host is a pre-defined network and cannot be removed"),
     (new_network("bridge"), VERSIONS, 403, "operation is not permitted on predefined bridge network "),
     (new_network("default"), VERSIONS, 403, "operation is not permitted on predefined default network "),
     (connect("net1", "c1"), VERSIONS, 403, "endpoint with name c1 already exists in network net1"),
@@ -134,7 +135,8 @@ CASES = [
         new_network("ov", Driver="overlay"),
         VERSIONS,
         403,
-        ('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
+        ('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+         'swarm'
         " and try again."),
     ),
     (new_network("n4", IPAM={"Driver": "nosuch"}), VERSIONS, 404, 'plugin "nosuch" not found'),
@@ -145,7 +147,8 @@ CASES = [
         ("invalid network config:\n* invalid subnet 10.1.2.0/8: it should be 10.0.0.0/8\n* invalid subnet : invalid"
         " CIDR block notation"),
     ),
-    (create({}, name="c1"), VERSIONS, 409, ('Conflict. The container name "/c1" is already in use by container "<c1>".'
+    (create({}, name="c1"), VERSIONS, 409, ('Conflict. The container name "/c1" is already in use by container '
+                                            '"<c1>".'
      " You have to remove (or rename) that container to be able to reuse that name.")),
     (create({}, name="x"), VERSIONS, 400, "Invalid container name (x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
     (create({"Image": "nosuch"}), VERSIONS, 404, "No such image: nosuch:latest"),
@@ -154,7 +157,8 @@ CASES = [
         create({"Image": 3}),
         (V26,),
         400,
-        ("invalid JSON: json: cannot unmarshal number into Go struct field ContainerConfigWrapper.Config.Image of type"
+        ("invalid JSON: json: cannot unmarshal number into Go struct field ContainerConfigWrapper.Config.Image of "
+         "type"
         " string"),
     ),
     (
@@ -193,7 +197,8 @@ CASES = [
         400,
         "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
     ),
-    (host(NetworkMode="container:"), (V26,), 400, "Invalid network mode: invalid container format container:<name|id>"),
+    (host(NetworkMode="container:"), (V26,), 400,
+     "Invalid network mode: invalid container format container:<name|id>"),
     (host(PortBindings={"80/tcp": [{"HostPort": "abc"}]}), VERSIONS, 400, 'invalid port specification: "abc"'),
     (host(ExtraHosts=["foo"]), VERSIONS, 400, 'bad format for add-host: "foo"'),
     (create({"Env": ["=a"]}), VERSIONS, 400, "invalid environment variable: =a"),
@@ -201,11 +206,14 @@ CASES = [
     (host(Links=["nope:a"]), VERSIONS, 400, "could not get container for nope: No such container: nope"),
     (host(Links=["c1:a:b"]), VERSIONS, 500, "bad format for links: c1:a:b"),
     (lambda e: e.complete(e.rest.containers.start("nope")), VERSIONS, 404, "No such container: nope"),
-    (lambda e: e.rest.containers.kill("idle"), VERSIONS, 409, "cannot kill container: idle: container <idle> is not running"),
-    (lambda e: e.rest.containers.kill("c1", {"signal": "FOO"}), VERSIONS, 400, "cannot kill container: c1: invalid signal: FOO"),
+    (lambda e: e.rest.containers.kill("idle"), VERSIONS, 409,
+     "cannot kill container: idle: container <idle> is not running"),
+    (lambda e: e.rest.containers.kill("c1", {"signal": "FOO"}), VERSIONS, 400,
+     "cannot kill container: c1: invalid signal: FOO"),
     (lambda e: e.rest.containers.pause("idle"), VERSIONS, 409, "container <idle> is not running"),
     (lambda e: e.rest.containers.unpause("c1"), VERSIONS, 500, "Container <c1> is not paused"),
-    (lambda e: e.rest.containers.rename("idle", {"name": ""}), VERSIONS, 400, "Neither old nor new names may be empty"),
+    (lambda e: e.rest.containers.rename("idle", {"name": ""}), VERSIONS, 400,
+     "Neither old nor new names may be empty"),
     (
         lambda e: e.rest.containers.rename("idle", {"name": "idle"}),
         VERSIONS,
@@ -249,7 +257,8 @@ CASES = [
         lambda e: e.rest.system.negotiate("1.20"),
         (V26,),
         400,
-        ("client version 1.20 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer"
+        ("client version 1.20 is too old. Minimum supported API version is 1.24, please upgrade your client to a "
+         "newer"
         " version"),
     ),
 ]  # fmt: skip
@@ -322,13 +331,19 @@ FAILED_STARTS = [
     (
         {"command": "nosuchcmd"},
         {
-            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
-            ' failed: unable to start container process: exec: "nosuchcmd": executable file not found in $PATH: unknown',
-            V28: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
-            ' failed: unable to start container process: error during container init: exec: "nosuchcmd": executable file'
+            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
+            ' failed: unable to start container process: exec: "nosuchcmd": executable file not found in $PATH: '
+            "unknown",
+            V28: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
+            ' failed: unable to start container process: error during container init: exec: "nosuchcmd": executable '
+            "file"
             " not found in $PATH: unknown",
-            V29: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
-            ' failed: unable to start container process: error during container init: exec: "nosuchcmd": executable file'
+            V29: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
+            ' failed: unable to start container process: error during container init: exec: "nosuchcmd": executable '
+            "file"
             " not found in $PATH",
         },
         127,
@@ -336,7 +351,8 @@ FAILED_STARTS = [
     (
         {"command": "/bin/nosuchcmd"},
         {
-            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
+            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
             ' failed: unable to start container process: exec: "/bin/nosuchcmd": stat /bin/nosuchcmd: no such file or'
             " directory: unknown",
         },
@@ -345,7 +361,8 @@ FAILED_STARTS = [
     (
         {"sysctls": {"kernel.foo": "1"}},
         {
-            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
+            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
             ' failed: sysctl "kernel.foo" is not in a separate kernel namespace: unknown',
         },
         128,
@@ -353,7 +370,8 @@ FAILED_STARTS = [
     (
         {"sysctls": {"net.ipv4.ip_forward": "1"}, "network_mode": "host"},
         {
-            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
+            V26: "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create"
             ' failed: sysctl "net.ipv4.ip_forward" not allowed in host network namespace: unknown',
         },
         128,

@@ -37,11 +37,16 @@ def test_limits_and_the_restart_policy_are_set_and_the_rest_stays(engine):
 @pytest.mark.parametrize(
     ("first", "then", "text"),
     [
-        ({}, {"Memory": MEMORY}, "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"),
-        ({"CpuPeriod": 1000}, {"NanoCpus": 1}, "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set"),
-        ({"CpuQuota": 1000}, {"NanoCpus": 1}, "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set"),
-        ({"NanoCpus": 10**9}, {"CpuQuota": 1000}, "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set"),
-        ({"NanoCpus": 10**9}, {"CpuPeriod": 1000}, "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set"),
+        ({}, {"Memory": MEMORY}, ("Memory limit should be smaller than already set memoryswap limit, update the "
+                                 "memoryswap at the same time")),
+        ({"CpuPeriod": 1000}, {"NanoCpus": 1},
+         "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set"),
+        ({"CpuQuota": 1000}, {"NanoCpus": 1},
+         "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set"),
+        ({"NanoCpus": 10**9}, {"CpuQuota": 1000},
+         "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set"),
+        ({"NanoCpus": 10**9}, {"CpuPeriod": 1000},
+         "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set"),
     ],
 )  # fmt: skip
 def test_limits_that_conflict_are_refused(engine, first, then, text):

@@ -81,7 +81,8 @@ def _plugin_lab(desk: Path) -> dict[str, Any]:
     lab = Lab(plugin_dirs=[folder])
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     return {
-        "lab": lab, "engine": lab.host("node1").docker, "folder": folder, "PluginServer": PluginServer, "pytest": pytest,
+        "lab": lab, "engine": lab.host("node1").docker, "folder": folder, "PluginServer": PluginServer,
+        "pytest": pytest,
         "EngineError": EngineError,
     }  # fmt: skip
 
@@ -128,7 +129,8 @@ AROUND = {
         "hosts": {
             name: {"addresses": [address]}
             for name, address in (
-                ("node1", "172.16.0.1/24"), ("other", "10.9.9.9/24"), ("printer", "10.0.0.9/24"), ("vm", "172.16.0.9/24"),
+                ("node1", "172.16.0.1/24"), ("other", "10.9.9.9/24"), ("printer", "10.0.0.9/24"),
+                ("vm", "172.16.0.9/24"),
             )
         }
     },

@@ -1,4 +1,5 @@
-"""The gallery: every example shows its symptom, names the cause, and its fix works; no page is older than its example."""
+"""The gallery: every example shows its symptom, names the cause, and its fix works; no page is older than its
+example."""
 
 from __future__ import annotations
 

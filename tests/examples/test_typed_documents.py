@@ -62,7 +62,8 @@ def test_documents_pass_pyright(programs: Path) -> None:
     if pyright is None:
         pytest.skip(reason="pyright is not installed: pip install pyright")
     (programs / "pyrightconfig.json").write_text(
-        f'{{"include": ["*.py"], "extraPaths": ["{ROOT}"], "pythonVersion": "3.11", "reportUnusedExpression": "none"}}',
+        f'{{"include": ["*.py"], "extraPaths": ["{ROOT}"], "pythonVersion": "3.11",'
+        ' "reportUnusedExpression": "none"}',
         encoding="utf-8",
     )
     _check([pyright, "--pythonpath", sys.executable, "--level", "error"], programs)

@@ -105,5 +105,6 @@ def test_what_a_function_complains_of_is_told_with_its_call() -> None:
     with pytest.raises(TemplateError) as refused:
         execute("expansion", '{{secret "a"}}', "", {"secret": Function(refuse, 1, needs_strings=True)})
     assert str(refused.value) == (
-        'template: expansion:1:2: executing "expansion" at <secret "a">: error calling secret: secret target a not found'
+        'template: expansion:1:2: executing "expansion" at <secret "a">: error calling secret: secret target a not '
+        "found"
     )

@@ -1,7 +1,7 @@
 """Linux's numbers, each with its source: a changed constant fails here, whatever other tests tolerate.
 
-Paths are those of the Linux source tree (6.1 to 6.12). Times are checked on both sides: the state still holds a millisecond before
-the limit, and no longer a millisecond after it.
+Paths are those of the Linux source tree (6.1 to 6.12). Times are checked on both sides: the state still holds a
+millisecond before the limit, and no longer a millisecond after it.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
     ("default MTU of an Ethernet device", lambda: underlay_device()[1].mtu, 1500, "ETH_DATA_LEN, if_ether.h"),
     ("MTU of lo", lambda: Loopback(Clock()).mtu, 65536, "loopback_setup, drivers/net/loopback.c"),
     ("MTU of a bridge without ports", lambda: Bridge("br0", MAC_A, Clock()).mtu, 1500, "ETH_DATA_LEN, if_ether.h"),
-    ("headers of VXLAN", lambda: vxlan._OVERHEAD, {4: 50, 6: 70}, "VXLAN_HEADROOM, VXLAN6_HEADROOM, include/net/vxlan.h"),
+    ("headers of VXLAN", lambda: vxlan._OVERHEAD, {4: 50, 6: 70},
+     "VXLAN_HEADROOM, VXLAN6_HEADROOM, include/net/vxlan.h"),
     ("port of VXLAN", lambda: vxlan.VXLAN_PORT, 4789, "RFC 7348 §5"),
     ("smallest MTU", lambda: Nic("eth0", MAC_A, Clock()).min_mtu, 68, "ETH_MIN_MTU, if_ether.h; RFC 791 §3.2"),
     ("largest MTU", lambda: Nic("eth0", MAC_A, Clock()).max_mtu, 65535, "ETH_MAX_MTU, if_ether.h"),
@@ -224,7 +225,8 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
      "BR_DEFAULT_AGEING_TIME, include/linux/if_bridge.h"),
     ("initial RTO", lambda: RttEstimator().rto_ns, NS_PER_S, "TCP_TIMEOUT_INIT, include/net/tcp.h; RFC 6298 §2.1"),
     ("smallest RTO", lambda: measured(0), 200 * MS, "TCP_RTO_MIN, include/net/tcp.h"),
-    ("smallest RTO lies above the round trip", lambda: measured(100 * MS), 300 * MS, "tcp_rtt_estimator, tcp_input.c"),
+    ("smallest RTO lies above the round trip", lambda: measured(100 * MS), 300 * MS,
+     "tcp_rtt_estimator, tcp_input.c"),
     ("RTO after one sample", one_sample, 300 * MS, "RFC 6298 §2.2: SRTT + 4 * R / 2"),
     ("RTO after two samples", two_samples, 1150 * MS, "RFC 6298 §2.3: alpha 1/8, beta 1/4"),
     ("largest RTO", lambda: measured(100 * MS, expiries=20), 120 * NS_PER_S, "TCP_RTO_MAX, include/net/tcp.h"),
@@ -240,10 +242,12 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
     ("answers to invalid segments", lambda: tcp_connection._INVALID_INTERVAL_NS, 500 * MS,
      "tcp_invalid_ratelimit HZ / 2, net/ipv4/tcp_ipv4.c"),
     ("backlog", lambda: SOMAXCONN, 4096, "SOMAXCONN, include/linux/socket.h"),
-    ("bytes that an ICMP error quotes", lambda: quoted_length(4), 548, "icmp_send: 576 bytes in all; RFC 1812 §4.3.2.3"),
+    ("bytes that an ICMP error quotes", lambda: quoted_length(4), 548,
+     "icmp_send: 576 bytes in all; RFC 1812 §4.3.2.3"),
     ("bytes that an ICMPv6 error quotes", lambda: quoted_length(6), 1232, "RFC 4443 §2.4 (c): IPV6_MIN_MTU in all"),
     ("routing tables", lambda: (DEFAULT, MAIN, LOCAL), (253, 254, 255), "enum rt_class_t, uapi/linux/rtnetlink.h"),
-    ("priorities of the IPv4 rules", lambda: priorities(4), [32766, 32767], "fib_default_rules_init, net/ipv4/fib_rules.c"),
+    ("priorities of the IPv4 rules", lambda: priorities(4), [32766, 32767],
+     "fib_default_rules_init, net/ipv4/fib_rules.c"),
     ("priorities of the IPv6 rules", lambda: priorities(6), [32766], "fib6_rules_net_init, net/ipv6/fib6_rules.c"),
     ("smallest path MTU of IPv4", lambda: learnt_mtu("10.0.0.9", 100), 552, "DEFAULT_MIN_PMTU, net/ipv4/route.c"),
     ("smallest path MTU of IPv6", lambda: learnt_mtu("fd00::9", 100), 1280, "IPV6_MIN_MTU; RFC 8201 §4"),
@@ -280,7 +284,8 @@ def test_conntrack_timeouts_of_udp() -> None:
 
 #: tcp_timeouts and udp_timeouts in net/netfilter/ipvs/ip_vs_proto_{tcp,udp}.c.
 IPVS_TIMEOUTS_S = {
-    "NONE": 2, "ESTABLISHED": 15 * 60, "SYN_SENT": 2 * 60, "SYN_RECV": 1 * 60, "FIN_WAIT": 2 * 60, "TIME_WAIT": 2 * 60,
+    "NONE": 2, "ESTABLISHED": 15 * 60, "SYN_SENT": 2 * 60, "SYN_RECV": 1 * 60, "FIN_WAIT": 2 * 60,
+    "TIME_WAIT": 2 * 60,
     "CLOSE": 10, "CLOSE_WAIT": 60, "LAST_ACK": 30, "LISTEN": 2 * 60, "SYNACK": 120, "UDP": 5 * 60,
 }  # fmt: skip
 

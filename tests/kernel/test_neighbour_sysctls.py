@@ -1,4 +1,5 @@
-"""The neighbour sysctls of a device: how long an entry is REACHABLE, when and how often it is probed (net/core/neighbour.c)."""
+"""The neighbour sysctls of a device: how long an entry is REACHABLE, when and how often it is probed
+(net/core/neighbour.c)."""
 
 import pytest
 

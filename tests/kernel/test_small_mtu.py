@@ -1,4 +1,5 @@
-"""A device whose MTU is below 1280 has no IPv6: no addresses, no sysctls (as an interface of Linux 6.1 was seen to do)."""
+"""A device whose MTU is below 1280 has no IPv6: no addresses, no sysctls (as an interface of Linux 6.1 was seen to
+do)."""
 
 import errno
 

@@ -166,8 +166,10 @@ def test_without_learning_nothing_is_learnt(net):
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (bytes(VXLAN(flags=8, vni=43) / Ether(dst="02:42:0a:00:01:03", src="02:42:0a:00:01:02")), DropReason.UNKNOWN_VNI),
-        (bytes(VXLAN(flags=0, vni=42) / Ether(dst="02:42:0a:00:01:03", src="02:42:0a:00:01:02")), DropReason.MALFORMED),
+        (bytes(VXLAN(flags=8, vni=43) / Ether(dst="02:42:0a:00:01:03", src="02:42:0a:00:01:02")),
+         DropReason.UNKNOWN_VNI),
+        (bytes(VXLAN(flags=0, vni=42) / Ether(dst="02:42:0a:00:01:03", src="02:42:0a:00:01:02")),
+         DropReason.MALFORMED),
         (bytes(VXLAN(flags=0x88, vni=42) / Ether(src="02:42:0a:00:01:02")), DropReason.MALFORMED),
         (bytes(VXLAN(flags=8, vni=42)), DropReason.MALFORMED),
         (b"", DropReason.MALFORMED),

@@ -310,7 +310,8 @@ def test_a_trace_shows_clear_and_sealed_packet():
     assert net.send(first, second, "10.0.1.3")
     steps = [(event.place, event.step) for event in net.witness.events]
     way = [
-        ("a-ov42", Step.ENCAPSULATED), ("a", Step.ENCAPSULATED), ("b", Step.DECAPSULATED), ("b-ov42", Step.DECAPSULATED),
+        ("a-ov42", Step.ENCAPSULATED), ("a", Step.ENCAPSULATED), ("b", Step.DECAPSULATED),
+        ("b-ov42", Step.DECAPSULATED),
     ]  # fmt: skip
     assert [step for step in steps if step in way] == way
     sealed = next(event for event in net.witness.events if event.place == "a" and event.step is Step.ENCAPSULATED)

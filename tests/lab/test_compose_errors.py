@@ -33,7 +33,8 @@ WEB = "services:\n  web:\n    image: nginx\n    "
         (WEB + "dns: {a: b}", 4, "services.web.dns", "must be a string or a list"),
         (WEB + "networks: [a]", 4, "services.web.networks.a", 'service "web" refers to undefined network a'),
         (WEB + "networks: {a: {ipv4: 1.2.3.4}}", 4, "services.web.networks.a.ipv4", "additional property ipv4"),
-        (WEB + "networks:\n      a:\n        ipv4_address: 1.2.3", 6, "services.web.networks.a.ipv4_address", "invalid IP"),
+        (WEB + "networks:\n      a:\n        ipv4_address: 1.2.3", 6, "services.web.networks.a.ipv4_address",
+         "invalid IP"),
         (WEB + "networks: {a: {ipv6_address: 1.2.3.4}}", 4, "services.web.networks.a.ipv6_address", "is not an IPv6"),
         (WEB + "mac_address: x", 4, "services.web.mac_address", "invalid MAC address: x"),
         (WEB + "network_mode: host\n    networks: [a]", 4, "services.web.network_mode", "mutually exclusive"),
@@ -53,15 +54,19 @@ WEB = "services:\n  web:\n    image: nginx\n    "
         (WEB + "environment: {A: [1]}", 4, "services.web.environment.A", "must be a string"),
         (WEB + "env_file: no.env", 4, "services.web.env_file", "No such file"),
         (WEB + "hostname: a\n---\nservices: {web: {port: 1}}", 6, "services.web.port", "additional property port"),
-        (WEB + "hostname: ${H:?say it}", 4, "services.web.hostname", "required variable H is missing a value: say it"),
+        (WEB + "hostname: ${H:?say it}", 4, "services.web.hostname",
+         "required variable H is missing a value: say it"),
         (WEB + "hostname: ${", 4, "services.web.hostname", "invalid interpolation format"),
         (WEB + "hostname: !odd x", 4, "services.web.hostname", "unknown tag !odd"),
         ("services:\n  web: {command: x}", 2, "services.web", "neither an image nor a build context"),
         ("services:\n  'a b': {image: x}", 2, "services.a b", "'a b' is no name"),
         ("services: {}\nnetworks:\n  a: {internal: maybe}", 3, "networks.a.internal", "must be true or false"),
-        ("services: {}\nnetworks:\n  a: {external: true, driver: bridge}", 3, "networks.a.driver", "conflicting param"),
-        ("services: {}\nnetworks:\n  a: {ipam: {config: [{subnet: 10.0.0.0}]}}", 3, "networks.a.ipam.config[0].subnet", "CIDR"),
-        ("services: {}\nnetworks:\n  a: {ipam: {config: [{gateway: x}]}}", 3, "networks.a.ipam.config[0].gateway", "invalid IP"),
+        ("services: {}\nnetworks:\n  a: {external: true, driver: bridge}", 3, "networks.a.driver",
+         "conflicting param"),
+        ("services: {}\nnetworks:\n  a: {ipam: {config: [{subnet: 10.0.0.0}]}}", 3,
+         "networks.a.ipam.config[0].subnet", "CIDR"),
+        ("services: {}\nnetworks:\n  a: {ipam: {config: [{gateway: x}]}}", 3, "networks.a.ipam.config[0].gateway",
+         "invalid IP"),
         ("include: [compose.yml]", 1, "include[0]", "include cycle detected"),
         ("include: [other.yml]", 1, "include[0]", "other.yml: No such file"),
         ("services:\n\tweb: {}", 2, "", "yaml: found character"),
@@ -169,9 +174,12 @@ def test_whatever_a_file_holds_it_is_a_project_or_a_file_error(tmp_path: Path, d
 @given(cut=st.integers(0, 400), junk=st.text(max_size=3))
 def test_a_damaged_file_is_a_project_or_a_file_error(tmp_path_factory: Any, cut: int, junk: str) -> None:
     text = (
-        'x-c: &c {image: nginx}\nservices:\n  web:\n    <<: *c\n    ports: ["8080:80"]\n    networks:\n      front: {}\n'
-        "      back: {aliases: [frontend]}\n  db: {image: alpine, command: sleep 1d, networks: [back], extends: web}\n"
-        "networks:\n  front: {ipam: {config: [{subnet: 10.72.0.0/24, gateway: 10.72.0.9}]}}\n  back: {internal: true}\n"
+        'x-c: &c {image: nginx}\nservices:\n  web:\n    <<: *c\n    ports: ["8080:80"]\n    networks:\n      front: '
+        "{}\n"
+        "      back: {aliases: [frontend]}\n  db: {image: alpine, command: sleep 1d, networks: [back], extends: "
+        "web}\n"
+        "networks:\n  front: {ipam: {config: [{subnet: 10.72.0.0/24, gateway: 10.72.0.9}]}}\n  back: {internal: "
+        "true}\n"
     )
     path = tmp_path_factory.getbasetemp() / "damaged.yml"
     path.write_text(text[:cut] + junk + text[cut + 1 :], encoding="utf-8", newline="")

@@ -192,7 +192,8 @@ def test_ipam_pools_merge_by_subnet(tmp_path: Path) -> None:
 def test_extends_takes_over_a_service_of_another_file_and_its_folder(tmp_path: Path) -> None:
     files = {
         "compose.yml": "services: {web: {extends: {file: common/base.yml, service: base}, environment: [B=2]}}",
-        "common/base.yml": "services: {base: {extends: root, env_file: base.env}, root: {image: nginx, environment: {A: 1, B: 1}}}",
+        "common/base.yml": "services: {base: {extends: root, env_file: base.env}, root: {image: nginx, environment: "
+        "{A: 1, B: 1}}}",
         "common/base.env": "C=3",
     }
     web = load(tmp_path, files).services["web"]
@@ -202,7 +203,8 @@ def test_extends_takes_over_a_service_of_another_file_and_its_folder(tmp_path: P
 
 def test_include_brings_services_and_networks_with_their_own_variables(tmp_path: Path) -> None:
     files = {
-        "compose.yml": "include: [db/compose.yml, {path: mq.yml, env_file: mq.env}]\nservices: {web: {image: x, networks: [inner]}}",
+        "compose.yml": "include: [db/compose.yml, {path: mq.yml, env_file: mq.env}]\nservices: {web: {image: x, "
+        "networks: [inner]}}",
         "db/compose.yml": "services: {db: {image: 'postgres:$V', networks: [inner]}}\nnetworks: {inner: }",
         "db/.env": "V=17",
         "mq.yml": "services: {mq: {image: 'rabbitmq:$V'}}",

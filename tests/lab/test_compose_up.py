@@ -148,16 +148,21 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
     [
         (
             (
-                "services: {a: {image: alpine, networks: [x, y]}}\nnetworks:\n  x: {ipam: {config: [{subnet: 10.1.0.0/16}]}}\n"
+                "services: {a: {image: alpine, networks: [x, y]}}\nnetworks:\n  x: {ipam: {config: [{subnet: "
+                "10.1.0.0/16}]}}\n"
                 "  y:\n    ipam:\n      config:\n        - subnet: 10.1.2.0/24\n"
             ),
             7,
             "networks.y.ipam.config[0].subnet",
-            "failed to create network shop_y: invalid pool request: Pool overlaps with other one on this address space",
+            (
+                "failed to create network shop_y: invalid pool request: Pool overlaps with other one on this address "
+                "space"
+            ),
         ),
         (
             (
-                "services:\n  a:\n    image: alpine\n    command: sleep 1d\n    networks:\n      x:\n        ipv4_address: 10.9.0.1\n"
+                "services:\n  a:\n    image: alpine\n    command: sleep 1d\n    networks:\n      x:\n        "
+                "ipv4_address: 10.9.0.1\n"
                 "networks: {x: {ipam: {config: [{subnet: 10.1.0.0/16}]}}}"
             ),
             7,
@@ -165,7 +170,10 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
             "10.9.0.1",
         ),
         (
-            "services:\n  a: {image: nginx, ports: ['8080:80']}\n  b:\n    image: nginx\n    ports:\n    - 8081:80\n    - 8080:81\n",
+            (
+                "services:\n  a: {image: nginx, ports: ['8080:80']}\n  b:\n    image: nginx\n    ports:\n    - "
+                "8081:80\n    - 8080:81\n"
+            ),
             7,
             "services.b.ports[1]",
             "port is already allocated",
@@ -185,7 +193,8 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
         ),
         (
             (
-                "services:\n  a:\n    image: alpine\n    depends_on: {b: {condition: service_completed_successfully}}\n"
+                "services:\n  a:\n    image: alpine\n    depends_on: {b: {condition: "
+                "service_completed_successfully}}\n"
                 "  b: {image: alpine, command: 'sh -c \"exit 3\"'}"
             ),
             4,
@@ -235,7 +244,8 @@ def test_network_mode_service_shares_the_network_namespace(tmp_path: Path) -> No
 def test_host_and_none_modes(tmp_path: Path) -> None:
     lab = up(
         tmp_path,
-        "services:\n  web: {image: nginx, network_mode: host}\n  off: {image: alpine, command: sleep 1d, network_mode: none}\n",
+        "services:\n  web: {image: nginx, network_mode: host}\n  off: {image: alpine, command: sleep 1d, "
+        "network_mode: none}\n",
     )
     assert lab.host("client").curl("http://198.51.100.15/").output == "hello from the web server\n"
     assert "eth0" not in sh(lab, "off", "ip addr")[1]

@@ -27,8 +27,10 @@ def ls(path):
     ("text", "message"),
     [
         ("services:\n  a:\n    image: x\n    x-y: " + "[" * 2000 + "]" * 2000, "yaml: nested too deeply"),
-        ("services:\n  a:\n    image: x\n    x-y: " + "[" * 150 + "]" * 150, ":4: yaml: nested too deeply (more than 100 levels)"),
-        ("services:\n  a:\n    image: x\n    x-y: " + "{a: " * 150 + "}" * 150, ":4: yaml: nested too deeply (more than 100 levels)"),
+        ("services:\n  a:\n    image: x\n    x-y: " + "[" * 150 + "]" * 150,
+         ":4: yaml: nested too deeply (more than 100 levels)"),
+        ("services:\n  a:\n    image: x\n    x-y: " + "{a: " * 150 + "}" * 150,
+         ":4: yaml: nested too deeply (more than 100 levels)"),
         ("services:\n  a:\n    image: x\n    mem_limit: " + "9" * 5000, ":4: yaml: cannot read '999"),
         ("hosts: 0x" + "9" * 5000, ":1: yaml: cannot read '0x999"),
         ("services: {a: {image: x, ports: ['8\u0664:80']}}", "Invalid hostPort: 8\u0664"),

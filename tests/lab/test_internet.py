@@ -67,7 +67,8 @@ def test_offline_nothing_public_answers() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("github.com", True), ("ghcr.io.", True), ("A.B.DEV", True), ("com", False), ("db", False), ("db.local", False),
+        ("github.com", True), ("ghcr.io.", True), ("A.B.DEV", True), ("com", False), ("db", False),
+        ("db.local", False),
         ("db.shop_default", False), ("printer.lan", False), ("-a.com", False), ("a..com", False), ("1.2.3.4", False),
     ],
 )  # fmt: skip

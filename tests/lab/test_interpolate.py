@@ -83,7 +83,8 @@ def test_any_template_is_a_text_or_a_value_error(template: str) -> None:
 def test_env_files_have_quotes_comments_and_references(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(
-        "# comment\nA=1\nexport B = two words  # said\nC='$A raw'\nD=\"${A}\\n2\"\nE=${OUTER}-${A}\nF=\nOUTER\nUNKNOWN\n"
+        "# comment\nA=1\nexport B = two words  # said\nC='$A "
+        'raw\'\nD="${A}\\n2"\nE=${OUTER}-${A}\nF=\nOUTER\nUNKNOWN\n'
         'G="a\nb"\n'
     )
     assert read_env_file(path, {"OUTER": "o"}) == {

@@ -1,4 +1,5 @@
-"""Policy routing on Docker hosts: a VPN for some containers, replies of a host with two uplinks, marks, refusing rules."""
+"""Policy routing on Docker hosts: a VPN for some containers, replies of a host with two uplinks, marks, refusing
+rules."""
 
 from __future__ import annotations
 

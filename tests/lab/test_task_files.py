@@ -1,4 +1,5 @@
-"""Secrets and configs as files of a task, what a task is told of host ports, and what lists of tasks and services let through."""
+"""Secrets and configs as files of a task, what a task is told of host ports, and what lists of tasks and services let
+through."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def test_a_secret_is_filled_in_and_its_owners(lab: Lab) -> None:
             '{{secret "other"}}',
             {},
             (
-                "unable to get secret from secret store: failed to expand templated secret {id}: template: expansion:1:2:"
+                "unable to get secret from secret store: failed to expand templated secret {id}: template: "
+                "expansion:1:2:"
                 ' executing "expansion" at <secret "other">: error calling secret: secret target other not found'
             ),
         ),

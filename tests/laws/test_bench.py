@@ -35,7 +35,8 @@ from cnmsim.testing.strategies import (
 SHOP = LabSpec(
     "29.7.2",
     (NetworkSpec("front"), NetworkSpec("back", internal=True)),
-    (ContainerSpec("web", ("front", "back"), {"80/tcp": 8080}), ContainerSpec("db", ("back",)), ContainerSpec("ad", ("front",))),
+    (ContainerSpec("web", ("front", "back"), {"80/tcp": 8080}), ContainerSpec("db", ("back",)),
+     ContainerSpec("ad", ("front",))),
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""Datagrams over a known flow go a shorter way through both sockets; nobody can tell, whatever changes between two of them."""
+"""Datagrams over a known flow go a shorter way through both sockets; nobody can tell, whatever changes between two of
+them."""
 
 from __future__ import annotations
 

@@ -40,12 +40,15 @@ TESTS = (
     "-p udp", "-p udp", "-p tcp", "-p udp -m udp --dport 5000", "-m conntrack --ctstate ESTABLISHED", "-i br-app",
     "-m conntrack --ctstate NEW", "-o eth0", "-m mark --mark 0x7", "-m length --length 200:400", "-m ttl --ttl-lt 63",
     "-p tcp -m tcp --tcp-flags ACK ACK", "-m connmark --mark 0x5", "-m limit --limit 3/sec --limit-burst 2",
-    "-m statistic --mode random --probability 0.4", "-m statistic --mode nth --every 3 --packet 0", "-m addrtype --dst-type LOCAL",
-    "-m conntrack --ctstatus ASSURED", "-m conntrack --ctexpire 0:100", "-s 10.0.0.99", "-m pkttype --pkt-type unicast",
+    "-m statistic --mode random --probability 0.4", "-m statistic --mode nth --every 3 --packet 0",
+    "-m addrtype --dst-type LOCAL",
+    "-m conntrack --ctstatus ASSURED", "-m conntrack --ctexpire 0:100", "-s 10.0.0.99",
+    "-m pkttype --pkt-type unicast",
 )  # fmt: skip
 DECISIONS = ("ACCEPT", "DROP", "RETURN", "EXTRA", "REJECT", "LOG --log-prefix seen")
 ACTIONS = (
-    "MARK --set-xmark 0x7/0xffffffff", "CONNMARK --set-xmark 0x5/0xffffffff", "CONNMARK --save-mark", "CONNMARK --restore-mark",
+    "MARK --set-xmark 0x7/0xffffffff", "CONNMARK --set-xmark 0x5/0xffffffff", "CONNMARK --save-mark",
+    "CONNMARK --restore-mark",
     "TTL --ttl-dec 1", "TTL --ttl-set 64",
 )  # fmt: skip
 
@@ -53,7 +56,8 @@ ACTIONS = (
 @st.composite
 def filter_rules(draw: st.DrawFn) -> str:
     chain = draw(st.sampled_from(["FORWARD", "INPUT", "OUTPUT", "EXTRA", "DOCKER-USER"]))
-    return f"-t filter {draw(st.sampled_from(['-A', '-I']))} {chain} {draw(st.sampled_from(TESTS))} -j {draw(st.sampled_from(DECISIONS))}"
+    verb, test, decision = (draw(st.sampled_from(words)) for words in (["-A", "-I"], TESTS, DECISIONS))
+    return f"-t filter {verb} {chain} {test} -j {decision}"
 
 
 @st.composite
@@ -82,15 +86,18 @@ RULES = st.one_of(
 CONVERSATIONS = st.tuples(
     st.sampled_from(["udp", "udp", "udp", "tcp", "segments", "marked"]),
     st.sampled_from([
-        ("web", "outside"), ("web", "outside"), ("outside", "published"), ("web", "published"), ("node1", "outside"), ("web", "db"),
-        ("node1", "web"), ("web", "nobody"), ("web", "closed"), ("web", "outside6"), ("outside", "published6"), ("node1", "outside6"),
+        ("web", "outside"), ("web", "outside"), ("outside", "published"), ("web", "published"), ("node1", "outside"),
+        ("web", "db"),
+        ("node1", "web"), ("web", "nobody"), ("web", "closed"), ("web", "outside6"), ("outside", "published6"),
+        ("node1", "outside6"),
         ("web", "db6"), ("web", "nobody6"),
     ]),
     st.sampled_from([1, 100, 301, 1000, 1472, 1473]),
     st.sampled_from([True, True, False]),
 )  # fmt: skip
 ALTERATIONS = (
-    "fragment", "first fragment", "checksum", "no checksum", "station", "padded", "ttl", "tos", "options", "no df", "protocol",
+    "fragment", "first fragment", "checksum", "no checksum", "station", "padded", "ttl", "tos", "options", "no df",
+    "protocol",
     "short", "length", "type",
 )  # fmt: skip
 CHANGES = st.one_of(
@@ -100,7 +107,8 @@ CHANGES = st.one_of(
     st.tuples(st.just("ttl"), st.sampled_from(WHO), st.sampled_from([1, 2, 3, 64])),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 2.5, 8.0, 12.0, 31.0, 125.0])),
     st.tuples(st.just("sysctl"), st.sampled_from([
-        ("net.ipv4.ip_forward", "0"), ("net.ipv4.ip_forward", "1"), ("net.ipv4.ip_forward", "1"), ("net.ipv4.conf.all.rp_filter", "1"),
+        ("net.ipv4.ip_forward", "0"), ("net.ipv4.ip_forward", "1"), ("net.ipv4.ip_forward", "1"),
+        ("net.ipv4.conf.all.rp_filter", "1"),
         ("net.netfilter.nf_conntrack_udp_timeout", "7"), ("net.bridge.bridge-nf-call-iptables", "1"),
         ("net.bridge.bridge-nf-call-iptables", "0"),
     ])),
@@ -117,18 +125,26 @@ CHANGES = st.one_of(
 NFT_TABLE = (
     "table inet t { set ports { type inet_service; elements = { 53 }; }; map verdicts { type ifname : verdict; }; "
     "chain extra { }; "
-    "chain raw { type filter hook prerouting priority raw; }; chain forward { type filter hook forward priority 5; }; "
-    "chain input { type filter hook input priority filter; }; chain output { type route hook output priority mangle; }; "
-    "chain pre { type nat hook prerouting priority dstnat; }; chain post { type nat hook postrouting priority srcnat; }; }"
+    "chain raw { type filter hook prerouting priority raw; }; chain forward { type filter hook forward priority 5; "
+    "}; "
+    "chain input { type filter hook input priority filter; }; chain output { type route hook output priority "
+    "mangle; }; "
+    "chain pre { type nat hook prerouting priority dstnat; }; chain post { type nat hook postrouting priority "
+    "srcnat; }; }"
 )
 NFT_MATCHES = (
-    "", "meta l4proto udp", "udp dport 5000", "tcp dport { 80, 7000 }", "ct state established", "ct state { new, related }",
-    "iifname br-app", "oifname vmap @verdicts", "udp dport @ports", "ip saddr 10.0.0.0/24", "meta mark 7", "meta length 200-400",
-    "ip ttl < 63", "tcp flags ack", "ct mark 5", "limit rate 3/second burst 2 packets", "fib daddr type local", "ct status assured",
-    "ct direction reply", "@nh,16,16 329", "ct original proto-dst 8080", "meta nfproto ipv6", "ip saddr . udp dport vmap { 10.0.0.99 . 5000 : jump extra }",
+    "", "meta l4proto udp", "udp dport 5000", "tcp dport { 80, 7000 }", "ct state established",
+    "ct state { new, related }",
+    "iifname br-app", "oifname vmap @verdicts", "udp dport @ports", "ip saddr 10.0.0.0/24", "meta mark 7",
+    "meta length 200-400",
+    "ip ttl < 63", "tcp flags ack", "ct mark 5", "limit rate 3/second burst 2 packets", "fib daddr type local",
+    "ct status assured",
+    "ct direction reply", "@nh,16,16 329", "ct original proto-dst 8080", "meta nfproto ipv6",
+    "ip saddr . udp dport vmap { 10.0.0.99 . 5000 : jump extra }",
 )  # fmt: skip
 NFT_ENDS = (
-    "counter", "counter", "drop", "accept", "jump extra", "reject", "meta mark set 7", "ct mark set 5", 'log prefix "seen"', "return",
+    "counter", "counter", "drop", "accept", "jump extra", "reject", "meta mark set 7", "ct mark set 5",
+    'log prefix "seen"', "return",
     "notrack",
 )  # fmt: skip
 
@@ -281,7 +297,8 @@ class World:
         self.addresses = {
             "outside": ("10.0.0.99", 5000), "web": (self.ip("web"), 80), "db": (self.ip("db"), 5000),
             "published": ("10.0.0.15", 8080), "closed": ("10.0.0.99", 9), "nobody": ("10.0.0.77", 5000),
-            "outside6": ("fd0a::99", 5000), "db6": (self.ip("db", 6), 5000), "published6": ("fd0a::15", 8080), "nobody6": ("fd0a::77", 5000),
+            "outside6": ("fd0a::99", 5000), "db6": (self.ip("db", 6), 5000), "published6": ("fd0a::15", 8080),
+            "nobody6": ("fd0a::77", 5000),
         }  # fmt: skip
         self.talkers: dict[str, UdpSocket] = {}
         for name, port in (("web", 80), ("db", 5000), ("outside", 5000), ("node1", 6000)):

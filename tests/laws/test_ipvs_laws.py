@@ -1,4 +1,5 @@
-"""What holds for IPVS whatever services do: balance, constancy, answers from the virtual address, nothing left behind."""
+"""What holds for IPVS whatever services do: balance, constancy, answers from the virtual address, nothing left
+behind."""
 
 from collections import Counter
 
@@ -64,7 +65,7 @@ class Balanced(Net):
         return socket
 
     def ask(self, socket):
-        """Give the server that answers, `None` if the client is refused; the answer comes from the virtual address."""
+        """Return the server that answers, `None` if the client is refused; the virtual address answers."""
         try:
             socket.connect((VIP, 9))
             socket.send(b"?")

@@ -1,4 +1,5 @@
-"""Opaque datagrams over cached flows are never made into frames; nobody can tell, whatever changes while one is under way."""
+"""Opaque datagrams over cached flows are never made into frames; nobody can tell, whatever changes while one is under
+way."""
 
 from __future__ import annotations
 
@@ -21,15 +22,18 @@ LIFETIME_S = 10
 MOMENTS = (0.00005, 0.0001, 0.00015, 0.0002, 0.001)
 
 SENDS = st.tuples(
-    st.sampled_from(["send", "known"]), st.sampled_from([("one", "three"), ("three", "one"), ("one", "two")]), st.sampled_from([20, 21, 1400])
+    st.sampled_from(["send", "known"]), st.sampled_from([("one", "three"), ("three", "one"), ("one", "two")]),
+    st.sampled_from([20, 21, 1400])
 )  # fmt: skip
 CHANGES = st.one_of(
     SENDS,
     SENDS,
     st.tuples(st.sampled_from(["send", "known"]), st.just(("one", "three")), st.sampled_from([1444, 1445, 3000])),
     st.tuples(st.just("rule"), st.sampled_from(HOSTS), st.sampled_from([
-        "-A INPUT -p udp -j DROP", "-A OUTPUT -p udp -j REJECT", "-A FORWARD -p udp", "-I FORWARD -p udp -j DROP", "-F",
-        "-t nat -A POSTROUTING -p udp -j MASQUERADE", "-t nat -F", "-t mangle -A PREROUTING -j TTL --ttl-set 1", "-t mangle -F",
+        "-A INPUT -p udp -j DROP", "-A OUTPUT -p udp -j REJECT", "-A FORWARD -p udp", "-I FORWARD -p udp -j DROP",
+        "-F",
+        "-t nat -A POSTROUTING -p udp -j MASQUERADE", "-t nat -F", "-t mangle -A PREROUTING -j TTL --ttl-set 1",
+        "-t mangle -F",
     ])),
     st.tuples(st.just("ttl"), st.sampled_from(["one", "three"]), st.sampled_from([1, 2, 64])),
     st.tuples(st.just("pause"), st.sampled_from(["one", "two", "three"]), st.booleans()),

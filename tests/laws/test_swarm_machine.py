@@ -1,4 +1,5 @@
-"""Whatever befalls a swarm on real wires: mended, it comes to what is wanted, and nothing is left of what was removed."""
+"""Whatever befalls a swarm on real wires: mended, it comes to what is wanted, and nothing is left of what was
+removed."""
 
 from __future__ import annotations
 

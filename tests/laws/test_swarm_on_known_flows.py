@@ -1,4 +1,5 @@
-"""A swarm leaves the same behind on all its hosts whether namespaces know flows or walk every packet: counters, connections, neighbours."""
+"""A swarm leaves the same behind on all its hosts whether namespaces know flows or walk every packet: counters,
+connections, neighbours."""
 
 from __future__ import annotations
 

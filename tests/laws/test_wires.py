@@ -1,4 +1,5 @@
-"""Laws of the wires of any lab: right checksums everywhere, replies that come back translated, the same bytes each time."""
+"""Laws of the wires of any lab: right checksums everywhere, replies that come back translated, the same bytes each
+time."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ EVERYWHERE = "*"
 
 
 def probes(spec: LabSpec, lab: Lab) -> list[tuple[str, str, str]]:
-    """Who asks whom by what: every container every other, the host and the machine beside it, and that the host's ports."""
+    """Who asks whom by what: every container every other, the host and the machine beside it, and that the host's
+    ports."""
     boxes = [each.name for each in spec.containers]
     asked = [
         (source, f"[{address}]:80" if ":" in address else f"{address}:80", protocol)

@@ -25,19 +25,22 @@ def build():
     for name in (*ADDRESSES, "d"):
         sh(f"ip netns add {name}; ip -n {name} link set lo up")
         sh(
-            f"ip netns exec {name} sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0"
+            f"ip netns exec {name} sysctl -qw net.ipv4.conf.all.send_redirects=0 "
+            f"net.ipv4.conf.default.send_redirects=0"
         )
         sh(f"ip netns exec {name} sysctl -qw net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0")
     sh("ip link add br0 type bridge; ip link set br0 up")
     for name, number in ADDRESSES.items():
         sh(f"ip link add v{name} type veth peer name eth0 netns {name}; ip link set v{name} master br0 up")
         sh(
-            f"ip -n {name} addr add 10.0.1.{number}/24 dev eth0; ip -n {name} addr add fd01::{number}/64 dev eth0 nodad"
+            f"ip -n {name} addr add 10.0.1.{number}/24 dev eth0; ip -n {name} addr add fd01::{number}/64 dev eth0 "
+            f"nodad"
         )
         sh(f"ip -n {name} link set eth0 up")
     sh("ip link add eth1 netns lb type veth peer name eth0 netns d")
     sh(
-        "ip -n lb addr add 10.0.9.1/24 dev eth1; ip -n lb addr add fd09::1/64 dev eth1 nodad; ip -n lb link set eth1 up"
+        "ip -n lb addr add 10.0.9.1/24 dev eth1; ip -n lb addr add fd09::1/64 dev eth1 nodad; ip -n lb link set "
+        "eth1 up"
     )
     sh("ip -n d addr add 10.0.9.2/24 dev eth0; ip -n d addr add fd09::2/64 dev eth0 nodad; ip -n d link set eth0 up")
     for name, four, six in (

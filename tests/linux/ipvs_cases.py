@@ -6,9 +6,9 @@
     │ 10.0.9.1
     d 10.0.9.2 (default route to lb)
 
-with fd01::N and fd09::N beside. A step is `NAME$ command` or a verb of the traffic: `tcp`, `udp` (N attempts after one
-another: FROM TO PORT N SPORT), `open` (connections that stay: FROM TO PORT N SPORT), `talk` (say something on each),
-`close` and `sleep SECONDS`.
+with fd01::N and fd09::N beside. A step is `NAME$ command` or a verb of the traffic: `tcp`, `udp` (N attempts after
+one another: FROM TO PORT N SPORT), `open` (connections that stay: FROM TO PORT N SPORT), `talk` (say something on
+each), `close` and `sleep SECONDS`.
 """
 
 VIP = "10.0.1.100"

@@ -52,10 +52,22 @@ MASQUERADE = (
     "h: ip6tables -t nat -A POSTROUTING -s fd01::/64 ! -o br1 -j MASQUERADE",
 )
 PUBLISH = (
-    "h: iptables -t nat -A PREROUTING -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.1.0.2:80",
-    "h: iptables -t nat -A OUTPUT -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.1.0.2:80",
-    "h: iptables -t nat -A PREROUTING -p udp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.1.0.2:80",
-    "h: iptables -t nat -A OUTPUT -p udp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.1.0.2:80",
+    (
+        "h: iptables -t nat -A PREROUTING -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination "
+        "10.1.0.2:80"
+    ),
+    (
+        "h: iptables -t nat -A OUTPUT -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination "
+        "10.1.0.2:80"
+    ),
+    (
+        "h: iptables -t nat -A PREROUTING -p udp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination "
+        "10.1.0.2:80"
+    ),
+    (
+        "h: iptables -t nat -A OUTPUT -p udp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination "
+        "10.1.0.2:80"
+    ),
     "h: ip6tables -t nat -A PREROUTING -p tcp --dport 8080 -d fd09::1 -j DNAT --to-destination [fd01::2]:80",
     "h: ip6tables -t nat -A PREROUTING -p udp --dport 8080 -d fd09::1 -j DNAT --to-destination [fd01::2]:80",
 )
@@ -72,9 +84,11 @@ SETUPS = {
     "output dropped": (*FORWARD, *both("-P OUTPUT DROP")),
     "forward dropped": (*FORWARD, *both("-P FORWARD DROP")),
     "forward rejected": (*FORWARD, *reject("FORWARD")),
-    "forward rejected, host prohibited": (*FORWARD, *reject("FORWARD", "icmp-host-prohibited", "icmp6-adm-prohibited")),
+    "forward rejected, host prohibited": (*FORWARD, *reject("FORWARD", "icmp-host-prohibited",
+        "icmp6-adm-prohibited")),
     "forward rejected, admin prohibited": (*FORWARD, *reject("FORWARD", "icmp-admin-prohibited", "icmp6-no-route")),
-    "forward rejected, net unreachable": (*FORWARD, *reject("FORWARD", "icmp-net-unreachable", "icmp6-addr-unreachable")),
+    "forward rejected, net unreachable": (*FORWARD, *reject("FORWARD", "icmp-net-unreachable",
+        "icmp6-addr-unreachable")),
     "forward rejected, host unreachable": (*FORWARD, *reject("FORWARD", "icmp-host-unreachable")),
     "forward rejected, proto unreachable": (*FORWARD, *reject("FORWARD", "icmp-proto-unreachable")),
     "forward rejected, net prohibited": (*FORWARD, *reject("FORWARD", "icmp-net-prohibited")),
@@ -84,7 +98,8 @@ SETUPS = {
     "output rejected": (*FORWARD, *reject("OUTPUT")),
     "output reset": (*FORWARD, *tcp_reset("OUTPUT")),
     "established only, from a": (
-        *FORWARD, *both("-P FORWARD DROP"), *both(f"-A FORWARD {ESTABLISHED}"), *both("-A FORWARD -i br1 ! -o br1 -j ACCEPT"),
+        *FORWARD, *both("-P FORWARD DROP"), *both(f"-A FORWARD {ESTABLISHED}"),
+        *both("-A FORWARD -i br1 ! -o br1 -j ACCEPT"),
     ),
     "new only": (*FORWARD, *both("-P FORWARD DROP"), *both("-A FORWARD -m conntrack --ctstate NEW -j ACCEPT")),
     "invalid dropped on the way in": (*FORWARD, *both("-A INPUT -m conntrack --ctstate INVALID -j DROP")),
@@ -128,7 +143,8 @@ SETUPS = {
         *FORWARD, "h: iptables -t nat -A PREROUTING -p icmp -d 192.168.9.1 -j DNAT --to-destination 10.1.0.2",
         "h: ip6tables -t nat -A PREROUTING -p ipv6-icmp -d fd09::1 -j DNAT --to-destination fd01::2",
     ),
-    "unreachable route": (*FORWARD, "h: ip route add unreachable 10.9.0.0/24", "h: ip -6 route add unreachable fd99::/64"),
+    "unreachable route": (*FORWARD, "h: ip route add unreachable 10.9.0.0/24",
+                          "h: ip -6 route add unreachable fd99::/64"),
     "prohibited route": (*FORWARD, "h: ip route add prohibit 10.9.0.0/24", "h: ip -6 route add prohibit fd99::/64"),
     "blackhole route": (*FORWARD, "h: ip route add blackhole 10.9.0.0/24", "h: ip -6 route add blackhole fd99::/64"),
     "no default route on the way": (*FORWARD,),
@@ -169,11 +185,13 @@ SETUPS = {
     ),
     "by ports and lists": (
         *FORWARD, *both("-P FORWARD DROP"), *both(f"-A FORWARD {ESTABLISHED}"),
-        *both("-A FORWARD -p tcp -m multiport --dports 80,443 -j ACCEPT"), *both("-A FORWARD -p udp --dport 4000:5000 -j ACCEPT"),
+        *both("-A FORWARD -p tcp -m multiport --dports 80,443 -j ACCEPT"),
+        *both("-A FORWARD -p udp --dport 4000:5000 -j ACCEPT"),
         "h: iptables -A FORWARD -p icmp --icmp-type echo-request -j ACCEPT",
     ),
     "marked": (
-        *FORWARD, *both("-t mangle -A PREROUTING -p udp -j MARK --set-mark 0x7"), *both("-A FORWARD -m mark --mark 0x7 -j DROP"),
+        *FORWARD, *both("-t mangle -A PREROUTING -p udp -j MARK --set-mark 0x7"),
+        *both("-A FORWARD -m mark --mark 0x7 -j DROP"),
     ),
     "user chains": (
         *FORWARD, *both("-N one"), *both("-N two"), *both("-A FORWARD -j one"), *both("-A one -p tcp -j RETURN"),
@@ -181,10 +199,12 @@ SETUPS = {
         *both("-A FORWARD -p tcp -j REJECT --reject-with tcp-reset"), *both("-A FORWARD -j DROP"),
     ),
     "legacy drops what nf_tables accepts": (
-        *FORWARD, *both("-P FORWARD ACCEPT"), *legacy("-P FORWARD DROP"), *legacy("-A FORWARD -i br1 -p tcp --dport 80 -j ACCEPT"),
+        *FORWARD, *both("-P FORWARD ACCEPT"), *legacy("-P FORWARD DROP"),
+        *legacy("-A FORWARD -i br1 -p tcp --dport 80 -j ACCEPT"),
     ),
     "nf_tables drops what legacy accepts": (
-        *FORWARD, *legacy("-A FORWARD -j ACCEPT"), *both("-A FORWARD -o eth0 -j DROP"), *both("-A FORWARD -o br2 -j REJECT"),
+        *FORWARD, *legacy("-A FORWARD -j ACCEPT"), *both("-A FORWARD -o eth0 -j DROP"),
+        *both("-A FORWARD -o br2 -j REJECT"),
     ),
     "legacy publishes, nf_tables masquerades": (*FORWARD, *as_legacy(PUBLISH), *MASQUERADE),
     "both publish, legacy first": (
@@ -198,27 +218,33 @@ SETUPS = {
     "nft: forward dropped by policy": (*FORWARD, nft(*INET, f"{FORWARD_BASE} policy drop; }}")),
     "nft: established only, from a": (
         *FORWARD,
-        nft(*INET, f"{FORWARD_BASE} policy drop; ct state established,related accept; iifname br1 oifname != br1 accept; }}"),
+        nft(*INET, f"{FORWARD_BASE} policy drop; ct state established,related accept; iifname br1 oifname != br1 "
+                   f"accept; }}"),
     ),
     "nft: accept ends one chain only": (
         *FORWARD,
-        nft(*INET, f"{FORWARD_BASE} accept; }}", "chain later { type filter hook forward priority 10; tcp dport 80 drop; }"),
+        nft(*INET, f"{FORWARD_BASE} accept; }}",
+            "chain later { type filter hook forward priority 10; tcp dport 80 drop; }"),
     ),
     "nft: by sets and maps": (
         *FORWARD,
         nft(
             *INET, "set hosts { type ipv4_addr; flags interval; elements = { 10.1.0.2, 10.2.0.0/24 }; }",
-            "map ports { type inet_proto . inet_service : verdict; elements = { tcp . 80 : drop, udp . 5000 : jump no }; }",
+            "map ports { type inet_proto . inet_service : verdict; elements = { tcp . 80 : drop, udp . 5000 : jump "
+            "no }; }",
             "chain no { reject with icmpx admin-prohibited; }",
-            f"{FORWARD_BASE} ip saddr @hosts meta l4proto . th dport vmap @ports; iifname vmap {{ br2 : goto no }}; }}",
+            f"{FORWARD_BASE} ip saddr @hosts meta l4proto . th dport vmap @ports; iifname vmap {{ br2 : goto no }}; "
+            f"}}",
         ),
     ),
     "nft: rejected": (*FORWARD, nft(*INET, f"{FORWARD_BASE} meta l4proto tcp reject with tcp reset; reject; }}")),
     "nft: input and output": (
         *FORWARD,
         nft(
-            *INET, "chain in { type filter hook input priority filter; ct state invalid drop; tcp dport 80 reject; icmp type echo-request drop; }",
-            "chain out { type filter hook output priority filter; udp dport != { 53, 5000-5001 } ip daddr 10.0.0.0/8 drop; }",
+            *INET, "chain in { type filter hook input priority filter; ct state invalid drop; tcp dport 80 reject; "
+                   "icmp type echo-request drop; }",
+            "chain out { type filter hook output priority filter; udp dport != { 53, 5000-5001 } ip daddr "
+            "10.0.0.0/8 drop; }",
         ),
     ),
     "nft: published and masqueraded": (
@@ -226,8 +252,10 @@ SETUPS = {
         nft(
             *INET, "chain pre { type nat hook prerouting priority dstnat; fib daddr type local jump nat; }",
             "chain nat { iifname != br1 meta l4proto tcp ip daddr 10.2.0.1 tcp dport 8080 dnat ip to 10.1.0.2:80; "
-            "ip daddr 192.168.9.1 udp dport 8080 dnat ip to 10.1.0.2:80; ip6 daddr fd09::1 tcp dport 8080 dnat ip6 to [fd01::2]:80; }",
-            "chain post { type nat hook postrouting priority srcnat; ip saddr 10.1.0.0/24 oifname != br1 masquerade; }",
+            "ip daddr 192.168.9.1 udp dport 8080 dnat ip to 10.1.0.2:80; ip6 daddr fd09::1 tcp dport 8080 dnat ip6 "
+            "to [fd01::2]:80; }",
+            "chain post { type nat hook postrouting priority srcnat; ip saddr 10.1.0.0/24 oifname != br1 "
+            "masquerade; }",
         ),
     ),
     "nft: mapped to servers, marked, redirected": (
@@ -235,14 +263,16 @@ SETUPS = {
         nft(
             *INET, "chain early { type filter hook prerouting priority mangle; meta l4proto udp meta mark set 0x7; }",
             f"{FORWARD_BASE} meta mark & 0xf == 0x7 udp dport 80 drop; }}",
-            "chain pre { type nat hook prerouting priority dstnat; dnat ip to udp dport map { 8080 : 10.1.0.3 . 5000 }; tcp dport 8080 redirect to :80; }",
+            "chain pre { type nat hook prerouting priority dstnat; dnat ip to udp dport map { 8080 : 10.1.0.3 . "
+            "5000 }; tcp dport 8080 redirect to :80; }",
             "chain out { type route hook output priority mangle; udp dport 5000 meta mark set 0x1; }",
         ),
     ),
     "nft: raw drops and untracked": (
         *FORWARD,
         nft(
-            *INET, "chain raw { type filter hook prerouting priority raw; ip daddr 10.1.0.2 iifname != br1 drop; udp dport 5000 notrack; }",
+            *INET, "chain raw { type filter hook prerouting priority raw; ip daddr 10.1.0.2 iifname != br1 drop; "
+                   "udp dport 5000 notrack; }",
             f"{FORWARD_BASE} ct state untracked oifname br2 drop; ct state new ip6 daddr fd01::2 drop; }}",
         ),
     ),

@@ -87,7 +87,8 @@ def differences(commands, batches):
         for batch in batches:
             expected, found = linux.probe(batch), ours.probe(batch)
             # Over a veth an ICMP error is back while connect() still holds the socket, and is dropped
-            # (LockDroppedIcmps). The retransmitted SYN, a second later, meets the error again. Other answers come too late on
+            # (LockDroppedIcmps). The retransmitted SYN, a second later, meets the error again. Other answers come too
+            # late on
             # a busy machine, or not where Linux limits the rate of ICMP errors.
             doubtful = [probe for probe in batch if expected[probe] == SILENCE != found[probe]]
             if doubtful:
@@ -102,7 +103,8 @@ def differences(commands, batches):
 
 @pytest.mark.parametrize("name", SETUPS)
 def test_the_same_comes_of_every_packet(name):
-    # Whoever has no way answers a SYN so fast that it costs a second to see (see `differences`): only where it matters.
+    # Whoever has no way answers a SYN so fast that it costs a second to see (see `differences`): only where it
+    # matters.
     first = probes(tries_tcp_to_nowhere="unreachable" in name or "route" in name)
     assert differences(SETUPS[name], [first, *BATCHES[1:]]) == []
 

@@ -1,4 +1,4 @@
-"""Classic BPF programs in the Linux kernel and here: the same are taken, and they return the same of the same bytes."""
+"""Classic BPF programs in the Linux kernel and here: the same are accepted, and return the same of the same bytes."""
 
 import ctypes
 import socket
@@ -22,7 +22,7 @@ class _Program(ctypes.Structure):
 
 
 def linux(program, data):
-    """Give how many bytes of `data` a datagram socket with this filter lets through, `None` if it refuses the filter."""
+    """Return how many bytes of `data` a datagram socket with this filter accepts, `None` if it refuses the filter."""
     steps = (_Step * len(program))(*[_Step(one.code, one.if_true, one.if_false, one.k) for one in program])
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

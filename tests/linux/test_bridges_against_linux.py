@@ -1,4 +1,5 @@
-"""A bridge of the Linux kernel and ours, to which the same things are done: the same MAC address, and the same neighbours hear it."""
+"""A bridge of the Linux kernel and ours, to which the same things are done: the same MAC address, and the same
+neighbours hear it."""
 
 import os
 import shlex

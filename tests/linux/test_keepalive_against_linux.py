@@ -26,7 +26,8 @@ KEEP = f"""
 import socket, sys, time
 c = socket.create_connection(("10.0.0.2", 80))
 c.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-for option, value in ((socket.TCP_KEEPIDLE, {IDLE_S}), (socket.TCP_KEEPINTVL, {INTERVAL_S}), (socket.TCP_KEEPCNT, {PROBES})):
+times = ((socket.TCP_KEEPIDLE, {IDLE_S}), (socket.TCP_KEEPINTVL, {INTERVAL_S}), (socket.TCP_KEEPCNT, {PROBES}))
+for option, value in times:
     c.setsockopt(socket.IPPROTO_TCP, option, value)
 begun = time.monotonic()
 print("connected", flush=True)

@@ -1,4 +1,5 @@
-"""A host beyond a router that does not answer ARP, in the Linux kernel and in ours: connections to it fail after the same time."""
+"""A host beyond a router that does not answer ARP, in the Linux kernel and in ours: connections to it fail after the
+same time."""
 
 import os
 import shlex

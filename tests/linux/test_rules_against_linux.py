@@ -83,7 +83,8 @@ QUESTIONS = [
     f"ip route get {dst}{rest}"
     for dst in ("8.8.8.8", "1.2.3.4", "10.9.0.77", "9.9.9.9")
     for rest in (
-        "", " from 10.9.0.1", " mark 1", " mark 51820", " mark 0x11", " from 10.9.0.77 iif a0", " from 10.8.0.9 iif b0",
+        "", " from 10.9.0.1", " mark 1", " mark 51820", " mark 0x11", " from 10.9.0.77 iif a0",
+        " from 10.8.0.9 iif b0",
         " from 10.9.0.77 iif a0 mark 1", " from 10.8.0.1 mark 51820",
     )
 ]  # fmt: skip

@@ -4,8 +4,8 @@
                 br0 (o)  a0 (a) 10.9.0.1 ── 10.9.0.2 b0 (b)  br0 (q)
                vxlan0 ┘   made in a            made in b   └ vxlan0
 
-Frames are sent by e0 in c, or as outer packets by a0. What e0, vxlan0 of the other side and b0 see is compared, but for
-what the kernel draws at random: identification and source port, and checksums, which Linux leaves to the device.
+Frames are sent by e0 in c, or as outer packets by a0. What e0, vxlan0 of the other side and b0 see is compared, but
+for what the kernel draws at random: identification and source port, and checksums, which Linux leaves to the device.
 """
 
 import os
@@ -234,9 +234,10 @@ def is_ours(data):
         return data[6:8] == OURS
     if VXLAN in packet and UDP in packet and packet[UDP].dport == 4789:
         inner = packet[VXLAN].payload
-        return not isinstance(inner, Ether) or mac2str(inner.src)[:1] != b"\x02" or mac2str(inner.src)[:2] == OURS or (
-            mac2str(inner.src)[:2] == b"\x02\xcc" and UDP in inner
-        )  # fmt: skip
+        if not isinstance(inner, Ether):
+            return True
+        prefix = mac2str(inner.src)[:2]
+        return prefix[:1] != b"\x02" or prefix == OURS or (prefix == b"\x02\xcc" and UDP in inner)
     return UDP in packet or (IP in packet and packet[IP].frag > 0) or IPv6ExtHdrFragment in packet
 
 

@@ -30,13 +30,15 @@ COMMANDS = (
     f"ip xfrm policy add {ENDS} dport 98 dir out priority 7 action block",
     "ip xfrm policy add src 10.9.0.0/24 dst 10.9.0.0/24 proto udp sport 5 dport 98 dir out priority 3",
     "ip xfrm policy add src 10.9.0.2/32 dst 10.9.0.1/32 dir in tmpl proto esp mode transport",
-    "ip xfrm policy add src fd00::1/128 dst fd00::2/128 proto tcp dir fwd priority 5 tmpl src fd00::1 dst fd00::2 proto esp reqid 1 mode transport",
+    ("ip xfrm policy add src fd00::1/128 dst fd00::2/128 proto tcp dir fwd priority 5 tmpl src fd00::1 dst fd00::2 "
+    "proto esp reqid 1 mode transport"),
     "ip xfrm policy add dir out src 10.9.0.1/32 proto icmp dir fwd",
     "ip xfrm policy count",
     "ip xfrm policy",
     "ip xfrm policy list dir out",
     f"ip xfrm policy get {ENDS} dport 99 dir out",
-    f"ip xfrm policy update {ENDS} dport 4789 dir out mark 0xd0c4e3 mask 0xffffffff {TEMPLATE.replace('0x1000', '0x2000')}",
+    (f"ip xfrm policy update {ENDS} dport 4789 dir out mark 0xd0c4e3 mask 0xffffffff "
+    f"{TEMPLATE.replace('0x1000', '0x2000')}"),
     f"ip xfrm policy delete {ENDS} dport 4789 dir out mark 0x1 mask 0xf",
     f"ip xfrm policy delete {ENDS} dport 4788 dir out",
     f"ip xfrm policy get {ENDS} dport 4788 dir out",

@@ -156,7 +156,8 @@ def test_answers_print_as_text_in_terminals(segments):
     with segments.capture("node1:eth0") as taken:
         segments.trace("client", "node1:8080")
     things = [
-        segments.trace("client", "node1:8080"), segments.rules("node1"), segments.routes("node1"), segments.lookup("c2", "c2"),
+        segments.trace("client", "node1:8080"), segments.rules("node1"), segments.routes("node1"),
+        segments.lookup("c2", "c2"),
         segments.reachability(), segments.diff(segments), segments.doctor(), segments.explain("c1", "c2", 80), taken,
     ]  # fmt: skip
     for thing in things:

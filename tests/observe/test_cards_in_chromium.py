@@ -11,8 +11,10 @@ THEMES = {
     "dark": ("#111111", "rgba(255,255,255,1)", "#212121"),
 }
 PAGE = """<!doctype html><meta charset="utf-8"><style>:root {{ --jp-content-font-color1: {ink} }}
-body {{ background: {ground}; color: {ink}; font: 13px sans-serif; margin: 8px }} table {{ font-size: 12px; table-layout: fixed }}
-tbody tr:nth-child(even) {{ background: {row} }} td, th {{ padding: .5em; text-align: right; white-space: normal }}</style>{body}"""
+body {{ background: {ground}; color: {ink}; font: 13px sans-serif; margin: 8px }}
+table {{ font-size: 12px; table-layout: fixed }}
+tbody tr:nth-child(even) {{ background: {row} }}
+td, th {{ padding: .5em; text-align: right; white-space: normal }}</style>{body}"""
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -32,7 +34,8 @@ def cards():
         lab.trace("c1", "w0:80")
     things = [
         lab, one, one.docker, net, c1, web, walk, walk.picture(), taken, lab.explain("c3", "c1", 80), lab.doctor(),
-        lab.rules("node2", "nat", trace=walk), lab.routes("router", trace=walk), lab.lookup("c1", "web"), lab.reachability(["c1", "c3"]),
+        lab.rules("node2", "nat", trace=walk), lab.routes("router", trace=walk), lab.lookup("c1", "web"),
+        lab.reachability(["c1", "c3"]),
     ]  # fmt: skip
     return [thing._repr_mimebundle_()["text/html"] if thing is lab else thing._repr_html_() for thing in things]
 
@@ -75,10 +78,14 @@ def test_texts_stand_out_from_their_grounds(browser, cards, theme):
         const parse = c => { const v = c.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
         const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
         const hex = v => '#' + v.slice(0, 3).map(x => Math.round(x).toString(16).padStart(2, '0')).join('');
-        const ground = e => { const chain = []; for (; e; e = e.parentElement) chain.unshift(parse(getComputedStyle(e).backgroundColor));
+        const ground = e => { const chain = [];
+          for (; e; e = e.parentElement) chain.unshift(parse(getComputedStyle(e).backgroundColor));
           return chain.reduce((under, top) => [...over(top, under), 1], [255, 255, 255, 1]); };
-        const opacity = e => { let all = 1; for (; e; e = e.parentElement) all *= Number(getComputedStyle(e).opacity); return all; };
-        return [...document.querySelectorAll('.cnm-card td, .cnm-card th, .cnm-card b, .cnm-card span, .cnm-card div')]
+        const opacity = e => { let all = 1;
+          for (; e; e = e.parentElement) all *= Number(getComputedStyle(e).opacity);
+          return all; };
+        const parts = '.cnm-card td, .cnm-card th, .cnm-card b, .cnm-card span, .cnm-card div';
+        return [...document.querySelectorAll(parts)]
           .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
           .map(e => { const under = ground(e), ink = parse(getComputedStyle(e).color); ink[3] *= opacity(e);
             return [e.textContent.slice(0, 30), hex(over(ink, under)), hex(under)]; }); }"""

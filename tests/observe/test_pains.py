@@ -62,7 +62,8 @@ def test_a_container_asks_its_host_and_the_firewall_drops_it() -> None:
     assert _finding(lab, "app", "host.docker.internal:7000") == (
         Verdict.TIMEOUT,
         (
-            "dropped on node1 by filter INPUT: -A INPUT -i docker0 -p tcp -m tcp --dport 7000 -j DROP; the firewall of "
+            "dropped on node1 by filter INPUT: -A INPUT -i docker0 -p tcp -m tcp --dport 7000 -j DROP; the firewall "
+            "of "
             "node1 filters what comes to the host itself"
         ),
         "accept it on node1: iptables -I INPUT -i docker0 -p tcp --dport 7000 -j ACCEPT",
@@ -76,7 +77,8 @@ def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None
     verdict, cause, _ = _finding(lab, "app", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name server"
+        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
+        "server"
     )
     _network(lab, "app-net")
     engine = lab.host("node1").docker
@@ -319,7 +321,8 @@ def test_a_datagram_that_is_taken_without_a_word_is_delivered() -> None:
     assert _finding(lab, "app", "client:9000/udp")[:2] == (
         Verdict.DELIVERED,
         (
-            "client received the datagram at 10.0.0.50:9000 and, as UDP programs may, said nothing; node1 rewrote the "
+            "client received the datagram at 10.0.0.50:9000 and, as UDP programs may, said nothing; node1 rewrote "
+            "the "
             "source by nat POSTROUTING: -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"
         ),
     )
@@ -526,7 +529,8 @@ def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
             {"network": "app"},
             (
                 (
-                    "resolv.conf: nameserver 127.0.0.11 (the embedded resolver, which forwards to 203.0.113.10 from the host: "
+                    "resolv.conf: nameserver 127.0.0.11 (the embedded resolver, which forwards to 203.0.113.10 from "
+                    "the host: "
                     "from the host's /etc/resolv.conf)"
                 ),
                 "resolv.conf: options ndots:0 (from /etc/resolv.conf, and ndots:0 is the engine's own)",

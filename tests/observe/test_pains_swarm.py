@@ -1,4 +1,4 @@
-"""What people suffer from with overlay networks and swarms: each is brought about, asked for, and mended as advised."""
+"""Faults of overlay networks and swarms: each is brought about, asked for, and mended as advised."""
 
 from __future__ import annotations
 

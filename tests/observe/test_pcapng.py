@@ -20,8 +20,10 @@ from cnmsim.observe.diagnosis.causes import ReceivedWithoutReply
 POINTS = (CapturePoint("web:eth0", "veth, mtu 1500", WEB_MAC), CapturePoint("node1:br-a", "bridge", DB_MAC))
 FRAMES = st.lists(
     st.builds(
-        CapturedFrame, st.integers(0, 10**12), st.integers(0, 1), st.sampled_from(["in", "out"]), st.binary(min_size=14),
-        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9).map(lambda t: f"c{t}")).map(tuple),
+        CapturedFrame, st.integers(0, 10**12), st.integers(0, 1), st.sampled_from(["in", "out"]),
+        st.binary(min_size=14),
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"),
+                         max_size=9).map(lambda t: f"c{t}")).map(tuple),
     ),
     max_size=6,
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Pictures by their geometry: nothing lies upon anything else, lines stay off boxes, text can be told from its ground."""
+"""Pictures by their geometry: nothing lies upon anything else, lines stay off boxes, text can be told from its
+ground."""
 
 import itertools
 
@@ -17,9 +18,7 @@ def rectangle(box):
 
 
 def overlap(one, other, slack=0.01):
-    return (
-        one[0] < other[2] - slack and other[0] < one[2] - slack and one[1] < other[3] - slack and other[1] < one[3] - slack
-    )  # fmt: skip
+    return all(one[at] < other[at + 2] - slack and other[at] < one[at + 2] - slack for at in (0, 1))
 
 
 def inside(one, other):

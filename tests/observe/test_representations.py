@@ -23,8 +23,8 @@ def test_each_object_has_one_line(lab):
     assert repr(answer) == "<Explanation client → node1 tcp/8081: refused>"
     assert repr(answer.fixes) == "(<Fix: use node1:8080>,)"
     assert (
-        repr(hop)
-        == "<Hop 0.000 ms client: sends TCP SYN (socket: probe (pid 1001) SYN-SENT 10.0.0.50:39306 to 10.0.0.15:8080)>"
+        repr(hop) == "<Hop 0.000 ms client: sends TCP SYN (socket: probe (pid 1001) SYN-SENT 10.0.0.50:39306 to "
+        "10.0.0.15:8080)>"
     )
     assert repr(lab.images).startswith("<ImageCatalogue: ")
     assert repr(lab.images).endswith("; added: shop/api>")

@@ -1,4 +1,5 @@
-"""What goes wrong beside the gallery: each is asked for, told in a sentence, and mended as told where one command mends it."""
+"""What goes wrong beside the gallery: each is asked for, told in a sentence, and mended as told where one command
+mends it."""
 
 from __future__ import annotations
 
@@ -199,10 +200,12 @@ def blackhole() -> Explanation:
         (stopped_publisher, "refused", "web, which publishes the port, is not running (exited)"),
         (published_for_ipv6, "refused", "web publishes port 8080 of node1 on :: only, which is no IPv4 address"),
         (published_on_another_address, "refused", "only on 10.0.0.16:8080"),
-        (rule_in_the_sandbox, "timeout", "dropped on app by filter OUTPUT: -A OUTPUT -p tcp -m tcp --dport 80 -j DROP"),
+        (rule_in_the_sandbox, "timeout",
+         "dropped on app by filter OUTPUT: -A OUTPUT -p tcp -m tcp --dport 80 -j DROP"),
         (reverse_path_filter, "timeout", "a packet from 10.0.0.5 should not come in by eth0"),
         (full_connection_table, "timeout", "the connection table of node1 is full (net.netfilter.nf_conntrack_max)"),
-        (way_back_to_nobody, "timeout", "203.0.113.0/24 via 10.0.0.99 dev eth0, leads to 10.0.0.99, and no host on that link"),
+        (way_back_to_nobody, "timeout", ("203.0.113.0/24 via 10.0.0.99 dev eth0, leads to 10.0.0.99, and no host on "
+                                        "that link")),
         (wrong_default_gateway, "unreachable", "default via 10.0.0.254 dev eth0, leads to 10.0.0.254"),
         (wrong_protocol, "refused", "nothing listens on 172.18.0.3:80 by udp; it listens on 80/tcp"),
         (interface_down, "unreachable", "eth0 of app is down, and the routes by it are gone with it"),

@@ -164,7 +164,8 @@ def test_it_plays_and_pauses(page):
 def test_everything_has_a_name_for_those_who_do_not_see_it(page):
     names = page.evaluate(
         "[...document.querySelectorAll('button, input, nav, aside, ol, .cnm-picture')]"
-        ".map(e => e.getAttribute('aria-label') || (e.labels && e.labels.length ? e.labels[0].textContent : e.textContent).trim())"
+        ".map(e => e.getAttribute('aria-label') || (e.labels && e.labels.length ? e.labels[0].textContent : "
+        "e.textContent).trim())"
     )
     assert all(names)
     page.keyboard.press("ArrowRight")
@@ -217,10 +218,12 @@ def test_texts_stand_out(page, scheme):
     page.locator(".cnm-steps li.translated").first.click()
     found = page.evaluate(
         """() => {
-        const hex = c => '#' + c.match(/\\d+/g).slice(0, 3).map(v => Number(v).toString(16).padStart(2, '0')).join('');
+        const digits = v => Number(v).toString(16).padStart(2, '0');
+        const hex = c => '#' + c.match(/\\d+/g).slice(0, 3).map(digits).join('');
         const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
           if (/^rgb\\(/.test(c)) return hex(c); } return '#ffffff'; };
-        return [...document.querySelectorAll('.cnm-verdict, .cnm-count, .cnm-now code, .cnm-what, .cnm-addresses, aside th, aside td, ' +
+        return [...document.querySelectorAll('.cnm-verdict, .cnm-count, .cnm-now code, .cnm-what, .cnm-addresses, ' +
+          'aside th, aside td, ' +
           '.cnm-depth, .cnm-steps .t, .cnm-steps .w, .cnm-finding, button')]
           .filter(e => e.textContent.trim() && !e.closest('li.here'))
           .map(e => [e.className, hex(getComputedStyle(e).color), ground(e)]); }"""

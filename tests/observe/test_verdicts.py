@@ -146,7 +146,8 @@ def test_a_rule_in_docker_user_is_the_operators(house: House) -> None:
         house.ask("client", "node1:8080"), Verdict.TIMEOUT,
         "dropped on node1 by filter FORWARD → DOCKER-USER: -A DOCKER-USER -s 10.0.0.50/32 -j DROP; a rule in "
         "DOCKER-USER, which Docker leaves to the operator",
-        "delete that rule on node1: iptables -t filter -D DOCKER-USER -s 10.0.0.50/32 -j DROP, or accept it on node1: iptables "
+        "delete that rule on node1: iptables -t filter -D DOCKER-USER -s 10.0.0.50/32 -j DROP, or accept it on "
+        "node1: iptables "
         "-I DOCKER-USER -s 10.0.0.50 -j ACCEPT",
     )  # fmt: skip
 
@@ -156,7 +157,8 @@ def test_a_rule_in_docker_user_is_the_operators(house: House) -> None:
     [
         ("-j REJECT", Verdict.REFUSED, ""),
         ("-p tcp -j REJECT --reject-with tcp-reset", Verdict.REFUSED, ""),
-        ("-j REJECT --reject-with icmp-host-prohibited", Verdict.UNREACHABLE, "; node1 answers with ICMP host prohibited"),
+        ("-j REJECT --reject-with icmp-host-prohibited", Verdict.UNREACHABLE,
+         "; node1 answers with ICMP host prohibited"),
         ("-j DROP", Verdict.TIMEOUT, ""),
     ],
 )  # fmt: skip
@@ -184,7 +186,8 @@ def test_containers_may_be_forbidden_to_talk_on_one_bridge(house: House) -> None
 def test_an_address_nobody_has_any_more(house: House) -> None:
     _expect(
         house.ask("web", "172.18.0.9:80"), Verdict.UNREACHABLE,
-        "web sent requests for 172.18.0.9 on eth0 and received no answer; no running container or host has that address",
+        "web sent requests for 172.18.0.9 on eth0 and received no answer; no running container or host has that "
+        "address",
         "use the name instead of a remembered address: a restarted container may have another one",
     )  # fmt: skip
 
@@ -217,7 +220,8 @@ def test_the_default_bridge_has_no_names() -> None:
     assert trace.verdict is Verdict.NAME_NOT_FOUND
     assert trace.finding is not None
     assert trace.finding.cause_text == (
-        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name server"
+        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers use the host's name "
+        "server"
     )
     assert house.ask("app", "www.example.com").verdict is Verdict.ANSWERED
 

@@ -205,7 +205,8 @@ def test_any_name_is_drawn_and_nothing_but_drawn(host, sandbox, network):
     key = ("h", "c", "eth0")
     bus = Bus(("h", "h", "br"), network, network, is_routed=True)
     scene = Scene(
-        (MachineScene(host, "Docker", (Sandbox(("h", "c", ""), sandbox, sandbox, "container", (Plug(key, network, bus.key),)),),
+        (MachineScene(host, "Docker", (Sandbox(("h", "c", ""), sandbox, sandbox, "container",
+            (Plug(key, network, bus.key),)),),
                       (bus,), (Interface(("h", "h", "eth0"), network, "lan"),), (sandbox,)),),
         (("lan", network),), (),
     )  # fmt: skip

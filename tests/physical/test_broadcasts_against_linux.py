@@ -22,7 +22,7 @@ ETHERTYPE = b"\x88\xb5"
 
 LISTEN = """
 import select, socket, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # before macvlan takes what is its own, as a capture
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # as a capture: before macvlan
 s.bind((sys.argv[1], 3))
 print("ready", flush=True)
 sources = [s, sys.stdin]

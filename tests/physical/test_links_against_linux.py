@@ -1,7 +1,8 @@
-"""`ip link` of VLANs, macvlan and ipvlan children and dummies as they come, change and go: word for word what Linux prints.
+"""`ip link` of VLANs, macvlan and ipvlan children and dummies as they come, change and go: word for word what Linux
+prints.
 
-`recorded/` holds sessions of iproute2 6.15 on Linux 6.12 (User Mode Linux): lines `$ NAMESPACE COMMAND` and what each printed. The
-session of macvlan is held against the kernel of this machine, too, where root allows.
+`recorded/` holds sessions of iproute2 6.15 on Linux 6.12 (User Mode Linux): lines `$ NAMESPACE COMMAND` and what each
+printed. The session of macvlan is held against the kernel of this machine, too, where root allows.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def simulated() -> Callable[[str, str], str]:
 
 
 def differences(name: str, run: Callable[[str, str], str], *, repeats: int = 0) -> list[str]:
-    """Return the steps that print something else. A command that only lists is run again up to `repeats` times, 0.25 s apart:
-    Linux reports the state of a link some time after it has changed (net/core/link_watch.c).
+    """Return the steps that print something else. A command that only lists is run again up to `repeats` times, 0.25
+    s apart: Linux reports the state of a link some time after it has changed (net/core/link_watch.c).
     """
     differing = []
     for namespace, command, recorded in session(name):

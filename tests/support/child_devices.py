@@ -1,8 +1,9 @@
-"""Topologies of macvlan, ipvlan and VLAN devices, written as the `ip` commands that make them, and who reaches whom there.
+"""Topologies of macvlan, ipvlan and VLAN devices, written as the `ip` commands that make them, and who reaches whom
+there.
 
 Hosts h1 and h2 and the outsiders o1 (untagged) and o2 (VLAN 10) share one wire. All stations have an address in
-10.99.0.0/24, whatever their VLAN, but for the children of routed ipvlan parents, which have one in 10.88.H.0/24. Nobody
-answers ARP for an address of another interface.
+10.99.0.0/24, whatever their VLAN, but for the children of routed ipvlan parents, which have one in 10.88.H.0/24.
+Nobody answers ARP for an address of another interface.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ class House:
 
 
 def docker_rules(bridge: str, *, address: str = "", host_port: int = 0, port: int = 80) -> list[str]:
-    """Return the rules that engine 29 installs for a bridge network (and a published port), as far as tests need them."""
+    """Return the rules that engine 29 installs for a bridge network (and a published port), as far as tests need
+    them."""
     rules = [
         f"-t filter -A DOCKER ! -i {bridge} -o {bridge} -j DROP",
         f"-t filter -A DOCKER-CT -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
@@ -133,7 +134,10 @@ def docker_rules(bridge: str, *, address: str = "", host_port: int = 0, port: in
     if address:
         rules += [
             f"-t raw -A PREROUTING -d {address}/32 ! -i {bridge} -j DROP",
-            f"-t nat -A DOCKER ! -i {bridge} -p tcp -m tcp --dport {host_port} -j DNAT --to-destination {address}:{port}",
+            (
+                f"-t nat -A DOCKER ! -i {bridge} -p tcp -m tcp --dport {host_port} -j DNAT --to-destination "
+                f"{address}:{port}"
+            ),
             f"-t filter -I DOCKER -d {address}/32 ! -i {bridge} -o {bridge} -p tcp -m tcp --dport {port} -j ACCEPT",
         ]
     return rules

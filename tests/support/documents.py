@@ -1,4 +1,5 @@
-"""The blocks of the README and of the pages of docs/: how they are found, run, and compared with the output that is shown."""
+"""The blocks of the README and of the pages of docs/: how they are found, run, and compared with the output that is
+shown."""
 
 from __future__ import annotations
 

@@ -22,8 +22,14 @@ GROUPS: dict[str, list[str]] = {
         "iptables -A FORWARD ! -p esp -j ACCEPT",
         "iptables -A FORWARD -p sctp --dport 5 -j ACCEPT",
         "iptables -A FORWARD -m conntrack --ctstate NEW,RELATED,ESTABLISHED,INVALID,UNTRACKED,DNAT,SNAT -j ACCEPT",
-        "iptables -A FORWARD -m conntrack ! --ctstate NEW --ctproto tcp --ctorigdstport 8080 --ctorigdst 1.2.3.4 --ctdir ORIGINAL --ctstatus ASSURED,CONFIRMED --ctexpire 1:10 -j ACCEPT",
-        "iptables -A FORWARD -m conntrack --ctdir REPLY --ctorigsrc 1.2.3.0/24 --ctreplsrc 1.1.1.1 --ctrepldst 2.2.2.2 --ctreplsrcport 5 --ctorigsrcport 1:6",
+        (
+            "iptables -A FORWARD -m conntrack ! --ctstate NEW --ctproto tcp --ctorigdstport 8080 --ctorigdst 1.2.3.4 "
+            "--ctdir ORIGINAL --ctstatus ASSURED,CONFIRMED --ctexpire 1:10 -j ACCEPT"
+        ),
+        (
+            "iptables -A FORWARD -m conntrack --ctdir REPLY --ctorigsrc 1.2.3.0/24 --ctreplsrc 1.1.1.1 --ctrepldst "
+            "2.2.2.2 --ctreplsrcport 5 --ctorigsrcport 1:6"
+        ),
         "iptables -A FORWARD -m state --state NEW,ESTABLISHED -j ACCEPT",
         "iptables -A FORWARD -m addrtype --dst-type LOCAL,UNICAST ! --src-type BROADCAST --limit-iface-in -j ACCEPT",
         'iptables -A FORWARD -m limit --limit 5/min --limit-burst 10 -j LOG --log-prefix "hi there: " --log-level 4',
@@ -378,8 +384,14 @@ GROUPS: dict[str, list[str]] = {
         "iptables-save",
     ],
     "ipsec and bpf": [
-        "iptables -A INPUT -m policy --dir in --pol none -p udp --dport 4789 -m bpf --bytecode '7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 4097,6 0 0 0,6 0 0 4294967295' -j DROP",
-        "iptables -t mangle -A OUTPUT -p udp --dport 4789 -m bpf --bytecode '7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 4097,6 0 0 0,6 0 0 4294967295' -j MARK --set-mark 13681891",
+        (
+            "iptables -A INPUT -m policy --dir in --pol none -p udp --dport 4789 -m bpf --bytecode '7,32 0 0 "
+            "4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 4097,6 0 0 0,6 0 0 4294967295' -j DROP"
+        ),
+        (
+            "iptables -t mangle -A OUTPUT -p udp --dport 4789 -m bpf --bytecode '7,32 0 0 4294963252,7 0 0 0,64 0 0 "
+            "4,116 0 0 8,21 1 0 4097,6 0 0 0,6 0 0 4294967295' -j MARK --set-mark 13681891"
+        ),
         "iptables -t mangle -S",
         "iptables -L -n -v",
         "iptables -A FORWARD -m policy",

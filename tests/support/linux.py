@@ -1,4 +1,4 @@
-"""The kernel of this machine as an oracle: network namespaces to ask it in, and the reason where it cannot be asked."""
+"""The kernel of this machine as an oracle: network namespaces to ask it in, and why it cannot be asked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 def reason_not_to(*programs: str, trial: str = "true", version: tuple[str, str] | None = None) -> str:
     """Return why the kernel cannot be asked with `programs`, or "" if it can.
 
-    `trial` is a shell line that must succeed in a network namespace of its own. `version` is a command, and what its first
-    line must begin with: texts are compared with that release of a program only.
+    `trial` is a shell line that must succeed in a network namespace of its own. `version` is a command, and what its
+    first line must begin with: texts are compared with that release of a program only.
     """
     if os.name != "posix" or os.geteuid() != 0:
         return "needs root"

@@ -4,7 +4,8 @@
 SETS = """\
 table inet t {
   chain out { }
-  set blocked { type ipv4_addr; flags interval; auto-merge; elements = { 10.0.0.0/8, 192.168.1.1, 172.16.0.1-172.16.0.9 } comment "hey"; }
+  set blocked { type ipv4_addr; flags interval; auto-merge; elements = { 10.0.0.0/8, 192.168.1.1,
+                172.16.0.1-172.16.0.9 } comment "hey"; }
   set hosts { type ipv4_addr; elements = { 1.2.3.4, 1.2.3.5, 1.2.3.6, 9.9.9.9 }; }
   set ports { type inet_service; elements = { 80, 443, 8080, 22, 25, 53, 21, 23 }; }
   set pairs { type ipv4_addr . inet_service; elements = { 1.2.3.4 . 80, 1.2.3.4 . 443 }; }
@@ -361,7 +362,10 @@ COMMANDS = [
     "destroy chain ip a c",
     'add table ip a { comment "hello"; }',
     "list tables",
-    "table ip q { chain c { type filter hook input priority 5; policy drop; tcp dport 5 accept; jump d; } ; chain d { ip saddr { 1.1.1.1, 2.2.2.2 } drop; } ; }",
+    (
+        "table ip q { chain c { type filter hook input priority 5; policy drop; tcp dport 5 accept; jump d; } ; "
+        "chain d { ip saddr { 1.1.1.1, 2.2.2.2 } drop; } ; }"
+    ),
     "list ruleset",
     "insert rule ip q c index 1 drop",
     "insert rule ip q c handle 4 log",

@@ -28,7 +28,8 @@ class Managers:
             self.leads.setdefault(raft.term, set()).add(member.raft_id)
 
         raft = Raft(
-            self.clock, self.clock.stream(member.node_id), member, membership, self._sender(member), lambda: self.index,
+            self.clock, self.clock.stream(member.node_id), member, membership, self._sender(member),
+            lambda: self.index,
             become_leader, lambda: None, lambda: None,
         )  # fmt: skip
         return raft

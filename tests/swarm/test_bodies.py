@@ -56,10 +56,12 @@ NETWORK = {
 }
 INIT = {"ListenAddr": "0.0.0.0:2377", "DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 24, "Spec": SWARM}
 NODE = {"Name": "", "Labels": {"a": "b"}, "Role": "manager", "Availability": "active"}
-BODIES = {"services": SERVICE, "secrets": SECRET, "configs": SECRET, "networks": NETWORK, "node": NODE, "swarm": SWARM, "init": INIT}  # fmt: skip
+BODIES = {"services": SERVICE, "secrets": SECRET, "configs": SECRET, "networks": NETWORK, "node": NODE,
+          "swarm": SWARM, "init": INIT}  # fmt: skip
 
 WRONG = st.sampled_from(
-    [None, True, -1, 0, 2**70, 1.5, "x", "", [], {}, [1], {"a": 1}, [None], {"Name": 5}, "\0", "é" * 300, [[]], float("inf")]
+    [None, True, -1, 0, 2**70, 1.5, "x", "", [], {}, [1], {"a": 1}, [None], {"Name": 5}, "\0", "é" * 300, [[]],
+     float("inf")]
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Whatever is asked of a cluster and whatever befalls its nodes: the laws it keeps, and what it comes to in the end."""
+"""Whatever is asked of a cluster and whatever befalls its nodes: the laws it keeps, and its state in the end."""
 
 from __future__ import annotations
 

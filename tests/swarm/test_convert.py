@@ -180,7 +180,8 @@ def changed(**template):
         (changed(Runtime="wasm"), "unsupported runtime"),
         (changed(ContainerSpec=None), "mismatched Runtime and *Spec fields"),
         (changed(ContainerSpec={"Mounts": [{"Type": "nfs"}]}), 'invalid MountType: "nfs"'),
-        (changed(ContainerSpec={"Configs": [{"ConfigID": "x"}]}), "invalid Config: either File or Runtime should be set"),
+        (changed(ContainerSpec={"Configs": [{"ConfigID": "x"}]}),
+         "invalid Config: either File or Runtime should be set"),
         (changed(Resources={"SwapBytes": 1}), "memory swap provided, but no memory-limit was set"),
     ],
 )  # fmt: skip

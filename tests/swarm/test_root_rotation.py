@@ -1,4 +1,4 @@
-"""The certificate authority of a swarm: its certificate, what nodes tell of theirs, and how another takes its place."""
+"""The certificate authority of a swarm: its certificate, what nodes state of theirs, and its replacement."""
 
 from __future__ import annotations
 

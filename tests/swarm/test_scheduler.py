@@ -56,11 +56,13 @@ NODE = Node(
 @pytest.mark.parametrize(
     ("text", "matches"),
     [
-        ("node.id==N1ID", True), ("node.id!=n1id", False), ("node.hostname == node1", True), ("NODE.HOSTNAME==node2", False),
+        ("node.id==N1ID", True), ("node.id!=n1id", False), ("node.hostname == node1", True),
+        ("NODE.HOSTNAME==node2", False),
         ("node.role==worker", True), ("node.role!=manager", True), ("node.platform.os==linux", True),
         ("node.platform.arch==amd64", False), ("node.labels.zone==east", True), ("node.labels.rack==7", False),
         ("node.labels.Rack==7", True), ("node.labels.none!=x", True), ("node.labels.none==x", False),
-        ("engine.labels.disk==ssd", True), ("Engine.Labels.disk!=ssd", False), ("node.color==red", False), ("node.color!=red", False),
+        ("engine.labels.disk==ssd", True), ("Engine.Labels.disk!=ssd", False), ("node.color==red", False),
+        ("node.color!=red", False),
         ("node.ip==192.0.2.7", True), ("node.ip!=192.0.2.7", False), ("node.ip==192.0.2.0/24", True),
         ("node.ip!=198.51.100.0/24", True), ("node.ip==nonsense", False), ("node.ip!=nonsense", False),
     ],

@@ -36,7 +36,8 @@ from cnmsim.swarm.objects import (
 from cnmsim.swarm.persistence.serialization import MalformedData, from_plain, to_plain
 
 KINDS = (
-    Certificate, EndpointSpec, NetworkSpec, NodeDescription, NodeStatus, Placement, ReplicatedJob, ResourceRequirements, RootCa,
+    Certificate, EndpointSpec, NetworkSpec, NodeDescription, NodeStatus, Placement, ReplicatedJob,
+    ResourceRequirements, RootCa,
     SecretSpec, TaskStatus, UpdateConfig,
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """DHCP: messages as busybox 1.37 wrote them, leases that last and end, addresses that others have.
 
-`recorded/udhcp.pcap` is what busybox's udhcpc and udhcpd said to each other in namespaces of Linux: range 10.0.0.100 and
-10.0.0.101, server 10.0.0.1, a lease of one hour; the client then asked for 10.0.0.101 again.
+`recorded/udhcp.pcap` is what busybox's udhcpc and udhcpd said to each other in namespaces of Linux: range 10.0.0.100
+and 10.0.0.101, server 10.0.0.1, a lease of one hour; the client then asked for 10.0.0.101 again.
 """
 
 from __future__ import annotations

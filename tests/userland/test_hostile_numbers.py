@@ -17,10 +17,13 @@ def host():
 )
 @pytest.mark.parametrize(
     "words",
-    ["ping -c {} 10.0.0.15", "ping -c 1 -t {} 10.0.0.15", "cut -f {} /etc/hosts", "tail -c {} /etc/hosts", "httpd -p {}",
+    ["ping -c {} 10.0.0.15", "ping -c 1 -t {} 10.0.0.15", "cut -f {} /etc/hosts", "tail -c {} /etc/hosts",
+     "httpd -p {}",
      "kill {}", "chown {} /etc/hosts", "ip link set eth0 mtu {}", "ip link add v type vxlan id {}", "usleep {}",
-     "iptables -D INPUT {}", "iptables -A INPUT -p {}", "iptables -A INPUT -m limit --limit {}", "tcpdump -c {} -i eth0",
-     "tcpdump -i eth0 port {}", "grep -A {} x /etc/hosts", "xxd -c {} /etc/hosts", "conntrack -U -t {}", "install -d /etc/{}/x/y"],
+     "iptables -D INPUT {}", "iptables -A INPUT -p {}", "iptables -A INPUT -m limit --limit {}",
+     "tcpdump -c {} -i eth0",
+     "tcpdump -i eth0 port {}", "grep -A {} x /etc/hosts", "xxd -c {} /etc/hosts", "conntrack -U -t {}",
+     "install -d /etc/{}/x/y"],
 )  # fmt: skip
 def test_a_program_refuses_what_is_no_number(host, words, number):
     done = host.exec([word.replace("{}", number) for word in words.split()])

@@ -1,4 +1,4 @@
-"""iperf3: what client and server print, compared with what iperf3 3.18 printed over a real veth pair (ports aside)."""
+"""iperf3: what client and server print, compared with iperf3 3.18 over a real veth pair (ports aside)."""
 
 from __future__ import annotations
 

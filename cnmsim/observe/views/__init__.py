@@ -8,6 +8,6 @@ from cnmsim.observe.views.steps import picture_of, save_walk, walk_html
 from cnmsim.observe.views.widget import walk_widget
 
 __all__ = [
-    "LookupView", "Picture", "RoutesView", "RulesView", "draw", "host_card", "hosts_card", "lookup", "matrix_svg", "picture_of", "render", "routes", "rules",
-    "save_walk", "walk_html", "walk_widget",
+    "LookupView", "Picture", "RoutesView", "RulesView", "draw", "host_card", "hosts_card", "lookup",
+    "matrix_svg", "picture_of", "render", "routes", "rules", "save_walk", "walk_html", "walk_widget",
 ]  # fmt: skip

@@ -13,10 +13,10 @@ from cnmsim.observe.views.markup import (
     GOOD,
     SOFT,
     STEP,
-    TABLE,
     banner,
     card,
     facts,
+    headed_table,
     heading,
     note,
     safe,
@@ -102,17 +102,14 @@ def checkup_card(what: Checkup) -> str:
     for fault in what.faults:
         word = fault.severity.name.lower()
         rows.append(
-            f'<tr style="background:transparent;border:0"><td style="{CELL};white-space:nowrap"><b style="background:{_SEVERITIES[word]};'
-            f'color:#fff;border-radius:9px;padding:1px 8px">{safe(word)}</b></td>'
-            f'<td style="{CELL};white-space:nowrap"><b>{safe(fault.place)}</b></td><td style="{CELL};max-width:60em">{safe(fault.text)}'
+            f'<tr style="background:transparent;border:0"><td style="{CELL};white-space:nowrap">'
+            f'<b style="background:{_SEVERITIES[word]};color:#fff;border-radius:9px;padding:1px 8px">{safe(word)}</b>'
+            "</td>"
+            f'<td style="{CELL};white-space:nowrap"><b>{safe(fault.place)}</b></td>'
+            f'<td style="{CELL};max-width:60em">{safe(fault.text)}'
             f'<div style="{SOFT}"><b>fix</b> {safe(fault.fix)}</div></td></tr>'
         )
-    head = "".join(
-        f'<th style="{CELL};{SOFT};font-weight:600">{heading}</th>' for heading in ("severity", "place", "fault")
-    )
-    grid = (
-        f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    )
+    grid = headed_table(((header, "") for header in ("severity", "place", "fault")), rows)
     return card("checkup", f"{len(what.faults)} found", grid)
 
 

@@ -60,14 +60,15 @@ class Badge:
         """Return the badge as SVG."""
         left, top, _, _ = self.corners
         colour = _COLOURS[self.kind]
-        shape = f'<rect x="{left:.1f}" y="{top:.1f}" width="{self.width:.1f}" height="{HEIGHT:g}" rx="7" fill="{colour}"/>'
+        size = f'width="{self.width:.1f}" height="{HEIGHT:g}"'
+        shape = f'<rect x="{left:.1f}" y="{top:.1f}" {size} rx="7" fill="{colour}"/>'
         text_x = self.at[0]
         if self.kind is Kind.LOST:
             text_x += _CROSS / 2 - 1
             shape += _cross(left + 10, self.at[1], 3.2, 2)
         return (
-            f'<g class="cnm-badge {self.kind.value}">{shape}<text x="{text_x:.1f}" y="{self.at[1] + 3.5:.1f}" font-size="9.5" '
-            f'font-weight="700" text-anchor="middle" fill="#fff">{safe(self.label)}</text></g>'
+            f'<g class="cnm-badge {self.kind.value}">{shape}<text x="{text_x:.1f}" y="{self.at[1] + 3.5:.1f}" '
+            f'font-size="9.5" font-weight="700" text-anchor="middle" fill="#fff">{safe(self.label)}</text></g>'
         )
 
 

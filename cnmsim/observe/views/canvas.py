@@ -12,7 +12,7 @@ __all__ = ["LEGEND_H", "Point", "render"]
 LEGEND_H = 22
 
 #: A standalone file follows the viewer's colour scheme, and is black on white in print.
-_STYLE = (
+FILE_STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
 )
@@ -39,24 +39,20 @@ def render(
     the bottom. Without `standalone` the picture inherits the text colour of the page around it.
     """
     width, height = round(layout.width), round(layout.height) + (LEGEND_H if legend else 0)
-    parts = [
+    least = f"max(100%,{round(width * _LEAST)}px)"
+    fluid = f' class="cnm-lab" style="width:min({width}px,{least});max-width:none;height:auto"'
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="{safe(SANS)}" font-size="12" role="img" fill="currentColor"'
-        + (
-            ""
-            if standalone
-            else f' class="cnm-lab" style="width:min({width}px,max(100%,{round(width * _LEAST)}px));'
-            'max-width:none;height:auto"'
-        )
-        + f"><title>{safe(title)}</title><desc>{safe(layout.summary)}</desc>",
-    ]
-    parts.append(_STYLE if standalone else _ON_PAPER)
-    parts += [_box(box) for box in layout.boxes if box.kind in _GROUND]
+        f"{'' if standalone else fluid}><title>{safe(title)}</title><desc>{safe(layout.summary)}</desc>"
+    )
+    parts = [head, FILE_STYLE if standalone else _ON_PAPER]
+    parts += [_DRAW[box.kind](box) for box in layout.boxes if box.kind in _GROUND]
     parts += [_wire(wire) for wire in layout.wires]
     parts += [_bar(bar) for bar in layout.bars]
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour_of(at)}"/>' for (x, y), at in layout.dots]
     parts.append(f'<g class="cnm-ways">{under}</g>')
-    parts += [_box(box) for box in layout.boxes if box.kind not in _GROUND]
+    parts += [_DRAW[box.kind](box) for box in layout.boxes if box.kind not in _GROUND]
     return "".join([*parts, over, legend, "</svg>"])
 
 
@@ -81,17 +77,8 @@ def _bar(bar: Bar) -> str:
     name = _text(x, bar.y + (0 if bar.detail else 4), bar.label, 24, 'text-anchor="end" font-weight="600"')
     if not bar.detail:
         return rect + name
-    return (
-        rect
-        + name
-        + _text(
-            x,
-            bar.y + 12,
-            bar.detail,
-            26,
-            f'text-anchor="end" font-size="10" opacity=".75" font-family="{safe(MONO)}"',
-        )
-    )
+    style = f'text-anchor="end" font-size="10" opacity=".75" font-family="{safe(MONO)}"'
+    return rect + name + _text(x, bar.y + 12, bar.detail, 26, style)
 
 
 def _text(x: float, y: float, text: str, length: int, style: str) -> str:
@@ -105,10 +92,6 @@ def _rect(box: Box, fill: str, stroke: str, radius: float = 6) -> str:
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="{radius:g}" '
         f"{fill} {stroke}><title>{safe(box.title)}</title></rect>"
     )
-
-
-def _box(box: Box) -> str:
-    return _DRAW[box.kind](box)
 
 
 _FRAME = 'stroke="currentColor" stroke-opacity=".45"'
@@ -178,11 +161,12 @@ def _sandbox(box: Box) -> str:
 def _mark(x: float, y: float, number: int) -> str:
     """Return the SVG symbol before a line of text: a dot in a network's colour, or an arrow for a published port."""
     if number == PUBLISHED:
-        return f'<path d="M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}" fill="none" stroke="currentColor"/>'
+        line = f"M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}"
+        return f'<path d="{line}" fill="none" stroke="currentColor"/>'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour_of(number)}"/>'
 
 
 _DRAW = {
-    "machine": _machine, "hanging": _machine, "stack": _stack, "stack up": _stack, "guest": _guest, "nic": _nic, "vtep": _vtep,
-    "container": _sandbox, "docker": _sandbox,
+    "machine": _machine, "hanging": _machine, "stack": _stack, "stack up": _stack, "guest": _guest,
+    "nic": _nic, "vtep": _vtep, "container": _sandbox, "docker": _sandbox,
 }  # fmt: skip

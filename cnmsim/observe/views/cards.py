@@ -32,7 +32,8 @@ def render(what: object) -> str | None:
 def host_card(host: Any) -> str:
     """Return the HTML card of a host: its interfaces, its routes, and the containers of its engine if it has one."""
     devices = [
-        (device.name, device.kind, ", ".join(str(item) for item in device.addresses), str(device.mtu), "up" if device.is_up else "down")
+        (device.name, device.kind, ", ".join(map(str, device.addresses)), str(device.mtu),
+         "up" if device.is_up else "down")
         for device in host.namespace.devices.values()
         if device.kind != "veth"
     ]  # fmt: skip
@@ -146,7 +147,8 @@ def _network(network: Network) -> str:
     ]
     gateways = [item["Gateway"] for item in (attrs.get("IPAM") or {}).get("Config") or () if item.get("Gateway")]
     pairs = [
-        ("driver", f"{attrs['Driver']} ({attrs['Scope']})"), ("subnets", ", ".join(_subnets(attrs))), ("gateway", ", ".join(gateways)),
+        ("driver", f"{attrs['Driver']} ({attrs['Scope']})"), ("subnets", ", ".join(_subnets(attrs))),
+        ("gateway", ", ".join(gateways)),
         ("internal", "yes: no way out, no default route" if attrs["Internal"] else ""),
         *((key, str(value)) for key, value in (attrs.get("Options") or {}).items()),
     ]  # fmt: skip
@@ -159,7 +161,8 @@ def _network(network: Network) -> str:
 def _container(container: Container) -> str:
     attrs = container.attrs
     rows = [
-        (name, view.get("IPAddress") or "", view.get("Gateway") or "", view.get("MacAddress") or "", ", ".join(view.get("DNSNames") or ()))
+        (name, *(view.get(key) or "" for key in ("IPAddress", "Gateway", "MacAddress")),
+         ", ".join(view.get("DNSNames") or ()))
         for name, view in _networks(attrs).items()
     ]  # fmt: skip
     pairs = [

@@ -37,7 +37,8 @@ def controller_card(controller: Controller) -> str:
 def network_card(network: Network) -> str:
     """Return the HTML card of a network: its pools, options and endpoints."""
     endpoints = [
-        (endpoint.name, "" if endpoint.sandbox is None else endpoint.sandbox.name, _addresses(endpoint), endpoint.mac_address or "")
+        (endpoint.name, "" if endpoint.sandbox is None else endpoint.sandbox.name, _addresses(endpoint),
+         endpoint.mac_address or "")
         for endpoint in network.endpoints.values()
     ]  # fmt: skip
     pairs = [

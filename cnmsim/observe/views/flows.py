@@ -67,8 +67,8 @@ def _chart(report: FlowReport) -> str:
     highest = max(max(values) for values in series) or 1.0
     until = rows[-1][0]
     lines = "".join(
-        f'<polyline fill="none" stroke="{PALETTE[at % len(PALETTE)]}" stroke-width="1.6" points="{_points(values, highest)}">'
-        f"<title>{safe(label)}</title></polyline>"
+        f'<polyline fill="none" stroke="{PALETTE[at % len(PALETTE)]}" stroke-width="1.6" '
+        f'points="{_points(values, highest)}"><title>{safe(label)}</title></polyline>'
         for at, (label, values) in enumerate(zip(labels, series, strict=True))
     )
     right, base = _WIDTH - 8, _HEIGHT - _BOTTOM
@@ -79,21 +79,25 @@ def _chart(report: FlowReport) -> str:
         f'<text x="{_LEFT}" y="{_HEIGHT - 6}">0 s</text>'
         f'<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end">{safe(duration_text(until))}</text>'
     )
-    legend = " ".join(
-        f'<span style="white-space:nowrap"><span style="color:{PALETTE[at % len(PALETTE)]}">━</span> {safe(label)}</span>'
-        for at, label in enumerate(labels)
-    )
+    legend = " ".join(_entry(PALETTE[at % len(PALETTE)], "━", label) for at, label in enumerate(labels))
     longest = max(report.links, key=lambda link: link.queue_max_bytes, default=None)
     queue = ""
     if longest is not None and longest.queue_max_bytes and max(longest.queue_bytes, default=0):
         points = _points(longest.queue_bytes, max(longest.queue_bytes), longest.times_s[-1] / until if until else 1.0)
-        queue = f'<polyline fill="none" stroke="{ACCENT}" stroke-dasharray="3 3" points="{points}"><title>queue of {safe(longest.name)}</title></polyline>'
-        legend += f' <span style="white-space:nowrap"><span style="color:{ACCENT}">┅</span> queue of {safe(longest.name)}, up to {longest.queue_max_bytes:,} bytes</span>'
+        title = f"queue of {longest.name}"
+        queue = f'<polyline fill="none" stroke="{ACCENT}" stroke-dasharray="3 3" points="{points}">'
+        queue += f"<title>{safe(title)}</title></polyline>"
+        legend += f" {_entry(ACCENT, '┅', f'{title}, up to {longest.queue_max_bytes:,} bytes')}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" style="width:100%;max-width:{_WIDTH}px;display:block" '
-        f'role="img" aria-label="throughput over time" font-size="11" fill="currentColor">{axis}{lines}{queue}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'style="width:100%;max-width:{_WIDTH}px;display:block" role="img" '
+        f'aria-label="throughput over time" font-size="11" fill="currentColor">{axis}{lines}{queue}</svg>'
         f'<div style="{SOFT};font-size:12px;margin-bottom:4px">throughput {legend}</div>'
     )
+
+
+def _entry(colour: str, sign: str, label: str) -> str:
+    return f'<span style="white-space:nowrap"><span style="color:{colour}">{sign}</span> {safe(label)}</span>'
 
 
 def _points(values: Sequence[float], highest: float, stretch: float = 1.0) -> str:

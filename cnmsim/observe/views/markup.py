@@ -14,17 +14,8 @@ from html import escape
 
 #: Colours of networks: middle tones that contrast with both white and black.
 PALETTE = (
-    "#3b82f6",
-    "#0f9d76",
-    "#db2777",
-    "#0891b2",
-    "#84920d",
-    "#92633a",
-    "#5b7083",
-    "#e2637a",
-    "#4d7c0f",
-    "#3f78b8",
-)
+    "#3b82f6", "#0f9d76", "#db2777", "#0891b2", "#84920d", "#92633a", "#5b7083", "#e2637a", "#4d7c0f", "#3f78b8",
+)  # fmt: skip
 #: For lines (3:1 on white and on black), and for backgrounds of white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
 ACCENT, BACK = "#d97706", "#8b5cf6"
 GOOD, BAD, STEP = "#15803d", "#dc2626", "#b45309"
@@ -102,23 +93,28 @@ def table(
     def style(at: int) -> str:
         return (";text-align:right" if at in right else "") + (";white-space:nowrap" if at in firm | right else "")
 
-    head = "".join(f'<th style="{CELL}{style(at)};{SOFT};font-weight:600">{safe(headers[at])}</th>' for at in shown)
     colours = iter(marks)
     body = []
     for row in grid:
         colour = next(colours, "") or "transparent"
         cells = "".join(f'<td style="{CELL};white-space:pre-wrap{style(at)}">{words(row[at])}</td>' for at in shown)
         body.append(f'<tr style="background:{colour};border:0">{cells}</tr>')
-    return (
-        f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-    )
+    return headed_table(((headers[at], style(at)) for at in shown), body)
+
+
+def headed_table(headers: Iterable[tuple[str, str]], rows: Iterable[str]) -> str:
+    """Return an HTML table of (header, further style) pairs and of rows, which are HTML."""
+    cells = (f'<th style="{CELL}{style};{SOFT};font-weight:600">{safe(header)}</th>' for header, style in headers)
+    head = f'<thead><tr style="background:transparent">{"".join(cells)}</tr></thead>'
+    return f"{TABLE}{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Return the HTML of (label, value) pairs. Pairs whose value is empty are left out."""
     rows = "".join(
-        f'<tr style="background:transparent;border:0"><th style="{CELL};font-family:inherit;font-weight:400;{SOFT};white-space:nowrap">'
-        f'{safe(label)}</th><td style="{CELL};white-space:pre-wrap;overflow-wrap:anywhere">{safe(value)}</td></tr>'
+        '<tr style="background:transparent;border:0">'
+        f'<th style="{CELL};font-family:inherit;font-weight:400;{SOFT};white-space:nowrap">{safe(label)}</th>'
+        f'<td style="{CELL};white-space:pre-wrap;overflow-wrap:anywhere">{safe(value)}</td></tr>'
         for label, value in pairs
         if value
     )
@@ -129,10 +125,11 @@ def card(title: str, kind: str, *parts: str) -> str:
     """Return the HTML of a framed card with a title and a kind such as "host". `parts` are HTML."""
     body = "".join(parts)
     return (
-        f'{_ON_PAPER}<div class="cnm-card" style="{_INK};font:13px/1.45 {SANS};border:1px solid rgba(128,128,128,.45);border-radius:8px;'
-        'padding:8px 14px 10px;margin:4px 0;display:inline-block;max-width:100%;overflow-x:auto;box-sizing:border-box">'
-        f'<div style="margin-bottom:4px"><b style="font-size:14px">{safe(title)}</b> <span style="{SOFT}">{safe(kind)}</span></div>'
-        f"{body}</div>"
+        f'{_ON_PAPER}<div class="cnm-card" style="{_INK};font:13px/1.45 {SANS};'
+        "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:8px 14px 10px;margin:4px 0;"
+        'display:inline-block;max-width:100%;overflow-x:auto;box-sizing:border-box">'
+        f'<div style="margin-bottom:4px"><b style="font-size:14px">{safe(title)}</b> '
+        f'<span style="{SOFT}">{safe(kind)}</span></div>{body}</div>'
     )
 
 
@@ -150,7 +147,8 @@ def folded(title: str, text: str) -> str:
     """Return the HTML of a preformatted text that is hidden until the reader clicks its title."""
     return (
         f'<details style="margin-top:6px"><summary style="cursor:pointer">{safe(title)}</summary>'
-        f'<pre style="font:12px/1.4 {MONO};overflow-x:auto;background:transparent;color:inherit;margin:4px 0">{safe(text)}</pre></details>'
+        f'<pre style="font:12px/1.4 {MONO};overflow-x:auto;background:transparent;color:inherit;margin:4px 0">'
+        f"{safe(text)}</pre></details>"
     )
 
 
@@ -167,8 +165,8 @@ def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
     )
     return (
         f'<div style="border-left:4px solid {colour};padding:3px 0 4px 10px;margin:4px 0 6px;max-width:72em">'
-        f'<b style="background:{colour};color:#fff;border-radius:9px;padding:1px 9px;white-space:nowrap">{mark} {safe(word)}</b> '
-        f"{safe(text)}{lines}</div>"
+        f'<b style="background:{colour};color:#fff;border-radius:9px;padding:1px 9px;white-space:nowrap">'
+        f"{mark} {safe(word)}</b> {safe(text)}{lines}</div>"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.observe.diagnosis.verdict import Verdict
+from cnmsim.observe.views.canvas import FILE_STYLE
 from cnmsim.observe.views.markup import LOST, MONO, SOFT, WELL, card, framed, note, safe, short, table
 
 if TYPE_CHECKING:
@@ -28,13 +29,10 @@ _COLOURS = {
 _SIGNS = {
     Verdict.ANSWERED: "M4 8.2l2.8 2.8L12 5.6", Verdict.DELIVERED: "M4 8.2l2.8 2.8L12 5.6",
     Verdict.PATH_OPEN: "M4 8h8M9 5l3 3-3 3",
-    Verdict.REFUSED: "M5 5l6 6M11 5l-6 6", Verdict.UNREACHABLE: "M5 11l6-6", Verdict.NAME_NOT_FOUND: "M5.5 11h.1M8 11h.1M10.5 11h.1",
+    Verdict.REFUSED: "M5 5l6 6M11 5l-6 6", Verdict.UNREACHABLE: "M5 11l6-6",
+    Verdict.NAME_NOT_FOUND: "M5.5 11h.1M8 11h.1M10.5 11h.1",
 }  # fmt: skip
 _BAR = "M5 8h6"
-_FILE = (
-    "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
-    "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
-)
 
 
 def matrix_card(what: Reachability) -> str:
@@ -68,8 +66,8 @@ def _legend(what: Reachability) -> str:
     entries = []
     for verdict, count in what.counts().items():
         sign = (
-            f'<svg width="{_SIZE}" height="{_SIZE}" viewBox="0 0 {_SIZE} {_SIZE}" aria-hidden="true" style="vertical-align:-3px">'
-            f"{_cell(verdict, 0, 0)}</svg>"
+            f'<svg width="{_SIZE}" height="{_SIZE}" viewBox="0 0 {_SIZE} {_SIZE}" aria-hidden="true" '
+            f'style="vertical-align:-3px">{_cell(verdict, 0, 0)}</svg>'
         )
         entries.append(
             f'<span style="margin-right:16px;white-space:nowrap">{sign} {safe(verdict.value)} {count}</span>'
@@ -99,7 +97,7 @@ def matrix_svg(what: Reachability, *, standalone: bool = False) -> str:
         f'width="{width:.0f}" height="{height:.0f}" '
         f'font-family="{safe(MONO)}" font-size="11" fill="currentColor" role="img" aria-label="reachability">'
     )
-    parts = [head, _FILE if standalone else ""]
+    parts = [head, FILE_STYLE if standalone else ""]
     for at, name in enumerate(columns):
         x = left + _SIZE * at + 12
         parts.append(
@@ -124,8 +122,10 @@ def _cell(verdict: Verdict, x: float, y: float, title: str = "") -> str:
     ink = "#fff" if is_reached else colour
     tooltip = f"<title>{safe(title)}</title>" if title else ""
     return (
-        f'<g transform="translate({x:.1f} {y:.1f})"><rect x="1" y="1" width="{_SIZE - 2}" height="{_SIZE - 2}" rx="2" {fill}>{tooltip}</rect>'
-        f'<path d="{_SIGNS.get(verdict, _BAR)}" fill="none" stroke="{ink}" stroke-width="1.8" stroke-linecap="round" pointer-events="none"/></g>'
+        f'<g transform="translate({x:.1f} {y:.1f})">'
+        f'<rect x="1" y="1" width="{_SIZE - 2}" height="{_SIZE - 2}" rx="2" {fill}>{tooltip}</rect>'
+        f'<path d="{_SIGNS.get(verdict, _BAR)}" fill="none" stroke="{ink}" stroke-width="1.8" '
+        'stroke-linecap="round" pointer-events="none"/></g>'
     )
 
 

@@ -38,8 +38,7 @@ class Picture:
     def svg(self, *, standalone: bool = True) -> str:
         """Return the SVG.
 
-        With `standalone` it is a file of its own with light and dark colours; otherwise it is meant to be embedded in a
-        page.
+        With `standalone` it is a file of its own with light and dark colours; otherwise it is for a page.
         """
         return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
@@ -72,7 +71,8 @@ class Picture:
             heads = "".join(arrow_path(*head) for points in lanes for head in arrows(points))
             if line:
                 parts.append(
-                    f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="3"{style} stroke-linejoin="round"/>'
+                    f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="3"{style} '
+                    'stroke-linejoin="round"/>'
                     f'<path d="{heads}" fill="{colour}"/>'
                 )
         return "".join(parts)
@@ -97,7 +97,8 @@ class Picture:
         parts, x = [], PAD
         for sample, text in entries:
             parts.append(
-                f'<g transform="translate({x:.1f} 0)">{sample}<text x="30" y="{y + 4:.1f}" font-size="11" opacity=".8">{text}</text></g>'
+                f'<g transform="translate({x:.1f} 0)">{sample}'
+                f'<text x="30" y="{y + 4:.1f}" font-size="11" opacity=".8">{text}</text></g>'
             )
             x += 30 + 6.6 * len(text) + 18
         return f'<g class="cnm-legend">{"".join(parts)}</g>'

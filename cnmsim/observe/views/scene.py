@@ -42,7 +42,7 @@ class Plug:
 
 @frozen
 class Sandbox:
-    """A network namespace of a container (`kind` "container") or one that Docker created for its own use ("docker")."""
+    """A network namespace of a container (`kind` "container") or one that Docker created for itself ("docker")."""
 
     key: Key
     name: str

@@ -58,7 +58,7 @@ def walk_data(trace: Trace) -> dict[str, Any]:
                 "loss": hop.is_drop, "answer": way.is_reply, "at": list(way.at) if way.at else None,
                 "leg": [[round(x, 1), round(y, 1)] for x, y in lane(way.leg)],
                 "headers": [
-                    {"protocol": header.protocol, "depth": header.depth, "fields": [list(pair) for pair in header.fields]}
+                    {"protocol": header.protocol, "depth": header.depth, "fields": list(map(list, header.fields))}
                     for header in (headers_of(event.data, is_frame=event.is_frame) if event.data else ())
                 ],
             }

@@ -19,10 +19,10 @@ from cnmsim.observe.views.markup import (
     GOOD,
     LOST,
     SOFT,
-    TABLE,
     WELL,
     banner,
     card,
+    headed_table,
     note,
     safe,
     words,
@@ -65,9 +65,6 @@ def walk_table(trace: Trace) -> str:
     """Return the HTML table of a trace: its messages in order, each with its steps."""
     events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
     decided = _decisive(trace)
-    head = "".join(
-        f'<th style="{CELL};{SOFT};font-weight:600">{safe(text)}</th>' for text in ("#", *map(str.lower, HEADERS))
-    )
     body = []
     for section in sections_of(trace.shown()):
         body.append(
@@ -75,9 +72,7 @@ def walk_table(trace: Trace) -> str:
             f"<b>{safe(section.title)}</b></td></tr>"
         )
         body += [_row(row, events[id(row.hop)], is_decisive=row.hop is decided) for row in section.rows]
-    return (
-        f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-    )
+    return headed_table(((text, "") for text in ("#", *map(str.lower, HEADERS))), body)
 
 
 def _decisive(trace: Trace) -> Hop | None:
@@ -126,7 +121,7 @@ def _ends(addresses: str) -> str:
 
 
 def _inside(event: Event) -> str:
-    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML; "" for any other packet."""
+    """Return the VNI, source and destination of the packet inside a VXLAN packet, as HTML; "" for others."""
     headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
     fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
     outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}

@@ -1,4 +1,5 @@
-"""Netfilter's numbers as Linux has them, each with its source. Timeouts of connections: `tests/kernel/test_linux_constants.py`."""
+"""Netfilter's numbers as Linux has them, each with its source. Timeouts of connections:
+`tests/kernel/test_linux_constants.py`."""
 
 import pytest
 from support.nat_lab import NatLab, tcp, udp
@@ -18,7 +19,8 @@ PRIORITIES = {
     "SECURITY": 50, "IPVS_INPUT": 98, "SOURCE_NAT": 100, "CONFIRM": 2**31 - 1,
 }  # fmt: skip
 
-#: valid_hooks and priority of the tables: net/ipv4/netfilter/iptable_*.c; nf_nat_ipv4_ops, net/netfilter/nf_nat_proto.c.
+#: valid_hooks and priority of the tables: net/ipv4/netfilter/iptable_*.c; nf_nat_ipv4_ops,
+#: net/netfilter/nf_nat_proto.c.
 TABLES = {
     "raw": {"PREROUTING": -300, "OUTPUT": -300},
     "mangle": {"PREROUTING": -150, "INPUT": -150, "FORWARD": -150, "OUTPUT": -150, "POSTROUTING": -150},

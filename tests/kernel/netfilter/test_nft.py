@@ -110,10 +110,14 @@ def test_a_reset_that_crosses_lo_is_still_of_its_connection():
     assert lab.trace("b", "10.0.0.2:81").verdict.value == "refused"
 
 
-HEAD = "table ip t { map m { type ifname : verdict; }; chain c { }; chain d { }; }\nflush chain ip t c\nflush chain ip t d\n"
+HEAD = (
+    "table ip t { map m { type ifname : verdict; }; chain c { }; chain d { }; }\n"
+    "flush chain ip t c\nflush chain ip t d\n"
+)
 TAIL = 'add element ip t m { "eth0" : jump c }\n'
 LINES = [
-    "tcp dport 80 counter accept", "tcp dport 80 counter packets 3 bytes 180 accept", "iifname vmap @m", "jump d", "counter drop",
+    "tcp dport 80 counter accept", "tcp dport 80 counter packets 3 bytes 180 accept", "iifname vmap @m", "jump d",
+    "counter drop",
     "ip daddr { 10.0.0.1, 10.0.0.2 } ct state established drop", 'ip saddr 10.0.0.9 return comment "nine"',
 ]  # fmt: skip
 

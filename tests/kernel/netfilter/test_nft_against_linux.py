@@ -151,7 +151,8 @@ def test_what_only_json_tells_is_told_as_by_nft(both):
     both.load("""
 table ip q {
   comment "hello"
-  set s { type ipv4_addr; size 100; policy memory; flags timeout, interval; timeout 1h5m; gc-interval 10s; comment "c"; }
+  set s { type ipv4_addr; size 100; policy memory; flags timeout, interval; timeout 1h5m; gc-interval 10s
+          comment "c"; }
   map mv { typeof ip saddr . tcp dport : meta mark; flags interval; elements = { 1.2.3.0/24 . 1-5 : 0x5 }; }
   map mc { type inet_service : ipv4_addr . inet_service; elements = { 5 : 1.2.3.4 . 6 }; }
   set g { type inet_proto; elements = { tcp, 200 }; }
@@ -177,7 +178,8 @@ table ip q {
   }
 }
 """)
-    for command in ("list ruleset", "list set ip q s", "list map ip q mv", "list tables; list chains", "list counters",
+    for command in ("list ruleset", "list set ip q s", "list map ip q mv", "list tables; list chains",
+                    "list counters",
                     "list sets ip6", "list chain ip q c"):  # fmt: skip
         both.compare_json(command)
 
@@ -239,11 +241,15 @@ def test_commands_in_json_do_what_those_of_nft_do(both):
     accept, dport = {"accept": None}, {"payload": {"protocol": "tcp", "field": "dport"}}
     for command in (
         {"add": {"table": {"family": "ip", "name": "t", "comment": "hi"}}},
-        {"add": {"chain": {"family": "ip", "table": "t", "name": "c", "type": "filter", "hook": "input", "prio": 5, "policy": "drop"}}},
-        {"rule": {**where, "expr": [{"match": {"op": "==", "left": dport, "right": {"set": [80, {"range": [90, 99]}]}}}, accept]}},
+        {"add": {"chain": {"family": "ip", "table": "t", "name": "c", "type": "filter", "hook": "input", "prio": 5,
+                           "policy": "drop"}}},
+        {"rule": {**where, "expr": [{"match": {"op": "==", "left": dport,
+            "right": {"set": [80, {"range": [90, 99]}]}}}, accept]}},
         {"insert": {"rule": {**where, "comment": "first", "expr": [{"counter": None}, {"drop": None}]}}},
-        {"add": {"set": {"family": "ip", "table": "t", "name": "s", "type": "ipv4_addr", "flags": ["interval"], "elem": ["1.2.3.4"]}}},
-        {"add": {"element": {"family": "ip", "table": "t", "name": "s", "elem": [{"prefix": {"addr": "10.0.0.0", "len": 8}}]}}},
+        {"add": {"set": {"family": "ip", "table": "t", "name": "s", "type": "ipv4_addr", "flags": ["interval"],
+                         "elem": ["1.2.3.4"]}}},
+        {"add": {"element": {"family": "ip", "table": "t", "name": "s",
+            "elem": [{"prefix": {"addr": "10.0.0.0", "len": 8}}]}}},
         {"delete": {"element": {"family": "ip", "table": "t", "name": "s", "elem": ["1.2.3.4"]}}},
         {"list": {"set": {"family": "ip", "table": "t", "name": "s"}}},
         {"rename": {"chain": {"family": "ip", "table": "t", "name": "c", "newname": "d"}}},
@@ -264,8 +270,10 @@ def test_options_leave_out_of_a_listing_what_they_leave_out_of_that_of_nft(both)
         subprocess.run(["ip", "netns", "exec", NAMESPACE, *words.split()], check=True)
         both.netfilter.iptables(4).execute(words.split()[1:])
     for flags, options in (
-        ("-s", ListOptions(show_counters=False)), ("-t", ListOptions(show_elements=False)), ("-sta", ListOptions(True, show_counters=False, show_elements=False)),
-        ("-js", ListOptions(show_counters=False, as_json=True)), ("-jt", ListOptions(show_elements=False, as_json=True)),
+        ("-s", ListOptions(show_counters=False)), ("-t", ListOptions(show_elements=False)),
+        ("-sta", ListOptions(True, show_counters=False, show_elements=False)),
+        ("-js", ListOptions(show_counters=False, as_json=True)),
+        ("-jt", ListOptions(show_elements=False, as_json=True)),
     ):  # fmt: skip
         for command in ("list table inet t", "list chain inet t c", "list set inet t hosts", "list table ip filter"):
             if flags == "-sta" and "filter" in command:

@@ -24,7 +24,8 @@ CASES = [
      '-s 10.0.0.0/24 -m comment --comment "hello world" -j DROP'),
     ("-m comment --comment simple -m mark --mark 0x10/0xff -m mark ! --mark 7",
      "-m comment --comment simple -m mark --mark 0x10/0xff -m mark ! --mark 0x7"),
-    ("-p tcp ! --syn -j REJECT", "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with icmp-port-unreachable"),
+    ("-p tcp ! --syn -j REJECT", ("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with "
+                                 "icmp-port-unreachable")),
     ("-p tcp --sport 1000: --dport :100", "-p tcp -m tcp --sport 1000:65535 --dport 0:100"),
     ("-p udp --sport 0:65535", "-p udp -m udp"),
     ("-p icmp --icmp-type echo-request", "-p icmp -m icmp --icmp-type 8"),

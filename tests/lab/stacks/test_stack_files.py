@@ -135,9 +135,12 @@ def test_notices_are_the_commands() -> None:
     [
         ("services: [web]", 1, "services", "must be a mapping"),
         ("services:\n  web:\n    image: nginx\n    tty: sure", 4, "services.web.tty", "must be a boolean"),
-        ("services:\n  web:\n    image: nginx\n    environment: {A: true}", 4, "services.web.environment.A", "must be a string, number or null"),
-        ("services:\n  web:\n    image: nginx\n    dns_search:\n      - a\n      - a", 6, "services.web.dns_search[1]", "array items[0,1] must be unique"),
-        ("services:\n  web:\n    image: nginx\n    ulimits: {nofile: {soft: 1}}", 4, "services.web.ulimits.nofile", "hard is required"),
+        ("services:\n  web:\n    image: nginx\n    environment: {A: true}", 4, "services.web.environment.A",
+         "must be a string, number or null"),
+        ("services:\n  web:\n    image: nginx\n    dns_search:\n      - a\n      - a", 6,
+         "services.web.dns_search[1]", "array items[0,1] must be unique"),
+        ("services:\n  web:\n    image: nginx\n    ulimits: {nofile: {soft: 1}}", 4, "services.web.ulimits.nofile",
+         "hard is required"),
         (
             "services:\n  web:\n    image: nginx\n    deploy: {update_config: {order: any}}",
             4,
@@ -165,31 +168,42 @@ def test_notices_are_the_commands() -> None:
             "services.web.mem_limit",
             "compose file contains unsupported options:\n\nmem_limit: Set resource limits using deploy.resources\n",
         ),
-        ("services:\n  web:\n    deploy: {}", 2, "services.web", "invalid image reference for service web: no image specified"),
-        ("services:\n  web:\n    image: A", 3, "services.web.image", "invalid image reference for service web: invalid reference format: repository name (library/A) must be lowercase"),
-        ("services:\n  web:\n    image: nginx\n    imag: x", 4, "services.web.imag", "Additional property imag is not allowed; did you mean image?"),
-        ("services:\n  web:\n    image: nginx\n    networks:\n      - back", 5, "services.web.networks[0]", 'service web: undefined network "back"'),
-        ("services:\n  web:\n    image: nginx\n    secrets:\n      - pw", 5, "services.web.secrets[0]", 'service web: undefined secret "pw"'),
-        ("services:\n  web:\n    image: nginx\n    volumes:\n      - data:/x", 5, "services.web.volumes[0]", 'service web: undefined volume "data"'),
+        ("services:\n  web:\n    deploy: {}", 2, "services.web",
+         "invalid image reference for service web: no image specified"),
+        ("services:\n  web:\n    image: A", 3, "services.web.image",
+         ("invalid image reference for service web: invalid reference format: repository name (library/A) must be "
+         "lowercase")),
+        ("services:\n  web:\n    image: nginx\n    imag: x", 4, "services.web.imag",
+         "Additional property imag is not allowed; did you mean image?"),
+        ("services:\n  web:\n    image: nginx\n    networks:\n      - back", 5, "services.web.networks[0]",
+         'service web: undefined network "back"'),
+        ("services:\n  web:\n    image: nginx\n    secrets:\n      - pw", 5, "services.web.secrets[0]",
+         'service web: undefined secret "pw"'),
+        ("services:\n  web:\n    image: nginx\n    volumes:\n      - data:/x", 5, "services.web.volumes[0]",
+         'service web: undefined volume "data"'),
         (
             "services:\n  web:\n    image: nginx\n    deploy:\n      mode: global\n      replicas: 2",
             6,
             "services.web.deploy.replicas",
             "service web: replicas can only be used with replicated or replicated-job mode",
         ),
-        ("services:\n  web:\n    image: nginx\n    deploy: {mode: many}", 4, "services.web.deploy.mode", "service web: unknown mode: many"),
-        ("services:\n  web:\n    image: nginx\n    stop_grace_period: soon", 4, "services.web.stop_grace_period", "service web: Does not match format 'duration'"),
+        ("services:\n  web:\n    image: nginx\n    deploy: {mode: many}", 4, "services.web.deploy.mode",
+         "service web: unknown mode: many"),
+        ("services:\n  web:\n    image: nginx\n    stop_grace_period: soon", 4, "services.web.stop_grace_period",
+         "service web: Does not match format 'duration'"),
         (
             "services:\n  web:\n    image: nginx\n    hostname: ${x",
             4,
             "services.web.hostname",
-            'invalid interpolation format for services.web.hostname: "${x"; you may need to escape any $ with another $',
+            ('invalid interpolation format for services.web.hostname: "${x"; you may need to escape any $ with '
+            'another $'),
         ),
         (
             "services:\n  web:\n    image: nginx\n    dns: ['${X:?set it}']",
             4,
             "services.web.dns[0]",
-            ('invalid interpolation format for services.web.dns.[]: "required variable X is missing a value: set it"; '
+            ('invalid interpolation format for services.web.dns.[]: "required variable X is missing a value: set '
+             'it"; '
             "you may need to escape any $ with another $"),
         ),
         (

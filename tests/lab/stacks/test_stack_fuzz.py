@@ -18,7 +18,8 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(-2, 70_000),
     st.floats(allow_nan=True),
-    st.sampled_from(["", "a", "80:80", "5s", "nginx", "${A", "$A", "${A:-3}", "a=b", "/x:/y:ro", "::", "'", "no", "a b", "64M", "\0"]),
+    st.sampled_from(["", "a", "80:80", "5s", "nginx", "${A", "$A", "${A:-3}", "a=b", "/x:/y:ro", "::", "'", "no",
+                     "a b", "64M", "\0"]),
     st.text(max_size=5),
 )  # fmt: skip
 KEYS = st.sampled_from(
@@ -35,7 +36,8 @@ DOCUMENTS = st.fixed_dictionaries(
         "services": st.fixed_dictionaries(
             {
                 "web": st.fixed_dictionaries(
-                    {"image": st.just("nginx")}, optional=dict.fromkeys(SERVICE["properties"].keys() - {"image"}, ANYTHING)
+                    {"image": st.just("nginx")}, optional=dict.fromkeys(SERVICE["properties"].keys() - {"image"},
+                        ANYTHING)
                 )
             }
         )
@@ -60,7 +62,8 @@ SERVICES = st.fixed_dictionaries(
         "command": st.sampled_from(["sleep 1d", "true", "nope", "sh -c 'exit 3'"]),
         "networks": st.lists(st.sampled_from(["a", "b"]), unique=True, max_size=2),
         "ports": st.lists(
-            st.sampled_from(["80", "8080:80", "8080:81/udp", {"target": 80, "published": 8080, "mode": "host"}]), max_size=2, unique_by=str
+            st.sampled_from(["80", "8080:80", "8080:81/udp", {"target": 80, "published": 8080, "mode": "host"}]),
+            max_size=2, unique_by=str
         ),
         "secrets": st.just(["s"]),
         "deploy": st.fixed_dictionaries(
@@ -69,7 +72,9 @@ SERVICES = st.fixed_dictionaries(
                 "replicas": st.integers(0, 3),
                 "mode": st.sampled_from(["global", "replicated", "replicated-job", "odd"]),
                 "endpoint_mode": st.sampled_from(["vip", "dnsrr", "odd"]),
-                "placement": st.just({"constraints": ["node.role == worker"]}) | st.just({"constraints": ["nonsense"]}),
+                "placement": st.sampled_from(["node.role == worker", "nonsense"]).map(
+                    lambda constraint: {"constraints": [constraint]}
+                ),
                 "restart_policy": st.just({"condition": "none"}),
             },
         ),
@@ -82,7 +87,8 @@ NETWORKS = st.none() | st.fixed_dictionaries(
         "driver_opts": st.just({"encrypted": ""}),
         "internal": st.booleans(),
         "attachable": st.booleans(),
-        "ipam": st.sampled_from(["10.5.0.0/24", "10.5.0.0/16", "nonsense"]).map(lambda text: {"config": [{"subnet": text}]}),
+        "ipam": st.sampled_from(["10.5.0.0/24", "10.5.0.0/16",
+            "nonsense"]).map(lambda text: {"config": [{"subnet": text}]}),
     },
 )  # fmt: skip
 

@@ -82,7 +82,8 @@ def test_its_stacks_are_up_once_it_is_read(folder: Path) -> None:
 
 
 def test_a_compose_project_joins_the_swarms_network(folder: Path) -> None:
-    compose = "    compose: {services: {plain: {image: alpine, command: sleep 1d, networks: [uber-net]}}, networks: {uber-net: {external: true}}}\n"
+    services = "{plain: {image: alpine, command: sleep 1d, networks: [uber-net]}}"
+    compose = f"    compose: {{services: {services}, networks: {{uber-net: {{external: true}}}}}}\n"
     text = (
         (SWARM + SHOP)
         .replace("availability: pause", "availability: active")
