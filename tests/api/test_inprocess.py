@@ -9,7 +9,8 @@ import pytest
 from cnmsim import InvalidParameter, Lab, NotFound
 
 docker = pytest.importorskip("docker")
-# docker-py leaves a duplicate of a hijacked socket to the garbage collector, which conftest.py runs before the module ends.
+# docker-py leaves a duplicate of a hijacked socket to the garbage collector, which conftest.py runs before the module
+# ends.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

@@ -131,7 +131,8 @@ def test_openssl_prints_what_the_real_one_prints(swarm, tmp_path):
                 "-fingerprint -sha256 -pubkey", "-noout -ext keyUsage,subjectAltName -dateopt iso_8601 -startdate",
             ):  # fmt: skip
                 real = subprocess.run(
-                    ["openssl", "x509", "-in", str(tmp_path / name), *options.split()], capture_output=True, text=True,
+                    ["openssl", "x509", "-in", str(tmp_path / name), *options.split()], capture_output=True,
+                    text=True,
                     check=False,
                 )  # fmt: skip
                 simulated = host.exec(f"openssl x509 -in {FOLDER}/{name} {options}")

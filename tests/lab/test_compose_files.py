@@ -1,8 +1,8 @@
 """Compose files of real shape, each with five questions and what Docker would answer.
 
-`compose_files/NAME/questions.yaml` has a line for each question: the source, the destination, `-4` or `-6` if only that
-IP version is asked for, and the answer. The answer is `yes`, `assumed` (yes, if the image's program does what it is
-known for), `open` (the packets arrive; what listens is not known), or `no` with the kind of the cause. Answers are
+`compose_files/NAME/questions.yaml` has a line for each question: the source, the destination, `-4` or `-6` if only
+that IP version is asked for, and the answer. The answer is `yes`, `assumed` (yes, if the image's program does what it
+is known for), `open` (the packets arrive; what listens is not known), or `no` with the kind of the cause. Answers are
 decided from what Docker does, never copied from output.
 """
 
