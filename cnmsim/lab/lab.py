@@ -333,9 +333,9 @@ class Lab:
         """Advance virtual time until everything that was started is ready. Return the seconds that passed.
 
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
-        passes until every task has its desired state, all nodes agree, and a manager leads a quorum. After 90 s
-        without a leader a quorum is taken to be out of reach. If this takes more than `limit_s` seconds, raises
-        `TimeoutError`, whose text names what is still pending.
+        passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager
+        leads a quorum. After 90 s without a leader, or with split gossip, nodes are taken to be out of each other's
+        reach. If this takes more than `limit_s` seconds, raises `TimeoutError`, whose text names what is still pending.
         """
         begun_s = self.clock.now
         self.run(seconds)

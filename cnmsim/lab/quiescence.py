@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.libnetwork.networkdb.convergence import ConvergenceChecker, are_converged, first_difference, is_busy
+from cnmsim.libnetwork.networkdb.convergence import (
+    ConvergenceChecker,
+    are_converged,
+    clusters_of,
+    first_difference,
+    is_busy,
+)
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 #: The virtual time for which managers without a leader are expected to elect one. After it, a quorum of them is taken
 #: to be out of reach.
 _ELECTION_NS = 90 * NS_PER_S
+#: The virtual time for which nodes that do not gossip with each other are expected to join. Such a node tries again
+#: every 60 s (moby `rejoinClusterInterval`). After it, they are taken to be out of each other's reach.
+_REJOIN_NS = 90 * NS_PER_S
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
@@ -41,6 +50,8 @@ class QuiescenceChecker:
     _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
     #: By store: when the check first found no leader.
     _leaderless_since_ns: dict[Store, int] = field(factory=dict, init=False)
+    #: When the check first found gossip split; None if it is not.
+    _split_since_ns: int | None = field(default=None, init=False)
 
     def is_quiescent(self, engines: Iterable[Engine]) -> bool:
         """Return True if nothing is pending in the swarms of these engines."""
@@ -48,7 +59,12 @@ class QuiescenceChecker:
         databases = _databases(members)
         # The conditions that fail most often come first.
         is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
-        return is_quiet and self._convergence.is_converged(databases) and not _left_behind(members)
+        return (
+            is_quiet
+            and self._convergence.is_converged(databases)
+            and not _left_behind(members)
+            and not self._split_gossip(members, databases)
+        )
 
     def pending_work(self, engines: Iterable[Engine]) -> str:
         """Return a description of the work that is pending in the swarms of these engines, or "" if there is none."""
@@ -56,7 +72,7 @@ class QuiescenceChecker:
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)
         if unsettled or are_converged(databases):
-            return unsettled or _left_behind(members)
+            return unsettled or _left_behind(members) or self._split_gossip(members, databases)
         return first_difference(databases) or "a node is waiting for a response"
 
     def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
@@ -86,6 +102,29 @@ class QuiescenceChecker:
             since_ns = self._leaderless_since_ns.setdefault(store, engine.clock.now_ns)
             if engine.clock.now_ns - since_ns < _ELECTION_NS:
                 return engine.machine.name
+        return ""
+
+    def _split_gossip(self, members: list[Engine], databases: list[NetworkDB]) -> str:
+        """Describe two nodes of one swarm, both ready, that gossip in different clusters; "" if there are none."""
+        clusters = [] if self.may_retry else clusters_of(databases)
+        if len(clusters) > 1:
+            by_machine = {db.process.machine: number for number, dbs in enumerate(clusters) for db in dbs}
+            numbers = {
+                engine.cluster.node.id: (by_machine[engine.machine], engine.machine.name)
+                for engine in members
+                if engine.cluster.node is not None and engine.machine in by_machine
+            }
+            for store in _leading(members):
+                ready = [node.id for node in store.nodes if node.status.state is NodeState.READY]
+                places = dict(numbers[node] for node in ready if node in numbers)
+                if len(places) > 1:
+                    now_ns = members[0].clock.now_ns
+                    if self._split_since_ns is None:
+                        self._split_since_ns = now_ns
+                    first, second = list(places.values())[:2]
+                    is_expected = now_ns - self._split_since_ns < _REJOIN_NS
+                    return f"{first} and {second} have not joined in gossip" if is_expected else ""
+        self._split_since_ns = None
         return ""
 
     def _unsettled_in(self, store: Store) -> str:

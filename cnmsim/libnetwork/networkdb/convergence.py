@@ -103,7 +103,7 @@ def first_difference(databases: Iterable[NetworkDB]) -> str:
 
 
 def _find_difference(databases: list[NetworkDB]) -> Difference | None:
-    for cluster in _clusters(databases):
+    for cluster in clusters_of(databases):
         names = {db.name for db in cluster}
         for db in cluster:
             if db.nodes.active.keys() != names:
@@ -120,7 +120,8 @@ def _knows_others(known: Iterable[str], names: set[str]) -> bool:
     return set(known) != names
 
 
-def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
+def clusters_of(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
+    """Group databases by cluster. Nodes are in one if a chain of members, active or failed, connects them."""
     by_name = {db.name: db for db in databases}
     left = dict(by_name)
     clusters: list[list[NetworkDB]] = []
