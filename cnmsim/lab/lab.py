@@ -335,7 +335,7 @@ class Lab:
         At least `seconds` pass, in which programs bind their ports and addresses become valid. In a swarm, time
         passes until every task has its desired state, all nodes agree, their gossip is one cluster, and a manager
         leads a quorum. After 90 s without a leader, or with split gossip, nodes are taken to be out of each other's
-        reach. If this takes more than `limit_s` seconds, raises `TimeoutError`, whose text names what is still pending.
+        reach. If this takes more than `limit_s` seconds, raises `TimeoutError`, whose text names what is pending.
         """
         begun_s = self.clock.now
         self.run(seconds)
