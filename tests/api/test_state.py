@@ -1,7 +1,10 @@
 """A lab is saved at the end of its serving and is the same at the next."""
 
 import json
+import shutil
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from support import served_process
 from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
-from cnmsim.lab.state.database import StateDatabase
+from cnmsim.lab.state.database import StateDatabase, row_checksum
 from cnmsim.lab.state.statefile import read_state, restore_state, save_state
 
 RELEASES = ("26.1.5", "28.5.2", "29.7.2")
@@ -223,6 +226,114 @@ def test_a_foreign_file_is_refused(tmp_path_factory, value):
     path.write_text(json.dumps(value))
     with pytest.raises(FileError):
         read_state(path)
+
+
+#: Values that no saved object has: of another type, too large, or with what JSON and Python take for numbers.
+FOREIGN = [
+    None, True, -1, 0, 1 << 63, 1 << 64, 10**400, 1.5, float("nan"), "", "x", "\u00b2", "\x00", "\ud800", "/../..",
+    "9" * 5000, "10.0.0.0/33", [], {}, [None], {"": None}, [[]], {"x": [1]},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("filled") / "state"
+    save_state(fill(make_lab()), path)
+    return path
+
+
+def forge(path, other, statement, *values):
+    """Copy a state file, and execute a statement on the copy."""
+    shutil.copy(path, other)
+    with closing(sqlite3.connect(other, isolation_level=None)) as connection:
+        connection.execute(statement, values)
+    return other
+
+
+def positions(value, place=()):
+    """Return the places in a value of JSON types."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place] + [found for key, each in inner for found in positions(each, (*place, key))]
+
+
+def use(lab):
+    """Ask for everything that was restored."""
+    lab.run(1)
+    docker = lab.host("node1").docker
+    for objects in (
+        docker.containers.list(all=True),
+        docker.networks.list(),
+        docker.volumes.list(),
+        docker.images.list(),
+    ):
+        for each in objects:
+            assert each.attrs
+    docker.info()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_forged_object_is_named_or_does_no_harm(filled, data):
+    """A checksum is no signature: whoever writes the file writes that, too."""
+    with closing(sqlite3.connect(filled)) as connection:
+        rows = list(connection.execute("SELECT number, host, kind, id, data FROM objects"))
+    number, *key, text = data.draw(st.sampled_from(rows))
+    forged = [json.loads(text)]
+    place = data.draw(st.sampled_from(positions(forged)[1:]))
+    inner = forged
+    for part in place[:-1]:
+        inner = inner[part]
+    if data.draw(st.booleans()) and len(place) > 1:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = data.draw(st.sampled_from(FOREIGN))
+    text = json.dumps(forged[0])
+    row = (text, row_checksum(*key, text), number)
+    path = forge(
+        filled, filled.with_name("forged"), "UPDATE objects SET data = ?, checksum = ? WHERE number = ?", *row
+    )
+    lab = make_lab()
+    try:
+        restore_state(lab, path)
+    except FileError as error:
+        assert str(error).startswith(f"{path}: ")
+        assert len(str(error)) < len(str(path)) + 600
+    else:
+        use(lab)
+        save_state(lab, path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        ("PRAGMA user_version = 4", "a state file of version 4; this cnmsim reads versions 1 to 3"),
+        ("PRAGMA application_id = 1", "no state file of cnmsim"),
+        ("CREATE VIEW more AS SELECT 1", "malformed: its tables are not those of a state file"),
+        ("CREATE TRIGGER t AFTER INSERT ON objects BEGIN SELECT 1; END", "malformed: its tables are not those"),
+        ("DROP TABLE lines", "malformed: its tables are not those of a state file"),
+        ("UPDATE objects SET id = x'00ff' WHERE kind = 'release'", "damaged: its content does not fit"),
+        (
+            "DELETE FROM objects WHERE kind = 'image'",
+            "cannot be restored on node1: container web: image: there is no",
+        ),
+        ("DELETE FROM objects WHERE id = 'seed'", "malformed: there is no seed"),
+    ],
+)
+def test_a_database_of_another_form_is_refused(filled, statement, text):
+    path = forge(filled, filled.with_name("other"), statement)
+    with pytest.raises(FileError) as caught:
+        restore_state(make_lab(), path)
+    assert str(caught.value).startswith(f"{path}: {text}")
+
+
+def test_a_view_in_the_place_of_a_table_is_not_executed(filled):
+    path = forge(filled, filled.with_name("other"), "DROP TABLE objects")
+    forge(
+        path, path.with_name("endless"), "CREATE VIEW objects (number, host, kind, id, data, checksum) AS"
+        " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, '', 'lab', i, '1', 1 FROM n",
+    )  # fmt: skip
+    with pytest.raises(FileError, match="its tables are not those of a state file"):
+        read_state(path.with_name("endless"))
 
 
 LAB = """hosts:

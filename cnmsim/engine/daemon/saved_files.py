@@ -38,8 +38,21 @@ def save_changes(layer: LayeredDirectory) -> tuple[Data, list[str]]:
     return saved, [path for path, inode, _ in changes if inode is None]
 
 
+def _is_saved_inode(entry: Any) -> bool:
+    types = [type(value) for value in entry] if isinstance(entry, list) else []
+    words = [str] if types and entry[0] in {"symlink", "file"} else []
+    is_kind = types[:1] == [str] and entry[0] in {"directory", "symlink", "file"}
+    return is_kind and types[1:] == [int] * 4 + words and all(0 <= number < 1 << 64 for number in entry[1:5])
+
+
 def restore_tree(files: FileSystem, data: Data, removed: Iterable[str] = ()) -> None:
-    """Restore what `save_tree` or `save_changes` returned: remove paths, then create or replace what was saved."""
+    """Restore what `save_tree` or `save_changes` returned: remove paths, then create or replace what was saved.
+
+    Raises `ValueError` for data of another form.
+    """
+    for path, entry in data.items():
+        if not _is_saved_inode(entry):
+            raise ValueError(f"file {path[:80]}: expected kind, mode, owner, group, time and content")
     for path in removed:
         files.remove_tree(path)
     for path, (kind, mode, uid, gid, mtime_ns, *content) in data.items():

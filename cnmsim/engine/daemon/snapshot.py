@@ -15,25 +15,34 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve
 
-from cnmsim.engine.containers.container import Container, EndpointSettings, Mount
+from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.log_start import open_log
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.daemon.crash import EXIT_CODE
 from cnmsim.engine.daemon.saved_files import restore_tree, save_changes, save_tree
-from cnmsim.engine.images.catalogue import ImageMeaning
+from cnmsim.engine.daemon.saved_types import (
+    SavedContainer,
+    SavedImage,
+    SavedNetwork,
+    SavedVolume,
+    read_saved,
+    restoring,
+)
 from cnmsim.engine.images.images import Image
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.networks.networks import PREDEFINED, created_ns
 from cnmsim.engine.volumes.mounting import mount_present
 from cnmsim.engine.volumes.volumes import Volume
+from cnmsim.engine.wire.schemas import ENDPOINT_SETTINGS, HOST_CONFIG, container_config, read
 from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.gojson.unmarshal import Struct
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import LayeredDirectory
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
-from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+from cnmsim.libnetwork.options import IpamConfig
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -144,15 +153,27 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     _clear(engine)
     engine.backend.context.random.seed(f"{seed}/{engine.machine.name}/engine")
     engine.machine.random.seed(f"{seed}/{engine.machine.name}")
-    images = {item["id"]: _restore_image(engine, item) for item in data["images"]}
+    images = {}
+    for item in data["images"]:
+        with restoring("image", item):
+            image = read_saved(SavedImage, item)
+            images[image.id] = _restore_image(engine, image)
     for item in data["volumes"]:
-        _restore_volume(engine, item)
+        with restoring("volume", item):
+            _restore_volume(engine, read_saved(SavedVolume, item))
     for item in data["networks"]:
-        _restore_network(engine, item)
+        with restoring("network", item):
+            _restore_network(engine, read_saved(SavedNetwork, item))
+    ran = set()
     for item in data["containers"]:
-        _restore_container(engine, item, images[item["image"]])
+        with restoring("container", item):
+            container = read_saved(SavedContainer, item)
+            if container.image not in images:
+                raise ValueError(f"image: there is no image {container.image}")
+            _restore_container(engine, container, images[container.image])
+            if container.ran:
+                ran.add(container.id)
     engine.event_log.past.clear()
-    ran = {item["id"] for item in data["containers"] if item["ran"]}
     return _in_order([container for container in engine.store if container.id in ran and not container.is_managed])
 
 
@@ -167,70 +188,68 @@ def _clear(engine: Engine) -> None:
             network.delete()
 
 
-def _restore_image(engine: Engine, data: Data) -> Image:
-    meaning: Data = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data["meaning"].items()
-    }
-    fields = {key: value for key, value in data.items() if key != "present"}
-    image = Image(**{**fields, "meaning": ImageMeaning(**meaning)})
-    if data["present"]:
+def _restore_image(engine: Engine, saved: SavedImage) -> Image:
+    image = Image(saved.id, saved.meaning, saved.created_ns, saved.repository, saved.tags, saved.digests)
+    if saved.present:
         engine.image_store._images[image.id] = image
     return image
 
 
-def _restore_volume(engine: Engine, data: Data) -> None:
-    volume = Volume(data["name"], data["created_ns"], data["labels"], data["options"])
-    engine.volume_store._volumes[volume.name] = volume
+def _restore_volume(engine: Engine, saved: SavedVolume) -> None:
+    volume = engine.volume_store.create(saved.name, labels=saved.labels, options=saved.options)
+    volume.created_ns = saved.created_ns
     directory = engine.volume_store.make_directory(volume)
-    restore_tree(FileSystem(directory), data.get("files", {}))
-    if "owner" in data:
-        directory.mode, directory.uid, directory.gid, directory.mtime_ns = data["owner"]
+    restore_tree(FileSystem(directory), saved.files)
+    if saved.owner is not None:
+        directory.mode, directory.uid, directory.gid, directory.mtime_ns = saved.owner
 
 
-def _restore_network(engine: Engine, data: Data) -> None:
-    saved_options = data["options"]
-    options = NetworkOptions(
-        **{**saved_options, "ipam_config": [IpamConfig(**config) for config in saved_options["ipam_config"]]}
-    )
+def _restore_network(engine: Engine, saved: SavedNetwork) -> None:
+    options = saved.options
     # The saved pools are used, not newly chosen ones. They already include the configuration of a `config_from`
     # network.
-    pool_ids = {pool["pool_id"]: Prefix.parse(pool["subnet"]) for pool in data["pools"] if pool.get("pool_id")}
-    kept = [{key: value for key, value in pool.items() if key != "pool_id"} for pool in data["pools"]]
-    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**pool) for pool in kept]
+    pool_ids = {pool.pool_id: Prefix.parse(pool.subnet) for pool in saved.pools if pool.pool_id}
+    kept = [IpamConfig(pool.subnet, pool.ip_range, pool.gateway, pool.aux_addresses) for pool in saved.pools]
+    pools = options.ipam_config if options.ipam_driver == "null" else kept
     ipam = engine.controller.ipam_driver(options.ipam_driver)
     with ipam.restoring(pool_ids) if isinstance(ipam, RemoteIpam) else nullcontext():
         network = engine.controller.new_network(
-            data["name"],
-            data["driver"],
-            id=data["id"],
+            saved.name,
+            saved.driver,
+            id=saved.id,
             options=evolve(options, ipam_config=pools or options.ipam_config, config_from=""),
         )
     network.options = options
-    network.created_ns = data["created_ns"] - engine.clock.epoch_s * NS_PER_S
-    if data["has_ipam_options"]:
+    network.created_ns = saved.created_ns - engine.clock.epoch_s * NS_PER_S
+    if saved.has_ipam_options:
         engine.network_store._with_ipam_options.add(network.id)
 
 
-def _restore_container(engine: Engine, data: Data, image: Image) -> None:
-    fields = {**{name: data[name] for name in _FIELDS}, "is_managed": data.get("is_managed", False)}
+def _restore_container(engine: Engine, saved: SavedContainer, image: Image) -> None:
+    is_slim = engine.profile.inspect_is_slim
+    fields = {name: getattr(saved, name) for name in (*_FIELDS, "is_managed")}
+    fields["config"] = read(Struct("config", container_config(is_slim=is_slim)), saved.config)
+    fields["host_config"] = read(HOST_CONFIG, saved.host_config)
     container = Container(**fields, image=image, clock=engine.clock, files=image.file_system(engine.clock))
-    restore_tree(container.files, data.get("layer", {}), data.get("removed", ()))
-    for path, (text, mode) in data.get("files", {}).items():  # as versions before 3 saved a layer
+    restore_tree(container.files, saved.layer, saved.removed)
+    for path, (text, mode) in saved.files.items():
         container.files.put(path, text.encode("latin-1"), mode)
     if container.has_been_started:
         open_log(engine.backend.context, container)
-    container.log.restore([LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]])
-    container.networks = {name: EndpointSettings(**item) for name, item in data["networks"].items()}
+    container.log.restore([LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in saved.log])
+    container.networks = saved.networks
     for name, settings in container.networks.items():
+        if settings.ipam_config is not None:
+            settings.ipam_config = read(ENDPOINT_SETTINGS, {"IPAMConfig": settings.ipam_config})["IPAMConfig"]
         if name in PREDEFINED and settings.network_id:
             settings.network_id = engine.controller.find_network(name).id
-    container.mounts = [Mount(**item) for item in data["mounts"]]
+    container.mounts = saved.mounts
     for mount in container.mounts:
         if mount.type == "volume":
             engine.volume_store.get(mount.name).users.add(container.id)
     mount_present(engine.backend.context, container)
-    container.state = ContainerState(data["state"])
-    if data["ran"]:
+    container.state = saved.state
+    if saved.ran:
         container.state = ContainerState.EXITED
         container.finished_ns = unix_ns(engine.clock)
         for settings in container.networks.values():

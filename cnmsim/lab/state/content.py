@@ -12,6 +12,8 @@ from cnmsim.lab.state.errors import reported_about, wrong_file
 from cnmsim.lab.state.recorder import ASSIGNED
 
 _SECTIONS = {"image": "images", "volume": "volumes", "network": "networks", "container": "containers"}
+#: The types of rows that are no objects. The row of a store itself is its index.
+_TYPES: dict[str, type] = {"lab": object, "release": str, "store": object}
 _ASSIGNED = {kind: attribute for kind, attribute, _ in ASSIGNED}
 
 
@@ -26,7 +28,11 @@ def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Pat
         assigned: dict[str, dict[str, list[Any]]] = {}
         stores: dict[str, dict[str, Any]] = {}
         for (host, kind, identity), text in rows:
-            data = json.loads(text)
+            with reported_about(path, f"malformed: {kind} {identity}".rstrip()):
+                data = json.loads(text)
+                expected = _TYPES.get(kind, dict)
+                if type(data) is not expected is not object:
+                    raise TypeError(f"expected {expected.__name__}, not {type(data).__name__}")
             if kind == "lab":
                 content[identity] = data
             elif kind == "store":

@@ -37,6 +37,9 @@ CREATE TABLE lines (
 );
 CREATE INDEX lines_of_container ON lines (host, container);
 """
+_STATEMENTS = tuple(statement.removesuffix(";") for statement in _SCHEMA.strip().split(";\n"))
+#: Size of the largest value of a row that is read, in bytes.
+_MOST_VALUE = 1 << 29
 
 #: Host ("" for the lab), kind and id of an object.
 Key: TypeAlias = tuple[str, str, str]
@@ -88,6 +91,7 @@ class StateDatabase:
         # Transactions begin and end by statements, and a locked file is refused at once. Several threads use the
         # connection, one at a time.
         connection = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE)
         try:
             with _translated(path):
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -95,7 +99,7 @@ class StateDatabase:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if journal == 'WAL' else 'OFF'}")
                 connection.execute("BEGIN EXCLUSIVE")
                 if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    for statement in _SCHEMA.strip().split(";\n"):
+                    for statement in _STATEMENTS:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {APPLICATION}")
                     connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -112,8 +116,10 @@ class StateDatabase:
             for *key, data, checksum in self._connection.execute(
                 "SELECT host, kind, id, data, checksum FROM objects ORDER BY number"
             ):
-                if checksum != _checksum(*key, data):
+                if checksum != row_checksum(*key, data):
                     raise wrong_file(self.path, "damaged: its content does not fit its checksums")
+                if not all(isinstance(value, str) for value in (*key, data)):
+                    raise wrong_file(self.path, f"malformed: {key[1]} {key[2]}: a value that is no text")
                 yield (key[0], key[1], key[2]), data
 
     def lines(self) -> Iterator[Line]:
@@ -122,8 +128,10 @@ class StateDatabase:
             for *line, checksum in self._connection.execute(
                 "SELECT host, container, time_ns, stream, text, checksum FROM lines ORDER BY number"
             ):
-                if checksum != _checksum(*line):
+                if checksum != row_checksum(*line):
                     raise wrong_file(self.path, "damaged: its content does not fit its checksums")
+                if [type(value) for value in line] != [str, str, int, str, bytes]:
+                    raise wrong_file(self.path, f"malformed: log of container {line[1]}: a value of another type")
                 yield (line[0], line[1], line[2], line[3], line[4])
 
     def write(self, transaction: Transaction) -> None:
@@ -143,7 +151,7 @@ class StateDatabase:
                 many(
                     "INSERT INTO objects (host, kind, id, data, checksum) VALUES (?, ?, ?, ?, ?)"
                     " ON CONFLICT (host, kind, id) DO UPDATE SET data = excluded.data, checksum = excluded.checksum",
-                    ((*key, data, _checksum(*key, data)) for key, data in transaction.objects.items()),
+                    ((*key, data, row_checksum(*key, data)) for key, data in transaction.objects.items()),
                 )
                 many(
                     "DELETE FROM lines WHERE number IN"
@@ -152,7 +160,7 @@ class StateDatabase:
                 )
                 many(
                     "INSERT INTO lines (host, container, time_ns, stream, text, checksum) VALUES (?, ?, ?, ?, ?, ?)",
-                    ((*line, _checksum(*line)) for line in transaction.lines),
+                    ((*line, row_checksum(*line)) for line in transaction.lines),
                 )
                 execute("COMMIT")
             except BaseException:
@@ -176,12 +184,18 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise wrong_file(path, f"a state file of version {version}; this cnmsim reads versions 1 to {VERSION}")
+    # A view or trigger in the place of a table would be executed.
+    names = connection.execute(
+        "SELECT count(*), total(sql IN (?, ?, ?)) FROM sqlite_schema WHERE sql IS NOT NULL", _STATEMENTS
+    )
+    if names.fetchone() != (len(_STATEMENTS), len(_STATEMENTS)):
+        raise wrong_file(path, "malformed: its tables are not those of a state file")
     fault = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if fault != "ok":
         raise wrong_file(path, f"damaged: {fault}")
 
 
-def _checksum(*values: str | int | bytes) -> int:
+def row_checksum(*values: str | int | bytes) -> int:
     """Return the CRC-32 of the values of a row."""
     return zlib.crc32(repr(values).encode("ascii", "backslashreplace"))
 

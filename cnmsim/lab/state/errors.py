@@ -8,6 +8,9 @@ from pathlib import Path
 
 from cnmsim.errors import CnmsimError, FileError
 
+#: How much of an error's text is shown, in characters: it may repeat what the file has.
+_MOST_TEXT = 400
+
 
 def wrong_file(path: Path, message: str) -> FileError:
     """Return the error for a state file whose content is wrong."""
@@ -24,4 +27,4 @@ def reported_about(path: Path, text: str) -> Iterator[None]:
     except CnmsimError as error:
         raise wrong_file(path, f"{text}: {error.message}") from None
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise wrong_file(path, f"{text}: {error}") from None
+        raise wrong_file(path, f"{text}: {str(error)[:_MOST_TEXT]}") from None

@@ -60,7 +60,8 @@ def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | No
     if swarms is not None:
         _restore_swarms(clock, swarms, engines, path)
     for name, containers in starting.items():
-        start_containers(engines[name], containers)
+        with reported_about(path, f"cannot be restored on {name}"):
+            start_containers(engines[name], containers)
     clock.run_ready()
 
 
@@ -85,6 +86,12 @@ def _restore_swarms(clock: Clock, swarms: _SwarmDisk, engines: dict[str, Engine]
 
 def _require_same_lab(lab: Lab, content: dict[str, Any], engines: dict[str, Engine], path: Path) -> None:
     saved = content["hosts"]
+    for key in ("now_ns", "seed"):
+        if key not in content:
+            raise wrong_file(path, f"malformed: there is no {key}")
+    for key in ("now_ns", "starts"):
+        if type(content.get(key, 0)) is not int or not 0 <= content.get(key, 0) < 1 << 63:
+            raise wrong_file(path, f"malformed: {key}: expected a number of 63 bits")
     if set(saved) != set(engines):
         raise wrong_file(
             path,
@@ -92,8 +99,10 @@ def _require_same_lab(lab: Lab, content: dict[str, Any], engines: dict[str, Engi
             f"this lab's {', '.join(sorted(engines)) or 'none'}",
         )
     if content["seed"] != lab.clock.seed:
-        raise wrong_file(path, f"state of another lab: its seed is {content['seed']}, this lab's {lab.clock.seed}")
+        raise wrong_file(
+            path, f"state of another lab: its seed is {str(content['seed'])[:80]}, this lab's {lab.clock.seed}"
+        )
     for name, engine in engines.items():
         release = saved[name]["release"]
         if release != engine.profile.version:
-            raise wrong_file(path, f"{name} ran Docker {release} and runs {engine.profile.version} now")
+            raise wrong_file(path, f"{name} ran Docker {str(release)[:80]} and runs {engine.profile.version} now")

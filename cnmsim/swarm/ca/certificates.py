@@ -33,7 +33,7 @@ class Certificate:
     role: str
     organization: str
     issuer_digest: str
-    serial: int
+    serial: x509.Serial
     not_before_s: float
     not_after_s: float
     issuer_subject: bytes = b""

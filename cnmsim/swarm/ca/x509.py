@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import pbkdf2_hmac, sha256
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from attrs import frozen
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROOT_NAME = "swarm-ca"
 _EXPIRY = timedelta(seconds=630_720_000)
 _BACKDATE = timedelta(minutes=5)
+#: An X.509 serial number: up to 20 octets (RFC 5280, 4.1.2.2).
+Serial: TypeAlias = Annotated[int, "serial number"]
 _SERIAL_BITS = 159
 #: The first version with `ecdsa_deterministic`. Older versions would print different certificates in two runs of a
 #: lab.

@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import attrs
 
+from cnmsim.swarm.ca.x509 import Serial
+
 if TYPE_CHECKING:
     from cattrs import Converter
 
 Read = Callable[[Any, Any], Any]
+#: The limit of numbers other than serials: they have 64 bits.
+_END = 1 << 64
 
 
 class MalformedData(ValueError):
@@ -55,10 +59,12 @@ def _describe_error(error: BaseException, _kind: type | None) -> str:
 @cache
 def _converter() -> Converter:
     from cattrs import Converter
+    from cattrs.cols import list_structure_factory
     from cattrs.gen import make_mapping_structure_fn
 
     converter = Converter(omit_if_default=True, forbid_extra_keys=True)
     read_tuple = converter.get_structure_hook(tuple)
+    converter.register_structure_hook_func(lambda kind: kind == Serial, lambda data, _: _require_type(int)(data, int))
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _read_scalar)
     converter.register_structure_hook(float, _read_float)
@@ -66,6 +72,9 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode())
     converter.register_structure_hook(Enum, _read_enum)
     converter.register_structure_hook_func(_has_origin(tuple), _require_type(list, read_tuple))
+    converter.register_structure_hook_factory(
+        _has_origin(list), lambda kind: _require_type(list, list_structure_factory(kind, converter))
+    )
     converter.register_structure_hook_factory(
         _has_origin(Mapping), lambda kind: _require_type(dict, make_mapping_structure_fn(kind, converter))
     )
@@ -93,7 +102,11 @@ def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
 
 def _read_scalar(data: Any, kind: type) -> Any:
     # Enumerations of numbers are subclasses of int, so that cattrs calls this hook for them too.
-    return _read_enum(data, kind) if issubclass(kind, Enum) else _require_type(kind)(data, kind)
+    if issubclass(kind, Enum):
+        return _read_enum(data, kind)
+    if kind is int and type(data) is int and not -_END <= data < _END:
+        raise MalformedData("expected a number of 64 bits")
+    return _require_type(kind)(data, kind)
 
 
 def _read_float(data: Any, _: Any) -> float:
@@ -112,7 +125,7 @@ def _read_bytes(data: Any, _: Any) -> bytes:
 def _read_enum(data: Any, kind: type[Enum]) -> Enum:
     known = {member.value: member for member in kind}
     if type(data) not in {int, str} or data not in known:
-        raise MalformedData(f"{data!r} is not a {kind.__name__}")
+        raise MalformedData(f"{repr(data)[:80]} is not a {kind.__name__}")
     return known[data]
 
 

@@ -1,0 +1,122 @@
+"""The types of the objects that a daemon saves.
+
+A state file may be forged or damaged in a way that fits its checksums. Each object is converted to these types before
+anything is made of it, so that a wrong value is an error that names the object and the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.containers.container import EndpointSettings, Mount
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.images.catalogue import ImageMeaning
+from cnmsim.errors import CnmsimError, InvalidParameter
+from cnmsim.libnetwork.options import NetworkOptions
+from cnmsim.swarm.persistence.serialization import from_plain
+
+_T = TypeVar("_T")
+#: How much of an object's name and of an error's text is shown, in characters: a file may have more.
+_MOST_NAME, _MOST_TEXT = 80, 400
+
+
+@frozen
+class SavedImage:
+    """An image. `present` is False for a removed image that containers were created from."""
+
+    id: str
+    meaning: ImageMeaning
+    created_ns: int
+    repository: str
+    tags: list[str]
+    digests: list[str]
+    present: bool
+
+
+@frozen
+class SavedVolume:
+    """A volume. `owner` is mode, user, group and time of its directory."""
+
+    name: str
+    created_ns: int
+    labels: dict[str, str] | None
+    options: dict[str, str] | None
+    files: dict[str, list[Any]] = field(factory=dict)
+    owner: tuple[int, int, int, int] | None = None
+
+
+@frozen
+class SavedPool:
+    """A pool of a network."""
+
+    subnet: str
+    ip_range: str = ""
+    gateway: str = ""
+    aux_addresses: dict[str, str] = field(factory=dict)
+    pool_id: str = ""
+
+
+@frozen
+class SavedNetwork:
+    """A network of the daemon's store."""
+
+    id: str
+    name: str
+    driver: str
+    created_ns: int
+    options: NetworkOptions
+    has_ipam_options: bool
+    pools: list[SavedPool]
+
+
+@define
+class SavedContainer:
+    """A container. `config` and `host_config` are the API's objects; `files` is the layer in versions before 3."""
+
+    id: str
+    name: str
+    created_ns: int
+    config: dict[str, Any]
+    host_config: dict[str, Any]
+    exit_code: int
+    error: str
+    started_ns: int | None
+    finished_ns: int | None
+    restart_count: int
+    was_stopped: bool
+    ports: dict[str, list[dict[str, str]] | None]
+    sandbox_id: str
+    sandbox_key: str
+    has_been_started: bool
+    links: dict[str, str]
+    image: str
+    state: ContainerState
+    ran: bool
+    networks: dict[str, EndpointSettings]
+    mounts: list[Mount]
+    log: list[tuple[int, str, str]]
+    is_managed: bool = False
+    layer: dict[str, list[Any]] = field(factory=dict)
+    removed: list[str] = field(factory=list)
+    files: dict[str, tuple[str, int]] = field(factory=dict)
+
+
+def read_saved(kind: type[_T], data: Mapping[str, Any]) -> _T:
+    """Convert the JSON types of a saved object. Raises `ValueError`, which names the field."""
+    value: _T = from_plain(kind, data)
+    return value
+
+
+@contextmanager
+def restoring(kind: str, data: Any) -> Iterator[None]:
+    """Convert errors that the block raises to `InvalidParameter` about the saved object `data`."""
+    try:
+        yield
+    except (CnmsimError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        name = data.get("name") or data.get("id") if isinstance(data, dict) else data
+        message = error.message if isinstance(error, CnmsimError) else str(error)
+        raise InvalidParameter(f"{kind} {str(name)[:_MOST_NAME]}: {message[:_MOST_TEXT].lstrip('.')}") from None
