@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.inode import (
@@ -33,6 +33,9 @@ __all__ = ["Directory", "File", "FileSystem", "GeneratedFile", "Mount", "Pipe", 
 @define(eq=False)
 class FileSystem(MountedTree):
     """The files that the processes of one mount namespace see. Relative paths start at the root."""
+
+    #: Called after a file in a tmpfs was written, which takes memory.
+    on_tmpfs_growth: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
     # --- changes
 
@@ -76,6 +79,14 @@ class FileSystem(MountedTree):
         else:
             file.content = content
         file.mtime_ns = self.now_ns
+        if mount is not None and mount.kind == "tmpfs" and self.on_tmpfs_growth is not None:
+            self.on_tmpfs_growth()
+
+    def tmpfs_size(self) -> int:
+        """Return the size of the files in all tmpfs mounts, in bytes."""
+        roots = [mount.root for mount in self._mounts.values() if mount.kind == "tmpfs"]
+        trees = [root for root in roots if isinstance(root, Directory)]
+        return sum(inode.size for root in trees for _, inode in root.walk() if type(inode) is File)
 
     @property
     def now_ns(self) -> int:

@@ -9,6 +9,7 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.kernel import devices, procfs, procsys, sysfs
+from cnmsim.kernel.cgroup import ControlGroup
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
@@ -39,6 +40,8 @@ class Machine:
     name: str
     clock: Clock
     root: NetworkNamespace = field(init=False)
+    #: The main memory in bytes.
+    memory_bytes: int = field(default=procfs.MEMORY_KIB << 10, init=False)
     files: FileSystem = field(factory=FileSystem, init=False)
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
     #: The initial PID namespace.
@@ -137,12 +140,14 @@ class Machine:
         is_init: bool = False,
         pid_namespace: PidNamespace | None = None,
         ignored_signals: frozenset[int] = frozenset(),
+        cgroup: ControlGroup | None = None,
     ) -> Process:
         """Start a process at the current instant. Arguments that are omitted default to the machine's own values.
 
         Without `stdin` the process reads the end of file at once. Without `stdout` and `stderr` it gets new pipes,
         which close when it ends. `on_exit` is called with the process after it ended. `is_init` creates a PID
-        namespace with the process as its first; `pid_namespace` starts it in an existing one.
+        namespace with the process as its first; `pid_namespace` starts it in an existing one. Raises
+        `ForkRefusedError` if `parent` starts more processes than the control group may have.
         """
         pid = self._next_pid
         self._next_pid += 1
@@ -164,6 +169,7 @@ class Machine:
             is_init=is_init,
             pid_namespace=PidNamespace(self.pids) if is_init and pid_namespace is None else pid_namespace,
             ignored_signals=ignored_signals,
+            cgroup=cgroup,
         )
         self.processes[pid] = process
         if parent is not None:

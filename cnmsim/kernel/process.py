@@ -10,14 +10,16 @@ import posixpath
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cnmsim.kernel.cgroup import ControlGroup, ForkRefusedError
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
+from cnmsim.kernel.footprint import resident_kib
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.icmp import IcmpSocket
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
-from cnmsim.kernel.task import Future, Gate, Task, sleep
+from cnmsim.kernel.task import Future, Gate, Task, sleep, sleep_ns
 
 if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
@@ -40,8 +42,9 @@ class Process:
     """
 
     __slots__ = (
-        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "argv", "children", "clock",
-        "creator", "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
+        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "allocated", "argv", "cgroup", "children",
+        "clock", "cpu_ns", "creator",
+        "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
         "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent", "pid", "pid_namespace",
         "programs", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
         "umask",
@@ -67,8 +70,15 @@ class Process:
         is_init: bool = False,
         pid_namespace: PidNamespace | None = None,
         ignored_signals: frozenset[int] = frozenset(),
+        cgroup: ControlGroup | None = None,
     ) -> None:
         self.machine = machine
+        #: The memory that the program has allocated beyond its own size, in bytes, and its processor time.
+        self.allocated = self.cpu_ns = 0
+        self.cgroup = cgroup
+        self.argv = argv
+        if cgroup is not None:
+            cgroup.add(self, is_fork=parent is not None)
         self.clock: Clock = machine.clock
         #: The process id in the machine's initial PID namespace.
         self.pid = pid
@@ -76,7 +86,6 @@ class Process:
         #: The process id in the process's own PID namespace, as `getpid` returns it.
         self.local_pid = pid if self.pid_namespace is machine.pids else self.pid_namespace.add(self)
         self.started_ns = machine.clock.now_ns
-        self.argv = argv
         self.namespace = namespace
         self.files = files
         self.hostname = hostname
@@ -117,6 +126,28 @@ class Process:
     def name(self) -> str:
         """The program's name, as `ps` shows it."""
         return posixpath.basename(self.argv[0]) if self.argv else "?"
+
+    @property
+    def resident_kib(self) -> int:
+        """The memory of the program just after its start, in KiB."""
+        return resident_kib(self.name)
+
+    def allocate(self, size: int) -> None:
+        """Set the memory that the program has allocated, in bytes. Too much of it ends a process (OOM killer)."""
+        self.allocated = size
+        if self.cgroup is not None:
+            self.cgroup.check_memory(self.machine.memory_bytes)
+
+    def use_cpu(self, used_ns: int) -> None:
+        """Charge processor time to the process."""
+        self.cpu_ns += used_ns
+        if self.cgroup is not None:
+            self.cgroup.charge(used_ns)
+
+    async def compute(self, work_ns: int) -> None:
+        """Use `work_ns` of processor time: wait as long as it takes under the limit of the control group."""
+        self.use_cpu(work_ns)
+        await sleep_ns(self.clock, work_ns if self.cgroup is None else self.cgroup.wall_ns(work_ns))
 
     @property
     def label(self) -> str:
@@ -192,6 +223,9 @@ class Process:
     async def _main(self, program: Program) -> None:
         try:
             status = await program(self)
+        except ForkRefusedError as error:
+            self.error(f"{self.name}: vfork: {error.strerror}\n")
+            status = 1
         except Exception as error:
             error.add_note(f"in {self.description}")
             self._end(1)
@@ -207,7 +241,7 @@ class Process:
         return task
 
     def start(self, program: Program, argv: list[str], **options: Any) -> Process:
-        """Start a child process.
+        """Start a child process. Raises `ForkRefusedError` at the limit of the control group.
 
         `options` are those of `Machine.spawn`; the child inherits everything that they do not replace.
         """
@@ -215,7 +249,7 @@ class Process:
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
             "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin,
             "stdout": self.stdout, "stderr": self.stderr, "pid_namespace": self.pid_namespace,
-            "ignored_signals": self.ignored_signals,
+            "ignored_signals": self.ignored_signals, "cgroup": self.cgroup,
         }  # fmt: skip
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
@@ -375,6 +409,8 @@ class Process:
                 other.kill(SIGKILL)
 
     def _forget(self) -> None:
+        if self.cgroup is not None and self in self.cgroup.processes:
+            self.cgroup.processes.remove(self)
         self.machine.processes.pop(self.pid, None)
         if self.pid_namespace is not self.machine.pids:
             self.pid_namespace.processes.pop(self.local_pid, None)

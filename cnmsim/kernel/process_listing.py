@@ -1,6 +1,6 @@
 """The columns of a process list, as ps(1) of procps-ng prints them from /proc.
 
-CPU time and memory of programs are not simulated: all have used no time, and have the sizes of a small program.
+CPU time and memory are those of the simulation (`cgroup`, `footprint`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from attrs import frozen
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import users
+from cnmsim.kernel.footprint import virtual_kib
 from cnmsim.kernel.process import Process
-
-#: The sizes in KiB of a program's address space and of its resident part (busybox on x86-64).
-VSZ_KIB, RSS_KIB = 2312, 1580
 
 
 @frozen
@@ -65,6 +63,22 @@ def elapsed(process: Process) -> str:
     return f"{days}-{text}" if days else text
 
 
+def rss_kib(process: Process) -> int:
+    """Return the resident memory of a process in KiB."""
+    return process.resident_kib + (process.allocated >> 10)
+
+
+def vsz_kib(process: Process) -> int:
+    """Return the address space of a process in KiB."""
+    return virtual_kib(process.name) + (process.allocated >> 10)
+
+
+def cpu_time(process: Process) -> str:
+    """Return the processor time of a process, as `HH:MM:SS`."""
+    seconds = process.cpu_ns // NS_PER_S
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
 def _own_id(process: Process) -> str:
     return str(process.pid)
 
@@ -88,11 +102,11 @@ def command_line(process: Process) -> str:
 _ARGS = Column("COMMAND", 0, command_line)
 _COMM = Column("COMMAND", -15, lambda process: process.name[:15])
 _PID = Column("PID", 7, _own_id)
-_RSS = Column("RSS", 5, lambda _: str(RSS_KIB))
-_TIME = Column("TIME", 8, lambda _: "00:00:00")
+_RSS = Column("RSS", 5, lambda process: str(rss_kib(process)))
+_TIME = Column("TIME", 8, cpu_time)
 _TTY = Column("TTY", -8, lambda _: "?")
 _USER = Column("USER", -8, _user)
-_VSZ = Column("VSZ", 6, lambda _: str(VSZ_KIB))
+_VSZ = Column("VSZ", 6, lambda process: str(vsz_kib(process)))
 #: The columns by their names in `ps -o`.
 COLUMNS: dict[str, Column] = {
     "args": _ARGS, "c": Column("C", 2, lambda _: "0"), "cmd": Column("CMD", 0, command_line), "comm": _COMM,

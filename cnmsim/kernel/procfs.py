@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.inode import Directory, GeneratedFile, Inode, Symlink
 from cnmsim.kernel.mount_table import proc_mounts
-from cnmsim.kernel.process_listing import RSS_KIB, VSZ_KIB, state
+from cnmsim.kernel.process_listing import rss_kib, state, vsz_kib
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -137,7 +137,8 @@ def _stat(process: Process) -> str:
     ticks = process.started_ns * 100 // NS_PER_S
     return (
         f"{process.local_pid} ({process.name[:15]}) {state(process)} {parent} {process.local_pid} "
-        f"{process.local_pid} 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} {VSZ_KIB * 1024} {RSS_KIB // 4}\n"
+        f"{process.local_pid} 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} "
+        f"{vsz_kib(process) * 1024} {rss_kib(process) // 4}\n"
     )
 
 
@@ -151,7 +152,7 @@ def _status(process: Process) -> str:
         ("Ngid", 0), ("Pid", process.local_pid), ("PPid", process.pid_namespace.id_of(process.parent)),
         ("TracerPid", 0), ("Uid", "\t".join([str(user.uid)] * 4)), ("Gid", "\t".join([str(user.gid)] * 4)),
         ("FDSize", 64), ("Groups", "".join(f"{gid} " for gid in user.groups)),
-        ("VmSize", f"{VSZ_KIB:8d} kB"), ("VmRSS", f"{RSS_KIB:8d} kB"), ("Threads", 1),
+        ("VmSize", f"{vsz_kib(process):8d} kB"), ("VmRSS", f"{rss_kib(process):8d} kB"), ("Threads", 1),
         ("SigPnd", f"{0:016x}"), ("SigBlk", f"{0:016x}"), ("SigIgn", f"{ignored:016x}"),
         ("SigCgt", f"{caught:016x}"), ("CapInh", f"{0:016x}"), ("CapPrm", f"{user.capabilities:016x}"),
         ("CapEff", f"{user.capabilities:016x}"), ("CapBnd", f"{user.bounding:016x}"), ("CapAmb", f"{0:016x}"),

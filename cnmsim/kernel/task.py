@@ -304,10 +304,16 @@ class Queue(Generic[T]):
 
 async def sleep(clock: Clock, seconds: float) -> None:
     """Wait for `seconds` of virtual time; if they are infinite, wait without a timer until the task is cancelled."""
-    over: Future[None] = Future(clock)
     if seconds == inf:
-        return await over
-    timer = clock.call_later(seconds, over.set_result, None)
+        await Future[None](clock)
+    else:
+        await sleep_ns(clock, round(seconds * NS_PER_S))
+
+
+async def sleep_ns(clock: Clock, nanoseconds: int) -> None:
+    """Wait for `nanoseconds` of virtual time."""
+    over: Future[None] = Future(clock)
+    timer = clock.call_at_ns(clock.now_ns + nanoseconds, over.set_result, None)
     try:
         await over
     finally:

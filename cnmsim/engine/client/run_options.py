@@ -11,6 +11,7 @@ from typing import Any
 
 from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
+from cnmsim.gounits import ram_in_bytes
 from cnmsim.suggestion import suggestion
 
 _CONFIG = {
@@ -20,11 +21,19 @@ _CONFIG = {
 }  # fmt: skip
 _HOST_CONFIG = {
     "auto_remove": "AutoRemove", "cap_add": "CapAdd", "cap_drop": "CapDrop", "dns": "Dns", "dns_opt": "DnsOptions",
-    "dns_search": "DnsSearch", "ipc_mode": "IpcMode", "mem_limit": "Memory", "network_mode": "NetworkMode",
+    "dns_search": "DnsSearch", "ipc_mode": "IpcMode", "network_mode": "NetworkMode",
     "pid_mode": "PidMode", "privileged": "Privileged", "publish_all_ports": "PublishAllPorts",
-    "read_only": "ReadonlyRootfs", "shm_size": "ShmSize", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
+    "read_only": "ReadonlyRootfs", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
     "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "group_add": "GroupAdd",
-    "mounts": "Mounts", "log_config": "LogConfig",
+    "mounts": "Mounts", "log_config": "LogConfig", "pids_limit": "PidsLimit", "nano_cpus": "NanoCpus",
+    "cpu_period": "CpuPeriod", "cpu_quota": "CpuQuota", "cpu_shares": "CpuShares", "cpuset_cpus": "CpusetCpus",
+    "cpuset_mems": "CpusetMems", "mem_swappiness": "MemorySwappiness", "oom_kill_disable": "OomKillDisable",
+    "oom_score_adj": "OomScoreAdj", "ulimits": "Ulimits", "blkio_weight": "BlkioWeight",
+}  # fmt: skip
+#: Options that are numbers of bytes, or texts such as `64m`.
+_SIZES = {
+    "mem_limit": "Memory", "mem_reservation": "MemoryReservation", "memswap_limit": "MemorySwap",
+    "shm_size": "ShmSize",
 }  # fmt: skip
 _PLAIN = frozenset({"network", "networking_config", "ip", "ip6", "name", "detach"})
 _ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
@@ -47,12 +56,26 @@ def create_body(image: str, command: str | list[str] | None, options: Mapping[st
             body[_CONFIG[key]] = value
         elif key in _HOST_CONFIG:
             host[_HOST_CONFIG[key]] = value
+        elif key in _SIZES:
+            host[_SIZES[key]] = _size(key, value)
         elif key in _SPECIAL:
             _SPECIAL[key](body, host, value)
         elif key not in _PLAIN and key not in _ENDPOINT:
             raise TypeError(f"run() got an unexpected keyword argument {key!r}{suggestion(key, _OPTIONS)}")
     _networks(body, host, options)
     return body
+
+
+def _size(key: str, value: int | str) -> int:
+    """Return a size in bytes, as docker-py's `parse_bytes` does."""
+    if not isinstance(value, str) or value == "-1":
+        return int(value)
+    try:
+        return ram_in_bytes(value)
+    except ValueError:
+        raise InvalidParameter(
+            f"{key}={value!r} is no size: write a number of bytes, or a text such as '64m'"
+        ) from None
 
 
 def words(command: str | list[str] | tuple[str, ...]) -> list[str]:
@@ -193,4 +216,4 @@ _SPECIAL: dict[str, Callable[[dict[str, Any], dict[str, Any], Any], None]] = {
     "sysctls": _sysctls,
     "volumes": _volumes,
 }
-_OPTIONS = frozenset({*_CONFIG, *_HOST_CONFIG, *_SPECIAL, *_ENDPOINT, *_PLAIN})
+_OPTIONS = frozenset({*_CONFIG, *_HOST_CONFIG, *_SIZES, *_SPECIAL, *_ENDPOINT, *_PLAIN})

@@ -19,6 +19,7 @@ from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.images.images import Image
 from cnmsim.errors import Conflict
 from cnmsim.kernel.address import format_mac, parse_mac
+from cnmsim.kernel.cgroup import ControlGroup
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import File, FileSystem
 from cnmsim.kernel.pid_namespace import PidNamespace
@@ -174,6 +175,8 @@ class Container:
     links: dict[str, str] = field(factory=dict)  # alias to id of the linked container
     mounts: list[Mount] = field(factory=list)
     process: Process | None = None
+    #: The control group of the processes, a new one at every start.
+    cgroup: ControlGroup = field(init=False, repr=False)
     streams: StandardStreams | None = None
     execs: dict[str, Exec] = field(factory=dict)
     log: ContainerLog = field(init=False)
@@ -196,6 +199,7 @@ class Container:
     on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.cgroup = ControlGroup(self.clock)
         self.log = ContainerLog(self.clock, self.host_config["LogConfig"])
         policy = self.host_config["RestartPolicy"]
         self.restarts = RestartManager(policy["Name"], policy["MaximumRetryCount"])

@@ -73,7 +73,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Running": container.is_running,
         "Paused": state is ContainerState.PAUSED,
         "Restarting": state is ContainerState.RESTARTING,
-        "OOMKilled": False,
+        "OOMKilled": container.cgroup.oom_kills > 0,
         "Dead": state is ContainerState.DEAD,
         "Pid": container.process.pid if container.process is not None else 0,
         "ExitCode": container.exit_code,

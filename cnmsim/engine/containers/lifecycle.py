@@ -22,7 +22,7 @@ from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.log_start import start_logging
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
-from cnmsim.engine.containers.resources import control_group
+from cnmsim.engine.containers.resources import control_group, start_control_group
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
@@ -266,6 +266,7 @@ class Lifecycle:
         container.change(Change.START)
         container.started_ns = unix_ns(context.clock)
         container.exit_code, container.error = 0, ""
+        start_control_group(container, context.machine)
         container.process = spawn_process(
             context,
             container,

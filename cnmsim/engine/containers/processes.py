@@ -50,6 +50,7 @@ def spawn_process(
         on_exit=on_exit,
         is_init=pid_namespace is None,
         pid_namespace=pid_namespace,
+        cgroup=container.cgroup,
     )
     process.pid_namespace.skip(_RUNTIME_THREADS)
     streams.on_interrupt = process.interrupt

@@ -7,6 +7,7 @@ Source: moby `daemon/daemon_unix.go` (`verifyPlatformContainerResources`, `adapt
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cnmsim.digits import is_number
@@ -14,7 +15,9 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.errors import InvalidParameter
 from cnmsim.gostrconv import parse_bool
+from cnmsim.kernel.cgroup import PACKET_NS, ControlGroup
 from cnmsim.kernel.inode import Directory, GeneratedFile
+from cnmsim.kernel.machine import Machine
 
 #: The processors and the memory in bytes of every simulated Docker host.
 CPUS = 4
@@ -165,19 +168,90 @@ _FILES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+def start_control_group(container: Container, machine: Machine) -> None:
+    """Give a container that starts a new control group with its limits."""
+    container.cgroup = group = ControlGroup(container.clock, files=container.files)
+    apply_limits(container)
+    container.files.on_tmpfs_growth = lambda: group.check_memory(machine.memory_bytes)
+
+
+def apply_limits(container: Container) -> None:
+    """Set the limits of a container's control group to those of its configuration."""
+    host, group = container.host_config, container.cgroup
+    group.pids_limit = host["PidsLimit"] or 0
+    group.memory_limit = max(0, host["Memory"]) if not host.get("OomKillDisable") else 0
+    quota, _, period = _cpu_max(host).partition(" ")
+    group.cpu_limit = 0.0 if quota == "max" else int(quota) / int(period)
+
+
+def network_packets(container: Container) -> int:
+    """Return how many packets the devices of a container's own network namespace have sent and received."""
+    process = container.process
+    if process is None or container.is_host_network:
+        return 0
+    return sum(device.rx_packets + device.tx_packets for device in process.namespace.devices.values())
+
+
+def cpu_usage_ns(container: Container, before_ns: int = 0) -> int:
+    """Return the processor time of a container, or that of `before_ns` nanoseconds ago."""
+    group = container.cgroup
+    used = group.cpu_ns_at(container.clock.now_ns - before_ns) if before_ns else group.cpu_ns
+    return used + network_packets(container) * PACKET_NS
+
+
+def split_cpu(used: int) -> tuple[int, int]:
+    """Return the parts of a processor time that programs and the kernel have used."""
+    return used - used // 4, used // 4
+
+
+def memory_counters(container: Container) -> dict[str, int]:
+    """Return the counters of memory.stat that are not 0."""
+    anonymous, shared = container.cgroup.anonymous, container.cgroup.shared
+    faults = (anonymous + shared) >> 12
+    return {
+        "anon": anonymous, "inactive_anon": anonymous + shared, "file": shared, "shmem": shared, "pgfault": faults,
+        "kernel_stack": len(container.cgroup.processes) << 14,
+    }  # fmt: skip
+
+
+def _cpu_stat(container: Container) -> str:
+    used_us, group = cpu_usage_ns(container) // 1000, container.cgroup
+    user, system = split_cpu(used_us)
+    text = f"usage_usec {used_us}\nuser_usec {user}\nsystem_usec {system}"
+    throttled = f"nr_throttled {group.throttled_periods}\nthrottled_usec {group.throttled_ns // 1000}"
+    return f"{text}\nnr_periods {group.periods}\n{throttled}\nnr_bursts 0\nburst_usec 0"
+
+
+def _memory_events(container: Container) -> str:
+    kills = container.cgroup.oom_kills
+    return f"low 0\nhigh 0\nmax {kills}\noom {kills}\noom_kill {kills}\noom_group_kill 0"
+
+
+_USAGE_FILES: dict[str, Callable[[Container], str]] = {
+    "cgroup.procs": lambda container: "\n".join(str(process.local_pid) for process in processes_of(container)),
+    "cpu.stat": _cpu_stat,
+    "memory.current": lambda container: str(container.cgroup.memory),
+    "memory.events": _memory_events,
+    "memory.peak": lambda container: str(container.cgroup.memory_peak),
+    "memory.stat": lambda container: "\n".join(
+        f"{name} {value}" for name, value in memory_counters(container).items()
+    ),
+    "memory.swap.current": lambda _: "0",
+    "pids.current": lambda container: str(len(container.cgroup.processes)),
+    "pids.events": lambda container: f"max {container.cgroup.pids_refused}",
+    "pids.peak": lambda container: str(container.cgroup.pids_peak),
+}
+
+
 def control_group(container: Container) -> Directory:
     """Return /sys/fs/cgroup as a container sees it: the files of control groups, version 2."""
 
     def generated(read: Callable[[], str]) -> GeneratedFile:
         return GeneratedFile(lambda: f"{read()}\n")
 
-    def count() -> str:
-        return str(len(processes_of(container)))
-
     group = Directory(0o555)
     for name, value in _FILES.items():
         group.set(name, generated(lambda value=value: value(container.host_config)))  # type: ignore[misc]
-    group.set("pids.current", generated(count))
-    group.set("memory.current", generated(lambda: "0"))
-    group.set("memory.swap.current", generated(lambda: "0"))
+    for name, usage in _USAGE_FILES.items():
+        group.set(name, generated(partial(usage, container)))
     return group

@@ -1,6 +1,7 @@
 """`docker top` and `docker stats`: the processes of a container, and the counters of its interfaces.
 
-Source: moby `daemon/{top_unix,stats_unix}.go`. Memory, CPU and disk are not simulated: their counters are zero.
+Source: moby `daemon/{top_unix,stats_unix}.go`. Processor time and memory are figures of the simulation
+(`cnmsim.kernel.cgroup`); disk accesses are not counted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
-from cnmsim.engine.containers.resources import CPUS, memory_limit
+from cnmsim.engine.containers.resources import CPUS, cpu_usage_ns, memory_counters, memory_limit, split_cpu
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.timestamps import ZERO_TIME, rfc3339, unix_ns
 from cnmsim.errors import SystemFault
@@ -55,7 +56,23 @@ def process_table(container: Container, arguments: str) -> dict[str, Any]:
 def _pids(container: Container) -> dict[str, int]:
     # Without a limit the engine reports the largest value of the counter.
     limit = container.host_config["PidsLimit"] or (1 << 64) - 1
-    return {"current": len(processes_of(container)), "limit": limit}
+    return {"current": len(container.cgroup.processes), "limit": limit}
+
+
+def _cpu(context: EngineContext, container: Container, before_ns: int) -> dict[str, Any]:
+    """Return the counters of the processors, now or `before_ns` nanoseconds ago."""
+    used = cpu_usage_ns(container, before_ns)
+    user, kernel = split_cpu(used)
+    group = container.cgroup
+    return {
+        "cpu_usage": {"total_usage": used, "usage_in_kernelmode": kernel, "usage_in_usermode": user},
+        "system_cpu_usage": max(0, context.clock.now_ns - before_ns) * CPUS,
+        "online_cpus": CPUS,
+        "throttling_data": {
+            "periods": group.periods, "throttled_periods": group.throttled_periods,
+            "throttled_time": group.throttled_ns,
+        },
+    }  # fmt: skip
 
 
 def statistics(context: EngineContext, container: Container, *, has_previous: bool = True) -> dict[str, Any]:
@@ -70,13 +87,11 @@ def statistics(context: EngineContext, container: Container, *, has_previous: bo
             "name": f"/{container.name}", "id": container.id,
         }  # fmt: skip
     now_ns = unix_ns(context.clock)
-    idle = {
-        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-        "system_cpu_usage": context.clock.now_ns * CPUS,
-        "online_cpus": CPUS,
-        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+    memory = {
+        "usage": container.cgroup.memory,
+        "stats": {**dict.fromkeys(_MEMORY_STATS, 0), **memory_counters(container)},
+        "limit": memory_limit(container),
     }
-    idle_before = {**idle, "system_cpu_usage": max(0, context.clock.now_ns - NS_PER_S) * CPUS}
     view: dict[str, Any] = {
         "read": rfc3339(now_ns),
         "preread": rfc3339(now_ns - NS_PER_S) if has_previous else ZERO_TIME,
@@ -84,9 +99,9 @@ def statistics(context: EngineContext, container: Container, *, has_previous: bo
         "blkio_stats": _NO_BLKIO,
         "num_procs": 0,
         "storage_stats": {},
-        "cpu_stats": idle,
-        "precpu_stats": idle_before if has_previous else _NO_CPU,
-        "memory_stats": {"usage": 0, "stats": dict.fromkeys(_MEMORY_STATS, 0), "limit": memory_limit(container)},
+        "cpu_stats": _cpu(context, container, 0),
+        "precpu_stats": _cpu(context, container, NS_PER_S) if has_previous else _NO_CPU,
+        "memory_stats": memory,
         "name": f"/{container.name}",
         "id": container.id,
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.containers.container import Container
-from cnmsim.engine.containers.resources import check_resources
+from cnmsim.engine.containers.resources import apply_limits, check_resources
 from cnmsim.engine.containers.validate import check_restart_policy
 from cnmsim.errors import Conflict
 
@@ -53,6 +53,7 @@ def update_container(container: Container, changes: Mapping[str, Any]) -> None:
         container.restarts.policy = policy["Name"]
         container.restarts.maximum_retries = policy["MaximumRetryCount"]
     container.host_config = host
+    apply_limits(container)
 
 
 def _conflict(host: Mapping[str, Any], changes: Mapping[str, Any]) -> str:

@@ -214,6 +214,9 @@ async def dd(process: Process) -> int:
     if not size:
         return complain(process, "invalid number '0'")
     limit = None if count is None else (skip + count) * size
+    process.allocate(size)  # the buffer
+    if not process.is_running:
+        return 0
     try:
         data = await _input(process, values.get("if"), limit)
     except OSError as error:

@@ -15,6 +15,7 @@ from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
+_GROWTH = 64 << 20
 _NUMBER = re.compile(r"([-+]?[0-9]{1,19})([bkmKM]?)")
 _SUFFIXES = {"": 1, "b": 512, "k": 1024, "K": 1024, "m": 1 << 20, "M": 1 << 20}
 
@@ -95,6 +96,8 @@ async def tail(process: Process) -> int:
     except UsageError as error:
         return complain(process, str(error)) if "number" in str(error) else show_usage(process, _HEAD, str(error))
     follows = "f" in options or "F" in options
+    if octet_sign != "+" and any(_is_endless(process, operand) for operand in options.operands):
+        await _exhaust_memory(process)
     inputs, status = await read_inputs(process, options.operands, "can't open '{}': {}", is_open=follows)
     if options.operands and not inputs and "F" not in options:
         return complain(process, "no files")
@@ -111,6 +114,22 @@ async def tail(process: Process) -> int:
     if follows and (options.operands or not process.stdin.is_closed):
         await _follow(process, options.operands, inputs, pause_s)
     return status
+
+
+def _is_endless(process: Process, operand: str) -> bool:
+    """Return True if a file is a device whose reads never end and have no line ends, such as /dev/zero."""
+    path = absolute_path(process, operand)
+    if not process.files.exists(path) or process.files.is_dir(path):
+        return False
+    file = process.files.file(path)
+    return isinstance(file, Device) and bool(file.read(1))
+
+
+async def _exhaust_memory(process: Process) -> None:
+    """Keep a line that never ends, as tail does, until no memory is left."""
+    while process.allocated <= process.machine.memory_bytes:
+        process.allocate(process.allocated + _GROWTH)
+        await process.compute(_GROWTH)  # a byte takes about a nanosecond
 
 
 async def _follow(process: Process, operands: list[str], inputs: list[Input], pause_s: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from cnmsim.digits import is_number
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.process_listing import RSS_KIB, VSZ_KIB, command_line, elapsed, state
+from cnmsim.kernel.process_listing import command_line, elapsed, rss_kib, state, vsz_kib
 from cnmsim.kernel.procfs import MEMORY_KIB
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.system import group_names, user_names
@@ -48,8 +48,8 @@ _COLUMNS: dict[str, tuple[str, int, Callable[[Process], str]]] = {
     "ppid": ("PPID", 5, lambda process: str(_parent_id(process))), "pgid": ("PGID", 5, _session),
     "etime": ("ELAPSED", 7, elapsed), "nice": ("NI", 5, lambda _: "0"), "rgroup": ("RGROUP", -8, _group),
     "ruser": ("RUSER", -8, _user), "time": ("TIME", 5, lambda _: "0:00"), "tty": ("TT", -6, lambda _: "?"),
-    "vsz": ("VSZ", 4, lambda _: str(VSZ_KIB)), "sid": ("SID", 5, _session),
-    "stat": ("STAT", -4, state), "rss": ("RSS", 4, lambda _: str(RSS_KIB)),
+    "vsz": ("VSZ", 4, lambda process: str(vsz_kib(process))), "sid": ("SID", 5, _session),
+    "stat": ("STAT", -4, state), "rss": ("RSS", 4, lambda process: str(rss_kib(process))),
 }  # fmt: skip
 _DEFAULT = ("pid", "user", "time", "args")
 
@@ -113,7 +113,7 @@ def _top_page(process: Process) -> str:
     for number, other in others:
         letter = "R" if other is process else state(other)
         lines.append(
-            f"{number:5d} {_parent_id(other):5d} {_user(other)[:8]:<8} {letter:<4} {VSZ_KIB:5d}   0%   0% "
+            f"{number:5d} {_parent_id(other):5d} {_user(other)[:8]:<8} {letter:<4} {vsz_kib(other):5d}   0%   0% "
             f"{command_line(other)}"
         )
     return "".join(f"{line}\n" for line in [*lines, ""])

@@ -13,7 +13,7 @@ from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.libc.signals import signal_number
 
 # `yes` writes this many lines at once, and then waits, so that virtual time passes.
-_YES_LINES, _YES_PAUSE_S = 512, 0.0001
+_YES_LINES, _YES_PAUSE_NS = 512, 100_000
 _SCREEN_COLUMNS = 80
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -195,7 +195,7 @@ async def yes(process: Process) -> int:
     block = f"{' '.join(process.argv[1:]) or 'y'}\n" * _YES_LINES
     while True:
         process.write(block)
-        await process.sleep(_YES_PAUSE_S)
+        await process.compute(_YES_PAUSE_NS)
 
 
 async def watch(process: Process) -> int:

@@ -130,6 +130,7 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
         else:
             shell.is_interrupted = True
 
+    shell.is_interactive = prompts
     if prompts:
         process.handlers.setdefault(SIGINT, interrupt)
     while True:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnmsim.digits import is_number
-from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.cgroup import ForkRefusedError
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.inode import File
@@ -341,6 +341,14 @@ class Shell(ShellState):
 
         With `is_last`, the last command may replace the shell (ash's EV_EXIT).
         """
+        try:
+            return await self._run_items(sequence, streams, is_last=is_last)
+        except ForkRefusedError as error:
+            name = "fork" if self.is_bash else "can't fork"
+            self.complain(streams, f"{name}: {error.strerror}")
+            raise (DiscardLine if self.is_interactive else ExitShell)(254 if self.is_bash else 2) from None
+
+    async def _run_items(self, sequence: Sequence, streams: Streams, *, is_last: bool) -> int:
         status = 0
         for number, (item, is_background) in enumerate(sequence.items, 1):
             if is_background:
@@ -596,7 +604,7 @@ class Shell(ShellState):
         missing_ns = self._round_began_ns + least_ns - clock.now_ns
         self._quick_rounds = self._quick_rounds + 1 if missing_ns > 0 else 0
         if self._quick_rounds > _FREE_ROUNDS:
-            await self.process.sleep(missing_ns / NS_PER_S)
+            await self.process.compute(missing_ns)
         self._round_began_ns, self._has_started_program = clock.now_ns, False
 
     async def _test(self, node: Test, streams: Streams) -> int:

@@ -100,8 +100,8 @@ class ShellState(ABC):
         self.readonly: set[str] = set()
         self.background: list[Process] = []
         self.last_background = ""
-        #: Whether the commands are the argument of `-c`.
-        self.is_command_string = False
+        #: Whether the commands are the argument of `-c`, and whether they are typed at a terminal.
+        self.is_command_string = self.is_interactive = False
         #: Set by Ctrl-C at the terminal of an interactive shell. The running command is then abandoned.
         self.is_interrupted = False
         self.line_number = 0
