@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LABELS = (
-    r"cause|path|assumes|decided by|fix|advice \(not tried\)|without the name|note|fact|refused|works|not tried|"
-    "because"
+    r"cause|path|assumes|decided by|fix|advice|advice \(not tried\)|without the name|note|fact|refused|works|"
+    "not tried|because"
 )
 _BAD_VERDICTS = "refused|unreachable|timeout|name not found"
 #: Patterns and their styles. The first pattern that matches the start of a line counts; its group is what is

@@ -30,7 +30,7 @@ _LOCAL_CONNECT = re.compile(
     r"\bnc\b[^|;&]*?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\s+(\d{2,5})\b|/dev/tcp/(?:localhost|127\.0\.0\.1)/(\d{2,5})"
 )
 #: The ports of URLs without one.
-_SCHEME_PORTS = {
+SCHEME_PORTS = {
     "amqp": 5672, "amqps": 5671, "http": 80, "https": 443, "mongodb": 27017, "mysql": 3306, "mysql2": 3306,
     "mariadb": 3306, "nats": 4222, "postgres": 5432, "postgresql": 5432, "redis": 6379, "mqtt": 1883, "ldap": 389,
     "bolt": 7687, "neo4j": 7687, "clickhouse": 9000,
@@ -81,7 +81,7 @@ def references(
     for name, value in texts.items():
         found: set[tuple[str, int]] = set()
         for scheme, host, number in _URL.findall(value):
-            port = int(number) if number else _SCHEME_PORTS.get(scheme, 0)
+            port = int(number) if number else SCHEME_PORTS.get(scheme, 0)
             if host in names and 0 < port < 65536:
                 found.add((host, port))
         found |= {(host, int(number)) for host, number in _PAIR.findall(value) if host in names}

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.ports import PortMapping
-from cnmsim.lab.yamlfile import Key, Map, wrong
+from cnmsim.lab.yamlfile import Key, Map, Seq, locate, wrong
 
 
 @frozen
@@ -133,6 +133,26 @@ class ComposeProject:
         """The services that are not part of the project because none of their profiles is active, with these."""
         declared = self.document.get("services") or {}
         return {key: tuple(value["profiles"]) for key, value in declared.items() if key not in self.services}
+
+    def source_of(self, *keys: str) -> str:
+        """Return the file and line of the value at `keys`, as `compose.yml:12`; "" if the project has no file.
+
+        An item of a list (`NAME=VALUE`, `8080:80`) is found by its name or its whole text.
+        """
+        here: object = self.document
+        path: list[Key] = []
+        for key in keys:
+            if isinstance(here, Seq):
+                items = (at for at, item in enumerate(here) if str(item) == key or str(item).startswith(f"{key}="))
+                at = next(items, None)
+                if at is None:
+                    break
+                path.append(at)
+                break
+            path.append(key)
+            here = here.get(key) if isinstance(here, Map) else None
+        place = locate(self.document, path)
+        return f"{place.path}:{place.line}" if place is not None and place.path else ""
 
     def error(self, message: str, *keys: Key) -> FileError:
         """Return a `FileError` for the value at `keys`."""

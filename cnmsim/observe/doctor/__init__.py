@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from attrs import evolve
 
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
-from cnmsim.observe.doctor import addresses, clusters, hosts, physical, ports
+from cnmsim.observe.doctor import addresses, clusters, hosts, localhost, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.trace.tracer import LabView
@@ -30,6 +30,7 @@ _LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     ports.proxied,
     ports.unanswered,
     ports.internal,
+    localhost.localhost,
     clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,

@@ -28,6 +28,8 @@ from cnmsim.swarm.objects import NodeRole, Replicated
 #: previous one.
 ALL_PAIRS = 6
 _TIMEOUT_S = 0.5
+#: The number of managers of which one may fail.
+_SURVIVE_ONE = 3
 _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
 _FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
 
@@ -43,7 +45,8 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
                 Severity.WARNING, "quorum", place,
                 f"{managers[0]} is the only manager of {len(nodes)} nodes: "
                 "without it no task is replaced and nothing can be changed",
-                "docker node promote two more nodes, so that one may fail",
+                "docker node promote two more nodes, so that one may fail" if len(nodes) >= _SURVIVE_ONE
+                else "add a third node and make all three managers: of two managers none may fail",
             )  # fmt: skip
         elif len(managers) % 2 == 0 and managers:
             spare = (len(managers) - 1) // 2
@@ -51,7 +54,8 @@ def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
                 Severity.WARNING, "quorum", place,
                 f"{len(managers)} managers survive the loss of {spare}, as {len(managers) - 1} would: "
                 "the last one adds nothing but a way to lose the majority",
-                "promote one more node, or demote one",
+                "docker node promote one more node, or demote one" if len(nodes) > len(managers)
+                else "docker node demote one, or add a node as a manager",
             )  # fmt: skip
 
 

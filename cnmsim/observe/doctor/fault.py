@@ -23,22 +23,28 @@ class Severity(IntEnum):
 
 @frozen
 class Fault:
-    """One fault: severity, kind (a stable identifier such as `port-blocked`), place, message and fix."""
+    """One fault: severity, kind (a stable identifier such as `port-blocked`), place, message and advice.
+
+    `fix` is the advice as a sentence; it was not tried. `source` is the line of the Compose file that states what is
+    wrong (`compose.yml:12`), "" if no file does.
+    """
 
     severity: Severity
     kind: str
     place: str
     text: str
     fix: str
+    source: str = ""
 
     def __str__(self) -> str:
-        return f"{self.severity.name.lower()} [{self.kind}] {self.place}: {self.text}\n  fix: {self.fix}"
+        place = f"{self.place} ({self.source})" if self.source else self.place
+        return f"{self.severity.name.lower()} [{self.kind}] {place}: {self.text}\n  advice: {self.fix}"
 
     def to_json(self) -> dict[str, str]:
         """Return the fault as a JSON-compatible dict."""
         return {
             "severity": self.severity.name.lower(), "kind": self.kind, "place": self.place,
-            "text": self.text, "fix": self.fix,
+            "text": self.text, "fix": self.fix, "source": self.source,
         }  # fmt: skip
 
 

@@ -80,6 +80,17 @@ class LabSnapshot:
             if location.is_container and (host is None or location.host == host.name)
         )
 
+    def source(self, container: Location, *keys: str) -> str:
+        """Return the place in the Compose file of a value of a container's service, as `compose.yml:12`.
+
+        `keys` lead to the value inside the service: `("environment", "DB_HOST")`. Return "" if the container is of no
+        project, or if no file states anything of it.
+        """
+        for project in getattr(self.lab, "projects", ()):
+            if project.name == container.project and container.service in project.model.services:
+                return str(project.model.source_of("services", container.service, *keys))
+        return ""
+
     def own_devices(self, host: Location) -> set[str]:
         """Return the names of the devices that a host's engine uses as bridges, with `docker_gwbridge`."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}

@@ -12,11 +12,16 @@ from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.location import Location, Published
 from cnmsim.observe.swarm_view import ports_of
+from cnmsim.swarm.objects import Service
 
-#: Ports of services that are rarely meant to be public.
+#: Ports of servers that are rarely meant to be public, with the server's name, and a part of the image's name where
+#: other programs listen on that port, too.
 _PRIVATE = {
-    2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch",
-    11211: "memcached", 27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
+    2375: ("the Docker API", ""), 3306: ("MySQL", ""), 5432: ("PostgreSQL", ""), 6379: ("Redis", ""),
+    9200: ("Elasticsearch", "elastic|opensearch|wazuh-indexer"), 11211: ("memcached", ""), 27017: ("MongoDB", ""),
+    1433: ("SQL Server", ""), 5672: ("AMQP", "rabbit|activemq|artemis|lavinmq|qpid"),
+    9042: ("Cassandra", "cassandra|scylla"), 8086: ("InfluxDB", "influx"), 5984: ("CouchDB", "couch"),
+    7687: ("Neo4j", "neo4j|memgraph"), 8123: ("ClickHouse", "clickhouse"),
 }  # fmt: skip
 #: A client of this port speaks TLS, so that no other port takes its place.
 _TLS_PORT = 443
@@ -39,15 +44,17 @@ def published(snapshot: LabSnapshot) -> Iterator[Fault]:
                         Severity.ERROR, "published-past-firewall", place,
                         f"port {item.host_port}/{item.protocol} is published on all addresses, "
                         f"and open though the firewall says {rule}: a published port goes through FORWARD, not INPUT",
-                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), "
+                        f"publish it on 127.0.0.1 ({_option(container, item, '127.0.0.1:')}), "
                         "or filter it in DOCKER-USER",
+                        snapshot.source(container, "ports"),
                     )  # fmt: skip
-                elif item.port in _PRIVATE:
+                elif server := _private(item.port, container.image):
                     yield Fault(
                         Severity.WARNING, "published-to-all", place,
-                        f"port {item.host_port} ({_PRIVATE[item.port]}) is published on all addresses of {host.name}",
-                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or not at all: "
+                        f"port {item.host_port} ({server}) is published on all addresses of {host.name}",
+                        f"publish it on 127.0.0.1 ({_option(container, item, '127.0.0.1:')}), or not at all: "
                         "containers of one network need no published ports",
+                        snapshot.source(container, "ports"),
                     )  # fmt: skip
 
 
@@ -56,10 +63,10 @@ def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
     for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
-                if item.target_port in _PRIVATE:
+                if server := _private(item.target_port, _image_of(service)):
                     yield Fault(
                         Severity.WARNING, "published-to-all", f"service {service.name}",
-                        f"port {item.published_port} ({_PRIVATE[item.target_port]}) is published "
+                        f"port {item.published_port} ({server}) is published "
                         "on all addresses of every node",
                         "leave it unpublished: services of one network need no published ports",
                     )  # fmt: skip
@@ -87,7 +94,8 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                 if listeners:
                     why, fix = f"only {listeners[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
                 elif len(others) == 1 and item.port != _TLS_PORT:
-                    why, fix = f"it listens on {others[0]}", f"-p {item.host_port}:{others[0]}"
+                    other = evolve(item, port=int(others[0]))
+                    why, fix = f"it listens on {others[0]}", f"publish that port ({_option(container, other)})"
                 elif others:
                     why, fix = (
                         f"it listens on {', '.join(others)}",
@@ -105,6 +113,7 @@ def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
                     f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, "
                     f"on which nothing listens ({why}{'' if is_known else '; assumed from its image'})",
                     fix,
+                    snapshot.source(container, "ports"),
                 )  # fmt: skip
 
 
@@ -121,7 +130,25 @@ def internal(snapshot: LabSnapshot) -> Iterator[Fault]:
                 f"port {', '.join(map(str, ports))} is not published: {container.name} is on internal networks only "
                 f"({networks}), on which Docker publishes no ports",
                 "attach it to a network that is not internal, too",
+                snapshot.source(container, "ports"),
             )  # fmt: skip
+
+
+def _image_of(service: Service) -> str:
+    container = service.spec.task.container
+    return container.image if container is not None else ""
+
+
+def _private(port: int, image: str) -> str:
+    """Return the name of the server that listens on a port that is rarely meant to be public, "" for other ports."""
+    name, images = _PRIVATE.get(port, ("", ""))
+    return name if not images or re.search(images, image) else ""
+
+
+def _option(container: Location, item: Published, address: str = "") -> str:
+    """Return what publishes a port: an item of `ports` for a service of a Compose file, else a `-p` option."""
+    text = f"{address}{item.host_port}:{item.port}" + ("" if item.protocol == "tcp" else f"/{item.protocol}")
+    return f'ports: "{text}"' if container.project else f"-p {text}"
 
 
 def _open_ports(container: Location) -> Iterator[Published]:

@@ -95,7 +95,7 @@ def error_card(what: ErrorExplanation) -> str:
 
 
 def checkup_card(what: Checkup) -> str:
-    """Return the HTML card of a checkup: each fault with its severity, location and fix."""
+    """Return the HTML card of a checkup: each fault with its severity, location and advice."""
     if not what.faults:
         return card("checkup", "", banner("nothing found", "", GOOD))
     rows = []
@@ -107,7 +107,7 @@ def checkup_card(what: Checkup) -> str:
             "</td>"
             f'<td style="{CELL};white-space:nowrap"><b>{safe(fault.place)}</b></td>'
             f'<td style="{CELL};max-width:60em">{safe(fault.text)}'
-            f'<div style="{SOFT}"><b>fix</b> {safe(fault.fix)}</div></td></tr>'
+            f'<div style="{SOFT}"><b>advice</b> {safe(fault.fix)}</div></td></tr>'
         )
     grid = headed_table(((header, "") for header in ("severity", "place", "fault")), rows)
     return card("checkup", f"{len(what.faults)} found", grid)

@@ -1,0 +1,158 @@
+"""Find `localhost` where another container is meant: in environments, commands, labels and health checks.
+
+In a container `localhost` is the container itself. A text is reported only if nothing listens on its port there and
+another container of the project listens on it, so that texts about the program's own ports are no faults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from cnmsim.digits import is_number
+from cnmsim.engine.standins.environment import SCHEME_PORTS
+from cnmsim.engine.standins.knownport import PortSource
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.location import Location
+
+_LOCAL = r"(localhost|127\.0\.0\.1|\[::1\])"
+_URL = re.compile(
+    rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-])){_LOCAL}(?::(\d{{1,5}}))?(?![\w.:])"
+)
+#: Variables with the host of a server, such as DB_HOST, and the ports of such servers.
+_HOST = re.compile(
+    r"(?:\w*_)?(DB|DATABASE|POSTGRES|POSTGRESQL|PG|MYSQL|MARIADB|REDIS|MONGO|MONGODB|RABBITMQ|AMQP|ELASTICSEARCH|MEMCACHED)_?"
+    r"(?:HOST|HOSTNAME|SERVER|ADDR|ADDRESS)"
+)
+_SERVER_PORTS = {
+    "DB": (5432, 3306), "DATABASE": (5432, 3306), "POSTGRES": (5432,), "POSTGRESQL": (5432,), "PG": (5432,),
+    "MYSQL": (3306,), "MARIADB": (3306,), "REDIS": (6379,), "MONGO": (27017,), "MONGODB": (27017,),
+    "RABBITMQ": (5672,), "AMQP": (5672,), "ELASTICSEARCH": (9200,), "MEMCACHED": (11211,),
+}  # fmt: skip
+_WEB = frozenset({"http", "https", "ws", "wss"})
+#: Names of values that a browser or a client outside uses, where `localhost` is the user's own machine.
+_FOR_OTHERS = re.compile(
+    r"PUBLIC|EXTERNAL|ORIGIN|CORS|REDIRECT|CALLBACK|FRONT|BROWSER|ADVERTISE|LISTEN|BIND|ALLOWED|REACT_APP|VITE|VUE_APP|"
+    r"ROOT_URL|SITE|DOMAIN|ISSUER|HREF|HOSTNAME_URL|LINK|WEB_?URL|APP_URL|NO_PROXY",
+    re.IGNORECASE,
+)
+#: Labels with an address that the program that reads them connects to.
+_TARGET_LABEL = re.compile(r"(?:loadbalancer\.server|widget)\.url", re.IGNORECASE)
+
+
+@frozen
+class _Reference:
+    """A port of `localhost` in a text: the key of the value, its words, the scheme ("" if none) and the ports."""
+
+    keys: tuple[str, ...]
+    name: str
+    text: str
+    scheme: str
+    ports: tuple[int, ...]
+
+
+def localhost(snapshot: LabSnapshot) -> Iterator[Fault]:
+    """Find containers whose configuration names `localhost` for a port on which only another container listens."""
+    for host in snapshot.docker_hosts:
+        containers = list(snapshot.containers(host))
+        for container in containers:
+            if container.network_mode == "host" or container.task:
+                continue
+            record = snapshot.engines[host.name].store.find(container.id)
+            others = [other for other in containers if _is_other(container, other)]
+            for reference in _references(record.config if record is not None else {}):
+                yield from _fault(snapshot, container, others, reference)
+
+
+def _is_other(container: Location, other: Location) -> bool:
+    return (
+        other.project == container.project and other.namespace is not container.namespace and bool(other.attachments)
+    )
+
+
+def _references(config: Mapping[str, object]) -> Iterator[_Reference]:
+    env = dict(item.partition("=")[::2] for item in _strings(config.get("Env")))
+    for name, value in env.items():
+        if _FOR_OTHERS.search(name):
+            continue
+        yield from _in_text(("environment", name), name, value)
+        match = _HOST.fullmatch(name)
+        if match is not None and value in {"localhost", "127.0.0.1", "::1"}:
+            prefix = re.sub(r"_?(?:HOST|HOSTNAME|SERVER|ADDR|ADDRESS)$", "", name)
+            number = env.get(f"{prefix}_PORT", "")
+            ports = (int(number),) if is_number(number) else _SERVER_PORTS[match[1]]
+            yield _Reference(("environment", name), name, value, "", ports)
+    for key, field in (("command", "Cmd"), ("entrypoint", "Entrypoint")):
+        for word in _strings(config.get(field)):
+            if not _FOR_OTHERS.search(word):
+                yield from _in_text((key,), f"its {key}", word)
+    labels = config.get("Labels")
+    for name, value in labels.items() if isinstance(labels, dict) else ():
+        if _TARGET_LABEL.search(name):
+            yield from _in_text(("labels", name), f"label {name}", str(value))
+    check = config.get("Healthcheck")
+    for word in _strings(check.get("Test")) if isinstance(check, dict) else ():
+        yield from _in_text(("healthcheck", "test"), "its health check", word)
+
+
+def _strings(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _in_text(keys: tuple[str, ...], name: str, text: str) -> Iterator[_Reference]:
+    for match in _URL.finditer(text):
+        scheme, address, number = match.groups()
+        port = int(number) if number else SCHEME_PORTS.get(scheme or "", 0)
+        if 0 < port < 65536:
+            yield _Reference(keys, name, f"{address}:{port}", scheme or "", (port,))
+
+
+def _fault(
+    snapshot: LabSnapshot, container: Location, others: list[Location], reference: _Reference
+) -> Iterator[Fault]:
+    is_check = reference.keys[0] == "healthcheck"
+    for port in reference.ports:
+        server = next((other for other in others if _serves(other, port)), None)
+        if server is None or _may_serve_itself(container, port, reference, is_check=is_check):
+            continue
+        published = [item.port for item in server.published if item.host_port == port]
+        if published and reference.keys[0] == "environment" and reference.scheme in _WEB:
+            continue  # a browser on the Docker host gets there by that name, and the URL may be for it
+        name = container.name
+        inner = port if not published or any(item.port == port for item in server.services) else published[0]
+        yield Fault(
+            Severity.WARNING,
+            "localhost-is-itself",
+            f"{container.host}: container {name}",
+            f"{reference.name} names {reference.text}: inside {name} that is {name} itself, where nothing listens on "
+            f"port {port}; {server.name} has that port",
+            f"name the service: {server.service or server.name}:{inner}",
+            snapshot.source(container, *reference.keys),
+        )
+        return
+
+
+def _may_serve_itself(container: Location, port: int, reference: _Reference, *, is_check: bool) -> bool:
+    """Return True if the container listens on the port, or if that is not known and the text may mean itself."""
+    own = container.listening_on("tcp", port)
+    if is_check:
+        # That a health check asks for a port is no evidence if other sources say where the program listens.
+        by_check = [item for item in container.services if item.known is not None and _from_check(item.known)]
+        own = tuple(item for item in own if item not in by_check)
+        return bool(own) or len(by_check) == len(container.services)
+    is_server = reference.scheme in SCHEME_PORTS and reference.scheme not in _WEB
+    return bool(own) or (not is_server and container.is_open_to("tcp", port))
+
+
+def _from_check(known: object) -> bool:
+    return getattr(known, "source", None) is PortSource.HEALTH_CHECK
+
+
+def _serves(other: Location, port: int) -> bool:
+    """Return True if a container listens on a port for others, or is published as that port of its host."""
+    return any(
+        item.protocol == "tcp" and item.port == port and not item.is_loopback_only for item in other.services
+    ) or any(item.protocol == "tcp" and item.host_port == port for item in other.published)
