@@ -6,14 +6,9 @@ wrong file. An open path (what listens is not known) counts as reached, unless `
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -24,9 +19,10 @@ from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.bounded_read import read_bytes
-from cnmsim.cli_arguments import LabCommand, question_options
+from cnmsim.cli_arguments import LabCommand, Question, question_options
+from cnmsim.cli_output import echo_json, plain_width, progress, say, screen_width, show_walk, trying
 from cnmsim.errors import CnmsimError, FileError
-from cnmsim.printable import echo, fail, printable
+from cnmsim.printable import echo, fail
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -34,36 +30,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_PLAIN_WIDTH = 100
-_LEAST_WIDTH = 60
 _FILE = click.Path(exists=True, path_type=Path)
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[None]:
-    """Print a progress message on a terminal, once the work has taken a second."""
-    if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
-        yield
-        return
-    began = time.monotonic()
-    shown = False
-
-    def tick(_number: int, _frame: object) -> None:
-        nonlocal shown
-        shown = True
-        sys.stderr.write(f"\r{printable(text)} … {time.monotonic() - began:.0f} s")
-        sys.stderr.flush()
-
-    before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
 
 
 def _kind_of(path: Path) -> str:
@@ -105,7 +72,7 @@ def _load(
 ) -> Lab:
     from cnmsim.lab import Lab
 
-    with _progress(f"bringing up {', '.join(file.name for file in files)}"):
+    with progress(f"bringing up {', '.join(file.name for file in files)}"):
         if _kind_of(files[0]) == "lab":
             if listens:
                 raise FileError("--listen is for Compose files; in a lab file use `x-cnmsim`", path=str(files[0]))
@@ -203,10 +170,7 @@ def cli() -> None:
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), help="Write a pcapng file of all devices.")
 @click.option("--mermaid", is_flag=True, help="Print a mermaid sequence diagram.")
 @click.pass_context
-def trace(
-    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
-    timeout: float, pcap: Path | None, as_json: bool, mermaid: bool, verbose: int,
-) -> None:  # fmt: skip
+def trace(context: click.Context, lab: Lab, question: Question, pcap: Path | None, mermaid: bool) -> None:
     """Send real packets from SRC to DST and show whether they arrive, by what, and their path.
 
     SRC is a service, container or host; DST a name, address or URL. Without PORT it is an echo request.
@@ -220,70 +184,28 @@ def trace(
     from cnmsim import observe
 
     capture = observe.capture(lab, "*") if pcap else None
-    with _progress(f"{source} → {destination}"):
-        walk = observe.trace(lab, source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
+    with progress(f"{question.source} → {question.destination}"):
+        walk = observe.trace(lab, question.source, question.destination, **question.options)
     if capture is not None and pcap is not None:
         capture.stop()
         capture.save(pcap, walk)
-    if as_json:
-        echo(json.dumps(walk.to_json(), indent=2, ensure_ascii=False))
+    if question.as_json:
+        echo_json(walk.to_json())
     elif mermaid:
         echo(walk.to_mermaid(), nl=False)
     else:
-        _show(walk, verbose)
-    if capture is not None and not as_json:
+        _show(walk, question.verbosity)
+    if capture is not None and not question.as_json:
         echo(f"{len(capture)} frames of {len(capture.points)} devices written to {pcap}", err=True)
     context.exit(_status(lab, is_reachable=walk.is_reachable, verdict=walk.verdict))
 
 
 def _show(walk: Trace, verbosity: int) -> None:
     """Print the answer, and with a verbosity of 1 or more the walk."""
-    for part in _trying(walk.summary_parts(_screen_width() or _plain_width())):
-        _say(part)
+    for part in trying(walk.summary_parts(screen_width() or plain_width())):
+        say(part)
     if verbosity:
-        _show_walk(walk, verbosity)
-
-
-def _trying(parts: Iterator[str]) -> Iterator[str]:
-    """Yield the parts of an answer. The second one takes the time to try a fix."""
-    while True:
-        with _progress("trying fixes on a copy of the lab"):
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
-
-
-def _show_walk(walk: Trace, verbosity: int) -> None:
-    if not sys.stdout.isatty():
-        echo("\n" + walk.text(verbose=verbosity > 1, width=_plain_width()))
-        return
-    from rich.console import Console
-
-    Console().print("", walk.rich(verbose=verbosity > 1))
-
-
-def _say(text: str) -> None:
-    """Print an answer, on a terminal with colours."""
-    if not sys.stdout.isatty():
-        echo(text)
-        return
-    from rich.console import Console
-
-    from cnmsim.observe.terminal import coloured
-
-    Console().print(coloured(printable(text)))
-
-
-def _screen_width() -> int:
-    """Return the width of the terminal, 0 where there is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-
-
-def _plain_width() -> int:
-    """Return the width of a table that is written to a file or a pipe: `COLUMNS` if the shell exports it."""
-    columns = os.environ.get("COLUMNS", "")
-    return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
+        show_walk(walk, verbosity)
 
 
 @cli.command(cls=LabCommand)
@@ -291,10 +213,7 @@ def _plain_width() -> int:
 @question_options
 @click.option("--fixes", is_flag=True, help="Show the fixes that worked on a copy of the lab.")
 @click.pass_context
-def explain(
-    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
-    timeout: float, as_json: bool, verbose: int, fixes: bool,
-) -> None:  # fmt: skip
+def explain(context: click.Context, lab: Lab, question: Question, fixes: bool) -> None:
     """Show whether SRC reaches DST, and what decides it. The exit status is that of `trace`.
 
     \b
@@ -302,22 +221,22 @@ def explain(
         cnmsim explain compose.yml web db:5432 --fixes
         cnmsim explain --dir DIR web db:5432    (in a served lab, as it is now)
     """  # noqa: D301 - click's own mark
-    with _progress(f"{source} → {destination}"):
-        explanation = lab.explain(source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
-    if as_json:
+    with progress(f"{question.source} → {question.destination}"):
+        explanation = lab.explain(question.source, question.destination, **question.options)
+    if question.as_json:
         shown = explanation.to_json() | ({"fixes": [fix.to_json() for fix in explanation.fixes]} if fixes else {})
-        echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo_json(shown)
     else:
-        for part in _trying(explanation.parts()):
-            _say(part)
-        with _progress("trying fixes on a copy of the lab"):
+        for part in trying(explanation.parts()):
+            say(part)
+        with progress("trying fixes on a copy of the lab"):
             working = explanation.fixes if fixes else ()
         for fix in working:
-            _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
+            say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
         if fixes and not working and not explanation.reachable:
-            _say("\nnothing that was tried works")
-        if verbose:
-            _show_walk(explanation.trace, verbose)
+            say("\nnothing that was tried works")
+        if question.verbosity:
+            show_walk(explanation.trace, question.verbosity)
     context.exit(_status(lab, is_reachable=explanation.reachable, verdict=explanation.verdict))
 
 
@@ -326,10 +245,7 @@ def explain(
 @question_options
 @click.option("--write", is_flag=True, help="Write the first fix that is an edit to the file.")
 @click.pass_context
-def fix(
-    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
-    timeout: float, as_json: bool, verbose: int, write: bool,
-) -> None:  # fmt: skip
+def fix(context: click.Context, lab: Lab, question: Question, write: bool) -> None:
     """Show edits of FILE after which SRC reaches DST, as unified diffs.
 
     Each fix was tried on a copy of the lab, and the edited FILE was read and asked again. What no edit of FILE can
@@ -341,21 +257,21 @@ def fix(
         cnmsim fix compose.yml web db:5432 --write
         cnmsim fix compose.yml web db:5432 | patch -p0
     """  # noqa: D301 - click's own mark
-    with _progress(f"{source} → {destination}"):
-        explanation = lab.explain(source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
+    with progress(f"{question.source} → {question.destination}"):
+        explanation = lab.explain(question.source, question.destination, **question.options)
         fixes = explanation.fixes
         first = next((found for found in fixes if found.edits), None)
     if first is not None and write:
         first.write()
-    if as_json:
+    if question.as_json:
         shown = {"reachable": explanation.reachable, "cause": explanation.decided_by}
         shown["fixes"] = [found.to_json() for found in fixes]
         shown["written"] = [edit.path for edit in first.edits] if first is not None and write else []
-        echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo_json(shown)
     else:
         _say_fixes(explanation, fixes)
-        if verbose:
-            _show_walk(explanation.trace, verbose)
+        if question.verbosity:
+            show_walk(explanation.trace, question.verbosity)
         for edit in first.edits if first is not None and write else ():
             echo(f"written: {edit.path}", err=True)
         if write and fixes and first is None:
@@ -366,14 +282,14 @@ def fix(
 
 def _say_fixes(explanation: Explanation, fixes: Sequence[Fix]) -> None:
     """Print the answer, and the fixes below it."""
-    _say(next(explanation.parts()))
+    say(next(explanation.parts()))
     if explanation.reachable:
-        _say("nothing to fix")
+        say("nothing to fix")
     for found in fixes:
-        _say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
+        say(f"\nfix: {found}" if found.was_tried else f"\nnot tried: {found}")
     if not fixes and not explanation.reachable:
         advice = explanation.finding.tasks
-        _say("no fix that was tried works" + (f"\nadvice (not tried): {advice}" if advice else ""))
+        say("no fix that was tried works" + (f"\nadvice (not tried): {advice}" if advice else ""))
 
 
 def _status(lab: Lab, *, is_reachable: bool, verdict: Verdict | None) -> int:
@@ -411,7 +327,7 @@ def doctor(
         if stack:
             from cnmsim.lab.stack.default_topology import stack_lab
 
-            with _progress(f"deploying {file.name}"):
+            with progress(f"deploying {file.name}"):
                 lab = stack_lab((file, *more), managers=managers, workers=workers, env=os.environ, engine=engine)
         else:
             lab = _load((file, *more), engine, None, (), ())
@@ -426,9 +342,9 @@ def doctor(
     except (OSError, TimeoutError) as error:
         fail(str(error))
     if as_json:
-        echo(json.dumps(checkup.to_json(), indent=2, ensure_ascii=False))
+        echo_json(checkup.to_json())
     else:
-        _say(str(checkup))
+        say(str(checkup))
     context.exit(0 if checkup else 1)
 
 
@@ -451,14 +367,14 @@ def check(
     """  # noqa: D301 - click's own mark
     from cnmsim.testing.policy import check_policy
 
-    with _progress("checking the policy"):
+    with progress("checking the policy"):
         report = check_policy(lab, policy_file)
     if junit is not None:
         junit.write_text(report.to_junit(), encoding="utf-8")
     if as_json:
-        echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        echo_json(report.to_json())
     else:
-        _say(report.text(verbose=verbose, width=_screen_width()))
+        say(report.text(verbose=verbose, width=screen_width()))
     context.exit(0 if report.passed else 1)
 
 
@@ -470,9 +386,9 @@ def list_lab(lab: Lab, as_json: bool) -> None:
     from cnmsim.observe.inventory import inventory, inventory_text
 
     if as_json:
-        echo(json.dumps(inventory(lab), indent=2, ensure_ascii=False))
+        echo_json(inventory(lab))
     else:
-        _say(inventory_text(lab, width=_screen_width()))
+        say(inventory_text(lab, width=screen_width()))
 
 
 @cli.command(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 #: The names of a Compose file, in the order in which docker compose looks for them.
@@ -68,14 +68,40 @@ def _inserted(args: list[str], before: str, file: str) -> list[str]:
     return [*args[:at], file, *args[at:]]
 
 
-def question_options(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Add SRC, DST and the options of a question: the protocol, the address family, the timeout, JSON."""
+class Question(NamedTuple):
+    """What `trace`, `explain` and `fix` ask. `family` is 0, 4 or 6; a `verbosity` of 1 or 2 shows the walk."""
+
+    source: str
+    destination: str
+    protocol: str | None
+    family: int
+    timeout_s: float
+    as_json: bool
+    verbosity: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of `Lab.trace` and `Lab.explain`."""
+        return {"protocol": self.protocol, "timeout_s": self.timeout_s, "family": self.family}
+
+
+def question_options(command: Callable[..., _R]) -> Callable[..., _R]:
+    """Add SRC, DST and the options of a question; the command receives them as the keyword argument `question`."""
+
+    @wraps(command)
+    def wrapped(
+        *args: Any, source: str, destination: str, protocol: str | None, family: int | None, timeout: float,
+        as_json: bool, verbose: int, **options: Any,
+    ) -> _R:  # fmt: skip
+        question = Question(source, destination, protocol, family or 0, timeout, as_json, verbose)
+        return command(*args, question=question, **options)
+
     for decorate in reversed(_QUESTION):
-        command = decorate(command)
-    return command
+        wrapped = decorate(wrapped)
+    return wrapped
 
 
-_QUESTION: tuple[Callable[[Callable[..., object]], Callable[..., object]], ...] = (
+_QUESTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.argument("source", metavar="SRC"),
     click.argument("destination", metavar="DST[:PORT]"),
     click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port)."),

@@ -91,7 +91,7 @@ class ControlSocket:
             family=int(request.get("family", 0)),
         )
         walk, text = (answer, answer.summary()) if is_trace else (answer.trace, str(answer))
-        if verbosity := int(request.get("verbose", 0)):
+        if verbosity := int(request.get("verbosity", 0)):
             text += f"\n\n{walk.text(verbose=verbosity > 1)}"
         return {"answer": answer.to_json(), "text": text}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cnmsim.cli_arguments import question_options
+from cnmsim.cli_arguments import Question, question_options
+from cnmsim.cli_output import echo_json
 from cnmsim.printable import echo, fail, printable
 
 if TYPE_CHECKING:
@@ -28,16 +28,19 @@ def _question(verb: str, about: str) -> click.Command:
     @click.command(verb, help=about)
     @_directory
     @question_options
-    def command(directory: Path, as_json: bool, timeout: float, family: int | None, **question: Any) -> None:
+    def command(directory: Path, question: Question) -> None:
         from cnmsim.api.control_client import ask
         from cnmsim.errors import CnmsimError
 
         try:
-            reply = ask(directory, {"verb": verb, "timeout_s": timeout, "family": family or 0, **question})
+            reply = ask(directory, {"verb": verb, **question._asdict()})
         except CnmsimError as error:
             fail(error.message)
         answer = reply["answer"]
-        echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else reply["text"])
+        if question.as_json:
+            echo_json(answer)
+        else:
+            echo(reply["text"])
         raise SystemExit(0 if answer["reachable"] else 1)
 
     return command

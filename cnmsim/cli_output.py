@@ -1,0 +1,96 @@
+"""The output of commands: answers on a terminal and in a pipe, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.printable import echo, printable
+
+if TYPE_CHECKING:
+    from cnmsim.observe import Trace
+
+_PLAIN_WIDTH = 100
+_LEAST_WIDTH = 60
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Print a progress message on a terminal, once the work has taken a second."""
+    if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    began = time.monotonic()
+    shown = False
+
+    def tick(_number: int, _frame: object) -> None:
+        nonlocal shown
+        shown = True
+        sys.stderr.write(f"\r{printable(text)} … {time.monotonic() - began:.0f} s")
+        sys.stderr.flush()
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+def trying(parts: Iterator[str]) -> Iterator[str]:
+    """Yield the parts of an answer. The second one takes the time to try a fix."""
+    while True:
+        with progress("trying fixes on a copy of the lab"):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+def show_walk(walk: Trace, verbosity: int) -> None:
+    """Print the walk of a trace, with a verbosity of 2 or more every step."""
+    if not sys.stdout.isatty():
+        echo("\n" + walk.text(verbose=verbosity > 1, width=plain_width()))
+        return
+    from rich.console import Console
+
+    Console().print("", walk.rich(verbose=verbosity > 1))
+
+
+def say(text: str) -> None:
+    """Print an answer, on a terminal with colours."""
+    if not sys.stdout.isatty():
+        echo(text)
+        return
+    from rich.console import Console
+
+    from cnmsim.observe.terminal import coloured
+
+    Console().print(coloured(printable(text)))
+
+
+def screen_width() -> int:
+    """Return the width of the terminal, 0 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def plain_width() -> int:
+    """Return the width of a table that is written to a file or a pipe: `COLUMNS` if the shell exports it."""
+    columns = os.environ.get("COLUMNS", "")
+    return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
