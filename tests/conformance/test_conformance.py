@@ -36,6 +36,7 @@ SINGLE_HOST = (
     "links-and-icc",
     "links-removed",
     "logging-drivers",
+    "logging-servers",
     "networks-lifecycle",
     "ports-allocation",
     "ports-more",

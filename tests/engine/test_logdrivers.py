@@ -157,6 +157,41 @@ def test_syslog_and_gelf_send_datagrams_and_keep_a_cache(lab):
     assert sender.logs() == b"one\ntwo\n"
 
 
+def test_syslog_gelf_and_fluentd_send_over_tcp(lab):
+    client = lab.host("client")
+    for port in (601, 602, 603):
+        client.start(["sh", "-c", f"nc -l -p {port} > /tmp/tcp{port}"])
+    lab.run(1)
+    script = "echo one; sleep 1; printf two >&2"
+    at = "10.0.0.50"
+    start(lab, script, config("syslog", syslog_address=f"tcp://{at}:601", tag="t"))
+    start(lab, script, config("gelf", gelf_address=f"tcp://{at}:602"))
+    kept = start(lab, script, config("fluentd", fluentd_address=f"{at}:603", tag="docker"), name="forward")
+    lab.run(4)
+    files = client.machine.files
+    assert [line.rpartition(b": ")[2] for line in files.read("/tmp/tcp601").splitlines()] == [b"one", b"two"]
+    assert [json.loads(text)["level"] for text in files.read("/tmp/tcp602").split(b"\0")[:-1]] == [6, 3]
+    first = files.read("/tmp/tcp603")
+    assert first.startswith(b"\x94\xa6docker\xd2")
+    fields = b"\xac" + b"container_id\xd9\x40" + kept.id.encode() + b"\xae" + b"container_name\xa8/forward"
+    assert fields + b"\xa6source\xa6stdout\xa3log\xa3one\x80" in first
+    assert b"\xa6source\xa6stderr\xa3log\xa3two\xafpartial_message\xa4true\xaa" in first
+    assert first.endswith(b"\xafpartial_ordinal\xa11\xac" + b"partial_last\xa5false\x80")
+    assert kept.logs() == b"one\ntwo"
+
+
+def test_a_long_gelf_message_is_sent_in_chunks(lab):
+    client = lab.host("client")
+    client.start(["sh", "-c", "nc -lu -p 12202 > /tmp/chunks"])
+    options = {"gelf_address": "udp://10.0.0.50:12202", "gelf_compression_type": "none"}
+    start(lab, "head -c 3000 /dev/zero | tr '\\0' x; echo", config("gelf", **options))
+    lab.run(2)
+    data = client.machine.files.read("/tmp/chunks")
+    chunks = [data[at : at + 1420] for at in range(0, len(data), 1420)]
+    assert [chunk[:2] + chunk[10:12] for chunk in chunks] == [b"\x1e\x0f" + bytes([n, 3]) for n in range(3)]
+    assert json.loads(b"".join(chunk[12:] for chunk in chunks))["short_message"] == "x" * 3000
+
+
 def test_a_server_that_refuses_loses_the_message_from_the_cache_too(lab):
     container = start(
         lab, "echo one; sleep 1; echo two; sleep 1; echo three", config("gelf", gelf_address="udp://10.0.0.50:9")
@@ -168,8 +203,20 @@ def test_a_server_that_refuses_loses_the_message_from_the_cache_too(lab):
 def test_options_that_are_wrong_only_at_the_start_are_refused_there(lab):
     with pytest.raises(SystemFault, match=r"failed to initialize logging driver: invalid size: 'x'$"):
         start(lab, "true", config(max_size="x"))
-    with pytest.raises(NotSimulated, match="the logging driver fluentd is not simulated"):
-        start(lab, "true", config("fluentd"))
+    for log_config, text in (
+        (config("fluentd"), r"dial tcp 127.0.0.1:24224: connect: connection refused$"),
+        (
+            config("syslog", syslog_address="tcp://10.0.0.50:515"),
+            r"dial tcp 10.0.0.50:515: connect: connection refused$",
+        ),
+        (config("gcplogs"), r"Please specify a project$"),
+        (config("awslogs", awslogs_group="g"), r"^.*cannot determine region for awslogs driver: .* i/o timeout$"),
+        (config("splunk", splunk_url="x", splunk_token="t"), "expected format scheme://dns_name_or_ip:port"),
+    ):
+        with pytest.raises(SystemFault, match=text):
+            start(lab, "true", log_config)
+    with pytest.raises(NotSimulated, match="splunk is not simulated"):
+        start(lab, "true", config("splunk", splunk_url="http://10.0.0.50:8088", splunk_token="t"))
     with pytest.raises(InvalidParameter, match="unknown log opt 'nosuch' for json-file log driver"):
         start(lab, "true", config(nosuch="1"))
 

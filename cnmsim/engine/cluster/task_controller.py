@@ -14,6 +14,7 @@ from cnmsim.engine.cluster.secret_files import write_files
 from cnmsim.engine.cluster.task_container import create_body, image_name, service_bindings
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.create import create_container
+from cnmsim.engine.containers.log_start import connect_log
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
 from cnmsim.kernel.clock import NS_PER_S
@@ -115,6 +116,7 @@ class ContainerController:
         self._sandbox_do("enable_service", container)
 
     async def _start(self, container: Container) -> None:
+        await connect_log(self.backend.context, container)
         try:
             self.backend.lifecycle.start(container)
         except NoSuchNetwork:

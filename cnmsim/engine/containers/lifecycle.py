@@ -20,7 +20,7 @@ from cnmsim.engine.containers.executables import (
 from cnmsim.engine.containers.health_monitor import start_monitor
 from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
-from cnmsim.engine.containers.log_start import start_logging
+from cnmsim.engine.containers.log_start import connect_log, start_logging
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.resources import control_group, start_control_group
 from cnmsim.engine.containers.state import Change, ContainerState
@@ -96,6 +96,12 @@ class Lifecycle:
                 container.exit_code = container.exit_code or _UNKNOWN
                 self._fail(container, failure)
                 raise failure from None
+            try:
+                await connect_log(self.context, container)
+            except EngineError as error:
+                container.exit_code = container.exit_code or _UNKNOWN
+                self._fail(container, error)
+                raise
         return self.start(container)
 
     def _start(self, container: Container) -> None:

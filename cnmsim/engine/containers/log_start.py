@@ -12,6 +12,7 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.logdrivers.drivers import create_driver, directory_of
 from cnmsim.engine.logdrivers.options import CACHE_OPTIONS, check_log_config
+from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.inode import Directory
 
@@ -39,6 +40,22 @@ def start_logging(context: EngineContext, container: Container) -> None:
         raise SystemFault(_PREFIX + error.message) from None
     except EngineError as error:
         raise type(error)(_PREFIX + error.message) from None
+
+
+async def connect_log(context: EngineContext, container: Container) -> None:
+    """Connect a logging driver that sends with TCP to its server, before the container starts.
+
+    Raises `SystemFault` with the daemon's text.
+    """
+    try:
+        sender = create_driver(context, container).sender
+        if isinstance(sender, TcpSender):
+            await sender.open()
+            container.log.connected = sender
+    except ConnectionError as error:
+        raise SystemFault(_PREFIX + str(error)) from None
+    except EngineError:
+        return  # the start raises it
 
 
 def open_log(context: EngineContext, container: Container) -> None:

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.logdrivers.storage import LogStorage
+from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import NotSupported
 from cnmsim.kernel.clock import Clock
@@ -33,6 +34,8 @@ class ContainerLog:
     #: The time of the first part of a line that is being logged in parts, by stream.
     _part_times: dict[str, int] = field(factory=dict, init=False)
     _followers: list[Callable[[LogLine], None]] = field(factory=list, init=False)
+    #: The sender of the next start, if it is connected already.
+    connected: TcpSender | None = field(default=None, init=False, repr=False)
 
     @property
     def lines(self) -> list[LogLine]:
@@ -59,6 +62,8 @@ class ContainerLog:
         """Log to `driver` from now on. What the log contains is kept."""
         if self._driver is not None and self._driver.sender is not None:
             self._driver.sender.close()
+        if self.connected is not None:
+            driver, self.connected = evolve(driver, sender=self.connected), None
         storage = driver.storage
         if storage is not None and self.storage is not storage:
             if self._driver is None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cnmsim.engine.logdrivers.description import DEFAULT_TAG, details, extra_attributes, log_tag
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
 from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding, go_json_map
+from cnmsim.engine.logdrivers.fluentd import FluentdFormat
 from cnmsim.engine.logdrivers.options import facility_number, gelf_address, syslog_address
 from cnmsim.engine.logdrivers.remote import GelfFormat, JournalSender, SyslogFormat, UdpSender
 from cnmsim.engine.logdrivers.storage import LogStorage
+from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import NotSimulated, SystemFault
 from cnmsim.gostrconv import atoi, parse_bool
 from cnmsim.gounits import from_human_size
+from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.inode import Directory
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.context import EngineContext
 
 ROOT = "/var/lib/docker/containers"
+_FLUENTD_PORT = 24224
 _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
 
 
@@ -128,13 +133,13 @@ def _syslog(context: EngineContext, container: Container, options: Mapping[str, 
     protocol, where = syslog_address(options.get("syslog-address", ""), machine.files.exists)
     if not protocol or where == "/dev/log":
         return LogDriver(sender=JournalSender(machine.journal, tag, context.controller.daemon().pid, {}))
-    if protocol != "udp":
-        raise NotSimulated(f"syslog over {protocol} is not simulated: use syslog-address=udp://HOST:514")
+    if protocol not in {"udp", "tcp"}:
+        raise NotSimulated(f"syslog over {protocol} is not simulated: use udp or tcp, as in udp://HOST:514")
     formatter = SyslogFormat(
         options.get("syslog-format", ""), facility_number(options.get("syslog-facility", "")), machine.name, tag,
         context.controller.daemon().pid,
     )  # fmt: skip
-    return LogDriver(sender=_udp_sender(context, where, formatter))
+    return LogDriver(sender=_sender(context, protocol, where, formatter))
 
 
 def _journald(context: EngineContext, container: Container, _options: Mapping[str, str]) -> LogDriver:
@@ -161,8 +166,6 @@ def _journal_field(name: str) -> str:
 def _gelf(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
     machine = context.machine
     protocol, where = gelf_address(options.get("gelf-address", ""))
-    if protocol != "udp":
-        raise NotSimulated("gelf over tcp is not simulated: use gelf-address=udp://HOST:PORT")
     extra = {
         "_command": " ".join(container.command),
         "_container_id": container.id,
@@ -173,28 +176,88 @@ def _gelf(context: EngineContext, container: Container, options: Mapping[str, st
         "_tag": log_tag(container, machine.name, DEFAULT_TAG),
         **extra_attributes(container, lambda key: key if key.startswith("_") else f"_{key}"),
     }
-    compression = options.get("gelf-compression-type", "gzip")
+    compression = options.get("gelf-compression-type", "gzip") if protocol == "udp" else "none"
     formatter = GelfFormat(machine.name, dict(sorted(extra.items())), compression)
-    return LogDriver(sender=_udp_sender(context, where, formatter))
+    error = f"gelf: cannot connect to GELF endpoint: {where} {{reason}}"
+    return LogDriver(sender=_sender(context, protocol, where, formatter, error, b"\0"))
 
 
-def _udp_sender(context: EngineContext, where: str, formatter: SyslogFormat | GelfFormat) -> UdpSender:
+def _sender(
+    context: EngineContext,
+    protocol: str,
+    where: str,
+    formatter: SyslogFormat | GelfFormat | FluentdFormat,
+    error: str = "{reason}",
+    terminator: bytes = b"",
+    *,
+    is_lazy: bool = False,
+) -> UdpSender | TcpSender:
     host, _, port = where.rpartition(":")
-    return UdpSender(context.machine.root, host.strip("[]"), atoi(port), formatter)
+    if protocol == "udp":
+        assert not isinstance(formatter, FluentdFormat)
+        return UdpSender(context.machine.root, host.strip("[]"), atoi(port), formatter)
+    try:
+        parse_ip(host.strip("[]"))
+    except ValueError:
+        raise NotSimulated(f"names of log servers are not simulated over TCP: use the address of {host}") from None
+    return TcpSender(context.machine.root, host, atoi(port), formatter, error, terminator, is_lazy)
+
+
+def _fluentd(context: EngineContext, container: Container, options: Mapping[str, str]) -> LogDriver:
+    address = options.get("fluentd-address", "")
+    protocol, _, where = address.rpartition("://")
+    if protocol in {"unix", "tls"}:
+        raise NotSimulated(f"fluentd over {protocol} is not simulated: use fluentd-address=HOST:PORT")
+    host, _, port = where.rpartition(":") if ":" in where.rpartition("]")[2] else (where, "", "")
+    host = {"": "127.0.0.1", "localhost": "127.0.0.1"}.get(host, host)
+    fields = {
+        "container_id": container.id,
+        "container_name": f"/{container.name}",
+        **extra_attributes(container),
+    }
+    tag = log_tag(container, context.machine.name, DEFAULT_TAG)
+    formatter = FluentdFormat(tag, fields, parse_bool(options.get("fluentd-sub-second-precision") or "false"))
+    is_lazy = any(parse_bool(options.get(key) or "false") for key in ("fluentd-async", "fluentd-async-connect"))
+    return LogDriver(sender=_sender(context, "tcp", f"{host}:{port or _FLUENTD_PORT}", formatter, is_lazy=is_lazy))
 
 
 def _splunk(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
     for key in ("splunk-url", "splunk-token"):
         if key not in options:
             raise ValueError(f"splunk: {key} is expected")
-    raise NotSimulated("the logging driver splunk is not simulated")
+    url = urlsplit(options["splunk-url"])
+    if not url.scheme or not url.netloc or url.path not in {"", "/"} or url.query or url.fragment:
+        raise ValueError("splunk: expected format scheme://dns_name_or_ip:port for splunk-url")
+    raise NotSimulated("the logging driver splunk is not simulated: use syslog, gelf or fluentd")
 
 
-def _not_simulated(name: str) -> _Create:
-    def create(_context: EngineContext, _container: Container, _options: Mapping[str, str]) -> LogDriver:
-        raise NotSimulated(f"the logging driver {name} is not simulated")
+def _awslogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
+    """Raise what dockerd says on a machine without Amazon's metadata service and credentials."""
+    metadata = "http://169.254.169.254/latest"
+    end = "dial tcp 169.254.169.254:80: i/o timeout"
+    tries = "exceeded maximum number of attempts, 3, request send failed"
+    if not options.get("awslogs-region"):
+        raise ValueError(
+            f"cannot determine region for awslogs driver: operation error ec2imds: GetRegion, {tries}, "
+            f'Get "{metadata}/dynamic/instance-identity/document": {end}'
+        )
+    raise ValueError(
+        "failed to create Cloudwatch log stream: operation error CloudWatch Logs: CreateLogStream, get identity: get "
+        "credentials: failed to refresh cached credentials, no EC2 IMDS role found, operation error ec2imds: "
+        f'GetMetadata, {tries}, Get "{metadata}/meta-data/iam/security-credentials/": {end}'
+    )
 
-    return create
+
+def _gcplogs(_context: EngineContext, _container: Container, options: Mapping[str, str]) -> LogDriver:
+    """Raise what dockerd says on a machine without Google's metadata service and credentials."""
+    if not options.get("gcp-project"):
+        raise ValueError(
+            "No project was specified and couldn't read project from the metadata server. Please specify a project"
+        )
+    raise ValueError(
+        "google: could not find default credentials. See "
+        "https://cloud.google.com/docs/authentication/external/set-up-adc for more information"
+    )
 
 
 _DRIVERS: dict[str, _Create] = {
@@ -205,5 +268,7 @@ _DRIVERS: dict[str, _Create] = {
     "syslog": _syslog,
     "gelf": _gelf,
     "splunk": _splunk,
-    **{name: _not_simulated(name) for name in ("fluentd", "awslogs", "gcplogs")},
+    "fluentd": _fluentd,
+    "awslogs": _awslogs,
+    "gcplogs": _gcplogs,
 }

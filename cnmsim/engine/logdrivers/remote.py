@@ -9,6 +9,7 @@ import gzip
 import json
 import zlib
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 ERROR, INFO = 3, 6
+#: What Go's encoding/json escapes because of HTML.
+_HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
+#: GELF: bytes of a datagram, of the head of a chunk, and the most chunks of a message.
+_CHUNK, _CHUNK_HEAD, _MOST_CHUNKS = 1420, 12, 128
 
 
 def severity(line: LogLine) -> int:
@@ -68,18 +73,22 @@ class GelfFormat:
     def format(self, line: LogLine) -> bytes:
         """Return the datagram for a message."""
         text = line.text.removesuffix(b"\n").decode(errors="replace")
-        body = json.dumps(
-            {
-                "version": "1.1",
-                "host": self.hostname,
-                "short_message": text,
-                "timestamp": line.time_ns // 1_000_000 / 1000,
-                "level": severity(line),
-                **self.extra,
-            },
-            separators=(",", ":"),
-            ensure_ascii=False,
-        ).encode()
+        body = (
+            json.dumps(
+                {
+                    "version": "1.1",
+                    "host": self.hostname,
+                    "short_message": text,
+                    "timestamp": line.time_ns // 1_000_000 / 1000,
+                    "level": severity(line),
+                    **self.extra,
+                },
+                separators=(",", ":"),
+                ensure_ascii=False,
+            )
+            .translate(_HTML_ESCAPES)
+            .encode()
+        )
         if self.compression == "none":
             return body
         return zlib.compress(body) if self.compression == "zlib" else gzip.compress(body, mtime=0)
@@ -115,6 +124,7 @@ class UdpSender:
     port: int
     formatter: SyslogFormat | GelfFormat
     _socket: UdpSocket | None = field(default=None, init=False, repr=False)
+    _number: int = field(default=0, init=False)
 
     def send(self, line: LogLine) -> bool:
         """Send a message. Return False if the socket reports an error, such as an earlier refusal by the server.
@@ -127,10 +137,23 @@ class UdpSender:
             if self._socket is None:
                 self._socket = UdpSocket(self.namespace, 6 if ":" in self.address else 4)
                 self._socket.connect((self.address, self.port))
-            self._socket.send(self.formatter.format(line))
-        except OSError:
+            for datagram in self._datagrams(self.formatter.format(line)):
+                self._socket.send(datagram)
+        except (OSError, ValueError):
             return False
         return True
+
+    def _datagrams(self, data: bytes) -> list[bytes]:
+        """Return a message as datagrams: a GELF message of more than 1420 bytes is sent in chunks."""
+        if len(data) <= _CHUNK or isinstance(self.formatter, SyslogFormat):
+            return [data]
+        parts = [data[at : at + _CHUNK - _CHUNK_HEAD] for at in range(0, len(data), _CHUNK - _CHUNK_HEAD)]
+        if len(parts) > _MOST_CHUNKS:
+            raise ValueError(f"msg too large, would need {len(parts)} chunks")
+        self._number += 1
+        message = blake2b(data, digest_size=8, salt=self._number.to_bytes(8, "big")).digest()
+        head = b"\x1e\x0f" + message
+        return [head + bytes([number, len(parts)]) + part for number, part in enumerate(parts)]
 
     def close(self) -> None:
         """Close the socket."""
