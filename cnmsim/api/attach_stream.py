@@ -5,11 +5,9 @@ Source: moby `container/stream/attach.go`, `daemon/attach.go`, `moby/term` for t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 
-from cnmsim.api.clock_driver import first_of
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Duplex, Request
 from cnmsim.api.outbox import Outbox
@@ -99,7 +97,7 @@ async def forward_streams(
             if stdin_forwarder is not None and not stdin_forwarder.type(data):
                 return
             api.clock_driver.run_ready()
-            if streams.stdin.size > MOST_UNREAD_INPUT and not await _has_room(duplex, streams):
+            if streams.stdin.size > MOST_UNREAD_INPUT and not await _has_room(api, duplex, streams):
                 return
         if ends_input:
             streams.end_input()
@@ -113,21 +111,22 @@ async def forward_streams(
             contextlib.suppress(ConnectionError),
         ):
             api.clock_driver.run_ready()
-            await first_of(send(), receive())
+            await api.clock_driver.first_of(send(), receive())
     finally:
         stop_listening()
         outbox.close()
-        await asyncio.sleep(0)
+        await api.clock_driver.sleep(0)
 
 
-async def _has_room(duplex: Duplex, streams: StandardStreams) -> bool:
+async def _has_room(api: HostApi, duplex: Duplex, streams: StandardStreams) -> bool:
     """Wait until the process has read its input. Return False if the client has disconnected meanwhile."""
-    gone = asyncio.ensure_future(duplex.gone())
-    try:
+    has_room = False
+
+    async def poll() -> None:
+        nonlocal has_room
         while streams.stdin.size > MOST_UNREAD_INPUT and not streams.stdin.is_closed:
-            if gone.done():
-                return False
-            await asyncio.sleep(ROOM_POLL_S)
-        return True
-    finally:
-        gone.cancel()
+            await api.clock_driver.sleep(ROOM_POLL_S)
+        has_room = True
+
+    await api.clock_driver.first_of(poll(), duplex.gone())
+    return has_room

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnmsim.api.client_time import ClientTime
@@ -116,6 +116,18 @@ class ClockDriver:
             self.run_ready()
             await done
         return future.result()
+
+    def event(self) -> asyncio.Event:
+        """Return a new event for what waits under asyncio."""
+        return asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in real time."""
+        await asyncio.sleep(seconds)
+
+    async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
+        """Wait until one coroutine is done, and cancel the others. If one of them raised an error, raise it."""
+        await first_of(*waits)
 
     async def run(self) -> None:
         """Drive the clock until cancelled."""

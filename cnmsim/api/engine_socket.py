@@ -1,15 +1,13 @@
 """The Engine API at /var/run/docker.sock inside a lab, for programs of the host and of containers that mount it.
 
-The handlers are those of the sockets that the lab is served at. Here they run on the lab's clock, without asyncio:
-operations whose answer lasts (attach, events, followed logs, statistics as a stream) return 501.
+The handlers are those of the sockets that the lab is served at. Here they run on the lab's clock, without asyncio.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import h11
@@ -20,8 +18,9 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.http_request import RefusedRequest, build_request, refusal
 from cnmsim.api.message import Answer, Hijack, Request, Response
 from cnmsim.api.router import dispatch
-from cnmsim.errors import CnmsimError, NotSimulated
-from cnmsim.kernel.task import Future, Task
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Future, Gate, Signal, Task, sleep
 from cnmsim.kernel.unix_stream import UnixStream
 
 if TYPE_CHECKING:
@@ -30,16 +29,65 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WAIT = re.compile(r"^/containers/([^/]+)/wait$")
-_LASTING = re.compile(r"^/(events|containers/[^/]+/attach(/ws)?|services/[^/]+/logs|tasks/[^/]+/logs)$")
-_UNAVAILABLE = (
-    "answers that last are not simulated on a socket inside the lab: use the socket that the lab is served at"
-)
+
+
+class LabEvent:
+    """A flag that tasks of a lab can wait for, with the methods of `asyncio.Event`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._signal = Signal(clock)
+        self._is_set = False
+
+    def set(self) -> None:
+        """Set the flag and wake what waits for it."""
+        self._is_set = True
+        self._signal.notify()
+
+    def clear(self) -> None:
+        """Reset the flag."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Wait until the flag is set."""
+        await self._signal.wait_until(lambda: self._is_set)
 
 
 class LabClockDriver:
     """Waits on the lab's own clock, for handlers that run inside the lab."""
 
     jumps = False
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def event(self) -> LabEvent:
+        """Return a new event for tasks of the lab."""
+        return LabEvent(self.clock)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in virtual time."""
+        await sleep(self.clock, seconds)
+
+    async def first_of(self, *waits: Coroutine[Any, Any, None]) -> None:
+        """Wait until one coroutine is done, and cancel the others. If it raised an error, raise it."""
+        first: Future[None] = Future(self.clock)
+
+        async def run(wait: Coroutine[Any, Any, None]) -> None:
+            try:
+                await wait
+            except Exception as error:  # noqa: BLE001 - the caller raises it
+                if not first.is_done:
+                    first.set_exception(error)
+            else:
+                if not first.is_done:
+                    first.set_result(None)
+
+        tasks = [Task(self.clock, run(wait)) for wait in waits]
+        try:
+            await first
+        finally:
+            for task in tasks:
+                task.cancel()
 
     @property
     def client_time(self) -> LabClockDriver:
@@ -77,9 +125,9 @@ def connect(lab: Lab, name: str) -> UnixStream:
         engine = lab.host(name).docker
     except CnmsimError:
         raise ConnectionRefusedError(111, "Connection refused") from None
-    api = HostApi(lab, name, engine, cast("ClockDriver", LabClockDriver()), Durability(None))
+    api = HostApi(lab, name, engine, cast("ClockDriver", LabClockDriver(lab.clock)), Durability(None))
     client, server = UnixStream.pair(lab.clock)
-    Task(lab.clock, _serve(api, server))
+    Task(lab.clock, _serve(api, server), Gate())
     return client
 
 
@@ -88,9 +136,16 @@ async def _serve(api: HostApi, stream: UnixStream) -> None:
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
     try:
         while (request := await _read(http, stream)) is not None:
-            response = await _complete(await _answer(api, request))
-            _send(http, stream, request, response, api.headers)
-            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            answer = await _answer(api, request)
+            is_http = False
+
+            async def send(request: Request = request, answer: Answer = answer) -> None:
+                nonlocal is_http
+                is_http = await _send_answer(http, stream, request, answer, api.headers)
+
+            # A client that disconnects ends an answer that has nothing to send at the moment.
+            await api.clock_driver.first_of(send(), stream.peer_closed())
+            if not is_http or http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 break
             http.start_next_cycle()
     except (h11.RemoteProtocolError, RefusedRequest) as error:
@@ -126,49 +181,70 @@ async def _read(http: h11.Connection, stream: UnixStream) -> Request | None:
 
 
 async def _answer(api: HostApi, request: Request) -> Answer:
-    try:
-        if request.method == "POST" and (match := _WAIT.match(request.path)):
+    if request.method == "POST" and (match := _WAIT.match(request.path)):
+        try:
             return Response.json(await api.rest.containers.wait(match[1], request.parameters))
-        if _lasts(request):
-            raise NotSimulated(_UNAVAILABLE)
-    except CnmsimError as error:
-        return Response.error(error.status, error.message)
+        except CnmsimError as error:
+            return Response.error(error.status, error.message)
     return await dispatch(api, request)
 
 
-def _lasts(request: Request) -> bool:
-    is_true = ("1", "true", "True")
-    if request.path.endswith("/stats"):
-        return request.text("stream", "true") in is_true
-    if request.path.endswith("/logs") and request.path.startswith("/containers/"):
-        return request.text("follow") in is_true
-    if request.path.startswith("/exec/") and request.path.endswith("/start"):
-        with contextlib.suppress(ValueError, AttributeError, RecursionError):
-            return not (json.loads(request.body or b"{}") or {}).get("Detach")
-    return _LASTING.match(request.path) is not None
-
-
-async def _complete(answer: Answer) -> Response:
-    """Return an answer with its whole body."""
+async def _send_answer(
+    http: h11.Connection, stream: UnixStream, request: Request, answer: Answer, headers: dict[str, str]
+) -> bool:
+    """Send an answer. Return False if the connection is no longer one for HTTP."""
     if isinstance(answer, Response):
-        return answer
+        _send_response(http, stream, request, answer, headers)
+        return True
     try:
         if isinstance(answer, Hijack):
-            return Response.error(501, _UNAVAILABLE)
-        chunks: AsyncIterator[bytes] = answer.chunks
-        body = b"".join([chunk async for chunk in chunks])
-        return Response(answer.status, body, answer.headers)
+            upgrades = "upgrade" in request.headers
+            lines = [
+                "HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK",
+                f"Content-Type: {answer.content_type}",
+            ]
+            lines += ["Connection: Upgrade", "Upgrade: tcp"] if upgrades else []
+            stream.send(("\r\n".join(lines) + "\r\n\r\n").encode())
+            await answer.talk(_RawStream(stream, http.trailing_data[0]))
+            return False
+        every = {**headers, **answer.headers, "Transfer-Encoding": "chunked"}
+        stream.send(http.send(h11.Response(status_code=answer.status, headers=list(every.items()))) or b"")
+        async for chunk in answer.chunks:
+            stream.send(http.send(h11.Data(data=chunk)) or b"")
+        stream.send(http.send(h11.EndOfMessage()) or b"")
+        return True
     finally:
         answer.end()
 
 
-def _send(
-    http: h11.Connection, stream: UnixStream, request: Request | None, response: Response, headers: dict[str, Any]
+def _send_response(
+    http: h11.Connection, stream: UnixStream, request: Request, response: Response, headers: dict[str, str]
 ) -> None:
     every = {**headers, **response.headers}
     if response.status != 204:
         every["Content-Length"] = str(len(response.body))
     data = http.send(h11.Response(status_code=response.status, headers=list(every.items()))) or b""
-    if response.body and (request is None or request.method != "HEAD"):
+    if response.body and request.method != "HEAD":
         data += http.send(h11.Data(data=response.body)) or b""
     stream.send(data + (http.send(h11.EndOfMessage()) or b""))
+
+
+class _RawStream:
+    """The connection after HTTP: raw bytes."""
+
+    def __init__(self, stream: UnixStream, early: bytes) -> None:
+        self._stream = stream
+        self._early = early
+
+    async def read(self) -> bytes:
+        """Return the next data from the client, or b"" once it has closed its side."""
+        early, self._early = self._early, b""
+        return early or await self._stream.recv()
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes. Raises `BrokenPipeError` if the client has disconnected."""
+        self._stream.send(data)
+
+    async def gone(self) -> None:
+        """Wait until a half-closed client disconnects."""
+        await self._stream.peer_closed()

@@ -6,10 +6,10 @@ length.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 _HEAD = struct.Struct("!BxxxI")
 _STREAM_NUMBER = {"stdin": 0, "stdout": 1, "stderr": 2}
@@ -19,17 +19,31 @@ _ENOUGH = 1 << 20
 MOST_UNREAD = 64 << 20
 
 
+class Event(Protocol):
+    """A flag that can be awaited, as `asyncio.Event`."""
+
+    def set(self) -> None:
+        """Set the flag and wake what waits for it."""
+
+    def clear(self) -> None:
+        """Reset the flag."""
+
+    async def wait(self) -> object:
+        """Wait until the flag is set."""
+
+
 class Outbox:
     """A queue of bytes for a client.
 
-    With `is_raw` they are sent unchanged, else each piece in a frame that names its stream.
+    With `is_raw` they are sent unchanged, else each piece in a frame that names its stream. `changed` is an unset
+    event of the loop on which the client is served.
     """
 
-    def __init__(self, *, is_raw: bool) -> None:
+    def __init__(self, changed: Event, *, is_raw: bool) -> None:
         self._is_raw = is_raw
         self._parts: deque[bytes] = deque()
         self._size = 0
-        self._changed = asyncio.Event()
+        self._changed = changed
         self._is_closed = False
         self._is_overrun = False
 

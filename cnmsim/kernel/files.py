@@ -426,3 +426,8 @@ class Pipe:
     def close_reader(self) -> None:
         """Close the read end: further writes raise `BrokenPipeError`."""
         self.is_reader_closed = True
+        self._changed.notify()
+
+    async def reader_closed(self) -> None:
+        """Wait until the read end is closed."""
+        await self._changed.wait_until(lambda: self.is_reader_closed)

@@ -29,6 +29,10 @@ class UnixStream:
         """Send data. Raises `BrokenPipeError` if the peer has closed the connection."""
         self._outgoing.write(data)
 
+    async def peer_closed(self) -> None:
+        """Wait until the peer has closed the connection in both directions."""
+        await self._outgoing.reader_closed()
+
     def shutdown_write(self) -> None:
         """Close the connection for sending."""
         self._outgoing.close()

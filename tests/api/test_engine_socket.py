@@ -44,10 +44,66 @@ def test_a_container_with_the_socket_has_all_power_over_its_host(lab):
     assert json.loads(curl(manager, "/containers/nosuch/json"))["message"] == "No such container: nosuch"
 
 
-def test_answers_that_last_say_that_they_are_not_simulated(lab):
-    manager = lab.host("node1").docker.containers.run("alpine", "sleep 1d", volumes=_MOUNT, detach=True)
-    for path in ("/events", "/containers/x/stats", "/containers/x/logs?follow=1"):
-        assert "not simulated on a socket inside the lab" in json.loads(curl(manager, path))["message"]
+def socket_request(path, *options):
+    return ["curl", "-s", "-N", "--unix-socket", "/var/run/docker.sock", *options, f"http://d{path}"]
+
+
+def watcher(engine, *command):
+    return engine.containers.run("alpine", list(command), volumes=_MOUNT, detach=True)
+
+
+def test_events_and_followed_logs_arrive_as_they_happen(lab):
+    engine = lab.host("node1").docker
+    web = engine.containers.run(
+        "alpine", ["sh", "-c", "echo one; sleep 2; echo two; sleep 1d"], name="web", detach=True
+    )
+    events = watcher(engine, *socket_request("/events?filters=%7B%22container%22%3A%5B%22web%22%5D%7D"))
+    logs = watcher(engine, *socket_request("/containers/web/logs?follow=1&stdout=1"))
+    lab.run(1)
+    assert (logs.logs(), events.logs()) == (b"\x01\0\0\0\0\0\0\x04one\n", b"")
+    lab.run(2)
+    assert logs.logs().endswith(b"two\n")
+    assert logs.status == "running"
+    web.stop(timeout=1)
+    lab.run(1)
+    names = [json.loads(line)["Action"] for line in events.logs().splitlines()]
+    assert names in (["kill", "kill", "die", "stop"], ["kill", "die", "stop"])
+    logs.reload()
+    events.reload()
+    assert (logs.status, events.status) == ("exited", "running")
+
+
+def test_statistics_come_once_a_second_until_the_client_leaves(lab):
+    engine = lab.host("node1").docker
+    engine.containers.run("alpine", "sleep 1d", name="web", detach=True)
+    stats = watcher(engine, *socket_request("/containers/web/stats", "-m", "3.5"))
+    lab.run(5)
+    stats.reload()
+    assert (stats.status, stats.attrs["State"]["ExitCode"]) == ("exited", 28)
+    assert [json.loads(line)["name"] for line in stats.logs().splitlines()] == ["/web"] * 4
+
+
+def test_a_client_that_ends_leaves_nothing_behind(lab):
+    engine = lab.host("node1").docker
+    events = watcher(engine, *socket_request("/events"))
+    lab.run(1)
+    assert len(engine.event_log._listeners) == 1
+    events.kill()
+    lab.run(1)
+    assert not engine.event_log._listeners
+
+
+def test_exec_and_attach_hijack_the_connection(lab):
+    engine = lab.host("node1").docker
+    engine.containers.run("alpine", ["sh", "-c", "while sleep 1; do echo tick; done"], name="web", detach=True)
+    manager = engine.containers.run("alpine", "sleep 1d", volumes=_MOUNT, detach=True)
+    kind = ("-H", "Content-Type: application/json", "-d")
+    body = json.dumps({"Cmd": ["echo", "made inside"], "AttachStdout": True})
+    made = json.loads(curl(manager, "/containers/web/exec", *kind, body))
+    assert manager.exec(socket_request(f"/exec/{made['Id']}/start", *kind, "{}")).output.endswith("\x0cmade inside\n")
+    attached = watcher(engine, *socket_request("/containers/web/attach?stream=1&stdout=1", "-X", "POST"))
+    lab.run(3.5)
+    assert attached.logs().count(b"tick\n") == 3
 
 
 def test_nothing_listens_where_no_engine_is(lab):

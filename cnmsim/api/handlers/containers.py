@@ -103,7 +103,7 @@ async def logs(api: HostApi, request: Request, id_: str) -> Answer:
         request.parameters, lambda moment_ns: any(line.time_ns == moment_ns for line in lines)
     )
     reading = api.rest.containers.logs(id_, parameters)
-    outbox = Outbox(is_raw=reading.is_raw)
+    outbox = Outbox(api.clock_driver.event(), is_raw=reading.is_raw)
     for stream, data in reading.chunks():
         outbox.put(stream, data)
     headers = {"Content-Type": stream_type(api, request, is_raw=reading.is_raw)}
@@ -160,7 +160,7 @@ async def attach(api: HostApi, request: Request, id_: str) -> Answer:
     """Hijack the connection for the streams of the container's first process."""
     keys = detach_keys(request.text("detachKeys"))
     attachment = api.rest.containers.attach(id_, request.parameters)
-    outbox = Outbox(is_raw=attachment.is_raw)
+    outbox = Outbox(api.clock_driver.event(), is_raw=attachment.is_raw)
     for stream, data in attachment.past:
         outbox.put(stream, data)
 
@@ -206,7 +206,7 @@ async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterat
     with api.clock_driver.run_realtime(lambda: container.is_running):
         while True:
             yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
-            await asyncio.sleep(_STATS_PAUSE_S)
+            await api.clock_driver.sleep(_STATS_PAUSE_S)
             if not container.is_running:
                 return
             reading = api.rest.containers.stats(container.id)

@@ -18,7 +18,7 @@ async def start(api: HostApi, request: Request, id_: str) -> Answer:
         api.rest.execs.start(id_, options)
         return Response.empty(200)
     is_raw = options["Tty"]
-    outbox = Outbox(is_raw=is_raw)
+    outbox = Outbox(api.clock_driver.event(), is_raw=is_raw)
     streams: set[str] = set()
     execution = api.rest.execs.start(
         id_, options, lambda stream, data: outbox.put(stream, data) if stream in streams or not streams else None

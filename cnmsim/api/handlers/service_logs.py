@@ -28,7 +28,7 @@ async def task_logs(api: HostApi, request: Request, id_: str) -> Answer:
 
 
 async def _logs(api: HostApi, request: Request, reading: ServiceLogReading) -> Answer:
-    outbox = Outbox(is_raw=reading.is_raw)
+    outbox = Outbox(api.clock_driver.event(), is_raw=reading.is_raw)
     headers = {"Content-Type": stream_type(api, request, is_raw=reading.is_raw)}
     stream = api.engine.cluster.subscribe_logs(
         reading.request, lambda message: outbox.put(message.stream, reading.rendered(message))

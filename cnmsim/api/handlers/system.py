@@ -31,7 +31,7 @@ async def events(api: HostApi, request: Request) -> Answer:
         request.parameters, lambda moment_ns: any(event.time_ns == moment_ns for event in past)
     )
     reading = api.rest.system.events(parameters, api.version(request))
-    outbox = Outbox(is_raw=True)
+    outbox = Outbox(api.clock_driver.event(), is_raw=True)
 
     def tell(event: LoggedEvent) -> None:
         line = json.dumps(event.view(has_legacy_fields=reading.has_legacy_fields), separators=(",", ":"))

@@ -113,6 +113,7 @@ class _Transfer:
     async def _transfer_once(self) -> bytes:
         if self.url.scheme not in ("http", "https"):
             raise _CurlError(1, f'Protocol "{self.url.scheme}" not supported')
+        self.size = 0
         path = self.options.get("unix-socket")
         socket = self._connect_unix(path) if path else await self._connect(await self._addresses())
         stream = Stream(socket, self.process.clock)
@@ -127,7 +128,8 @@ class _Transfer:
             out_of = f" out of {expected}" if expected else ""
             raise _CurlError(
                 28,
-                f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes "
+                f"Operation timed out after {self.elapsed_ms()} milliseconds with "
+                f"{self.size + len(stream.buffer)}{out_of} bytes "
                 f"received",
             ) from None
         except OSError as error:
@@ -265,9 +267,14 @@ class _Transfer:
             raise _CurlError(22, f"The requested URL returned error: {status}")
         if "I" in self.options or status in (204, 304):
             return b""
-        body_bytes = await stream.body(answer)
-        self.size = len(body_bytes)
+        writes = not self.options.every("o") and "O" not in self.options and "L" not in self.options
+        body_bytes = await stream.body(answer, on_data=self._write if writes else None)
+        self.size += len(body_bytes)
         return body_bytes
+
+    def _write(self, data: bytes) -> None:
+        self.size += len(data)
+        self.process.write(data)
 
     def _request(self) -> tuple[list[str], bytes]:
         options = self.options
@@ -402,7 +409,7 @@ async def _fetch(process: Process, options: Options, text: str, number: int) -> 
     except (UrlError, ValueError) as error:
         code, message = 3, f"URL rejected: {error}"
     if has_meter:
-        process.error(_meter_line(len(body)))
+        process.error(_meter_line(transfer.size))
     outputs = options.every("o")
     target = outputs[min(number, len(outputs) - 1)] if outputs else None
     if "O" in options:

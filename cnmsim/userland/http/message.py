@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -169,28 +170,33 @@ class Stream:
         ]
         return Message(lines[0], headers)
 
-    async def body(self, message: Message, *, has_none: bool = False) -> bytes:
+    async def body(
+        self, message: Message, *, has_none: bool = False, on_data: Callable[[bytes], None] | None = None
+    ) -> bytes:
         """Read the body of `message`: chunked, by Content-Length, or to the end of the connection.
 
-        `has_none` is set if there is no body, as in a response to HEAD. Raises `HttpError` if the body ends too
-        early.
+        `has_none` is set if there is no body, as in a response to HEAD. A body whose length the head does not state
+        is passed to `on_data` as it arrives, and not returned. Raises `HttpError` if the body ends too early.
         """
         if has_none:
             return b""
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):
-            return await self._chunks()
+            return await self._chunks(on_data)
         length = message.header("Content-Length")
         if length is not None and length.isdigit():
             while len(self.buffer) < int(length):
                 if not await self.fill():
                     raise HttpError("body is cut short")
             return self.take(int(length))
-        while await self.fill():
-            pass
-        return self.take(len(self.buffer))
+        while True:
+            if on_data is not None and self.buffer:
+                on_data(self.take(len(self.buffer)))
+            if not await self.fill():
+                return self.take(len(self.buffer))
 
-    async def _chunks(self) -> bytes:
+    async def _chunks(self, on_data: Callable[[bytes], None] | None) -> bytes:
         chunks: list[bytes] = []
+        store = chunks.append if on_data is None else on_data
         while True:
             while b"\n" not in self.buffer:
                 if not await self.fill():
@@ -203,7 +209,7 @@ class Stream:
             while len(self.buffer) < size + 2:
                 if not await self.fill():
                     raise HttpError("body is cut short")
-            chunks.append(self.take(size))
+            store(self.take(size))
             self.take(2)
             if not size:
                 return b"".join(chunks)
