@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 #: The content of a lab's web server: `/index.html` and `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
 WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
-#: Processes that another part of cnmsim simulates, so that they survive `lose_power`.
 #: Directories of a minimal Debian.
-_FOLDERS = (
+FOLDERS = (
     "/bin", "/dev", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/run", "/sbin", "/srv", "/usr/bin",
-    "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log", "/var/tmp",  # noqa: S108
+    "/usr/lib", "/usr/local/bin", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/log", "/tmp", "/var/tmp",  # noqa: S108
 )  # fmt: skip
+#: Processes that another part of cnmsim simulates, so that they survive `lose_power`.
 _DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -126,7 +126,7 @@ class PlainHost:
 
     def _write_files(self) -> None:
         files, name = self.machine.files, self.spec.name
-        for folder in _FOLDERS:
+        for folder in FOLDERS:
             files.makedirs(folder)
         files.symlink("/run", "/var/run")
         files.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")

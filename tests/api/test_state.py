@@ -408,3 +408,35 @@ def test_the_data_of_volumes_and_the_files_of_containers_are_saved(tmp_path):
     assert (files.read("/d/sub/f"), files.inode("/d/sub/f").mode) == (b"kept\n", 0o600)
     assert (files.read("/own"), files.exists("/www/index.html")) == (b"own\n", False)
     assert again.host("node1").exec("cat /var/lib/docker/volumes/data/_data/sub/f").output == "kept\n"
+
+
+def test_files_written_to_hosts_are_kept(tmp_path):
+    lab = make_lab()
+    node, client = lab.host("node1"), lab.host("client")
+    node.docker.containers.run("alpine", ["sh", "-c", "echo hi > /x/f; chmod 600 /x/f"], volumes=["/srv/a/b:/x"])
+    node.docker.containers.run("alpine", "sleep 1d", name="web", volumes=["/srv/a/b:/x"], detach=True)
+    client.exec("mkdir /data")
+    client.exec("sh -c 'echo note > /root/note; ln -s note /root/link'")
+    save_state(lab, tmp_path / "state")
+    again = make_lab()
+    restore_state(again, tmp_path / "state")
+    again.run(1)
+    before = node.exec("ls -l /srv/a/b").output
+    assert again.host("node1").exec("ls -l /srv/a/b").output == before
+    assert again.host("node1").docker.containers.get("web").exec_run("cat /x/f").output == b"hi\n"
+    assert again.host("client").exec("cat /root/link").output == "note\n"
+    assert again.host("client").exec("ls -d /data").output == "/data\n"
+    content = read_state(tmp_path / "state")["files"]
+    assert sorted(content["client"]) == ["/data", "/root", "/root/link", "/root/note"]
+    assert sorted(content["node1"]) == ["/srv", "/srv/a", "/srv/a/b", "/srv/a/b/f"]
+
+
+def test_files_of_a_host_beyond_the_bound_are_left_out(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("cnmsim.engine.daemon.saved_files.MOST_HOST_BYTES", 10)
+    lab = make_lab()
+    files = lab.host("client").machine.files
+    files.put("/root/a", b"x" * 8)
+    files.put("/root/b", b"x" * 8)
+    save_state(lab, tmp_path / "state")
+    assert sorted(read_state(tmp_path / "state")["files"]["client"]) == ["/root", "/root/a"]
+    assert "/root/b is not saved" in caplog.text

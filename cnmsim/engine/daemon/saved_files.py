@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, File, Inode, LayeredDirectory, Symlink
+from cnmsim.underlay.host import FOLDERS
 
 Data = dict[str, Any]
+_log = logging.getLogger(__name__)
+#: What the kernel, the engine or the lab file provides on a host. The engine saves its volumes and containers itself.
+_PROVIDED = frozenset(
+    (
+        "/dev", "/proc", "/sys", "/run", "/var/run", "/var/lib/docker", "/etc/docker/daemon.json", "/etc/group",
+        "/etc/hostname", "/etc/hosts", "/etc/passwd", "/etc/resolv.conf", "/www",
+    )
+)  # fmt: skip
+#: Bytes of files of one host that are saved.
+MOST_HOST_BYTES = 16 << 20
 
 
 def _saved(inode: Inode) -> list[Any]:
@@ -23,6 +35,51 @@ def _saved(inode: Inode) -> list[Any]:
 def save_tree(tree: Directory) -> Data:
     """Return everything in a directory as JSON types: kind, mode, owner, time and content by path, parents first."""
     return {path: _saved(inode) for path, inode in _storable(tree.walk())}
+
+
+def host_files(root: Directory) -> list[tuple[str, Inode]]:
+    """Return the files that were written to a host, and their directories, with their paths, parents first.
+
+    Beyond `MOST_HOST_BYTES` files are left out, which is logged.
+    """
+    found: list[tuple[str, Inode]] = []
+    size = 0
+    for path, inode in _storable(_walk_host(root, "")):
+        size += inode.size if isinstance(inode, File) else 0
+        if isinstance(inode, File) and size > MOST_HOST_BYTES:
+            _log.warning("%s is not saved: the host has more than %d MiB of files", path, MOST_HOST_BYTES >> 20)
+            size -= inode.size
+            continue
+        found.append((path, inode))
+    # Directories in which nothing was written and that every host has would only make the state larger.
+    kept = {path for path, inode in found if not isinstance(inode, Directory) or path not in _SYSTEM}
+    needed = {parent for path in kept for parent in _parents(path)} | kept
+    return [(path, inode) for path, inode in found if path in needed]
+
+
+def save_host_files(found: Iterable[tuple[str, Inode]]) -> Data:
+    """Return what `host_files` found as JSON types, as `save_tree` does."""
+    return {path: _saved(inode) for path, inode in found}
+
+
+def _walk_host(directory: Directory, prefix: str) -> Iterator[tuple[str, Inode]]:
+    for name in directory.names():
+        path = f"{prefix}/{name}"
+        inode = directory.get(name)
+        if path in _PROVIDED or inode is None:
+            continue
+        yield path, inode
+        if isinstance(inode, Directory):
+            yield from _walk_host(inode, path)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+#: Directories that every host has.
+_SYSTEM = {"/etc", "/etc/docker", *FOLDERS, *(parent for folder in FOLDERS for parent in _parents(folder))}
 
 
 def _storable(inodes: Iterable[tuple[str, Inode]]) -> Iterable[tuple[str, Inode]]:

@@ -27,6 +27,7 @@ def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Pat
         members: dict[str, dict[str, Any]] = {}
         assigned: dict[str, dict[str, list[Any]]] = {}
         stores: dict[str, dict[str, Any]] = {}
+        files: dict[str, dict[str, Any]] = {}
         for (host, kind, identity), text in rows:
             with reported_about(path, f"malformed: {kind} {identity}".rstrip()):
                 data = json.loads(text)
@@ -42,6 +43,8 @@ def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Pat
                     store.setdefault(rest.partition("/")[0], []).append(data)
                 else:
                     store["index"] = data
+            elif kind == "files":
+                files[host] = data
             elif kind == "member":
                 members[host] = data
             elif kind in _ASSIGNED:
@@ -66,5 +69,5 @@ def content_of(rows: Iterable[tuple[Key, str]], lines: Iterable[Line], path: Pat
             swarm["stores"] = [stores[number] for number in sorted(stores, key=int)]
         if members:
             swarm["members"] = members
-        content["hosts"], content["swarm"] = hosts, swarm
+        content["hosts"], content["swarm"], content["files"] = hosts, swarm, files
         return content

@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 
 from cnmsim.engine.cluster.snapshot import MemberDisk, raft_logs_of, save_member
 from cnmsim.engine.daemon.changes import EngineChanges, Settle
+from cnmsim.engine.daemon.saved_files import host_files, save_host_files
 from cnmsim.lab.state.database import Key, Line, Transaction
 from cnmsim.swarm.objects import Config, Secret, Task
 from cnmsim.swarm.persistence.saved_state import STORE_TABLES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
 
+_Files = tuple[tuple[str, int, int, int, int, bytes | None], ...]
 #: The parts of a node's state that are rows of their own: kind of row, field of `SavedNode`, class.
 ASSIGNED: tuple[tuple[str, str, type], ...] = (
     ("member-task", "tasks", Task),
@@ -51,6 +53,9 @@ class Recorder:
     _engines: dict[str, EngineChanges] = field(init=False)
     _stores: list[_StoreChanges] = field(factory=list, init=False)
     _members: dict[str, MemberDisk] = field(factory=dict, init=False)
+    #: The attributes and contents of each host's files when they were last saved.
+    _files: dict[str, _Files] = field(factory=dict, init=False)
+    _is_sweep: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._engines = {
@@ -69,6 +74,7 @@ class Recorder:
 
     def sweep(self) -> None:
         """Make candidates of objects whose changes are not announced."""
+        self._is_sweep = True
         for engine in self._engines.values():
             engine.sweep()
 
@@ -85,6 +91,7 @@ class Recorder:
         candidates: dict[Key, str | None] = {}
         dropped: list[tuple[str, str, int]] = []
         lines: list[Line] = []
+        candidates.update(self._file_changes(settlements, is_complete=is_complete))
         for name, engine in self._engines.items():
             if not (is_complete or engine.has_candidates):
                 continue
@@ -118,6 +125,28 @@ class Recorder:
             return None
         objects["", "lab", "now_ns"] = str(self.lab.clock.now_ns)
         return Transaction(objects, removed, dropped, lines), settle_all
+
+    def _file_changes(self, settlements: list[Settle], *, is_complete: bool) -> Iterator[tuple[Key, str | None]]:
+        """Yield files of hosts that may have changed: where an engine has changes, in a sweep those of all hosts."""
+        is_sweep, self._is_sweep = self._is_sweep or is_complete, False
+        seen: dict[str, _Files] = {}
+        for name, host in self.lab.hosts.items():
+            engine = self._engines.get(name)
+            if not (is_sweep or (engine is not None and engine.has_candidates)):
+                continue
+            found = host_files(host.machine.files.root)
+            seen[name] = tuple(
+                (path, inode.mode, inode.uid, inode.gid, inode.mtime_ns, getattr(inode, "content", None))
+                for path, inode in found
+            )
+            if is_complete or seen[name] != self._files.get(name, ()):
+                yield (name, "files", ""), _text(save_host_files(found)) if found else None
+
+        def settle(is_saved: bool) -> None:
+            if is_saved:
+                self._files.update(seen)
+
+        settlements.append(settle)
 
     def _lab_rows(self) -> Iterator[tuple[Key, str]]:
         yield ("", "lab", "file"), _text(self.source)

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member
 from cnmsim.engine.daemon.crash import start_containers
+from cnmsim.engine.daemon.saved_files import restore_tree
 from cnmsim.engine.daemon.snapshot import restore_engine
 from cnmsim.lab.state.errors import reported_about, wrong_file
 from cnmsim.lab.state.json_format import checksum
@@ -51,6 +52,10 @@ def restore_lab(lab: Lab, content: dict[str, Any], path: Path, epoch_s: int | No
         clock.epoch_s = epoch_s
     # No id is drawn twice: the content differs from that of every earlier start.
     seed = f"{clock.seed}/{checksum(content)}"
+    for name, files in content.get("files", {}).items():
+        if name in lab.hosts:
+            with reported_about(path, f"files cannot be restored on {name}"):
+                restore_tree(lab.hosts[name].machine.files, files)
     starting: dict[str, list[Container]] = {}
     for name, data in content["hosts"].items():
         with reported_about(path, f"cannot be restored on {name}"):
