@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -66,6 +66,33 @@ class Service(Model):
         """Return the service's tasks, dead ones included, as `docker service ps` lists them."""
         query_filters = {**(filters_of(filters) or {}), "service": [self.id]}
         return self._engine.complete(self._engine.rest.tasks.list(query_of(filters=query_filters)))
+
+    def logs(
+        self,
+        *,
+        stdout: bool = False,
+        stderr: bool = False,
+        timestamps: bool = False,
+        details: bool = False,
+        since: int = 0,
+        tail: int | str = "all",
+    ) -> Iterator[bytes]:
+        """Return the output of the service's tasks so far, line by line. Following it is not simulated.
+
+        `since` is in seconds since 1970, `tail` the number of last lines of each task. Raises an `EngineError`, also
+        if neither `stdout` nor `stderr` is requested.
+        """
+        rest = self._engine.rest.service_logs
+        query = query_of(
+            stdout=stdout, stderr=stderr, timestamps=timestamps, details=details, since=since or None, tail=str(tail)
+        )
+        reading = self._engine.complete(rest.of_service(self.id, query))
+        lines: list[bytes] = []
+        stream = rest.cluster.subscribe_logs(reading.request, lambda message: lines.append(reading.rendered(message)))
+        error = self._engine.complete(stream.ended)
+        if error is not None:
+            raise error
+        return iter(lines)
 
     def scale(self, replicas: int) -> bool:
         """Set the number of tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
