@@ -20,6 +20,7 @@ def inventory(lab: LabView) -> dict[str, Any]:
         "networks": [network for host in lab.hosts.values() for network in _networks(host)],
         "containers": [_container(location) for location in directory.locations if location.is_container],
         "stopped": dict(directory.stopped),
+        "inactive": {name: list(profiles) for name, profiles in directory.inactive.items()},
         "swarms": swarms(lab),
     }
 
@@ -111,6 +112,11 @@ def inventory_text(lab: LabView, *, width: int = 0) -> str:
     if directory.stopped_containers:
         stopped = [(named(item.name), item.status) for item in directory.stopped_containers]
         parts.append(plain_grid(("NOT RUNNING", "STATE"), stopped, width))
+    if directory.inactive:
+        options = [
+            (name, " or ".join(f"--profile {each}" for each in own)) for name, own in directory.inactive.items()
+        ]
+        parts.append(plain_grid(("NOT ACTIVE", "ACTIVATED BY"), options, width))
     return "\n\n".join(parts)
 
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.sandbox import Sandbox
     from cnmsim.observe.swarm_view import SwarmView
 
+#: The length from which the start of an image's name stands for the whole (`mongo` for `mongodb`).
+_SHORTEST = 4
+
 
 @frozen
 class Attachment:
@@ -359,10 +362,42 @@ class Directory:
             raise NotFound(
                 f"service {text} is not started: its profile {profile} is not active (--profile {profile})"
             )
-        # The engine's names of a project's containers (shop-web-1) are left out.
+        close, image = self.similar(text)
+        hint = (
+            f", did you mean {close}{f' (image {image})' if image else ''}?"
+            if close
+            else suggestion(text, self._names)
+        )
+        raise NotFound(f"no running container, service or host is called {text!r}{hint}")
+
+    @property
+    def _names(self) -> set[str]:
+        """The names of all locations and services, without the engine's names of a project's containers."""
         generated = {f"{item.project}-{item.service}-{item.replica}" for item in self.locations}
-        names = {item.name for item in self.locations} - generated | {item.service for item in self.locations}
-        raise NotFound(f"no running container, service or host is called {text!r}{suggestion(text, names)}")
+        return ({item.name for item in self.locations} - generated | {item.service for item in self.locations}) - {""}
+
+    def similar(self, text: str, besides: Location | None = None) -> tuple[str, str]:
+        """Return the name that an unknown name probably means, and the image if that is why; ("", "") if none.
+
+        That is a container whose image has the name (`db` for `postgres`), or else the closest name or alias.
+        `besides` is a location to leave out.
+        """
+        import difflib
+
+        others = [item for item in self.locations if item is not besides]
+        named = {item.service or item.name: _image_name(item.image) for item in others if item.is_container}
+        for name, image in named.items():
+            if image == text:
+                return name, image
+        aliases = {alias for item in others for alias in item.aliases if not item.id.startswith(alias)}
+        own = {besides.name, besides.service} if besides is not None else set()
+        close = difflib.get_close_matches(text, sorted((self._names | aliases) - own), 1)
+        if close:
+            return close[0], ""
+        for name, image in named.items():
+            if min(len(image), len(text)) >= _SHORTEST and (image.startswith(text) or text.startswith(image)):
+                return name, image
+        return "", ""
 
     def _docker_host(self, text: str) -> tuple[Location, ...]:
         """Return the Docker host for `localhost` and `host`, what people call the machine they type on.
@@ -515,6 +550,11 @@ def _host_location(host: Any, engine: Any, networks: Mapping[str, Any], controll
         own_names=tuple(names),
         programs=host.programs,
     )  # fmt: skip
+
+
+def _image_name(image: str) -> str:
+    """Return the last part of an image's name: `postgres` for `docker.io/library/postgres:17`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _bridge_name(network: Mapping[str, Any]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.events import Reporter, UpstreamSkipped
 from cnmsim.observe.diagnosis.causes import (
@@ -207,10 +205,6 @@ def _reach_from_outside(
 
 
 def _no_such_name(context: DiagnosisContext, source: Location, name: str) -> Diagnosis:
-    known = {item.name for item in context.directory.locations if item is not source}
-    known |= {item.service for item in context.directory.locations} - {""}
-    close = difflib.get_close_matches(name, sorted(known), 1)
-    if close:
-        return diagnosis(Fact.NAME_UNKNOWN, AskOther(close[0]))
+    close, _image = context.directory.similar(name, source)
     task = Manual(Task.CHECK_SPELLING) if "." in name else Manual(Task.CHECK_DOMAIN, name)
-    return diagnosis(Fact.NAME_UNKNOWN, task)
+    return diagnosis(Fact.NAME_UNKNOWN, *([AskOther(close)] if close else []), task)
