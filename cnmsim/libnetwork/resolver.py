@@ -18,7 +18,6 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Reporter, Step
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.netfilter.parser import parse_rule
 from cnmsim.kernel.netfilter.rule import Rule as FilterRule
 from cnmsim.kernel.process import Process
@@ -40,7 +39,6 @@ from cnmsim.libnetwork.dnsmessage import (
     reversed_address,
 )
 from cnmsim.libnetwork.forwarder import Forwarder
-from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, Rule
 from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
 
 OUTPUT_CHAIN = "DOCKER_OUTPUT"
@@ -202,6 +200,8 @@ class Resolver:
         """Stop, and delete the rules too: the join that it was started for has failed."""
         self.stop()
         if self.uses_nftables:
+            from cnmsim.kernel.netfilter.nftables import NfTables
+
             NfTables.of(self.namespace.netfilter).execute(f"destroy table ip {NFT_TABLE}\n")
             return
         tables = self.namespace.netfilter.iptables(4)
@@ -228,6 +228,9 @@ class Resolver:
 
     def _redirect_with_nftables(self, udp_port: int, tcp_port: int) -> None:
         """Create the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
+        from cnmsim.kernel.netfilter.nftables import NfTables
+        from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, Rule
+
         server = _SERVER
         ports = (("udp", udp_port), ("tcp", tcp_port))
         table = DaemonTable(NfTables.of(self.namespace.netfilter), "ip", NFT_TABLE)

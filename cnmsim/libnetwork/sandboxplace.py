@@ -13,7 +13,6 @@ from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.address import format_mac
 from cnmsim.kernel.command import ExecResult, run_command, words
 from cnmsim.kernel.files import FileSystem, Pipe
-from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.kernel.process import Process, Program
 from cnmsim.libnetwork.readable import IpAddress, IpInterface, address_of, interface_of
 
@@ -191,6 +190,8 @@ class SandboxPlace:
 
     def rules(self) -> list[str]:
         """Return the packet filter's rules: as commands for iptables' rules, as `nft list ruleset` prints nft's."""
+        from cnmsim.kernel.netfilter.nftables import NfTables
+
         netfilter = self.namespace.netfilter
         lines = []
         for family, program in ((4, "iptables"), (6, "ip6tables")):

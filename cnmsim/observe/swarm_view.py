@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Address, parse_ip
-from cnmsim.swarm.objects import NodeRole, NodeState, PublishMode, TaskState
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent
     from cnmsim.observe.location import Location
-    from cnmsim.swarm.objects import Service, Task
+    from cnmsim.swarm.objects import PublishMode, Service, Task
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
 
@@ -81,6 +80,8 @@ class SwarmView:
 
     def running(self, service: Service) -> list[Task]:
         """Return the running tasks of a service, without those on nodes that are down."""
+        from cnmsim.swarm.objects import TaskState
+
         return [
             task
             for task in self.store.tasks.by_service(service.id)
@@ -91,6 +92,8 @@ class SwarmView:
 
     def has_lost_node(self, task: Task) -> bool:
         """Return True if the node of a task is down or was removed."""
+        from cnmsim.swarm.objects import NodeState
+
         node = self.store.nodes.get(task.node_id)
         return node is None or node.status.state is NodeState.DOWN
 
@@ -133,6 +136,8 @@ class SwarmView:
     @property
     def manager(self) -> str:
         """The host name of a manager, "" if there is none."""
+        from cnmsim.swarm.objects import NodeRole
+
         return next((node.hostname for node in self.store.nodes if node.role is NodeRole.MANAGER), "")
 
     def role_of(self, host: str) -> str:
@@ -142,6 +147,8 @@ class SwarmView:
 
     def is_down(self, host: str) -> bool:
         """Whether the managers regard a node as down."""
+        from cnmsim.swarm.objects import NodeState
+
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
 
     def hears(self, host: str, other: str) -> bool:

@@ -18,7 +18,6 @@ from cnmsim.engine.client.docker_errors import raises_docker_errors
 from cnmsim.engine.client.networks import Network, NetworkCollection
 from cnmsim.engine.client.secrets import Config, ConfigCollection, Secret, SecretCollection
 from cnmsim.engine.client.services import Service
-from cnmsim.engine.cluster.task_container import image_name
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -321,6 +320,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _tagged(spec: Body) -> Body:
     """Return a spec whose image has a familiar name and a tag, as the client sends it (`imageWithTagString`)."""
+    from cnmsim.engine.cluster.task_container import image_name
+
     template = spec["TaskTemplate"]
     container = {**template["ContainerSpec"], "Image": image_name(template["ContainerSpec"]["Image"])}
     return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}

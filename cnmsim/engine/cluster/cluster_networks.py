@@ -16,12 +16,11 @@ from cnmsim.engine.cluster.managed_networks import is_predefined
 from cnmsim.engine.networks.networks import wants_dangling_networks
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import EngineError, Forbidden
-from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
-from cnmsim.swarm.objects import Network
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import GetCluster
     from cnmsim.engine.context import EngineContext
+    from cnmsim.swarm.objects import Network
 
 _IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
 
@@ -74,6 +73,8 @@ class ClusterNetworks:
 
         `is_summary`: as `docker network ls` prints it.
         """
+        from cnmsim.swarm.convert.network import network_resource
+
         profile = self.context.profile
         view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
         if not profile.network_containers_first:
@@ -91,6 +92,8 @@ class ClusterNetworks:
         name = options["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
+        from cnmsim.swarm.convert.network import network_spec_from_api
+
         network = await self.get_cluster().control("create_network", network_spec_from_api(options))
         return str(network.id)
 

@@ -15,10 +15,10 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.task import Signal
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
-from cnmsim.swarm.objects import Network as SwarmNetwork
 
 if TYPE_CHECKING:
     from cnmsim.engine.backend import Backend
+    from cnmsim.swarm.objects import Network as SwarmNetwork
 
 _OVERLAY = "overlay"
 #: How long a task waits for this node's addresses from the manager, in seconds.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cnmsim.engine.wire.query import Query
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, parse_uint
-from cnmsim.swarm.objects import Availability
+
+if TYPE_CHECKING:
+    from cnmsim.swarm.objects import Availability
 
 
 def version_of(query: Query, kind: str) -> int:
@@ -20,6 +24,8 @@ def version_of(query: Query, kind: str) -> int:
 
 def availability_of(word: str) -> Availability:
     """Return a node's availability; "" is active. Raises `SystemFault`."""
+    from cnmsim.swarm.objects import Availability
+
     try:
         return Availability((word or "active").lower())
     except ValueError:

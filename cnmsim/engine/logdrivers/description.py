@@ -11,21 +11,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from cnmsim.engine.wire.timestamps import rfc3339
-from cnmsim.gotemplate import Function, Struct, TemplateError, Value, execute
 
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container
+    from cnmsim.gotemplate import Function, Value
 
 DEFAULT_TAG = "{{.ID}}"
-_FUNCTIONS = {
-    "lower": Function(lambda text: str(text).lower(), 1, needs_strings=True),
-    "upper": Function(lambda text: str(text).upper(), 1, needs_strings=True),
-    "title": Function(lambda text: str(text).title(), 1, needs_strings=True),
-    "join": Function(
-        lambda separator="", *parts: str(separator).join(map(str, parts)), 0, is_variadic=True, needs_strings=True
-    ),
-    "truncate": Function(lambda text, length: str(text)[: int(length)] if isinstance(length, int) else "", 2),
-}
 #: Python's messages about regular expressions, and Go's.
 _GO_FAULTS = {
     "missing ), unterminated subpattern": "missing closing )",
@@ -35,9 +26,9 @@ _GO_FAULTS = {
 }
 
 
-def _info(container: Container, hostname: str) -> Struct:
+def _info(container: Container, hostname: str) -> dict[str, Value]:
     command = container.command
-    fields: dict[str, Value] = {
+    return {
         "Config": dict(container.host_config["LogConfig"]["Config"] or {}),
         "ContainerID": container.id,
         "ContainerName": f"/{container.name}",
@@ -57,7 +48,21 @@ def _info(container: Container, hostname: str) -> Struct:
         "ImageFullID": container.image.id,
         "ImageName": container.config["Image"],
     }
-    return Struct("*logger.Info", fields)
+
+
+def _functions() -> dict[str, Function]:
+    """Return the functions of the templates of tags."""
+    from cnmsim.gotemplate import Function
+
+    return {
+        "lower": Function(lambda text: str(text).lower(), 1, needs_strings=True),
+        "upper": Function(lambda text: str(text).upper(), 1, needs_strings=True),
+        "title": Function(lambda text: str(text).title(), 1, needs_strings=True),
+        "join": Function(
+            lambda separator="", *parts: str(separator).join(map(str, parts)), 0, is_variadic=True, needs_strings=True
+        ),
+        "truncate": Function(lambda text, length: str(text)[: int(length)] if isinstance(length, int) else "", 2),
+    }
 
 
 def log_tag(container: Container, hostname: str, default: str) -> str:
@@ -66,8 +71,12 @@ def log_tag(container: Container, hostname: str, default: str) -> str:
     Raises `ValueError` with text/template's message.
     """
     template = _options(container).get("tag") or default
+    if not template:
+        return ""
+    from cnmsim.gotemplate import Struct, TemplateError, execute
+
     try:
-        return execute("log-tag", template, _info(container, hostname), _FUNCTIONS)
+        return execute("log-tag", template, Struct("*logger.Info", _info(container, hostname)), _functions())
     except TemplateError as error:
         raise ValueError(str(error)) from None
 

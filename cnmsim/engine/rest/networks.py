@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
@@ -20,7 +20,9 @@ from cnmsim.engine.wire.query import NO_QUERY, Query, strict_bool
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.network_configuration import ManagerRedirect
-from cnmsim.swarm.objects import Network as ClusterNetwork
+
+if TYPE_CHECKING:
+    from cnmsim.swarm.objects import Network as ClusterNetwork
 
 
 @define

@@ -8,7 +8,6 @@ built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
 
 from attrs import define, field, frozen
 
@@ -19,10 +18,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import Driver
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.host import HostDriver
-from cnmsim.libnetwork.drivers.ipvlan import IpvlanDriver
-from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
 from cnmsim.libnetwork.drivers.null import NullDriver
-from cnmsim.libnetwork.drivers.overlay.driver import OverlayDriver
 from cnmsim.libnetwork.drivers.remote import RemoteDriver
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.store import NETWORK_DRIVER, PluginStore
@@ -54,16 +50,31 @@ def _bridge(host: DriverHost) -> Driver:
     return BridgeDriver(host.machine, host.profile, host.config, host.allocator, host.daemon)
 
 
+def _ipvlan(host: DriverHost) -> Driver:
+    from cnmsim.libnetwork.drivers.ipvlan import IpvlanDriver
+
+    return IpvlanDriver(host.machine, host.profile, host.log)
+
+
+def _macvlan(host: DriverHost) -> Driver:
+    from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
+
+    return MacvlanDriver(host.machine, host.profile, host.log)
+
+
 def _overlay(host: DriverHost) -> Driver:
+    from cnmsim.libnetwork.drivers.overlay.driver import OverlayDriver
+
     uses_nftables = host.config.uses_nftables(host.profile.has_firewall_backend)
     return OverlayDriver(host.machine, host.profile, host.log, uses_nftables)
 
 
+#: Modules of drivers that most labs do not use are imported with the first network of theirs.
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),
-    "ipvlan": lambda host: IpvlanDriver(host.machine, host.profile, host.log),
-    "macvlan": lambda host: MacvlanDriver(host.machine, host.profile, host.log),
+    "ipvlan": _ipvlan,
+    "macvlan": _macvlan,
     "null": lambda _: NullDriver(),
     "overlay": _overlay,
 }
@@ -78,12 +89,10 @@ class DriverRegistry:
     _drivers: dict[str, Driver] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        for name, factory in BUILT_IN.items():
-            self.register(name, factory(self.host))
         self.plugins.handle(NETWORK_DRIVER, self._register_remote)
 
     def _register_remote(self, name: str, client: PluginClient) -> None:
-        if name in self._drivers:
+        if name in self.names():
             return
         try:
             self.register(name, RemoteDriver.connect(name, client, self.host.profile))
@@ -95,11 +104,11 @@ class DriverRegistry:
         self._drivers[name] = driver
 
     def names(self) -> list[str]:
-        """Return the registered names, in order of registration."""
-        return list(self._drivers)
+        """Return the names of the built-in drivers, and the others in order of registration."""
+        return list(dict.fromkeys((*BUILT_IN, *self._drivers)))
 
     def __iter__(self) -> Iterator[Driver]:
-        return iter(list(self._drivers.values()))
+        return iter([self.get(name) for name in self.names()])
 
     def get(self, name: str) -> Driver:
         """Return the driver of this name, loading it on first use.
@@ -112,6 +121,10 @@ class DriverRegistry:
         return known
 
     def _load(self, name: str) -> Driver:
+        if name in BUILT_IN:
+            return BUILT_IN[name](self.host)
+        from importlib.metadata import entry_points
+
         for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
             factory: DriverFactory = entry_point.load()
             return factory(self.host)

@@ -22,9 +22,6 @@ from cnmsim.observe.display import Displayable
 from cnmsim.observe.packets.codec import dissect, stamp
 from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.trace.table import plain_grid
-from cnmsim.userland.tcpdump.filter import compile_filter
-from cnmsim.userland.tcpdump.primitives import CapturedFrame as FilteredFrame
-from cnmsim.userland.tcpdump.primitives import FilterError, Predicate
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.observe.trace.trace import Trace
+    from cnmsim.userland.tcpdump.primitives import Predicate
 
 
 @define(eq=False)
@@ -84,7 +82,7 @@ class Capture(Displayable):
         self.points.append(CapturePoint(name, f"{device.kind}, mtu {device.mtu}", device.mac))
 
         def take(time_ns: int, direction: str, frame: bytes) -> None:
-            if self._matches is not None and not self._matches(FilteredFrame.of(frame, direction)):
+            if self._matches is not None and not self._fits(self._matches, frame, direction):
                 return
             captured = CapturedFrame(time_ns, number, direction, frame)
             self.frames.append(captured)
@@ -93,6 +91,12 @@ class Capture(Displayable):
 
         self._taps[device] = take
         device.taps = (*device.taps, take)
+
+    @staticmethod
+    def _fits(matches: Predicate, frame: bytes, direction: str) -> bool:
+        from cnmsim.userland.tcpdump.primitives import CapturedFrame as FilteredFrame
+
+        return matches(FilteredFrame.of(frame, direction))
 
     def _call(self, frame: CapturedFrame) -> None:
         assert self.prn is not None
@@ -175,6 +179,9 @@ class Capture(Displayable):
 
 def compiled_filter(expression: str) -> Predicate:
     """Compile a filter in the language of tcpdump. Raises `InvalidParameter` if it is not valid."""
+    from cnmsim.userland.tcpdump.filter import compile_filter
+    from cnmsim.userland.tcpdump.primitives import FilterError
+
     try:
         return compile_filter(expression)
     except FilterError as error:

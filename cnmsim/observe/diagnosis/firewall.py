@@ -8,10 +8,10 @@ docker-v26.1.5), its nftables rules by their comment.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cnmsim.kernel.address import format_ip, is_loopback
-from cnmsim.kernel.netfilter.nftables import NfTables
 from cnmsim.observe.diagnosis.causes import (
     Cause,
     Fact,
@@ -241,7 +241,7 @@ def _without_rule(hop: Hop, rule: RuleDecision, location: Location | None) -> Ch
     if rule.policy:
         return AcceptByPolicy(location.name, "nft", rule.table, rule.chain)
     family, _, name = rule.table.partition(" ")
-    table = NfTables.of(location.namespace.netfilter).tables.get((family, name))
+    table = _nft_tables(location).get((family, name))
     entries = table.chains[rule.chain].rules if table is not None and rule.chain in table.chains else []
     handle = next((entry.handle for entry in entries if entry.rule.text() == rule.rule), None)
     return DeleteNftRule(location.name, rule.table, rule.chain, handle) if handle is not None else None
@@ -282,8 +282,14 @@ def dropped_by_policy(context: DiagnosisContext, hop: Hop) -> Diagnosis:
     return _filtered(context, hop, Fact.NO_RULE_ACCEPTS, AddRule(hop.place, "DOCKER-USER", match))
 
 
+def _nft_tables(location: Location) -> Mapping[tuple[str, str], Any]:
+    from cnmsim.kernel.netfilter.nftables import NfTables
+
+    return NfTables.of(location.namespace.netfilter).tables
+
+
 def _writes_nftables(host: Location) -> bool:
-    return any(name == DOCKER_TABLE for _, name in NfTables.of(host.namespace.netfilter).tables)
+    return any(name == DOCKER_TABLE for _, name in _nft_tables(host))
 
 
 def _has_docker_chains(host: Location, hop: Hop) -> bool:

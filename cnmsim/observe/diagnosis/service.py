@@ -45,7 +45,6 @@ from cnmsim.observe.fixes.changes import (
 )
 from cnmsim.observe.swarm_view import IDLE_S, SwarmView, ports_of, rule_against_managers
 from cnmsim.observe.trace.hops import Hop
-from cnmsim.swarm.objects import Availability, PublishMode, Replicated, TaskState
 
 if TYPE_CHECKING:
     from cnmsim.observe.location import Location
@@ -73,6 +72,8 @@ def unknown_service(context: DiagnosisContext, name: str) -> Diagnosis | None:
 
 
 def _published_at(swarm: SwarmView, service: Service) -> tuple[Change, ...]:
+    from cnmsim.swarm.objects import PublishMode
+
     for port in ports_of(service):
         hosts = swarm.hosts_of(service) if port.publish_mode is PublishMode.HOST else list(swarm.members)
         if hosts:
@@ -108,6 +109,8 @@ def no_running_task(context: DiagnosisContext, swarm: SwarmView, service: Servic
 
     That is the latest task that is meant to run or, if there is none, the latest that failed.
     """
+    from cnmsim.swarm.objects import Availability, Replicated, TaskState
+
     name, mode = service.name, service.spec.mode
     if isinstance(mode, Replicated) and mode.replicas == 0:
         return diagnosis(NoRunningTask(name, TaskStatus.SCALED_TO_ZERO), ScaleService(swarm.manager, name, 1))
@@ -158,6 +161,8 @@ def refused_by_member(context: DiagnosisContext, hop: Hop, host: Location) -> Di
 
     If the host is in no swarm, the services of the lab's other swarms are considered.
     """
+    from cnmsim.swarm.objects import PublishMode
+
     swarm = next((each for each in context.directory.swarms if host.name in each.members), None)
     if swarm is None:
         return _not_a_member(context, host)

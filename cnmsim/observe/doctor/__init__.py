@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 from attrs import evolve
 
 from cnmsim.observe.diagnosis.file_names import in_file_names, names_of
-from cnmsim.observe.doctor import addresses, clusters, hosts, localhost, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 from cnmsim.observe.trace.tracer import LabView
 
 __all__ = ["Checkup", "Fault", "Severity", "doctor"]
-
-_LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
-    addresses.overlaps,
-    addresses.pools,
-    addresses.macs,
-    addresses.names,
-    physical.duplicates,
-    physical.ranges,
-    hosts.forwarding,
-    hosts.bridge_filter,
-    hosts.rule_sets,
-    hosts.sizes,
-    ports.published,
-    ports.published_services,
-    ports.proxied,
-    ports.unanswered,
-    ports.internal,
-    localhost.localhost,
-    clusters.halted,
-    clusters.quorum,
-    clusters.overlay_subnets,
-    clusters.stray_tunnels,
-    clusters.single_points,
-    clusters.node_ports,
-)
 
 
 def doctor(lab: LabView) -> Checkup:
@@ -46,9 +19,12 @@ def doctor(lab: LabView) -> Checkup:
     The doctor sends real packets between swarm nodes to find closed ports, which takes some virtual time. In a lab
     without a swarm it sends no packets.
     """
+    from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+    from cnmsim.observe.doctor.looks import LOOKS
+
     snapshot = LabSnapshot.of(lab)
     names = names_of(snapshot.directory)
-    faults = dict.fromkeys(_renamed(fault, names) for look in _LOOKS for fault in look(snapshot))
+    faults = dict.fromkeys(_renamed(fault, names) for look in LOOKS for fault in look(snapshot))
     return Checkup(tuple(sorted(faults, key=lambda fault: -fault.severity)))
 
 

@@ -38,7 +38,6 @@ from cnmsim.libnetwork.drivers.bridge.labels import (
     parse_options,
 )
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
-from cnmsim.libnetwork.drivers.bridge.nftfirewall import NftablesFirewall
 from cnmsim.libnetwork.drivers.bridge.portmap import EndpointAddresses, MappingKinds, in_groups
 from cnmsim.libnetwork.drivers.bridge.state import (
     DEFAULT_GATEWAY4,
@@ -95,6 +94,8 @@ class BridgeDriver:
         config, profile, root = self.config, self.profile, self.machine.root
         mark = config.bridge_accept_fwmark if profile.has_bridge_accept_fwmark else ""
         if config.uses_nftables(profile.has_firewall_backend):
+            from cnmsim.libnetwork.drivers.bridge.nftfirewall import NftablesFirewall
+
             return NftablesFirewall(root, self.hairpin, mark, self.firewall_enabled)
         spared = profile.has_ip_forward_no_drop and config.ip_forward_no_drop
         return IptablesFirewall(root, profile, self.hairpin, mark, not spared, self.firewall_enabled)

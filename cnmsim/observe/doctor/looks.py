@@ -1,0 +1,34 @@
+"""What the doctor looks for, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cnmsim.observe.doctor import addresses, clusters, hosts, localhost, physical, ports
+from cnmsim.observe.doctor.fault import Fault
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+
+LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
+    addresses.overlaps,
+    addresses.pools,
+    addresses.macs,
+    addresses.names,
+    physical.duplicates,
+    physical.ranges,
+    hosts.forwarding,
+    hosts.bridge_filter,
+    hosts.rule_sets,
+    hosts.sizes,
+    ports.published,
+    ports.published_services,
+    ports.proxied,
+    ports.unanswered,
+    ports.internal,
+    localhost.localhost,
+    clusters.halted,
+    clusters.quorum,
+    clusters.overlay_subnets,
+    clusters.stray_tunnels,
+    clusters.single_points,
+    clusters.node_ports,
+)
