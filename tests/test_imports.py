@@ -37,6 +37,19 @@ assert not heavy, heavy
 print("fine")
 """
 
+#: Modules that a question about a plain Compose project must not load: each costs a part of its answer's time.
+ANSWER = """
+import sys
+from cnmsim import Lab
+lab = Lab.from_compose({"services": {"web": {"image": "nginx"}, "db": {"image": "postgres"}}})
+assert lab.trace("web", "db:5432")
+unused = ("cnmsim.swarm", "cnmsim.kernel.netfilter.nftables", "cnmsim.libnetwork.drivers.overlay", "cnmsim.gotemplate",
+    "cnmsim.kernel.xfrm", "cnmsim.observe.doctor.looks", "cnmsim.userland.tcpdump", "scapy", "networkx", "rich")
+loaded = [name for name in unused if name in sys.modules]
+assert not loaded, loaded
+print("fine")
+"""
+
 
 def run(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -49,3 +62,7 @@ def test_the_core_works_without_scapy_and_hypothesis():
 
 def test_importing_the_lab_loads_nothing_heavy():
     run(LIGHT)
+
+
+def test_an_answer_about_a_compose_project_loads_no_swarm_and_no_nftables():
+    run(ANSWER)

@@ -7,6 +7,7 @@ servers. A verdict that rests on this names it as an assumption.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Prefix, parse_ip
@@ -27,6 +28,8 @@ _PUBLIC = (
     "192.160.0.0/13", "192.169.0.0/16", "192.170.0.0/15", "192.172.0.0/14", "192.176.0.0/12", "192.192.0.0/10",
     "193.0.0.0/8", "194.0.0.0/7", "196.0.0.0/6", "200.0.0.0/5", "208.0.0.0/4",
 )  # fmt: skip
+#: The global unicast addresses of IPv6 (RFC 4291).
+_PUBLIC_6 = "2000::/3"
 #: Every TCP port is that of the web server; a name server's port stays; other datagrams are received and discarded.
 _RULES = (
     "-p udp --dport 53 -j REDIRECT",
@@ -37,22 +40,24 @@ _RULES = (
 )
 
 
-def stand_for_internet(host: Host, address: str, router: Host) -> None:
-    """Let a host answer for every public IPv4 address, and the router route them to it.
+def stand_for_internet(host: Host, addresses: Iterable[str], router: Host) -> None:
+    """Let a host answer for every public address of the IP versions that it has, and the router route them to it.
 
-    `address` is the host's address on the subnet that it shares with the router. Private addresses have no route
-    there, so that they are not taken for public ones.
+    `addresses` are the host's, IPv4 or IPv6, on the subnet that it shares with the router. Private addresses have no
+    route there, so that they are not taken for public ones.
     """
-    gateway = parse_ip(address)
     namespace = router.namespace
-    device = next(
-        device
-        for device in namespace.devices.values()
-        if any(gateway in item.prefix for item in device.addresses if device.kind != "loopback")
-    )
-    for prefix in _PUBLIC:
-        namespace.add_route(Route(prefix=Prefix.parse(prefix), device=device, gateway=gateway))
-    for rule in _RULES:
-        done = host.exec(f"iptables -t nat -A PREROUTING {rule}")
-        assert done.succeeded, done.output
+    for gateway in map(parse_ip, addresses):
+        is_ipv6 = len(gateway) == 16
+        device = next(
+            device
+            for device in namespace.devices.values()
+            if any(gateway in item.prefix for item in device.addresses if device.kind != "loopback")
+        )
+        for prefix in (_PUBLIC_6,) if is_ipv6 else _PUBLIC:
+            namespace.add_route(Route(prefix=Prefix.parse(prefix), device=device, gateway=gateway))
+        for rule in _RULES:
+            text = rule.replace("-p icmp", "-p ipv6-icmp --icmpv6-type echo-request") if is_ipv6 else rule
+            done = host.exec(f"{'ip6tables' if is_ipv6 else 'iptables'} -t nat -A PREROUTING {text}")
+            assert done.succeeded, done.output
     host.plain.services.append(host.machine.spawn(discard_server, ["discard"]))

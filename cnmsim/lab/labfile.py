@@ -160,6 +160,8 @@ def load_lab(
     line and key.
     """
     texts = texts or {}
+    if path.is_dir():
+        raise FileError("this is a folder: Lab.from_compose reads the Compose file in one", path=str(path))
     document = parse_yaml(texts[str(path)], str(path)) if str(path) in texts else load_yaml(path)
     if isinstance(document, dict) and "hosts" not in document and document.keys() & {"services", "include"}:
         raise FileError("this is a Compose file, not a lab file: Lab.from_compose reads it", path=str(path))

@@ -57,6 +57,52 @@ def test_an_internal_network_does_not_reach_it(lab: Lab) -> None:
     assert not lab.trace("worker", "8.8.8.8:443")
 
 
+@pytest.fixture(scope="module")
+def dual() -> Lab:
+    """A project with and without IPv6 on its networks, and a card with a name of its own."""
+    lan = {
+        "driver": "macvlan",
+        "driver_opts": {"parent": "enp3s0"},
+        "ipam": {"config": [{"subnet": "192.168.1.0/24"}]},
+    }
+    services = {
+        "six": {"image": "nginx", "networks": ["new"], "ports": ["8080:80"]},
+        "four": {"image": "nginx", "networks": ["old"]},
+        "lan": {"image": "nginx", "networks": ["lan"]},
+    }
+    return Lab.from_compose(
+        {"services": services, "networks": {"new": {"enable_ipv6": True}, "old": None, "lan": lan}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "family", "verdict"),
+    [
+        ("six", "github.com:443", 6, Verdict.ANSWERED),
+        ("six", "[2606:4700:4700::1111]:53/udp", 0, Verdict.ANSWERED),
+        ("six", "2606:4700:4700::1111", 0, Verdict.ANSWERED),
+        ("client", "github.com:443", 6, Verdict.ANSWERED),
+        ("four", "github.com:443", 6, Verdict.UNREACHABLE),
+        ("four", "github.com:443", 0, Verdict.ANSWERED),
+        ("six", "[fd99::1]:443", 0, Verdict.UNREACHABLE),
+        ("client", "host:8080", 6, Verdict.ANSWERED),
+    ],
+)
+def test_public_ipv6_answers_where_a_network_has_ipv6(
+    dual: Lab, source: str, destination: str, family: int, verdict: Verdict
+) -> None:
+    assert dual.trace(source, destination, family=family).verdict is verdict
+
+
+def test_a_name_without_an_address_of_the_ip_version_is_known(dual: Lab) -> None:
+    explanation = dual.explain("six", "www.example.com:80", family=6)
+    assert "the name exists, but has no address of that IP version" in explanation.decided_by
+
+
+def test_machines_on_the_lan_take_no_address_that_the_engine_gives_out_first(dual: Lab) -> None:
+    assert dual.doctor().of("duplicate-address") == ()
+
+
 def test_offline_nothing_public_answers() -> None:
     lab = Lab.from_compose(_PROJECT, offline=True)
     assert lab.trace("web", "github.com:443").verdict is Verdict.NAME_NOT_FOUND

@@ -161,3 +161,12 @@ def test_every_public_name_of_the_package_can_be_imported():
     for name in cnmsim.__all__:
         assert getattr(importlib.import_module("cnmsim"), name) is not None
     assert cnmsim.Host is Host
+
+
+def test_a_lab_file_given_as_a_compose_file_names_the_right_call(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    path.write_text("hosts: {node1: {addresses: [10.0.0.15/24], docker: true}}", encoding="utf-8")
+    with pytest.raises(FileError, match=r"this is a lab file, not a Compose file: Lab\.from_file reads it"):
+        Lab.from_compose(path)
+    with pytest.raises(FileError, match=r"this is a folder: Lab\.from_compose reads the Compose file in one"):
+        Lab.from_file(tmp_path)

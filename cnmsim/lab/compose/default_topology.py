@@ -19,6 +19,9 @@ from cnmsim.underlay.nameserver import ANY_PUBLIC_NAME
 #: Documentation addresses (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
 DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
 INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
+#: Their IPv6 counterparts (RFC 3849), for projects with an IPv6 network.
+HOST_6, CLIENT_6, ROUTER_INSIDE_6 = "2001:db8:0:1::15", "2001:db8:0:1::50", "2001:db8:0:1::1"
+INTERNET_6, ROUTER_OUTSIDE_6 = "2001:db8:0:2::10", "2001:db8:0:2::1"
 NAMES = {"www.example.com": INTERNET, "api.example.com": INTERNET, "example.com": INTERNET}
 
 
@@ -55,13 +58,23 @@ def compose_lab(
     _require_services(model, listens or {})
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     used = {name for service in model.services.values() for name in (service.name, service.container_name)}
-    router = lab.add_router(_free("router", used), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
-    names = NAMES if offline else NAMES | {ANY_PUBLIC_NAME: INTERNET}
-    internet = lab.add_host(_free("internet", used), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=names)
+    has_ipv6 = any(network.enable_ipv6 for network in model.networks.values())
+
+    def own(*addresses: str) -> list[str]:
+        return [item for item in addresses if has_ipv6 or ":" not in item]
+
+    inside, outside = own(ROUTER_INSIDE, ROUTER_INSIDE_6), own(ROUTER_OUTSIDE, ROUTER_OUTSIDE_6)
+    router = lab.add_router(_free("router", used), *map(_with_length, [*inside, *outside]))
+    public = own(INTERNET, INTERNET_6)
+    names: dict[str, Any] = NAMES if offline else NAMES | {ANY_PUBLIC_NAME: public}
+    internet = lab.add_host(
+        _free("internet", used), *map(_with_length, public), gateway=outside, web=True, names=names
+    )
     if not offline:
-        stand_for_internet(internet, INTERNET, router)
-    client = lab.add_host(_free("client", used), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    host = lab.add_host(_free("host", used), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True)
+        stand_for_internet(internet, public, router)
+    client = lab.add_host(_free("client", used), *map(_with_length, own(CLIENT, CLIENT_6)), gateway=inside)
+    addresses = map(_with_length, own(DOCKER, HOST_6))
+    host = lab.add_host(_free("host", used), *addresses, gateway=inside, docker=True)
     fit_to_file(model, host, router, client)
     docker = host.docker
     lab.settle()
@@ -89,6 +102,10 @@ def _require_services(model: ComposeProject, listens: Mapping[str, object]) -> N
             listed = ", ".join(model.services)
             meant = f", did you mean {close[0]}?" if close else f"; there are {listed}"
             raise NotFound(f"no such service: {name}{meant}")
+
+
+def _with_length(address: str) -> str:
+    return f"{address}/64" if ":" in address else f"{address}/24"
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -155,6 +155,8 @@ class Reader:
         if not isinstance(read, Map):
             raise FileError("Top-level object must be a mapping", path=name, line=1)
         document: Map = interpolate(read, self.variables, name)
+        if "hosts" in document and "services" not in document:
+            raise FileError("this is a lab file, not a Compose file: Lab.from_file reads it", path=name)
         check(_untagged(document), COMPOSE_SCHEMA, name)
         folder = file.parent if isinstance(file, Path) else self.folder
         _anchor_paths(document, folder)

@@ -18,23 +18,34 @@ _FEWEST = 16
 def fit_to_file(model: ComposeProject, docker: Host, router: Host, client: Host) -> None:
     """Name the Docker host's card as the file does, and plug router, Docker host and client into its LANs.
 
-    The parent of a macvlan or ipvlan network is the card. Its subnet is one of the LAN: the router has the gateway's
-    address, and the Docker host and the client have free addresses at the end.
+    The parent of a macvlan or ipvlan network is the card. Its subnet is one of the LAN: the router has the address of
+    the gateway that the file or, before 29, the engine chooses, and the Docker host and the client have free
+    addresses at the end.
     """
     networks = [each for each in model.networks.values() if each.driver in _ON_THE_LAN and not each.is_external]
     cards = dict.fromkeys(each.driver_opts.get("parent", "").partition(".")[0] for each in networks)
     card = next((name for name in cards if name), "")
     if card and card != _CARD and "." not in card:
-        for command in (f"ip link set {_CARD} down", f"ip link set {_CARD} name {card}", f"ip link set {card} up"):
-            docker.exec(command)
-        for route in [f"default via {gateway}" for gateway in map(format_ip, docker.plain.spec.gateways)]:
-            docker.exec(f"ip route replace {route}")
+        # A link that is set down loses its routes and its IPv6 addresses.
+        device = docker.namespace.devices[_CARD]
+        lost = [str(item) for item in device.addresses if len(item.address) == 16 and item.scope == "global"]
+        for command in (
+            f"ip link set {_CARD} down", f"ip link set {_CARD} name {card}", f"ip link set {card} up",
+            *(f"ip address add {address} dev {card} nodad" for address in lost),
+            *(f"ip route replace default via {gateway}" for gateway in map(format_ip, docker.plain.spec.gateways)),
+        ):  # fmt: skip
+            done = docker.exec(command)
+            assert done.succeeded, done.output
+    profile = docker.docker.profile
     for network in networks:
         if "." not in network.driver_opts.get("parent", "."):
-            _plug_in(model, network, {router: "", docker: card or _CARD, client: _CARD})
+            machines = {router: "", docker: card or _CARD, client: _CARD}
+            _plug_in(model, network, machines, has_default_gateway=not profile.macvlan_skips_gateway)
 
 
-def _plug_in(model: ComposeProject, network: Network, machines: dict[Host, str]) -> None:
+def _plug_in(
+    model: ComposeProject, network: Network, machines: dict[Host, str], *, has_default_gateway: bool
+) -> None:
     for pool in network.pools:
         if not pool.subnet or ":" in pool.subnet:
             continue
@@ -47,10 +58,10 @@ def _plug_in(model: ComposeProject, network: Network, machines: dict[Host, str])
         count = 1 << (32 - subnet.length)
         if count < _FEWEST:
             continue
-        gateway = pool.gateway or format_ip((first + 1).to_bytes(4))
-        free = _free_addresses(model, network, first, count, {*free_of, parse_ip(gateway)})
+        gateway = pool.gateway or (format_ip((first + 1).to_bytes(4)) if has_default_gateway else "")
+        free = _free_addresses(model, network, first, count, free_of | ({parse_ip(gateway)} if gateway else set()))
         for host, card in machines.items():
-            address = next(free) if card else gateway
+            address = next(free) if card or not gateway else gateway
             host.exec(f"ip address add {address}/{subnet.length} dev {card or _CARD}")
 
 

@@ -67,6 +67,10 @@ def name_not_found(context: DiagnosisContext, verdict: Verdict) -> Finding:
     if by_swarm is not None:
         cause: Cause = ResolverAnswered(query.server, query.result, query.name, by_swarm.cause)
         return Finding(verdict, cause, by_swarm.changes, _queries(context), hop)
+    existing = next((each for each in lookup.queries if each.outcome is LookupResult.NO_RECORD), None)
+    if existing is not None:
+        cause = ResolverAnswered(existing.server, existing.result, existing.name, Fact.OTHER_IP_VERSION)
+        return Finding(verdict, cause, (), _queries(context), hop)
     is_known = (
         context.directory.matching(name) or name in context.directory.stopped or name in context.directory.inactive
     )

@@ -36,6 +36,7 @@ class Fact(Cause, Enum):
     GOSSIP_PENDING = auto()  # a node lacks an entry that gossip will bring but has not delivered yet
     DEFAULT_BRIDGE_HAS_NO_NAMES = auto()  # the source is on the default bridge only, which has no embedded resolver
     NAME_UNKNOWN = auto()  # no container, service or host of the lab has the requested name
+    OTHER_IP_VERSION = auto()  # the requested name exists, but has no address of the IP version that was asked for
     NO_UPSTREAM_USABLE = auto()  # the embedded resolver queried no upstream: no network of the container leads out
     SUBNET_NOT_FIXED = auto()  # Docker chose the subnet, so no address in it can be requested
     BRIDGE_ONLY = auto()  # the rule accepts packets to the container only from the container's own bridge

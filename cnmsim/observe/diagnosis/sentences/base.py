@@ -68,6 +68,7 @@ _TEMPLATES: dict[object, str] = {
     Fact.ONE_LINK: "they are neighbours on one wire",
     Fact.GOSSIP_PENDING: "it comes by gossip, which has not arrived yet",
     Fact.DEFAULT_BRIDGE_HAS_NO_NAMES: "the default bridge has no names, its containers use the host's name server",
+    Fact.OTHER_IP_VERSION: "the name exists, but has no address of that IP version",
     Fact.NAME_UNKNOWN: "no container, service or host has that name",
     Fact.NO_UPSTREAM_USABLE: "it asked no other server, for no network of the container leads out",
     Fact.SUBNET_NOT_FIXED: (
