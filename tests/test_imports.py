@@ -43,8 +43,9 @@ import sys
 from cnmsim import Lab
 lab = Lab.from_compose({"services": {"web": {"image": "nginx"}, "db": {"image": "postgres"}}})
 assert lab.trace("web", "db:5432")
-unused = ("cnmsim.swarm", "cnmsim.kernel.netfilter.nftables", "cnmsim.libnetwork.drivers.overlay", "cnmsim.gotemplate",
-    "cnmsim.kernel.xfrm", "cnmsim.observe.doctor.looks", "cnmsim.userland.tcpdump", "scapy", "networkx", "rich")
+unused = ("cnmsim.swarm", "cnmsim.kernel.netfilter.nftables", "cnmsim.libnetwork.drivers.overlay",
+    "cnmsim.gotemplate", "cnmsim.kernel.xfrm", "cnmsim.observe.doctor.looks", "cnmsim.userland.tcpdump",
+    "scapy", "networkx", "rich")
 loaded = [name for name in unused if name in sys.modules]
 assert not loaded, loaded
 print("fine")

@@ -18,7 +18,6 @@ from cnmsim.libnetwork.driver import (
     NetworkRequest,
     SandboxContext,
 )
-from cnmsim.libnetwork.drivers import registry
 from cnmsim.libnetwork.drivers.registry import DriverHost
 from cnmsim.observe import Verdict
 
@@ -87,7 +86,7 @@ class SwitchDriver:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     found = EntryPoint("switch", f"{__name__}:SwitchDriver", "cnmsim.drivers")
-    monkeypatch.setattr(registry, "entry_points", lambda **wanted: EntryPoints([found]).select(**wanted))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: EntryPoints([found]).select(**wanted))
     lab = Lab()
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     return lab

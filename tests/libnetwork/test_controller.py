@@ -11,7 +11,6 @@ from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, No
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
 from cnmsim.libnetwork.driver import Capability
-from cnmsim.libnetwork.drivers import registry
 from cnmsim.libnetwork.drivers.null import NullDriver
 from cnmsim.libnetwork.drivers.registry import DriverHost
 from cnmsim.libnetwork.network_configuration import ManagerRedirect
@@ -282,7 +281,7 @@ class Fabric(NullDriver):
 
 def use_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     found = EntryPoint("fabric", f"{__name__}:Fabric", "cnmsim.drivers")
-    monkeypatch.setattr(registry, "entry_points", lambda **wanted: EntryPoints([found]).select(**wanted))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: EntryPoints([found]).select(**wanted))
 
 
 def test_driver_of_an_installed_package_is_loaded_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
