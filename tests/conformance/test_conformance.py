@@ -64,6 +64,7 @@ PHYSICAL = (
 )
 MULTI_HOST = (
     "attach-running",
+    "book-session",
     "debug-tables",
     "discovery-queries",
     "dns-several-networks",
