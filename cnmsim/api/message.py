@@ -14,6 +14,9 @@ from cnmsim.engine.wire.query import bool_value
 from cnmsim.errors import InvalidParameter
 from cnmsim.gojson.scanner import GoJsonError, first_value
 
+#: The cause in the error for a body of white space.
+EMPTY_BODY = "got EOF while reading request body"
+
 
 @define(eq=False)
 class Client:
@@ -63,9 +66,10 @@ class Request:
         """The query as a dict with one value for each key."""
         return {key: values[0] for key, values in self.query.items()}
 
-    def json(self, *, required: bool = False) -> Any:
+    def json(self, *, required: bool = False, eof_text: str = EMPTY_BODY) -> Any:
         """Decode the body as JSON. Return `None` for the body `null`, and for an empty body unless it is `required`.
 
+        `eof_text` is the cause in the error for a body of white space, and for a missing required body.
         Raises `InvalidParameter` with the engine's text if a required body is missing, the JSON is invalid, data
         follows it, or the content type is wrong. Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
@@ -82,7 +86,7 @@ class Request:
         try:
             value, rest = first_value(self.body)
         except GoJsonError as error:
-            cause = "got EOF while reading request body" if str(error) == "EOF" else error
+            cause = eof_text if str(error) == "EOF" else error
             raise InvalidParameter(f"invalid JSON: {cause}") from None
         if rest.strip(" \t\r\n"):
             raise InvalidParameter("unexpected content after JSON")

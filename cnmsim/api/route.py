@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnmsim.api.message import Answer, Request, Response
+from cnmsim.api.message import EMPTY_BODY, Answer, Request, Response
 from cnmsim.errors import NotSimulated
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ _PARTS = {
 def _pattern(path: str) -> re.Pattern[str]:
     """Return the regular expression for a path.
 
-    As in moby, ids in it may contain slashes (`{name:.*}`), except those of swarm objects (`{id}`).
+    As in moby, ids in it may contain slashes or be empty (`{name:.*}`), except those of swarm objects (`{id}`).
     """
     of_swarm = path.startswith(("/nodes/", "/services/", "/tasks/", "/secrets/", "/configs/"))
-    inner = "[^/]+" if of_swarm else ".+"
+    inner = "[^/]+" if of_swarm else ".*"
     return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{inner})", path) + r"\Z")
 
 
@@ -105,7 +105,8 @@ def _caller(
     async def call(api: HostApi, request: Request, path_parameters: dict[str, str]) -> Any:
         arguments: dict[str, Any] = dict(path_parameters)
         if "body" in names:
-            arguments["body"] = request.json(required=requires_body)
+            eof_text = api.engine.profile.empty_create_text if requires_body else EMPTY_BODY
+            arguments["body"] = request.json(required=requires_body, eof_text=eof_text)
         if "query" in names:
             arguments["query"] = request.parameters
         if "api" in names:

@@ -44,6 +44,8 @@ class EngineContext:
     images: ImageStore = field(repr=False)
     volumes: VolumeStore = field(repr=False)
     controller: Controller = field(repr=False)
+    #: Whether the host forwarded IPv4 packets when the daemon started.
+    forwards_ipv4: bool = field(default=True, init=False)
     #: Execs by id.
     execs: dict[str, Exec] = field(factory=dict, init=False, repr=False)
 

@@ -97,6 +97,7 @@ class Engine(Session):
         )
         log_start(context)
         context.controller.start()
+        context.forwards_ipv4 = machine.root.sysctl_get("net.ipv4.ip_forward") == "1"
         log_started(context)
         super().__init__(Backend(context), self._get_cluster)
         self.containers: ContainerCollection = ContainerCollection(self)

@@ -24,6 +24,7 @@ from cnmsim.gojson.unmarshal import Bool, Int, Nullable, Place, Str, Struct
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.options import PortBinding, TransportPort
+from cnmsim.libnetwork.profile import profile
 
 
 @pytest.mark.parametrize(
@@ -149,11 +150,12 @@ def test_signals_go_by_name_and_number(text, number):
 def test_ports_are_read_and_published():
     assert parse_port("53/UDP") == TransportPort("udp", 53)
     assert parse_host_range("8000-8010") == (8000, 8010)
-    exposed, published = requested_ports(
-        {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, ["81/tcp"], publish_all=True
-    )
+    bindings = {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}
+    host_config = {"PortBindings": bindings, "PublishAllPorts": True}
+    exposed, published = requested_ports(profile("29.7.2"), host_config, ["81/tcp"])
     assert exposed == [TransportPort("tcp", 80), TransportPort("tcp", 81)]
     assert published == [PortBinding("tcp", 80, None, 8080, 8080), PortBinding("tcp", 81)]
+    assert requested_ports(profile("28.5.2"), host_config, ["81/tcp"])[1] == [PortBinding("tcp", 81)]
 
 
 STRUCT = Struct("x.T", (Str("Name"), Bool("Quiet"), Int("Size"), Nullable("Tags"), Str("Note", omit=True)))

@@ -17,9 +17,9 @@ from cnmsim.libnetwork.profile import PROFILES
 ID = "0123456789abcdef"
 
 
-def read(version: str = "29.7.2", *, internal: bool = False, **options: str) -> labels.BridgeOptions:
+def read(version: str = "29.7.2", **options: str) -> labels.BridgeOptions:
     given = {getattr(labels, name): value for name, value in options.items()}
-    return parse_options(given, network_id=ID, internal=internal, profile=PROFILES[version])
+    return parse_options(given, network_id=ID, profile=PROFILES[version])
 
 
 def test_without_options_the_documented_defaults_hold() -> None:

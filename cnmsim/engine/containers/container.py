@@ -134,7 +134,7 @@ class Mount:
             **driver,
             "Mode": self.mode,
             "RW": self.is_writable,
-            "Propagation": (self.propagation or "rprivate") if self.type == "bind" else "",
+            "Propagation": (self.propagation or "rprivate") if self.type in {"bind", "image"} else "",
         }
 
 

@@ -28,9 +28,10 @@ from cnmsim.engine.containers.validate import (
 )
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Image
+from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.volumes.mounting import mount_present, prepare
-from cnmsim.engine.volumes.mounts import check_mounts, mounts_of
+from cnmsim.engine.volumes.mounts import check_mount_options, check_mounts, mounts_of
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.schemas import read_container_create
 from cnmsim.engine.wire.timestamps import unix_ns
@@ -63,9 +64,11 @@ def create_container(
     name: str,
     body: Mapping[str, Any],
     api: ApiVersion,
+    platform: str = "",
 ) -> tuple[Container, list[str]]:
     """Create a container from the body of `POST /containers/create`. Return it and the warnings.
 
+    `platform` is that of the image, such as `linux/arm64`; "" accepts any.
     Raises an `EngineError` with the daemon's text; nothing is created then.
     """
     profile = context.profile
@@ -80,14 +83,20 @@ def create_container(
     _default_network(host_config, endpoints)
     if not api.at_least("1.44") and len(endpoints) > 1:
         raise InvalidParameter(f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}")
+    requested_platform = Platform.parse(platform, profile.platform_patterns) if platform else None
     settings = _endpoint_settings(endpoints, is_typed=profile.ipam_config_is_typed)
     request = CreateRequest(name, config, host_config, settings)
     warnings = _adapt_to_api(context, request, api)
     host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
     check_config(profile, config)
     warnings = check_host_config(profile, host_config) + warnings
+    if not context.forwards_ipv4 and host_config["NetworkMode"] not in {"host", "none"}:
+        warnings.insert(0, "IPv4 forwarding is disabled. Networking will not work.")
     check_mounts(context, host_config)
-    image = context.images.get(config["Image"]) if config["Image"] else None
+    if profile.image_mount_warning:
+        kinds = [spec.get("Type") for spec in host_config.get("Mounts") or ()]
+        warnings = [profile.image_mount_warning] * kinds.count("image") + warnings
+    image = _image(context, config["Image"], requested_platform, warnings) if config["Image"] else None
     _check_endpoints(context, networking, settings)
     _fill_in_host_config(context, host_config)
     if host_config["NetworkMode"] == "bridge" and host_config["Links"] and profile.inspect_is_slim:
@@ -97,6 +106,21 @@ def create_container(
         )
     _merge_image(config, image or context.images.nothing(), profile.inspect_is_slim)
     return _make(context, networking, request, image or context.images.nothing()), warnings
+
+
+def _image(context: EngineContext, name: str, platform: Platform | None, warnings: list[str]) -> Image:
+    """Return the image of a create. Raises `NotFound` if it is one of another platform than requested."""
+    image = context.images.get(name)
+    actual = image.runs_on
+    if platform is None:
+        if not HOST_PLATFORM.runs(actual):
+            warnings.append(
+                f"The requested image's platform ({actual}) does not match the detected host platform "
+                f"({HOST_PLATFORM}) and no specific platform was requested"
+            )
+    elif not platform.runs(actual):
+        raise NotFound(context.profile.other_platform_text.format(name=name, actual=actual, requested=platform))
+    return image
 
 
 def _default_network(host_config: dict[str, Any], endpoints: dict[str, Any]) -> None:
@@ -121,6 +145,7 @@ def _endpoint_settings(endpoints: dict[str, Any], *, is_typed: bool) -> dict[str
 
 
 def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersion) -> list[str]:
+    check_mount_options(context.profile, request.host_config, api)
     warnings = _adapt_mac_address(context, request, api)
     if context.profile.has_endpoint_sysctls:
         warnings += _adapt_sysctls(request, api)
@@ -129,8 +154,14 @@ def _adapt_to_api(context: EngineContext, request: CreateRequest, api: ApiVersio
             settings.gw_priority = 0
     if context.profile.create_fills_maps:
         bindings = request.host_config["PortBindings"]
-        for port, port_bindings in bindings.items():
-            bindings[port] = port_bindings or [{"HostIp": "", "HostPort": ""}]
+        empty = [port for port, port_bindings in bindings.items() if not port_bindings]
+        for port in empty:
+            bindings[port] = [{"HostIp": "", "HostPort": ""}]
+        if empty and api.at_least("1.52"):
+            warnings.append(
+                f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}. Such bindings "
+                "will be discarded in a future version."
+            )
     links = request.host_config["Links"]
     if links and is_user_defined(request.host_config["NetworkMode"]):
         settings = _main_endpoint(request)
@@ -314,7 +345,7 @@ def _make(context: EngineContext, networking: Networking, request: CreateRequest
     networking.set_networks(container, request.endpoints)
     volumes_before = {volume.name for volume in context.volumes.list()}
     try:
-        container.mounts = mounts_of(context, config, host_config)
+        container.mounts = mounts_of(context, identity, config, host_config)
         prepare(context, container)
     except EngineError:
         for volume in context.volumes.list():

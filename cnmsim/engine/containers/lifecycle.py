@@ -30,7 +30,7 @@ from cnmsim.engine.logdrivers.drivers import directory_of, remove_directory
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
 from cnmsim.engine.standins.standin import choose_program
-from cnmsim.engine.volumes.mounting import mount_all, unmount_tmpfs
+from cnmsim.engine.volumes.mounting import mount_all, unmount_images, unmount_tmpfs
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
@@ -148,7 +148,7 @@ class Lifecycle:
         start_logging(context, container)
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
-        if sandbox is not None:
+        if sandbox is not None and not container.config.get("NetworkDisabled"):
             self._set_key(sandbox)
         if sandbox is not None and not allocates_first:
             try:
@@ -508,6 +508,7 @@ class Lifecycle:
             del context.execs[identity]
         context.containers.remove(container)
         remove_directory(context, container)
+        unmount_images(context, container)
         self._drop_volumes(container, anonymous=volumes)
         context.log_container(container, "destroy")
         container.announce_removal()

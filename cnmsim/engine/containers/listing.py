@@ -120,7 +120,7 @@ def _matches_ports(profile: Profile, container: Container, filters: Filters) -> 
         return True
     return any(
         f"{port.get('PublicPort', 0)}/{port['Type']}" in publish or f"{port['PrivatePort']}/{port['Type']}" in expose
-        for port in summary_ports(container)
+        for port in summary_ports(container, shows_unbound=True)
     )
 
 

@@ -34,7 +34,7 @@ def container_summary(
         "ImageID": container.image.id,
         "Command": _command_line(container),
         "Created": container.created_ns // NS_PER_S,
-        "Ports": summary_ports(container),
+        "Ports": summary_ports(container, shows_unbound=context.profile.ps_shows_unbound_ports),
     }
     if size:
         changed = size_of_changes(container)
@@ -75,14 +75,19 @@ def _command_line(container: Container) -> str:
     return " ".join([path, *(f"'{word}'" if " " in word else word for word in arguments)])
 
 
-def summary_ports(container: Container) -> list[dict[str, Any]]:
-    """Return a container's ports as an entry of `GET /containers/json` lists them."""
+def summary_ports(container: Container, *, shows_unbound: bool) -> list[dict[str, Any]]:
+    """Return a container's ports as an entry of `GET /containers/json` lists them.
+
+    `shows_unbound` includes ports that are published without a host port, in gateway mode `routed`.
+    """
     ports: list[dict[str, Any]] = []
     for key, bindings in sorted(container.listed[1].items(), key=lambda item: (parse_port(item[0]).port, item[0])):
         port = parse_port(key)
         if not bindings:
             ports.append({"PrivatePort": port.port, "Type": port.protocol})
         for binding in bindings or ():
+            if not binding["HostPort"] and not shows_unbound:
+                continue
             public = {"PublicPort": int(binding["HostPort"])} if binding["HostPort"] else {}
             ports.append({"IP": binding["HostIp"], "PrivatePort": port.port, **public, "Type": port.protocol})
     return ports

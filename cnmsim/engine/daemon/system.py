@@ -64,7 +64,6 @@ NO_SWARM: dict[str, Any] = {
 def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) -> dict[str, Any]:
     """Return the body of the response to `GET /info`. `swarm` is the value of its `Swarm` field."""
     profile = context.profile
-    sysctl = context.machine.root.sysctl_get
     states = [container.state for container in context.containers]
     is_old = not (profile.inspect_is_slim and api.at_least("1.50"))
     paused = states.count(ContainerState.PAUSED)
@@ -93,7 +92,7 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         "CPUShares": True,
         "CPUSet": True,
         "PidsLimit": True,
-        "IPv4Forwarding": sysctl("net.ipv4.ip_forward") == "1",
+        "IPv4Forwarding": context.forwards_ipv4,
         **(bridged if is_old else {}),
         "Debug": context.config.debug,
         "NFd": 24,
@@ -142,7 +141,8 @@ def info_view(context: EngineContext, swarm: dict[str, Any], api: ApiVersion) ->
         view["DefaultAddressPools"] = pools
     if profile.info_names_firewall and api.at_least("1.49"):
         view["FirewallBackend"] = _firewall_view(context)
-    return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": None}
+    warnings = None if context.forwards_ipv4 else ["WARNING: IPv4 forwarding is disabled"]
+    return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": warnings}
 
 
 def _network_drivers(context: EngineContext) -> list[str]:

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
+from cnmsim.engine.images.platform import HOST_PLATFORM, Platform
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
@@ -87,6 +88,13 @@ class Image:
     repository: str
     tags: list[str] = field(factory=list)
     digests: list[str] = field(factory=list)
+    #: System, architecture and variant. Programs of every architecture run, as where binfmt_misc has an emulator.
+    platform: tuple[str, str, str] = ("linux", "amd64", "")
+
+    @property
+    def runs_on(self) -> Platform:
+        """The platform of the image."""
+        return Platform(*self.platform)
 
     @property
     def layer(self) -> str:
@@ -171,7 +179,6 @@ class ImageStore:
 
     catalogue: ImageCatalogue
     events: EventLog
-    architecture: str = "amd64"
     _images: dict[str, Image] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -181,13 +188,18 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self._images)
 
-    def _add(self, reference: Reference) -> Image:
-        digest = hashlib.sha256(f"{reference.repository}:{reference.tag or reference.digest}".encode()).hexdigest()
+    def _add(self, reference: Reference, platform: Platform | None = None) -> Image:
+        """Add an image. Without `platform` it is of the host's architecture."""
+        platform = Platform() if platform is None or HOST_PLATFORM.runs(platform) else platform
+        of_platform = "" if platform == Platform() else f"@{platform}"
+        name = f"{reference.repository}:{reference.tag or reference.digest}{of_platform}"
+        digest = hashlib.sha256(name.encode()).hexdigest()
         identity = f"sha256:{digest}"
         image = self._images.get(identity)
         if image is None:
             meaning = self.catalogue.meaning(reference.repository, reference.tag)
             image = Image(identity, meaning, unix_ns(self.events.clock), reference.repository)
+            image.platform = (platform.system, platform.architecture, platform.variant)
             self._images[identity] = image
         for other in self._images.values():
             if str(reference) in other.tags and other is not image:
@@ -245,8 +257,8 @@ class ImageStore:
             images = [image for image in images if _matches_reference(image, accepted.get("reference"))]
         return [image for image in images if accepted.match_labels(image.meaning.labels)]
 
-    def pull(self, name: str, tag: str = "") -> Iterator[dict[str, Any]]:
-        """Pull an image. Return the progress messages.
+    def pull(self, name: str, tag: str = "", platform: Platform | None = None) -> Iterator[dict[str, Any]]:
+        """Pull an image, for the host's platform if none is given. Return the progress messages.
 
         Raises `SystemFault` offline, `InvalidParameter` for an invalid reference.
         """
@@ -257,9 +269,9 @@ class ImageStore:
                 'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host'
             )
         present = self.find(str(reference))
-        image = self._add(reference)
+        image = self._add(reference, platform)
         self.events.log("image", "pull", str(reference), {"name": reference.repository})
-        return iter(_progress(reference, image, is_new=present is None))
+        return iter(_progress(reference, image, is_new=present is not image))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Add a tag to an image. Raises `NotFound` or `InvalidParameter`."""
@@ -366,8 +378,9 @@ class ImageStore:
             **made_by,
             "Author": "",
             "Config": image.config(is_slim=is_slim),
-            "Architecture": self.architecture,
-            "Os": "linux",
+            "Architecture": image.platform[1],
+            **({"Variant": image.platform[2]} if image.platform[2] else {}),
+            "Os": image.platform[0],
             "Size": image.meaning.size,
             "GraphDriver": {"Data": None, "Name": "overlay2"},
             "RootFS": {"Type": "layers", "Layers": [image.layer]},

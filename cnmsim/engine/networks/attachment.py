@@ -228,13 +228,17 @@ class Networking:
             if target is None:
                 return None
             container = target
-        return self.context.controller.sandbox_by_container(container.id)
+        return self._own_sandbox(container)
+
+    def _own_sandbox(self, container: Container) -> Sandbox | None:
+        try:
+            return self.context.controller.sandbox_by_container(container.id)
+        except NotFound:
+            return None  # as for a container with NetworkDisabled
 
     def _sandbox_options(self, container: Container) -> SandboxOptions:
         host, config = container.host_config, self.context.config
-        exposed, published = requested_ports(
-            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
-        )
+        exposed, published = requested_ports(self.context.profile, host, container.config.get("ExposedPorts") or {})
         links = hosts_entries(
             self.context.containers, container, checks_networks=self.context.profile.allocates_before_task
         )
@@ -251,7 +255,7 @@ class Networking:
             use_external_key=self.context.profile.start_plugs_in_gateway_order and not container.is_host_network,
             exposed_ports=exposed,
             port_bindings=published,
-            legacy_links=sandbox_links(self.context.containers, container),
+            legacy_links=sandbox_links(self.context.profile, self.context.containers, container),
             sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
             hosts_file=container.hosts_file,
             resolv_conf=container.resolv_conf,
@@ -304,6 +308,9 @@ class Networking:
         *,
         is_starting: bool = False,
     ) -> None:
+        if term == DEFAULT_NETWORK and self.context.config.bridge == "none":
+            container.config["NetworkDisabled"] = True
+            return
         network = self.find(settings.network_id or term)
         if term != container.network_mode:
             self._normalise_mode(container)
@@ -384,9 +391,7 @@ class Networking:
         ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
         link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
         host = container.host_config
-        exposed, published = requested_ports(
-            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
-        )
+        exposed, published = requested_ports(self.context.profile, host, container.config.get("ExposedPorts") or {})
         return EndpointOptions(
             ipv4=parse_ip(ipv4) if ipv4 else None,
             ipv6=parse_ip(ipv6) if ipv6 else None,
@@ -467,7 +472,7 @@ class Networking:
             if network is not None:
                 networks.append(network)
             settings.clean()
-        sandbox = self.context.controller.sandbox_by_container(container.id)
+        sandbox = self._own_sandbox(container)
         if sandbox is not None:
             sandbox.delete()
         if not self.context.profile.stopped_keeps_sandbox_id:

@@ -30,6 +30,8 @@ def _of_entry(context: EngineContext, entry: str, bridge: Network | None) -> lis
     if address != "host-gateway":
         return [(name, address.strip("[]"))]
     gateways = _host_gateways(context, bridge)
+    if not gateways and context.config.bridge == "none" and not context.profile.host_gateway_both_families:
+        return [(name, "<nil>")]  # as 26.1 prints a missing address
     if not gateways:
         raise SystemFault("unable to derive the IP value for host-gateway")
     return [(name, gateway) for gateway in gateways]

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from cnmsim.engine.containers.container import Container, EndpointSettings
 from cnmsim.engine.containers.store import ContainerStore
 from cnmsim.engine.context import EngineContext
-from cnmsim.engine.wire.ports import requested_ports
+from cnmsim.engine.wire.ports import parse_port, requested_ports
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.etchosts import update_address
 from cnmsim.libnetwork.options import LegacyLink, TransportPort
+from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
 
 DEFAULT_NETWORK = "bridge"
@@ -52,15 +53,13 @@ def hosts_entries(store: ContainerStore, container: Container, *, checks_network
     return entries
 
 
-def sandbox_links(store: ContainerStore, container: Container) -> list[LegacyLink]:
+def sandbox_links(profile: Profile, store: ContainerStore, container: Container) -> list[LegacyLink]:
     """Return a container's links as options of its sandbox."""
     links = []
     for child in store.children(container).values():
         settings = child.networks.get(DEFAULT_NETWORK)
         if settings is not None and settings.ip_address:
-            exposed, _ = requested_ports(
-                child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
-            )
+            exposed, _ = requested_ports(profile, child.host_config, child.config.get("ExposedPorts") or {})
             links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
     return links
 
@@ -74,7 +73,7 @@ def link_environment(context: EngineContext, container: Container) -> list[str]:
         settings = child.networks.get(DEFAULT_NETWORK)
         if settings is None:
             continue
-        exposed, _ = requested_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
+        exposed = [parse_port(key) for key in sorted(child.config.get("ExposedPorts") or {})]
         env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
     return env
 

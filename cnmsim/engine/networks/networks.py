@@ -103,7 +103,7 @@ class Networks:
         for kind, matches in (
             ("", [network for network in networks if network.id == term]),
             ("name", [network for network in networks if network.name == term]),
-            ("ID prefix", [network for network in networks if term and network.id.startswith(term)]),
+            ("ID prefix", [network for network in networks if (term or for_removal) and network.id.startswith(term)]),
         ):
             if len(matches) == 1:
                 return matches[0]
@@ -234,7 +234,10 @@ class Networks:
             if pools and configured:
                 shown = zip(configured, [*pools, *[None] * len(configured)], strict=False)
                 configs += [self._configured_view(config, pool) for config, pool in shown]
-            elif configured and (network.config_only or self.context.profile.echoes_unused_ipv6_config):
+            elif configured and (
+                self.context.profile.echoes_unused_ipv6_config
+                or (network.config_only and self.context.profile.config_only_shows_ipam)
+            ):
                 configs += [self._configured_view(config, None) for config in configured]
             else:
                 missing += pools

@@ -124,7 +124,12 @@ class ContainerApi:
     ) -> dict[str, Any]:
         """POST /containers/create."""
         container, warnings = create_container(
-            self.context, self.networking, query.get("name", ""), body, api or self.context.api_version
+            self.context,
+            self.networking,
+            query.get("name", ""),
+            body,
+            api or self.context.api_version,
+            query.get("platform", ""),
         )
         return {"Id": container.id, "Warnings": warnings}
 
@@ -206,7 +211,7 @@ class ContainerApi:
         if bool_value(query, "link"):
             self.networking.links_changed(self.context.containers.unlink(id_))
             return
-        term = id_ if self.context.profile.inspect_is_slim else f"/{container.name}"
+        term = id_ if self.context.profile.remove_error_has_term else f"/{container.name}"
         self.lifecycle.remove(container, force=bool_value(query, "force"), volumes=bool_value(query, "v"), term=term)
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from attrs import define
 
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.images.images import Objects, Removals
+from cnmsim.engine.images.platform import Platform
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query, bool_value
 from cnmsim.errors import InvalidParameter, NotSimulated
@@ -41,7 +42,9 @@ class ImageApi:
             raise NotSimulated("importing an image is not simulated; pull one, or add its meaning to the catalogue")
         if not query.get("fromImage"):
             raise InvalidParameter("invalid reference format")
-        return self.context.images.pull(query["fromImage"], query.get("tag", ""))
+        text = query.get("platform", "")
+        platform = Platform.parse(text, self.context.profile.platform_patterns) if text else None
+        return self.context.images.pull(query["fromImage"], query.get("tag", ""), platform)
 
     def tag(self, name: str, query: Query) -> None:
         """POST /images/{name}/tag."""
@@ -49,6 +52,8 @@ class ImageApi:
 
     def remove(self, name: str, query: Query = NO_QUERY) -> Removals:
         """DELETE /images/{name}."""
+        if not name.strip():
+            raise InvalidParameter("image name cannot be blank")
         store = self.context.images
         image = store.get(name)
         users = [

@@ -85,18 +85,19 @@ def _target_fault(target: str) -> str:
     return "" if target.startswith("/") else f"invalid mount path: '{target}' mount path must be absolute"
 
 
-def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool]) -> None:
+def check_spec(spec: dict[str, Any], has_source: Callable[[str], bool], *, has_image_mounts: bool) -> None:
     """Validate an entry of `HostConfig.Mounts`. `has_source` returns True if a path of the host exists.
+
+    `has_image_mounts`: the release has the type `image`.
 
     Raises `InvalidParameter` with the engine's text.
     """
     kind, target = spec.get("Type") or "", spec.get("Target") or ""
-    foreign = {"bind": "BindOptions", "volume": "VolumeOptions", "tmpfs": "TmpfsOptions"}
-    if kind in foreign and kind != "tmpfs" and spec.get("TmpfsOptions") is not None:
-        raise InvalidParameter(f'TmpfsOptions must not be specified on mount type "{kind}"')
     fault = _target_fault(target)
+    if not fault and has_image_mounts and kind != "image" and spec.get("ImageOptions") is not None:
+        fault = "field ImageOptions must not be specified"
     if not fault:
-        check = _FAULTS.get(kind)
+        check = _FAULTS.get(kind) if has_image_mounts or kind != "image" else None
         fault = check(spec) if check is not None else "mount type unknown"
     source = spec.get("Source") or ""
     creates = (spec.get("BindOptions") or {}).get("CreateMountpoint")
@@ -125,6 +126,17 @@ def _volume_fault(spec: dict[str, Any]) -> str:
     subpath = (spec.get("VolumeOptions") or {}).get("Subpath") or ""
     if subpath and not spec.get("Source"):
         return "must not set Subpath when using anonymous volumes"
+    return _subpath_fault(subpath)
+
+
+def _image_fault(spec: dict[str, Any]) -> str:
+    if not spec.get("Source"):
+        return "field Source must not be empty"
+    subpath = (spec.get("ImageOptions") or {}).get("Subpath") or ""
+    return _subpath_fault(subpath)
+
+
+def _subpath_fault(subpath: str) -> str:
     if subpath.startswith("/") or posixpath.normpath(subpath).split("/")[0] == "..":
         return "subpath must be a relative path within the volume"
     return ""
@@ -139,4 +151,5 @@ _FAULTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "bind": _bind_fault,
     "volume": _volume_fault,
     "tmpfs": _tmpfs_fault,
+    "image": _image_fault,
 }

@@ -143,6 +143,30 @@ def volume_root(context: EngineContext, mount: Mount) -> Directory:
     return inode
 
 
+def mount_image(context: EngineContext, mount: Mount) -> None:
+    """Mount the layer of an image on the host, from which the container's mount of the image is bound.
+
+    Raises `SystemFault` if the image is gone and its layer not mounted.
+    """
+    host = context.machine.files
+    if any(each.path == mount.source for each in host.mounts()):
+        return
+    image = context.images.find(mount.name)
+    if image is None:
+        raise SystemFault(f"layer not found for image {mount.name}")
+    root = image.file_system(context.clock).root
+    host.mount(mount.source, root, device="overlay", kind="overlay", options="relatime")
+
+
+def unmount_images(context: EngineContext, container: Container) -> None:
+    """Unmount the layers of the images that a removed container had mounted."""
+    host = context.machine.files
+    mounted = {each.path for each in host.mounts()}
+    for mount in container.mounts:
+        if mount.type == "image" and mount.source in mounted:
+            host.unmount(mount.source)
+
+
 def mount_all(context: EngineContext, container: Container) -> None:
     """Mount everything that a container names, outer directories first. Raises an `EngineError`."""
     files = container.files
@@ -157,7 +181,7 @@ def mount_all(context: EngineContext, container: Container) -> None:
 def mount_present(context: EngineContext, container: Container) -> None:
     """Mount the volumes and host paths of a container that does not run, as far as they exist, for `docker cp`."""
     for mount in sorted(container.mounts, key=lambda each: each.destination):
-        if mount.type == "volume" or (mount.type == "bind" and context.machine.files.exists(mount.source)):
+        if mount.type in {"volume", "image"} or (mount.type == "bind" and context.machine.files.exists(mount.source)):
             try:
                 _mount(context, container.files, mount)
             except EngineError:
@@ -192,8 +216,11 @@ def _mount(context: EngineContext, files: FileSystem, mount: Mount) -> None:
         _mount_tmpfs(files, at, parse_tmpfs(f"{size}{mode}{'rw' if mount.is_writable else 'ro'}"))
         return
     host, source = context.machine.files, mount.source
-    if mount.type == "volume":
-        volume_root(context, mount)
+    if mount.type in {"volume", "image"}:
+        if mount.type == "volume":
+            volume_root(context, mount)
+        else:
+            mount_image(context, mount)
         source = posixpath.join(source, mount.subpath) if mount.subpath else source
         if not host.exists(source):
             raise SystemFault(f"cannot access path {source}: lstat {source}: no such file or directory")

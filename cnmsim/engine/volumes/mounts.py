@@ -5,6 +5,7 @@ Source: moby `daemon/volumes.go` (`registerMountPoints`), `daemon/create_unix.go
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Collection
 from typing import Any
@@ -12,7 +13,32 @@ from typing import Any
 from cnmsim.engine.containers.container import Mount
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.volumes.binds import check_spec, is_valid_mode, parse_bind
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.libnetwork.profile import Profile
+
+#: The options of each type of mount, in the order in which they are checked.
+_OPTIONS = {"VolumeOptions": "volume", "BindOptions": "bind", "TmpfsOptions": "tmpfs"}
+
+
+def check_mount_options(profile: Profile, host_config: dict[str, Any], api: ApiVersion) -> None:
+    """Check what an API version accepts in the mounts of a create body. Raises `InvalidParameter`.
+
+    Source: moby `daemon/server/router/container/container_routes.go` (`postContainersCreate`).
+    """
+    specs = host_config.get("Mounts") or ()
+    for spec in specs:
+        for name, kind in _OPTIONS.items():
+            if spec.get(name) is None or spec.get("Type") == kind:
+                continue
+            if api.at_least("1.42"):
+                raise InvalidParameter(f'{name} must not be specified on mount type "{spec.get("Type") or ""}"')
+            if name != "BindOptions":
+                spec[name] = None
+    if not api.at_least("1.45") and any((spec.get("VolumeOptions") or {}).get("Subpath") for spec in specs):
+        raise InvalidParameter("VolumeOptions.Subpath needs API v1.45 or newer")
+    if profile.has_image_mounts and not api.at_least("1.48") and any(spec.get("Type") == "image" for spec in specs):
+        raise InvalidParameter('Mount type "Image" needs API v1.48 or newer')
 
 
 def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
@@ -20,13 +46,15 @@ def check_mounts(context: EngineContext, host_config: dict[str, Any]) -> None:
     for text in host_config["Binds"] or ():
         parse_bind(text)
     for spec in host_config.get("Mounts") or ():
-        check_spec(spec, context.machine.files.exists)
+        check_spec(spec, context.machine.files.exists, has_image_mounts=context.profile.has_image_mounts)
     for path in host_config.get("Tmpfs") or {}:
         if not path.startswith("/"):
             raise InvalidParameter(f"invalid mount path: '{path}' mount path must be absolute")
 
 
-def mounts_of(context: EngineContext, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
+def mounts_of(
+    context: EngineContext, container_id: str, config: dict[str, Any], host_config: dict[str, Any]
+) -> list[Mount]:
     """Return the mounts of a create body, and create their volumes. Raises `InvalidParameter` or `NotFound`."""
     mounts: dict[str, Mount] = {}
     for term in host_config["VolumesFrom"] or ():
@@ -36,7 +64,7 @@ def mounts_of(context: EngineContext, config: dict[str, Any], host_config: dict[
     for text in host_config["Binds"] or ():
         _add(mounts, named, tmpfs, _mount_of_bind(context, text))
     for spec in host_config.get("Mounts") or ():
-        _add(mounts, named, tmpfs, _mount_of_spec(context, spec))
+        _add(mounts, named, tmpfs, _mount_of_spec(context, container_id, spec))
     for path in config["Volumes"] or {}:
         destination = posixpath.normpath(path)
         if destination not in mounts and destination not in tmpfs:
@@ -88,7 +116,7 @@ def _mount_of_bind(context: EngineContext, text: str) -> Mount:
     )  # fmt: skip
 
 
-def _mount_of_spec(context: EngineContext, spec: dict[str, Any]) -> Mount:
+def _mount_of_spec(context: EngineContext, container_id: str, spec: dict[str, Any]) -> Mount:
     kind, source, is_writable = spec["Type"], spec.get("Source") or "", not spec.get("ReadOnly")
     target = posixpath.normpath(spec["Target"])
     if kind == "bind":
@@ -102,6 +130,13 @@ def _mount_of_spec(context: EngineContext, spec: dict[str, Any]) -> Mount:
         return Mount(
             kind, source, target, is_writable=is_writable, limit=options.get("SizeBytes") or 0,
             permissions=options.get("Mode") or 0,
+        )  # fmt: skip
+    if kind == "image":
+        context.images.get(source)
+        layer = hashlib.sha256(f"{container_id}-src={source}-dst={target}".encode()).hexdigest()
+        return Mount(
+            kind, f"/var/lib/docker/overlay2/{layer}/merged", target, source, is_writable=False,
+            propagation="rprivate", subpath=(spec.get("ImageOptions") or {}).get("Subpath") or "",
         )  # fmt: skip
     options = spec.get("VolumeOptions") or {}
     driver = options.get("DriverConfig") or {}

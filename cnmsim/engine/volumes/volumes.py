@@ -125,7 +125,7 @@ class VolumeStore:
     def get(self, name: str) -> Volume:
         """Return a volume. Raises `NotFound`."""
         if name not in self._volumes:
-            raise NotFound(f"get {name}: no such volume")
+            raise NotFound(f"{' '.join(filter(None, ('get', name)))}: no such volume")
         return self._volumes[name]
 
     def find(self, name: str) -> Volume | None:

@@ -82,14 +82,18 @@ def check_address(text: str) -> None:
 
 
 def requested_ports(
-    bindings: Mapping[str, Any] | None, exposed: Iterable[str], *, publish_all: bool
+    profile: Profile, host_config: Mapping[str, Any], exposed: Iterable[str]
 ) -> tuple[list[TransportPort], list[PortBinding]]:
     """Return the ports that a container exposes, and its port bindings.
 
-    Published ports are exposed, too. A port with an empty list of bindings is bound to one ephemeral host port. With
-    `publish_all`, every exposed port is. Raises `InvalidParameter`.
+    Published ports are exposed, too, except in releases that publish exposed ports only. With `PublishAllPorts` an
+    exposed port without bindings is bound to an ephemeral host port. Raises `InvalidParameter`.
     """
-    entries = {**dict.fromkeys(exposed), **(bindings or {})}
+    bindings: dict[str, Any] = host_config["PortBindings"] or {}
+    entries = dict.fromkeys(exposed)
+    entries.update(
+        (key, value) for key, value in bindings.items() if key in entries or not profile.publishes_exposed_only
+    )
     ports: list[TransportPort] = []
     requested: list[PortBinding] = []
     for key, port_bindings in sorted(entries.items()):
@@ -98,7 +102,9 @@ def requested_ports(
             continue
         ports.append(port)
         requested += [_binding(port, entry) for entry in port_bindings or ()]
-        if not port_bindings and (publish_all or key in (bindings or {})):
+        if not port_bindings and (
+            host_config["PublishAllPorts"] or (profile.binds_empty_lists and port_bindings is not None)
+        ):
             requested.append(PortBinding(port.protocol, port.port))
     return ports, requested
 

@@ -334,6 +334,41 @@ class Profile:
     )
     #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
     create_fills_maps: bool = per_release(v26=False, v29=True)
+    #: The cause in the error for a container create without a body.
+    empty_create_text: str = per_release(v26="got EOF while reading request body", v29="EOF")
+    #: The error of a failed removal contains the caller's name for the container; before, its own name.
+    remove_error_has_term: bool = per_release(v26=False, v28=True)
+    #: `network inspect` of a config-only network shows its subnets.
+    config_only_shows_ipam: bool = per_release(v26=True, v29=False)
+    #: `ps` lists ports that are published without a host port (gateway mode `routed`).
+    ps_shows_unbound_ports: bool = per_release(v26=True, v29=False)
+    #: Mounts of images (`type=image`), with their own options. Before 29 a create warns of them.
+    has_image_mounts: bool = per_release(v26=False, v28=True)
+    image_mount_warning: str = per_release(v26="", v28="Image mount is an experimental feature", v29="")
+    #: The error for an image of another platform, with `{name}`, `{actual}` and `{requested}`.
+    other_platform_text: str = per_release(
+        v26=(
+            "image with reference {name} was found but does not match the specified platform: wanted {requested}, "
+            "actual: {actual}"
+        ),
+        v28=(
+            "image with reference {name} was found but its platform ({actual}) does not match the specified platform "
+            "({requested})"
+        ),
+    )
+    #: The regular expressions for the operating system and the other parts of a platform, which errors quote.
+    platform_patterns: tuple[str, str] = per_release(
+        v26=(r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?$", r"^[A-Za-z0-9_-]+$"),
+        v28=(r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?$", r"^[A-Za-z0-9_.-]+$"),
+        v29=(
+            r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$",
+            r"^[A-Za-z0-9_.-]+$",
+        ),
+    )
+    #: Only exposed ports are published; bindings of others have no effect.
+    publishes_exposed_only: bool = per_release(v26=True, v29=False)
+    #: An exposed port with an empty list of bindings is bound to an ephemeral host port.
+    binds_empty_lists: bool = per_release(v26=False, v28=True)
     #: Fields that older API versions had (top-level addresses, `Bridge`, `OnBuild`, `from` of events) are gone,
     #: except for clients that request API 1.51 or older.
     inspect_is_slim: bool = per_release(v26=False, v29=True)

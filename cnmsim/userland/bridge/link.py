@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnmsim.kernel.device import Device
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device
@@ -46,7 +47,7 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
             continue
         # As in `ip link`, a VXLAN device's name has no `@…` part if the device it was created on is in another
         # namespace.
-        name = device.name if isinstance(device, Vxlan) and device.config.underlay is None else link_name(device)
+        name = device.name if isinstance(device, Vxlan) and device.config.underlay is None else _link_name(device)
         process.write(
             f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
             f"state {port_state(device)} priority 32 cost {path_cost(device)} \n"
@@ -59,6 +60,19 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
                 "mab off mcast_n_groups 0 mcast_max_groups 0 \n"
             )
     return 0
+
+
+def _link_name(device: Device) -> str:
+    """Return a port's name as `bridge link` prints it.
+
+    Unlike `ip link` it takes the peer's interface index for one of its own namespace (iproute2 `bridge/link.c`).
+    """
+    name, has_index, index = link_name(device).partition("@if")
+    if has_index and device.namespace is not None:
+        for other in device.namespace.devices.values():
+            if str(other.index) == index:
+                return f"{name}@{other.name}"
+    return f"{name}{has_index}{index}"
 
 
 def _link_set(process: Process, words: Words) -> int:

@@ -92,8 +92,6 @@ def _find_or_make(
     existing = host.devices.get(name)
     if isinstance(existing, Bridge):
         return existing, False
-    if existing is not None:
-        raise SystemFault(f"existing interface {name} is not a bridge")
     if options.default_bridge and name != DEFAULT_BRIDGE_NAME:
         raise Forbidden(f"bridge device with non default name {name} must be created manually")
     bridge = Bridge(name, bridge_mac(profile, random), host.clock)

@@ -6,14 +6,15 @@ v26.1.5 and v28.5.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
+from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.netfilter.connection import Connection
@@ -32,6 +33,7 @@ from cnmsim.libnetwork.drivers.bridge import device as devices
 from cnmsim.libnetwork.drivers.bridge import rules
 from cnmsim.libnetwork.drivers.bridge.firewall import Firewall, InstalledRules, IptablesFirewall
 from cnmsim.libnetwork.drivers.bridge.labels import (
+    DEFAULT_BRIDGE_NAME,
     ENDPOINT_IFNAME,
     BridgeOptions,
     GatewayMode,
@@ -127,19 +129,18 @@ class BridgeDriver:
         """
         if not self.profile.drivers_skip_gateway:
             return False, False
-        options = parse_options(
-            request.options, network_id=request.id, internal=request.internal, profile=self.profile
-        )
+        options = self._parse(request)
         skip4 = options.mode4 is GatewayMode.ISOLATED or (request.internal and options.inhibit_ipv4)
         return skip4, options.mode6 is GatewayMode.ISOLATED
 
     def create_network(self, request: NetworkRequest) -> None:
         """Create the bridge device of a network and install the network's firewall rules."""
-        options = parse_options(
-            request.options, network_id=request.id, internal=request.internal, profile=self.profile
-        )
+        if not self.profile.can_disable_ipv4:
+            self._require_pool(4, request.ipv4)
+        options = self._parse(request)
         ipv4, ipv6 = self._pools(request)
         self._check_conflicts(request, options, ipv4, ipv6)
+        options = evolve(options, bridge_name=options.bridge_name or DEFAULT_BRIDGE_NAME)
         facts = rules.NetworkFacts(
             options=options,
             internal=request.internal,
@@ -173,6 +174,16 @@ class BridgeDriver:
             undo.pop_all()
         self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
 
+    def _parse(self, request: NetworkRequest) -> BridgeOptions:
+        """Parse the options of a network, and check them in the order of moby's `parseNetworkOptions`."""
+        options = parse_options(request.options, network_id=request.id, profile=self.profile)
+        existing = self.machine.root.devices.get(options.bridge_name)
+        if existing is not None and not isinstance(existing, Bridge):
+            raise SystemFault(f"existing interface {options.bridge_name} is not a bridge")
+        if not request.internal and GatewayMode.ISOLATED in {options.mode4, options.mode6}:
+            raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
+        return options
+
     def _pools(self, request: NetworkRequest) -> tuple[IpamInfo | None, IpamInfo | None]:
         wants4 = request.enable_ipv4 or not self.profile.can_disable_ipv4
         if not wants4 and not request.enable_ipv6:
@@ -184,15 +195,20 @@ class BridgeDriver:
             (4, wants4, request.ipv4, DEFAULT_GATEWAY4),
             (6, request.enable_ipv6, request.ipv6, DEFAULT_GATEWAY6),
         ):
+            if is_enabled and self.profile.can_disable_ipv4:
+                self._require_pool(family, infos)
             info = infos[0] if infos and infos[0].pool.length else None
-            if is_enabled and info is None and (family == 4 or self.profile.can_disable_ipv4):
-                raise InvalidParameter(f"ipv{family} pool is empty")
             if is_enabled and info is not None and family == 6:
                 self._check_ipv6_subnet(info)
             if is_enabled and info is not None and key in info.aux_addresses:
                 self._check_gateway(request, info, info.aux_addresses[key])
             pools.append(info if is_enabled else None)
         return pools[0], pools[1]
+
+    @staticmethod
+    def _require_pool(family: int, infos: Sequence[IpamInfo]) -> None:
+        if not (infos and infos[0].pool.length):
+            raise InvalidParameter(f"ipv{family} pool is empty")
 
     def _check_ipv6_subnet(self, info: IpamInfo) -> None:
         shown = info.gateway_interface if info.gateway is not None else str(info.pool)

@@ -76,14 +76,17 @@ class RuleSet:
         before = len(self._written)
         try:
             for op in program:
-                if apply_op(self.tables, op):
-                    self._written.append(op)
+                apply_op(self.tables, op)
+                self._written.append(op)
         except Exception:
             self._rollback(before)
             raise
 
     def withdraw(self) -> None:
-        """Delete every rule that was installed. Rules that are already gone are ignored."""
+        """Delete every rule that was installed, or was present already. Rules that are gone are ignored.
+
+        As in moby, a network on docker0 therefore takes rules of the network `bridge` with it.
+        """
         self._rollback(0)
 
     def _rollback(self, keep: int) -> None:

@@ -54,6 +54,7 @@ class GatewayMode(Enum):
 class BridgeOptions:
     """The parsed driver options of one bridge network. `mtu` 0 means the kernel's default."""
 
+    #: "" for docker0, if a network with the option `default_bridge` has no other name.
     bridge_name: str
     icc: bool = True
     masquerade: bool = True
@@ -73,18 +74,19 @@ class BridgeOptions:
         return self.mode6 if family == 6 else self.mode4
 
 
-def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool, profile: Profile) -> BridgeOptions:
+def parse_options(options: Mapping[str, str], *, network_id: str, profile: Profile) -> BridgeOptions:
     """Parse the driver options of a bridge network. Unknown options are ignored.
 
     Raises `InvalidParameter` with the driver's message.
     """
     modes = options if profile.has_gateway_modes else {}
+    is_default = _read(options, DEFAULT_BRIDGE, parse_bool, default=False)
     parsed = BridgeOptions(
-        bridge_name=options.get(BRIDGE_NAME) or f"br-{network_id[:12]}",
+        bridge_name=options.get(BRIDGE_NAME) or ("" if is_default else f"br-{network_id[:12]}"),
         icc=_read(options, ENABLE_ICC, parse_bool, default=True),
         masquerade=_read(options, ENABLE_IP_MASQUERADE, parse_bool, default=True),
         inhibit_ipv4=_read(options, INHIBIT_IPV4, parse_bool, default=False),
-        default_bridge=_read(options, DEFAULT_BRIDGE, parse_bool, default=False),
+        default_bridge=is_default,
         mode4=_read(modes, GATEWAY_MODE_IPV4, _parse_mode, default=GatewayMode.NAT),
         mode6=_read(modes, GATEWAY_MODE_IPV6, _parse_mode, default=GatewayMode.NAT),
         binding_address=_read(options, DEFAULT_BINDING_IP, _parse_address, default=IPV4_ANY),
@@ -96,8 +98,6 @@ def parse_options(options: Mapping[str, str], *, network_id: str, internal: bool
     )
     if parsed.mtu < 0:
         raise InvalidParameter(f"invalid MTU number: {parsed.mtu}")
-    if not internal and GatewayMode.ISOLATED in {parsed.mode4, parsed.mode6}:
-        raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
     return parsed
 
 
