@@ -46,7 +46,8 @@ The tests of docker-py, aiodocker, python-on-whales, testcontainers-python and d
 | the programs: a stand-in runs, prints one line and stays up until it is stopped |
 | of an nginx that a configuration written at run time lets listen (testcontainers' \
 `test_compose_multiple_containers_and_ports`) | the configuration language: `--listen` and mounted files state ports |
-| of other platforms (`arm32v7/busybox`, `platform="foo"`) | platforms: every image is one for linux/amd64 |
+| of images of one platform only (`arm32v7/busybox`) \
+| platforms of a name: every image can be pulled for every platform, and its programs run |
 | that create users in a container (`useradd`) | the program: /etc/passwd is the image's |
 | that start an engine or a build daemon in a container (`docker:dind`, `moby/buildkit`), and those that need \
 `docker buildx` | programs that control an engine from images; builds |

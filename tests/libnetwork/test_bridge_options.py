@@ -89,7 +89,6 @@ def test_boolean_is_read_as_go_reads_it(text: str) -> None:
             "foo",
             "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: foo (unknown gateway mode foo)",
         ),
-        ("GATEWAY_MODE_IPV4", "isolated", "gateway mode 'isolated' can only be used for an internal network"),
     ],
 )
 def test_bad_option_is_refused_in_the_drivers_words(option: str, value: str, message: str) -> None:
@@ -199,6 +198,23 @@ def test_mtu_option_reaches_bridge_and_both_ends_of_the_cable() -> None:
     outside = [device for name, device in host.machine.root.devices.items() if name.startswith("veth")]
     assert host.machine.root.devices[f"br-{network.id[:12]}"].mtu == 1280
     assert [device.mtu for device in (namespace.devices["eth0"], *outside)] == [1280, 1280]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("br9", "gateway mode 'isolated' can only be used for an internal network"),
+        ("eth0", "existing interface eth0 is not a bridge"),
+    ],
+)
+def test_isolated_network_is_internal_and_its_device_checked_first(name: str, message: str) -> None:
+    options = {
+        "com.docker.network.bridge.name": name,
+        "com.docker.network.bridge.gateway_mode_ipv4": "isolated",
+    }
+    with pytest.raises(EngineError) as refused:
+        DockerHost().network("iso", driver_opts=options)
+    assert refused.value.message == message
 
 
 def test_isolated_network_reserves_no_gateway() -> None:
