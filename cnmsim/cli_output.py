@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.digits import is_number
 from cnmsim.printable import echo, printable
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def screen_width() -> int:
 def plain_width() -> int:
     """Return the width of a table that is written to a file or a pipe: `COLUMNS` if the shell exports it."""
     columns = os.environ.get("COLUMNS", "")
-    return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
+    return max(int(columns), _LEAST_WIDTH) if is_number(columns) else _PLAIN_WIDTH

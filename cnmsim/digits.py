@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 #: Python refuses to convert more digits than this (`sys.get_int_max_str_digits`).
 _MOST_DIGITS = 4300
+_C_NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
 def is_number(text: str) -> bool:
@@ -12,3 +15,14 @@ def is_number(text: str) -> bool:
     `str.isdigit` and `str.isdecimal` are True for digits of other scripts, too, some of which `int` refuses.
     """
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
+def parse_c_number(text: str) -> int:
+    """Parse a decimal, 0x or 0-octal number with an optional sign, as strtol(3) with base 0 does.
+
+    Raises `ValueError`. `int(text, 0)` also accepts digits of other scripts, underscores, blanks and `0b1`.
+    """
+    if len(text) > _MOST_DIGITS or not _C_NUMBER.fullmatch(text):
+        raise ValueError(f"invalid number: {text[:80]!r}")
+    digits = text.lstrip("-+")
+    return int(text, 16 if digits[:2] in {"0x", "0X"} else 8 if digits[0] == "0" else 10)

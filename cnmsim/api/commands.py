@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cnmsim.api.control_commands import capture
+from cnmsim.digits import is_number
 from cnmsim.printable import echo, fail
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ async def _serve(
         for text in tcp:
             name, _, place = text.rpartition("=")
             address, _, port = place.rpartition(":")
-            is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536
+            is_port = is_number(port) and len(port) < 6 and int(port) < 65536
             if not is_port or address.startswith("[") != address.endswith("]") or not (name or server.apis):
                 raise ValueError(f"--tcp {text}: write [NODE=]ADDRESS:PORT, with a port from 0 to 65535")
             name = name or next(iter(server.apis))

@@ -19,6 +19,7 @@ from cnmsim.api.connection import is_hung_up
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.api.live_capture import LiveCapture
 from cnmsim.api.outbox import MOST_UNREAD
+from cnmsim.digits import is_number
 from cnmsim.engine.containers.streams import OutputPipe
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.files import Pipe
@@ -143,7 +144,7 @@ class ControlSocket:
         stderr = OutputPipe(clock, partial(send, Frame.STDERR))
         argv = [str(word) for word in request["argv"]]
         columns = str(request.get("columns", ""))
-        env = {"COLUMNS": columns} if columns.isascii() and columns.isdecimal() and len(columns) < 5 else None
+        env = {"COLUMNS": columns} if is_number(columns) and len(columns) < 5 else None
         process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env)
         feeder = asyncio.create_task(self._feed(reader, writer, stdin, process))
         try:

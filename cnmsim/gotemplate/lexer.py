@@ -121,7 +121,7 @@ def _scan_action(text: str, pos: int) -> tuple[str, int, str | None]:
     if char in "=|()":
         return char, pos + 1, None
     following = text[pos + 1 : pos + 2]
-    if char in "+-" or char.isdigit() or (char == "." and following.isdigit() and following.isascii()):
+    if char in "+-0123456789" or (char == "." and "0" <= following <= "9"):
         return _number(text, pos)
     if char in ".$" or char.isalpha() or char == "_":
         return _name(text, pos)

@@ -57,7 +57,7 @@ def format_value(value: Value) -> str:
 def _float(value: float) -> str:
     if value == int(value) and abs(value) < 1e21:
         return str(int(value))
-    return re.sub(r"e([+-])(\d)$", r"e\g<1>0\2", repr(value))
+    return re.sub(r"e([+-])([0-9])$", r"e\g<1>0\2", repr(value))
 
 
 def sprint(values: list[Value], *, always_spaced: bool = False) -> str:
@@ -72,7 +72,7 @@ def sprint(values: list[Value], *, always_spaced: bool = False) -> str:
     return result
 
 
-_VERB = re.compile(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?(.)?", re.DOTALL)
+_VERB = re.compile(r"%([-+# 0]*)(\*|[0-9]+)?(?:\.(\*|[0-9]+)?)?(.)?", re.DOTALL)
 
 
 def sprintf(pattern: str, values: list[Value]) -> str:

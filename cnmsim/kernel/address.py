@@ -6,10 +6,13 @@ used only for input and output.
 
 from __future__ import annotations
 
+import re
 import socket
 from functools import lru_cache
 
 from attrs import field, frozen
+
+from cnmsim.digits import is_number
 
 #: An IPv4 (4 bytes) or IPv6 (16 bytes) address in network order.
 Address = bytes
@@ -41,16 +44,15 @@ def format_ip(address: Address) -> str:
     return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address)
 
 
+_MAC = re.compile("[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
+
+
 @lru_cache(maxsize=8192)
 def parse_mac(text: str) -> Mac:
     """Parse `02:42:ac:11:00:02` (or with hyphens). Raises `ValueError` for anything else."""
-    parts = text.replace("-", ":").split(":")
-    if len(parts) != 6 or not all(len(part) == 2 for part in parts):
+    if not _MAC.fullmatch(text):
         raise ValueError(f"invalid MAC address: {text}")
-    try:
-        return bytes(int(part, 16) for part in parts)
-    except ValueError:
-        raise ValueError(f"invalid MAC address: {text}") from None
+    return bytes.fromhex(text.replace("-", "").replace(":", ""))
 
 
 @lru_cache(maxsize=8192)
@@ -106,7 +108,7 @@ class Prefix:
         address_text, slash, length_text = text.partition("/")
         address = parse_ip(address_text)
         bits = len(address) * 8
-        if (slash and not length_text.isascii()) or (slash and not length_text.isdigit()):
+        if slash and not is_number(length_text):
             raise ValueError(f"invalid prefix: {text}")
         length = int(length_text) if slash else bits
         if length > bits:
@@ -159,7 +161,7 @@ def parse_interface(text: str) -> tuple[Address, int]:
     address_text, slash, length_text = text.partition("/")
     address = parse_ip(address_text)
     bits = len(address) * 8
-    if slash and not (length_text.isascii() and length_text.isdigit() and int(length_text) <= bits):
+    if slash and not (is_number(length_text) and int(length_text) <= bits):
         raise ValueError(f"invalid interface address: {text}")
     return address, int(length_text) if slash else bits
 

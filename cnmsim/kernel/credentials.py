@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.capabilities import ALL, mask
 from cnmsim.kernel.files import FileSystem
 
@@ -66,14 +67,14 @@ class Group:
 def users(files: FileSystem) -> Iterator[User]:
     """Yield the users of /etc/passwd; malformed lines are skipped."""
     for name, _, uid, gid, *rest in _lines(files, "/etc/passwd", 4):
-        if uid.isdecimal() and gid.isdecimal():
+        if is_number(uid) and is_number(gid):
             yield User(name, int(uid), int(gid), rest[1] if len(rest) > 1 else "")
 
 
 def groups(files: FileSystem) -> Iterator[Group]:
     """Yield the groups of /etc/group; malformed lines are skipped."""
     for name, _, gid, *rest in _lines(files, "/etc/group", 3):
-        if gid.isdecimal():
+        if is_number(gid):
             yield Group(name, int(gid), tuple(filter(None, rest[0].split(","))) if rest else ())
 
 

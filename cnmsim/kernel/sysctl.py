@@ -10,6 +10,7 @@ import errno
 from collections.abc import Iterable, Mapping
 from sys import intern
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.devicesysctls import EXCEPTIONS, PER_DEVICE, split_device_key
 
 _DEFAULTS: dict[str, str] = {
@@ -109,7 +110,7 @@ class Sysctl:
         """
         old = self.get(key)
         text = str(value).strip()
-        if old.isdigit() and not text.lstrip("-").isdigit():
+        if is_number(old) and not is_number(text.lstrip("-")):
             raise OSError(errno.EINVAL, "Invalid argument", key)
         is_new = old != text
         # Many namespaces store the same keys.

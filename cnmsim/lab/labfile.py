@@ -35,7 +35,11 @@ _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"typ
 _DURATION: Schema = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?(us|ms|s)$", "description": "is no duration such as 5ms or 0.2s"},
+        {
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?(us|ms|s)$",
+            "description": "is no duration such as 5ms or 0.2s",
+        },
     ]
 }
 _RATE: Schema = {
@@ -43,7 +47,7 @@ _RATE: Schema = {
         {"type": "number", "exclusiveMinimum": 0},
         {
             "type": "string",
-            "pattern": r"^\d+(\.\d+)?([kmgKMG])?bit$",
+            "pattern": r"^[0-9]+(\.[0-9]+)?([kmgKMG])?bit$",
             "description": "is no rate such as 10mbit",
         },
     ]
@@ -104,7 +108,7 @@ LAB_SCHEMA: Schema = {
                     "refuse-unknown-macs": {"type": "boolean"},
                     "vlans": {
                         "type": "object",
-                        "patternProperties": {r"^\d+$": _TEXTS},
+                        "patternProperties": {r"^[0-9]+$": _TEXTS},
                         "additionalProperties": False,
                         "minProperties": 1,
                     },
@@ -316,12 +320,12 @@ def _cable_options(options: dict[str, Any]) -> dict[str, Any]:
 def _duration_s(value: float | str) -> float:
     if not isinstance(value, str):
         return float(value)
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", value).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"([0-9.]+)(us|ms|s)", value).groups()  # type: ignore[union-attr]
     return float(number) * _UNITS_S[unit]
 
 
 def _rate_bps(value: float | str) -> float:
     if not isinstance(value, str):
         return float(value)
-    number, unit = re.fullmatch(r"([\d.]+)(\w?)bit", value).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"([0-9.]+)(\w?)bit", value).groups()  # type: ignore[union-attr]
     return float(number) * _UNITS_BPS[unit.lower()]

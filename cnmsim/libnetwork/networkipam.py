@@ -11,6 +11,7 @@ from typing import Protocol
 
 from attrs import define, evolve, field
 
+from cnmsim.digits import is_number
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.machine import Machine
@@ -188,7 +189,7 @@ def _gateway_of(pool: Pool) -> Address | None:
         return None
     address, slash, length = text.partition("/")
     try:
-        if slash and length.isascii() and length.isdigit():
+        if slash and is_number(length):
             return parse_ip(address)
     except ValueError:
         pass

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, Mac, format_ip, parse_ip
 from cnmsim.kernel.files import File
 from cnmsim.libnetwork.readable import (
@@ -25,7 +26,7 @@ _Port = TypeVar("_Port", "PortBinding", "TransportPort")
 
 
 def _port_number(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+    if not (is_number(text) and 0 < int(text) < 65536):
         raise ValueError(f"invalid port {text!r} in {what!r}: a number from 1 to 65535 is needed")
     return int(text)
 

@@ -315,7 +315,7 @@ class _Deployment:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a sort key by which `web2` precedes `web10`, as in the docker command's lists."""
-    return [(int(part), "") if is_number(part) else (0, part) for part in re.split(r"(\d+)", name) if part]
+    return [(int(part), "") if is_number(part) else (0, part) for part in re.split(r"([0-9]+)", name) if part]
 
 
 def _tagged(spec: Body) -> Body:

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import atoi
 from cnmsim.kernel.capabilities import ALL, NAMES, mask
 from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.files import FileSystem
@@ -111,7 +112,7 @@ def _group(name: str, files: FileSystem) -> int:
 
 def _number(text: str) -> int | None:
     try:
-        number = int(text)
+        number = atoi(text)
     except ValueError:
         return None
     if not 0 <= number <= _LAST_ID:

@@ -25,7 +25,7 @@ from cnmsim.kernel.inode import Directory, LayeredDirectory
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?P<path>(?:(?P<domain>[A-Za-z0-9.-]+(?::\d+)?)/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"(?P<path>(?:(?P<domain>[A-Za-z0-9.-]+(?::[0-9]+)?)/)?{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]{32,}))?"
 )
 

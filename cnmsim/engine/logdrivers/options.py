@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from cnmsim.digits import is_number
 from cnmsim.engine.wire.timestamps import parse_duration_ns
 from cnmsim.errors import InvalidParameter
 from cnmsim.gostrconv import atoi, parse_bool, parse_uint, quote
@@ -135,7 +136,7 @@ def facility_number(text: str) -> int:
         return FACILITIES.index("daemon")
     if text in FACILITIES:
         return FACILITIES.index(text)
-    if text.isascii() and text.isdigit() and int(text) <= 23:
+    if is_number(text) and int(text) <= 23:
         return int(text)
     raise ValueError("invalid syslog facility")
 
@@ -174,7 +175,7 @@ def _check_gelf(options: Mapping[str, str], _exists: Callable[[str], bool]) -> N
         elif key.startswith("gelf-tcp"):
             if scheme != "tcp":
                 raise ValueError(f'"{key}" is only valid for TCP')
-            if not (value.isascii() and value.isdigit()):
+            if not is_number(value):
                 raise ValueError(f'"{key}" must be a positive integer')
 
 
@@ -207,7 +208,7 @@ def _check_fluentd_address(address: str) -> None:
     if url.scheme not in {"tcp", "tls"}:
         raise ValueError(f"unsupported scheme: '{url.scheme}'")
     port = url.netloc.rpartition("]")[2].partition(":")[2]
-    if port and not (port.isascii() and port.isdigit()):
+    if port and not is_number(port):
         raise ValueError(f'parse "{url.geturl()}": invalid port ":{port}" after host')
     if url.path:
         raise ValueError("should not contain a path element")

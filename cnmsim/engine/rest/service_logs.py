@@ -13,6 +13,7 @@ from cnmsim.engine.rest.containers import log_moment
 from cnmsim.engine.wire.query import Query, bool_value
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gostrconv import atoi
 from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
 from cnmsim.swarm.objects import TaskSpec
 
@@ -84,7 +85,7 @@ def _tail(text: str) -> int | None:
     if text in {"", "all"}:
         return None
     try:
-        number = int(text)
+        number = atoi(text)
     except ValueError:
         raise SystemFault('tail value must be a positive integer or "all"') from None
     if number < 0:

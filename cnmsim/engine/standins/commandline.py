@@ -42,9 +42,9 @@ _ADDRESS_OPTION = re.compile(
     r"telemetry\.addr|web\.telemetry-address)"
 )
 _ENDPOINT = re.compile(
-    r"(?:[a-z][a-z0-9+]*://)?(?P<host>\[[0-9a-fA-F:.]*\]|[\w.*-]*):(?P<port>\d{1,5})(?:/(?P<protocol>udp|tcp))?/?"
+    r"(?:[a-z][a-z0-9+]*://)?(?P<host>\[[0-9a-fA-F:.]*\]|[\w.*-]*):(?P<port>[0-9]{1,5})(?:/(?P<protocol>udp|tcp))?/?"
 )
-_LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+|localhost|::1|\[::1\]")
+_LOOPBACK = re.compile(r"127\.[0-9]+\.[0-9]+\.[0-9]+|localhost|::1|\[::1\]")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 
 
@@ -99,7 +99,7 @@ _SERVERS: dict[str, ServerProgram] = {
     "waitress-serve": ServerProgram(8080),
 }
 #: Programs that run another program, by file or module.
-_INTERPRETERS = re.compile(r"(?:python|pypy|node|php|ruby|perl|java|deno|bun)[\d.]*")
+_INTERPRETERS = re.compile(r"(?:python|pypy|node|php|ruby|perl|java|deno|bun)[0-9.]*")
 
 
 @frozen
@@ -218,7 +218,7 @@ def _ports_of(words: list[str], env: Mapping[str, str]) -> Iterator[CommandPort]
     if name == "php -S" and arguments:
         found += _endpoints(arguments[0], f"-S {arguments[0]}")
     if server is not None and server.takes_argument and not found:
-        argument = next((word for word in arguments if re.fullmatch(r"(?:[\w.:\[\]-]*:)?\d{2,5}", word)), "")
+        argument = next((word for word in arguments if re.fullmatch(r"(?:[\w.:\[\]-]*:)?[0-9]{2,5}", word)), "")
         if argument:
             is_bare = is_number(argument)
             host = address if is_bare else argument.rpartition(":")[0]

@@ -23,11 +23,11 @@ _CLIENT_VARIABLE = re.compile(
     r"ELASTIC|ELASTICSEARCH|LDAP|MQTT|INFLUXDB|REMOTE|UPSTREAM|EXTERNAL|PUBLIC|ADVERTISED|IMAP|VAULT|CONSUL|NATS|"
     r"SENTRY|JAEGER|STATSD|GRAPHITE|SYSLOG|LOGSTASH|MEMCACHED|CACHE)_"
 )
-_BOUND_PORT = re.compile(r"(?:[a-z]+://)?(?:\[[0-9a-fA-F:]*\]|[\w.*+-]*):(\d{2,5})")
+_BOUND_PORT = re.compile(r"(?:[a-z]+://)?(?:\[[0-9a-fA-F:]*\]|[\w.*+-]*):([0-9]{2,5})")
 _PORT_LABEL = re.compile(r"traefik\.(?:http|tcp|udp)\.services\.[^.]+\.loadbalancer\.server\.port|traefik\.port")
-_LOCAL_URL = re.compile(r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\d{2,5})\b")
+_LOCAL_URL = re.compile(r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):([0-9]{2,5})\b")
 _LOCAL_CONNECT = re.compile(
-    r"\bnc\b[^|;&]*?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\s+(\d{2,5})\b|/dev/tcp/(?:localhost|127\.0\.0\.1)/(\d{2,5})"
+    r"\bnc\b[^|;&]*?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\s+([0-9]{2,5})\b|/dev/tcp/(?:localhost|127\.0\.0\.1)/([0-9]{2,5})"
 )
 #: The ports of URLs without one.
 SCHEME_PORTS = {
@@ -35,8 +35,8 @@ SCHEME_PORTS = {
     "mariadb": 3306, "nats": 4222, "postgres": 5432, "postgresql": 5432, "redis": 6379, "mqtt": 1883, "ldap": 389,
     "bolt": 7687, "neo4j": 7687, "clickhouse": 9000,
 }  # fmt: skip
-_URL = re.compile(r"\b([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*://(?:[^\s/@,]*@)?([A-Za-z0-9][\w.-]*)(?::(\d{1,5}))?")
-_PAIR = re.compile(r"(?<![\w.:/@-])([A-Za-z0-9][\w.-]*):(\d{2,5})(?![\w.:])")
+_URL = re.compile(r"\b([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*://(?:[^\s/@,]*@)?([A-Za-z0-9][\w.-]*)(?::([0-9]{1,5}))?")
+_PAIR = re.compile(r"(?<![\w.:/@-])([A-Za-z0-9][\w.-]*):([0-9]{2,5})(?![\w.:])")
 _HOST_VARIABLE = re.compile(r"(.*?)_?(?:HOST|HOSTNAME|SERVER|ADDRESS|ADDR)")
 
 

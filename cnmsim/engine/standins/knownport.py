@@ -6,6 +6,8 @@ from enum import Enum
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
+
 
 class Provenance(Enum):
     """How certain it is that a program listens on a port."""
@@ -57,7 +59,7 @@ def parse_listener(value: int | str) -> tuple[int, str]:
     """Parse a listener as users state it (`8000`, `53/udp`) into port and protocol. Raises `ValueError`."""
     number, slash, protocol = str(value).partition("/")
     protocol = protocol.lower() if slash else "tcp"
-    if not number.isascii() or not number.isdigit() or not 0 < int(number) < 65536:
+    if not is_number(number) or not 0 < int(number) < 65536:
         raise ValueError(f"invalid port {str(value)[:40]!r}: a listener is PORT or PORT/udp, such as 8000 or 53/udp")
     if protocol not in {"tcp", "udp"}:
         raise ValueError(f"invalid protocol in {str(value)[:40]!r}: a listener is PORT, PORT/tcp or PORT/udp")

@@ -50,8 +50,8 @@ APPLICATION_PROGRAMS = frozenset(
 _INLINE = frozenset(("-c", "-e", "-r", "-p", "--eval", "--print"))
 _STAYS = re.compile(r"serve|[Ll]isten|[Ss]leep|while|setInterval|\.run\(|wait|accept")
 #: A script that exits after its last command, whatever that is.
-_EXITS = re.compile(r"[;\n]\s*exit(?:\s+\d+)?\s*;?\s*$")
-_LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[\d.]*")
+_EXITS = re.compile(r"[;\n]\s*exit(?:\s+[0-9]+)?\s*;?\s*$")
+_LANGUAGES = re.compile(r"(?:python|pypy|node|php|ruby|irb|jshell|deno|bun|psql|mysql)[0-9.]*")
 
 
 @frozen(eq=False)

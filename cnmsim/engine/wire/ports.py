@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.gonetip import addr_error
 from cnmsim.kernel.address import parse_ip
@@ -20,7 +21,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 def parse_port(text: str) -> TransportPort:
     """Parse `80/tcp` or `80`. Raises `InvalidParameter`."""
     number, _, protocol = text.partition("/")
-    if not (number.isascii() and number.isdigit()) or int(number) > 65535:
+    if not is_number(number) or int(number) > 65535:
         raise _invalid_port(number)
     return TransportPort((protocol or "tcp").lower(), int(number))
 
@@ -39,7 +40,7 @@ def parse_host_range(text: str) -> tuple[int, int]:
         return 0, 0
     first, dash, last = text.partition("-")
     parts = (first, last) if dash else (first, first)
-    if not all(part.isascii() and part.isdigit() and int(part) <= 65535 for part in parts):
+    if not all(is_number(part) and int(part) <= 65535 for part in parts):
         raise _invalid_port(text)
     low, high = int(parts[0]), int(parts[1])
     if high < low:
@@ -51,9 +52,9 @@ def check_port_keys(profile: Profile, keys: Iterable[str]) -> None:
     """Check that the keys of a map of ports are ports. Raises `InvalidParameter` with the release's text."""
     for key in keys:
         number = key.partition("/")[0]
-        is_number = number.isascii() and number.isdigit()
-        if not is_number or int(number) > 65535:
-            cause = "value out of range" if is_number else "invalid syntax"
+        is_decimal = is_number(number)
+        if not is_decimal or int(number) > 65535:
+            cause = "value out of range" if is_decimal else "invalid syntax"
             raise InvalidParameter(profile.invalid_port_text.format(number=number, cause=cause))
 
 

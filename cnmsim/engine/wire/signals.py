@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 
 SIGNALS: dict[str, int] = {
@@ -14,7 +15,7 @@ SIGNALS: dict[str, int] = {
 
 def parse_signal(text: str) -> int:
     """Parse `SIGTERM`, `term` or `15`. Raises `InvalidParameter`."""
-    if text.isascii() and text.isdigit():
+    if is_number(text):
         number = int(text)
         if 0 < number <= 64:
             return number

@@ -390,7 +390,7 @@ class Netfilter:
         """
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
         native = "".join(source.text() for source in self._sources)
-        return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)
+        return legacy + re.sub(r"counter packets [0-9]+ bytes [0-9]+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:
         """Return True if iptables-legacy has created a table (/proc/net/ip_tables_names)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.digits import is_number
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.netdb import LONG_PROTOCOL_NAMES, PRINTED_PROTOCOLS, PROTOCOLS, SERVICE_NAMES, SERVICES
@@ -60,7 +60,7 @@ def port_range_text(low: int, high: int) -> str:
 def parse_number(text: str, limit: int) -> int | None:
     """Parse a decimal, 0x or 0-octal number. Return None if it is invalid or greater than `limit`."""
     try:
-        value = int(text, 0) if not (text.startswith("0") and text.isdigit()) else int(text, 8)
+        value = parse_c_number(text)
     except ValueError:
         return None
     return value if 0 <= value <= limit else None
@@ -100,14 +100,14 @@ def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
 
 
 def _parse_host(host: str, family: int) -> Address:
-    if family == 4 and host.isascii() and host.isdigit() and int(host) < 256:
+    if family == 4 and is_number(host) and int(host) < 256:
         # The short form of inet_aton: `0/0`, `10/8`.
         return bytes((int(host), 0, 0, 0)) if int(host) else bytes(4)
     return parse_family_address(host, family, f"host/network `{host}' not found")
 
 
 def _parse_mask(text: str, family: int, bits: int) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= bits:
+    if is_number(text) and int(text) <= bits:
         length = int(text)
         return ((1 << length) - 1) << (bits - length)
     if ("." in text and family == 4) or (":" in text and family == 6):

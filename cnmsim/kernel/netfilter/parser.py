@@ -149,7 +149,7 @@ class _Parser:
             if option.argument == "required" and letters:
                 self._global(option, f"-{letter}", [letters], inverted)
                 return
-            if letter == "w" and letters.isdigit():
+            if letter == "w" and is_number(letters):
                 return
             self._global(option, f"-{letter}", [], inverted)
 
@@ -185,7 +185,7 @@ class _Parser:
             return
         if letter == "w":
             word = self._optional_argument() if not given else given[0]
-            if word and not word.replace(".", "", 1).isdigit():
+            if word and not is_number(word.replace(".", "", 1)):
                 raise ParameterProblemError("wait seconds not numeric")
             return
         value = self._argument(flag, given)

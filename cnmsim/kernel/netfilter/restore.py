@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter import save
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
 from cnmsim.kernel.netfilter.hooks import program_name
@@ -128,6 +129,6 @@ class _Restorer:
 
 def _counts(text: str) -> tuple[int, int]:
     packets, colon, size = text.strip("[]").partition(":")
-    if not (colon and packets.isdigit() and size.isdigit()):
+    if not (colon and is_number(packets) and is_number(size)):
         raise ParameterProblemError("invalid counters")
     return int(packets), int(size)

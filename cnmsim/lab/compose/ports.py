@@ -7,10 +7,11 @@ from typing import Any
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import parse_ip
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 
 @frozen
@@ -88,7 +89,7 @@ def _range(text: str, what: str) -> tuple[int, int]:
 
 
 def _port(text: str, what: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 65535:
+    if not is_number(text) or len(text) > 5 or int(text) > 65535:
         raise ValueError(f"Invalid {what}: {text[:80]}")
     return int(text)
 

@@ -338,7 +338,7 @@ def _is_enabled(service: Any, profiles: Sequence[str]) -> bool:
     return not enabled_profiles or "*" in profiles or any(profile in profiles for profile in enabled_profiles)
 
 
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|ns))+")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|m|s|ms|us|ns))+")
 _UNITS_NS = {"h": 3600 * NS_PER_S, "m": 60 * NS_PER_S, "s": NS_PER_S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -346,7 +346,7 @@ def _duration_ns(text: str) -> int:
     """Parse a duration in Go's format, such as `1m30s`, into nanoseconds."""
     if not _DURATION.fullmatch(text) or len(text) > 40:
         raise ValueError(f"invalid duration {text[:40]!r}, as 1m30s")
-    parts = re.findall(r"([\d.]+)(h|ms|us|ns|m|s)", text)
+    parts = re.findall(r"([0-9.]+)(h|ms|us|ns|m|s)", text)
     return sum(round(float(number) * _UNITS_NS[unit]) for number, unit in parts)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cnmsim.digits import is_number
 from cnmsim.engine.standins.commandline import wildcard_option
 from cnmsim.lab.compose.bodies import LABEL_SERVICE
 from cnmsim.lab.compose.model import Network, Service
@@ -299,7 +300,7 @@ def _exists(document: Map, keys: Sequence[Key]) -> bool:
 
 def _option_value(value: str) -> object:
     """Return a driver option or sysctl as YAML would state it: Compose accepts numbers, and booleans as text."""
-    return int(value) if value.isdigit() else value
+    return int(value) if is_number(value) else value
 
 
 def _published_part(item: str) -> str:

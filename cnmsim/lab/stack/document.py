@@ -161,7 +161,7 @@ def _validated(document: Map, name: str, variables: Variables, version: str, lat
     try:
         interpolated = interpolate(document, variables, name)
     except FileError as error:
-        dotted = re.sub(r"\[\d+\]", ".[]", error.key)
+        dotted = re.sub(r"\[[0-9]+\]", ".[]", error.key)
         text = error.message.removeprefix(f"{error.path}:{error.line}: {error.key}: ")
         text = text.replace("interpolation format", f"interpolation format for {dotted}", 1)
         raise FileError(text, path=error.path, line=error.line, key=error.key) from None

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_DURATION = re.compile(r"[-+]?(?:0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|us|µs|ns|m|s))+)")
-_PARTS = re.compile(r"([\d.]+)(h|ms|us|µs|ns|m|s)")
+_DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:h|ms|us|µs|ns|m|s))+)")
+_PARTS = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
 _UNITS_NS = {
     "h": 3_600_000_000_000,
     "m": 60_000_000_000,
@@ -19,7 +19,7 @@ _UNITS_NS = {
     "µs": 1_000,
     "ns": 1,
 }
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
 _POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _MAX_LENGTH = 60
 
@@ -45,7 +45,7 @@ def size_bytes(value: str | int) -> int:
 def nano_cpus(text: str) -> int:
     """Parse a number of CPUs such as `0.5`. Return billionths of a CPU. Raises `ValueError`."""
     try:
-        share = Fraction(text) if len(text) <= _MAX_LENGTH else None
+        share = Fraction(text) if text.isascii() and len(text) <= _MAX_LENGTH else None
     except (ValueError, ZeroDivisionError):
         share = None
     if share is None:

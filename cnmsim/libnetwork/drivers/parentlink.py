@@ -70,7 +70,7 @@ def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
     if len(rest) != 1:
         text = "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received"
         raise SystemFault(f"{text} {name}")
-    if not re.fullmatch(r"[+-]?\d+", rest[0], re.ASCII):
+    if not re.fullmatch(r"[+-]?[0-9]+", rest[0], re.ASCII):
         raise SystemFault(f"unable to parse a valid vlan id from: {rest[0]} (ex. eth0.10 for vlan 10)")
     if parent not in host.devices:
         raise SystemFault(f"-o parent interface was not found on the host: {parent}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.gojson.unmarshal import (
     ANYTHING,
     STRING_MAP,
@@ -172,7 +173,7 @@ def parse_cidr(text: str) -> tuple[Address, int]:
     """Parse an address with prefix length, e.g. `10.0.0.1/24`. Raises `ValueError` with Go's message."""
     address, slash, length = text.partition("/")
     parsed = _parse_ip(address)
-    fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
+    fits = slash and is_number(length) and parsed and int(length) <= len(parsed) * 8
     if not fits:
         raise ValueError(f"invalid CIDR address: {text}")
     assert parsed is not None

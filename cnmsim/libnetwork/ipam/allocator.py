@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import Address, Prefix, from_int, to_int
 from cnmsim.libnetwork.ipam import errors
@@ -156,7 +157,7 @@ class Ipam:
         if not self.profile.pool_size_hint or sub_pool:
             return None
         address, slash, length = pool.partition("/")
-        is_hint = address in {"0.0.0.0", "::"} and slash and length.isascii() and length.isdigit()  # noqa: S104
+        is_hint = address in {"0.0.0.0", "::"} and slash and is_number(length)  # noqa: S104
         return int(length) if is_hint and int(length) <= (128 if ":" in address else 32) else None
 
     def _request_default(

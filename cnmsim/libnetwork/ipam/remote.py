@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
 from cnmsim.gojson.unmarshal import STRING_MAP, Bool, Field, Nullable, Str, Struct, embedded
 from cnmsim.gonetip import prefix_error
@@ -233,7 +234,7 @@ def parse_cidr(text: str) -> tuple[Address, int] | None:
         parsed = parse_ip(address)
     except ValueError:
         return None
-    if not slash or not (length.isascii() and length.isdigit()) or int(length) > len(parsed) * 8:
+    if not slash or not is_number(length) or int(length) > len(parsed) * 8:
         return None
     return parsed, int(length)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter
 from cnmsim.gonetip import addr_error, prefix_error
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
@@ -27,7 +28,7 @@ class _Block:
     @classmethod
     def parse(cls, text: str) -> _Block | None:
         address_text, slash, length = text.partition("/")
-        if not slash or not (length.isascii() and length.isdigit()) or (length[0] == "0" and length != "0"):
+        if not slash or not is_number(length) or (length[0] == "0" and length != "0"):
             return None
         try:
             address = parse_ip(address_text)

@@ -20,7 +20,7 @@ from cnmsim.observe.location import Location
 
 _LOCAL = r"(localhost|127\.0\.0\.1|\[::1\])"
 _URL = re.compile(
-    rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-])){_LOCAL}(?::(\d{{1,5}}))?(?![\w.:])"
+    rf"\b(?:([a-z][a-z0-9]*)(?:\+[a-z0-9]+)*:/{{2,3}}(?:[^\s/@,]*@)?|(?<![\w.:/@-])){_LOCAL}(?::([0-9]{{1,5}}))?(?![\w.:])"
 )
 #: Variables with the host of a server, such as DB_HOST, and the ports of such servers.
 _HOST = re.compile(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class ResolverConfig:
 
 def _number(options: dict[str, str], name: str, default: int) -> int:
     text = options.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() else default
+    return int(text) if is_number(text) else default
 
 
 @frozen

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from cnmsim.gostrconv import atoi
 from cnmsim.kernel.address import Prefix, parse_interface, parse_ip
 from cnmsim.swarm.allocator.networks import VXLAN_ID_LIST
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
@@ -75,7 +76,7 @@ def _network(network: Network) -> None:
             parse_ip(config.gateway)
     options = network.driver_state.options if network.driver_state is not None else None
     for number in (options or {}).get(VXLAN_ID_LIST, "0").split(","):
-        int(number)
+        atoi(number)
 
 
 def _remote(text: str) -> None:

@@ -15,7 +15,7 @@ class Text(str):
 Number = float
 #: A number, a string, or a `Text`.
 Value = float | str
-_PREFIX = re.compile(r"\s*([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?))")
+_PREFIX = re.compile(r"\s*([-+]?(?:[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?))")
 
 
 def number_of(value: Value) -> float:
@@ -104,4 +104,4 @@ def sprintf(form: str, values: Sequence[Value], to_text: Callable[[Value], str])
             return f"%{flags}{width}s" % text
         return f"{spec}s" % to_text(item)
 
-    return re.sub(r"%([-+ #0]*)(\d+|\*)?(\.\d*|\.\*)?([a-zA-Z%])", value, form)
+    return re.sub(r"%([-+ #0]*)([0-9]+|\*)?(\.[0-9]*|\.\*)?([a-zA-Z%])", value, form)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
 from cnmsim.userland.invocation import time_of_day_s
@@ -131,7 +132,7 @@ def _read(arguments: list[str]) -> _Request:
 
 def _read_source(text: str) -> tuple[Address, int]:
     address, _, port = text.partition("#")
-    if port and not port.isdigit():
+    if port and not is_number(port):
         raise _Fatal("Couldn't parse port number")
     if int(port or 0) > _LAST_PORT:
         raise _Fatal("Couldn't parse port number", f"invalid port number '{port}': out of range\n")
@@ -145,15 +146,15 @@ def _read_plus(request: _Request, text: str) -> None:
     name, _, value = text.partition("=")
     is_on = not name.startswith("no")
     name = name.removeprefix("no")
-    if name in ("tries", "retry") and value.isdigit():
+    if name in ("tries", "retry") and is_number(value):
         request.tries = max(1, int(value) + (name == "retry"))
-    elif name in ("time", "timeout") and value.isdigit():
+    elif name in ("time", "timeout") and is_number(value):
         request.timeout_s = max(1, int(value))
     elif name in _SWITCHES:
         setattr(request, _SWITCHES[name], is_on)
-    elif name == "bufsize" and (value.isdigit() or not is_on):
+    elif name == "bufsize" and (is_number(value) or not is_on):
         request.edns, request.payload = True, int(value) if is_on else _PAYLOAD
-    elif name == "ndots" and value.isdigit():
+    elif name == "ndots" and is_number(value):
         request.ndots = int(value)
         request.searches = True
     elif name == "all":

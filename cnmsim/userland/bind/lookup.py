@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.userland.bind.client import Client, resolve_servers, type_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import draw_query_id, literal_address, read_config, reverse_name
@@ -37,11 +38,11 @@ async def nslookup(process: Process) -> int:
         name, _, value = argument[1:].partition("=")
         if name in ("type", "q", "querytype", "query", "ty", "t"):
             kinds = [value.upper()]
-        elif name == "port" and value.isdigit():
+        elif name == "port" and is_number(value):
             port = int(value)
-        elif name in ("timeout", "ti") and value.isdigit():
+        elif name in ("timeout", "ti") and is_number(value):
             timeout_s = int(value)
-        elif name in ("retry", "ret") and value.isdigit():
+        elif name in ("retry", "ret") and is_number(value):
             tries = int(value)
     if not operands:
         process.error("nslookup: usage: nslookup [-opt ...] host [server]\n")

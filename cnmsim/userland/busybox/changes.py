@@ -185,7 +185,7 @@ async def truncate(process: Process) -> int:
     text = options.get("s")
     if text is None:
         return show_usage(process, synopsis)
-    match = re.fullmatch(r"(\d+)([kKMG]?)", text)
+    match = re.fullmatch(r"([0-9]+)([kKMG]?)", text)
     if match is None:
         return complain(process, f"invalid number '{text}'")
     size = int(match[1]) << {"": 0, "k": 10, "K": 10, "M": 20, "G": 30}[match[2]]

@@ -191,7 +191,7 @@ _UNITS = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1024, "K": 1024, "kB": 1000, "M"
 
 
 def _number(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([a-zA-Z]*)", text)
+    match = re.fullmatch(r"([0-9]+)([a-zA-Z]*)", text)
     if match is None or match[2] not in _UNITS:
         raise UsageError(f"invalid number '{text}'")
     return int(match[1]) * _UNITS[match[2]]

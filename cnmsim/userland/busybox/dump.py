@@ -64,7 +64,7 @@ async def od(process: Process) -> int:
     kind = options.get("t") or next(
         (value for letter, value in (("c", "c"), ("x", "x2"), ("b", "o1"), ("d", "u2")) if letter in options), "o2"
     )
-    match = re.fullmatch(r"([acdoux])(\d*|[CSIL])", kind)
+    match = re.fullmatch(r"([acdoux])([0-9]*|[CSIL])", kind)
     if match is None:
         return complain(process, f"invalid type string '{kind}'")
     size = {"C": 1, "S": 2, "I": 4, "L": 8, "": 4}.get(match[2]) or int(match[2] or 4)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number, parse_c_number
+from cnmsim.gostrconv import parse_float
 from cnmsim.userland.busybox.applet import complain, show_usage
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def echo_text(arguments: list[str]) -> str:
     return text + ("\n" if ends_line else "")
 
 
-_CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+|\*))?([sdiuoxXcbqeEfgG%]|\([^)]*\)T)")
+_CONVERSION = re.compile(r"%([-+ 0#]*)(\*|[0-9]+)?(?:\.([0-9]+|\*))?([sdiuoxXcbqeEfgG%]|\([^)]*\)T)")
 
 
 def format_printf(
@@ -92,7 +94,7 @@ def format_printf(
         spec = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
         argument = take()
         if kind[-1] == "T":
-            seconds = int(argument) if argument.isdecimal() else now_s
+            seconds = int(argument) if is_number(argument) else now_s
             text = time.strftime(kind[1:-2] or "%H:%M:%S", time.gmtime(seconds))
             return (spec + "s") % text
         if kind in "sbq":
@@ -103,13 +105,17 @@ def format_printf(
             return (spec + "s") % argument[:1]
         try:
             if kind in "eEfgG":
-                return (spec + kind) % float(argument or 0)
-            value = ord(argument[1]) if argument[:1] in ("'", '"') and len(argument) > 1 else int(argument or "0", 0)
+                return (spec + kind) % parse_float(argument or "0")
+            value = (
+                ord(argument[1])
+                if argument[:1] in ("'", '"') and len(argument) > 1
+                else parse_c_number(argument or "0")
+            )
         except ValueError:
             if errors is None:
                 raise FormatError(f"invalid number '{argument}'") from None
             errors.append(f"{argument}: invalid number")
-            digits = re.match(r"-?\d+", argument)
+            digits = re.match(r"-?[0-9]+", argument)
             value = int(digits[0]) if digits is not None else 0
         return (spec + ("d" if kind in "iu" else kind)) % value
 

@@ -34,10 +34,12 @@ def _signed(options: Options, letter: str, default: int) -> tuple[str, int]:
 
 def _classic_count(arguments: list[str]) -> list[str]:
     """Rewrite the historical forms `head -5` and `tail +5` as `head -n 5` and `tail -n +5`."""
-    if arguments and re.fullmatch(r"-\d+|\+\d+", arguments[0]):
+    if arguments and re.fullmatch(r"-[0-9]+|\+[0-9]+", arguments[0]):
         return [f"-n{arguments[0].removeprefix('-')}", *arguments[1:]]
     return [
-        f"-n{argument[1:]}" if re.fullmatch(r"-\d+", argument) and arguments[at - 1] not in ("-n", "-c") else argument
+        f"-n{argument[1:]}"
+        if re.fullmatch(r"-[0-9]+", argument) and arguments[at - 1] not in ("-n", "-c")
+        else argument
         for at, argument in enumerate(arguments)
     ]
 

@@ -56,7 +56,7 @@ class _Expr:
         left = self._sum()
         while self._next_is("=", "==", "!=", "<", "<=", ">", ">="):
             operator, right = self._take(), self._sum()
-            is_number = all(re.fullmatch(r"-?\d+", text) for text in (left, right))
+            is_number = all(re.fullmatch(r"-?[0-9]+", text) for text in (left, right))
             a, b = (int(left), int(right)) if is_number else (left, right)
             order = (a > b) - (a < b)  # type: ignore[operator]
             left = str(int({
@@ -66,7 +66,7 @@ class _Expr:
         return left
 
     def _number(self, text: str) -> int:
-        if not re.fullmatch(r"-?\d+", text):
+        if not re.fullmatch(r"-?[0-9]+", text):
             raise _ExprError("non-numeric argument")
         return int(text)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import Directory, Inode
@@ -140,7 +141,7 @@ class _Expression:
         return lambda entry: type_letter(entry.inode).replace("-", "f") in text
 
     def _size(self, text: str) -> _Test:
-        match = re.fullmatch(r"([-+]?)(\d+)([bckwM]?)", text)
+        match = re.fullmatch(r"([-+]?)([0-9]+)([bckwM]?)", text)
         if match is None:
             raise _FindError(f"invalid number '{text}'")
         unit, number = _UNITS[match[3]], int(match[2])
@@ -158,7 +159,7 @@ class _Expression:
         return lambda entry: entry.inode.mode == mode
 
     def _age(self, text: str, unit_s: int) -> _Test:
-        match = re.fullmatch(r"([-+]?)(\d+)", text)
+        match = re.fullmatch(r"([-+]?)([0-9]+)", text)
         if match is None:
             raise _FindError(f"invalid number '{text}'")
         number, now_ns = int(match[2]), self.process.files.now_ns
@@ -169,11 +170,11 @@ class _Expression:
         return lambda entry: entry.inode.mtime_ns > limit_ns
 
     def _maxdepth(self, text: str) -> _Test:
-        self.max_depth = int(text) if text.isdecimal() else 0
+        self.max_depth = _depth(text)
         return lambda _: True
 
     def _mindepth(self, text: str) -> _Test:
-        self.min_depth = int(text) if text.isdecimal() else 0
+        self.min_depth = _depth(text)
         return lambda _: True
 
     def _user(self, text: str) -> _Test:
@@ -341,3 +342,9 @@ def _items(text: str) -> list[str]:
     quoted = re.compile(r"\"([^\"]*)\"|'([^']*)'|\\(.)", re.DOTALL)
     words = re.findall(r"(?:\"[^\"\n]*\"|'[^'\n]*'|\\.|[^\s\"'\\])+", text, re.DOTALL)
     return [quoted.sub(lambda part: "".join(filter(None, part.groups())), word) for word in words]
+
+
+def _depth(text: str) -> int:
+    if not is_number(text):
+        raise _FindError(f"invalid number '{text}'")
+    return int(text)

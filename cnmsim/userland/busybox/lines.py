@@ -104,7 +104,7 @@ async def shuf(process: Process) -> int:
         return 1
     status = 0
     if "i" in options:
-        match = re.fullmatch(r"(\d+)-(\d+)", options.get("i") or "")
+        match = re.fullmatch(r"([0-9]+)-([0-9]+)", options.get("i") or "")
         if match is None:
             return complain(process, "bad range")
         lines = [str(number) for number in range(int(match[1]), int(match[2]) + 1)]

@@ -222,7 +222,7 @@ def _fill(form: str, fields: dict[str, str]) -> str:
         width = int(flags.lstrip("-") or 0)
         return text.ljust(width) if flags.startswith("-") else text.rjust(width)
 
-    return re.sub(r"%(-?\d*)([A-Za-z%])", value, form)
+    return re.sub(r"%(-?[0-9]*)([A-Za-z%])", value, form)
 
 
 async def readlink(process: Process) -> int:

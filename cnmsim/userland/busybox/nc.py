@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
@@ -32,7 +33,7 @@ async def main(process: Process) -> int:
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
     if "l" in options:
-        if not port and options.operands and options.operands[-1].isdigit():
+        if not port and options.operands and is_number(options.operands[-1]):
             port = int(options.operands[-1])
         if not port:
             return show_usage(process, _SYNOPSIS)
@@ -47,7 +48,7 @@ async def main(process: Process) -> int:
     except ResolveError:
         return complain(process, f"bad address '{host}'")
     first, _, last = ports.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()):
+    if not is_number(first) or (last and not is_number(last)):
         return complain(process, f"bad port '{ports}'")
     if "z" in options:
         status = 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import family_of, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import sleep
@@ -127,13 +128,13 @@ def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
 
 
 async def _servers(process: Process, names: list[str], port: str | None) -> list[_Server] | None:
-    number = int(port) if port and port.isdigit() else 53
+    number = int(port) if port and is_number(port) else 53
     if not names:
         return [_Server(server, parse_ip(server), number) for server in read_config(process).servers]
     name = names[0]
     if name.count(":") == 1:
         name, _, port_text = name.partition(":")
-        number = int(port_text) if port_text.isdigit() else 53
+        number = int(port_text) if is_number(port_text) else 53
     try:
         address = (await Resolver(process).addresses(name))[0]
     except ResolveError:

@@ -215,7 +215,7 @@ async def _select_by_pattern(process: Process, synopsis: str, *, is_kill: bool) 
     arguments = process.argv[1:]
     signal: int | None = 15
     if is_kill:
-        named = next((word for word in arguments if re.fullmatch(r"-(SIG)?[A-Z][A-Z0-9]+|-\d+", word)), None)
+        named = next((word for word in arguments if re.fullmatch(r"-(SIG)?[A-Z][A-Z0-9]+|-[0-9]+", word)), None)
         if named is not None:
             arguments.remove(named)
             signal = signal_number(named[1:])

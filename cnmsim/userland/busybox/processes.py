@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 from cnmsim.digits import is_number
@@ -16,6 +17,7 @@ from cnmsim.userland.libc.signals import signal_number
 _YES_LINES, _YES_PAUSE_NS = 512, 100_000
 _SCREEN_COLUMNS = 80
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 
 
 def duration(text: str) -> float:
@@ -23,11 +25,7 @@ def duration(text: str) -> float:
     if text in ("inf", "infinity"):
         return inf
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    try:
-        value = float(number)
-    except ValueError:
-        raise UsageError(f"invalid number '{text}'") from None
-    if not 0 <= value < 1e12:
+    if not _DECIMAL.fullmatch(number) or not (value := float(number)) < 1e12:
         raise UsageError(f"invalid number '{text}'")
     return value * _UNITS[unit]
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.busybox.sed_script import ESCAPES, Address, Command, Parser
@@ -231,7 +232,7 @@ def _replacement(text: str, match: re.Match[str]) -> str:
     def part(found: re.Match[str]) -> str:
         if found[0] == "&":
             return match[0]
-        if found[1].isdigit():
+        if is_number(found[1]):
             return match[int(found[1])] or "" if int(found[1]) <= (match.re.groups or 0) else ""
         return ESCAPES.get(found[1], found[1])
 

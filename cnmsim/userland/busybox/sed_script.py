@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from cnmsim.userland.libc.getopt import UsageError
 from cnmsim.userland.libc.regex import to_python_regex
 
-_ADDRESS = re.compile(r"(?P<line>\d+)|(?P<last>\$)|\+(?P<more>\d+)")
+_ADDRESS = re.compile(r"(?P<line>[0-9]+)|(?P<last>\$)|\+(?P<more>[0-9]+)")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
 
 
@@ -163,7 +163,7 @@ class Parser:
             self._skip(" \t")
             command.text = self._rest_of_line()
         elif letter in "qQ":
-            match = re.compile(r"[ \t]*(\d*)").match(self.source, self.at)
+            match = re.compile(r"[ \t]*([0-9]*)").match(self.source, self.at)
             assert match is not None
             command.number, self.at = int(match[1] or 0), match.end()
         elif letter not in "pPdDnNgGhHxl=":
@@ -201,7 +201,7 @@ class Parser:
         assert match is not None
         self.at = match.end()
         command.flags = match[0]
-        digits = re.search(r"\d+", match[0])
+        digits = re.search(r"[0-9]+", match[0])
         command.number = int(digits[0]) if digits else 1
         if self.source[self.at : self.at + 1] == "w":
             self.at += 1

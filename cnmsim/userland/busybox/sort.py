@@ -7,6 +7,7 @@ from functools import total_ordering
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, read_options
 from cnmsim.userland.busybox.text_input import lines_of, print_lines, read_inputs
@@ -80,7 +81,7 @@ class _SortKey:
 
 
 def _sort_spec(text: str, letters: str) -> tuple[int, int, int, int, str]:
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([a-zA-Z]*)(?:,(\d+)(?:\.(\d+))?([a-zA-Z]*))?", text)
+    match = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))?([a-zA-Z]*)(?:,([0-9]+)(?:\.([0-9]+))?([a-zA-Z]*))?", text)
     if match is None:
         return 1, 0, 0, 0, letters
     own = (match[3] or "") + (match[6] or "")
@@ -102,13 +103,13 @@ def _extract(line: str, spec: tuple[int, int, int, int, str], separator: str | N
 
 def _sort_value(text: str, letters: str) -> Any:
     if "n" in letters or "g" in letters or "h" in letters:
-        match = re.match(r"\s*(-?\d*\.?\d*)([KMGT]?)", text)
+        match = re.match(r"\s*(-?[0-9]*\.?[0-9]*)([KMGT]?)", text)
         digits = match[1] if match else ""
-        number = float(digits) if re.search(r"\d", digits) else 0.0
+        number = float(digits) if re.search(r"[0-9]", digits) else 0.0
         power = _HUMAN.get(match[2], 0) if match and "h" in letters else 0
         return (power, number) if "h" in letters else number
     if "V" in letters:
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
+        return [(int(part), "") if is_number(part) else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", text)]
     if "b" in letters:
         text = text.lstrip()
     if "d" in letters:

@@ -139,7 +139,7 @@ def parse_date(text: str, now_s: int, form: str | None = None) -> int | None:
 
     A time without a date is one of the day of `now_s`. `form` is a format of strptime(3).
     """
-    if re.fullmatch(r"@-?\d+", text):
+    if re.fullmatch(r"@-?[0-9]+", text):
         return int(text[1:])
     for candidate in (form,) if form else _DATE_FORMS:
         try:

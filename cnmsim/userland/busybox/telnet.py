@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import family_of
 from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
 from cnmsim.userland.busybox.nc import relay
@@ -19,7 +20,7 @@ async def main(process: Process) -> int:
     if not 1 <= len(operands) <= 2:
         return show_usage(process, "[-a] [-l USER] HOST [PORT]")
     port = operands[1] if len(operands) > 1 else "23"
-    if not port.isdigit() or int(port) > 65535:
+    if not is_number(port) or int(port) > 65535:
         return complain(process, f"bad port '{port}'")
     try:
         address = (await Resolver(process).addresses(operands[0]))[0]

@@ -212,13 +212,13 @@ _SEQ = "[-w] [-s SEP] [FIRST [INC]] LAST"
 async def seq(process: Process) -> int:
     """Run `seq [-w] [-s SEPARATOR] [FIRST [STEP]] LAST`."""
     arguments = process.argv[1:]
-    at = next((n for n, word in enumerate(arguments) if re.fullmatch(r"-?\.?\d.*", word)), len(arguments))
+    at = next((n for n, word in enumerate(arguments) if re.fullmatch(r"-?\.?[0-9].*", word)), len(arguments))
     try:
         options = getopt(arguments[:at], "ws:")
     except UsageError as error:
         return show_usage(process, _SEQ, str(error))
     words = [*options.operands, *arguments[at:]]
-    if not 1 <= len(words) <= 3 or not all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", word) for word in words):
+    if not 1 <= len(words) <= 3 or not all(re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)", word) for word in words):
         return show_usage(process, _SEQ)
     places = max(len(word.partition(".")[2]) for word in words)
     scale = 10**places

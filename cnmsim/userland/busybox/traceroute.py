@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
@@ -164,7 +165,7 @@ async def main(process: Process) -> int:
     if not process.credentials.has("NET_RAW"):
         return complain(process, f"socket({_RAW[len(address)]}): Operation not permitted")
     size = 72 if len(address) == 16 else 46
-    if len(options.operands) == 2 and options.operands[1].isdigit():
+    if len(options.operands) == 2 and is_number(options.operands[1]):
         size = max(size, min(32768, int(options.operands[1])))
     source = options.get("s")
     if source is not None and _is_foreign(process, source):

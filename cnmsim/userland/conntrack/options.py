@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.kernel.netfilter.cttext import PROTOCOL_NAMES
 from cnmsim.kernel.netfilter.tcpstate import TcpState
@@ -249,7 +250,7 @@ def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
 
 def _protocol(text: str) -> int:
     known = {name: number for number, name in PROTOCOL_NAMES.items()} | {"esp": 50, "ah": 51, "igmp": 2, "ipip": 4}
-    number = known.get(text.lower(), int(text) if text.isdecimal() else 256)
+    number = known.get(text.lower(), int(text) if is_number(text) else 256)
     if number > 255:
         raise ConntrackError(f"`{text}' unsupported protocol")
     return number
@@ -257,7 +258,7 @@ def _protocol(text: str) -> int:
 
 def _leading_number(text: str) -> int:
     """Parse the leading digits of a text as a number, as strtoul(3) does: 12 for `12ab`, 0 if there are none."""
-    match = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
+    match = re.match(r"0[xX][0-9a-fA-F]+|[0-9]+", text)
     if match is None:
         return 0
     return int(match[0], 16) if match[0][:2].lower() == "0x" else int(match[0])
@@ -280,7 +281,7 @@ def _add_address(request: Request, short: str, value: str) -> None:
     text, slash, length = value.partition("/")
     address = _address(text)
     bits = len(address) * 8
-    if slash and not (length.isdecimal() and int(length) <= bits):
+    if slash and not (is_number(length) and int(length) <= bits):
         raise ConntrackError("Invalid netmask")
     _set_family(request, 6 if bits == 128 else 4)
     mask = ((1 << bits) - 1) >> (bits - int(length)) << (bits - int(length)) if slash else (1 << bits) - 1

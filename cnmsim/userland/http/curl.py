@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
@@ -351,7 +352,7 @@ def _seconds_option(options: Options, name: str) -> float:
 
 def _integer_option(options: Options, name: str, default: int) -> int:
     text = options.get(name) or str(default)
-    if not text.isdecimal():
+    if not is_number(text):
         raise UsageError(f"option {name}: expected a proper numerical parameter")
     return int(text) or default
 

@@ -58,7 +58,7 @@ class _Server:
             request = await stream.head()
             if request is not None:
                 length = request.header("Content-Length") or "0"
-                if length.isdigit() and int(length):
+                if is_number(length) and int(length):
                     request.body = await stream.body(request)
                 connection.send(await self._answer(request, connection))
                 connection.shutdown_write()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.userland.deadline import remaining_s
 from cnmsim.userland.libc.resolver import literal_address
@@ -104,7 +105,7 @@ class Message:
     def status(self) -> int:
         """The status code of a response. Raises `HttpError` if the first line contains none."""
         words = self.start.split(None, 2)
-        if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+        if len(words) < 2 or not words[0].startswith("HTTP/") or not is_number(words[1]):
             raise HttpError("malformed status line")
         return int(words[1])
 
@@ -183,7 +184,7 @@ class Stream:
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):
             return await self._chunks(on_data)
         length = message.header("Content-Length")
-        if length is not None and length.isdigit():
+        if length is not None and is_number(length):
             while len(self.buffer) < int(length):
                 if not await self.fill():
                     raise HttpError("body is cut short")

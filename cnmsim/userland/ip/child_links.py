@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
@@ -59,7 +60,7 @@ def vlan(request: LinkRequest) -> Device:
         word = request.words.take()
         if word == "id":
             text = request.words.take()
-            if not text.isdigit() or int(text) > _LARGEST_TAG:
+            if not is_number(text) or int(text) > _LARGEST_TAG:
                 raise wrong_argument(text, "id is invalid")
             vid = int(text)
         elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):

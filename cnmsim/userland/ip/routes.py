@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import parse_c_number
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.fibrules import MAIN
 from cnmsim.kernel.pathmtu import UNKNOWN
@@ -62,7 +63,7 @@ def _read_get(namespace: NetworkNamespace, words: Words) -> _GetOptions:
 
 def _mark(text: str) -> int:
     try:
-        return int(text, 0)
+        return parse_c_number(text)
     except ValueError:
         raise IpCommandError(f'argument "{text}" is wrong: invalid mark\n', 255) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.fibrules import LOCAL, MAIN, TABLE_NAMES, FibRule, FibRules, default_mask
 from cnmsim.userland.ip.arguments import IpCommandError, Words, parse_integer_argument, parse_prefix_argument
 
@@ -41,7 +42,7 @@ class IpRules:
         names = dict(TABLE_NAMES)
         for line in text.splitlines():
             words = line.partition("#")[0].split()
-            if len(words) >= 2 and words[0].isascii() and words[0].isdigit():
+            if len(words) >= 2 and is_number(words[0]):
                 names[int(words[0])] = words[1]
         return names
 
@@ -50,7 +51,7 @@ class IpRules:
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
             return known
-        if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_TABLES):
+        if not (is_number(text) and 0 < int(text) <= _MOST_TABLES):
             raise IpCommandError(f'argument "{text}" is wrong: invalid table ID\n', 255)
         return int(text)
 
@@ -188,7 +189,7 @@ class IpRules:
 
     @staticmethod
     def _priority(text: str) -> int:
-        if not (text.isascii() and text.isdigit()):
+        if not is_number(text):
             raise IpCommandError(f'argument "{text}" is wrong: preference value is invalid\n', 255)
         return int(text)
 
@@ -201,8 +202,8 @@ class IpRules:
     def _read_mark(self, text: str, fields: dict[str, Any]) -> None:
         mark_text, slash, mask_text = text.partition("/")
         try:
-            mark = int(mark_text, 0)
-            mask = int(mask_text, 0) if slash else default_mask(mark)
+            mark = parse_c_number(mark_text)
+            mask = parse_c_number(mask_text) if slash else default_mask(mark)
         except ValueError:
             raise IpCommandError(f'argument "{text}" is wrong: fwmark value is invalid\n', 255) from None
         fields["mark"], fields["mask"] = mark, mask

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.fibrules import LOCAL, MAIN
@@ -143,7 +144,7 @@ def _add_keyword(chosen: Selection, word: str, words: Words, family: int, object
 
 
 def _one_of(text: str, names: tuple[str, ...], message: str, *, is_number_fine: bool = False) -> str:
-    if text not in names and not (is_number_fine and text.isdigit()):
+    if text not in names and not (is_number_fine and is_number(text)):
         raise IpCommandError(f'argument "{text}" is wrong: {message}', 255)
     return text
 

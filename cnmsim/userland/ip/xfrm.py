@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, family_of, parse_ip
 from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
 from cnmsim.userland.ip.arguments import IpCommandError, Words, parse_prefix_argument, wrong_argument
@@ -29,7 +30,7 @@ def _wrong(text: str, what: str) -> IpCommandError:
 def _integer(words: Words, what: str) -> int:
     text = words.take()
     try:
-        value = int(text, 0)
+        value = parse_c_number(text)
     except ValueError:
         value = -1
     if not 0 <= value <= 0xFFFFFFFF:
@@ -217,7 +218,7 @@ def _algorithm(words: Words) -> tuple[str, bytes, int]:
         key = bytes.fromhex(text.removeprefix("0x")) if text.startswith("0x") else text.encode()
     except ValueError:
         raise _wrong(text, "ALGO-KEYMAT") from None
-    if not icv.isdecimal():
+    if not is_number(icv):
         raise _wrong(icv, "ALGO-ICV-LEN")
     return algorithm, key, int(icv)
 
@@ -237,7 +238,7 @@ def _selector(words: Words) -> Selector:
             prefixes[word] = parse_prefix_argument(text, 6 if ":" in text else 4)
         elif word == "proto":
             text = words.take()
-            protocol = _PROTOCOLS.get(text) or (int(text) if text.isdecimal() else 0)
+            protocol = _PROTOCOLS.get(text) or (int(text) if is_number(text) else 0)
             if not protocol:
                 raise _wrong(text, "PROTO")
         elif word in numbers:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
@@ -88,7 +89,7 @@ class _Command:
 
     def _weight(self) -> int:
         text = self.options.get("w", "1") or ""
-        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
+        if not is_number(text) or int(text) > 2**31 - 1:
             raise UsageError("illegal weight specified")
         return int(text)
 
@@ -156,7 +157,7 @@ def _service(options: Options) -> dict[str, Any]:
     """
     mark = options.get("f")
     if mark is not None:
-        if not (mark.isascii() and mark.isdigit()) or not 0 < int(mark) < 2**32:
+        if not is_number(mark) or not 0 < int(mark) < 2**32:
             raise UsageError(f"invalid fwmark value `{mark}' specified")
         return {"fwmark": int(mark), "family": 6 if "6" in options else 4}
     for letter, protocol in (("t", "tcp"), ("u", "udp")):
@@ -236,7 +237,7 @@ def _change_server(ipvs: Ipvs, command_line: _Command) -> None:
 
 def _timeouts(options: Options) -> tuple[int, int, int]:
     words = options.operands
-    if len(words) != 3 or not all(word.isascii() and word.isdigit() for word in words):
+    if len(words) != 3 or not all(is_number(word) for word in words):
         raise UsageError("--set option requires 3 timeout values")
     return int(words[0]), int(words[1]), int(words[2])
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, family_of, format_ip, is_link_local, is_loopback, parse_ip
 from cnmsim.userland.deadline import deadline_ns, remaining_s
 
@@ -65,7 +66,7 @@ class ResolverConfig:
             elif words[0] == "options":
                 for option in words[1:]:
                     name, _, value = option.partition(":")
-                    if not value.isdigit():
+                    if not is_number(value):
                         continue
                     if name == "ndots":
                         ndots = min(15, int(value))

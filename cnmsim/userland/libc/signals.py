@@ -47,7 +47,7 @@ def signal_list(texts: list[str]) -> str:
     for text in texts:
         number = signal_number(text)
         if number is not None:
-            lines.append(signal_name(number & 0x7F) if text.isdigit() else str(number))
+            lines.append(signal_name(number & 0x7F) if is_number(text) else str(number))
     return "".join(f"{line}\n" for line in lines)
 
 

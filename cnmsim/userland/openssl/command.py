@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.swarm.ca import x509 as certificates
 from cnmsim.userland.invocation import absolute_path
@@ -70,7 +71,7 @@ async def _x509(process: Process, arguments: list[str]) -> int:
         for item in ("startdate", "enddate") if option == "dates" else (option,):
             if item in _PRINTED:  # the last place of an option counts
                 printed = [*(other for other in printed if other != item), item]
-    if "checkend" in values and not values["checkend"].lstrip("-").isdecimal():
+    if "checkend" in values and not is_number(values["checkend"].lstrip("-")):
         process.error(f'x509: Can\'t parse "{values["checkend"]}" as a number\nx509: Use -help for summary.\n')
         return 1
     certificate = await _load(process, values.get("in"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import family_of
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp import TcpSocket
 
 _TIMEOUT_S = 3.0
-_MONGO_ADDRESS = re.compile(r"(?:mongodb://)?(?:[^@/\s]*@)?([\w.-]+):(\d+)")
+_MONGO_ADDRESS = re.compile(r"(?:mongodb://)?(?:[^@/\s]*@)?([\w.-]+):([0-9]+)")
 
 
 def _option(process: Process, *names: str) -> str:
@@ -63,7 +64,7 @@ async def _connect(process: Process, host: str, port: int) -> TcpSocket | str:
 
 
 def _number(text: str, default: int) -> int:
-    return int(text) if text.isdigit() and 0 < int(text) < 65536 else default
+    return int(text) if is_number(text) and 0 < int(text) < 65536 else default
 
 
 async def pg_isready(process: Process) -> int:

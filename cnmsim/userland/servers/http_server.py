@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT, SIGTERM
@@ -103,7 +104,7 @@ class HttpServer:
         if len(words) < 2:
             raise HttpError(message.start)
         length = message.header("Content-Length") or "0"
-        if length.isdigit() and int(length):
+        if is_number(length) and int(length):
             message.body = await stream.body(message)
         client, server = connection.getpeername(), connection.getsockname()
         request = Request(

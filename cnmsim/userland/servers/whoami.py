@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip
 from cnmsim.userland.http.message import Message
 from cnmsim.userland.servers.http_server import HttpServer, Request, Response, date_header, stamp, until_signal
@@ -54,7 +55,7 @@ async def main(process: Process) -> int:
             )
 
     server = HttpServer(process, lambda request: answer(process, request), log)
-    problem = server.listen(int(port) if port.isdigit() else 80)
+    problem = server.listen(int(port) if is_number(port) else 80)
     now = stamp(process, "%Y/%m/%d %H:%M:%S")
     process.error(f"{now} Starting up on port {port}\n")
     if problem:

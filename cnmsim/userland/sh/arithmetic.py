@@ -7,8 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, MutableMapping
 
+from cnmsim.digits import is_number
+
 _TOKEN = re.compile(
-    r"\s*(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d\w*|[A-Za-z_]\w*"
+    r"\s*([0-9]+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|[0-9]\w*|[A-Za-z_]\w*"
     r"|<<=|>>=|\*\*|&&|\|\||[-+*/%&|^<>=!]=|<<|>>|\+\+|--|[-+*/%&|^<>=!~?:(),])"
 )
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_"
@@ -105,7 +107,7 @@ class _Evaluator:
 
     def value_of(self, name: str) -> int:
         text = self.variables.get(name, "").strip()
-        if re.fullmatch(r"-?[1-9]\d*|0?", text):
+        if re.fullmatch(r"-?[1-9][0-9]*|0?", text):
             return int(text or 0)
         if self.depth > _MAX_DEPTH:
             loop = "expression recursion loop detected"
@@ -204,7 +206,7 @@ class _Evaluator:
             if self.take() != ")":
                 raise self._error("arithmetic syntax error")
             return value
-        if token[:1].isdigit():
+        if is_number(token[:1]):
             return self._number(token)
         if token[:1].isalpha() or token[:1] == "_":
             value = self.value_of(token) if self.is_needed else 0

@@ -8,8 +8,8 @@ from cnmsim.userland.sh.syntax import Part, Text, Word
 
 #: A word as single unquoted characters and other parts.
 _Items = list["str | Part"]
-_NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
-_LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?")
+_NUMBERS = re.compile(r"(-?[0-9]+)\.\.(-?[0-9]+)(?:\.\.(-?[0-9]+))?")
+_LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?[0-9]+))?")
 
 
 def expand_braces(word: Word) -> list[Word]:
@@ -83,7 +83,7 @@ def _choices(items: _Items) -> list[_Items] | None:
 def _numbers(match: re.Match[str] | None) -> list[str]:
     assert match is not None
     first, last, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
-    width = max(len(text) for text in match.group(1, 2)) if re.search(r"(?:^|\.)-?0\d", match[0]) else 0
+    width = max(len(text) for text in match.group(1, 2)) if re.search(r"(?:^|\.)-?0[0-9]", match[0]) else 0
     values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
     return [str(value).zfill(width) for value in values]
 

@@ -303,7 +303,7 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     for text in arguments:
         target = _job(shell, text)
         if target is None:
-            is_number = re.fullmatch(r"-?\d+|%.*", text) is not None
+            is_number = re.fullmatch(r"-?[0-9]+|%.*", text) is not None
             bad = f"{text}: arguments must be process or job IDs" if shell.is_bash else f"invalid number '{text}'"
             reason = f"can't kill pid {text}: No such process" if is_number else bad
             if is_number:
@@ -320,10 +320,10 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 def _job(shell: Shell, text: str) -> Process | None:
-    if text.startswith("%") and text[1:].isdigit():
+    if text.startswith("%") and is_number(text[1:]):
         number = int(text[1:])
         return shell.background[number - 1] if 0 < number <= len(shell.background) else None
-    if not text.isdigit():
+    if not is_number(text):
         return None
     return shell.process.pid_namespace.processes.get(int(text))
 
@@ -339,7 +339,7 @@ async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
                 prefix = "SIG" if shell.is_bash and number else ""
                 shell.put(streams.stdout, f"trap -- '{quoted}' {prefix}{_signal_name(number)}\n")
         return 0
-    is_reset = len(arguments) == 1 or arguments[0] == "-" or arguments[0].isdigit()
+    is_reset = len(arguments) == 1 or arguments[0] == "-" or is_number(arguments[0])
     names = arguments[arguments[0] == "-" or not is_reset :]
     status = 0
     process = shell.process

@@ -10,6 +10,7 @@ import re
 
 from attrs import evolve, field, frozen
 
+from cnmsim.digits import is_number
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.sh.syntax import (
     Arithmetic,
@@ -123,7 +124,7 @@ class Lexer:
             if operator is not None:
                 return Token("op", operator, fd_variable=named[1], start=start)
         digits = start
-        while digits < len(self.source) and self.source[digits].isdigit():
+        while digits < len(self.source) and is_number(self.source[digits]):
             digits += 1
         if digits > start and self.source[digits : digits + 1] in ("<", ">"):
             self.at = digits
@@ -394,13 +395,13 @@ class Lexer:
             raise ShellSyntaxError("missing '}'", is_incomplete=True)
         inner = source[self.at + 2 : at]
         self.at = at + 1
-        if len(inner) > 1 and inner[0] == "#" and (is_name(inner[1:]) or inner[1:] in "@*?" or inner[1:].isdigit()):
+        if len(inner) > 1 and inner[0] == "#" and (is_name(inner[1:]) or inner[1:] in "@*?" or is_number(inner[1:])):
             return Parameter(inner[1:], "#len", is_quoted=is_quoted)
         if self._is_bash:
             if len(inner) > 1 and inner[0] == "#" and (match := _ELEMENT.match(inner, 1)) and inner[-1] == "]":
                 subscript = self.quoted_parts(inner[match.end() : -1])
                 return Parameter(inner[1 : match.end() - 1], "#len", is_quoted=is_quoted, subscript=subscript)
-            if len(inner) > 1 and inner[0] == "!" and (is_name(inner[1]) or inner[1] in "@#*" or inner[1].isdigit()):
+            if len(inner) > 1 and inner[0] == "!" and (is_name(inner[1]) or inner[1] in "@#*" or is_number(inner[1])):
                 return self._indirect(inner, is_quoted=is_quoted)
         end = 1 if inner[:1] and inner[0] in "@*#?-$!" else 0
         while not end or (

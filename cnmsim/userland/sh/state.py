@@ -51,7 +51,7 @@ _BASH_TEXTS = (
     (r"((?:\[|test): .*): bad number", r"\1: integer expression expected"),
     (r"((?:\[|test): .*): unknown operand", r"\1: binary operator expected"),
     (r"(\S+): parameter not set", r"\1: unbound variable"), (r"(\w+): is read only", r"\1: readonly variable"),
-    (r"divide by zero", "division by 0"), (r"can't kill pid (\d+): (.*)", r"kill: (\1) - \2"),
+    (r"divide by zero", "division by 0"), (r"can't kill pid ([0-9]+): (.*)", r"kill: (\1) - \2"),
     (r'syntax error: unexpected "(.*)"', r"syntax error near unexpected token `\1'"),
     (r"syntax error: unexpected end of file.*", "syntax error: unexpected end of file"),
 )  # fmt: skip

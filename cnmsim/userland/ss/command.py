@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.netfilter.option_values import port_text
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
@@ -87,7 +88,7 @@ async def main(process: Process) -> int:
         hidden |= {2, 3}
     title = "Process" if "p" in options else ""
     columns = process.env.get("COLUMNS", "")
-    screen = int(columns) if columns.isdecimal() and int(columns) else None
+    screen = int(columns) if is_number(columns) and int(columns) else None
     process.write(_layout(rows, hidden, title=title, has_header="H" not in options, screen=screen))
     return 0
 

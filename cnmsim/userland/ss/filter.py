@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.netfilter.netdb import SERVICES
 
@@ -184,7 +185,7 @@ def _is_within(address: Address | None, prefix: Address, bits: int) -> bool:
 def _read_port(text: str) -> int | None:
     if text in ("", "*"):
         return None
-    if text.isdecimal() and text.isascii() and int(text) <= 0xFFFF:
+    if is_number(text) and int(text) <= 0xFFFF:
         return int(text)
     if text in SERVICES:
         return SERVICES[text]
@@ -206,7 +207,7 @@ def _read_host(text: str) -> tuple[Address | None, int, int | None]:
         return None, 0, port_number
     address, slash, bits = host.partition("/")
     try:
-        if address.replace(".", "").isdecimal() and address.count(".") < 3:
+        if is_number(address.replace(".", "")) and address.count(".") < 3:
             address += ".0" * (3 - address.count("."))
         packed = ip_address(address).packed
         size = int(bits) if slash else 8 * len(packed)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.journal import JournalEntry
 from cnmsim.kernel.task import Signal
@@ -69,7 +70,7 @@ def _count(options: Options) -> int | None:
         return 10 if "f" in options else 1000 if "e" in options else None
     if text == "all":
         return None
-    if not text.isdecimal():
+    if not is_number(text):
         raise ValueError(f"Failed to parse lines '{text}'")
     return int(text)
 
@@ -104,7 +105,7 @@ def _match(word: str) -> tuple[str, str]:
 def _priority(text: str) -> int:
     if text in _PRIORITIES:
         return _PRIORITIES.index(text)
-    if text.isdecimal() and int(text) < len(_PRIORITIES):
+    if is_number(text) and int(text) < len(_PRIORITIES):
         return int(text)
     raise ValueError(f"Unknown log level {text}")
 
@@ -115,7 +116,7 @@ def _moment(process: Process, text: str | None) -> int | None:
     now_ns = process.clock.epoch_s * NS_PER_S + process.clock.now_ns
     if text == "now":
         return now_ns
-    if text.startswith("-") and text.endswith("s") and text[1:-1].isdecimal():
+    if text.startswith("-") and text.endswith("s") and is_number(text[1:-1]):
         return now_ns - int(text[1:-1]) * NS_PER_S
     for layout in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
         try:

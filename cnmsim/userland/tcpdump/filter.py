@@ -12,6 +12,7 @@ import re
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.userland.tcpdump.arithmetic import (
     CONSTANTS,
     INDEXED,
@@ -47,7 +48,7 @@ from cnmsim.userland.tcpdump.primitives import (
 _SIGNS = r"&&|\|\||<<|>>|<=|>=|==|!=|[()\[\]!&|^+*%<>=]"
 #: Inside brackets `:` and `-` are operators. Elsewhere they are part of addresses, ranges and names.
 _OUTSIDE = re.compile(rf"\s*({_SIGNS}|/|-(?=\s)|[^\s()\[\]!&|^+*%<>=]+)")
-_INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|\d+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
+_INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|[0-9]+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
 _SIDES = ("src", "dst")
 _KINDS = ("host", "net", "port", "portrange", "proto")
 _CONJUNCTIONS = ("and", "&&", "or", "||")
@@ -246,7 +247,7 @@ class _Parser:
 
     def vlan(self) -> Predicate:
         self.take()
-        if not self.token.isdigit():
+        if not is_number(self.token):
             return lambda captured: captured.frame[12:14] == VLAN_TAG
         number = int(self.take())
         if number > 0xFFF:

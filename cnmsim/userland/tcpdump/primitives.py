@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from cnmsim.digits import is_number
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
 from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.packet import MalformedPacketError
@@ -93,7 +93,7 @@ def both(one: Predicate, other: Predicate) -> Predicate:
 def read_number(text: str, message: str) -> int:
     """Parse a number in C's notation, such as `0x1f`. Raises `FilterError` with `message` if it is invalid."""
     try:
-        return int(text, 0)
+        return parse_c_number(text)
     except ValueError:
         raise FilterError(message) from None
 
@@ -208,7 +208,7 @@ def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
     """Return the predicate for the address or network `text`. Raises `FilterError` if it is invalid."""
     if qualifiers.kind != "net" and "/" in text:
         raise FilterError("Mask syntax for networks only")
-    if qualifiers.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
+    if qualifiers.kind == "net" or re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}", text):
         prefix = _net(text)
     else:
         address = read_address(text)
@@ -236,7 +236,7 @@ def _net(text: str) -> Prefix:
     """Parse a network: `172.18.0.0/16`, or only its first bytes (`172.18` is 172.18.0.0/16)."""
     head, slash, length = text.partition("/")
     parts = head.split(".")
-    if ":" not in head and len(parts) < 4 and all(part.isdigit() for part in parts):
+    if ":" not in head and len(parts) < 4 and all(is_number(part) for part in parts):
         head = ".".join([*parts, "0", "0", "0"][:4])
         length = length or str(8 * len(parts))
     bits = 128 if ":" in head else 32

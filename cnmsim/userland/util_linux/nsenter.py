@@ -6,6 +6,7 @@ import re
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel import procsys
 from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import UsageError, getopt
@@ -21,7 +22,7 @@ def _spellings(path: str) -> tuple[str, ...]:
 
 def _at(process: Process, path: str) -> NetworkNamespace | None:
     known = process.machine.namespaces
-    match = re.fullmatch(r"/proc/(\d+|self)/ns/net", path)
+    match = re.fullmatch(r"/proc/([0-9]+|self)/ns/net", path)
     if match is not None:
         number = process.local_pid if match[1] == "self" else int(match[1])
         target = process.pid_namespace.processes.get(number)
@@ -62,7 +63,7 @@ async def main(process: Process) -> int:
         namespace = named
     elif "t" in options:
         text = options.get("t") or ""
-        target = process.machine.processes.get(int(text)) if text.isdigit() else None
+        target = process.machine.processes.get(int(text)) if is_number(text) else None
         if target is None:
             process.error(f"nsenter: cannot open /proc/{text}/ns/net: No such file or directory\n")
             return 1

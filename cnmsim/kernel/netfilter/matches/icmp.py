@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
@@ -49,14 +50,14 @@ def _parse(text: str, names: dict[str, tuple[int, int | None]], label: str) -> t
     exact = [name for name in candidates if name.lower() == text.lower()]
     if exact or len(candidates) == 1:
         return names[(exact or candidates)[0]]
-    if candidates and not text[:1].isdigit():
+    if candidates and not is_number(text[:1]):
         raise ParameterProblemError(f"Ambiguous {label} type `{text}': `{candidates[0]}' or `{candidates[1]}'?")
     type_text, slash, code_text = text.partition("/")
-    if not (type_text.isascii() and type_text.isdigit()):
+    if not is_number(type_text):
         raise ParameterProblemError(f"Unknown {label} type `{text}'")
     if int(type_text) > 255:
         raise ParameterProblemError(f"Invalid {label} type `{type_text}'\n")
-    if slash and not (code_text.isascii() and code_text.isdigit() and int(code_text) <= 255):
+    if slash and not (is_number(code_text) and int(code_text) <= 255):
         raise ParameterProblemError(f"Invalid {label} code `{code_text}'\n")
     return int(type_text), int(code_text) if slash else None
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import (
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from cnmsim.kernel.xfrm import XfrmState
 
 _TRANSPORT_HEADERS = {6: 20, 17: 8, 1: 8, 58: 8, 132: 12}
-_NUMBER = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
+_NUMBER = re.compile(r"\s*([0-9]+)\s+([0-9]+)\s+([0-9]+)\s+([0-9]+)\s*")
 
 
 def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     """Parse `COUNT,code jt jf k,…`, the output of `nfbpf_compile`."""
     count_text, comma, rest = words[0].partition(",")
-    if not comma or not count_text.strip().isdecimal():
+    if not comma or not is_number(count_text.strip()):
         raise ParameterProblemError("bpf: error parsing program length")
     count = int(count_text)
     if not count:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 from cnmsim.kernel.netfilter.nftables.lexer import Token, tokens
 
@@ -160,4 +161,4 @@ def _kind_of(token: Token) -> str:
         return "quoted string"
     if token.text in _KEYWORDS:
         return token.text
-    return "number" if token.text.isdigit() else "string"
+    return "number" if is_number(token.text) else "string"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.netfilter.netdb import PROTOCOLS, SERVICES
 from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
@@ -107,7 +108,7 @@ class AddressType(Datatype):
         value = int.from_bytes(address)
         if not slash:
             return Span(value, value)
-        if not (length_text.isascii() and length_text.isdigit() and int(length_text) <= self.bits):
+        if not (is_number(length_text) and int(length_text) <= self.bits):
             return None
         rest = (1 << self.bits - int(length_text)) - 1
         return Span(value & ~rest, value | rest)
@@ -161,7 +162,7 @@ _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 def seconds_of(text: str) -> int:
     """Parse a time as nft prints it, such as `1h5m`, into seconds."""
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([dhms])", text))
 
 
 def time_text(seconds: int) -> str:
@@ -175,7 +176,7 @@ def time_text(seconds: int) -> str:
 
 def _number(text: str) -> int | None:
     try:
-        return int(text, 0) if not (text.isdigit() and text.startswith("0") and len(text) > 1) else int(text, 8)
+        return parse_c_number(text)
     except ValueError:
         return None
 

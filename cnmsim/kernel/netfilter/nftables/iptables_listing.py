@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import Hook, built_in_chain_spec
@@ -131,7 +132,7 @@ def _limit(match: Extension, family: int) -> str | None:
 def _icmp(match: Extension, family: int) -> str | None:
     setting = match.settings[0]
     number, slash, code = setting.value.partition("/")
-    if not number.isdigit() or number == "255":
+    if not is_number(number) or number == "255":
         return "" if number in {"255", "any"} else None
     kind = types.ICMPV6 if family == 6 else types.ICMP
     header = "icmpv6" if family == 6 else "icmp"

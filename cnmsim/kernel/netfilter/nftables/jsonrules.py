@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.nftables import action_statements as actions
 from cnmsim.kernel.netfilter.nftables.datatypes import (
     IPV4,
@@ -62,7 +63,7 @@ def _value_json(kind: Datatype, value: int) -> Json:
     if kind.is_flags:
         return one_or_list(kind.write(value).split(",")) if value else 0
     text = kind.write(value)
-    return value if text[:1].isdigit() and not isinstance(kind, AddressType) else text
+    return value if is_number(text[:1]) and not isinstance(kind, AddressType) else text
 
 
 def span_json(kind: Datatype, span: Span) -> Json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.action_statements import (
     ICMPX,
@@ -160,7 +161,7 @@ class RuleParser:
             size, slash, unit = token.text.partition("/")
             if not slash:
                 cursor.unexpected()
-        if not amount.isdigit() or not int(amount) or unit not in {"second", "minute", "hour", "day", "week"}:
+        if not is_number(amount) or not int(amount) or unit not in {"second", "minute", "hour", "day", "week"}:
             raise NftError("invalid rate", token.location)
         return int(amount), size, unit
 
@@ -270,7 +271,7 @@ class RuleParser:
             address_text, _, ports_text = text[1:].partition("]")
             ports_text = ports_text.removeprefix(":")
         elif family == 6:
-            address_text, ports_text = ("", text[1:]) if text.startswith(":") and text[1:2].isdigit() else (text, "")
+            address_text, ports_text = ("", text[1:]) if text.startswith(":") and is_number(text[1:2]) else (text, "")
         else:
             address_text, _, ports_text = text.partition(":")
         address = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.digits import is_number
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, FinalCheck, Option, ParseContext, Setting
@@ -31,7 +32,7 @@ def _parse_ports(text: str) -> tuple[int, int]:
     low_text, dash, high_text = text.partition("-")
     numbers = []
     for part in (low_text, high_text) if dash else (low_text,):
-        if not (part.isascii() and part.isdigit() and 0 < int(part) <= 65535):
+        if not (is_number(part) and 0 < int(part) <= 65535):
             raise ParameterProblemError(f"Port `{text}' not valid")
         numbers.append(int(part))
     if dash and numbers[1] < numbers[0]:

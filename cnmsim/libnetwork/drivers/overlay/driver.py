@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
+from cnmsim.digits import is_number
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.gostrconv import NumError, atoi
 from cnmsim.kernel.address import Address, format_ip
@@ -160,7 +161,7 @@ class OverlayDriver:
             raise SystemFault("no VNI provided")
         vnis: list[int] = []
         for word in text.split(","):
-            if not (word.isascii() and word.isdigit()):
+            if not is_number(word):
                 raise SystemFault(f'invalid vxlan id value "{word}" passed')
             vnis.append(int(word))
         return vnis
