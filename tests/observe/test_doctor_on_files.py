@@ -101,3 +101,37 @@ def test_the_advice_about_managers_fits_the_number_of_nodes(nodes: int, managers
         engine.swarm.join(tokens.manager if number <= managers else tokens.worker, "10.1.0.11:2377")
     lab.settle()
     assert lab.doctor().of("quorum")[0].fix.startswith(advice)
+
+
+def _tunnel(*, blocks_errors: bool) -> Lab:
+    """Return a lab in which a router leads to a server over a link of 1,400 bytes, as a VPN does."""
+    lab = Lab()
+    node1 = lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.2", docker=True)
+    vpn = lab.add_router("vpn", "10.0.0.2/24", "10.9.0.1/24")
+    assert vpn.exec("ip link set eth1 mtu 1400").succeeded
+    lab.add_host("server", "10.9.0.9/24", gateway="10.9.0.1", mtu=1400)
+    node1.docker.containers.run("alpine", "sleep 1d", name="c1", detach=True)
+    if blocks_errors:
+        assert vpn.exec("iptables -A OUTPUT -p icmp -j DROP").succeeded
+    return lab
+
+
+@pytest.mark.parametrize("blocks_errors", [True, False])
+def test_a_path_on_which_full_packets_vanish_is_found_by_sending_them(*, blocks_errors: bool) -> None:
+    found = _tunnel(blocks_errors=blocks_errors).doctor().of("mtu-black-hole")
+    assert [fault.place for fault in found] == (["node1: network bridge"] if blocks_errors else [])
+
+
+def test_an_overlay_over_a_narrow_switch_is_a_black_hole() -> None:
+    lab = Lab()
+    one = lab.add_host("node1", "10.1.0.11/24", docker=True).docker
+    two = lab.add_host("node2", "10.1.0.12/24", docker=True).docker
+    one.swarm.init(advertise_addr="10.1.0.11")
+    two.swarm.join(one.swarm.tokens.worker, "10.1.0.11:2377")
+    one.networks.create("app", driver="overlay", attachable=True)
+    for number, engine in enumerate((one, two), 1):
+        engine.containers.run("alpine", "sleep 1d", name=f"c{number}", network="app", detach=True)
+    lab.settle()
+    assert not lab.doctor().of("mtu-black-hole")
+    lab.segment("10.1.0.0/24").configure(mtu=1450)
+    assert "from c1 to c2 is lost" in lab.doctor().of("mtu-black-hole")[0].text

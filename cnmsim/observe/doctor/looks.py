@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cnmsim.observe.doctor import addresses, clusters, hosts, localhost, physical, ports
+from cnmsim.observe.doctor import addresses, black_holes, clusters, hosts, localhost, physical, ports
 from cnmsim.observe.doctor.fault import Fault
 from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
 
@@ -19,6 +19,7 @@ LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     hosts.bridge_filter,
     hosts.rule_sets,
     hosts.sizes,
+    black_holes.black_holes,
     ports.published,
     ports.published_services,
     ports.proxied,
