@@ -69,8 +69,8 @@ class _Random(Device):
         return self._clock.stream("/dev/urandom").randbytes(size)
 
 
-def mount(files: FileSystem, clock: Clock) -> None:
-    """Mount a tmpfs with the devices at /dev, and one for shared memory at /dev/shm."""
+def mount(files: FileSystem, clock: Clock, *, shm_size: int = _SHM_SIZE) -> None:
+    """Mount a tmpfs with the devices at /dev, and one of `shm_size` bytes for shared memory at /dev/shm."""
     devices: dict[str, Inode | None] = {
         "full": _Full(1, 7), "null": Device(1, 3), "random": _Random(8, clock), "tty": Device(5, 0),
         "urandom": _Random(9, clock), "zero": _Zero(1, 5), "fd": Symlink("/proc/self/fd"),
@@ -81,3 +81,11 @@ def mount(files: FileSystem, clock: Clock) -> None:
     }  # fmt: skip
     options = "rw,nosuid,size=65536k,mode=755"
     files.mount("/dev", Directory(entries=devices), device="tmpfs", kind="tmpfs", options=options, limit=_SHM_SIZE)
+    options = f"rw,nosuid,nodev,noexec,relatime,size={shm_size >> 10}k"
+    files.mount("/dev/shm", Directory(0o1777), device="shm", kind="tmpfs", options=options, limit=shm_size)  # noqa: S108
+
+
+def add_host_devices(files: FileSystem) -> None:
+    """Add the devices that a Docker host has beyond those of a container."""
+    for path, minor in (("net/tun", 200), ("fuse", 229), ("kvm", 232)):
+        files.add(f"/dev/{path}", Device(10, minor))

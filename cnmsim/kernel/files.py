@@ -37,6 +37,11 @@ class FileSystem(MountedTree):
     #: Called after a file in a tmpfs was written, which takes memory.
     on_tmpfs_growth: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
+    @property
+    def base(self) -> FileSystem:
+        """The file system itself, if this is the view of a process."""
+        return self
+
     # --- changes
 
     def write(self, path: str, content: bytes) -> None:
@@ -149,6 +154,7 @@ class FileSystem(MountedTree):
     def makedirs(self, path: str, mode: int = 0o755) -> None:
         """Create a directory and its missing parents. Do nothing if it exists. Raises as `mkdir` does."""
         path = canonical(path)
+        self._keep_handle_directory(path)
         if self.is_dir(path):
             return
         parent = posixpath.dirname(path)
@@ -156,6 +162,17 @@ class FileSystem(MountedTree):
             raise error_at(errno.ENOTDIR, path)
         self.makedirs(parent)
         self.mkdir(path, mode)
+
+    def _keep_handle_directory(self, path: str) -> None:
+        """Make directories that contain nothing but handles real, so that something can be created in them."""
+        missing: list[str] = []
+        while path != "/" and self._handle(path) and self._place(path).parent is None:
+            missing.append(path)
+            path = posixpath.dirname(path)
+        for directory in reversed(missing):
+            parent = self._place(posixpath.dirname(directory)).inode
+            if isinstance(parent, Directory) and parent.get(posixpath.basename(directory)) is None:
+                parent.set(posixpath.basename(directory), Directory(mtime_ns=self.now_ns))
 
     def remove(self, path: str) -> None:
         """Remove a file, a link or an empty directory.

@@ -72,6 +72,7 @@ class Machine:
             self.files.makedirs(path)
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         devices.mount(self.files, self.clock)
+        devices.add_host_devices(self.files)
         procfs.mount(self.files, self, lambda: self.pids)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)

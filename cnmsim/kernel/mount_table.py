@@ -20,14 +20,20 @@ def mount_lines(files: FileSystem) -> list[tuple[str, str, str, str]]:
     lines = [(*root, f"{mode},relatime"), ("proc", "/proc", "proc", _PROC), _dev()]
     lines.append(("devpts", "/dev/pts", "devpts", "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666"))
     lines.append(("sysfs", "/sys", "sysfs", f"{'ro' if is_container else 'rw'},nosuid,nodev,noexec,relatime"))
-    lines.append(("shm", "/dev/shm", "tmpfs", "rw,nosuid,nodev,noexec,relatime,size=65536k"))  # noqa: S108
     for mount in files.mounts():
-        if mount.path.startswith(("/proc", "/sys", "/dev")):
+        if mount.path.startswith(("/proc", "/sys", "/dev")) and mount.device != "shm":
             continue
         options = f"{'ro' if mount.is_read_only else 'rw'},relatime"
         if mount.kind == "tmpfs":
             size = f",size={mount.limit >> 10}k" if mount.limit else ""
-            lines.append(("tmpfs", mount.path, "tmpfs", mount.options or f"{options}{size}"))
+            lines.append(
+                (
+                    "shm" if mount.device == "shm" else "tmpfs",
+                    mount.path,
+                    "tmpfs",
+                    mount.options or f"{options}{size}",
+                )
+            )
         else:
             lines.append(("/dev/vda1", mount.path, "ext4", options))
     return lines

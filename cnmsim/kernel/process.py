@@ -15,6 +15,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.footprint import resident_kib
+from cnmsim.kernel.permissions import ProcessFiles
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.icmp import IcmpSocket
 from cnmsim.kernel.sockets.tcp import TcpSocket
@@ -46,7 +47,7 @@ class Process:
         "clock", "cpu_ns", "creator",
         "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
         "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent", "pid", "pid_namespace",
-        "programs", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
+        "programs", "rlimits", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
         "umask",
     )  # fmt: skip
 
@@ -87,7 +88,8 @@ class Process:
         self.local_pid = pid if self.pid_namespace is machine.pids else self.pid_namespace.add(self)
         self.started_ns = machine.clock.now_ns
         self.namespace = namespace
-        self.files = files
+        #: The files, with the permissions of the process.
+        self.files: FileSystem = ProcessFiles(files.base, self)
         self.hostname = hostname
         self.env = env
         self.credentials = credentials
@@ -102,6 +104,8 @@ class Process:
         self.in_background = False
         #: The permission bits that new files do not get (umask(2)).
         self.umask: int = 0o022 if parent is None else parent.umask
+        #: The soft and hard limits of resources by the names of setrlimit(2), such as `NOFILE`; -1 is none.
+        self.rlimits: dict[str, tuple[int, int]] = {} if parent is None else parent.rlimits
         self.exit_status: int | None = None
         #: The signal that ended the process, 0 if it exited or still runs (WTERMSIG).
         self.term_signal = 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The kernel, as uname(2) reports it, and the size of a machine.
 KERNEL_RELEASE, KERNEL_VERSION = "6.1.0-cnmsim", "#1 SMP"
 CPUS, MEMORY_KIB = 4, 8 << 20
+#: The soft and hard limits of open files without `--ulimit`.
+DEFAULT_OPEN_FILES = (1048576, 1048576)
 _FIRST_NAMESPACE_INODE = 4026531834
 
 
@@ -85,7 +87,7 @@ def _process_entries(process: Process) -> dict[str, Callable[[], Inode]]:
         "cwd": lambda: Symlink(process.env.get("PWD", "/")),
         "environ": _text(lambda: "".join(f"{name}={value}\0" for name, value in process.env.items())),
         "fd": lambda: _Generated(lambda: _descriptors(process)),
-        "limits": _text(_limits),
+        "limits": _text(lambda: _limits(process)),
         "mounts": _text(lambda: proc_mounts(process.files)),
         "ns": lambda: _Generated(lambda: _namespaces(process)),
         "root": lambda: Symlink("/"),
@@ -108,8 +110,8 @@ def _namespaces(process: Process) -> dict[str, Callable[[], Inode]]:
     machine = process.machine
     own_pid = 2 if process.pid_namespace is machine.pids else 1000 + id(process.pid_namespace) % 10**6
     own_net = 6 if process.namespace is machine.root else 1000 + zlib.crc32(process.namespace.name.encode()) % 10**6
-    is_host = process.files is machine.files
-    own = 0 if is_host else 1000 + id(process.files) % 10**6
+    is_host = process.files.base is machine.files
+    own = 0 if is_host else 1000 + id(process.files.base) % 10**6
     numbers = {
         "cgroup": 1 + own, "ipc": 5 + own, "mnt": 7 + own, "net": own_net, "pid": own_pid,
         "pid_for_children": own_pid, "time": 0, "time_for_children": 0, "user": 3, "uts": 4 + own,
@@ -122,14 +124,15 @@ def _namespace_link(name: str, number: int) -> Callable[[], Inode]:
     return lambda: Symlink(f"{kind}:[{_FIRST_NAMESPACE_INODE + number}]")
 
 
-def _limits() -> str:
+def _limits(process: Process) -> str:
+    soft, hard = process.rlimits.get("NOFILE", DEFAULT_OPEN_FILES)
     rows = [
         ("Max cpu time", "unlimited", "unlimited", "seconds"),
         ("Max processes", "unlimited", "unlimited", "processes"),
-        ("Max open files", "1048576", "1048576", "files"),
+        ("Max open files", str(soft), str(hard), "files"),
     ]  # fmt: skip
     head = f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"
-    return head + "".join(f"{name:<25} {soft:<20} {hard:<20} {unit:<10}\n" for name, soft, hard, unit in rows)
+    return head + "".join(f"{name:<25} {first:<20} {second:<20} {unit:<10}\n" for name, first, second, unit in rows)
 
 
 def _stat(process: Process) -> str:

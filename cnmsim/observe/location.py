@@ -260,7 +260,9 @@ class Location:
         """
         found = self.namespace.sockets.listeners()
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
-            own = {process.pid for process in self.machine.processes.values() if process.files is self.files}
+            own = {
+                process.pid for process in self.machine.processes.values() if process.files.base is self.files.base
+            }
             return self._listeners(item for item in found if item.pid in own)
         return self._listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
 

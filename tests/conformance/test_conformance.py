@@ -44,6 +44,7 @@ SINGLE_HOST = (
     "ports-allocation",
     "ports-more",
     "ports-rebound",
+    "processes-and-users",
     "publish-variants",
     "refused-devices",
     "resolution-files",

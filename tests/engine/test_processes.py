@@ -77,10 +77,10 @@ def test_pid_namespaces_are_joined(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "text"),
     [
-        ({"pid_mode": "container:nosuch"}, NotFound, "No such container: nosuch"),
+        ({"pid_mode": "container:nosuch"}, InvalidParameter, "No such container: nosuch"),
         ({"pid_mode": "bogus"}, InvalidParameter, "invalid PID mode: bogus"),
         ({"ipc_mode": "bogus"}, InvalidParameter, "invalid IPC mode: bogus"),
-        ({"ipc_mode": "container:nosuch"}, NotFound, "No such container: nosuch"),
+        ({"ipc_mode": "container:nosuch"}, InvalidParameter, "No such container: nosuch"),
         ({"cap_add": ["BOGUS"]}, InvalidParameter, 'invalid CapAdd: unknown capability: "CAP_BOGUS"'),
         ({"cap_drop": ["bogus"]}, InvalidParameter, 'invalid CapDrop: unknown capability: "CAP_BOGUS"'),
         ({"group_add": ["nosuch"]}, SystemFault, "Unable to find group nosuch: no matching entries in group file"),

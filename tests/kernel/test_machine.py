@@ -21,7 +21,7 @@ def test_what_is_not_given_to_a_process_is_the_machines_own() -> None:
     process = machine.spawn(program, ["p"])
     run_until(machine.clock, process.exited)
     assert process.stdout.getvalue() == b"node1 node1"
-    assert process.files is machine.files
+    assert process.files.base is machine.files
 
 
 def test_a_process_runs_in_the_namespace_it_is_given() -> None:

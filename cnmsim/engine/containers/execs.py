@@ -18,6 +18,7 @@ from cnmsim.engine.containers.executables import (
     in_directory,
     runtime_text,
 )
+from cnmsim.engine.containers.host_resources import resource_limits
 from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.containers.processes import spawn_process
 from cnmsim.engine.containers.state import ContainerState
@@ -125,6 +126,7 @@ def start_exec(context: EngineContext, execution: Exec) -> None:
         on_exit=lambda process: _ended(context, execution, process),
         pid_namespace=first.pid_namespace,
     )
+    execution.process.rlimits = resource_limits(container)
 
 
 def _refused(context: EngineContext, execution: Exec, exit_code: int) -> None:

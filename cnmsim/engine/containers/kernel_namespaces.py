@@ -10,7 +10,7 @@ from typing import Any
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.context import EngineContext
-from cnmsim.errors import InvalidParameter, NotFound, SystemFault
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.pid_namespace import PidNamespace
 
 _IPC_MODES = ("", "none", "host", "private", "shareable")
@@ -29,14 +29,17 @@ def check_modes(host_config: dict[str, Any]) -> None:
 
 
 def resolve_joined(context: EngineContext, host_config: dict[str, Any]) -> None:
-    """Replace the name of a container whose PID or IPC namespace is joined by its id. Raises `NotFound`."""
+    """Replace the name of a container whose PID or IPC namespace is joined by its id.
+
+    Raises `InvalidParameter` if there is no such container.
+    """
     for key in ("PidMode", "IpcMode"):
         mode = host_config[key]
         if mode.startswith(_JOIN):
             name = mode.removeprefix(_JOIN)
             container = context.containers.find(name)
             if container is None:
-                raise NotFound(f"No such container: {name}")
+                raise InvalidParameter(f"No such container: {name}")
             host_config[key] = f"{_JOIN}{container.id}"
 
 

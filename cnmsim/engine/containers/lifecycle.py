@@ -18,6 +18,7 @@ from cnmsim.engine.containers.executables import (
     runtime_text,
 )
 from cnmsim.engine.containers.health_monitor import start_monitor
+from cnmsim.engine.containers.host_resources import add_devices, check_devices, resource_limits, wrong_limit
 from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.log_start import connect_log, start_logging
@@ -146,7 +147,9 @@ class Lifecycle:
             context, container, container.config["Env"] or (), user, has_terminal=container.has_terminal
         )
         start_logging(context, container)
+        check_devices(container, context.machine)
         self._check_sysctls(container)
+        self._check_limits(container)
         program, words = self._find(container, argv, env)
         if sandbox is not None and not container.config.get("NetworkDisabled"):
             self._set_key(sandbox)
@@ -223,6 +226,13 @@ class Lifecycle:
             suffix = self.context.profile.runtime_error_suffix
             raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
 
+    def _check_limits(self, container: Container) -> None:
+        """Check the resource limits as runc does. Raises `_StartError`."""
+        cause = wrong_limit(container)
+        if cause:
+            suffix = self.context.profile.runtime_error_suffix
+            raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
+
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)
         if sandbox is not None:
@@ -230,7 +240,8 @@ class Lifecycle:
             self._bind_file(container, "/etc/resolv.conf", sandbox.resolv_conf)
         self._bind_file(container, "/etc/hostname", File(f"{container.hostname}\n".encode()))
         is_privileged = bool(container.host_config.get("Privileged"))
-        devices.mount(container.files, self.context.clock)
+        devices.mount(container.files, self.context.clock, shm_size=container.host_config["ShmSize"])
+        add_devices(container, self.context.machine)
         procfs.mount(container.files, self.context.machine, container.pid_namespace)
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
         sysfs.mount(container.files, self._namespace(container))
@@ -285,6 +296,7 @@ class Lifecycle:
             on_exit=lambda process: self._ended(container, process),
             pid_namespace=pid_namespace,
         )
+        container.process.rlimits = resource_limits(container)
         start_monitor(context, container)
 
     def open_streams(self, container: Container) -> StandardStreams:

@@ -11,8 +11,9 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import groups, users
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.inode import Directory
+from cnmsim.kernel.permissions import EXECUTE, READ, allows
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
-from cnmsim.userland.busybox.inodes import for_each_operand, inode_of, own_new, parse_mode, walk
+from cnmsim.userland.busybox.inodes import for_each_operand, inode_of, parse_mode, walk
 from cnmsim.userland.busybox.system import parse_date
 from cnmsim.userland.invocation import absolute_path, invoked_name, time_of_day_s
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
@@ -27,7 +28,7 @@ async def mkdir(process: Process) -> int:
     if options is None:
         return 1
     text = options.get("m")
-    mode = 0o755 if text is None else parse_mode(text, 0o777, is_directory=True)
+    mode = 0o777 if text is None else parse_mode(text, 0o777, is_directory=True)
     if mode is None:
         return complain(process, f"invalid mode '{text}'")
 
@@ -39,7 +40,8 @@ async def mkdir(process: Process) -> int:
             raise FileExistsError
         else:
             process.files.makedirs(path)
-        own_new(process, path)
+        if text is not None:
+            process.files.change(path, mode=mode)
         if "v" in options:
             process.write(f"created directory: '{operand}'\n")
 
@@ -84,6 +86,9 @@ async def rm(process: Process) -> int:
                 process.error(f"rm: remove '{operand}'? ")
                 if not (await process.stdin.read(2)).lower().startswith(b"y"):
                     continue
+            if isinstance(inode, Directory) and not allows(process, path, READ | EXECUTE):
+                status = 1  # busybox says nothing about a directory that it cannot open
+                continue
             process.files.remove_tree(path)
             if "v" in options:
                 process.write(f"removed {'directory: ' if isinstance(inode, Directory) else ''}'{operand}'\n")
@@ -133,7 +138,6 @@ async def touch(process: Process) -> int:
             if "c" in options:
                 return
             files.write(path, b"")
-            own_new(process, path)
         if not callable(files.mounted(path)):
             files.change(path, mtime_ns=mtime_ns)
 
@@ -169,7 +173,6 @@ async def mktemp(process: Process) -> int:
             else:
                 process.files.write(path, b"")
                 process.files.change(path, mode=0o600)
-            own_new(process, path)
     except OSError as error:
         return 1 if "q" in options else complain(process, f": {strerror(error)}")
     process.write(f"{name}\n")
@@ -235,7 +238,6 @@ async def ln(process: Process) -> int:
                 files.symlink(target, path)
             else:
                 files.link(absolute_path(process, target), path)
-            own_new(process, path)
             if "v" in options:
                 process.write(f"'{link}' -> '{target}'\n")
         except OSError as error:
@@ -270,7 +272,6 @@ async def chmod(process: Process) -> int:
     def change(operand: str) -> None:
         for path, inode in walk(process, operand, follows=True) if "R" in options else [_single(process, operand)]:
             mode = parse_mode(operands[0], inode.mode, is_directory=isinstance(inode, Directory))
-            _require_owner(process, inode.uid)
             process.files.change(absolute_path(process, path), mode=mode)
             if "v" in options:
                 process.write(f"mode of '{path}' changed to {mode:04o}\n")
@@ -280,12 +281,6 @@ async def chmod(process: Process) -> int:
 
 def _single(process: Process, operand: str) -> tuple[str, Directory]:
     return operand, inode_of(process, operand)  # type: ignore[return-value]
-
-
-def _require_owner(process: Process, uid: int) -> None:
-    """Raise `PermissionError` unless the process owns a file or has CAP_FOWNER."""
-    if process.credentials.uid != uid:
-        process.credentials.require("FOWNER")
 
 
 async def chown(process: Process) -> int:
@@ -311,10 +306,7 @@ async def _change_owner(process: Process, synopsis: str) -> int:
 
     def change(operand: str) -> None:
         entries = walk(process, operand) if "R" in options else [_single(process, operand)]
-        for path, inode in entries:
-            is_own_group = uid is None and inode.uid == process.credentials.uid and gid in process.credentials.groups
-            if not is_own_group:
-                process.credentials.require("CHOWN")
+        for path, _ in entries:
             follows = not _is_link_itself(options)
             process.files.change(absolute_path(process, path), uid=uid, gid=gid, follows=follows)
 

@@ -11,7 +11,7 @@ from cnmsim.kernel.devices import Device
 from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.inode import Directory, File, Inode, Symlink
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
-from cnmsim.userland.busybox.inodes import inode_of, own_new, parse_mode
+from cnmsim.userland.busybox.inodes import inode_of, parse_mode
 from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
@@ -107,10 +107,9 @@ def _copy_file(process: Process, inode: Inode, path: str, *, keeps_attributes: b
     files.write(path, inode.content)
     if is_new:
         files.change(path, mode=inode.mode)
-    if is_new:
-        own_new(process, path)
     if keeps_attributes:
-        files.change(path, mode=inode.mode, uid=inode.uid, gid=inode.gid, mtime_ns=inode.mtime_ns)
+        uid, gid = (inode.uid, inode.gid) if process.credentials.has("CHOWN") else (None, None)
+        files.change(path, mode=inode.mode, uid=uid, gid=gid, mtime_ns=inode.mtime_ns)
 
 
 def _copy_tree(process: Process, options: Options, source: str, target: str) -> int:

@@ -121,9 +121,10 @@ async def tail(process: Process) -> int:
 def _is_endless(process: Process, operand: str) -> bool:
     """Return True if a file is a device whose reads never end and have no line ends, such as /dev/zero."""
     path = absolute_path(process, operand)
-    if not process.files.exists(path) or process.files.is_dir(path):
+    try:
+        file = process.files.file(path)
+    except OSError:
         return False
-    file = process.files.file(path)
     return isinstance(file, Device) and bool(file.read(1))
 
 

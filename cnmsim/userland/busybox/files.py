@@ -6,7 +6,8 @@ import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.inode import Directory, Inode
+from cnmsim.kernel.inode import Inode
+from cnmsim.kernel.permissions import EXECUTE, READ, WRITE, ProcessFiles
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.busybox.inodes import type_letter
 from cnmsim.userland.invocation import absolute_path, invoked_name
@@ -111,11 +112,11 @@ def _file_test(letter: str, path: str, locate: Locate) -> bool:
         return inode.size > 0
     if letter in _MODES:
         return bool(inode.mode & _MODES[letter])
-    # The user is root in most containers, who may read and write everything.
-    return letter != "x" or isinstance(inode, Directory) or bool(inode.mode & 0o111)
+    return not isinstance(files, ProcessFiles) or files.allows(inode, _WAYS.get(letter, 0))
 
 
 _TYPES = {"d": "d", "f": "-", "L": "l", "h": "l", "p": "p", "S": "s", "c": "c", "b": "b"}
+_WAYS = {"r": READ, "w": WRITE, "x": EXECUTE}
 _MODES = {"u": 0o4000, "g": 0o2000, "k": 0o1000}
 
 

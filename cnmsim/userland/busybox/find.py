@@ -234,7 +234,7 @@ async def find(process: Process) -> int:
         except OSError as error:
             status = complain(process, f"{path}: {strerror(error)}")
             continue
-        await _visit(process, expression, tests, _Entry(path, inode), 0)
+        status |= await _visit(process, expression, tests, _Entry(path, inode), 0)
     for argv, paths in expression.collected:
         if paths:
             status |= await _run(process, [*argv, *paths])
@@ -243,16 +243,23 @@ async def find(process: Process) -> int:
 
 async def _visit(
     process: Process, expression: _Expression, tests: list[list[tuple[bool, object]]], entry: _Entry, depth: int
-) -> None:
+) -> int:
+    """Visit a path and what is below it. Return the exit status."""
+    status = 0
     if not expression.is_depth_first and depth >= expression.min_depth:
         await _apply(process, expression, tests, entry)
     if isinstance(entry.inode, Directory) and depth < expression.max_depth and not entry.is_pruned:
-        for name in process.files.listdir(absolute_path(process, entry.path)):
+        try:
+            names = process.files.listdir(absolute_path(process, entry.path))
+        except OSError as error:
+            names, status = [], complain(process, f"{entry.path}: {strerror(error)}")
+        for name in names:
             path = posixpath.join(entry.path, name)
             inner = _Entry(path, inode_of(process, path, follows=False))
-            await _visit(process, expression, tests, inner, depth + 1)
+            status |= await _visit(process, expression, tests, inner, depth + 1)
     if expression.is_depth_first and depth >= expression.min_depth:
         await _apply(process, expression, tests, entry)
+    return status
 
 
 async def _apply(

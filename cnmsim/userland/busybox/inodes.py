@@ -17,8 +17,6 @@ from cnmsim.userland.invocation import absolute_path
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-#: The umask with which the file system creates files.
-_UMASK = 0o022
 _BITS = {"u": 6, "g": 3, "o": 0}
 
 
@@ -119,18 +117,6 @@ def for_each_operand(
         except OSError as error:
             status = complain(process, message.format(operand, strerror(error)))
     return status
-
-
-def own_new(process: Process, path: str) -> None:
-    """Set the owner and mode of a new file or directory: those of the process, and its umask."""
-    user = process.credentials
-    if user.uid:
-        process.files.change(path, uid=user.uid, gid=user.gid, follows=False)
-    if process.umask != _UMASK:
-        inode = process.files.inode(path, follows=False)
-        usual = 0o777 if isinstance(inode, Directory) else 0o666
-        if inode.mode == usual & ~_UMASK:
-            process.files.change(path, mode=usual & ~process.umask, follows=False)
 
 
 def walk(process: Process, path: str, *, follows: bool = False) -> Iterator[tuple[str, Inode]]:

@@ -66,14 +66,20 @@ async def ls(process: Process) -> int:
     process.write("".join(_entry(process, name, inode, options) for name, inode in files))
     has_title = len(options.operands) > 1 or "R" in options
     for number, operand in enumerate(sorted(folders)):
-        _list_folder(process, operand, options, has_title=has_title, is_first=not number and not files)
+        is_first = not number and not files
+        status |= _list_folder(process, operand, options, has_title=has_title, is_first=is_first)
     return status
 
 
-def _list_folder(process: Process, operand: str, options: Options, *, has_title: bool, is_first: bool) -> None:
+def _list_folder(process: Process, operand: str, options: Options, *, has_title: bool, is_first: bool) -> int:
+    """List a directory. Return the exit status."""
     if has_title:
         process.write(f"{'' if is_first else chr(10)}{operand}:\n")
-    names = process.files.listdir(absolute_path(process, operand))
+    try:
+        names = process.files.listdir(absolute_path(process, operand))
+    except OSError as error:
+        return complain(process, f"can't open '{operand}': {strerror(error)}")
+    status = 0
     entries = [
         (name, inode_of(process, posixpath.join(operand, name), follows="L" in options))
         for name in names
@@ -90,7 +96,9 @@ def _list_folder(process: Process, operand: str, options: Options, *, has_title:
     if "R" in options:
         for name, inode in entries:
             if isinstance(inode, Directory) and name not in (".", ".."):
-                _list_folder(process, posixpath.join(operand, name), options, has_title=True, is_first=False)
+                inner = posixpath.join(operand, name)
+                status |= _list_folder(process, inner, options, has_title=True, is_first=False)
+    return status
 
 
 def _sorted(entries: list[tuple[str, Inode]], options: Options) -> list[tuple[str, Inode]]:

@@ -14,6 +14,7 @@ from cnmsim.kernel.cgroup import ForkRefusedError
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.inode import File
+from cnmsim.kernel.permissions import executable
 from cnmsim.kernel.process import SIGINT, SIGPIPE, SIGQUIT
 from cnmsim.userland.invocation import absolute_path, finish
 from cnmsim.userland.libc.signals import signal_description
@@ -799,10 +800,10 @@ class Shell(ShellState):
         path = self.resolve(name)
         if posixpath.dirname(path) in _BIN and posixpath.basename(path) in programs:
             return programs[posixpath.basename(path)]
-        files = self.process.files
-        if files.exists(path) and not files.is_dir(path) and files.file(path).mode & 0o111:
-            return _script_program(self.builtins)
-        return None
+        try:
+            return _script_program(self.builtins) if executable(self.process, path) else None
+        except OSError:
+            return None
 
     async def _function(self, name: str, words: list[str], streams: Streams) -> int:
         outer, self.arguments = self.arguments, words[1:]
