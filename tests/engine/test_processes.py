@@ -8,7 +8,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.engine.client.containers import Container
-from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.errors import EngineError, InvalidParameter, SystemFault
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_children_outlive_their_parent_and_inherit_from_it(machine: Machine) -> 
     assert (child.parent, process.children) == (process, [child])
     process.kill()
     assert child.is_running
-    assert (child.files, child.hostname, child.env, child.parent) == (files, "web", {"KEY": "value"}, None)
+    assert (child.files.base, child.hostname, child.env, child.parent) == (files, "web", {"KEY": "value"}, None)
     assert child.stdout is process.stdout
 
 

@@ -17,8 +17,9 @@ def run(script: str, user: Credentials = USER) -> tuple[int, str, str]:
     world.one.files.put("/etc/passwd", PASSWD)
     world.one.files.put("/etc/group", b"root:x:0:\nann:x:1000:\n")
     world.sh("mkdir -p /root /home/ann /secret; chmod 700 /root /secret; echo s > /secret/f; echo r > /root/own; "
-             "chown 1000:1000 /home/ann; echo t > /tmp/roots; echo x > /etc/private; mkdir -p /t/ro; cd /t; mkdir -m 700 secret; "
-             "echo s > secret/f; echo p > private; chmod 600 private; echo 'echo ran' > tool; chmod 744 tool")  # fmt: skip
+             "chown 1000:1000 /home/ann; echo t > /tmp/roots; echo x > /etc/private; mkdir -p /t/ro; cd /t; "
+             "mkdir -m 700 secret; echo s > secret/f; echo p > private; chmod 600 private; "
+             "echo 'echo ran' > tool; chmod 744 tool")  # fmt: skip
     process = world.one.spawn(
         world_programs()["sh"], ["sh", "-c", script], programs=world_programs(), credentials=user,
     )  # fmt: skip
