@@ -14,7 +14,7 @@ from support.state_files import write_json_state
 
 from cnmsim import FileError, Lab
 from cnmsim.lab.state.database import StateDatabase, row_checksum
-from cnmsim.lab.state.statefile import read_state, restore_state, save_state
+from cnmsim.lab.state.statefile import StateFile, read_state, restore_state, save_state
 
 RELEASES = ("26.1.5", "28.5.2", "29.7.2")
 
@@ -389,6 +389,21 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch, is_
         save_state(fill(make_lab()), tmp_path / "state")
     assert read_state(tmp_path / "state") == before
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_refused_and_its_target_stays_as_it_is(tmp_path, exists):
+    target, link = tmp_path / "target", tmp_path / "state"
+    if exists:
+        target.write_text("my thesis")
+    link.symlink_to(target)
+    for call in (lambda: save_state(make_lab(), link), lambda: StateFile.open(link)):
+        with pytest.raises(FileError) as caught:
+            call()
+        assert str(caught.value) == f"{link}: a symbolic link; name the file itself, {target}"
+    assert link.is_symlink()
+    assert target.exists() is exists
+    assert not exists or target.read_text() == "my thesis"
 
 
 def test_the_data_of_volumes_and_the_files_of_containers_are_saved(tmp_path):

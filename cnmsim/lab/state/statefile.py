@@ -79,8 +79,10 @@ class StateFile:
     def open(cls, path: Path) -> StateFile:
         """Open a state file, or create it if it does not exist.
 
-        Raises `Conflict` if another server has opened it, `FileError` if it is no state file or damaged, `OSError`.
+        Raises `Conflict` if another server has opened it, `FileError` if it is a link, no state file or damaged,
+        `OSError`.
         """
+        _refuse_link(path)
         if path.exists() and not _is_database(path):
             descriptor = _locked(path)
             try:
@@ -159,6 +161,7 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
 
     Raises `Conflict`, `FileError` or `OSError`; an existing file is then kept.
     """
+    _refuse_link(path)
     if path.exists() and _is_database(path):
         file = StateFile.open(path)
         try:
@@ -191,6 +194,12 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
     restore_lab(lab, read_state(path), path, epoch_s)
 
 
+def _refuse_link(path: Path) -> None:
+    """Raise `FileError` for a symbolic link: whoever made it chooses the file that would be written."""
+    if path.is_symlink():
+        raise wrong_file(path, f"a symbolic link; name the file itself, {path.readlink()}")
+
+
 def _is_database(path: Path) -> bool:
     """Return True if a file is empty or a SQLite database. Raises `FileError` for a database of something else."""
     with path.open("rb") as file:
@@ -218,7 +227,6 @@ def _locked(path: Path) -> int:
 
 def _write_new(path: Path, recorder: Recorder) -> None:
     """Write the whole state to a new database, and put it in the place of `path`."""
-    path = path.resolve()  # of a link the target is replaced
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         database = StateDatabase.create(Path(temporary))
