@@ -655,3 +655,26 @@ def test_what_arrives_behind_a_gap_is_told_and_not_sent_again(pair: Pair) -> Non
     first = lost[0]
     assert ((first + 1448, first + 2896),) in blocks
     assert ((first + 4344, first + 5792), (first + 1448, first + 2896)) in blocks
+
+
+def test_the_congestion_window_grows_only_while_it_limits_the_sender(pair: Pair) -> None:
+    """As in Linux 6: 10 segments after a hundred small writes, more after a large one, 10 after some idle time."""
+    client, server = connected(pair)
+    assert client._connection is not None
+    clock, window = pair[0].clock, client._connection._cwnd
+    for _ in range(100):
+        client.send(b"x" * 1000)
+        clock.run_for(0.02)
+        server.recv_nowait(1 << 20)
+    assert window.size == 10 * window.mss
+    client.send(b"y" * 600_000)
+    received = 0
+    while received < 600_000:
+        clock.run_for(0.0001)
+        received += server.recv_queue
+        if server.recv_queue:
+            server.recv_nowait(1 << 20)
+    assert window.size > 20 * window.mss
+    clock.run_for(60)
+    client.send(b"z")
+    assert window.size == 10 * window.mss

@@ -1,4 +1,8 @@
-"""The congestion window of TCP: slow start, congestion avoidance and fast recovery (RFC 5681, RFC 6582)."""
+"""The congestion window of TCP: slow start, congestion avoidance and fast recovery (RFC 5681, RFC 6582).
+
+A sender that does not fill the window learns nothing about the path, so its window does not grow (RFC 7661; Linux 6.1
+`tcp_cwnd_validate`, `tcp_is_cwnd_limited`), and it shrinks while the connection is idle (`tcp_cwnd_restart`).
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,33 @@ class CongestionWindow:
     #: SND.MAX at the last detected loss. Further losses below it belong to the same event (the `recover` variable of
     #: RFC 6582).
     recovery_end: int = -1
+    #: Whether the window was full in the present round, and if not, the most bytes that were in flight.
+    _is_limiting: bool = False
+    _most_in_flight: int = 0
+    #: SND.NXT when the two were set: the round ends when it is acknowledged.
+    _round_end: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.size = INITIAL_SEGMENTS * self.mss
 
+    def validate(self, una: int, next_sequence: int) -> None:
+        """Record how much of the window is in use after data was sent; the arguments are SND.UNA and SND.NXT."""
+        in_flight = next_sequence - una
+        is_full = in_flight > self.size - self.mss
+        if una >= self._round_end or is_full or (not self._is_limiting and in_flight > self._most_in_flight):
+            self._is_limiting, self._most_in_flight, self._round_end = is_full, in_flight, next_sequence
+
+    def restart(self, idle_ns: int, rto_ns: int) -> None:
+        """Halve the window for every `rto_ns` of `idle_ns` without data in flight, down to the initial window."""
+        least = min(self.size, INITIAL_SEGMENTS * self.mss)
+        self.threshold = max(self.threshold, self.size * 3 // 4)
+        self.size = max(least, self.size >> min(max(0, idle_ns // rto_ns), 32))
+
     def acknowledged(self, count: int) -> None:
-        """Grow the window after `count` new bytes were acknowledged."""
+        """Grow the window after `count` new bytes were acknowledged, if it limits the sender."""
+        is_doubling = self.size < self.threshold and self.size < 2 * self._most_in_flight
+        if not (self._is_limiting or is_doubling):
+            return
         if self.size < self.threshold:
             self.size += min(count, self.mss)
         else:

@@ -45,7 +45,7 @@ class TcpSender(ABC):
 
     __slots__ = (
         "_confirms_neighbour", "_cwnd", "_duplicate_acks", "_fin_queued", "_has_sack", "_has_timestamps",
-        "_irs", "_is_ack_pending", "_iss", "_keepalive", "_next_invalid_ns", "_persist_timer",
+        "_irs", "_is_ack_pending", "_iss", "_keepalive", "_last_data_ns", "_next_invalid_ns", "_persist_timer",
         "_receive_buffer", "_receive_scale", "_recent_timestamp", "_retransmit_timer", "_retries", "_rtt",
         "_sacked", "_send_base", "_send_data", "_send_scale", "_snd_max", "_snd_nxt", "_snd_una",
         "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_timed_segment", "_timestamp_base",
@@ -90,6 +90,8 @@ class TcpSender(ABC):
         self._receive_buffer = ReceiveBuffer()
         self._rtt = RttEstimator()
         self._cwnd = CongestionWindow(self.mss)
+        #: When data was last sent, 0 before the first.
+        self._last_data_ns = 0
         self._duplicate_acks = 0
         self._retries = 0
         #: The number of data segments that were sent again (tcpi_total_retrans).
@@ -161,8 +163,16 @@ class TcpSender(ABC):
         """Send what the send window, the congestion window and Nagle's algorithm allow (RFC 9293 §3.8.6.2.1)."""
         if self.state not in SENDING:
             return
+        now_ns, sent = self.namespace.clock.now_ns, self._snd_nxt
+        idle_ns = now_ns - self._last_data_ns if self._last_data_ns and self._snd_una == self._snd_max else 0
+        if idle_ns > self._rtt.rto_ns and self._snd_nxt < self._fin_sequence:
+            self._cwnd.restart(idle_ns, self._rtt.rto_ns)
+            self._last_data_ns = now_ns
         while self._send_next():
             pass
+        if self._snd_nxt != sent:
+            self._last_data_ns = now_ns
+            self._cwnd.validate(self._snd_una, self._snd_nxt)
         end = self._fin_sequence + self._fin_queued
         is_waiting = self._snd_nxt < end and self._snd_una == self._snd_max
         if is_waiting and not self._snd_window and self._persist_timer is None:
