@@ -7,7 +7,7 @@ The module is long because `Lab` is a facade: each method is a few lines that ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -292,8 +292,10 @@ class Lab:
         try:
             return self.container(name)
         except NotFound:
-            known = [item.name for item in self._members()]
-            raise NotFound(f"no host and no container is named {name!r}{suggestion(name, known)}") from None
+            hint = suggestion(name, [item.name for item in self._members()])
+            with suppress(NotFound):
+                hint = f"; lab.sandbox({self.sandbox(name).name!r}) is a sandbox"
+            raise NotFound(f"no host and no container is named {name!r}{hint}") from None
 
     def _members(self) -> Iterator[Host | Container]:
         """Yield the hosts, and the containers of their engines."""

@@ -8,9 +8,11 @@ endpoints and the table entries that are gossiped. Source: moby `daemon/libnetwo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
+from attrs.converters import optional
 
 from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
@@ -20,6 +22,7 @@ from cnmsim.kernel.vxlan import VXLAN_PORT
 from cnmsim.libnetwork.driver import DataPath, TableWatcher, node_discovery, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
 from cnmsim.libnetwork.options import PortConfig
+from cnmsim.libnetwork.readable import IpAddress
 from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord, ingress_ports
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ class PeerInfo:
     """A node that is attached to the same network: its name in the gossip cluster and its address."""
 
     name: str
-    ip: Address
+    ip: IpAddress = field(converter=ip_address)
 
 
 @frozen
@@ -85,7 +88,7 @@ class TaskInfo:
 
     name: str
     endpoint_id: str
-    endpoint_ip: Address
+    endpoint_ip: IpAddress = field(converter=ip_address)
     info: dict[str, str] = field(factory=dict, hash=False)
 
 
@@ -96,7 +99,7 @@ class ServiceInfo:
     Containers that are not tasks are listed under the service name "".
     """
 
-    virtual_ip: Address | None
+    virtual_ip: IpAddress | None = field(converter=optional(ip_address))
     local_lb_index: int
     ports: list[PortConfig] = field(factory=list)
     tasks: list[TaskInfo] = field(factory=list)

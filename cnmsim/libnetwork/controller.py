@@ -256,7 +256,7 @@ class Controller:
             self.events.emit("network", "create", network_id, name, driver="null")
             return network
         self._create_chains()
-        implementation = self.drivers.get(driver)
+        implementation = self._driver(name, driver)
         if self.profile.config_from_is_resolved_first:
             options = network_configuration.configured(self, name, driver, options)
         scope = network_configuration.scope_of(self, implementation, options, is_dynamic=is_dynamic)
@@ -267,6 +267,14 @@ class Controller:
         self._create(network, implementation)
         self.events.emit("network", "create", network_id, name, driver=driver)
         return network
+
+    def _driver(self, network: str, driver: str) -> Driver:
+        try:
+            return self.drivers.get(driver)
+        except NotFound as error:
+            if network in self.drivers.names():
+                error.add_note(f"new_network takes the name first: new_network({driver!r}, {network!r})")
+            raise
 
     def _network(
         self,

@@ -322,3 +322,14 @@ def test_a_refused_call_says_why_and_changes_nothing(
     with pytest.raises(kind, match=text):
         call(prepared)
     assert state() == before
+
+
+def test_swapped_arguments_and_names_of_sandboxes_are_recognised() -> None:
+    lab = Lab()
+    controller = lab.controller()
+    with pytest.raises(NotFound, match='plugin "blue" not found') as raised:
+        controller.new_network("bridge", "blue")
+    assert raised.value.__notes__ == ["new_network takes the name first: new_network('blue', 'bridge')"]
+    controller.new_sandbox("c1")
+    with pytest.raises(NotFound, match=r"no host and no container is named 'c1'; lab.sandbox\('c1'\) is a sandbox"):
+        lab["c1"]

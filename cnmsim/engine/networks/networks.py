@@ -287,7 +287,7 @@ def wants_dangling_networks(filters: Filters) -> bool:
 
 
 def _peers_view(network: Network) -> dict[str, Any]:
-    peers = [{"Name": peer.name, "IP": format_ip(peer.ip)} for peer in network.peers()]
+    peers = [{"Name": peer.name, "IP": str(peer.ip)} for peer in network.peers()]
     return {"Peers": peers} if peers else {}
 
 
@@ -297,14 +297,14 @@ def _services_view(network: Network) -> dict[str, Any]:
 
 def _service_view(service: ServiceInfo) -> dict[str, Any]:
     return {
-        "VIP": format_ip(service.virtual_ip) if service.virtual_ip is not None else "<nil>",
+        "VIP": str(service.virtual_ip) if service.virtual_ip is not None else "<nil>",
         "Ports": [f"Target: {port.target_port}, Publish: {port.published_port}" for port in service.ports],
         "LocalLBIndex": service.local_lb_index,
         "Tasks": [
             {
                 "Name": task.name,
                 "EndpointID": task.endpoint_id,
-                "EndpointIP": format_ip(task.endpoint_ip),
+                "EndpointIP": str(task.endpoint_ip),
                 "Info": dict(task.info),
             }
             for task in service.tasks

@@ -250,7 +250,7 @@ def test_a_container_that_stops_is_withdrawn_and_its_namespace_goes_with_the_las
     b.controller.find_network("net").delete()
     swarm.settle()
     assert a.peers("net") == {}
-    assert [peer.ip for peer in a.controller.find_network("net").peers()] == [b"\x0a\x64\0\1"]
+    assert [str(peer.ip) for peer in a.controller.find_network("net").peers()] == ["10.100.0.1"]
     assert not any("1-net" in path or "lb_" in path for path in b.machine.namespaces)
     b.network("net", lb="10.0.1.3")
     b.run("c1", "net=10.0.1.5")

@@ -129,8 +129,8 @@ def test_marks_count_up_and_are_shown() -> None:
     swarm.settle()
     services = swarm.nodes[0].controller.find_network("net").services()
     assert {name: info.local_lb_index for name, info in services.items()} == {"": 0, "web": 256, "db": 257}
-    assert services["web"].virtual_ip == VIP
-    assert [(task.name, format_ip(task.endpoint_ip), task.info) for task in services["db"].tasks] == [
+    assert str(services["web"].virtual_ip) == format_ip(VIP)
+    assert [(task.name, str(task.endpoint_ip), task.info) for task in services["db"].tasks] == [
         ("db.1", "10.0.1.30", {"Host IP": "10.100.0.2"})
     ]
     swarm.nodes[0].remove("web.1")
