@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.lan import web_and_client
 
 import cnmsim
 from cnmsim import Host, Lab
@@ -18,13 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def lab() -> Lab:
-    lab = Lab()
-    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
-    lab.add_host("client", "10.0.0.50/24")
-    node.docker.networks.create("shop")
-    node.docker.containers.run("nginx", name="web", network="shop", ports={"80/tcp": 8080}, detach=True)
-    node.docker.containers.run("alpine", "sleep 1d", name="c1", network="shop", detach=True)
-    return lab
+    return web_and_client()
 
 
 WRONG: list[tuple[Callable[[Lab, Any], Any], type[Exception], str]] = [

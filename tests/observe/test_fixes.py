@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.lan import lan, run
 
 from cnmsim import Lab
 from cnmsim.observe import Verdict
-
-
-def _lab(**daemon: Any) -> Lab:
-    lab = Lab(nameserver="203.0.113.10")
-    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=daemon or True)
-    lab.add_host("client", "10.0.0.50/24", gateway="10.0.0.1", routes=["172.16.0.0/12 via 10.0.0.15"])
-    lab.add_router("router", "10.0.0.1/24", "203.0.113.1/24")
-    lab.add_host(
-        "server", "203.0.113.10/24", gateway="203.0.113.1", names={"www.example.com": "203.0.113.10"}, web=True
-    )
-    return lab
 
 
 def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> None:
@@ -26,8 +16,7 @@ def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, 
     network = options.get("network")
     if network and network not in {"none", "host"} and not engine.networks.list([network]):
         engine.networks.create(network, **options.pop("made", {}))
-    engine.containers.run(image, command, name=name, detach=True, **options)
-    lab.settle()
+    run(lab, name, image, command, **options)
 
 
 def _loopback(lab: Lab) -> tuple[str, ...]:
@@ -147,7 +136,7 @@ def _stopped(lab: Lab) -> tuple[str, ...]:
     ],
 )
 def test_a_fix_works_in_a_copy_and_then_in_the_lab_itself(make: Any, commands: tuple[str, ...]) -> None:
-    lab = _lab()
+    lab = lan()
     question = make(lab)
     answer = lab.explain(*question)
     assert not answer.reachable
@@ -161,20 +150,20 @@ def test_a_fix_works_in_a_copy_and_then_in_the_lab_itself(make: Any, commands: t
 
 
 def test_what_is_reachable_needs_no_fix() -> None:
-    lab = _lab()
+    lab = lan()
     _run(lab, "web", ports={"80/tcp": 8080})
     assert lab.explain("client", "node1", "tcp/8080").fixes == ()
 
 
 def test_what_cannot_be_put_right_by_what_is_known_here_has_no_fix() -> None:
-    lab = _lab()
+    lab = lan()
     answer = lab.explain("client", "203.0.113.77", "tcp/80")
     assert not answer.reachable
     assert answer.fixes == ()
 
 
 def test_what_would_not_help_is_not_offered() -> None:
-    lab = _lab()
+    lab = lan()
     _run(lab, "once", "alpine", "true", network="app")
     _run(lab, "ask", "alpine", "sleep 1d", network="app")
     answer = lab.explain("ask", "once", "tcp/80")
@@ -183,7 +172,7 @@ def test_what_would_not_help_is_not_offered() -> None:
 
 
 def test_docker_s_own_rules_are_not_deleted() -> None:
-    lab = _lab()
+    lab = lan()
     _run(lab, "web", ports={"80/tcp": 8080})
     answer = lab.explain("client", "172.17.0.2", "tcp/80")
     assert [fix.question.destination for fix in answer.fixes] == ["node1"]

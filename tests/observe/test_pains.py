@@ -6,28 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.lan import lan, run
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, Unavailable
 from cnmsim.observe import Verdict
-
-
-def _lab(engine: str = "29.7.2", **daemon: Any) -> Lab:
-    lab = Lab(engine, nameserver="203.0.113.10")
-    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=daemon or True)
-    lab.add_host("client", "10.0.0.50/24", gateway="10.0.0.1", routes=["172.16.0.0/12 via 10.0.0.15"])
-    lab.add_router("router", "10.0.0.1/24", "203.0.113.1/24")
-    lab.add_host(
-        "server", "203.0.113.10/24", gateway="203.0.113.1", names={"www.example.com": "203.0.113.10"}, web=True
-    )
-    return lab
-
-
-def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> Any:
-    engine = lab.host("node1").docker
-    container = engine.containers.run(image, command, name=name, detach=True, **options)
-    lab.settle()
-    return container
 
 
 def _network(lab: Lab, name: str, **options: Any) -> None:
@@ -42,10 +25,10 @@ def _finding(lab: Lab, source: str, destination: str) -> tuple[Verdict, str, str
 
 
 def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
-    _run(lab, "client1", "alpine", "sleep 1d", network="app")
+    run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    run(lab, "client1", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "client1", "web:8000") == (
         Verdict.REFUSED,
         "web answers, but nothing listens on 172.18.0.2:8000 (a program listens on 127.0.0.1:8000 only)",
@@ -54,8 +37,8 @@ def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
 
 
 def test_a_container_asks_its_host_and_the_firewall_drops_it() -> None:
-    lab = _lab()
-    _run(lab, "app", "alpine", "sleep 1d", extra_hosts={"host.docker.internal": "host-gateway"})
+    lab = lan()
+    run(lab, "app", "alpine", "sleep 1d", extra_hosts={"host.docker.internal": "host-gateway"})
     lab.host("node1").start("nc -lk -p 7000")
     assert lab.trace("app", "host.docker.internal:7000").verdict is Verdict.ANSWERED
     lab.host("node1").iptables("-A INPUT -i docker0 -p tcp -m tcp --dport 7000 -j DROP")
@@ -71,9 +54,9 @@ def test_a_container_asks_its_host_and_the_firewall_drops_it() -> None:
 
 
 def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None:
-    lab = _lab()
-    _run(lab, "web")
-    _run(lab, "app", "alpine", "sleep 1d")
+    lab = lan()
+    run(lab, "web")
+    run(lab, "app", "alpine", "sleep 1d")
     verdict, cause, _ = _finding(lab, "app", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause == (
@@ -88,9 +71,9 @@ def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None
 
 
 def test_a_resolver_whose_upstream_is_cut_off_names_the_loss() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     lab.host("node1").iptables("-A OUTPUT -p udp --dport 53 -j DROP")
     verdict, cause, fix = _finding(lab, "app", "www.example.com")
     assert verdict is Verdict.NAME_NOT_FOUND
@@ -100,9 +83,9 @@ def test_a_resolver_whose_upstream_is_cut_off_names_the_loss() -> None:
 
 
 def test_the_search_list_is_walked_question_by_question() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app", dns_search=["corp.example"])
+    run(lab, "app", "alpine", "sleep 1d", network="app", dns_search=["corp.example"])
     finding = lab.trace("app", "nowhere.else").finding
     assert finding is not None
     assert finding.remark_texts[0].startswith(
@@ -111,10 +94,10 @@ def test_the_search_list_is_walked_question_by_question() -> None:
 
 
 def test_a_remembered_address_of_a_container_that_is_gone() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    gone = _run(lab, "web", network="app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    gone = run(lab, "web", network="app")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     gone.remove(force=True)
     verdict, cause, _ = _finding(lab, "app", "172.18.0.2:80")
     assert verdict is Verdict.UNREACHABLE
@@ -122,8 +105,8 @@ def test_a_remembered_address_of_a_container_that_is_gone() -> None:
 
 
 def test_a_published_port_passes_by_the_firewall_of_the_host() -> None:
-    lab = _lab()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    lab = lan()
+    run(lab, "web", ports={"80/tcp": 8080})
     lab.host("node1").iptables("-I INPUT -p tcp --dport 8080 -j DROP")
     finding = lab.trace("client", "node1:8080").finding
     assert finding is not None
@@ -138,8 +121,8 @@ def test_a_published_port_passes_by_the_firewall_of_the_host() -> None:
 
 
 def test_a_port_published_on_loopback_is_the_hosts_own() -> None:
-    lab = _lab()
-    _run(lab, "web", ports={"80/tcp": ("127.0.0.1", 8080)})
+    lab = lan()
+    run(lab, "web", ports={"80/tcp": ("127.0.0.1", 8080)})
     assert _finding(lab, "client", "node1:8080") == (
         Verdict.REFUSED,
         "nothing listens on 10.0.0.15:8080: port 8080 of node1 is published on 127.0.0.1 only",
@@ -157,16 +140,16 @@ def test_a_port_published_on_loopback_is_the_hosts_own() -> None:
     ],
 )
 def test_a_containers_own_address_is_closed_to_the_lan(engine: str, verdict: Verdict, rule: str) -> None:
-    lab = _lab(engine)
-    _run(lab, "web", ports={"81/tcp": 8081})
+    lab = lan(engine)
+    run(lab, "web", ports={"81/tcp": 8081})
     found, cause, _ = _finding(lab, "client", "172.17.0.2:80")
     assert found is verdict
     assert cause.startswith(f"dropped on node1 by {rule}")
 
 
 def test_ones_own_published_port_goes_by_the_proxy() -> None:
-    lab = _lab()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    lab = lan()
+    run(lab, "web", ports={"80/tcp": 8080})
     finding = lab.trace("web", "node1:8080").finding
     assert finding is not None
     assert finding.cause_text == (
@@ -176,8 +159,8 @@ def test_ones_own_published_port_goes_by_the_proxy() -> None:
 
 
 def test_ones_own_published_port_without_proxy_is_translated_back() -> None:
-    lab = _lab(userland_proxy=False)
-    _run(lab, "web", ports={"80/tcp": 8080})
+    lab = lan(userland_proxy=False)
+    run(lab, "web", ports={"80/tcp": 8080})
     finding = lab.trace("web", "node1:8080").finding
     assert finding is not None
     assert finding.verdict is Verdict.ANSWERED
@@ -185,10 +168,10 @@ def test_ones_own_published_port_without_proxy_is_translated_back() -> None:
 
 
 def test_containers_of_a_network_without_icc_do_not_talk() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "quiet", options={"com.docker.network.bridge.enable_icc": "false"})
-    _run(lab, "web", network="quiet")
-    _run(lab, "app", "alpine", "sleep 1d", network="quiet")
+    run(lab, "web", network="quiet")
+    run(lab, "app", "alpine", "sleep 1d", network="quiet")
     verdict, cause, fix = _finding(lab, "app", "web:80")
     assert verdict is Verdict.TIMEOUT
     assert cause.endswith("-j DROP; containers on quiet must not communicate (icc is false)")
@@ -196,9 +179,9 @@ def test_containers_of_a_network_without_icc_do_not_talk() -> None:
 
 
 def test_an_internal_network_leads_nowhere_and_its_gateway_still_answers() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "vault", internal=True)
-    _run(lab, "keys", "alpine", "sleep 1d", network="vault")
+    run(lab, "keys", "alpine", "sleep 1d", network="vault")
     assert _finding(lab, "keys", "203.0.113.10:80") == (
         Verdict.UNREACHABLE,
         "keys has no default route: vault is internal and leads nowhere else",
@@ -212,8 +195,8 @@ def test_an_internal_network_leads_nowhere_and_its_gateway_still_answers() -> No
 
 
 def test_forwarding_switched_off_stops_before_every_chain() -> None:
-    lab = _lab()
-    _run(lab, "app", "alpine", "sleep 1d")
+    lab = lan()
+    run(lab, "app", "alpine", "sleep 1d")
     lab.host("node1").exec("sysctl -w net.ipv4.ip_forward=0")
     assert _finding(lab, "app", "203.0.113.10")[1] == (
         "it stops on node1: IP forwarding is disabled there (net.ipv4.ip_forward = 0), before any chain is traversed"
@@ -221,30 +204,30 @@ def test_forwarding_switched_off_stops_before_every_chain() -> None:
 
 
 def test_a_container_that_has_ended_is_said_to_have() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "once", "alpine", "true", network="app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "once", "alpine", "true", network="app")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "once:80")[1:] == (
         "127.0.0.11 says NXDOMAIN for once: once is not running (exited)", "docker start once",
     )  # fmt: skip
 
 
 def test_a_paused_container_takes_connections_and_answers_no_request() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    web = _run(lab, "web", network="app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    web = run(lab, "web", network="app")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     web.pause()
     assert lab.trace("app", "web:80").verdict is Verdict.ANSWERED
 
 
 def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "front")
     _network(lab, "back")
-    _run(lab, "web", network="front")
-    _run(lab, "db", "postgres", network="back")
+    run(lab, "web", network="front")
+    run(lab, "db", "postgres", network="back")
     answer = lab.explain("web", "db", "tcp/5432")
     assert not answer.reachable
     assert answer.verdict is Verdict.NAME_NOT_FOUND
@@ -258,11 +241,11 @@ def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
 
 
 def test_the_matrix_holds_what_single_questions_say() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "front")
     _network(lab, "back", internal=True)
-    _run(lab, "web", network="front")
-    _run(lab, "db", "postgres", network="back")
+    run(lab, "web", network="front")
+    run(lab, "db", "postgres", network="back")
     matrix = lab.reachability()
     assert {key: trace.is_reachable for key, trace in matrix.cells.items()} == {
         ("web", "web:80"): True, ("web", "db:5432"): False, ("db", "web:80"): False, ("db", "db:5432"): True,
@@ -271,11 +254,11 @@ def test_the_matrix_holds_what_single_questions_say() -> None:
 
 
 def test_a_container_in_anothers_stack_is_told_from_its_owner() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "web", network="app")
-    _run(lab, "helper", "alpine", "sleep 1d", network="container:web")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "web", network="app")
+    run(lab, "helper", "alpine", "sleep 1d", network="container:web")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "web:80")[1] == "web answers at 172.18.0.2:80; both are on network app"
     assert _finding(lab, "helper", "app")[1] == (
         "app answers the echo request at 172.18.0.3; both are on network app"
@@ -283,8 +266,8 @@ def test_a_container_in_anothers_stack_is_told_from_its_owner() -> None:
 
 
 def test_a_container_without_network_cannot_ask_for_names() -> None:
-    lab = _lab()
-    _run(lab, "hermit", "alpine", "sleep 1d", network="none")
+    lab = lan()
+    run(lab, "hermit", "alpine", "sleep 1d", network="none")
     assert _finding(lab, "hermit", "www.example.com") == (
         Verdict.NAME_NOT_FOUND,
         "hermit cannot ask its name server 203.0.113.10: network is unreachable",
@@ -293,10 +276,10 @@ def test_a_container_without_network_cannot_ask_for_names() -> None:
 
 
 def test_names_and_services_are_asked_over_ipv6_too() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "six", enable_ipv6=True)
-    _run(lab, "web", network="six")
-    _run(lab, "app", "alpine", "sleep 1d", network="six")
+    run(lab, "web", network="six")
+    run(lab, "app", "alpine", "sleep 1d", network="six")
     trace = lab.trace("app", "web:80", family=6)
     assert trace.verdict is Verdict.ANSWERED
     assert ":" in trace.to_json()["question"]["address"]
@@ -308,16 +291,16 @@ def test_names_and_services_are_asked_over_ipv6_too() -> None:
     [("server:53/udp", Verdict.ANSWERED), ("server:54/udp", Verdict.REFUSED), ("server", Verdict.ANSWERED)],
 )
 def test_datagrams_and_echo_requests_have_verdicts_of_their_own(destination: str, verdict: Verdict) -> None:
-    lab = _lab()
-    _run(lab, "app", "alpine", "sleep 1d")
+    lab = lan()
+    run(lab, "app", "alpine", "sleep 1d")
     assert lab.trace("app", destination).verdict is verdict
 
 
 def test_a_datagram_that_is_taken_without_a_word_is_delivered() -> None:
-    lab = _lab()
+    lab = lan()
     lab.host("client").start("nc -u -l -p 9000")
     lab.settle()
-    _run(lab, "app", "alpine", "sleep 1d")
+    run(lab, "app", "alpine", "sleep 1d")
     assert _finding(lab, "app", "client:9000/udp")[:2] == (
         Verdict.DELIVERED,
         (
@@ -329,9 +312,9 @@ def test_a_datagram_that_is_taken_without_a_word_is_delivered() -> None:
 
 
 def test_every_frame_of_a_capture_is_sound(tmp_path: Path) -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "web", network="app", ports={"80/tcp": 8080})
+    run(lab, "web", network="app", ports={"80/tcp": 8080})
     with lab.capture() as capture:
         trace = lab.trace("client", "node1:8080")
     path = capture.save(tmp_path / "walk.pcapng", trace)
@@ -361,8 +344,8 @@ def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fa
     lab = Lab(nameserver="203.0.113.10")
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     _network(lab, "app")
-    _run(lab, "web", network="app").stop()
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "web", network="app").stop()
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     assert _finding(lab, "app", "web:80") == (
         Verdict.NAME_NOT_FOUND,
         "127.0.0.11 says SERVFAIL for web: web is not running (exited)",
@@ -371,10 +354,10 @@ def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fa
 
 
 def test_a_paused_container_answers_by_its_kernel_alone() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "web", network="app").pause()
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "web", network="app").pause()
+    run(lab, "app", "alpine", "sleep 1d", network="app")
     finding = lab.trace("app", "web:80").finding
     assert finding is not None
     assert finding.verdict is Verdict.ANSWERED
@@ -394,11 +377,11 @@ def test_a_paused_container_answers_by_its_kernel_alone() -> None:
     ],
 )
 def test_the_name_of_a_container_without_a_stack_of_its_own(mode: str, cause: str, fix: str) -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "web", network="app")
-    _run(lab, "app", "alpine", "sleep 1d", network="app")
-    _run(lab, "lodger", "alpine", "sleep 1d", network=mode)
+    run(lab, "web", network="app")
+    run(lab, "app", "alpine", "sleep 1d", network="app")
+    run(lab, "lodger", "alpine", "sleep 1d", network=mode)
     verdict, said, advised = _finding(lab, "app", "lodger:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause in said
@@ -418,7 +401,7 @@ def test_a_source_that_knows_no_way_shows_it_in_the_walk(target: str) -> None:
 
 
 def test_a_blackhole_route_of_ones_own_is_named() -> None:
-    lab = _lab()
+    lab = lan()
     lab.host("client").exec("ip route add blackhole 192.0.2.0/24")
     verdict, cause, fix = _finding(lab, "client", "192.0.2.1:80")
     assert verdict is Verdict.UNREACHABLE
@@ -429,8 +412,8 @@ def test_a_blackhole_route_of_ones_own_is_named() -> None:
 def test_where_the_upstream_is_silent_the_default_bridge_is_still_the_cause() -> None:
     lab = Lab()
     lab.add_host("node1", "10.0.0.15/24", docker=True)
-    _run(lab, "web")
-    _run(lab, "app", "alpine", "sleep 1d")
+    run(lab, "web")
+    run(lab, "app", "alpine", "sleep 1d")
     verdict, cause, fix = _finding(lab, "app", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert "the default bridge has no names" in cause
@@ -465,14 +448,14 @@ def test_an_address_of_the_other_family_than_was_asked_for_is_refused() -> None:
 
 
 def test_a_name_that_two_containers_share_is_remarked_and_replicas_are_not() -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
     engine = lab.host("node1").docker
     for name in ("one", "two"):
         container = engine.containers.create("nginx", name=name)
         engine.networks.get("app").connect(container, aliases=["api"])
         container.start()
-    _run(lab, "client1", "alpine", "sleep 1d", network="app")
+    run(lab, "client1", "alpine", "sleep 1d", network="app")
     finding = lab.trace("client1", "api:80").finding
     assert finding is not None
     assert [remark.partition("; ")[0] for remark in finding.remark_texts] == [
@@ -499,7 +482,7 @@ def test_a_host_without_name_server_is_told_of_the_published_port() -> None:
     lab = Lab()
     lab.add_host("node1", "10.0.0.15/24", docker=True)
     lab.add_host("client", "10.0.0.50/24")
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     verdict, cause, fix = _finding(lab, "client", "web:80")
     assert verdict is Verdict.NAME_NOT_FOUND
     assert cause.endswith("a host's resolver has no container names, and web is a container")
@@ -512,8 +495,8 @@ def test_a_host_without_name_server_is_told_of_the_published_port() -> None:
 
 
 def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
-    lab = _lab(iptables=False)
-    _run(lab, "app", "alpine", "sleep 1d")
+    lab = lan(iptables=False)
+    run(lab, "app", "alpine", "sleep 1d")
     verdict, cause, fix = _finding(lab, "app", "203.0.113.10:80")
     assert verdict is Verdict.TIMEOUT
     assert cause == (
@@ -548,9 +531,9 @@ def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
 def test_each_line_of_resolv_conf_is_told_with_where_it_comes_from(
     options: dict[str, Any], facts: tuple[str, ...]
 ) -> None:
-    lab = _lab()
+    lab = lan()
     _network(lab, "app")
-    _run(lab, "app", "alpine", "sleep 1d", **options)
+    run(lab, "app", "alpine", "sleep 1d", **options)
     said = lab.explain("app", "nowhere.example", "tcp/80").facts
     assert tuple(fact for fact in said if fact.startswith("resolv.conf")) == facts
 
@@ -558,6 +541,6 @@ def test_each_line_of_resolv_conf_is_told_with_where_it_comes_from(
 def test_the_engines_default_name_servers_are_told_as_such() -> None:
     lab = Lab()
     lab.add_host("node1", "10.0.0.15/24", docker=True)
-    _run(lab, "app", "alpine", "sleep 1d")
+    run(lab, "app", "alpine", "sleep 1d")
     said = lab.explain("app", "nowhere.example", "tcp/80").facts
     assert "resolv.conf: nameserver 8.8.8.8 (the engine's default, as the host names none that can be used)" in said

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import pytest
+from support.lan import web_and_client
 
-from cnmsim import Lab
 from cnmsim.observe.trace.path import MAX_LINES, Station, path_line, path_lines
 
 
-def _two_nodes() -> Lab:
-    lab = Lab()
-    node = lab.add_host("node1", "10.0.0.15/24", docker=True)
-    lab.add_host("client", "10.0.0.50/24")
-    node.docker.networks.create("shop")
-    node.docker.containers.run("nginx", name="web", network="shop", ports={"80/tcp": 8080}, detach=True)
-    node.docker.containers.run("alpine", "sleep 1d", name="c1", network="shop", detach=True)
-    return lab
-
-
 def test_a_network_is_named_between_two_containers() -> None:
-    walk = _two_nodes().trace("c1", "web:80")
+    walk = web_and_client().trace("c1", "web:80")
     assert path_line(walk.path) == "c1 → shop (bridge) → web"
     assert [station.label for station in walk.path if station.changes] == ["web"]
 
 
 def test_a_published_port_shows_where_the_destination_was_translated() -> None:
-    walk = _two_nodes().trace("client", "node1:8080")
+    walk = web_and_client().trace("client", "node1:8080")
     assert path_line(walk.path) == "client → node1 → DNAT → shop (bridge) → web"
     assert path_lines(walk.path)[0] == "node1  DNAT to 172.18.0.2:80"
 
 
 def test_docker_proxy_continues_the_path() -> None:
-    walk = _two_nodes().trace("node1", "127.0.0.1:8080")
+    walk = web_and_client().trace("node1", "127.0.0.1:8080")
     assert path_line(walk.path).endswith("shop (bridge) → web")
     assert any("docker-proxy" in line for line in path_lines(walk.path))
 
 
 def test_a_drop_names_the_rule() -> None:
-    lab = _two_nodes()
+    lab = web_and_client()
     lab.host("node1").iptables("-I DOCKER-USER -p tcp --dport 80 -j DROP")
     walk = lab.trace("client", "node1:8080", timeout_s=1)
     assert path_line(walk.path) == "client → node1 → DNAT → dropped"
@@ -49,14 +39,14 @@ def test_a_drop_names_the_rule() -> None:
 
 
 def test_a_name_that_is_not_found_has_no_path() -> None:
-    walk = _two_nodes().trace("c1", "wbe:80")
+    walk = web_and_client().trace("c1", "wbe:80")
     assert walk.path == ()
     assert "path:" not in walk.summary()
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_the_summary_keeps_its_width(width: int) -> None:
-    lab = _two_nodes()
+    lab = web_and_client()
     for walk in (lab.trace("client", "node1:8080"), lab.trace("client", "node1:81"), lab.trace("c1", "nope")):
         assert all(len(line) <= width for line in walk.summary(width).splitlines())
 

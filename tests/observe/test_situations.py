@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.lan import run
 
 from cnmsim import Lab
 from cnmsim.observe import Explanation
@@ -25,18 +26,12 @@ def _lan(**options: Any) -> Lab:
     return lab
 
 
-def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> Any:
-    made = lab.host("node1").docker.containers.run(image, command, name=name, detach=True, **options)
-    lab.settle()
-    return made
-
-
 def _pair(**app: Any) -> Lab:
     """`app` and `web` on network net."""
     lab = _lan()
     lab.host("node1").docker.networks.create("net")
-    _run(lab, "app", "alpine", "sleep 1d", network="net", **app)
-    _run(lab, "web", network="net")
+    run(lab, "app", "alpine", "sleep 1d", network="net", **app)
+    run(lab, "web", network="net")
     return lab
 
 
@@ -55,14 +50,14 @@ def narrow_mask() -> Explanation:
 
 def lost_by_the_wire() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     lab.lose("node1", "client", 1.0)
     return lab.explain("client", "node1", "tcp/8080")
 
 
 def cable_pulled() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     lab.cut("client")
     return lab.explain("client", "node1", "tcp/8080")
 
@@ -73,20 +68,20 @@ def dead_name_server() -> Explanation:
 
 def stopped_publisher() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080}).stop()
+    run(lab, "web", ports={"80/tcp": 8080}).stop()
     return lab.explain("client", "node1", "tcp/8080")
 
 
 def published_for_ipv6() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": ("::", 8080)})
+    run(lab, "web", ports={"80/tcp": ("::", 8080)})
     return lab.explain("client", "10.0.0.15", "tcp/8080")
 
 
 def published_on_another_address() -> Explanation:
     lab = _lan()
     _type(lab, "node1", "ip addr add 10.0.0.16/24 dev eth0")
-    _run(lab, "web", ports={"80/tcp": ("10.0.0.16", 8080)})
+    run(lab, "web", ports={"80/tcp": ("10.0.0.16", 8080)})
     return lab.explain("client", "10.0.0.15", "tcp/8080")
 
 
@@ -119,7 +114,7 @@ def reverse_path_filter() -> Explanation:
 
 def full_connection_table() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     assert lab.explain("client", "node1", "tcp/8080")
     _type(lab, "node1", "sysctl -w net.netfilter.nf_conntrack_max=1")
     return lab.explain("server", "node1", "tcp/8080")
@@ -128,7 +123,7 @@ def full_connection_table() -> Explanation:
 def way_back_to_nobody() -> Explanation:
     lab = _lan()
     _type(lab, "node1", "ip route add 203.0.113.0/24 via 10.0.0.99")
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     return lab.explain("server", "10.0.0.15", "tcp/8080")
 
 
@@ -158,7 +153,7 @@ def no_masquerade() -> Explanation:
     lab = _lan()
     options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     lab.host("node1").docker.networks.create("net", options=options)
-    _run(lab, "app", "alpine", "sleep 1d", network="net")
+    run(lab, "app", "alpine", "sleep 1d", network="net")
     return lab.explain("app", "server", "tcp/80")
 
 
@@ -168,14 +163,14 @@ def wrong_hosts_file() -> Explanation:
 
 def rejected_by_the_operator() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     _type(lab, "node1", "iptables -I DOCKER-USER -s 10.0.0.50 -j REJECT --reject-with icmp-admin-prohibited")
     return lab.explain("client", "node1", "tcp/8080")
 
 
 def raw_drop() -> Explanation:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     _type(lab, "node1", "iptables -t raw -I PREROUTING -p tcp --dport 8080 -j DROP")
     return lab.explain("client", "node1", "tcp/8080")
 
@@ -260,7 +255,7 @@ def test_networks_of_one_name_on_two_hosts_are_two() -> None:
 
 def test_a_paused_program_takes_datagrams_and_does_nothing() -> None:
     lab = _pair()
-    _run(lab, "names", "alpine", "nc -u -l -p 53", network="net").pause()
+    run(lab, "names", "alpine", "nc -u -l -p 53", network="net").pause()
     said = lab.explain("app", "names", "udp/53")
     assert said.decided_by.endswith("said nothing; both are on network net"), (
         "the question for the name is another packet"
@@ -282,7 +277,7 @@ def test_a_task_whose_health_check_has_not_passed_gets_no_traffic() -> None:
 
 def test_a_connection_at_the_second_try_says_what_became_of_the_first() -> None:
     lab = _lan()
-    _run(lab, "web", ports={"80/tcp": 8080})
+    run(lab, "web", ports={"80/tcp": 8080})
     assert lab.explain("client", "node1", "tcp/8080").trace.finding.remark_texts == ()
     lab.lose("client", "node1", 1.0)
     lab.clock.call_later(0.5, lab.heal)
@@ -302,7 +297,7 @@ def test_a_container_whose_gateway_is_not_there() -> None:
         gateway="10.0.0.254",
         ip_range="10.0.0.128/28",
     )
-    _run(lab, "app", "alpine", "sleep 1d", network="wire")
+    run(lab, "app", "alpine", "sleep 1d", network="wire")
     said = lab.explain("app", "server", "tcp/80")
     assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and no host on that link answers" in said.decided_by
     assert said.advice == "create network wire with --gateway 10.0.0.1"

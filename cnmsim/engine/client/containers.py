@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from attrs import define, field, frozen
 
@@ -74,6 +74,18 @@ class CommandOutput:
 
     def __bool__(self) -> bool:
         return self.exit_code == 0
+
+
+class _LogOptions(TypedDict, total=False):
+    """The options of `Container.logs` besides `stream`."""
+
+    stdout: bool
+    stderr: bool
+    timestamps: bool
+    tail: int | str
+    since: float | str | datetime | None
+    until: float | str | datetime | None
+    follow: bool | None
 
 
 #: Duration of `docker run` on a network of a swarm, in seconds. By then the other nodes have the container's records.
@@ -228,32 +240,10 @@ class Container(Model, Place):
         return self._engine.complete(self._engine.rest.containers.wait(self.id, query), timeout)
 
     @overload
-    def logs(
-        self,
-        *,
-        stdout: bool = True,
-        stderr: bool = True,
-        timestamps: bool = False,
-        tail: int | str = "all",
-        since: float | str | datetime | None = None,
-        until: float | str | datetime | None = None,
-        stream: Literal[True],
-        follow: bool | None = None,
-    ) -> Stream[bytes]: ...
+    def logs(self, *, stream: Literal[True], **options: Unpack[_LogOptions]) -> Stream[bytes]: ...
 
     @overload
-    def logs(
-        self,
-        *,
-        stdout: bool = True,
-        stderr: bool = True,
-        timestamps: bool = False,
-        tail: int | str = "all",
-        since: float | str | datetime | None = None,
-        until: float | str | datetime | None = None,
-        stream: Literal[False] = False,
-        follow: bool | None = None,
-    ) -> bytes: ...
+    def logs(self, *, stream: Literal[False] = False, **options: Unpack[_LogOptions]) -> bytes: ...
 
     def logs(
         self,

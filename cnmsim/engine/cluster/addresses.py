@@ -26,6 +26,15 @@ _DATA_PATH = "data path address must be a non-zero IP address or network interfa
 
 
 @frozen
+class Addresses:
+    """Addresses of a swarm's node, configured or detected, without ports."""
+
+    local: str
+    advertise: str
+    data_path: str
+
+
+@frozen
 class HostPort:
     """An address and a port, both as text; `str` encloses an IPv6 address in brackets."""
 

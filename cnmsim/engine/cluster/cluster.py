@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from cnmsim.engine.cluster import addresses
+from cnmsim.engine.cluster.addresses import Addresses
 from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
 from cnmsim.engine.cluster.node_files import remove_node_files, show_node_files
@@ -66,15 +67,6 @@ def _fault_of(spec: ClusterSpec) -> str:
     except EngineError as error:
         return error.message
     return ""
-
-
-@frozen
-class Addresses:
-    """Addresses of the node, configured or detected, without ports."""
-
-    local: str
-    advertise: str
-    data_path: str
 
 
 @define(eq=False)

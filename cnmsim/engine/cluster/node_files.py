@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from cnmsim.engine.cluster.addresses import Addresses
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import GeneratedFile
 from cnmsim.swarm.ca import x509
-
-if TYPE_CHECKING:
-    from cnmsim.engine.cluster.cluster import Cluster
-    from cnmsim.swarm.node import SwarmNode
+from cnmsim.swarm.node import SwarmNode
 
 _ROOT = "/var/lib/docker/swarm"
 _CERTIFICATES = f"{_ROOT}/certificates"
 _MISSING = "Certificates are not simulated: the package cryptography, version 45 or newer, is not installed.\n"
 
 
-def show_node_files(files: FileSystem, cluster: Cluster) -> None:
+class HasNode(Protocol):
+    """What has a node while it is part of a swarm: an engine's cluster."""
+
+    @property
+    def node(self) -> SwarmNode | None:
+        """The node; `None` outside of a swarm."""
+
+    @property
+    def addresses(self) -> Addresses | None:
+        """The node's addresses; `None` outside of a swarm."""
+
+
+def show_node_files(files: FileSystem, cluster: HasNode) -> None:
     """Create the files of the node that `cluster` has. Their content follows the node's state."""
     files.makedirs(_ROOT, 0o700)
     files.makedirs(_CERTIFICATES)
@@ -49,7 +59,7 @@ def remove_node_files(files: FileSystem) -> None:
 class _Content:
     """Reads a file of the node that a cluster has."""
 
-    def __init__(self, cluster: Cluster, read: Callable[[Cluster, SwarmNode], str]) -> None:
+    def __init__(self, cluster: HasNode, read: Callable[[HasNode, SwarmNode], str]) -> None:
         self.cluster = cluster
         self.read = read
 
@@ -58,11 +68,11 @@ class _Content:
         return self.read(self.cluster, self.cluster.node) if self.cluster.node is not None else ""
 
 
-def _certificate(_cluster: Cluster, node: SwarmNode) -> str:
+def _certificate(_cluster: HasNode, node: SwarmNode) -> str:
     return "" if node.certificate is None else node.certificate.pem or _MISSING
 
 
-def _key(_cluster: Cluster, node: SwarmNode) -> str:
+def _key(_cluster: HasNode, node: SwarmNode) -> str:
     if node.certificate is None:
         return ""
     if not node.certificate.pem:
@@ -72,12 +82,12 @@ def _key(_cluster: Cluster, node: SwarmNode) -> str:
     return x509.node_key(node.certificate.serial, key, version)
 
 
-def _root_certificate(_cluster: Cluster, node: SwarmNode) -> str:
+def _root_certificate(_cluster: HasNode, node: SwarmNode) -> str:
     root = node.credentials.root
     return "" if root is None else root.pem or _MISSING
 
 
-def _daemon_state(cluster: Cluster, node: SwarmNode) -> str:
+def _daemon_state(cluster: HasNode, node: SwarmNode) -> str:
     known, config = cluster.addresses, node.config
     pools = None if config.join_address else list(config.pools or ())
     return json.dumps(
@@ -96,7 +106,7 @@ def _daemon_state(cluster: Cluster, node: SwarmNode) -> str:
     )
 
 
-def _managers(_cluster: Cluster, node: SwarmNode) -> str:
+def _managers(_cluster: HasNode, node: SwarmNode) -> str:
     return json.dumps(
         [{"node_id": manager.node_id, "addr": manager.addr} for manager in node.managers], separators=(",", ":")
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.engine.cluster.cluster import Addresses
+from cnmsim.engine.cluster.addresses import Addresses
 from cnmsim.engine.cluster.task_container import service_bindings
 from cnmsim.kernel.address import parse_ip
 from cnmsim.swarm.persistence.saved_state import RaftLogs, SavedNode, collect_raft_logs, restore_node, save_node

@@ -5,36 +5,38 @@ Source: moby `daemon/{start,stop,kill,pause,restart,delete,monitor}.go` (v26.1.5
 
 from __future__ import annotations
 
-import re
-
 from attrs import define
 
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.environment import process_environment
 from cnmsim.engine.containers.exec_user import find_user, with_capabilities, with_groups
-from cnmsim.engine.containers.executables import (
-    CommandNotExecutableError,
-    CommandNotFoundError,
-    runtime_text,
-)
 from cnmsim.engine.containers.health_monitor import start_monitor
-from cnmsim.engine.containers.host_resources import add_devices, check_devices, resource_limits, wrong_limit
+from cnmsim.engine.containers.host_resources import add_devices, check_devices, resource_limits
 from cnmsim.engine.containers.init import with_init
 from cnmsim.engine.containers.kernel_namespaces import check_ipc, joined_pid_namespace
 from cnmsim.engine.containers.log_start import connect_log, start_logging
 from cnmsim.engine.containers.processes import kill_descendants, processes_of, spawn_process
 from cnmsim.engine.containers.resources import control_group, start_control_group
+from cnmsim.engine.containers.runtime_errors import (
+    UNKNOWN,
+    StartError,
+    as_runtime_error,
+    check_limits,
+    check_sysctls,
+    find_command,
+    require_devices,
+    set_key,
+)
 from cnmsim.engine.containers.state import Change, ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.engine.context import EngineContext
 from cnmsim.engine.logdrivers.drivers import directory_of, remove_directory
 from cnmsim.engine.networks.attachment import Networking
 from cnmsim.engine.networks.legacy_links import check_links
-from cnmsim.engine.standins.standin import choose_program
 from cnmsim.engine.volumes.mounting import mount_all, unmount_images, unmount_tmpfs
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
-from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
+from cnmsim.errors import Conflict, EngineError, SystemFault
 from cnmsim.kernel import devices, procfs, procsys, sysfs
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
@@ -45,21 +47,7 @@ from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for
 from cnmsim.libnetwork.sandbox import Sandbox
 
-_CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-_NOT_EXECUTABLE, _NOT_FOUND, _UNKNOWN = 126, 127, 128
 _STOP_TIMEOUT_S = 10
-#: Prefixes of the kernel's errors about sysctls.
-_OF_SYSCTLS = ("open /proc/sys/", "write /proc/sys/")
-_OF_A_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\.")
-_SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
-
-
-class _StartError(Exception):
-    """A start that failed and sets the exit code that the error carries."""
-
-    def __init__(self, error: EngineError, exit_code: int) -> None:
-        super().__init__(error.message)
-        self.error, self.exit_code = error, exit_code
 
 
 @define
@@ -94,13 +82,13 @@ class Lifecycle:
                 profile = self.context.profile
                 prefix = "" if profile.allocates_before_task else profile.start_error_prefix
                 failure = type(error)(prefix + error.message)
-                container.exit_code = container.exit_code or _UNKNOWN
+                container.exit_code = container.exit_code or UNKNOWN
                 self._fail(container, failure)
                 raise failure from None
             try:
                 await connect_log(self.context, container)
             except EngineError as error:
-                container.exit_code = container.exit_code or _UNKNOWN
+                container.exit_code = container.exit_code or UNKNOWN
                 self._fail(container, error)
                 raise
         return self.start(container)
@@ -110,12 +98,12 @@ class Lifecycle:
             raise Conflict("container is marked for removal and cannot be started")
         try:
             self._run(container)
-        except _StartError as failure:
+        except StartError as failure:
             container.exit_code = failure.exit_code
             self._fail(container, failure.error)
             raise failure.error from None
         except EngineError as error:
-            container.exit_code = container.exit_code or _UNKNOWN
+            container.exit_code = container.exit_code or UNKNOWN
             self._fail(container, error)
             raise
 
@@ -148,17 +136,17 @@ class Lifecycle:
         )
         start_logging(context, container)
         check_devices(container, context.machine)
-        self._check_sysctls(container)
-        self._check_limits(container)
-        program, words = self._find(container, argv, env)
+        check_sysctls(context.profile, container)
+        check_limits(context.profile, container)
+        program, words = find_command(context, container, argv, env)
         if sandbox is not None and not container.config.get("NetworkDisabled"):
-            self._set_key(sandbox)
+            set_key(context.profile, sandbox)
         if sandbox is not None and not allocates_first:
             try:
                 networking.allocate(container, sandbox)
             except EngineError as error:
                 raise type(error)(context.profile.start_error_prefix + error.message) from None
-        self._require_devices(container, sandbox)
+        require_devices(context.profile, container, sandbox)
         self._bind_files(container)
         if container.host_config.get("Init"):
             program, words = with_init(program, words)
@@ -169,69 +157,7 @@ class Lifecycle:
         try:
             return self.networking.initialise(container)
         except EngineError as error:
-            raise self._as_runtime_error(error) from None
-
-    def _set_key(self, sandbox: Sandbox) -> None:
-        try:
-            sandbox.set_key()
-        except EngineError as error:
-            if error.message.startswith(_OF_SYSCTLS):
-                raise self._as_runtime_error(error) from None
-            # In 26.1 the interfaces are set up by a prestart hook of the task, and runc reports its error.
-            raise SystemFault(
-                f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
-                f"error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
-                f"{self.context.profile.runtime_error_suffix}"
-            ) from None
-
-    def _as_runtime_error(self, error: EngineError) -> EngineError:
-        """Convert an error about a sysctl to runc's error. Other errors are returned unchanged."""
-        if not error.message.startswith(_OF_SYSCTLS):
-            return error
-        return SystemFault(
-            f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
-            f"{error.message}{self.context.profile.runtime_error_suffix}"
-        )
-
-    def _require_devices(self, container: Container, sandbox: Sandbox | None) -> None:
-        """Check that the devices named in sysctls exist, once all interfaces are set up. Raises `SystemFault`."""
-        if sandbox is None or sandbox.osl is None:
-            return
-        for name in container.host_config.get("Sysctls") or {}:
-            match = _OF_A_DEVICE.match(name)
-            if match and match[1] not in {"all", "default", *sandbox.osl.namespace.devices}:
-                missing = SystemFault(f"open /proc/sys/{name.replace('.', '/')}: no such file or directory")
-                raise self._as_runtime_error(missing)
-
-    def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
-        try:
-            return choose_program(self.context, container, argv, env)
-        except (CommandNotFoundError, CommandNotExecutableError) as cause:
-            profile = self.context.profile
-            text = (
-                f"{_CREATE_TASK}runc create failed: unable to start container process: "
-                f"{profile.runtime_error_detail}{runtime_text(cause, profile.runtime_error_suffix)}"
-            )
-            code = _NOT_FOUND if isinstance(cause, CommandNotFoundError) else _NOT_EXECUTABLE
-            raise _StartError(InvalidParameter(text), code) from None
-
-    def _check_sysctls(self, container: Container) -> None:
-        for name in container.host_config.get("Sysctls") or {}:
-            if not name.startswith(_SEPARATE_KERNEL_SYSCTLS):
-                cause = f'sysctl "{name}" is not in a separate kernel namespace'
-            elif name.startswith("net.") and container.is_host_network:
-                cause = f'sysctl "{name}" not allowed in host network namespace'
-            else:
-                continue
-            suffix = self.context.profile.runtime_error_suffix
-            raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
-
-    def _check_limits(self, container: Container) -> None:
-        """Check the resource limits as runc does. Raises `_StartError`."""
-        cause = wrong_limit(container)
-        if cause:
-            suffix = self.context.profile.runtime_error_suffix
-            raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
+            raise as_runtime_error(self.context.profile, error) from None
 
     def _bind_files(self, container: Container) -> None:
         sandbox = self.networking.sandbox_of(container)

@@ -49,13 +49,9 @@ class Networking:
 
     # --- settings
 
-    def find(self, term: str) -> Network:
-        """Return a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
-        return self.context.controller.find_network(term)
-
     def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
         try:
-            return self.find((settings.network_id if settings else "") or name)
+            return self.context.controller.find_network((settings.network_id if settings else "") or name)
         except EngineError:
             return None
 
@@ -311,7 +307,7 @@ class Networking:
         if term == DEFAULT_NETWORK and self.context.config.bridge == "none":
             container.config["NetworkDisabled"] = True
             return
-        network = self.find(settings.network_id or term)
+        network = self.context.controller.find_network(settings.network_id or term)
         if term != container.network_mode:
             self._normalise_mode(container)
         attachment = container.attachments.get(network.name)
@@ -334,7 +330,7 @@ class Networking:
             if not self.context.profile.failed_connect_keeps_settings:
                 undo.callback(container.networks.pop, network.name, None)
             self._record_endpoint(settings, endpoint)
-            links = dict(_swapped(parse_link(link)) for link in settings.links or ())
+            links = {alias: name for name, alias in map(parse_link, settings.links or ())}
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
             ports = port_map(sandbox)
             self._require_info(endpoint)
@@ -358,7 +354,7 @@ class Networking:
             return
         mode = container.network_mode
         try:
-            network = self.find(mode)
+            network = self.context.controller.find_network(mode)
         except NotFound as error:
             raise NotFound(f"could not find a network matching network mode {mode}: {error.message}") from None
         if mode not in (network.id, network.name):
@@ -428,7 +424,7 @@ class Networking:
                 for _ in range(self.context.profile.stopped_disconnect_events):
                     self._log(network, "disconnect", container)
             return
-        network = self.find(term)
+        network = self.context.controller.find_network(term)
         if container.is_host_network and network.driver_name == "host":
             raise InvalidParameter(self.context.profile.host_disconnect_text)
         endpoint = _endpoint_of(network, container)
@@ -513,8 +509,3 @@ def _endpoint_of(network: Network, container: Container) -> Endpoint | None:
 
 def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
     return (format_ip(assigned[0]), assigned[1]) if assigned else ("", 0)
-
-
-def _swapped(link: tuple[str, str]) -> tuple[str, str]:
-    name, alias = link
-    return alias, name

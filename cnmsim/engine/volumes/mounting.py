@@ -12,14 +12,13 @@ from attrs import frozen
 
 from cnmsim.digits import is_number
 from cnmsim.engine.containers.container import Container, Mount
+from cnmsim.engine.containers.runtime_errors import IN_INIT
 from cnmsim.engine.context import EngineContext
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import Directory, copy_inode
 
-_CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-_IN_INIT = f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
 _WRONG_KIND = (
     ": unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
     "exists and is the expected type"
@@ -247,4 +246,4 @@ def _mount(context: EngineContext, files: FileSystem, mount: Mount) -> None:
 
 def _refused(source: str, at: str, step: str, error: OSError) -> SystemFault:
     cause = "not a directory" if isinstance(error, (IsADirectoryError, NotADirectoryError)) else go_strerror(error)
-    return SystemFault(f'{_IN_INIT}error mounting "{source}" to rootfs at "{at}": {step}: {cause}{_WRONG_KIND}')
+    return SystemFault(f'{IN_INIT}error mounting "{source}" to rootfs at "{at}": {step}: {cause}{_WRONG_KIND}')
