@@ -8,7 +8,7 @@ from cnmsim.kernel import ndisc
 from cnmsim.kernel.address import IPV4_BROADCAST, is_multicast
 from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import icmp_name
+from cnmsim.kernel.packet import TOO_BIG, icmp_name
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpErrorInfo
 from cnmsim.kernel.transport import icmp_message, icmpv6_message
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 _ERRORS = {4: (3, 4, 5, 11, 12), 6: (1, 2, 3, 4)}
 _QUOTE = {4: 548, 6: 1232}
-
-UNREACHABLE, FRAGMENTATION_NEEDED, TIME_EXCEEDED = 3, 4, 11
-UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6 = 1, 2, 3
 
 
 class Icmp:
@@ -67,7 +64,7 @@ class Icmp:
         if packet.icmp_type in _ERRORS[packet.family] and packet.protocol in (1, 58):
             return False
         if packet.family == 6:
-            return not is_multicast(packet.dst) or packet.icmp_type == TOO_BIG6
+            return not is_multicast(packet.dst) or packet.icmp_type == TOO_BIG[6][0]
         namespace = self._namespace
         return not (is_multicast(packet.dst) or packet.dst == IPV4_BROADCAST or namespace.is_broadcast(packet.dst))
 

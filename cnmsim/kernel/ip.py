@@ -25,9 +25,17 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, MtuLimit, Step
 from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
-from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
+from cnmsim.kernel.icmp import Icmp
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.packet import (
+    ADDRESS_UNREACHABLE,
+    HOP_LIMIT_EXCEEDED,
+    NO_ROUTE,
+    PROHIBITED,
+    REASSEMBLY_EXCEEDED,
+    TOO_BIG,
+    build_ip,
+)
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.route import Route, link_route, local_route
 from cnmsim.kernel.skbuff import Packet
@@ -208,8 +216,7 @@ class IpLayer:
 
     def _reassembly_timed_out(self, first: Packet) -> None:
         self._namespace.drop(first, DropReason.REASSEMBLY_TIMEOUT)
-        kind = TIME_EXCEEDED if first.family == 4 else TIME_EXCEEDED6
-        self.icmp.send_error(first, kind, 1)
+        self.icmp.send_error(first, *REASSEMBLY_EXCEEDED[first.family])
 
     def _deliver(self, packet: Packet) -> None:
         namespace = self._namespace
@@ -238,7 +245,7 @@ class IpLayer:
         elif not namespace.deliver_to_handler(packet):
             namespace.drop(packet, DropReason.NO_PROTOCOL, f"IP protocol {protocol}")
             if packet.family == 4:
-                self.icmp.send_error(packet, UNREACHABLE, 2)
+                self.icmp.send_error(packet, 3, 2)
             else:
                 self.icmp.send_error(packet, 4, 1, 6)
 
@@ -265,7 +272,7 @@ class IpLayer:
         assert outdev is not None
         if packet.ttl <= 1:
             namespace.drop(packet, DropReason.TTL_EXCEEDED)
-            self.icmp.send_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
+            self.icmp.send_error(packet, *HOP_LIMIT_EXCEEDED[family])
             return
         mtu = min(outdev.mtu, route.mtu or 65535)
         if len(packet.data) > mtu and packet.dont_fragment and (packet.frag_max_size or 65536) > mtu:
@@ -296,22 +303,19 @@ class IpLayer:
                 namespace.drop(packet, DropReason.UNREACHABLE_ROUTE, decision=decision_text(None, rule))
             else:
                 namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(packet.dst)}")
-            self.icmp.send_error(packet, UNREACHABLE if family == 4 else UNREACHABLE6, 0)
+            self.icmp.send_error(packet, *NO_ROUTE[family])
             return
         namespace.drop(packet, _ROUTE_DROPS[route.kind], decision=decision_text(route, rule))
         if route.kind == "unreachable":
-            self.icmp.send_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 0)))
+            self.icmp.send_error(packet, *(ADDRESS_UNREACHABLE if family == 4 else NO_ROUTE)[family])
         elif route.kind == "prohibit":
-            self.icmp.send_error(packet, *((UNREACHABLE, 13) if family == 4 else (UNREACHABLE6, 1)))
+            self.icmp.send_error(packet, *PROHIBITED[family])
 
     def _too_big(self, packet: Packet, mtu: int, outdev: Device) -> None:
         namespace = self._namespace
         what = f"{len(packet.data)} bytes, MTU of {outdev.name} is {mtu}"
         namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name, detail=MtuLimit(mtu))
-        if packet.family == 4:
-            self.icmp.send_error(packet, UNREACHABLE, 4, mtu)
-        else:
-            self.icmp.send_error(packet, TOO_BIG6, 0, mtu)
+        self.icmp.send_error(packet, *TOO_BIG[packet.family], mtu)
 
     # --- output
 

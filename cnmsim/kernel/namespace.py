@@ -458,13 +458,6 @@ class NetworkNamespace:
         """Answer a packet with an ICMP or ICMPv6 error, unless the RFCs forbid it."""
         self.ip.icmp.send_error(packet, icmp_type, code, info)
 
-    def send_host_unreachable(self, packet: Packet) -> None:
-        """Send ICMP host unreachable or ICMPv6 address unreachable, because the next hop does not answer."""
-        if packet.family == 4:
-            self.ip.icmp.send_error(packet, 3, 1)
-        else:
-            self.ip.icmp.send_error(packet, 1, 3)
-
     def report(
         self,
         step: Step,

@@ -52,7 +52,7 @@ def receive_solicitation(namespace: NetworkNamespace, packet: Packet, device: De
     target = message[8:24]
     if not any(item.address == target for item in device.addresses):
         return
-    mac = _link_layer_option(message[24:], 1)
+    mac = link_layer_option(message[24:], 1)
     src = packet.src
     if mac is not None and any(src):
         table.update_stale(table.get_or_create(device, src), mac)
@@ -72,7 +72,7 @@ def receive_advertisement(namespace: NetworkNamespace, packet: Packet, device: D
     if len(message) < 24 or packet.ttl != 255:
         namespace.drop(packet, DropReason.MALFORMED, "neighbour advertisement", device=device.name)
         return
-    claimed = _link_layer_option(message[24:], 2)
+    claimed = link_layer_option(message[24:], 2)
     if claimed is not None and namespace.has_address(message[8:24]):
         if not any(own.mac == claimed for own in namespace.devices.values()):
             head = device.mac + claimed + _TYPE
@@ -81,7 +81,7 @@ def receive_advertisement(namespace: NetworkNamespace, packet: Packet, device: D
     entry = table.get(device, message[8:24])
     if entry is None or entry.is_permanent:
         return
-    mac = _link_layer_option(message[24:], 2) or entry.mac
+    mac = link_layer_option(message[24:], 2) or entry.mac
     if mac is None:
         return
     if message[4] & 0x40:
@@ -104,7 +104,8 @@ def _send(
     device.transmit(to_mac + device.mac + _TYPE + data)
 
 
-def _link_layer_option(options: bytes, option_type: int) -> Mac | None:
+def link_layer_option(options: bytes, option_type: int) -> Mac | None:
+    """Return the link-layer address in the options of a message: 1 of the source, 2 of the target."""
     at = 0
     while at + 8 <= len(options):
         kind, size = options[at], options[at + 1] * 8

@@ -19,6 +19,7 @@ from cnmsim.kernel import arp, ndisc
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.events import DropReason, NextHop, Step
+from cnmsim.kernel.packet import ADDRESS_UNREACHABLE
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ class NeighbourTable:
                 decision=str(entry),
                 detail=NextHop(entry.address),
             )
-            namespace.send_host_unreachable(packet)
+            namespace.send_icmp_error(packet, *ADDRESS_UNREACHABLE[packet.family])
         clock.context = context_before
 
     def _enter_delay(self, entry: Neighbour) -> None:

@@ -28,6 +28,14 @@ class MalformedPacketError(ValueError):
 
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
+#: Type and code of the errors of routers and hosts, by family.
+NO_ROUTE = {4: (3, 0), 6: (1, 0)}
+ADDRESS_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
+PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
+PROHIBITED = {4: (3, 13), 6: (1, 1)}
+TOO_BIG = {4: (3, 4), 6: (2, 0)}
+HOP_LIMIT_EXCEEDED = {4: (11, 0), 6: (3, 0)}
+REASSEMBLY_EXCEEDED = {4: (11, 1), 6: (3, 1)}
 
 _IPV4 = Struct("!BBHHHBBH4s4s")
 _IPV6 = Struct("!IHBB16s16s")

@@ -15,13 +15,12 @@ from cnmsim.kernel.address import (
     IPV4_BROADCAST,
     IPV6_ANY,
     Address,
-    Mac,
     format_ip,
     format_mac,
     is_loopback,
     is_multicast,
 )
-from cnmsim.kernel.ndisc import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
+from cnmsim.kernel.ndisc import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, link_layer_option
 from cnmsim.kernel.neighbour import NeighbourState
 from cnmsim.kernel.packet import MalformedPacketError, build_ip
 from cnmsim.kernel.skbuff import Packet
@@ -104,18 +103,10 @@ def _nd_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> Pro
     entry, what = _known(target, find)
     if entry is None or entry.mac is None:
         return ProxyAnswer(None, what)
-    requester = _source_mac(frame[78:]) or frame[6:12]
+    requester = link_layer_option(frame[78:], 1) or frame[6:12]
     # Override and solicited (RFC 4861 section 4.4).
     body = icmpv6_message(target, source, NEIGHBOUR_ADVERTISEMENT, 0, b"\x60\0\0\0", target + b"\x02\x01" + entry.mac)
     return ProxyAnswer(requester + entry.mac + _IPV6 + build_ip(58, target, source, body, ttl=255), what, entry)
-
-
-def _source_mac(options: bytes) -> Mac | None:
-    while len(options) >= 8 and options[1]:
-        if options[0] == 1:
-            return options[2:8]
-        options = options[options[1] * 8 :]
-    return None
 
 
 def too_big(frame: bytes, mtu: int) -> bytes | None:

@@ -14,7 +14,7 @@ import pytest
 from support.fake_network import FakeNetwork
 from support.wiring import Net
 
-from cnmsim.kernel import icmp, vxlan
+from cnmsim.kernel import vxlan
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.bridge import MAX_PORTS, Bridge
 from cnmsim.kernel.clock import NS_PER_S, Clock
@@ -29,7 +29,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.neighbour import NeighbourState
 from cnmsim.kernel.netfilter.cttimeouts import Timeouts
 from cnmsim.kernel.netfilter.tcpstate import TcpState as CtTcpState
-from cnmsim.kernel.packet import TCP_ACK, TCP_SYN, Protocol, build_ip
+from cnmsim.kernel.packet import HOP_LIMIT_EXCEEDED, NO_ROUTE, TCP_ACK, TCP_SYN, TOO_BIG, Protocol, build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.route import RoutingTable
 from cnmsim.kernel.skbuff import Packet
@@ -252,7 +252,7 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
     ("smallest path MTU of IPv4", lambda: learnt_mtu("10.0.0.9", 100), 552, "DEFAULT_MIN_PMTU, net/ipv4/route.c"),
     ("smallest path MTU of IPv6", lambda: learnt_mtu("fd00::9", 100), 1280, "IPV6_MIN_MTU; RFC 8201 §4"),
     ("ephemeral ports", ephemeral_ports, (32768, 60999), "inet_init_net, net/ipv4/af_inet.c"),
-    ("ICMP types", lambda: (icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.TOO_BIG6), (3, 11, 2), "RFC 792, RFC 4443"),
+    ("ICMP types", lambda: (NO_ROUTE[4], HOP_LIMIT_EXCEEDED[4], TOO_BIG[6]), ((3, 0), (11, 0), (2, 0)), "RFC 792, RFC 4443"),
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cnmsim.engine.wire.query import NO_QUERY, Query
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CONFIG_SPEC, SECRET_SPEC
 from cnmsim.gojson.unmarshal import Struct
-from cnmsim.swarm.convert.secret import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
+from cnmsim.swarm.convert.secret import config_spec_from_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 class SecretOrConfigApi:
     """Operations on the secrets or the configs of a swarm. `id_` is an id, a name or a unique id prefix.
 
-    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters, specs and
-    objects.
+    `kind` is "secret" or "config"; `struct` is the schema of its spec, and the functions convert filters and specs.
     """
 
     cluster: Cluster
@@ -33,7 +32,6 @@ class SecretOrConfigApi:
     struct: Struct
     parse_filters: Callable[[Filters], Any]
     spec_from_api: Callable[[Mapping[str, Any]], Any]
-    to_api: Callable[[Any], dict[str, Any]]
 
     async def _control(self, operation: str, *arguments: Any) -> Any:
         return await self.cluster.control(f"{operation}_{self.kind}", *arguments)
@@ -41,11 +39,11 @@ class SecretOrConfigApi:
     async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
         """GET /secrets."""
         filters = self.parse_filters(Filters.parse(query.get("filters")))
-        return [self.to_api(item) for item in await self.cluster.control(f"list_{self.kind}s", filters)]
+        return [secret_to_api(item) for item in await self.cluster.control(f"list_{self.kind}s", filters)]
 
     async def inspect(self, id_: str) -> dict[str, Any]:
         """GET /secrets/{id}."""
-        return self.to_api(await self._control("find", id_))
+        return secret_to_api(await self._control("find", id_))
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /secrets/create."""
@@ -66,9 +64,9 @@ class SecretOrConfigApi:
 
 def secret_api(cluster: Cluster) -> SecretOrConfigApi:
     """Return the operations on secrets."""
-    return SecretOrConfigApi(cluster, "secret", SECRET_SPEC, secret_filters, secret_spec_from_api, secret_to_api)
+    return SecretOrConfigApi(cluster, "secret", SECRET_SPEC, secret_filters, secret_spec_from_api)
 
 
 def config_api(cluster: Cluster) -> SecretOrConfigApi:
     """Return the operations on configs."""
-    return SecretOrConfigApi(cluster, "config", CONFIG_SPEC, config_filters, config_spec_from_api, config_to_api)
+    return SecretOrConfigApi(cluster, "config", CONFIG_SPEC, config_filters, config_spec_from_api)

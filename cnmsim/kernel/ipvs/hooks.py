@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import IPV4_BROADCAST, format_ip, is_multicast
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.icmp import UNREACHABLE, UNREACHABLE6
 from cnmsim.kernel.ipvs.connection import IpvsConnection
 from cnmsim.kernel.ipvs.icmp import ERRORS
 from cnmsim.kernel.ipvs.service import Method, Service, endpoint_text
@@ -15,7 +14,7 @@ from cnmsim.kernel.ipvs.state import IpvsState
 from cnmsim.kernel.ipvs.sysctls import PREFIX
 from cnmsim.kernel.ipvs.transmit import Transmitter
 from cnmsim.kernel.netfilter.tuples import invert, quoted_tuple
-from cnmsim.kernel.packet import TCP_RST, TCP_SYN
+from cnmsim.kernel.packet import PORT_UNREACHABLE, TCP_RST, TCP_SYN
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Hooks:
         if connection is None:
             return True
         self._count(packet, connection, is_reply=False)
-        return self._transmitter.send_error(packet, connection)
+        return self._transmitter.send(packet, connection, is_error=True)
 
     def _reply_error(self, packet: Packet) -> bool:
         """Process an ICMP error about a packet that was sent to a destination (ip_vs_out_icmp)."""
@@ -111,7 +110,7 @@ class Hooks:
         connection = None if quoted is None else self._connections.of_reply(invert(quoted))
         if connection is not None:
             self._count(packet, connection, is_reply=True)
-            self._transmitter.answer_error(packet, connection)
+            self._transmitter.answer(packet, connection, is_error=True)
         return True
 
     def connection_of(self, packet: Packet) -> IpvsConnection | None:
@@ -172,7 +171,7 @@ class Hooks:
         namespace.drop(
             packet, DropReason.NO_DESTINATION, f"IPVS has no destination to choose: {why}", decision=str(service)
         )
-        namespace.send_icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
+        namespace.send_icmp_error(packet, *PORT_UNREACHABLE[packet.family])
 
     def _is_rescheduled(self, connection: IpvsConnection) -> bool:
         """Return True if a SYN of a known connection must be scheduled as a new connection (is_new_conn_expected)."""

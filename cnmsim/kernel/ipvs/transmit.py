@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, MtuLimit, Step
-from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6
 from cnmsim.kernel.ipvs.icmp import translate_error
 from cnmsim.kernel.ipvs.service import Method
 from cnmsim.kernel.netfilter.tuples import invert
-from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.packet import ADDRESS_UNREACHABLE, HOP_LIMIT_EXCEEDED, TOO_BIG, build_ip
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
@@ -31,67 +30,47 @@ class Transmitter:
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
 
-    def send(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a client's packet to its connection's destination."""
+    def send(self, packet: Packet, connection: IpvsConnection, *, is_error: bool = False) -> bool:
+        """Send a client's packet to its connection's destination. `is_error`: it is an ICMP error about a reply."""
         if connection.method is Method.TUNNELING:
             return self._tunnel(packet, connection)
         is_here = self._namespace.is_local(connection.real)
         if not is_here and not self._route(packet, connection):
             return False
-        if connection.method is Method.MASQUERADING:
-            before = packet.summary() if self._namespace.clock.context is not None else ""
-            packet.translate(dst=connection.real, dport=connection.real_port)
-            if before:
-                self._translated(packet, connection, before, "destination")
-        self._mark_request(packet, connection)
-        if is_here:
-            return True
-        self._namespace.ip.output(packet)
-        return False
+        self._translate(packet, connection, to_client=False, is_error=is_error)
+        if is_error:
+            self._mark(packet, connection)
+        else:
+            self._mark_request(packet, connection)
+        if not is_here:
+            self._namespace.ip.output(packet)
+        return is_here
 
-    def send_error(self, packet: Packet, connection: IpvsConnection) -> bool:
-        """Send a client's ICMP error, which concerns a reply, to the destination."""
+    def answer(self, packet: Packet, connection: IpvsConnection, *, is_error: bool = False) -> None:
+        """Replace the source of a reply, or of an ICMP error about a request, by the virtual endpoint."""
+        self._translate(packet, connection, to_client=True, is_error=is_error)
+        self._mark(packet, connection)
+
+    def _translate(self, packet: Packet, connection: IpvsConnection, *, to_client: bool, is_error: bool) -> None:
+        """Translate a packet of a connection that is masqueraded."""
         if connection.method is not Method.MASQUERADING:
-            return self.send(packet, connection)
-        is_here = self._namespace.is_local(connection.real)
-        if not is_here and not self._route(packet, connection):
-            return False
+            return
         before = packet.summary() if self._namespace.clock.context is not None else ""
-        translate_error(packet, connection.real, connection.real_port, to_client=False)
-        if before:
-            self._translated(packet, connection, before, "destination")
-        self._mark(packet, connection)
-        if is_here:
-            return True
-        self._namespace.ip.output(packet)
-        return False
-
-    def answer(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Replace the source of a destination's reply by the virtual endpoint."""
-        if connection.method is Method.MASQUERADING:
-            before = packet.summary() if self._namespace.clock.context is not None else ""
+        if is_error:
+            address, port = connection.virtual, connection.virtual_port
+            if not to_client:
+                address, port = connection.real, connection.real_port
+            translate_error(packet, address, port, to_client=to_client)
+        elif to_client:
             packet.translate(src=connection.virtual, sport=connection.virtual_port)
-            if before:
-                self._translated(packet, connection, before, "source")
-        self._mark(packet, connection)
-
-    def answer_error(self, packet: Packet, connection: IpvsConnection) -> None:
-        """Replace the source of an ICMP error by the virtual endpoint.
-
-        The error concerns a packet that was sent to a destination.
-        """
-        if connection.method is Method.MASQUERADING:
-            before = packet.summary() if self._namespace.clock.context is not None else ""
-            translate_error(packet, connection.virtual, connection.virtual_port, to_client=True)
-            if before:
-                self._translated(packet, connection, before, "source")
-        self._mark(packet, connection)
-
-    def _translated(self, packet: Packet, connection: IpvsConnection, before: str, which: str) -> None:
-        self._namespace.report(
-            Step.TRANSLATED, f"{which} translated by IPVS, {connection.destination.service}", packet,
-            decision=f"{before} → {packet.summary()}",
-        )  # fmt: skip
+        else:
+            packet.translate(dst=connection.real, dport=connection.real_port)
+        if before:
+            which = "source" if to_client else "destination"
+            self._namespace.report(
+                Step.TRANSLATED, f"{which} translated by IPVS, {connection.destination.service}", packet,
+                decision=f"{before} → {packet.summary()}",
+            )  # fmt: skip
 
     # --- routes
 
@@ -101,25 +80,24 @@ class Transmitter:
         Return False if it was dropped.
         """
         namespace = self._namespace
-        family = packet.family
         route = namespace.find_route(connection.real, mark=packet.mark)
         outdev = None if route is None or route.kind != "unicast" else route.device
         if route is None or outdev is None:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(connection.real)}, chosen by IPVS")
-            namespace.send_icmp_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
+            namespace.send_icmp_error(packet, *ADDRESS_UNREACHABLE[packet.family])
             return False
         if is_loopback(packet.src):
             namespace.drop(packet, DropReason.MARTIAN, "IPVS sends no loopback source to another host")
             return False
         if packet.ttl <= 1:
             namespace.drop(packet, DropReason.TTL_EXCEEDED)
-            namespace.send_icmp_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
+            namespace.send_icmp_error(packet, *HOP_LIMIT_EXCEEDED[packet.family])
             return False
         mtu = min(outdev.mtu, route.mtu or 65535) - overhead
         if len(packet.data) > mtu and packet.dont_fragment:
             what = f"{len(packet.data)} bytes, MTU to {format_ip(connection.real)} is {mtu}"
             namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name, detail=MtuLimit(mtu))
-            namespace.send_icmp_error(packet, *((UNREACHABLE, 4) if family == 4 else (TOO_BIG6, 0)), mtu)
+            namespace.send_icmp_error(packet, *TOO_BIG[packet.family], mtu)
             return False
         packet.set_ttl(packet.ttl - 1)
         packet.outdev = outdev

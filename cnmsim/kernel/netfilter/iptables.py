@@ -256,7 +256,7 @@ class IpTables:
     def execute(self, args: list[str]) -> str:
         """Run one command line, without the program's name, and return its output. Raises `IptablesError`."""
         try:
-            command = parse_command(list(args), self.family, self._jump_exists, self._netfilter.set_names)
+            command = parse_command(list(args), self.family, self.has_chain, self._netfilter.set_names)
             if command.letter == "V":
                 return f"{program_name(self.family)} {self.variant.version}\n"
             if command.letter == "h":
@@ -267,7 +267,7 @@ class IpTables:
 
     def _commands(self) -> dict[str, Callable[[Command], str]]:
         return {
-            "A": self._do_append, "I": self._do_insert, "D": self._do_delete, "C": self._do_check,
+            "A": self._do_add, "I": self._do_add, "D": self._do_delete, "C": self._do_check,
             "R": self._do_replace, "L": self._do_list, "S": self._do_list_rules,
             "F": self._do(lambda c: self.flush_chain(c.table, c.chain)),
             "Z": self._do(lambda c: self.zero(c.table, c.chain, c.number)),
@@ -290,15 +290,11 @@ class IpTables:
             return ""
         return "".join(listing.echo_line(rule, self.family) for rule in command.rules)
 
-    def _do_append(self, command: Command) -> str:
-        for rule in command.rules:
-            entry = self._insert(self._table(command.table), command.chain, rule, None, "RULE_APPEND")
-            entry.packets, entry.bytes = command.packets, command.bytes
-        return self._verbose(command)
-
-    def _do_insert(self, command: Command) -> str:
-        for rule in reversed(command.rules):
-            entry = self._insert(self._table(command.table), command.chain, rule, command.number or 1, "RULE_INSERT")
+    def _do_add(self, command: Command) -> str:
+        table, is_insert = self._table(command.table), command.letter == "I"
+        position, operation = (command.number or 1, "RULE_INSERT") if is_insert else (None, "RULE_APPEND")
+        for rule in reversed(command.rules) if is_insert else command.rules:
+            entry = self._insert(table, command.chain, rule, position, operation)
             entry.packets, entry.bytes = command.packets, command.bytes
         return self._verbose(command)
 
@@ -368,9 +364,6 @@ class IpTables:
             raise plain_failure(self.family, _NO_CHAIN)
         return chain
 
-    def _jump_exists(self, table: str, chain: str) -> bool:
-        return chain in self._table(table).chains
-
     def _parsed(self, table: str, rule_text: str) -> tuple[Rule, ...]:
         try:
             rules = _parse_text(rule_text, self.family, self._netfilter.set_names)
@@ -380,7 +373,7 @@ class IpTables:
             target = rule.target
             if target is None or (target.name in TARGETS and not rule.is_goto):
                 continue
-            if not self._jump_exists(table, target.name):
+            if not self.has_chain(table, target.name):
                 raise UnknownTargetError(target.name).to_error(self.family, self.variant)
         return rules
 
@@ -469,7 +462,7 @@ class IpTables:
         self.notify_rules_changed()
 
     def notify_rules_changed(self) -> None:
-        """Invalidate everything that depends on the rules."""
+        """Invalidate everything that depends on rules."""
         self._netfilter.rules_changed()
 
 

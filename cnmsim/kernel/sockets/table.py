@@ -13,7 +13,7 @@ from attrs import frozen
 from cnmsim.kernel.address import IPV4_ANY, IPV4_BROADCAST, IPV6_ANY, Address, is_multicast
 from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, build_ip
+from cnmsim.kernel.packet import PORT_UNREACHABLE, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, build_ip
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo
@@ -186,10 +186,7 @@ class SocketTable:
 
     def _reject_udp(self, packet: Packet) -> bool:
         self._drop(packet, DropReason.PORT_CLOSED, "")
-        if packet.family == 6:
-            self._namespace.send_icmp_error(packet, 1, 4)
-        else:
-            self._namespace.send_icmp_error(packet, 3, 3)
+        self._namespace.send_icmp_error(packet, *PORT_UNREACHABLE[packet.family])
         return False
 
     def _deliver_tcp(self, packet: Packet) -> bool:

@@ -131,13 +131,13 @@ class Xfrm:
             policy.index = self._next_index | _DIRECTIONS[policy.direction] or 8
             self._next_index += 8
         self.policies.insert(0, policy)
-        self._changed()
+        self._namespace.topology_changed()
 
     def remove_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> None:
         """Delete a policy. Raises `OSError(ENOENT)` if it does not exist."""
         self.policies.remove(self.get_policy(direction, selector, mark))
         self.removals += 1
-        self._changed()
+        self._namespace.topology_changed()
 
     def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
         """Return a policy by its identity. Raises `OSError(ENOENT)` if it does not exist."""
@@ -150,10 +150,6 @@ class Xfrm:
         """Delete all policies."""
         self.removals += 1
         self.policies.clear()
-        self._changed()
-
-    def _changed(self) -> None:
-        """Invalidate the namespace's cached flows."""
         self._namespace.topology_changed()
 
     def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:

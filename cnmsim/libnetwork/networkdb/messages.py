@@ -167,31 +167,29 @@ class Nack:
 
 
 @frozen
-class Suspect:
+class _Rumour:
+    """A statement of `sender` about `name` in one of its incarnations."""
+
+    name: str
+    incarnation: int
+    sender: str
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
+
+
+class Suspect(_Rumour):
     """`sender` suspects `name`, which does not answer probes."""
 
-    name: str
-    incarnation: int
-    sender: str
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
+    __slots__ = ()
 
 
-@frozen
-class Dead:
+class Dead(_Rumour):
     """`sender` declares `name` dead. If both are the same, it has left."""
 
-    name: str
-    incarnation: int
-    sender: str
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
+    __slots__ = ()
 
 
 @frozen

@@ -12,11 +12,12 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.errors import NotLeader, RpcInvalidArgument, RpcUnknown, StoreError
+from cnmsim.swarm.errors import NotLeader, RpcInvalidArgument, RpcNotFound, RpcUnknown, StoreError
 from cnmsim.swarm.identity import new_id
 from cnmsim.swarm.objects import Annotations, Labels, Membership, NodeRole, TaskState
 from cnmsim.swarm.raft import Member
 from cnmsim.swarm.store import Store
+from cnmsim.swarm.store.tables import StoreObject, Table
 
 _DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
 _SECRET_NAME = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?")
@@ -24,6 +25,7 @@ INVALID_ARGUMENT = "invalid argument"
 
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound=StoreObject)
 
 
 class RaftView(Protocol):
@@ -131,6 +133,15 @@ def require_arguments(*arguments: object) -> None:
     """Raise `RpcInvalidArgument` if an argument is empty."""
     if not all(arguments):
         raise RpcInvalidArgument(INVALID_ARGUMENT)
+
+
+def require_stored(kind: str, object_id: str, table: Table[S]) -> S:
+    """Return an object of a table. Raises `RpcInvalidArgument` for an empty id, `RpcNotFound` for an unknown one."""
+    require_arguments(object_id)
+    stored = table.get(object_id)
+    if stored is None:
+        raise RpcNotFound(f"{kind} {object_id} not found")
+    return stored
 
 
 def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:

@@ -14,13 +14,12 @@ from cnmsim.swarm.controlapi.common import (
     check_annotations,
     find_one,
     grpc_errors,
-    require_arguments,
+    require_stored,
 )
 from cnmsim.swarm.errors import (
     RpcAlreadyExists,
     RpcFailedPrecondition,
     RpcInvalidArgument,
-    RpcNotFound,
     RpcPermissionDenied,
     RpcUnimplemented,
 )
@@ -45,11 +44,7 @@ class NetworkOperations(Operations):
     @grpc_errors
     def get_network(self, network_id: str) -> Network:
         """Return a network by id. Raises `RpcNotFound`."""
-        require_arguments(network_id)
-        network = self.store.networks.get(network_id)
-        if network is None:
-            raise RpcNotFound(f"network {network_id} not found")
-        return network
+        return require_stored("network", network_id, self.store.networks)
 
     def find_network(self, reference: str) -> Network:
         """Return a network by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""

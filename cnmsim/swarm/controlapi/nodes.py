@@ -11,7 +11,7 @@ from cnmsim.swarm.controlapi.common import (
     grpc_errors,
     has_labels,
     has_prefix,
-    require_arguments,
+    require_stored,
 )
 from cnmsim.swarm.errors import RpcFailedPrecondition, RpcNotFound
 from cnmsim.swarm.objects import (
@@ -51,11 +51,7 @@ class NodeOperations(Operations):
     @grpc_errors
     def get_node(self, node_id: str) -> Node:
         """Return a node by id. Raises `RpcNotFound`."""
-        require_arguments(node_id)
-        node = self.store.nodes.get(node_id)
-        if node is None:
-            raise RpcNotFound(f"node {node_id} not found")
-        return self._with_status(node)
+        return self._with_status(require_stored("node", node_id, self.store.nodes))
 
     def find_node(self, reference: str) -> Node:
         """Return a node by id, host name or id prefix. Raises `NotFound` or `InvalidParameter`."""
@@ -72,10 +68,7 @@ class NodeOperations(Operations):
 
         Raises a `SwarmError`, also for a demotion that would leave no manager or no quorum.
         """
-        require_arguments(node_id)
-        node = self.store.nodes.get(node_id)
-        if node is None:
-            raise RpcNotFound(f"node {node_id} not found")
+        node = require_stored("node", node_id, self.store.nodes)
         if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
             managers = [node for node in self.store.nodes if node.role is NodeRole.MANAGER]
             if [manager.id for manager in managers] == [node_id]:
@@ -93,10 +86,7 @@ class NodeOperations(Operations):
 
         Raises a `SwarmError` if the node is a manager, or if it is ready and `force` is not set.
         """
-        require_arguments(node_id)
-        node = self.store.nodes.get(node_id)
-        if node is None:
-            raise RpcNotFound(f"node {node_id} not found")
+        node = require_stored("node", node_id, self.store.nodes)
         if node.spec.desired_role is NodeRole.MANAGER and self._is_member(node):
             raise RpcFailedPrecondition(
                 f"node {node_id} is a cluster manager and is a member of the raft cluster. It must be demoted to"

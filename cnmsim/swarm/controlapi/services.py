@@ -7,14 +7,20 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 
 from cnmsim.swarm.allocator import is_ingress_needed
-from cnmsim.swarm.controlapi.common import Filters, Operations, find_one, grpc_errors, require_arguments
+from cnmsim.swarm.controlapi.common import (
+    Filters,
+    Operations,
+    find_one,
+    grpc_errors,
+    require_arguments,
+    require_stored,
+)
 from cnmsim.swarm.controlapi.service_spec import check_service_spec, is_job
 from cnmsim.swarm.errors import (
     NameConflict,
     RpcAlreadyExists,
     RpcFailedPrecondition,
     RpcInvalidArgument,
-    RpcNotFound,
     RpcUnimplemented,
 )
 from cnmsim.swarm.objects import (
@@ -69,10 +75,7 @@ class ServiceOperations(Operations):
 
         Raises `RpcNotFound`.
         """
-        require_arguments(service_id)
-        service = self.store.services.get(service_id)
-        if service is None:
-            raise RpcNotFound(f"service {service_id} not found")
+        service = require_stored("service", service_id, self.store.services)
         return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:

@@ -14,7 +14,7 @@ from cnmsim.swarm.controlapi.common import (
     grpc_errors,
     has_labels,
     has_prefix,
-    require_arguments,
+    require_stored,
 )
 from cnmsim.swarm.errors import RpcNotFound, RpcPermissionDenied
 from cnmsim.swarm.objects import (
@@ -34,11 +34,7 @@ class TaskOperations(Operations):
     @grpc_errors
     def get_task(self, task_id: str) -> Task:
         """Return a task by id. Raises `RpcNotFound`."""
-        require_arguments(task_id)
-        task = self.store.tasks.get(task_id)
-        if task is None:
-            raise RpcNotFound(f"task {task_id} not found")
-        return task
+        return require_stored("task", task_id, self.store.tasks)
 
     def find_task(self, reference: str) -> Task:
         """Return a task by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
@@ -107,10 +103,7 @@ class TaskOperations(Operations):
     @grpc_errors
     def detach_network(self, node_id: str, attachment_id: str) -> None:
         """Remove an attachment task. Raises `RpcNotFound`, or `RpcPermissionDenied` if it belongs to another node."""
-        require_arguments(attachment_id)
-        task = self.store.tasks.get(attachment_id)
-        if task is None:
-            raise RpcNotFound(f"attachment {attachment_id} not found")
+        task = require_stored("attachment", attachment_id, self.store.tasks)
         if task.node_id != node_id:
             raise RpcPermissionDenied(f"attachment {attachment_id} doesn't belong to this node")
         self.store.update(lambda tx: tx.delete(Task, attachment_id))

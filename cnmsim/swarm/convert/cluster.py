@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
 from cnmsim.swarm.convert.gojson import omit_empty
 from cnmsim.swarm.convert.node import tls_info_to_api
 from cnmsim.swarm.objects.base import Annotations
@@ -19,8 +19,7 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
     spec, root = cluster.spec, cluster.root_ca
     issuer = root.rotation or root
     return {
-        "ID": cluster.id,
-        **meta_to_api(cluster.meta.version, cluster.meta.created_ns, cluster.meta.updated_ns),
+        **head_to_api(cluster),
         "Spec": {
             **annotations_to_api(spec.annotations),
             "Orchestration": {"TaskHistoryRetentionLimit": spec.task_history_retention_limit},

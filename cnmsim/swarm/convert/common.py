@@ -7,14 +7,16 @@ from typing import Any
 
 from cnmsim.swarm.convert.gojson import omit_empty, rfc3339_nano
 from cnmsim.swarm.objects.base import Annotations
+from cnmsim.swarm.store.tables import StoreObject
 
 
-def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any]:
-    """Return the fields `Version`, `CreatedAt` and `UpdatedAt` of an object."""
+def head_to_api(item: StoreObject) -> dict[str, Any]:
+    """Return the id, the version and the times of an object as JSON."""
     return {
-        "Version": omit_empty(("Index", version)),
-        "CreatedAt": rfc3339_nano(created_ns),
-        "UpdatedAt": rfc3339_nano(updated_ns),
+        "ID": item.id,
+        "Version": omit_empty(("Index", item.meta.version)),
+        "CreatedAt": rfc3339_nano(item.meta.created_ns),
+        "UpdatedAt": rfc3339_nano(item.meta.updated_ns),
     }
 
 

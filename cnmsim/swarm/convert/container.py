@@ -65,7 +65,7 @@ def _privileges(privileges: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {
         "CredentialSpec": None if credential is None else _credential(credential),
         "SELinuxContext": privileges["SELinuxContext"],
-        **omit_nil("Seccomp", None if seccomp is None else _seccomp(seccomp)),
+        **omit_nil("Seccomp", seccomp, _seccomp),
         **omit_nil("AppArmor", None if apparmor is None else {"Mode": "default", **apparmor}),
         "NoNewPrivileges": privileges["NoNewPrivileges"],
     }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
+from cnmsim.errors import InvalidParameter
+
+_E = TypeVar("_E", bound=Enum)
 NS_PER_S = 1_000_000_000
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -43,9 +47,17 @@ def go_float(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-def omit_nil(name: str, value: object) -> dict[str, Any]:
-    """Return `{name: value}`, or `{}` if `value` is `None`: a Go pointer field with `omitempty`."""
-    return {} if value is None else {name: value}
+def omit_nil(name: str, value: Any, convert: Callable[[Any], object] = lambda value: value) -> dict[str, Any]:
+    """Return a JSON object with one member, converted by `convert`, or an empty object if the value is `None`."""
+    return {} if value is None else {name: convert(value)}
+
+
+def parse_enum(kind: type[_E], text: str, message: str) -> _E:
+    """Return the member of an enumeration with that value. Raises `InvalidParameter` with `message`."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidParameter(message) from None
 
 
 def string_tuple(value: Iterable[Any] | None) -> tuple[str, ...]:

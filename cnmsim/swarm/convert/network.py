@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
 from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano, sorted_map
 from cnmsim.swarm.convert.task_spec import driver_to_api
 from cnmsim.swarm.objects.base import Driver
@@ -16,23 +16,22 @@ def network_to_api(network: Network) -> dict[str, Any]:
     """Return a network in the form that is embedded in a task's `NetworksAttachments`."""
     spec = network.spec
     return {
-        "ID": network.id,
-        **meta_to_api(network.meta.version, network.meta.created_ns, network.meta.updated_ns),
+        **head_to_api(network),
         "Spec": {
             **annotations_to_api(spec.annotations),
-            **omit_nil("DriverConfiguration", None if spec.driver is None else driver_to_api(spec.driver)),
+            **omit_nil("DriverConfiguration", spec.driver, driver_to_api),
             **omit_empty(
                 ("IPv6Enabled", spec.ipv6_enabled),
                 ("Internal", spec.internal),
                 ("Attachable", spec.attachable),
                 ("Ingress", network.is_ingress),
             ),
-            **omit_nil("IPAMOptions", None if spec.ipam is None else _ipam_to_api(spec.ipam)),
+            **omit_nil("IPAMOptions", spec.ipam, _ipam_to_api),
             **omit_nil("ConfigFrom", {"Network": spec.config_from} if spec.config_from else None),
             "Scope": "swarm",
         },
         "DriverState": {} if network.driver_state is None else driver_to_api(network.driver_state),
-        **omit_nil("IPAMOptions", None if network.ipam is None else _ipam_to_api(network.ipam)),
+        **omit_nil("IPAMOptions", network.ipam, _ipam_to_api),
     }
 
 

@@ -6,20 +6,17 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map
+from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, parse_enum, sorted_map
 from cnmsim.swarm.convert.task_spec import platform_to_api, resources_to_api
 from cnmsim.swarm.objects.base import Availability, Membership, NodeRole
-from cnmsim.swarm.objects.node import Node, NodeSpec
+from cnmsim.swarm.objects.node import ManagerStatus, Node, NodeSpec
 
 
 def node_to_api(node: Node) -> dict[str, Any]:
     """Return a node as `node inspect` shows it."""
-    manager = node.manager_status
     return {
-        "ID": node.id,
-        **meta_to_api(node.meta.version, node.meta.created_ns, node.meta.updated_ns),
+        **head_to_api(node),
         "Spec": {
             **annotations_to_api(node.spec.annotations),
             "Role": node.spec.desired_role.value,
@@ -30,15 +27,14 @@ def node_to_api(node: Node) -> dict[str, Any]:
             "State": node.status.state.value,
             **omit_empty(("Message", node.status.message), ("Addr", node.status.addr)),
         },
-        **omit_nil(
-            "ManagerStatus",
-            None
-            if manager is None
-            else omit_empty(
-                ("Leader", manager.leader), ("Reachability", manager.reachability.value), ("Addr", manager.addr)
-            ),
-        ),
+        **omit_nil("ManagerStatus", node.manager_status, _manager_to_api),
     }
+
+
+def _manager_to_api(manager: ManagerStatus) -> dict[str, Any]:
+    return omit_empty(
+        ("Leader", manager.leader), ("Reachability", manager.reachability.value), ("Addr", manager.addr)
+    )
 
 
 def _description_to_api(node: Node) -> dict[str, Any]:
@@ -74,13 +70,7 @@ def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[
 def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
     """Convert a JSON node spec. Raises `InvalidParameter` with the daemon's message."""
     role, availability = spec["Role"], spec["Availability"]
-    try:
-        desired_role = NodeRole(role.lower())
-    except ValueError:
-        raise InvalidParameter(f'invalid Role: "{role}"') from None
-    try:
-        chosen = Availability(availability.lower())
-    except ValueError:
-        raise InvalidParameter(f'invalid Availability: "{availability}"') from None
+    desired_role = parse_enum(NodeRole, role.lower(), f'invalid Role: "{role}"')
+    chosen = parse_enum(Availability, availability.lower(), f'invalid Availability: "{availability}"')
     # The API has no field for membership, so a client that writes the spec always resets it to pending.
     return NodeSpec(annotations_from_api(spec), desired_role, Membership.PENDING, chosen)

@@ -9,37 +9,22 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
 from cnmsim.swarm.convert.gojson import omit_empty, omit_nil
 from cnmsim.swarm.convert.task_spec import driver_from_api, driver_to_api
 from cnmsim.swarm.objects.secret import Config, ConfigSpec, Secret, SecretSpec
 
 
-def secret_to_api(secret: Secret) -> dict[str, Any]:
-    """Return a secret in the form of `secret inspect`. The data is included only if `secret` has it."""
+def secret_to_api(secret: Secret | Config) -> dict[str, Any]:
+    """Return a secret or config as JSON."""
     spec = secret.spec
     return {
-        "ID": secret.id,
-        **meta_to_api(secret.meta.version, secret.meta.created_ns, secret.meta.updated_ns),
+        **head_to_api(secret),
         "Spec": {
             **annotations_to_api(spec.annotations),
             **omit_empty(("Data", b64encode(spec.data).decode())),
-            **omit_nil("Driver", None if spec.driver is None else driver_to_api(spec.driver)),
-            **omit_nil("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
-        },
-    }
-
-
-def config_to_api(config: Config) -> dict[str, Any]:
-    """Return a config as `config inspect` shows it."""
-    spec = config.spec
-    return {
-        "ID": config.id,
-        **meta_to_api(config.meta.version, config.meta.created_ns, config.meta.updated_ns),
-        "Spec": {
-            **annotations_to_api(spec.annotations),
-            **omit_empty(("Data", b64encode(spec.data).decode())),
-            **omit_nil("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
+            **omit_nil("Driver", spec.driver if isinstance(spec, SecretSpec) else None, driver_to_api),
+            **omit_nil("Templating", spec.templating, driver_to_api),
         },
     }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import go_float, omit_empty, omit_nil, rfc3339_nano
+from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
+from cnmsim.swarm.convert.gojson import go_float, omit_empty, omit_nil, parse_enum, rfc3339_nano
 from cnmsim.swarm.convert.task_spec import (
     attachment_to_api,
     networks_from_api,
@@ -20,6 +21,7 @@ from cnmsim.swarm.objects.service import (
     EndpointSpec,
     Global,
     GlobalJob,
+    JobStatus,
     PortConfig,
     Replicated,
     ReplicatedJob,
@@ -54,14 +56,8 @@ def _update_from_api(config: Mapping[str, Any] | None) -> UpdateConfig | None:
     if config is None:
         return None
     action, order = config["FailureAction"] or "pause", config["Order"] or "stop-first"
-    try:
-        failure_action = FailureAction(action)
-    except ValueError:
-        raise InvalidParameter(f"unrecognized update failure action {action}") from None
-    try:
-        update_order = UpdateOrder(order)
-    except ValueError:
-        raise InvalidParameter(f"unrecognized update order {order}") from None
+    failure_action = parse_enum(FailureAction, action, f"unrecognized update failure action {action}")
+    update_order = parse_enum(UpdateOrder, order, f"unrecognized update order {order}")
     return UpdateConfig(
         config["Parallelism"],
         config["Delay"],
@@ -74,9 +70,8 @@ def _update_from_api(config: Mapping[str, Any] | None) -> UpdateConfig | None:
 
 def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
     mode = spec["Mode"] or "vip"
-    if mode not in {"vip", "dnsrr"}:
-        raise InvalidParameter(f'invalid resolution mode: "{mode}"')
-    return EndpointSpec(ResolutionMode(mode), tuple(port_from_api(port) for port in spec["Ports"] or ()))
+    resolution = parse_enum(ResolutionMode, mode, f'invalid resolution mode: "{mode}"')
+    return EndpointSpec(resolution, tuple(port_from_api(port) for port in spec["Ports"] or ()))
 
 
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
@@ -119,28 +114,21 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
 
     `prints_old_networks`: include `Spec.Networks`, as engines before 29 do.
     """
-    previous = service.previous_spec
-    status = service.update_status
-    job = service.job_status
+    to_api = partial(service_spec_to_api, prints_old_networks=prints_old_networks)
     return {
-        "ID": service.id,
-        **meta_to_api(service.meta.version, service.meta.created_ns, service.meta.updated_ns),
-        "Spec": service_spec_to_api(service.spec, prints_old_networks=prints_old_networks),
-        **omit_nil(
-            "PreviousSpec",
-            None if previous is None else service_spec_to_api(previous, prints_old_networks=prints_old_networks),
-        ),
+        **head_to_api(service),
+        "Spec": to_api(service.spec),
+        **omit_nil("PreviousSpec", service.previous_spec, to_api),
         "Endpoint": endpoint_to_api(service.endpoint),
-        **omit_nil("UpdateStatus", None if status is None else _update_status_to_api(status)),
-        **omit_nil(
-            "JobStatus",
-            None
-            if job is None
-            else {
-                "JobIteration": omit_empty(("Index", job.job_iteration)),
-                "LastExecution": rfc3339_nano(job.last_execution_ns),
-            },
-        ),
+        **omit_nil("UpdateStatus", service.update_status, _update_status_to_api),
+        **omit_nil("JobStatus", service.job_status, _job_status_to_api),
+    }
+
+
+def _job_status_to_api(job: JobStatus) -> dict[str, Any]:
+    return {
+        "JobIteration": omit_empty(("Index", job.job_iteration)),
+        "LastExecution": rfc3339_nano(job.last_execution_ns),
     }
 
 
@@ -154,10 +142,10 @@ def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False)
         **annotations_to_api(spec.annotations),
         "TaskTemplate": {**template, **({"Runtime": "container"} if spec.task.container is not None else {})},
         "Mode": _mode_to_api(spec.mode),
-        **omit_nil("UpdateConfig", None if spec.update is None else _update_to_api(spec.update)),
-        **omit_nil("RollbackConfig", None if spec.rollback is None else _update_to_api(spec.rollback)),
+        **omit_nil("UpdateConfig", spec.update, _update_to_api),
+        **omit_nil("RollbackConfig", spec.rollback, _update_to_api),
         **({"Networks": old} if old and prints_old_networks else {}),
-        **omit_nil("EndpointSpec", None if spec.endpoint is None else endpoint_spec_to_api(spec.endpoint)),
+        **omit_nil("EndpointSpec", spec.endpoint, endpoint_spec_to_api),
     }
 
 
@@ -175,8 +163,8 @@ def _update_to_api(config: UpdateConfig) -> dict[str, Any]:
 def _update_status_to_api(status: UpdateStatus) -> dict[str, Any]:
     return {
         "State": status.state.value,
-        **({"StartedAt": rfc3339_nano(status.started_ns)} if status.started_ns else {}),
-        **({"CompletedAt": rfc3339_nano(status.completed_ns)} if status.completed_ns else {}),
+        **omit_nil("StartedAt", status.started_ns or None, rfc3339_nano),
+        **omit_nil("CompletedAt", status.completed_ns or None, rfc3339_nano),
         **omit_empty(("Message", status.message)),
     }
 

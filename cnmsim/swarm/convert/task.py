@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
 from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano
 from cnmsim.swarm.convert.network import network_to_api
 from cnmsim.swarm.convert.service import port_to_api
 from cnmsim.swarm.convert.task_spec import generic_to_api, task_spec_to_api
 from cnmsim.swarm.objects.network import NetworkAttachment
-from cnmsim.swarm.objects.task import Task, TaskStatus
+from cnmsim.swarm.objects.task import ContainerStatus, Task, TaskStatus
 
 
 def task_to_api(task: Task) -> dict[str, Any]:
     """Return a task as `docker inspect --type task` shows it."""
     return {
-        "ID": task.id,
-        **meta_to_api(task.meta.version, task.meta.created_ns, task.meta.updated_ns),
+        **head_to_api(task),
         **annotations_to_api(task.annotations),
         "Spec": task_spec_to_api(task.spec),
         **omit_empty(("ServiceID", task.service_id), ("Slot", task.slot), ("NodeID", task.node_id)),
@@ -33,19 +32,17 @@ def task_to_api(task: Task) -> dict[str, Any]:
 
 
 def _status_to_api(status: TaskStatus) -> dict[str, Any]:
-    container = status.container
     return {
         "Timestamp": rfc3339_nano(status.timestamp_ns),
         "State": status.state.name.lower(),
         **omit_empty(("Message", status.message), ("Err", status.err)),
-        **omit_nil(
-            "ContainerStatus",
-            None
-            if container is None
-            else {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code},
-        ),
+        **omit_nil("ContainerStatus", status.container, _container_to_api),
         "PortStatus": omit_empty(("Ports", [port_to_api(port) for port in status.port_status or ()])),
     }
+
+
+def _container_to_api(container: ContainerStatus) -> dict[str, Any]:
+    return {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code}
 
 
 def _attachment_to_api(attachment: NetworkAttachment) -> dict[str, Any]:

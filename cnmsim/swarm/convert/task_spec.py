@@ -7,7 +7,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.convert.container import container_from_api, container_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map, string_tuple
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, parse_enum, sorted_map, string_tuple
 from cnmsim.swarm.objects.base import Driver, RestartCondition
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequirements, Resources, RestartPolicy, TaskSpec
@@ -85,10 +85,7 @@ def _restart_from_api(policy: Mapping[str, Any] | None) -> RestartPolicy | None:
     if policy is None:
         return None
     condition = policy["Condition"] or "any"
-    try:
-        chosen = RestartCondition(condition)
-    except ValueError:
-        raise InvalidParameter(f'invalid RestartCondition: "{condition}"') from None
+    chosen = parse_enum(RestartCondition, condition, f'invalid RestartCondition: "{condition}"')
     return RestartPolicy(chosen, policy["Delay"], policy["MaxAttempts"] or 0, policy["Window"])
 
 
@@ -111,13 +108,13 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
     """Return a task spec as JSON."""
     attachment = spec.attachment
     return {
-        **omit_nil("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
+        **omit_nil("ContainerSpec", spec.container, container_to_api),
         **omit_nil("NetworkAttachmentSpec", None if attachment is None else {"ContainerID": attachment.container_id}),
         **omit_nil("Resources", _requirements_to_api(spec)),
-        **omit_nil("RestartPolicy", None if spec.restart is None else _restart_to_api(spec.restart)),
-        **omit_nil("Placement", None if spec.placement is None else _placement_to_api(spec.placement)),
+        **omit_nil("RestartPolicy", spec.restart, _restart_to_api),
+        **omit_nil("Placement", spec.placement, _placement_to_api),
         **omit_empty(("Networks", [attachment_to_api(attachment) for attachment in spec.networks])),
-        **omit_nil("LogDriver", None if spec.log_driver is None else driver_to_api(spec.log_driver)),
+        **omit_nil("LogDriver", spec.log_driver, driver_to_api),
         "ForceUpdate": spec.force_update,
         **({"Runtime": "attachment"} if attachment is not None else {}),
     }
@@ -149,9 +146,7 @@ def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
         )
     return {
         **omit_nil("Limits", limit_fields),
-        **omit_nil(
-            "Reservations", None if resources.reservations is None else resources_to_api(resources.reservations)
-        ),
+        **omit_nil("Reservations", resources.reservations, resources_to_api),
         **omit_nil("SwapBytes", resources.swap_bytes),
         **omit_nil("MemorySwappiness", resources.memory_swappiness),
     }
