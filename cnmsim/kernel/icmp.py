@@ -11,7 +11,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TOO_BIG, icmp_name
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpErrorInfo
-from cnmsim.kernel.transport import icmp_message, icmpv6_message
+from cnmsim.kernel.transport import icmp_of_family
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -43,13 +43,7 @@ class Icmp:
         except OSError:
             return
         quoted = packet.data[: _QUOTE[packet.family]]
-        rest = info.to_bytes(4)
-        if packet.family == 4:
-            message = icmp_message(icmp_type, code, rest, quoted)
-            protocol = 1
-        else:
-            message = icmpv6_message(decision.src, to, icmp_type, code, rest, quoted)
-            protocol = 58
+        protocol, message = icmp_of_family(decision.src, to, icmp_type, code, info.to_bytes(4), quoted)
         try:
             # The error belongs to the connection of the packet that caused it, and is translated with it
             # (nf_ct_attach).
@@ -122,12 +116,8 @@ class Icmp:
         try:
             decision = namespace.route_output(packet.src, None if grouped else packet.dst)
             message = packet.payload
-            if packet.family == 4:
-                body = icmp_message(reply, 0, message[4:8], message[8:])
-                namespace.send(1, decision, packet.src, body, dont_fragment=False)
-            else:
-                body = icmpv6_message(decision.src, packet.src, reply, 0, message[4:8], message[8:])
-                namespace.send(58, decision, packet.src, body)
+            protocol, body = icmp_of_family(decision.src, packet.src, reply, 0, message[4:8], message[8:])
+            namespace.send(protocol, decision, packet.src, body, dont_fragment=packet.family == 6)
         except OSError as error:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route back for the echo reply: {error.strerror}")
 

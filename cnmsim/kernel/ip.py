@@ -83,15 +83,8 @@ class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
     __slots__ = (
-        "_decisions",
-        "_decisions_generation",
-        "_identification",
-        "_inputs",
-        "_inputs_generation",
-        "_namespace",
-        "_recent_decisions",
-        "icmp",
-        "reassembly",
+        "_decisions", "_decisions_generation", "_identification", "_inputs", "_inputs_generation", "_namespace",
+        "_recent_decisions", "icmp", "reassembly",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:

@@ -43,25 +43,21 @@ class IpvlanFlag(Enum):
 class IpvlanPort:
     """The children of one lower device, with their common mode and flag (struct ipvl_port)."""
 
-    __slots__ = ("_children", "_next_device_id", "flag", "lower", "mode")
+    __slots__ = ("_next_device_id", "children", "flag", "lower", "mode")
 
     def __init__(self, lower: Device) -> None:
         self.lower = lower
         self.mode = IpvlanMode.L3
         self.flag = IpvlanFlag.BRIDGE
-        self._children: list[Ipvlan] = []
+        #: The children in the order of their creation.
+        self.children: list[Ipvlan] = []
         self._next_device_id = 1
-
-    @property
-    def children(self) -> list[Ipvlan]:
-        """The children in the order of their creation."""
-        return self._children
 
     def set_mode(self, mode: IpvlanMode) -> None:
         """Set the mode of all children (ipvlan_set_port_mode)."""
         if mode is not self.mode:
             self.mode = mode
-            for child in self._children:
+            for child in self.children:
                 child._no_arp = mode is not IpvlanMode.L2
 
     def new_device_id(self) -> int:
@@ -71,7 +67,7 @@ class IpvlanPort:
 
     def child_with_address(self, address: Address) -> Ipvlan | None:
         """Return the child that is up and has this address, or `None`."""
-        for child in self._children:
+        for child in self.children:
             if child.is_up and any(own.address == address for own in child.addresses):
                 return child
         return None
@@ -104,7 +100,7 @@ class IpvlanPort:
 
     def broadcast(self, frame: bytes, source: Ipvlan | None) -> None:
         """Deliver a group frame to every child that is up except `source`."""
-        for child in self._children:
+        for child in self.children:
             if child is not source and child.is_up:
                 deliver_to_child(frame, child, self.mode)
 
@@ -166,7 +162,7 @@ class IpvlanPort:
 
     def mac_changed(self) -> None:
         """Copy the lower device's new MAC to the children."""
-        for child in self._children:
+        for child in self.children:
             child._take_mac(self.lower.mac)
 
 

@@ -32,23 +32,19 @@ _BRIDGE_MODES = frozenset({MacvlanMode.BRIDGE})
 class MacvlanPort:
     """The children of one lower device, and the distribution of received frames among them (struct macvlan_port)."""
 
-    __slots__ = ("_active", "_children", "_own_mac", "lower")
+    __slots__ = ("_active", "_own_mac", "children", "lower")
 
     def __init__(self, lower: Device) -> None:
         self.lower = lower
         self._own_mac = lower.mac
-        self._children: list[Macvlan] = []
+        #: The children in the order of their creation.
+        self.children: list[Macvlan] = []
         self._active: dict[Mac, Macvlan] = {}
-
-    @property
-    def children(self) -> list[Macvlan]:
-        """The children in the order of their creation."""
-        return self._children
 
     @property
     def is_passthru(self) -> bool:
         """Whether the only child is in passthru mode."""
-        return bool(self._children) and self._children[0].mode is MacvlanMode.PASSTHRU
+        return bool(self.children) and self.children[0].mode is MacvlanMode.PASSTHRU
 
     def child_with_mac(self, mac: Mac) -> Macvlan | None:
         """Return the child that is up and has this MAC, or `None` (macvlan_hash_lookup)."""
@@ -56,7 +52,7 @@ class MacvlanPort:
 
     def refresh_active(self) -> None:
         """Rebuild the MAC index after a child was added, removed, went up or down, or changed its MAC."""
-        self._active = {child.mac: child for child in self._children if child.is_up}
+        self._active = {child.mac: child for child in self.children if child.is_up}
 
     def is_mac_in_use(self, mac: Mac) -> bool:
         """Return True if the lower device or a child that is up has this MAC."""
@@ -69,7 +65,7 @@ class MacvlanPort:
         macvlan_handle_frame.
         """
         if not frame[0] & 1:
-            child = self._children[0] if self.is_passthru else self.child_with_mac(frame[:6])
+            child = self.children[0] if self.is_passthru else self.child_with_mac(frame[:6])
             if child is None:
                 return False
             deliver_to_child(frame, child, child.mode)
@@ -88,7 +84,7 @@ class MacvlanPort:
 
     def broadcast(self, frame: bytes, source: Macvlan | None, modes: frozenset[MacvlanMode]) -> None:
         """Deliver a group frame to every child whose mode is one of `modes`, except `source`."""
-        for child in self._children:
+        for child in self.children:
             if child is not source and child.mode in modes and child.is_up:
                 deliver_to_child(frame, child, child.mode)
 
@@ -96,7 +92,7 @@ class MacvlanPort:
         """Copy the lower device's new MAC to a passthru child."""
         self._own_mac = self.lower.mac
         if self.is_passthru:
-            self._children[0]._take_mac(self.lower.mac)
+            self.children[0]._take_mac(self.lower.mac)
             self.refresh_active()
 
     def set_lower_mac(self, mac: Mac) -> None:
@@ -119,7 +115,7 @@ class Macvlan(UpperDevice):
     one; EBUSY if a bridge or ipvlan uses the lower device.
     """
 
-    __slots__ = ("_mode", "port")
+    __slots__ = ("mode", "port")
     kind = "macvlan"
     filters_unicast = True
 
@@ -134,25 +130,21 @@ class Macvlan(UpperDevice):
         if port.is_passthru or (mode is MacvlanMode.PASSTHRU and port.children):
             raise OSError(errno.EINVAL, "Invalid argument")
         super().__init__(name, lower.mac if mode is MacvlanMode.PASSTHRU else mac, lower)
-        self._mode = mode
+        #: The mode, which decides how the device reaches its siblings.
+        self.mode = mode
         self.port = port
         port.children.append(self)
         upper_devices_of(lower).port = port
 
-    @property
-    def mode(self) -> MacvlanMode:
-        """The mode, which decides how the device reaches its siblings."""
-        return self._mode
-
     def set_mode(self, mode: MacvlanMode) -> None:
         """Change the mode. Raises `OSError(EINVAL)` for a change to or from passthru."""
-        if mode is not self._mode and MacvlanMode.PASSTHRU in (mode, self._mode):
+        if mode is not self.mode and MacvlanMode.PASSTHRU in (mode, self.mode):
             raise OSError(errno.EINVAL, "Invalid argument")
-        self._mode = mode
+        self.mode = mode
 
     def set_up(self) -> None:
         """Set the device up. Raises `OSError(EADDRINUSE)` if the lower device or a sibling has its MAC."""
-        if not self.is_up and self._mode is not MacvlanMode.PASSTHRU and self.port.is_mac_in_use(self.mac):
+        if not self.is_up and self.mode is not MacvlanMode.PASSTHRU and self.port.is_mac_in_use(self.mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_up()
 
@@ -161,7 +153,7 @@ class Macvlan(UpperDevice):
 
         Raises `OSError(EADDRINUSE)` if the lower device or a sibling that is up has it.
         """
-        if self._mode is MacvlanMode.PASSTHRU:
+        if self.mode is MacvlanMode.PASSTHRU:
             self.port.set_lower_mac(mac)
             return
         if mac != self.mac and self.port.is_mac_in_use(mac):
@@ -178,7 +170,7 @@ class Macvlan(UpperDevice):
     @property
     def unicast_filter(self) -> frozenset[Mac]:
         """The unicast addresses that the lower device must receive for this device."""
-        if not self.is_up or self._mode is MacvlanMode.PASSTHRU:
+        if not self.is_up or self.mode is MacvlanMode.PASSTHRU:
             return frozenset()
         return frozenset({self.mac}) | (
             self.upper_devices.unicast_filter() if self.upper_devices is not None else frozenset()
@@ -187,14 +179,14 @@ class Macvlan(UpperDevice):
     @property
     def receives_all_frames(self) -> bool:
         """Whether the lower device must receive all frames for this device."""
-        return self.is_up and self._mode is MacvlanMode.PASSTHRU
+        return self.is_up and self.mode is MacvlanMode.PASSTHRU
 
     def _link_changed(self) -> None:
         self.port.refresh_active()
         super()._link_changed()
 
     def _put_on_wire(self, frame: bytes) -> None:
-        if self._mode is MacvlanMode.BRIDGE:
+        if self.mode is MacvlanMode.BRIDGE:
             if frame[0] & 1:
                 self.port.broadcast(frame, self, _BRIDGE_MODES)
             else:

@@ -43,11 +43,11 @@ class Process:
     """
 
     __slots__ = (
-        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "allocated", "argv", "cgroup", "children",
-        "clock", "cpu_ns", "creator",
-        "credentials", "env", "exit_status", "exited", "files", "handlers", "hostname", "ignored_signals",
-        "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent", "pid", "pid_namespace",
-        "programs", "rlimits", "sockets", "started_ns", "stderr", "stdin", "stdout", "term_signal",
+        "_inherited_sockets", "_own_pipes", "_tasks", "allocated", "argv", "cgroup", "children", "clock", "cpu_ns",
+        "creator", "credentials", "env", "exit_status", "exited", "files", "gate", "handlers", "hostname",
+        "ignored_signals", "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent",
+        "pid", "pid_namespace", "program", "programs", "rlimits", "sockets", "started_ns", "stderr", "stdin",
+        "stdout", "term_signal",
         "umask",
     )  # fmt: skip
 
@@ -114,10 +114,12 @@ class Process:
         #: The signals set to SIG_IGN. Children and programs started with `exec` inherit them.
         self.ignored_signals = ignored_signals
         self.sockets: list[Socket] = []
-        self._gate = Gate(self)
+        #: The gate that stops all tasks of the process while it is paused.
+        self.gate = Gate(self)
         self._tasks: list[Task[Any]] = []
         self._own_pipes: list[Pipe] = []
-        self._program: Program | None = None
+        #: The program that runs in the process; `None` before `begin`.
+        self.program: Program | None = None
         self._inherited_sockets: tuple[Socket, ...] = ()
         self.stdin = stdin or self._empty_input()
         self.stdout = stdout or self._own_pipe()
@@ -164,14 +166,9 @@ class Process:
         return f"program {self.argv} of {self.label} on {self.machine.name}"
 
     @property
-    def program(self) -> Program | None:
-        """The program that runs in the process; `None` before `begin`."""
-        return self._program
-
-    @property
     def is_paused(self) -> bool:
         """Whether the process is stopped (SIGSTOP): its tasks do not run, but the kernel still serves its sockets."""
-        return self._gate.is_shut
+        return self.gate.is_shut
 
     @property
     def is_running(self) -> bool:
@@ -192,7 +189,7 @@ class Process:
         """Start `program` in this process, at the current instant."""
         # The coroutine is created only when it starts, so that a discarded lab leaves no coroutine that was never
         # awaited.
-        self._program = program
+        self.program = program
         self.clock.call_soon(self._begin, program)
 
     def _begin(self, program: Program) -> None:
@@ -206,14 +203,14 @@ class Process:
         The program's threads are not restarted. Inherited sockets and sockets served by callbacks are kept; the
         others are closed without sending anything.
         """
-        assert self._program is not None, "a process that runs has a program"
+        assert self.program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
             if socket not in self._inherited_sockets and not socket.has_callback:
                 socket.close_silently()
         self._tasks = []
-        self._gate = Gate(self)
+        self.gate = Gate(self)
         self.handlers = {}
-        self.begin(self._program)
+        self.begin(self.program)
 
     def close_silently(self) -> None:
         """End the process without side effects: no signal, nothing sent to peers, no exit callback."""
@@ -239,7 +236,7 @@ class Process:
 
     def task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
         """Run a coroutine as a thread of this process. It is paused with the process and ends with it."""
-        task = Task(self.clock, coroutine, self._gate)
+        task = Task(self.clock, coroutine, self.gate)
         self._tasks = [other for other in self._tasks if not other.is_done]
         self._tasks.append(task)
         return task
@@ -369,7 +366,7 @@ class Process:
         The process keeps its id, its children and the signals that it ignores. `streams` are its standard input,
         output and error from now on.
         """
-        self.argv, self.env, self.handlers, self._program = argv, env, {}, program
+        self.argv, self.env, self.handlers, self.program = argv, env, {}, program
         self.stdin, self.stdout, self.stderr = streams
         return await program(self)
 
@@ -378,19 +375,14 @@ class Process:
         if self.is_running:
             self._end(status)
 
-    @property
-    def gate(self) -> Gate:
-        """The gate that stops all tasks of the process while it is paused."""
-        return self._gate
-
     def pause(self) -> None:
         """Stop all tasks of the process until `unpause`."""
-        self._gate.shut()
+        self.gate.shut()
 
     def unpause(self) -> None:
         """Resume the tasks."""
-        if self._gate.is_shut:
-            self._gate.open()
+        if self.gate.is_shut:
+            self.gate.open()
 
     def _end(self, status: int) -> None:
         self.exit_status = status

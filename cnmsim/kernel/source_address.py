@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Address, is_link_local, to_int
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.device import Device, InterfaceAddress
+    from cnmsim.kernel.device import Device
 
 
 def select_source(
@@ -51,15 +51,11 @@ def _select6(dst: Address, outdev: Device, devices: Iterable[Device]) -> Address
     if is_link_local(dst) or (dst[0] == 0xFF and dst[1] & 0xF == 2):
         candidates = [a for a in own if a.scope == "link"] or own
     else:
-        candidates = [a for a in own if a.scope == "global"] or _global6(devices) or own
+        candidates = (
+            [a for a in own if a.scope == "global"]
+            or [a for device in devices for a in device.addresses if a.family == 6 and a.scope == "global"]
+            or own
+        )
     if not candidates:
         return None
-    return max(candidates, key=lambda a: _common_bits(a.address, dst)).address
-
-
-def _global6(devices: Iterable[Device]) -> list[InterfaceAddress]:
-    return [a for device in devices for a in device.addresses if a.family == 6 and a.scope == "global"]
-
-
-def _common_bits(one: Address, other: Address) -> int:
-    return 128 - (to_int(one) ^ to_int(other)).bit_length()
+    return max(candidates, key=lambda a: -(to_int(a.address) ^ to_int(dst)).bit_length()).address

@@ -27,13 +27,14 @@ class Cancelled(BaseException):
 class Future(Generic[T]):
     """A value that is not available yet: await the future, or check `is_done` and call `result()`."""
 
-    __slots__ = ("_callbacks", "_error", "_value", "clock", "is_done")
+    __slots__ = ("_callbacks", "_value", "clock", "error", "is_done")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.is_done = False
         self._value: T | None = None
-        self._error: BaseException | None = None
+        #: The error that completed the future, or `None`.
+        self.error: BaseException | None = None
         self._callbacks: list[Callable[[Future[T]], object]] = []
 
     def set_result(self, value: T) -> None:
@@ -43,7 +44,7 @@ class Future(Generic[T]):
 
     def set_exception(self, error: BaseException) -> None:
         """Complete the future with an error, which `result()` and every waiter raise."""
-        self._error = error
+        self.error = error
         self._complete()
 
     def _complete(self) -> None:
@@ -58,14 +59,9 @@ class Future(Generic[T]):
         """Return the value or raise the error. Raises `RuntimeError` if the future is not done."""
         if not self.is_done:
             raise RuntimeError("future is not done")
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return cast("T", self._value)
-
-    @property
-    def error(self) -> BaseException | None:
-        """The error that completed the future, or `None`."""
-        return self._error
 
     def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
         """Schedule `callback(self)` for the instant at which the future completes, or now if it is done already."""

@@ -85,6 +85,15 @@ def icmpv6_message(
     return head[:2] + transport_checksum(src, dst, 58, head + payload).to_bytes(2) + rest + payload
 
 
+def icmp_of_family(
+    src: Address, dst: Address, icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b""
+) -> tuple[int, bytes]:
+    """Return the protocol number and the bytes of an ICMP or ICMPv6 message between two addresses."""
+    if len(dst) == 16:
+        return 58, icmpv6_message(src, dst, icmp_type, code, rest, payload)
+    return 1, icmp_message(icmp_type, code, rest, payload)
+
+
 ARP_REQUEST, ARP_REPLY = 1, 2
 
 

@@ -22,9 +22,9 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.ndisc import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, link_layer_option
 from cnmsim.kernel.neighbour import NeighbourState
-from cnmsim.kernel.packet import MalformedPacketError, build_ip
+from cnmsim.kernel.packet import TOO_BIG, MalformedPacketError, build_ip
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmp_message, icmpv6_message
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmp_of_family, icmpv6_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,14 +124,11 @@ def too_big(frame: bytes, mtu: int) -> bytes | None:
     if is_multicast(dst) or IPV4_BROADCAST in (src, dst):
         return None
     room = _MAX_ERROR_LENGTH[family]
-    if family == 4:
-        if frame[20:22] != b"\x40\x00" or (packet.protocol == 1 and packet.icmp_type in _ICMP4_ERRORS):
-            return None
-        body = icmp_message(3, 4, mtu.to_bytes(4), packet.data[: room - 28])
-        error = build_ip(1, dst, src, body, ttl=packet.ttl)
-    else:
-        if packet.protocol == 58 and packet.icmp_type < 128:
-            return None
-        body = icmpv6_message(dst, src, 2, 0, mtu.to_bytes(4), packet.data[: room - 48])
-        error = build_ip(58, dst, src, body, ttl=packet.ttl)
+    if family == 4 and (frame[20:22] != b"\x40\x00" or (packet.protocol == 1 and packet.icmp_type in _ICMP4_ERRORS)):
+        return None
+    if family == 6 and packet.protocol == 58 and packet.icmp_type < 128:
+        return None
+    quoted = packet.data[: room - (28 if family == 4 else 48)]
+    protocol, body = icmp_of_family(dst, src, *TOO_BIG[family], mtu.to_bytes(4), quoted)
+    error = build_ip(protocol, dst, src, body, ttl=packet.ttl)
     return frame[6:12] + frame[:6] + frame[12:14] + error

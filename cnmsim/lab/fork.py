@@ -122,9 +122,9 @@ def _dead_task(task: Any, copier: Copier) -> Any:
     copy.gate = copier.take(task.gate)
     copy.is_done = True
     if task.is_done:
-        copy._value, copy._error = copier.take(task._value), copier.take(task._error)
+        copy._value, copy.error = copier.take(task._value), copier.take(task.error)
     else:
-        copy._error = Cancelled()
+        copy.error = Cancelled()
     return copy
 
 

@@ -275,28 +275,18 @@ class DataPath(Protocol):
 
 # Cached by class: issubclass() of a protocol is slow, and this runs for every node and every endpoint.
 @cache
-def _wants_nodes(kind: type) -> bool:
-    return issubclass(kind, NodeDiscovery)
-
-
-@cache
-def _publishes_ports(kind: type) -> bool:
-    return issubclass(kind, ExternalConnectivity)
-
-
-@cache
-def _can_skip_gateways(kind: type) -> bool:
-    return issubclass(kind, GatewayAllocation)
+def _implements(kind: Any, protocol: Any) -> bool:
+    return issubclass(kind, protocol)
 
 
 def node_discovery(driver: Driver) -> NodeDiscovery | None:
     """Return the driver as a `NodeDiscovery`, or `None` if it is not one."""
-    return cast(NodeDiscovery, driver) if _wants_nodes(type(driver)) else None
+    return cast(NodeDiscovery, driver) if _implements(cast(Any, type(driver)), NodeDiscovery) else None
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:
     """Return the driver if it can publish ports, else `None`."""
-    return cast(ExternalConnectivity, driver) if _publishes_ports(type(cast(Driver, driver))) else None
+    return cast(ExternalConnectivity, driver) if _implements(cast(Any, type(driver)), ExternalConnectivity) else None
 
 
 def table_watcher(driver: object) -> TableWatcher | None:
@@ -306,7 +296,7 @@ def table_watcher(driver: object) -> TableWatcher | None:
 
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
     """Return the driver if it can skip gateway addresses, else `None`."""
-    return cast(GatewayAllocation, driver) if _can_skip_gateways(type(cast(Driver, driver))) else None
+    return cast(GatewayAllocation, driver) if _implements(cast(Any, type(driver)), GatewayAllocation) else None
 
 
 def ipv6_releaser(driver: object) -> Ipv6Releaser | None:

@@ -121,7 +121,8 @@ class Raft:
     leader_id: int | None = None
     applied: int = 0
     _voted_for: int | None = field(default=None, init=False)
-    _is_leading: bool = field(default=False, init=False)
+    #: Whether this member is the leader.
+    is_leading: bool = field(default=False, init=False)
     _has_had_leader: bool = field(default=False, init=False)
     _election_elapsed: int = field(default=0, init=False)
     _election_timeout: int = field(default=ELECTION_TICKS, init=False)
@@ -157,18 +158,13 @@ class Raft:
         return self.is_running and not self._has_had_leader
 
     @property
-    def is_leading(self) -> bool:
-        """Whether this member is the leader."""
-        return self._is_leading
-
-    @property
     def leader(self) -> Member | None:
         """The current leader, or `None` if it is unknown."""
         return next((member for member in self.membership.members if member.raft_id == self.leader_id), None)
 
     def has_quorum(self) -> bool:
         """Return True if this member is the leader and a majority has recently replied to it."""
-        return self._is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
+        return self.is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
 
     def is_reachable(self, raft_id: int) -> bool:
         """Return True if a member has recently replied to this member, which must be the leader."""
@@ -197,7 +193,7 @@ class Raft:
         self._timer = self.clock.call_later(TICK_S, self._tick)
         gate = self.gate()
         is_stopped = gate is not None and gate.is_shut
-        if self._is_leading:
+        if self.is_leading:
             # A leader whose daemon is stopped would step down when the daemon continues. It does nothing until then,
             # so it can step down now.
             self.applied = self.store_index()
@@ -242,7 +238,7 @@ class Raft:
         elif (
             isinstance(message, VoteRequest)
             and reply.is_granted
-            and not self._is_leading
+            and not self.is_leading
             and self._voted_for == self.member.raft_id
         ):
             self._votes.add(member.raft_id)
@@ -258,7 +254,7 @@ class Raft:
         self._election_elapsed = 0
         self._draw_election_timeout()
         self._count_votes()
-        if self._is_leading:
+        if self.is_leading:
             return
         message = VoteRequest(self.term, self.member.raft_id, self.applied, is_transfer)
         for member in self.membership.members:
@@ -268,7 +264,7 @@ class Raft:
     def _count_votes(self) -> None:
         if len(self._votes) < self.membership.quorum:
             return
-        self._is_leading = self._has_had_leader = True
+        self.is_leading = self._has_had_leader = True
         self.leader_id = self.member.raft_id
         self._election_elapsed = 0
         now = self.clock.now_ns
@@ -279,7 +275,7 @@ class Raft:
     def transfer_leadership(self) -> None:
         """Step down, and let the member that replied last start an election (TimeoutNow, Raft dissertation 3.10)."""
         others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
-        if not self._is_leading or not others:
+        if not self.is_leading or not others:
             return
         successor = max(others, key=lambda member: self._last_reply_ns[member.raft_id])
         Task(self.clock, self._exchange(successor, TimeoutNow(self.term)), self.gate())
@@ -298,11 +294,11 @@ class Raft:
             # Draw a new timeout. Otherwise a member that cannot win could time out before the others again and again
             # (etcd raft `reset`).
             self._draw_election_timeout()
-        if self._is_leading or self.leader_id == self.member.raft_id:
+        if self.is_leading or self.leader_id == self.member.raft_id:
             self.leader_id = None
         self._election_elapsed = 0
-        if self._is_leading:
-            self._is_leading = False
+        if self.is_leading:
+            self.is_leading = False
             self._last_reply_ns = {}
             self.on_step_down()
 
@@ -312,7 +308,7 @@ class Raft:
         """Process a heartbeat from a leader. It is accepted unless its term is older than this member's."""
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
-        if message.term > self.term or self._is_leading:
+        if message.term > self.term or self.is_leading:
             self._step_down(message.term)
         self.leader_id, self._has_had_leader = message.leader, True
         self._election_elapsed = 0
@@ -349,7 +345,7 @@ class Raft:
     def set_membership(self, membership: Membership) -> None:
         """Set the membership of the group. A leader sends it to the other members with its next heartbeat."""
         was_member = any(member.raft_id == self.member.raft_id for member in self.membership.members)
-        if self._is_leading:
+        if self.is_leading:
             # A new member counts as reachable until it has had time to reply (etcd raft `confchange`, RecentActive).
             new = {member.raft_id for member in membership.members} - {
                 member.raft_id for member in self.membership.members

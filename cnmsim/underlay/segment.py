@@ -188,7 +188,8 @@ class Segment:
         self.refuse_unknown_macs = refuse_unknown_macs
         self._taps: tuple[Tap, ...] = ()
         self._loses: Callable[[bytes, Station], str] | None = None
-        self._options = CableOptions(latency_s, bandwidth_bps, loss)
+        #: The properties of the segment as a whole.
+        self.options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
         #: Learnt addresses by VLAN (0 without VLANs) and MAC.
@@ -196,7 +197,8 @@ class Segment:
         #: Cached paths, by the destination and source MAC at the start of a frame. Only for cables that do nothing
         #: but delay.
         self._paths: dict[bytes, SegmentPath] = {}
-        self._has_vlans = False
+        #: Whether the segment separates VLANs. If not, it ignores tags.
+        self.has_vlans = False
         self._drops: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -212,11 +214,6 @@ class Segment:
         has sent is delivered or in transit.
         """
         return dict(self._drops)
-
-    @property
-    def options(self) -> CableOptions:
-        """The properties of the segment as a whole."""
-        return self._options
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -255,11 +252,6 @@ class Segment:
         """Return the attachment of a station. Raises `KeyError` if it is not attached."""
         return self._attachments[station]
 
-    @property
-    def has_vlans(self) -> bool:
-        """Whether the segment separates VLANs. If not, it ignores tags."""
-        return self._has_vlans
-
     def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
         """Configure the VLANs of an attached station's port.
 
@@ -267,7 +259,7 @@ class Segment:
         that is configured turns VLAN separation on for the whole segment.
         """
         self._attachments[station].vlans = vlans
-        self._has_vlans = self._has_vlans or vlans is not None
+        self.has_vlans = self.has_vlans or vlans is not None
         self._learnt.clear()
         self._invalidate_paths()
 
@@ -290,10 +282,10 @@ class Segment:
 
         `bandwidth_bps` applies to every cable that has the segment's bandwidth, not to those with their own.
         """
-        before = self._options.bandwidth_bps
+        before = self.options.bandwidth_bps
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
         self._invalidate_paths()
-        self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
+        self.options = evolve(self.options, **{name: value for name, value in changes.items() if value is not None})
         if bandwidth_bps is not None:
             for attachment in self._attachments.values():
                 if attachment.options.bandwidth_bps == before:
@@ -323,7 +315,7 @@ class Segment:
             raise ValueError(f"{self.name} is a hub, which has no VLANs")
         if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
-        limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
+        limit = self.options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
         is_strict = self.refuse_unknown_macs if refuse_unknown_macs is None else refuse_unknown_macs
         attachment = Attachment(
             station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
@@ -410,7 +402,7 @@ class Segment:
             )
             return
         vlan = 0
-        if self._has_vlans:
+        if self.has_vlans:
             admitted = self.vlans_of(sender).admit(frame)
             if admitted is None:
                 text = f"the port of {sender.name} is {self.vlans_of(sender)}"
@@ -418,7 +410,7 @@ class Segment:
                 return
             vlan, frame = admitted
         self._learn(frame[6:12], source, vlan)
-        delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS_PER_S)
+        delay_ns = wait_ns + round((source.options.latency_s + self.options.latency_s) * NS_PER_S)
         receivers = self._receivers(frame, source, vlan)
         if len(receivers) == 1 and not vlan:
             self._cache_path(frame, source, receivers[0])
@@ -443,12 +435,12 @@ class Segment:
     def _cache_path(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
         """Cache the path between two stations if their frames are only delayed."""
         here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
-        if here is None or there is None or there.attachment is not receiver or not self._options.is_plain:
+        if here is None or there is None or there.attachment is not receiver or not self.options.is_plain:
             return
         if self._taps or self._loses is not None:
             return
         if source.is_plain and receiver.is_plain:
-            latency_s = source.options.latency_s + self._options.latency_s
+            latency_s = source.options.latency_s + self.options.latency_s
             delay_ns = round(latency_s * NS_PER_S) + round(receiver.options.latency_s * NS_PER_S)
             self._paths[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
@@ -474,7 +466,7 @@ class Segment:
 
     def _send_down(self, frame: bytes, receiver: Attachment, delay_ns: int) -> None:
         options = receiver.options
-        if self._is_lost(self._options.loss) or self._is_lost(options.loss):
+        if self._is_lost(self.options.loss) or self._is_lost(options.loss):
             self._dropped(frame, receiver.down, receiver.station, DropReason.LINK_LOSS, "")
             return
         arrival_ns = self.clock.now_ns + delay_ns

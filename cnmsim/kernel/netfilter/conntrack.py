@@ -52,19 +52,9 @@ class Conntrack:
     """The connection table of one namespace."""
 
     __slots__ = (
-        "_by_source",
-        "_count",
-        "_namespace",
-        "_purge_at",
-        "_refused",
-        "_table",
-        "_timeout",
-        "_timeouts",
-        "early_drops",
-        "invalid",
-        "listeners",
-        "table_full",
-    )
+        "_by_source", "_count", "_namespace", "_purge_at", "_refused", "_table", "_timeout", "_timeouts",
+        "early_drops", "invalid", "listeners", "table_full",
+    )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace

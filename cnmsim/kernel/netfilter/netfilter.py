@@ -79,24 +79,8 @@ class Netfilter:
     """
 
     __slots__ = (
-        "_is_stale",
-        "_legacy",
-        "_order",
-        "_random",
-        "_sources",
-        "_steps",
-        "_tables4",
-        "_tables6",
-        "always_tracks",
-        "conntrack",
-        "generation",
-        "ip_sets",
-        "ipvs",
-        "is_active",
-        "log",
-        "namespace",
-        "nat",
-        "replied_packet",
+        "_is_stale", "_legacy", "_order", "_random", "_steps", "_tables4", "_tables6", "always_tracks", "conntrack",
+        "generation", "ip_sets", "ipvs", "is_active", "log", "namespace", "nat", "replied_packet", "rule_set_sources",
         "tracked_families",
     )  # fmt: skip
 
@@ -115,7 +99,8 @@ class Netfilter:
         self._order = 0
         self._tables4, self._tables6 = IpTables(4, self), IpTables(6, self)
         self._legacy: dict[int, IpTables] = {}  # created on first use: few namespaces have legacy tables
-        self._sources: tuple[RuleSetSource, ...] = ()
+        #: The registered owners of base chains other than iptables.
+        self.rule_set_sources: tuple[RuleSetSource, ...] = ()
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
         self.replied_packet: Packet | None = None
@@ -173,7 +158,7 @@ class Netfilter:
         return [
             self._tables4 if family == 4 else self._tables6,
             *([] if legacy is None else [legacy]),
-            *(source.rule_set(family) for source in self._sources),
+            *(source.rule_set(family) for source in self.rule_set_sources),
         ]
 
     def next_order(self) -> int:
@@ -364,14 +349,9 @@ class Netfilter:
             legacy = self._legacy[family] = IpTables(family, self, LEGACY)
         return legacy
 
-    @property
-    def rule_set_sources(self) -> tuple[RuleSetSource, ...]:
-        """The registered owners of base chains other than iptables."""
-        return self._sources
-
     def add_rule_set_source(self, source: RuleSetSource) -> None:
         """Register an owner of base chains: its chains are traversed together with those of iptables."""
-        self._sources = (*self._sources, source)
+        self.rule_set_sources = (*self.rule_set_sources, source)
 
     @property
     def has_rules_outside_iptables_nft(self) -> bool:
@@ -389,7 +369,7 @@ class Netfilter:
         These are the tables of iptables-legacy and those of nft, each as its own program prints it, without counters.
         """
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
-        native = "".join(source.text() for source in self._sources)
+        native = "".join(source.text() for source in self.rule_set_sources)
         return legacy + re.sub(r"counter packets [0-9]+ bytes [0-9]+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:

@@ -69,15 +69,16 @@ class CachedRoute:
     """The route and the prepared headers of datagrams to one peer. `lookup` finds and holds their datagram path."""
 
     __slots__ = (
-        "_dport", "_flow", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses",
-        "lookup", "ttl",
+        "_dport", "_ip_sum", "_options", "_socket", "_sport", "_tos", "_udp_sum", "addresses", "flow", "lookup",
+        "ttl",
     )  # fmt: skip
 
     def __init__(self, flow: Flow, socket: UdpSocket, dst: Address, dport: int) -> None:
         self._socket = socket
         #: The attributes of the socket that the headers depend on.
         self._options = socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name
-        self._flow = flow
+        #: The flow of the datagrams in the socket's namespace.
+        self.flow = flow
         self.ttl, self._tos = socket.ttl, socket.tos
         self._sport, self._dport = socket.local_port, dport
         assert flow.decision is not None
@@ -87,11 +88,6 @@ class CachedRoute:
         self._ip_sum = (0x4500 + socket.tos + _DONT_FRAGMENT + 17 + addresses) % 0xFFFF
         self._udp_sum = (addresses + 17 + self._sport + dport) % 0xFFFF
         self.lookup: PathLookup | None = None
-
-    @property
-    def flow(self) -> Flow:
-        """The flow of the datagrams in the socket's namespace."""
-        return self._flow
 
     @property
     def flow_key(self) -> bytes:
@@ -119,7 +115,7 @@ class CachedRoute:
         """Send a datagram. Return `False`, without any effect, if it must take the full path."""
         if not self.is_valid():
             return False
-        flow = self._flow
+        flow = self.flow
         hop = flow.output(_IP_HEADERS + len(data))
         if hop is None:
             return False

@@ -195,17 +195,8 @@ class _Hop:
     """
 
     __slots__ = (
-        "_device",
-        "_flow",
-        "_link",
-        "_next_mac",
-        "_receiver",
-        "delay_ns",
-        "link_path",
-        "macs",
-        "next",
-        "ttl",
-    )
+        "_device", "_flow", "_link", "_next_mac", "_receiver", "delay_ns", "link_path", "macs", "next", "ttl",
+    )  # fmt: skip
 
     def __init__(self, flow: Flow, link: Link, link_path: LinkPath, macs: bytes, ttl: int) -> None:
         device, receiver = flow.device, link_path.port.station

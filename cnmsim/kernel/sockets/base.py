@@ -180,7 +180,8 @@ class Socket(ABC):
         if self.is_closed:
             raise os_error(errno.EBADF)
 
-    def _became_readable(self) -> None:
+    def became_readable(self) -> None:
+        """Wake the task that waits for data, a connection or an error."""
         self._changed.notify()
         if self.on_readable is not None:
             self.on_readable(self)

@@ -11,7 +11,7 @@ from cnmsim.kernel.packet import build_ip, icmp_name
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, os_error
-from cnmsim.kernel.transport import icmp_message, icmpv6_message
+from cnmsim.kernel.transport import icmp_of_family
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -33,7 +33,7 @@ class IcmpSocket(Socket):
         self.dont_fragment = False
         self._idents: set[int] = set()
         self._queue: deque[Packet] = deque()
-        namespace.sockets.add_icmp(self)
+        namespace.sockets.icmp.append(self)
 
     @property
     def label(self) -> str:
@@ -61,10 +61,8 @@ class IcmpSocket(Socket):
         decision = self._route_to(address)
         rest = ident.to_bytes(2) + seq.to_bytes(2)
         self._idents.add(ident)
-        if self.family == 6:
-            protocol, message = 58, icmpv6_message(decision.src, address, 128, 0, rest, payload)
-        else:
-            protocol, message = 1, icmp_message(8, 0, rest, payload)
+        echo = 128 if self.family == 6 else 8
+        protocol, message = icmp_of_family(decision.src, address, echo, 0, rest, payload)
         ttl = self.ttl if ttl is None else ttl
         if namespace.clock.context is not None:
             packet = build_ip(protocol, decision.src, address, message, ttl=ttl, tos=self.tos)
@@ -94,7 +92,7 @@ class IcmpSocket(Socket):
         if self.is_closed:
             return
         self.is_closed = True
-        self.namespace.sockets.remove_icmp(self)
+        self.namespace.sockets.icmp.remove(self)
         self._disown()
         self._changed.notify()
 
@@ -110,7 +108,7 @@ class IcmpSocket(Socket):
             what = f"{self.owner_label} receives {icmp_name(packet.family, packet.icmp_type, packet.icmp_code)}"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
         self._queue.append(packet)
-        self._became_readable()
+        self.became_readable()
         return True
 
 
@@ -147,8 +145,6 @@ def build_error_packet(error: IcmpErrorInfo) -> Packet:
     Its TTL is a default value, not that of the original.
     """
     quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
-    rest = error.info.to_bytes(4)
-    if error.family == 6:
-        message = icmpv6_message(error.reporter, error.src, error.icmp_type, error.code, rest, quoted)
-        return Packet(build_ip(58, error.reporter, error.src, message))
-    return Packet(build_ip(1, error.reporter, error.src, icmp_message(error.icmp_type, error.code, rest, quoted)))
+    src, dst = error.reporter, error.src
+    protocol, message = icmp_of_family(src, dst, error.icmp_type, error.code, error.info.to_bytes(4), quoted)
+    return Packet(build_ip(protocol, src, dst, message))

@@ -62,8 +62,8 @@ class SocketTable:
     """All sockets of a namespace. `udp_generation` changes whenever datagrams may get another receiver."""
 
     __slots__ = (
-        "_connections", "_draws", "_features", "_features_generation", "_icmp", "_listeners", "_namespace", "_random",
-        "_secret", "_timestamp_offsets", "_udp", "_udp_connected", "tcp_ports", "udp_generation", "udp_ports",
+        "_connections", "_draws", "_features", "_features_generation", "_listeners", "_namespace", "_random",
+        "_secret", "_timestamp_offsets", "_udp", "_udp_connected", "icmp", "tcp_ports", "udp_generation", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -81,7 +81,7 @@ class SocketTable:
         self._udp_connected: dict[_FourTuple, UdpSocket] = {}
         self._listeners: dict[_Binding, list[TcpSocket]] = {}
         self._connections: dict[_FourTuple, TcpConnection] = {}
-        self._icmp: list[IcmpSocket] = []
+        self.icmp: list[IcmpSocket] = []
 
     def random_below(self, count: int) -> int:
         """Return a random number below `count`; it selects an ephemeral port."""
@@ -201,7 +201,7 @@ class SocketTable:
         connection = self._connections.get((dst, segment.dport, src, segment.sport))
         is_syn = segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN
         if connection is not None and is_syn and connection.may_reuse_time_wait(segment):
-            connection.end_time_wait()
+            connection.expire()
             connection = None
         if connection is not None:
             connection.receive(packet, segment)
@@ -260,14 +260,14 @@ class SocketTable:
                 namespace.report(Step.NOTE, "the reset could not be sent", packet, decision=str(error.strerror))
 
     def _deliver_icmp(self, packet: Packet) -> bool:
-        taken_by = [socket.deliver(packet) for socket in tuple(self._icmp)]
+        taken_by = [socket.deliver(packet) for socket in tuple(self.icmp)]
         return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket receives it")
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Deliver an ICMP error to the socket that sent the quoted packet."""
-        if self._icmp and error.protocol in (1, 58):
+        if self.icmp and error.protocol in (1, 58):
             message = error.packet or build_error_packet(error)
-            for icmp in tuple(self._icmp):
+            for icmp in tuple(self.icmp):
                 icmp.deliver(message)
         pair = (error.src, error.sport, error.dst, error.dport)
         if error.protocol == 6:
@@ -341,14 +341,6 @@ class SocketTable:
         """Return the connection between two endpoints, or `None` if there is none."""
         return self._connections.get((local, local_port, remote, remote_port))
 
-    def add_icmp(self, socket: IcmpSocket) -> None:
-        """Register an ICMP socket for delivery."""
-        self._icmp.append(socket)
-
-    def remove_icmp(self, socket: IcmpSocket) -> None:
-        """Remove an ICMP socket."""
-        self._icmp.remove(socket)
-
     def listeners(self) -> list[SocketInfo]:
         """Return the listening sockets: unconnected UDP, then listening TCP, each sorted by port and address."""
         udp = {id(socket): socket for group in self._udp.values() for socket in group}
@@ -376,7 +368,7 @@ class SocketTable:
             udp.close()
         for udp in tuple(self._udp_connected.values()):
             udp.close()
-        for icmp in tuple(self._icmp):
+        for icmp in tuple(self.icmp):
             icmp.close()
         for connection in tuple(self._connections.values()):
             connection.close_silently()

@@ -35,15 +35,9 @@ class TcpSocket(Socket):
     """
 
     __slots__ = (
-        "_accept_queue",
-        "_backlog",
-        "_connection",
-        "_syn_queue",
-        "is_listening",
-        "keepalive",
-        "no_delay",
+        "_accept_queue", "_backlog", "_connection", "_syn_queue", "is_listening", "keepalive", "no_delay",
         "on_accept",
-    )
+    )  # fmt: skip
 
     protocol = 6
 
@@ -166,7 +160,7 @@ class TcpSocket(Socket):
             self.on_accept(self._socket_for(connection))
             return
         self._accept_queue.append(connection)
-        self._became_readable()
+        self.became_readable()
 
     def remove_embryonic(self, connection: TcpConnection) -> None:
         """Remove a connection that ended before it was established."""
@@ -243,10 +237,6 @@ class TcpSocket(Socket):
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:
             self._connection.set_keepalive(self.keepalive)
-
-    def became_readable(self) -> None:
-        """Wake the tasks that wait to receive; called by the connection."""
-        self._became_readable()
 
     def send(self, data: bytes) -> int:
         """Queue all of `data` for sending and return its length.

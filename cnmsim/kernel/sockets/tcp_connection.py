@@ -440,10 +440,6 @@ class TcpConnection(TcpSender):
         """End without sending anything, because the namespace is destroyed."""
         self._end(errno.ECONNRESET)
 
-    def end_time_wait(self) -> None:
-        """Leave TIME-WAIT early, because a new connection reuses the addresses and ports (RFC 1122 §4.2.2.13)."""
-        self._expire()
-
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
         """Return True if the connection is in TIME-WAIT and a SYN with this sequence number may replace it.
 

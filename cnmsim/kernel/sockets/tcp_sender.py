@@ -413,9 +413,9 @@ class TcpSender(ABC):
         self.set_keepalive(None)
         if self._wait_timer is not None:
             self._wait_timer.cancel()
-        self._wait_timer = self._start_timer(duration_ns, self._expire)
+        self._wait_timer = self._start_timer(duration_ns, self.expire)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         self._transition(TcpEvent.EXPIRY)
         self._unregister()
 

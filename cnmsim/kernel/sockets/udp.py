@@ -36,7 +36,7 @@ class UdpSocket(Socket):
     """
 
     __slots__ = (
-        "_errors", "_queued_bytes", "dont_fragment", "offload", "receive_queue", "recverr", "remote", "remote_port",
+        "_errors", "dont_fragment", "offload", "pending_bytes", "receive_queue", "recverr", "remote", "remote_port",
     )  # fmt: skip
 
     protocol = 17
@@ -51,7 +51,8 @@ class UdpSocket(Socket):
         self.recverr = False
         #: Received datagrams that were not read yet: data, sender's address and port.
         self.receive_queue: list[tuple[bytes, Address, int]] = []
-        self._queued_bytes = 0
+        #: The bytes of the receive buffer in use, as `ss` shows them in Recv-Q.
+        self.pending_bytes = 0
         self._errors: list[OSError] = []
         self.offload = RouteCache(self)
 
@@ -156,18 +157,13 @@ class UdpSocket(Socket):
         if not self.receive_queue:
             raise os_error(errno.EAGAIN)
         data, src, sport = self.receive_queue.pop(0)
-        self._queued_bytes -= len(data) + _SKB_OVERHEAD
+        self.pending_bytes -= len(data) + _SKB_OVERHEAD
         return data, (self._api_address(src), sport)
 
     @property
     def pending(self) -> int:
         """The number of datagrams in the receive queue."""
         return len(self.receive_queue)
-
-    @property
-    def pending_bytes(self) -> int:
-        """The bytes of the receive buffer in use, as `ss` shows them in Recv-Q."""
-        return self._queued_bytes
 
     def close(self) -> None:
         """Release the port and drop the receive queue."""
@@ -197,12 +193,12 @@ class UdpSocket(Socket):
         meter = self.namespace.clock.meter
         if meter is not None and meter.received_datagram(self, data):
             return True
-        queued_bytes = self._queued_bytes + len(data) + _SKB_OVERHEAD
+        queued_bytes = self.pending_bytes + len(data) + _SKB_OVERHEAD
         if queued_bytes > _RECEIVE_BUFFER and self.receive_queue:
             return False
         self.receive_queue.append((data, src, sport))
-        self._queued_bytes = queued_bytes
-        self._became_readable()
+        self.pending_bytes = queued_bytes
+        self.became_readable()
         return True
 
     def report_full(self, packet: Packet) -> None:
@@ -210,7 +206,7 @@ class UdpSocket(Socket):
         self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
 
     def _is_full(self, length: int) -> bool:
-        return bool(self.receive_queue) and self._queued_bytes + length + _SKB_OVERHEAD > _RECEIVE_BUFFER
+        return bool(self.receive_queue) and self.pending_bytes + length + _SKB_OVERHEAD > _RECEIVE_BUFFER
 
     def fail(self, error: IcmpErrorInfo) -> None:
         """Queue an ICMP error that a datagram of this socket caused (__udp4_lib_err)."""
@@ -226,4 +222,4 @@ class UdpSocket(Socket):
             self._errors.append(os_error(number))
         else:
             return
-        self._became_readable()
+        self.became_readable()

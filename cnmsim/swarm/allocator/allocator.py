@@ -42,8 +42,10 @@ class Allocator(StoreLoop):
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
         super().__init__(store)
-        self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
-        self._ports = PortAllocator()
+        #: The allocator of subnets, VXLAN ids and addresses.
+        self.networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
+        #: The allocator of published ports.
+        self.ports = PortAllocator()
         self._ingress: Network | None = None
         #: Ids of nodes that need an address on a new ingress network. A node gets it at the next change of the node
         #: or of one of its tasks.
@@ -54,16 +56,6 @@ class Allocator(StoreLoop):
         self._last_retry_ns = store.now_ns
         self._something_was_deallocated = False
         self.failures: dict[str, str] = {}
-
-    @property
-    def networks(self) -> NetworkAllocator:
-        """The allocator of subnets, VXLAN ids and addresses."""
-        return self._networks
-
-    @property
-    def ports(self) -> PortAllocator:
-        """The allocator of published ports."""
-        return self._ports
 
     def start(self) -> None:
         """Restore the allocations that the store contains and allocate what is missing.
@@ -87,7 +79,7 @@ class Allocator(StoreLoop):
         for restoring in (True, False):
             for network in store.networks:
                 has_state = network.driver_state is not None and network.ipam is not None
-                if not self._networks.is_allocated(network.id) and (has_state or not restoring):
+                if not self.networks.is_allocated(network.id) and (has_state or not restoring):
                     self._allocate_network(network)
             self._update_nodes((node.id for node in store.nodes), restoring=restoring)
             for service in store.services:
@@ -104,21 +96,21 @@ class Allocator(StoreLoop):
         if service.endpoint is None:
             return
         try:
-            self._ports.restore(service.endpoint.ports)
+            self.ports.restore(service.endpoint.ports)
         except BitUnavailable as error:
             self.failures[service.id] = str(error)
             return
         try:
-            self._networks.restore_vips(service.id, service.endpoint.virtual_ips)
+            self.networks.restore_vips(service.id, service.endpoint.virtual_ips)
         except AllocationError as error:
-            self._ports.free(service)
+            self.ports.free(service)
             self.failures[service.id] = str(error)
 
     def _restore_tasks(self) -> None:
         for task in self._store.tasks:
             if task.state <= TaskState.RUNNING and any(attachment.addresses for attachment in task.networks):
                 try:
-                    self._networks.allocate_task(task, task.networks)
+                    self.networks.allocate_task(task, task.networks)
                 except AllocationError as error:
                     self.failures[task.id] = str(error)
 
@@ -147,7 +139,7 @@ class Allocator(StoreLoop):
     def _on_network(self, event: Event) -> None:
         network: Network = event.object
         if event.kind is EventKind.CREATE:
-            if self._networks.is_allocated(network.id):
+            if self.networks.is_allocated(network.id):
                 return
             if network.is_ingress and self._ingress is not None:
                 self.failures[network.id] = f"another ingress network is already present: {self._ingress.id}"
@@ -163,8 +155,8 @@ class Allocator(StoreLoop):
             self._detach_nodes(network.id)
             self._unallocated_networks.pop(network.id, None)
             self.failures.pop(network.id, None)
-            if self._networks.is_allocated(network.id):
-                self._networks.deallocate(network)
+            if self.networks.is_allocated(network.id):
+                self.networks.deallocate(network)
                 self._something_was_deallocated = True
 
     def _on_service(self, event: Event) -> None:
@@ -179,14 +171,14 @@ class Allocator(StoreLoop):
             return
         if not self._is_service_allocated(service):
             self._allocate_service(service)
-        elif event.kind is EventKind.UPDATE and self._ports.host_ports_changed(service):
+        elif event.kind is EventKind.UPDATE and self.ports.host_ports_changed(service):
             self._commit_service(_with_host_ports(service))
 
     def _on_node(self, event: Event, nodes: dict[str, None]) -> None:
         node: Node = event.object
         if event.kind is EventKind.DELETE:
             for attachment in node.attachments:
-                self._networks.detach_node(node.id, attachment)
+                self.networks.detach_node(node.id, attachment)
             self._something_was_deallocated = True
             nodes.pop(node.id, None)
         elif event.kind is EventKind.CREATE or node.id in self._nodes_without_ingress:
@@ -198,8 +190,8 @@ class Allocator(StoreLoop):
         if task.node_id in self._nodes_without_ingress:
             nodes[task.node_id] = None
         if event.kind is EventKind.DELETE or task.state > TaskState.RUNNING:
-            if self._networks.is_task_allocated(task):
-                self._networks.deallocate_task(task)
+            if self.networks.is_task_allocated(task):
+                self.networks.deallocate_task(task)
                 self._something_was_deallocated = True
             if (
                 task.node_id
@@ -219,7 +211,7 @@ class Allocator(StoreLoop):
     def _retry(self) -> None:
         for object_id in list(self._unallocated_networks):
             network = self._store.networks.get(object_id)
-            if network is not None and not self._networks.is_allocated(object_id):
+            if network is not None and not self.networks.is_allocated(object_id):
                 self._allocate_network(network)
         for object_id in list(self._unallocated_services):
             service = self._store.services.get(object_id)
@@ -231,10 +223,10 @@ class Allocator(StoreLoop):
     # ---- networks
 
     def _allocate_network(self, network: Network) -> Network | None:
-        if self._networks.is_allocated(network.id):
+        if self.networks.is_allocated(network.id):
             return network
         try:
-            allocated = self._networks.allocate(network)
+            allocated = self.networks.allocate(network)
         except AllocationError as error:
             self._unallocated_networks[network.id] = None
             self.failures[network.id] = str(error)
@@ -282,12 +274,12 @@ class Allocator(StoreLoop):
         changed = False
         for network_id, network in networks.items():
             attachment = attachments.get(network_id)
-            if attachment is not None and self._networks.is_node_attached(node.id, attachment):
+            if attachment is not None and self.networks.is_node_attached(node.id, attachment):
                 continue
             if restoring and (attachment is None or not attachment.addresses):
                 continue
             try:
-                attachments[network_id] = self._networks.attach_node(
+                attachments[network_id] = self.networks.attach_node(
                     node.id, attachment or NetworkAttachment(self._store.networks.get(network_id) or network)
                 )
             except AllocationError as error:
@@ -297,7 +289,7 @@ class Allocator(StoreLoop):
             changed = changed or attachment is not attachments[network_id]
         if not restoring:
             for network_id in [network_id for network_id in attachments if network_id not in networks]:
-                self._networks.detach_node(node.id, attachments.pop(network_id))
+                self.networks.detach_node(node.id, attachments.pop(network_id))
                 changed = self._something_was_deallocated = True
         return tuple(attachments.values()) if changed else None
 
@@ -306,7 +298,7 @@ class Allocator(StoreLoop):
         for node in self._store.nodes:
             for attachment in node.attachments:
                 if attachment.network.id == network_id:
-                    self._networks.detach_node(node.id, attachment)
+                    self.networks.detach_node(node.id, attachment)
                     remaining = tuple(other for other in node.attachments if other is not attachment)
                     changed.append(evolve(node, attachments=remaining))
         if changed:
@@ -315,11 +307,11 @@ class Allocator(StoreLoop):
     # ---- services
 
     def _is_service_allocated(self, service: Service) -> bool:
-        if not self._networks.is_service_allocated(service):
+        if not self.networks.is_service_allocated(service):
             return False
         requested_ports = service.spec.endpoint is not None and service.spec.endpoint.ports
         allocated_ports = service.endpoint is not None and service.endpoint.ports
-        return not (requested_ports or allocated_ports) or self._ports.is_allocated(service)
+        return not (requested_ports or allocated_ports) or self.ports.is_allocated(service)
 
     def _allocate_service(self, service: Service) -> None:
         try:
@@ -341,7 +333,7 @@ class Allocator(StoreLoop):
                     raise AllocationError("ingress network is missing")
                 if all(vip.network_id != self._ingress.id for vip in vips):
                     vips = (*vips, VirtualIp(self._ingress.id))
-            ports = self._ports.allocate(service)
+            ports = self.ports.allocate(service)
         elif endpoint is not None:
             self._free_service(service)
             self._something_was_deallocated = True
@@ -349,9 +341,9 @@ class Allocator(StoreLoop):
         else:
             ports = ()
         try:
-            allocated_vips = self._networks.allocate_vips(service, vips)
+            allocated_vips = self.networks.allocate_vips(service, vips)
         except AllocationError:
-            self._ports.free_ports(ports)
+            self.ports.free_ports(ports)
             raise
         return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, allocated_vips))
 
@@ -363,8 +355,8 @@ class Allocator(StoreLoop):
 
     def _free_service(self, service: Service) -> None:
         if service.endpoint is not None:
-            self._networks.deallocate_vips(service.id, service.endpoint.virtual_ips)
-            self._ports.free(service)
+            self.networks.deallocate_vips(service.id, service.endpoint.virtual_ips)
+            self.ports.free(service)
 
     # ---- tasks
 
@@ -395,7 +387,7 @@ class Allocator(StoreLoop):
                 raise AllocationError(f"could not find service {task.service_id} for task {task.id}")
             if not self._is_service_allocated(service):
                 raise AllocationError(f"service {service.id} to which task {task.id} belongs has pending allocations")
-        attachments = self._networks.allocate_task(task, self._attachments(task, service))
+        attachments = self.networks.allocate_task(task, self._attachments(task, service))
         endpoint = service.endpoint if service is not None and service.endpoint is not None else task.endpoint
         status = task.status
         if task.state < TaskState.PENDING:
@@ -425,7 +417,7 @@ class Allocator(StoreLoop):
             network = self._store.networks.get(network_id)
             if network is None:
                 raise AllocationError(f"failed to retrieve network {network_id} while allocating task {task.id}")
-            if not self._networks.is_allocated(network_id):
+            if not self.networks.is_allocated(network_id):
                 raise AllocationError(f"network {network_id} attached to task {task.id} not allocated yet")
             resolved.append(attachment if attachment.network is network else evolve(attachment, network=network))
         return resolved

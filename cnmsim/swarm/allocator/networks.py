@@ -76,16 +76,12 @@ class NetworkAllocator:
 
     def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
         self._ipam = Ipam(profile, global_pools=swarm_pools(pools, subnet_size))
-        self._vnis = SerialBitmap(0, _LAST_VNI, _FIRST_VNI)
+        #: The allocator of VXLAN ids.
+        self.vnis = SerialBitmap(0, _LAST_VNI, _FIRST_VNI)
         self._networks: dict[str, _NetworkState] = {}
         self._services: set[str] = set()
         self._tasks: set[str] = set()
         self._nodes: set[tuple[str, str]] = set()
-
-    @property
-    def vnis(self) -> SerialBitmap:
-        """The allocator of VXLAN ids."""
-        return self._vnis
 
     # ---- networks
 
@@ -167,7 +163,7 @@ class NetworkAllocator:
                 )
         except BitUnavailable:
             for vni in allocated:
-                self._vnis.release(vni)
+                self.vnis.release(vni)
             raise
         local.vnis = tuple(allocated)
         options[VXLAN_ID_LIST] = ",".join(map(str, allocated))
@@ -176,8 +172,8 @@ class NetworkAllocator:
     def _allocate_vni(self, requested: int | None, subnet: str) -> int:
         try:
             if requested is None:
-                return self._vnis.allocate_next()
-            self._vnis.take(requested)
+                return self.vnis.allocate_next()
+            self.vnis.take(requested)
         except BitUnavailable as error:
             if requested is None:
                 raise BitUnavailable(f"could not obtain vxlan id for pool {subnet}: {error}") from None
@@ -192,7 +188,7 @@ class NetworkAllocator:
         if local.is_node_local:
             return
         for vni in local.vnis:
-            self._vnis.release(vni)
+            self.vnis.release(vni)
         self._free_pools(local, local.network.ipam.configs if local.network.ipam else ())
 
     def _free_pools(self, local: _NetworkState, configs: Sequence[IpamConfig]) -> None:

@@ -1,153 +1,69 @@
 """The objects of a cluster, as the store keeps them."""
 
-from cnmsim.swarm.objects.base import (
-    Annotations,
-    Availability,
-    Driver,
-    FailureAction,
-    Labels,
-    Membership,
-    Meta,
-    NodeRole,
-    NodeState,
-    PublishMode,
-    Reachability,
-    ResolutionMode,
-    RestartCondition,
-    TaskState,
-    UpdateOrder,
-    UpdateState,
-)
-from cnmsim.swarm.objects.cluster import (
-    Cluster,
-    ClusterSpec,
-    EncryptionKey,
-    RootCa,
-)
-from cnmsim.swarm.objects.network import (
-    IpamConfig,
-    IpamOptions,
-    Network,
-    NetworkAttachment,
-    NetworkAttachmentConfig,
-    NetworkSpec,
-)
-from cnmsim.swarm.objects.node import (
-    Certificate,
-    EngineDescription,
-    ManagerStatus,
-    Node,
-    NodeDescription,
-    NodeSpec,
-    NodeStatus,
-    TlsInfo,
-)
-from cnmsim.swarm.objects.secret import (
-    Config,
-    ConfigSpec,
-    Secret,
-    SecretSpec,
-)
-from cnmsim.swarm.objects.service import (
-    AttachmentSpec,
-    ConfigReference,
-    ContainerSpec,
-    Endpoint,
-    EndpointSpec,
-    FileTarget,
-    Global,
-    GlobalJob,
-    JobStatus,
-    Json,
-    Placement,
-    Platform,
-    PortConfig,
-    Replicated,
-    ReplicatedJob,
-    ResourceRequirements,
-    Resources,
-    RestartPolicy,
-    SecretReference,
-    Service,
-    ServiceMode,
-    ServiceSpec,
-    TaskSpec,
-    UpdateConfig,
-    UpdateStatus,
-    VirtualIp,
-)
-from cnmsim.swarm.objects.task import (
-    ContainerStatus,
-    Task,
-    TaskStatus,
-)
-
-__all__ = [
-    "Annotations",
-    "AttachmentSpec",
-    "Availability",
-    "Certificate",
-    "Cluster",
-    "ClusterSpec",
-    "Config",
-    "ConfigReference",
-    "ConfigSpec",
-    "ContainerSpec",
-    "ContainerStatus",
-    "Driver",
-    "EncryptionKey",
-    "Endpoint",
-    "EndpointSpec",
-    "EngineDescription",
-    "FailureAction",
-    "FileTarget",
-    "Global",
-    "GlobalJob",
-    "IpamConfig",
-    "IpamOptions",
-    "JobStatus",
-    "Json",
-    "Labels",
-    "ManagerStatus",
-    "Membership",
-    "Meta",
-    "Network",
-    "NetworkAttachment",
-    "NetworkAttachmentConfig",
-    "NetworkSpec",
-    "Node",
-    "NodeDescription",
-    "NodeRole",
-    "NodeSpec",
-    "NodeState",
-    "NodeStatus",
-    "Placement",
-    "Platform",
-    "PortConfig",
-    "PublishMode",
-    "Reachability",
-    "Replicated",
-    "ReplicatedJob",
-    "ResolutionMode",
-    "ResourceRequirements",
-    "Resources",
-    "RestartCondition",
-    "RestartPolicy",
-    "RootCa",
-    "Secret",
-    "SecretReference",
-    "SecretSpec",
-    "Service",
-    "ServiceMode",
-    "ServiceSpec",
-    "Task",
-    "TaskSpec",
-    "TaskState",
-    "TaskStatus",
-    "TlsInfo",
-    "UpdateConfig",
-    "UpdateOrder",
-    "UpdateState",
-    "UpdateStatus",
-    "VirtualIp",
-]
+from cnmsim.swarm.objects.base import Annotations as Annotations
+from cnmsim.swarm.objects.base import Availability as Availability
+from cnmsim.swarm.objects.base import Driver as Driver
+from cnmsim.swarm.objects.base import FailureAction as FailureAction
+from cnmsim.swarm.objects.base import Labels as Labels
+from cnmsim.swarm.objects.base import Membership as Membership
+from cnmsim.swarm.objects.base import Meta as Meta
+from cnmsim.swarm.objects.base import NodeRole as NodeRole
+from cnmsim.swarm.objects.base import NodeState as NodeState
+from cnmsim.swarm.objects.base import PublishMode as PublishMode
+from cnmsim.swarm.objects.base import Reachability as Reachability
+from cnmsim.swarm.objects.base import ResolutionMode as ResolutionMode
+from cnmsim.swarm.objects.base import RestartCondition as RestartCondition
+from cnmsim.swarm.objects.base import TaskState as TaskState
+from cnmsim.swarm.objects.base import UpdateOrder as UpdateOrder
+from cnmsim.swarm.objects.base import UpdateState as UpdateState
+from cnmsim.swarm.objects.cluster import Cluster as Cluster
+from cnmsim.swarm.objects.cluster import ClusterSpec as ClusterSpec
+from cnmsim.swarm.objects.cluster import EncryptionKey as EncryptionKey
+from cnmsim.swarm.objects.cluster import RootCa as RootCa
+from cnmsim.swarm.objects.network import IpamConfig as IpamConfig
+from cnmsim.swarm.objects.network import IpamOptions as IpamOptions
+from cnmsim.swarm.objects.network import Network as Network
+from cnmsim.swarm.objects.network import NetworkAttachment as NetworkAttachment
+from cnmsim.swarm.objects.network import NetworkAttachmentConfig as NetworkAttachmentConfig
+from cnmsim.swarm.objects.network import NetworkSpec as NetworkSpec
+from cnmsim.swarm.objects.node import Certificate as Certificate
+from cnmsim.swarm.objects.node import EngineDescription as EngineDescription
+from cnmsim.swarm.objects.node import ManagerStatus as ManagerStatus
+from cnmsim.swarm.objects.node import Node as Node
+from cnmsim.swarm.objects.node import NodeDescription as NodeDescription
+from cnmsim.swarm.objects.node import NodeSpec as NodeSpec
+from cnmsim.swarm.objects.node import NodeStatus as NodeStatus
+from cnmsim.swarm.objects.node import TlsInfo as TlsInfo
+from cnmsim.swarm.objects.secret import Config as Config
+from cnmsim.swarm.objects.secret import ConfigSpec as ConfigSpec
+from cnmsim.swarm.objects.secret import Secret as Secret
+from cnmsim.swarm.objects.secret import SecretSpec as SecretSpec
+from cnmsim.swarm.objects.service import AttachmentSpec as AttachmentSpec
+from cnmsim.swarm.objects.service import ConfigReference as ConfigReference
+from cnmsim.swarm.objects.service import ContainerSpec as ContainerSpec
+from cnmsim.swarm.objects.service import Endpoint as Endpoint
+from cnmsim.swarm.objects.service import EndpointSpec as EndpointSpec
+from cnmsim.swarm.objects.service import FileTarget as FileTarget
+from cnmsim.swarm.objects.service import Global as Global
+from cnmsim.swarm.objects.service import GlobalJob as GlobalJob
+from cnmsim.swarm.objects.service import JobStatus as JobStatus
+from cnmsim.swarm.objects.service import Json as Json
+from cnmsim.swarm.objects.service import Placement as Placement
+from cnmsim.swarm.objects.service import Platform as Platform
+from cnmsim.swarm.objects.service import PortConfig as PortConfig
+from cnmsim.swarm.objects.service import Replicated as Replicated
+from cnmsim.swarm.objects.service import ReplicatedJob as ReplicatedJob
+from cnmsim.swarm.objects.service import ResourceRequirements as ResourceRequirements
+from cnmsim.swarm.objects.service import Resources as Resources
+from cnmsim.swarm.objects.service import RestartPolicy as RestartPolicy
+from cnmsim.swarm.objects.service import SecretReference as SecretReference
+from cnmsim.swarm.objects.service import Service as Service
+from cnmsim.swarm.objects.service import ServiceMode as ServiceMode
+from cnmsim.swarm.objects.service import ServiceSpec as ServiceSpec
+from cnmsim.swarm.objects.service import TaskSpec as TaskSpec
+from cnmsim.swarm.objects.service import UpdateConfig as UpdateConfig
+from cnmsim.swarm.objects.service import UpdateStatus as UpdateStatus
+from cnmsim.swarm.objects.service import VirtualIp as VirtualIp
+from cnmsim.swarm.objects.task import ContainerStatus as ContainerStatus
+from cnmsim.swarm.objects.task import Task as Task
+from cnmsim.swarm.objects.task import TaskStatus as TaskStatus

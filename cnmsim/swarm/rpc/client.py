@@ -37,12 +37,8 @@ class Connection(Client):
         self._next_id = 0
         self._calls: dict[int, Future[Any]] = {}
         self._streams: dict[int, tuple[Stream, Callable[[Any], None]]] = {}
-        self._is_open = True
-
-    @property
-    def is_open(self) -> bool:
-        """Whether calls can still be made."""
-        return self._is_open
+        #: Whether calls can still be made.
+        self.is_open = True
 
     @property
     def local_address(self) -> str:
@@ -95,7 +91,7 @@ class Connection(Client):
 
         def cancel() -> None:
             self._streams.pop(call_id, None)
-            if self._is_open:
+            if self.is_open:
                 self._write(End(call_id), CALL_LENGTH)
 
         stream = Stream(Future(self._clock), cancel)
@@ -103,7 +99,7 @@ class Connection(Client):
         return stream
 
     def _send(self, method: str, argument: Any, *, is_stream: bool = False) -> int:
-        if not self._is_open:
+        if not self.is_open:
             raise RpcError("rpc error: code = Unavailable desc = connection closed")
         self._next_id += 1
         self._write(Call(self._next_id, method, argument, is_stream), CALL_LENGTH)
@@ -117,9 +113,9 @@ class Connection(Client):
             raise RpcError(f"rpc error: code = Unavailable desc = {error.strerror}") from None
 
     def _fail(self, reason: str) -> None:
-        if not self._is_open:
+        if not self.is_open:
             return
-        self._is_open = False
+        self.is_open = False
         self._records.socket.close()
         error = RpcError(f"rpc error: code = Unavailable desc = {reason}")
         calls, self._calls = self._calls, {}
@@ -132,7 +128,7 @@ class Connection(Client):
 
     def close(self) -> None:
         """Close the connection."""
-        if self._is_open:
+        if self.is_open:
             self._records.socket.abort()
             self._fail("connection closed")
 

@@ -19,16 +19,12 @@ class LocalClient(Client):
         self._service = service
         self._peer = peer
         self._streams: list[tuple[ServerStream, Stream]] = []
-        self._is_open = True
-
-    @property
-    def is_open(self) -> bool:
-        """Whether calls can still be made."""
-        return self._is_open
+        #: Whether calls can still be made.
+        self.is_open = True
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         """Call a method and return its result. Raises the manager's error, or `RpcError`."""
-        if not self._is_open:
+        if not self.is_open:
             raise RpcError("rpc error: code = Unavailable desc = the manager is stopped")
         authorization_error = self._service.authorization_error(self._peer, method)
         if authorization_error is not None:
@@ -63,7 +59,7 @@ class LocalClient(Client):
 
     def close(self) -> None:
         """Close the client and end its streams."""
-        self._is_open = False
+        self.is_open = False
         streams, self._streams = self._streams, []
         for served, stream in streams:
             served.notify_closed()

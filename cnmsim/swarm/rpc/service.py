@@ -44,9 +44,8 @@ class Stream:
 class Client(Protocol):
     """The interface for calls: a connection to another node, or to the node's own manager."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether calls can still be made."""
+    #: Whether calls can still be made.
+    is_open: bool
 
     async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         """Call a method and return its result. Raises the server's error, or `RpcError`."""
