@@ -283,12 +283,7 @@ class Device:
             self._report(Step.DROPPED, frame, what or reason.value, reason, detail)
 
     def _report(
-        self,
-        step: Step,
-        frame: bytes,
-        what: str = "",
-        reason: DropReason | None = None,
-        detail: Detail | None = None,
+        self, step: Step, frame: bytes, what: str = "", reason: DropReason | None = None, detail: Detail | None = None
     ) -> None:
         observer, meter = self.clock.context, self.clock.meter if step is Step.DROPPED else None
         if observer is None and meter is None:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnmsim.kernel import arp
-from cnmsim.kernel.address import (
-    Address,
-)
+from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.events import Detail, DropReason, Event, Step

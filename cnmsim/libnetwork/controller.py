@@ -20,13 +20,7 @@ from cnmsim.libnetwork import lbsandbox, network_configuration
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.daemon_log import DaemonLog
-from cnmsim.libnetwork.driver import (
-    GLOBAL_SCOPE,
-    LOCAL_SCOPE,
-    Driver,
-    gateway_allocation,
-    missing_members,
-)
+from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, Driver, gateway_allocation, missing_members
 from cnmsim.libnetwork.drivers.bridge import labels
 from cnmsim.libnetwork.drivers.bridge.default_bridge import default_bridge_options
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver

@@ -13,13 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.digits import is_number
 from cnmsim.kernel.address import Address, Mac, format_ip, parse_ip
 from cnmsim.kernel.files import File
-from cnmsim.libnetwork.readable import (
-    to_addresses,
-    to_optional_address,
-    to_optional_mac,
-    to_text_map,
-    to_texts,
-)
+from cnmsim.libnetwork.readable import to_addresses, to_optional_address, to_optional_mac, to_text_map, to_texts
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _Port = TypeVar("_Port", "PortBinding", "TransportPort")

@@ -112,11 +112,7 @@ class OslNamespace:
             undo.callback(self.namespace.move_device, device, self.host, info.source_name)
 
     def _configure(
-        self,
-        interface: NamespaceInterface,
-        info: JoinInfo,
-        addresses: EndpointInterface,
-        sysctls: Mapping[str, str],
+        self, interface: NamespaceInterface, info: JoinInfo, addresses: EndpointInterface, sysctls: Mapping[str, str]
     ) -> None:
         device, namespace = interface.device, self.namespace
         setting = f'error setting interface "{info.source_name}"'

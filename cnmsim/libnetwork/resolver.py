@@ -160,10 +160,7 @@ class Resolver:
     @property
     def ports(self) -> tuple[int, int]:
         """The ports of its UDP and its TCP socket; 0 while it is stopped."""
-        return (
-            0 if self._udp is None else self._udp.local_port,
-            0 if self._tcp is None else self._tcp.local_port,
-        )
+        return (0 if self._udp is None else self._udp.local_port, 0 if self._tcp is None else self._tcp.local_port)
 
     def start(self) -> None:
         """Open its sockets and redirect port 53 to them. Does nothing if it is running.

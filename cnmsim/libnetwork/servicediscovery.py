@@ -214,10 +214,7 @@ class ServiceDiscovery:
             self._update_balancer(network, binding, lambda sandbox, balancer: sandbox.disable_backend(balancer, ip))
 
     def _update_balancer(
-        self,
-        network: Network,
-        binding: ServiceOnNetwork,
-        change: Callable[[LoadBalancerSandbox, LoadBalancer], None],
+        self, network: Network, binding: ServiceOnNetwork, change: Callable[[LoadBalancerSandbox, LoadBalancer], None]
     ) -> None:
         """Apply a change to the network's load-balancer sandbox. Errors are only logged, as in the daemon."""
         sandbox, balancer = network.balancer, binding.load_balancer

@@ -377,14 +377,7 @@ class IpTables:
                 raise UnknownTargetError(target.name).to_error(self.family, self.variant)
         return rules
 
-    def _insert(
-        self,
-        table: Table,
-        chain_name: str,
-        rule: Rule,
-        position: int | None,
-        operation: str,
-    ) -> RuleEntry:
+    def _insert(self, table: Table, chain_name: str, rule: Rule, position: int | None, operation: str) -> RuleEntry:
         chain = self._chain(table, chain_name)
         if position is not None and position > len(chain.rules) + 1:
             raise plain_failure(self.family, "Index of insertion too big.")

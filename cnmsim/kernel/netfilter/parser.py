@@ -397,10 +397,7 @@ def _check_chain_name(name: str) -> None:
 
 
 def parse_command(
-    words: list[str],
-    family: int,
-    chain_exists: Callable[[str, str], bool],
-    set_names: frozenset[str] = frozenset(),
+    words: list[str], family: int, chain_exists: Callable[[str, str], bool], set_names: frozenset[str] = frozenset()
 ) -> Command:
     """Parse the words after `iptables`. `chain_exists(table, chain)` returns whether a rule may jump to a chain.
 

@@ -416,6 +416,7 @@ class TcpSender(ABC):
         self._wait_timer = self._start_timer(duration_ns, self.expire)
 
     def expire(self) -> None:
+        """End TIME_WAIT: the connection is closed and forgotten."""
         self._transition(TcpEvent.EXPIRY)
         self._unregister()
 

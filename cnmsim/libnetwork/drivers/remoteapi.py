@@ -34,8 +34,7 @@ _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
 _CONNECTED = 1
 
 _INTERFACE = Struct(
-    "api.EndpointInterface",
-    (Str("Address", omit=True), Str("AddressIPv6", omit=True), Str("MacAddress", omit=True)),
+    "api.EndpointInterface", (Str("Address", omit=True), Str("AddressIPv6", omit=True), Str("MacAddress", omit=True))
 )
 _NAMES = Struct(
     "api.InterfaceName", (Str("SrcName", omit=True), Str("DstName", omit=True), Str("DstPrefix", omit=True))

@@ -12,12 +12,7 @@ from attrs import define, field
 
 from cnmsim.kernel.clock import Timer
 from cnmsim.libnetwork.networkdb.messages import Ack, Compound, IndirectPing, Member, Nack, Ping, State, Suspect
-from cnmsim.libnetwork.networkdb.suspicion import (
-    INDIRECT_CHECKS,
-    PROBE_INTERVAL_S,
-    PROBE_TIMEOUT_S,
-    Awareness,
-)
+from cnmsim.libnetwork.networkdb.suspicion import INDIRECT_CHECKS, PROBE_INTERVAL_S, PROBE_TIMEOUT_S, Awareness
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import SocketAddress, Stream
 

@@ -17,14 +17,7 @@ from cnmsim.swarm.controlapi.common import (
     require_stored,
 )
 from cnmsim.swarm.errors import RpcNotFound, RpcPermissionDenied
-from cnmsim.swarm.objects import (
-    AttachmentSpec,
-    NetworkAttachmentConfig,
-    Task,
-    TaskSpec,
-    TaskState,
-    TaskStatus,
-)
+from cnmsim.swarm.objects import AttachmentSpec, NetworkAttachmentConfig, Task, TaskSpec, TaskState, TaskStatus
 from cnmsim.swarm.orchestrator.tasks import is_dirty
 
 

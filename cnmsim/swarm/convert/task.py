@@ -46,7 +46,4 @@ def _container_to_api(container: ContainerStatus) -> dict[str, Any]:
 
 
 def _attachment_to_api(attachment: NetworkAttachment) -> dict[str, Any]:
-    return {
-        "Network": network_to_api(attachment.network),
-        **omit_empty(("Addresses", list(attachment.addresses))),
-    }
+    return {"Network": network_to_api(attachment.network), **omit_empty(("Addresses", list(attachment.addresses)))}

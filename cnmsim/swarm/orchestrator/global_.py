@@ -8,14 +8,7 @@ from cnmsim.swarm.constraint import Constraint, node_matches
 from cnmsim.swarm.objects import Availability, Global, Node, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.base import ServiceOrchestrator
 from cnmsim.swarm.orchestrator.task_init import check_tasks
-from cnmsim.swarm.orchestrator.tasks import (
-    NewId,
-    Slot,
-    is_dirty,
-    is_invalid_node,
-    new_task,
-    set_desired_state,
-)
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_dirty, is_invalid_node, new_task, set_desired_state
 from cnmsim.swarm.store import Event, EventKind, Store
 
 

@@ -7,16 +7,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from cnmsim.swarm.constraint import Constraint, node_matches
-from cnmsim.swarm.objects import (
-    Availability,
-    GlobalJob,
-    Node,
-    NodeState,
-    ReplicatedJob,
-    Service,
-    Task,
-    TaskState,
-)
+from cnmsim.swarm.objects import Availability, GlobalJob, Node, NodeState, ReplicatedJob, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
 from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (

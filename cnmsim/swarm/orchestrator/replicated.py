@@ -7,13 +7,7 @@ from collections.abc import Iterable, Sequence
 from cnmsim.swarm.objects import Node, Replicated, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.base import ServiceOrchestrator
 from cnmsim.swarm.orchestrator.task_init import check_tasks
-from cnmsim.swarm.orchestrator.tasks import (
-    NewId,
-    Slot,
-    is_invalid_node,
-    new_task,
-    set_desired_state,
-)
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_invalid_node, new_task, set_desired_state
 from cnmsim.swarm.store import Event, EventKind, Store
 
 

@@ -12,10 +12,7 @@ from cnmsim.swarm.store import Store
 
 
 def check_tasks(
-    store: Store,
-    restarts: RestartSupervisor,
-    owns: Callable[[Service], bool],
-    fix_task: Callable[[Task], None],
+    store: Store, restarts: RestartSupervisor, owns: Callable[[Service], bool], fix_task: Callable[[Task], None]
 ) -> None:
     """Check all tasks of one orchestrator's services, and delete the tasks of removed services.
 

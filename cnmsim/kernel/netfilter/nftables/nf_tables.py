@@ -33,13 +33,7 @@ class NfTables(Ruleset):
         netfilter.add_rule_set_source(created)
         return created
 
-    def execute(
-        self,
-        source: str,
-        *,
-        options: ListOptions = PLAIN,
-        warn: Callable[[str], None] | None = None,
-    ) -> str:
+    def execute(self, source: str, *, options: ListOptions = PLAIN, warn: Callable[[str], None] | None = None) -> str:
         """Run all commands of `source` as one transaction and return what nft prints.
 
         `options` control listings; with `as_json`, `source` may be JSON too. `warn` is called with the text that nft

@@ -117,12 +117,7 @@ def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: Exit
 
 
 def _set_ipv6(
-    host: NetworkNamespace,
-    bridge: Bridge,
-    info: IpamInfo,
-    options: BridgeOptions,
-    profile: Profile,
-    undo: ExitStack,
+    host: NetworkNamespace, bridge: Bridge, info: IpamInfo, options: BridgeOptions, profile: Profile, undo: ExitStack
 ) -> None:
     key = f"net.ipv6.conf.{bridge.name}.disable_ipv6"
     try:
@@ -150,13 +145,7 @@ def _broadcast(pool: Prefix) -> Address | None:
 
 
 def make_veth(
-    host: NetworkNamespace,
-    container: NetworkNamespace,
-    mac: Mac,
-    *,
-    mtu: int,
-    random: Random,
-    undo: ExitStack,
+    host: NetworkNamespace, container: NetworkNamespace, mac: Mac, *, mtu: int, random: Random, undo: ExitStack
 ) -> tuple[Veth, Veth]:
     """Create a veth pair between the host and the namespace `container`.
 

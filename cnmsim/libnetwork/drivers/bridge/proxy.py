@@ -92,10 +92,7 @@ def _note(process: Process, address: Address, port: int) -> None:
     namespace = process.namespace
     if namespace.clock.context is not None:
         namespace.report(
-            Step.NOTE,
-            f"docker-proxy: new connection to {format_ip(address)} port {port}",
-            b"",
-            detail=Reporter.PROXY,
+            Step.NOTE, f"docker-proxy: new connection to {format_ip(address)} port {port}", b"", detail=Reporter.PROXY
         )
 
 
