@@ -109,7 +109,7 @@ def _is_duplicate(namespace: NetworkNamespace, sender: Address, mac: Mac, device
 def _should_answer(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
     if namespace.is_local(target):
         return target[0] != 127 and not _is_ignored(namespace, target, sender, device)
-    if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
+    if namespace.sysctl.device(4, device.name, "proxy_arp") == "1" and namespace.forwards4:
         route = namespace.find_route(target, src=sender, indev=device)
         return route is not None and route.device not in (None, device) and sender != target
     return False
@@ -131,4 +131,6 @@ def _is_ignored(namespace: NetworkNamespace, target: Address, sender: Address, d
 
 
 def _mode(namespace: NetworkNamespace, name: str, device: Device) -> int:
-    return max(int(namespace.sysctl_get(f"net.ipv4.conf.all.{name}")), int(namespace.sysctl_device(device, 4, name)))
+    return max(
+        int(namespace.sysctl_get(f"net.ipv4.conf.all.{name}")), int(namespace.sysctl.device(4, device.name, name))
+    )

@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from cnmsim.kernel.address import (
     IPV4_BROADCAST,
     MAC_BROADCAST,
@@ -27,6 +25,7 @@ from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
 from cnmsim.kernel.icmp import Icmp
 from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.output_routing import OutputRouting, RoutingDecision
 from cnmsim.kernel.packet import (
     ADDRESS_UNREACHABLE,
     HOP_LIMIT_EXCEEDED,
@@ -36,10 +35,8 @@ from cnmsim.kernel.packet import (
     TOO_BIG,
     build_ip,
 )
-from cnmsim.kernel.pathmtu import UNKNOWN
-from cnmsim.kernel.route import Route, link_route, local_route
+from cnmsim.kernel.route import Route
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.source_address import first_link_local_device
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -49,13 +46,7 @@ if TYPE_CHECKING:
 _MAX_CACHED_INPUTS = 65536
 #: IPV6_FRAG_TIMEOUT in include/net/ipv6.h (RFC 8200 §4.5).
 _IPV6_FRAGMENT_TIMEOUT_S = 60
-_MAX_RECENT_DECISIONS = 8
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = Hook
-_ROUTE_ERRORS = {
-    "unreachable": (errno.EHOSTUNREACH, "No route to host"),
-    "prohibit": (errno.EACCES, "Permission denied"),
-    "blackhole": (errno.EINVAL, "Invalid argument"),
-}
 _ROUTE_DROPS = {
     "unreachable": DropReason.UNREACHABLE_ROUTE,
     "prohibit": DropReason.PROHIBIT_ROUTE,
@@ -63,36 +54,17 @@ _ROUTE_DROPS = {
 }
 
 
-@frozen
-class RoutingDecision:
-    """The result of routing a locally generated packet: device, gateway, source address, MTU in bytes.
-
-    `gateway` is `None` for destinations on the link. `rule` is the policy rule that selected the routing table,
-    `None` if it is one of the default rules.
-    """
-
-    outdev: Device
-    gateway: Address | None
-    src: Address
-    route: Route
-    mtu: int
-    rule: FibRule | None = None
-
-
 class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
     __slots__ = (
-        "_decisions", "_decisions_generation", "_identification", "_inputs", "_inputs_generation", "_namespace",
-        "_recent_decisions", "icmp", "reassembly",
+        "_identification", "_inputs", "_inputs_generation", "_namespace", "icmp", "reassembly", "route_output",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._identification: int | None = None
-        self._decisions: dict[tuple[Address, Address | None, Device | None, int], RoutingDecision] = {}
-        self._decisions_generation = -1
-        self._recent_decisions: tuple[RoutingDecision, ...] = ()
+        self.route_output = OutputRouting(namespace).route
         # Caches whether a packet is for local delivery (else it is forwarded), by source, destination and input
         # device. Only for packets whose addresses passed `_is_martian`.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
@@ -153,13 +125,13 @@ class IpLayer:
             namespace.drop(packet, DropReason.MARTIAN, f"source {format_ip(src)}")
             return True
         if is_loopback(dst) or is_loopback(src):
-            if packet.family == 4 and namespace.sysctl_device(device, 4, "route_localnet") == "1":
+            if packet.family == 4 and namespace.sysctl.device(4, device.name, "route_localnet") == "1":
                 return False
             which = "destination" if is_loopback(dst) else "source"
             namespace.drop(packet, DropReason.MARTIAN, f"loopback {which} on {device.name}")
             return True
         if packet.family == 4 and namespace.is_local(src) and not is_link_local(src):
-            if namespace.sysctl_device(device, 4, "accept_local") == "1":
+            if namespace.sysctl.device(4, device.name, "accept_local") == "1":
                 return False
             namespace.drop(packet, DropReason.MARTIAN, f"source {format_ip(src)} is this host's own")
             return True
@@ -169,13 +141,13 @@ class IpLayer:
         namespace = self._namespace
         mode = max(
             int(namespace.sysctl_get("net.ipv4.conf.all.rp_filter")),
-            int(namespace.sysctl_device(device, 4, "rp_filter")),
+            int(namespace.sysctl.device(4, device.name, "rp_filter")),
         )
         if not mode:
             return False
         counts = "1" in (
             namespace.sysctl_get("net.ipv4.conf.all.src_valid_mark"),
-            namespace.sysctl_device(device, 4, "src_valid_mark"),
+            namespace.sysctl.device(4, device.name, "src_valid_mark"),
         )
         back = namespace.find_route(packet.src, src=packet.dst, mark=packet.mark if counts else 0)
         if back is not None and (mode == 2 or back.device is device):
@@ -311,74 +283,6 @@ class IpLayer:
         self.icmp.send_error(packet, *TOO_BIG[packet.family], mtu)
 
     # --- output
-
-    def route_output(
-        self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0
-    ) -> RoutingDecision:
-        """Route a locally generated packet: choose device, next hop and source address.
-
-        Raises `OSError`: ENETUNREACH if there is no route or no source address; EHOSTUNREACH, EACCES or EINVAL for an
-        unreachable, prohibit or blackhole route; EADDRNOTAVAIL for a source that this namespace does not have.
-        """
-        namespace = self._namespace
-        generation = namespace.generation
-        if generation != self._decisions_generation:
-            self._decisions.clear()
-            self._recent_decisions = ()
-            self._decisions_generation = generation
-        key = (dst, src, outdev, mark)
-        decision = self._decisions.get(key)
-        if decision is None:
-            decision = self._route_output(dst, src, outdev, mark)
-            if namespace.path_mtu.to(dst) == UNKNOWN:  # a learnt path MTU expires, so such a decision is not cached
-                self._decisions[key] = decision
-        return decision
-
-    def _route_output(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> RoutingDecision:
-        namespace = self._namespace
-        family = 6 if len(dst) == 16 else 4
-        if src is not None and not namespace.has_address(src) and not is_loopback(src):
-            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        if namespace.is_local(dst):
-            lo = namespace.loopback
-            if not lo.is_up:
-                raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return RoutingDecision(lo, None, src or dst, local_route(dst, lo), lo.mtu)
-        if is_multicast(dst) or dst == IPV4_BROADCAST:
-            route = namespace.find_route(dst, outdev, src=src, mark=mark)
-            device = outdev or (route.device if route is not None else None)
-            if device is None:
-                raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            source = src or namespace.select_source(dst, device)
-            if source is None:
-                raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return RoutingDecision(device, None, source, route or link_route(dst, device), device.mtu)
-        if is_link_local(dst) and family == 6 and outdev is None:
-            outdev = first_link_local_device(namespace.devices.values())
-        route = namespace.find_route(dst, outdev, src=src, mark=mark)
-        if route is None:
-            raise OSError(errno.ENETUNREACH, "Network is unreachable")
-        if route.kind != "unicast":
-            number, text = _ROUTE_ERRORS[route.kind]
-            raise OSError(number, text)
-        device = route.device
-        assert device is not None
-        source = src or route.src or namespace.select_source(route.gateway or dst, device, dst)
-        if source is None:
-            number = errno.ENETUNREACH if family == 4 else errno.EADDRNOTAVAIL
-            raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
-        mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
-        rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
-        return self._intern(device, route, source, mtu, rule)
-
-    def _intern(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Return an equal recent decision if there is one. A sender to a thousand hosts thus stores few objects."""
-        for recent in self._recent_decisions:
-            if recent.route is route and recent.src == src and recent.mtu == mtu and recent.rule is rule:
-                return recent
-        decision = RoutingDecision(device, route.gateway, src, route, mtu, rule)
-        self._recent_decisions = (decision, *self._recent_decisions[: _MAX_RECENT_DECISIONS - 1])
-        return decision
 
     def send(
         self,

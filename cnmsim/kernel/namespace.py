@@ -14,13 +14,14 @@ from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.events import Detail, DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
-from cnmsim.kernel.ip import IpLayer, RoutingDecision
+from cnmsim.kernel.ip import IpLayer
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
 from cnmsim.kernel.offload.flow_cache import Flow, FlowCache
+from cnmsim.kernel.output_routing import RoutingDecision
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
 from cnmsim.kernel.route import Route, RoutingTable
@@ -47,7 +48,7 @@ class NetworkNamespace:
         "bridges_through_netfilter", "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6",
         "generation", "has_address", "ip", "is_broadcast", "is_local", "loopback", "machine", "name", "neighbours",
         "netfilter", "on_destroy", "path_mtu", "remove_address", "reroute", "route_output", "routes4", "routes6",
-        "rules4", "rules6", "send", "sockets", "sysctl", "tunnels", "xfrm",
+        "rules4", "rules6", "send", "send_icmp_error", "sockets", "sysctl", "tunnels", "xfrm",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Clock, machine: Machine | None = None) -> None:
@@ -86,6 +87,7 @@ class NetworkNamespace:
         self.neighbours = NeighbourTable(self)
         self.ip = IpLayer(self)
         self.send = self.ip.send
+        self.send_icmp_error = self.ip.icmp.send_error
         self.route_output = self.ip.route_output
         self.reroute = self.ip.reroute
         self.netfilter = Netfilter(self)
@@ -121,14 +123,9 @@ class NetworkNamespace:
         return self.rules6
 
     def find_route(
-        self,
-        dst: Address,
-        outdev: Device | None = None,
-        *,
-        src: Address | None = None,
-        indev: Device | None = None,
-        mark: int = 0,
-    ) -> Route | None:
+        self, dst: Address, outdev: Device | None = None,
+        *, src: Address | None = None, indev: Device | None = None, mark: int = 0,
+    ) -> Route | None:  # fmt: skip
         """Return the route to a destination that is not local, or `None`.
 
         `outdev` restricts the lookup to one device.
@@ -137,14 +134,9 @@ class NetworkNamespace:
         return table.lookup(dst, outdev) if rules is None else rules.find(dst, src, indev, outdev, mark)[0]
 
     def route_rule(
-        self,
-        dst: Address,
-        outdev: Device | None = None,
-        *,
-        src: Address | None = None,
-        indev: Device | None = None,
-        mark: int = 0,
-    ) -> FibRule | None:
+        self, dst: Address, outdev: Device | None = None,
+        *, src: Address | None = None, indev: Device | None = None, mark: int = 0,
+    ) -> FibRule | None:  # fmt: skip
         """Return the policy rule that selects the routing table for a packet, for the same arguments as `find_route`.
 
         Return `None` if it is one of the default rules.
@@ -354,10 +346,6 @@ class NetworkNamespace:
         self.sysctl.forget_device(device.name, 6)
         self.addresses.disable_ipv6_changed()
 
-    def sysctl_device(self, device: Device, family: int, name: str) -> str:
-        """Return the value of a per-device sysctl such as `rp_filter`."""
-        return self.sysctl.device(family, device.name, name)
-
     def sysctl_set(self, key: str, value: str, *, allow_missing_device: bool = False) -> None:
         """Set a sysctl and apply it. `allow_missing_device` permits a key of a device that does not exist yet.
 
@@ -452,10 +440,6 @@ class NetworkNamespace:
         handler(packet)
         return True
 
-    def send_icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
-        """Answer a packet with an ICMP or ICMPv6 error, unless the RFCs forbid it."""
-        self.ip.icmp.send_error(packet, icmp_type, code, info)
-
     def report(
         self,
         step: Step,
@@ -497,15 +481,8 @@ class NetworkNamespace:
     ) -> None:
         """Report a dropped packet with its reason. The caller stops processing the packet."""
         if self.clock.observes_drops:
-            self.report(
-                Step.DROPPED,
-                what or reason.value,
-                packet,
-                device=device,
-                decision=decision,
-                reason=reason,
-                detail=detail,
-            )
+            what = what or reason.value
+            self.report(Step.DROPPED, what, packet, device=device, decision=decision, reason=reason, detail=detail)
 
     def destroy(self) -> None:
         """Delete every device and close every socket."""

@@ -25,8 +25,8 @@ from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, source_port, vxlan_header
 from cnmsim.kernel.vxlan_replies import is_proxied, proxy_answer, too_big
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.output_routing import RoutingDecision
     from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.vxlan_fdb import VxlanEntry
 

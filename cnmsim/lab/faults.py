@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from cnmsim.lab.host import Host
-    from cnmsim.underlay.segment import Attachment, Station
+    from cnmsim.underlay.cable import Attachment, Station
 
 _VLAN_TAG = b"\x81\x00"
 _SOURCES = {

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
     from cnmsim.libnetwork.controller import Controller
+    from cnmsim.underlay.cable import Attachment
     from cnmsim.underlay.interface import HostInterface
-    from cnmsim.underlay.segment import Attachment
 
 
 @frozen(eq=False)

@@ -8,153 +8,20 @@ every frame to all stations. Once one port has a VLAN configuration, the switch 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import define, evolve, field, frozen, validators
+from attrs import evolve
 
 from cnmsim.kernel.address import Mac, format_mac
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.events import QUEUE_FULL, Detail, DropReason, Event, MtuLimit, QueueFull, Step
+from cnmsim.underlay.cable import AGEING_NS, Attachment, CableOptions, Lane, LearntAddress, SegmentPath, Station
 from cnmsim.underlay.vlans import PortVlans
 
-#: The seconds after which a switch deletes an idle address (IEEE 802.1D table 7-5).
-AGEING_S = 300
-_AGEING_NS = AGEING_S * NS_PER_S
 _HEADER = 14
-_MAX_DURATION_S = 86_400
 _VLAN_TAG = b"\x81\x00"
 
 Tap = Callable[[int, str, bytes], None]
-
-
-class Carrier(Protocol):
-    """A medium on which stations transmit."""
-
-    def carry(self, frame: bytes, sender: Any) -> None:
-        """Carry a frame from an attached station to its receivers."""
-
-
-class Station(Protocol):
-    """A device at the end of a cable: a physical interface, or one end of a trunk."""
-
-    name: str
-    mac: Mac
-
-    @property
-    def link(self) -> Any:
-        """The medium that the station is attached to, or `None`."""
-
-    def plug(self, link: Any) -> None:
-        """Connect a cable, or disconnect it (`None`)."""
-
-    def receive(self, frame: bytes) -> None:
-        """Receive a frame from the cable."""
-
-
-def _duration(_owner: object, attribute: object, value: float) -> None:
-    if not 0 <= value < _MAX_DURATION_S:
-        raise ValueError(f"{getattr(attribute, 'name', 'value')} must be between 0 and a day: {value}")
-
-
-@frozen
-class CableOptions:
-    """The properties of one cable, in both directions.
-
-    `latency_s` delays each frame. `bandwidth_bps` (bits per second, `None` for unlimited) makes frames queue, at most
-    `queue_frames` of them. `loss` is the fraction of frames lost (0 to 1).
-    """
-
-    latency_s: float = field(default=0.0, validator=_duration)
-    bandwidth_bps: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
-    loss: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
-    queue_frames: int = field(default=1000, validator=validators.ge(1))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the cable only delays frames, all by the same time."""
-        return self.bandwidth_bps is None and self.loss == 0
-
-
-@define(eq=False)
-class Lane:
-    """One direction of a cable: the time until which it is busy with queued frames, and its drops by reason."""
-
-    busy_until_ns: int = 0
-    #: The longest time that a frame was queued and transmitted since a measurement began.
-    peak_ns: int = 0
-    drops: dict[str, int] = field(factory=dict)
-    dropped_bytes: int = 0
-
-    def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
-        """Return how many ns a frame of `length` bytes takes to be queued and transmitted.
-
-        Return `None` if the queue is full.
-        """
-        if options.bandwidth_bps is None:
-            return 0
-        each_ns = round(length * 8 * NS_PER_S / options.bandwidth_bps)
-        start_ns = max(now_ns, self.busy_until_ns)
-        if start_ns - now_ns > each_ns * options.queue_frames:
-            return None
-        self.busy_until_ns = start_ns + each_ns
-        wait_ns = self.busy_until_ns - now_ns
-        self.peak_ns = max(self.peak_ns, wait_ns)
-        return wait_ns
-
-
-@define(eq=False)
-class Attachment:
-    """A station's connection to a segment.
-
-    `vlans` is the VLAN configuration of the port, `None` if it has none. `refuses_unknown_macs` admits frames only
-    from `known_mac`, the station's address when it was attached, and delivers only frames to that address and to
-    groups. `leads_to_switch` marks a cable to another switch. `hairpin` lets frames leave through the port that
-    received them. `up` is the direction from the station to the segment, `down` the other.
-    """
-
-    station: Station
-    options: CableOptions
-    known_mac: Mac
-    vlans: PortVlans | None = None
-    refuses_unknown_macs: bool = False
-    leads_to_switch: bool = False
-    hairpin: bool = False
-    up: Lane = field(factory=Lane)
-    down: Lane = field(factory=Lane)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the port filters nothing and its cable only delays frames."""
-        return self.options.is_plain and not self.refuses_unknown_macs
-
-
-@define(eq=False)
-class LearntAddress:
-    """A learnt MAC address: the attachment through which it is reached, and when it last sent a frame."""
-
-    attachment: Attachment
-    heard_ns: int
-
-
-@define(eq=False)
-class SegmentPath:
-    """The path of frames between two stations of a segment, on which they are only delayed.
-
-    See kernel/offload/datagram_path.py. `here` and `there` are the table entries of sender and receiver; `max_length`
-    is the length of the longest frame, in bytes.
-    """
-
-    sender: Station
-    here: LearntAddress
-    there: LearntAddress
-    port: Attachment
-    delay_ns: int
-    max_length: int
-    is_valid: bool = True
-
-    def carries(self, length: int, now_ns: int) -> bool:
-        """Return True if the path is still valid for a frame of `length` bytes."""
-        return self.is_valid and length <= self.max_length and now_ns - self.there.heard_ns <= _AGEING_NS
 
 
 class Segment:
@@ -449,7 +316,7 @@ class Segment:
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))
-            if learnt is not None and self.clock.now_ns - learnt.heard_ns <= _AGEING_NS:
+            if learnt is not None and self.clock.now_ns - learnt.heard_ns <= AGEING_NS:
                 known = learnt.attachment
                 is_back = known is source and not source.hairpin
                 return [known] if not is_back and self._is_delivered_to(known, target, vlan) else []

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.kernel.device import Device
-from cnmsim.underlay.segment import Attachment, Segment
+from cnmsim.underlay.cable import Attachment
+from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import Link, TrunkEnd
 from cnmsim.underlay.vlans import PortVlans
 

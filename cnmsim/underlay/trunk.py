@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cnmsim.kernel.address import MAC_ZERO, Mac
 from cnmsim.kernel.clock import Clock
-from cnmsim.underlay.segment import Carrier, Segment, Station
+from cnmsim.underlay.cable import Carrier, Station
+from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.vlans import PortVlans
 
 

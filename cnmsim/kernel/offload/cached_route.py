@@ -18,9 +18,9 @@ from cnmsim.kernel.checksum import modulo_65535
 
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address
-    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.offload.datagram_path import OpaqueDatagrams, PathLookup
     from cnmsim.kernel.offload.flow_cache import Flow
+    from cnmsim.kernel.output_routing import RoutingDecision
     from cnmsim.kernel.sockets.udp import UdpSocket
 
 #: Formats: MAC addresses and EtherType; IPv4 header without identification, which is not needed with DF; UDP header.

@@ -32,10 +32,10 @@ from cnmsim.kernel.skbuff import CtState, Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address, Mac
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.neighbour import Neighbour
     from cnmsim.kernel.netfilter.traversal import PacketCounter, TraversalResult
+    from cnmsim.kernel.output_routing import RoutingDecision
     from cnmsim.kernel.sockets.udp import UdpSocket
 
 #: The maximum number of flows in each direction; the cache is emptied when it is full.

@@ -20,8 +20,8 @@ from cnmsim.kernel.task import Signal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.output_routing import RoutingDecision
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.ports import PortSpace
 

@@ -27,8 +27,8 @@ from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, segment_options, syn_opti
 from cnmsim.kernel.transport import TcpSegment
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.output_routing import RoutingDecision
     from cnmsim.kernel.sockets.tcp import TcpSocket
 
 # The number of retries that Linux uses if net.ipv4.tcp_orphan_retries is 0 (tcp_orphan_retries in

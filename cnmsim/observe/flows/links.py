@@ -12,7 +12,8 @@ from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 if TYPE_CHECKING:
     from cnmsim.observe.location import Directory
-    from cnmsim.underlay.segment import Attachment, Lane, Segment
+    from cnmsim.underlay.cable import Attachment, Lane
+    from cnmsim.underlay.segment import Segment
 
 
 @frozen
