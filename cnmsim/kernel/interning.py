@@ -1,26 +1,19 @@
 """Interning of table entries: one object per lab for an entry that many nodes have.
 
-Each node keeps only a small number for the entry.
+On a real cluster every node has its own copy of every peer, name and forwarding entry. A thousand nodes with a
+hundred thousand entries each would not fit in memory here. An `InternedMultiMap` is one node's map from a key to values, over
+an `InternPool` of (key, value) entries. For each entry the node stores only its insertion order, so two nodes that
+learned the same entries in another order list them in that order. (For NetworkDB's entries, which change over time:
+`libnetwork/networkdb/store.py`.)
 
-On a real cluster every node has its own copy of every peer, name, forwarding entry and NetworkDB entry. A thousand
-nodes with a hundred thousand entries each would not fit in memory here. Two structures avoid the copies:
-
-- `InternedMultiMap`: one node's map from a key to values, over an `InternPool` of (key, value) entries. For each
-  entry the node stores its insertion order, so two nodes that learned the same entries in another order list them in
-  that order.
-- `NodeView`: one node's versions of entries that change over time, over a `VersionPool`. For each entry the node
-  stores the code of its version, so comparing two views is as fast as comparing memory.
-
-Law tests: tests/laws/test_shared_entries.py, tests/libnetwork/networkdb/test_known_views.py. Cost:
-bench/endpoint_growth.py.
+Law tests: tests/laws/test_shared_entries.py. Cost: bench/endpoint_growth.py.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Hashable, Iterable, Iterator
-from itertools import count, zip_longest
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
@@ -33,8 +26,6 @@ _REGISTRY_KEY = "intern pools"
 _MAX_UINT16 = 0xFFFF
 #: Up to this many values of a key are searched one by one; more are indexed by value.
 _MAX_UNINDEXED = 4
-#: Views are compared in slices of this many codes.
-_CHUNK = 256
 
 
 class InternPool(Generic[_K, _V]):
@@ -316,187 +307,3 @@ class InternedMultiMap(Generic[_K, _V]):
             if least:
                 orders[heir] = order
         pool.release(number)
-
-
-class Version:
-    """One state of an entry in a `VersionPool`.
-
-    `refcount` is the number of views that contain this version. While it is not 0, `code` identifies the version
-    within its slot.
-    """
-
-    __slots__ = ("code", "refcount", "slot")
-
-    def __init__(self, slot: EntrySlot[Any]) -> None:
-        self.slot = slot
-        self.code = 0
-        self.refcount = 0
-
-    def released(self) -> None:
-        """Reset the code, because no view contains this version any more."""
-        self.code = 0
-
-
-_Version = TypeVar("_Version", bound=Version)
-
-
-class EntrySlot(Generic[_Version]):
-    """One entry of a `VersionPool`, with all its versions that are in use.
-
-    `number` is the entry's index in every view; `versions` maps codes to versions.
-    """
-
-    __slots__ = ("_last_code", "key", "number", "versions")
-
-    def __init__(self, key: tuple[str, str], number: int) -> None:
-        self.key = key
-        self.number = number
-        self.versions: dict[int, _Version] = {}
-        self._last_code = 0
-
-    def code_of(self, version: _Version) -> int:
-        """Return the code of a version, assigning one if it has none."""
-        if not version.code:
-            # Codes are assigned in a cycle: a released code is not soon reused, so an old snapshot does not find
-            # another version.
-            code = self._last_code % _MAX_UINT16 + 1
-            while code in self.versions:
-                code = code % _MAX_UINT16 + 1
-            self._last_code = version.code = code
-            self.versions[code] = version
-        return version.code
-
-    def release(self, code: int) -> None:
-        """Drop one view's reference to a version. The last release deletes the version."""
-        version = self.versions[code]
-        version.refcount -= 1
-        if not version.refcount:
-            del self.versions[code]
-            version.released()
-
-
-class VersionPool(Generic[_Version]):
-    """The slots of a set of entries. A key keeps its slot for ever.
-
-    `views` are the views that contain or contained a version; `change_count` is incremented with each change of a
-    view.
-    """
-
-    __slots__ = ("_by_key", "change_count", "slots", "views")
-
-    def __init__(self) -> None:
-        self.slots: list[EntrySlot[_Version]] = []
-        self._by_key: dict[tuple[str, str], EntrySlot[_Version]] = {}
-        self.views: set[NodeView[_Version]] = set()
-        self.change_count = 0
-
-    def slot(self, key: tuple[str, str]) -> EntrySlot[_Version]:
-        """Return the slot of a key, creating it if it does not exist."""
-        slot = self._by_key.get(key)
-        if slot is None:
-            slot = self._by_key[key] = EntrySlot(key, len(self.slots))
-            self.slots.append(slot)
-        return slot
-
-    def find(self, key: tuple[str, str]) -> EntrySlot[_Version] | None:
-        """Return the slot of a key, or `None`."""
-        return self._by_key.get(key)
-
-
-class NodeView(Generic[_Version]):
-    """The version of each entry of a pool that one node has.
-
-    `codes[slot.number]` is the version's code, 0 for none.
-    """
-
-    __slots__ = ("codes", "pool")
-
-    def __init__(self, pool: VersionPool[_Version]) -> None:
-        self.pool = pool
-        self.codes = array("H")
-
-    def at(self, number: int) -> _Version | None:
-        """Return this node's version of the entry with slot number `number`, or `None`."""
-        code = self.codes[number] if number < len(self.codes) else 0
-        return self.pool.slots[number].versions[code] if code else None
-
-    def get(self, key: tuple[str, str]) -> _Version | None:
-        """Return this node's version of the entry with that key, or `None`."""
-        slot = self.pool.find(key)
-        return None if slot is None else self.at(slot.number)
-
-    def has(self, version: _Version) -> bool:
-        """Return True if this node has exactly this version of its entry."""
-        codes, number = self.codes, version.slot.number
-        return version.code != 0 and number < len(codes) and codes[number] == version.code
-
-    def set(self, version: _Version) -> None:
-        """Store a version. It replaces this node's previous version of the same entry."""
-        slot, codes, pool = version.slot, self.codes, self.pool
-        number = slot.number
-        pool.change_count += 1
-        if number >= len(codes):
-            pool.views.add(self)
-            codes.frombytes(bytes((len(pool.slots) - len(codes)) * codes.itemsize))
-        old = codes[number]
-        version.refcount += 1
-        codes[number] = version.code or slot.code_of(version)
-        if old:
-            slot.release(old)
-
-    def discard(self, number: int) -> None:
-        """Remove this node's version of the entry with slot number `number`, if it has one."""
-        if number < len(self.codes) and self.codes[number]:
-            old, self.codes[number] = self.codes[number], 0
-            self.pool.change_count += 1
-            self.pool.slots[number].release(old)
-
-    def clear(self) -> None:
-        """Remove all versions, and the view from its pool."""
-        for version in list(self):
-            self.discard(version.slot.number)
-        self.codes = array("H")
-        self.pool.views.discard(self)
-
-    def __iter__(self) -> Iterator[_Version]:
-        slots = self.pool.slots
-        for number, code in enumerate(self.codes):
-            if code:
-                yield slots[number].versions[code]
-
-    def __len__(self) -> int:
-        return len(self.codes) - self.codes.count(0)
-
-    def snapshot(self) -> array[int]:
-        """Return a copy of the codes, to be passed to `unseen_in` of another view of the same pool."""
-        return self.codes[:]
-
-    def unseen_in(self, snapshot: array[int]) -> list[_Version]:
-        """Return the versions in `snapshot` (another node's codes) that this node does not have, in slot order."""
-        unseen: list[_Version] = []
-        own, slots = self.codes, self.pool.slots
-        for start in range(0, len(snapshot), _CHUNK):
-            theirs, ours = snapshot[start : start + _CHUNK], own[start : start + _CHUNK]
-            if theirs == ours:
-                continue
-            ours.frombytes(bytes(max(0, len(theirs) - len(ours)) * ours.itemsize))
-            for number, code, own_code in zip(count(start), theirs, ours, strict=False):
-                if code != own_code and code:
-                    version = slots[number].versions.get(code)
-                    if version is not None:
-                        unseen.append(version)
-        return unseen
-
-    def differences(self, other: NodeView[_Version]) -> Iterator[tuple[_Version | None, _Version | None]]:
-        """Yield (this node's version, the other's version) for each entry in which two views of one pool differ.
-
-        A version is `None` if that node does not have the entry.
-        """
-        own, others = self.codes, other.codes
-        for start in range(0, max(len(own), len(others)), _CHUNK):
-            ours, theirs = own[start : start + _CHUNK], others[start : start + _CHUNK]
-            if ours == theirs:
-                continue
-            for number, (our_code, their_code) in enumerate(zip_longest(ours, theirs, fillvalue=0), start):
-                if our_code != their_code:
-                    yield self.at(number), other.at(number)

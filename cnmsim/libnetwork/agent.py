@@ -270,10 +270,8 @@ class Agent:
     def delete_driver_entries(self, endpoint: Endpoint) -> None:
         """Delete the table entries that the endpoint's driver requested. Failures are only logged."""
         for entry in endpoint.join_info.table_entries:
-            try:
+            with self.controller.log.logging_errors(SystemFault):
                 self.db.delete_entry(entry.table, endpoint.network.id, entry.key)
-            except SystemFault as error:
-                self.controller.log.append(error.message)
 
     def add_service_info(self, endpoint: Endpoint) -> None:
         """Publish an endpoint's names and service on this node and by gossip.
@@ -295,14 +293,12 @@ class Agent:
         if record is None:
             return
         network_id = endpoint.network.id
-        try:
+        with self.controller.log.logging_errors(SystemFault, NotFound):
             if fully:
                 self.db.delete_entry(ENDPOINT_TABLE, network_id, endpoint.id)
             else:
                 known: EndpointRecord = self.db.get_entry(ENDPOINT_TABLE, network_id, endpoint.id)
                 self.db.update_entry(ENDPOINT_TABLE, network_id, endpoint.id, evolve(known, is_disabled=True))
-        except (SystemFault, NotFound) as error:
-            self.controller.log.append(error.message)
         self.controller.discovery.remove(network_id, endpoint.id, record, fully=fully)
 
     # --- endpoints of other nodes

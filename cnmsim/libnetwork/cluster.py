@@ -19,6 +19,7 @@ from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.libnetwork.agent import GOSSIP, IPSEC, KEYS_PER_SUBSYSTEM, AgentConfig, EncryptionKey
 from cnmsim.libnetwork.driver import SWARM_SCOPE, IpamInfo
 from cnmsim.libnetwork.drivers.overlay.driver import ENCRYPTED, VXLAN_ID_LIST
+from cnmsim.libnetwork.gateway import gateway_network
 from cnmsim.libnetwork.ipam.allocator import Ipam, Pool
 from cnmsim.libnetwork.networkdb import converge
 from cnmsim.libnetwork.networkipam import NetworkIpam, excluded_prefixes
@@ -290,7 +291,7 @@ class GossipCluster:
         if own.load_balancer_ip is not None:
             # On a node of a swarm the ingress sandbox has created docker_gwbridge by now, which enables forwarding. A
             # load-balancer sandbox inherits that.
-            controller.gateway_network()
+            gateway_network(controller)
             own.load_balancer_ip = self._free_address(options)
         network = controller.new_network(name, "overlay", id=identity, options=own, is_dynamic=True)
         undo.callback(network.delete)

@@ -26,7 +26,6 @@ from cnmsim.libnetwork.drivers.bridge.default_bridge import default_bridge_optio
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.registry import DriverFactory, DriverHost, DriverRegistry
 from cnmsim.libnetwork.events import EventLog
-from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.ingress import Ingress
 from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
@@ -399,20 +398,6 @@ class Controller:
     def forget_network(self, network: Network) -> None:
         """Remove a network from the list. `Network.delete` calls this."""
         del self._networks[network.id]
-
-    def gateway_network(self) -> Network:
-        """Return docker_gwbridge, creating it on first use. See `gateway.py`."""
-        for network in self.networks:
-            if network.name == GATEWAY_NETWORK:
-                return network
-        options = NetworkOptions(
-            driver_opts={
-                labels.BRIDGE_NAME: GATEWAY_NETWORK,
-                labels.ENABLE_ICC: "false",
-                labels.ENABLE_IP_MASQUERADE: "true",
-            }
-        )
-        return self.new_network(GATEWAY_NETWORK, "bridge", options=options)
 
     # --- the swarm's control plane
 

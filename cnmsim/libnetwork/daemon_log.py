@@ -6,15 +6,17 @@ Source: sirupsen/logrus `text_formatter.go`, moby `cmd/dockerd/daemon.go` (`conf
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cnmsim.errors import EngineError
 from cnmsim.gostrconv import quote
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.journal import JournalEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.process import Process
@@ -36,6 +38,15 @@ class DaemonLog(list[str]):
         """Add an error message."""
         super().append(message)
         self.write("error", message)
+
+    @contextmanager
+    def logging_errors(self, *kinds: type[EngineError]) -> Iterator[None]:
+        """Add the message of an error of these kinds (by default any) in the block, instead of raising it."""
+        kinds = kinds or (EngineError,)
+        try:
+            yield
+        except kinds as error:
+            self.append(error.message)
 
     @property
     def level(self) -> str:

@@ -259,10 +259,8 @@ class Endpoint:
         if self.sandbox is not None:
             if not force:
                 raise Forbidden(f"endpoint with name {self.name} id {self.id} has active containers")
-            try:
+            with self.network.controller.log.logging_errors(SystemFault):
                 self.leave()
-            except SystemFault as error:
-                self.network.controller.log.append(error.message)
         self.network.forget_endpoint(self)
 
     def rename(self, name: str, dns_names: list[str]) -> None:

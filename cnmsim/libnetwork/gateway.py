@@ -9,13 +9,20 @@ moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2), `libnetw
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from cnmsim.errors import EngineError, SystemFault
 from cnmsim.libnetwork.driver import JoinInfo
+from cnmsim.libnetwork.drivers.bridge import labels
+from cnmsim.libnetwork.options import EndpointOptions, NetworkOptions
 from cnmsim.libnetwork.profile import Profile
 
 if TYPE_CHECKING:
+    from cnmsim.libnetwork.controller import Controller
     from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.network import Network
+    from cnmsim.libnetwork.sandbox import Sandbox
 
 GATEWAY_NETWORK = "docker_gwbridge"
 
@@ -81,3 +88,48 @@ def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bo
             return False
         needs = True
     return needs
+
+
+def gateway_network(controller: Controller) -> Network:
+    """Return docker_gwbridge, creating it on first use."""
+    for network in controller.networks:
+        if network.name == GATEWAY_NETWORK:
+            return network
+    options = NetworkOptions(
+        driver_opts={
+            labels.BRIDGE_NAME: GATEWAY_NETWORK, labels.ENABLE_ICC: "false", labels.ENABLE_IP_MASQUERADE: "true",
+        }
+    )  # fmt: skip
+    return controller.new_network(GATEWAY_NETWORK, "bridge", options=options)
+
+
+def _gateway_network_endpoint(sandbox: Sandbox) -> Endpoint | None:
+    return next((e for e in sandbox.endpoints if e.network.name == GATEWAY_NETWORK), None)
+
+
+def attach_gateway_network(sandbox: Sandbox) -> None:
+    """Join the sandbox to docker_gwbridge, unless it is. Raises `SystemFault` in libnetwork's words."""
+    if _gateway_network_endpoint(sandbox) is not None:
+        return
+    container_id = sandbox.container_id
+    identity = container_id if len(container_id) <= 12 else sandbox.id[:12]
+    network, step = gateway_network(sandbox.controller), "create"
+    try:
+        endpoint = network.create_endpoint(f"gateway_{identity}", options=EndpointOptions(disable_resolution=True))
+        with ExitStack() as undo:
+            undo.callback(endpoint.delete)
+            step = "join"
+            endpoint.join(sandbox)
+            undo.pop_all()
+    except EngineError as error:
+        raise SystemFault(
+            f"container {container_id}: endpoint {step} on GW Network failed: {error.message}"
+        ) from error
+
+
+def detach_gateway_network(sandbox: Sandbox) -> None:
+    """Remove the sandbox from docker_gwbridge."""
+    endpoint = _gateway_network_endpoint(sandbox)
+    if endpoint is not None:
+        endpoint.leave()
+        endpoint.delete()

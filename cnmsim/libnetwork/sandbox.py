@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 from bisect import insort
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -25,6 +24,8 @@ from cnmsim.libnetwork.driver import SandboxContext, publisher
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.gateway import (
     GATEWAY_NETWORK,
+    attach_gateway_network,
+    detach_gateway_network,
     gateway_endpoints,
     has_default_route,
     needs_gateway_network,
@@ -34,7 +35,7 @@ from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import add_redirect_rules
 from cnmsim.libnetwork.lbsandbox import DSR_OPTION
 from cnmsim.libnetwork.loadbalancer import add_virtual_ip
-from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
+from cnmsim.libnetwork.options import PortBinding, SandboxOptions
 from cnmsim.libnetwork.osl import OslNamespace
 from cnmsim.libnetwork.place import Place
 from cnmsim.libnetwork.renderer import html_of
@@ -254,10 +255,10 @@ class Sandbox(Place):
             self._program_ports()
             return
         if needs_gateway_network(self.endpoints, profile):
-            self._attach_gateway_network()
+            attach_gateway_network(self)
         else:
             self._program_ports()
-            self._detach_gateway_network()
+            detach_gateway_network(self)
 
     def _insert(self, endpoint: Endpoint) -> None:
         profile = self.controller.profile
@@ -273,10 +274,8 @@ class Sandbox(Place):
         self.endpoints.remove(endpoint)
         driver = publisher(endpoint.network.driver)
         if driver is not None:
-            try:
+            with self.controller.log.logging_errors():
                 driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
-            except EngineError as error:
-                self.controller.log.append(error.message)
         if leaves:
             endpoint.network.leave_driver(endpoint.id)
         if leaves or not self.controller.profile.failed_join_keeps_interface:
@@ -299,14 +298,12 @@ class Sandbox(Place):
             return
         if endpoint.options.is_load_balancer and not self.options.is_ingress:
             return
-        try:
+        with self.controller.log.logging_errors():
             if needs_gateway_network(self.endpoints, self.controller.profile):
-                self._attach_gateway_network()
+                attach_gateway_network(self)
             else:
-                self._detach_gateway_network()
+                detach_gateway_network(self)
             self._program_ports()
-        except EngineError as error:
-            self.controller.log.append(error.message)
 
     def gateway_network_left(self) -> None:
         """Attach docker_gwbridge again, if it was disconnected and no other network provides a default route.
@@ -318,7 +315,7 @@ class Sandbox(Place):
         if self.is_deleting or not needs_gateway_network(self.endpoints, profile):
             return
         try:
-            self._attach_gateway_network()
+            attach_gateway_network(self)
         except EngineError as error:
             raise SystemFault(profile.lost_gateway_text.format(error=error.message)) from error
 
@@ -355,37 +352,6 @@ class Sandbox(Place):
                     f"driver failed programming external connectivity on endpoint {endpoint.name} "
                     f"({endpoint.id}): {error.message}"
                 ) from error
-
-    # --- docker_gwbridge
-
-    def _gateway_network_endpoint(self) -> Endpoint | None:
-        return next((e for e in self.endpoints if e.network.name == GATEWAY_NETWORK), None)
-
-    def _attach_gateway_network(self) -> None:
-        if self._gateway_network_endpoint() is not None:
-            return
-        network = self.controller.gateway_network()
-        identity = self.container_id if len(self.container_id) <= 12 else self.id[:12]
-        options = EndpointOptions(disable_resolution=True)
-        with ExitStack() as undo:
-            try:
-                endpoint = network.create_endpoint(f"gateway_{identity}", options=options)
-            except EngineError as error:
-                text = f"container {self.container_id}: endpoint create on GW Network failed: {error.message}"
-                raise SystemFault(text) from error
-            undo.callback(endpoint.delete)
-            try:
-                endpoint.join(self)
-            except EngineError as error:
-                text = f"container {self.container_id}: endpoint join on GW Network failed: {error.message}"
-                raise SystemFault(text) from error
-            undo.pop_all()
-
-    def _detach_gateway_network(self) -> None:
-        endpoint = self._gateway_network_endpoint()
-        if endpoint is not None:
-            endpoint.leave()
-            endpoint.delete()
 
     # --- programs
 
@@ -448,18 +414,14 @@ class Sandbox(Place):
         joined = [endpoint for endpoint in self.endpoints if endpoint.network.name != GATEWAY_NETWORK]
         choices = {endpoint.id: (endpoint.priority, dict(endpoint.links)) for endpoint in joined}
         for endpoint in joined:
-            self._call_logging_errors(endpoint.leave)
+            with self.controller.log.logging_errors():
+                endpoint.leave()
         self.options = options
         self.dns.build_files()
         for endpoint in joined:
             priority, links = choices[endpoint.id]
-            self._call_logging_errors(partial(endpoint.join, self, gw_priority=priority, links=links))
-
-    def _call_logging_errors(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except EngineError as error:
-            self.controller.log.append(error.message)
+            with self.controller.log.logging_errors():
+                endpoint.join(self, gw_priority=priority, links=links)
 
     # --- services
 
@@ -504,10 +466,6 @@ class Sandbox(Place):
     def resolve_address(self, address: Address) -> str | None:
         """Return the name of an address, `<name>.<network>`, or `None`."""
         return self.dns.resolve_address(address)
-
-    def update_hosts_entry(self, hostname: str, address: str) -> None:
-        """Change the address of a linked container in /etc/hosts."""
-        self.dns.update_hosts_entry(hostname, address)
 
     # --- deletion
 

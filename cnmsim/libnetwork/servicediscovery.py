@@ -220,10 +220,8 @@ class ServiceDiscovery:
         sandbox, balancer = network.balancer, binding.load_balancer
         if sandbox is None or balancer is None:
             return
-        try:
+        with self.controller.log.logging_errors(SystemFault):
             change(sandbox, balancer)
-        except SystemFault as error:
-            self.controller.log.append(error.message)
 
 
 # --- names

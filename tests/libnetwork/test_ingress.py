@@ -14,6 +14,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket
 from cnmsim.kernel.task import Task, run_until
+from cnmsim.libnetwork.gateway import gateway_network
 from cnmsim.libnetwork.ingress import CHAIN, Ingress, add_redirect_rules
 from cnmsim.libnetwork.loadbalancer import (
     LoadBalancer,
@@ -45,7 +46,7 @@ class Node(DockerHost):
     def __init__(self, version="29.7.2", tasks=2, **options):
         super().__init__(version)
         self.host = self.machine.root
-        self.controller.gateway_network()
+        gateway_network(self.controller)
         self.cables = 0
         self.client = self.namespace("client")
         self.cable(self.host, "ens4", "192.168.5.1/24", self.client, "192.168.5.2/24")

@@ -14,7 +14,6 @@ from cnmsim.engine.context import EngineContext
 from cnmsim.engine.wire.ports import parse_port, requested_ports
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
-from cnmsim.libnetwork.etchosts import update_address
 from cnmsim.libnetwork.options import LegacyLink, TransportPort
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -88,8 +87,7 @@ def update_parents(
             continue
         for address in (settings.ip_address, settings.global_ipv6_address):
             if address:
-                text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
-                sandbox.hosts_file.content = text.encode()
+                sandbox.dns.update_hosts_entry(alias, address)
 
 
 def _link_variables(

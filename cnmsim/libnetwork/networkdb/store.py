@@ -1,37 +1,43 @@
 """The NetworkDB entries of one lab: interned versions of table entries and of nodes' attachments to networks.
 
-A node's knowledge changes only by messages that reach it, but entries that many nodes know are stored once: see
-`kernel/interning.py`.
+A node's knowledge changes only by messages that reach it, but a version that many nodes know is stored once. For each
+entry a node stores only the code of its version, so comparing two nodes' views is as fast as comparing memory. Law
+tests: tests/libnetwork/networkdb/test_known_views.py. Cost: bench/endpoint_growth.py.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
+from itertools import count, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
-
-from cnmsim.kernel.interning import EntrySlot, NodeView, Version, VersionPool
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
 #: What identifies an entry in its pool: (table, key) within a network, (node, network) for an attachment.
 Key = tuple[str, str]
+_MAX_UINT16 = 0xFFFF
+#: Views are compared in slices of this many codes.
+_CHUNK = 256
 
 
-class EntryVersion(Version):
+class EntryVersion:
     """One state of one table entry or attachment, as its owner's node created it.
 
-    `ltime` is its Lamport time, `value` any immutable value. `event` caches the message by which bulk syncs send it.
+    `ltime` is its Lamport time, `value` any immutable value. `refcount` is the number of views that contain this
+    version; while it is not 0, `code` identifies the version within its slot. `event` caches the message by which
+    bulk syncs send it.
     """
 
-    __slots__ = ("event", "is_deleted", "ltime", "owner", "value")
-    slot: EntrySlot[EntryVersion]
+    __slots__ = ("code", "event", "is_deleted", "ltime", "owner", "refcount", "slot", "value")
 
-    def __init__(
-        self, slot: EntrySlot[EntryVersion], ltime: int, owner: str, value: Any, *, is_deleted: bool = False
-    ) -> None:
-        super().__init__(slot)
+    def __init__(self, slot: EntrySlot, ltime: int, owner: str, value: Any, *, is_deleted: bool = False) -> None:
+        self.slot = slot
+        self.code = 0
+        self.refcount = 0
         self.ltime = ltime
         self.owner = owner
         self.value = value
@@ -42,22 +48,57 @@ class EntryVersion(Version):
         state = " deleted" if self.is_deleted else ""
         return f"<EntryVersion {self.slot.key} @{self.ltime} by {self.owner}{state}>"
 
-    def released(self) -> None:
-        """Clear the code and the cached message, because no view has this version any more."""
-        super().released()
-        self.event = None
 
+class EntrySlot:
+    """One entry of a `EntryPool`, with all its versions that are in use.
 
-class EntryPool(VersionPool[EntryVersion]):
-    """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
-
-    Attachments are also indexed by network. Slots are indexed by every owner that they ever had.
+    `number` is the entry's index in every view; `versions` maps codes to versions.
     """
 
-    __slots__ = ("_by_owner", "_by_second")
+    __slots__ = ("_last_code", "key", "number", "versions")
+
+    def __init__(self, key: Key, number: int) -> None:
+        self.key = key
+        self.number = number
+        self.versions: dict[int, EntryVersion] = {}
+        self._last_code = 0
+
+    def code_of(self, version: EntryVersion) -> int:
+        """Return the code of a version, assigning one if it has none."""
+        if not version.code:
+            # Codes are assigned in a cycle: a released code is not soon reused, so an old snapshot does not find
+            # another version.
+            code = self._last_code % _MAX_UINT16 + 1
+            while code in self.versions:
+                code = code % _MAX_UINT16 + 1
+            self._last_code = version.code = code
+            self.versions[code] = version
+        return version.code
+
+    def release(self, code: int) -> None:
+        """Drop one view's reference to a version. The last release deletes the version."""
+        version = self.versions[code]
+        version.refcount -= 1
+        if not version.refcount:
+            del self.versions[code]
+            version.code, version.event = 0, None
+
+
+class EntryPool:
+    """The entries of one network or, with `EntryPool(by_second=True)`, all attachments of nodes to networks.
+
+    A key keeps its slot for ever. Attachments are also indexed by network. Slots are indexed by every owner that they
+    ever had. `views` are the views that contain or contained a version; `change_count` is incremented with each
+    change of a view.
+    """
+
+    __slots__ = ("_by_key", "_by_owner", "_by_second", "change_count", "slots", "views")
 
     def __init__(self, *, by_second: bool = False) -> None:
-        super().__init__()
+        self.slots: list[EntrySlot] = []
+        self._by_key: dict[Key, EntrySlot] = {}
+        self.views: set[EntryView] = set()
+        self.change_count = 0
         self._by_owner: dict[str, dict[int, None]] = {}
         self._by_second: dict[str, list[int]] | None = {} if by_second else None
 
@@ -67,13 +108,20 @@ class EntryPool(VersionPool[EntryVersion]):
         self._by_owner.setdefault(owner, {})[slot.number] = None
         return EntryVersion(slot, ltime, owner, value, is_deleted=is_deleted)
 
-    def slot(self, key: Key) -> EntrySlot[EntryVersion]:
+    def slot(self, key: Key) -> EntrySlot:
         """Return the slot of a key, creating it if there is none."""
-        count = len(self.slots)
-        slot = super().slot(key)
-        if self._by_second is not None and slot.number == count:
-            self._by_second.setdefault(key[1], []).append(count)
+        slot = self._by_key.get(key)
+        if slot is None:
+            number = len(self.slots)
+            slot = self._by_key[key] = EntrySlot(key, number)
+            self.slots.append(slot)
+            if self._by_second is not None:
+                self._by_second.setdefault(key[1], []).append(number)
         return slot
+
+    def find(self, key: Key) -> EntrySlot | None:
+        """Return the slot of a key, or `None`."""
+        return self._by_key.get(key)
 
     def owned_by(self, owner: str) -> list[int]:
         """Return the numbers of the slots that ever had this owner."""
@@ -84,14 +132,103 @@ class EntryPool(VersionPool[EntryVersion]):
         return [] if self._by_second is None else self._by_second.get(network_id, [])
 
 
-class EntryView(NodeView[EntryVersion]):
-    """One node's view of a pool: the version that the node has of each entry."""
+class EntryView:
+    """One node's view of a pool: the version that the node has of each entry.
 
-    __slots__ = ()
-    pool: EntryPool
+    `codes[slot.number]` is the version's code, 0 for none.
+    """
+
+    __slots__ = ("codes", "pool")
 
     def __init__(self, pool: EntryPool) -> None:
-        super().__init__(pool)
+        self.pool = pool
+        self.codes = array("H")
+
+    def at(self, number: int) -> EntryVersion | None:
+        """Return this node's version of the entry with slot number `number`, or `None`."""
+        code = self.codes[number] if number < len(self.codes) else 0
+        return self.pool.slots[number].versions[code] if code else None
+
+    def get(self, key: Key) -> EntryVersion | None:
+        """Return this node's version of the entry with that key, or `None`."""
+        slot = self.pool.find(key)
+        return None if slot is None else self.at(slot.number)
+
+    def has(self, version: EntryVersion) -> bool:
+        """Return True if this node has exactly this version of its entry."""
+        codes, number = self.codes, version.slot.number
+        return version.code != 0 and number < len(codes) and codes[number] == version.code
+
+    def set(self, version: EntryVersion) -> None:
+        """Store a version. It replaces this node's previous version of the same entry."""
+        slot, codes, pool = version.slot, self.codes, self.pool
+        number = slot.number
+        pool.change_count += 1
+        if number >= len(codes):
+            pool.views.add(self)
+            codes.frombytes(bytes((len(pool.slots) - len(codes)) * codes.itemsize))
+        old = codes[number]
+        version.refcount += 1
+        codes[number] = version.code or slot.code_of(version)
+        if old:
+            slot.release(old)
+
+    def discard(self, number: int) -> None:
+        """Remove this node's version of the entry with slot number `number`, if it has one."""
+        if number < len(self.codes) and self.codes[number]:
+            old, self.codes[number] = self.codes[number], 0
+            self.pool.change_count += 1
+            self.pool.slots[number].release(old)
+
+    def clear(self) -> None:
+        """Remove all versions, and the view from its pool."""
+        for version in list(self):
+            self.discard(version.slot.number)
+        self.codes = array("H")
+        self.pool.views.discard(self)
+
+    def __iter__(self) -> Iterator[EntryVersion]:
+        slots = self.pool.slots
+        for number, code in enumerate(self.codes):
+            if code:
+                yield slots[number].versions[code]
+
+    def __len__(self) -> int:
+        return len(self.codes) - self.codes.count(0)
+
+    def snapshot(self) -> array[int]:
+        """Return a copy of the codes, to be passed to `unseen_in` of another view of the same pool."""
+        return self.codes[:]
+
+    def unseen_in(self, snapshot: array[int]) -> list[EntryVersion]:
+        """Return the versions in `snapshot` (another node's codes) that this node does not have, in slot order."""
+        unseen: list[EntryVersion] = []
+        own, slots = self.codes, self.pool.slots
+        for start in range(0, len(snapshot), _CHUNK):
+            theirs, ours = snapshot[start : start + _CHUNK], own[start : start + _CHUNK]
+            if theirs == ours:
+                continue
+            ours.frombytes(bytes(max(0, len(theirs) - len(ours)) * ours.itemsize))
+            for number, code, own_code in zip(count(start), theirs, ours, strict=False):
+                if code != own_code and code:
+                    version = slots[number].versions.get(code)
+                    if version is not None:
+                        unseen.append(version)
+        return unseen
+
+    def differences(self, other: EntryView) -> Iterator[tuple[EntryVersion | None, EntryVersion | None]]:
+        """Yield (this node's version, the other's version) for each entry in which two views of one pool differ.
+
+        A version is `None` if that node does not have the entry.
+        """
+        own, others = self.codes, other.codes
+        for start in range(0, max(len(own), len(others)), _CHUNK):
+            ours, theirs = own[start : start + _CHUNK], others[start : start + _CHUNK]
+            if ours == theirs:
+                continue
+            for number, (our_code, their_code) in enumerate(zip_longest(ours, theirs, fillvalue=0), start):
+                if our_code != their_code:
+                    yield self.at(number), other.at(number)
 
 
 @define(eq=False)
