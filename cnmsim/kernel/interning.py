@@ -1,10 +1,10 @@
 """Interning of table entries: one object per lab for an entry that many nodes have.
 
 On a real cluster every node has its own copy of every peer, name and forwarding entry. A thousand nodes with a
-hundred thousand entries each would not fit in memory here. An `InternedMultiMap` is one node's map from a key to values, over
-an `InternPool` of (key, value) entries. For each entry the node stores only its insertion order, so two nodes that
-learned the same entries in another order list them in that order. (For NetworkDB's entries, which change over time:
-`libnetwork/networkdb/store.py`.)
+hundred thousand entries each would not fit in memory here. An `InternedMultiMap` is one node's map from a key to
+values, over an `InternPool` of (key, value) entries. For each entry the node stores only its insertion order, so two
+nodes that learned the same entries in another order list them in that order. (For NetworkDB's entries, which change
+over time: `libnetwork/networkdb/store.py`.)
 
 Law tests: tests/laws/test_shared_entries.py. Cost: bench/endpoint_growth.py.
 """
