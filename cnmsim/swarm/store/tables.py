@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from cnmsim.swarm.errors import NameConflict
-from cnmsim.swarm.objects import Meta, Network, Service, Task
+from cnmsim.swarm.objects import Meta, Network, Service, Task, TaskSpec
 
 
 class StoreObject(Protocol):
@@ -139,8 +139,8 @@ class TaskTable(Table[Task]):
             node=lambda task: (task.node_id,),
             slot=lambda task: ((task.service_id, task.slot or task.node_id),),
             network=_task_networks,
-            secret=_task_secrets,
-            config=_task_configs,
+            secret=lambda task: _secrets(task.spec),
+            config=lambda task: _configs(task.spec),
         )
 
     def by_service(self, service_id: str) -> list[Task]:
@@ -165,24 +165,14 @@ def _task_networks(task: Task) -> tuple[object, ...]:
     return tuple(dict.fromkeys(requested + [attachment.network.id for attachment in task.networks]))
 
 
-def _task_secrets(task: Task) -> tuple[object, ...]:
-    container = task.spec.container
-    return () if container is None else tuple(dict.fromkeys(reference.secret_id for reference in container.secrets))
-
-
-def _task_configs(task: Task) -> tuple[object, ...]:
-    container = task.spec.container
-    return () if container is None else tuple(dict.fromkeys(config.config_id for config in container.configs))
-
-
 def service_table() -> Table[Service]:
     """Return an empty table of services."""
     return Table(
         Service,
         lambda service: service.name,
         network=lambda service: tuple(dict.fromkeys(attachment.target for attachment in service.networks)),
-        secret=lambda service: _references(service, "secrets", "secret_id"),
-        config=lambda service: _references(service, "configs", "config_id"),
+        secret=lambda service: _secrets(service.spec.task),
+        config=lambda service: _configs(service.spec.task),
         # Services with published ports. Usually only a few services have them.
         published=_has_ports,
     )
@@ -194,11 +184,12 @@ def _has_ports(service: Service) -> tuple[object, ...]:
     return (True,) if requested or allocated else ()
 
 
-def _references(service: Service, attribute: str, key: str) -> tuple[object, ...]:
-    container = service.spec.task.container
-    if container is None:
-        return ()
-    return tuple(dict.fromkeys(getattr(reference, key) for reference in getattr(container, attribute)))
+def _secrets(spec: TaskSpec) -> tuple[object, ...]:
+    return () if spec.container is None else tuple(dict.fromkeys(each.secret_id for each in spec.container.secrets))
+
+
+def _configs(spec: TaskSpec) -> tuple[object, ...]:
+    return () if spec.container is None else tuple(dict.fromkeys(each.config_id for each in spec.container.configs))
 
 
 def network_table() -> Table[Network]:
