@@ -252,7 +252,8 @@ CONSTANTS: list[tuple[str, Callable[[], Any], Any, str]] = [
     ("smallest path MTU of IPv4", lambda: learnt_mtu("10.0.0.9", 100), 552, "DEFAULT_MIN_PMTU, net/ipv4/route.c"),
     ("smallest path MTU of IPv6", lambda: learnt_mtu("fd00::9", 100), 1280, "IPV6_MIN_MTU; RFC 8201 §4"),
     ("ephemeral ports", ephemeral_ports, (32768, 60999), "inet_init_net, net/ipv4/af_inet.c"),
-    ("ICMP types", lambda: (NO_ROUTE[4], HOP_LIMIT_EXCEEDED[4], TOO_BIG[6]), ((3, 0), (11, 0), (2, 0)), "RFC 792, RFC 4443"),
+    ("ICMP types", lambda: (NO_ROUTE[4], HOP_LIMIT_EXCEEDED[4], TOO_BIG[6]), ((3, 0), (11, 0), (2, 0)),
+     "RFC 792, RFC 4443"),
 ]  # fmt: skip
 
 
