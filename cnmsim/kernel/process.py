@@ -47,8 +47,7 @@ class Process:
         "creator", "credentials", "env", "exit_status", "exited", "files", "gate", "handlers", "hostname",
         "ignored_signals", "in_background", "is_init", "local_pid", "machine", "namespace", "on_exit", "parent",
         "pid", "pid_namespace", "program", "programs", "rlimits", "sockets", "started_ns", "stderr", "stdin",
-        "stdout", "term_signal",
-        "umask",
+        "stdout", "term_signal", "umask",
     )  # fmt: skip
 
     def __init__(
