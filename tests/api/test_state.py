@@ -341,8 +341,8 @@ LAB = """hosts:
 """
 
 
-def serve(tmp_path, lab_text=LAB):
-    (tmp_path / "lab.yml").write_text(lab_text)
+def serve(tmp_path):
+    (tmp_path / "lab.yml").write_text(LAB)
     return served_process.serve(tmp_path)
 
 
@@ -350,24 +350,25 @@ def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
     docker = pytest.importorskip("docker")
     ids = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = serve(tmp_path)
-        served_process.until_ready(tmp_path, process)
-        client = docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
-        if not ids:
-            client.containers.run("nginx", name="web", detach=True)
-        ids.append(client.containers.get("web").id)
-        assert client.containers.get("web").status == "running"
-        client.close()
-        process.send_signal(number)
-        assert (process.wait(20), process.communicate()[1]) == (0, "")
+        with serve(tmp_path) as process:
+            served_process.until_ready(tmp_path, process)
+            with closing(
+                docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
+            ) as client:
+                if not ids:
+                    client.containers.run("nginx", name="web", detach=True)
+                ids.append(client.containers.get("web").id)
+                assert client.containers.get("web").status == "running"
+            process.send_signal(number)
+            assert (process.communicate()[1], process.returncode) == ("", 0)
     assert ids[0] == ids[1]
 
 
 def test_serve_refuses_a_file_that_is_no_state_and_leaves_it_alone(tmp_path):
     (tmp_path / "state").write_text("my thesis")
-    process = serve(tmp_path)
-    assert process.wait(20) == 2
-    assert process.communicate()[1].startswith("cnmsim: state: damaged, or no state file: ")
+    with serve(tmp_path) as process:
+        assert process.communicate()[1].startswith("cnmsim: state: damaged, or no state file: ")
+        assert process.returncode == 2
     assert (tmp_path / "state").read_text() == "my thesis"
     assert not (tmp_path / "dir").exists()
 

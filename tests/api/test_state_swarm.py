@@ -456,14 +456,11 @@ SERVED = """hosts:
 
 @contextmanager
 def served(folder):
-    process = served_process.serve(folder)
-    served_process.until_ready(folder, process)
-    try:
+    with served_process.serve(folder) as process:
+        served_process.until_ready(folder, process)
         yield
-    finally:
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=30)[1]
-    assert (process.returncode, said) == (0, "")
+        assert (process.communicate()[1], process.returncode) == ("", 0)
 
 
 def run_docker(folder, words, number=1, *, said="", status=0):
