@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.containers.container import EndpointSettings, Mount
 from cnmsim.engine.containers.state import ContainerState
-from cnmsim.engine.images.catalogue import ImageMeaning
+from cnmsim.engine.images.images import Image
 from cnmsim.errors import CnmsimError, InvalidParameter
 from cnmsim.libnetwork.options import NetworkOptions
 from cnmsim.swarm.persistence.serialization import from_plain
@@ -28,13 +28,14 @@ _MOST_NAME, _MOST_TEXT = 80, 400
 class SavedImage:
     """An image. `present` is False for a removed image that containers were created from."""
 
-    id: str
-    meaning: ImageMeaning
-    created_ns: int
-    repository: str
-    tags: list[str]
-    digests: list[str]
+    image: Image
     present: bool
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> SavedImage:
+        """Convert the JSON types of an image and of `present`. Raises `ValueError`, which names the field."""
+        image = {key: value for key, value in data.items() if key != "present"}
+        return read_saved(cls, {"image": image, "present": data["present"]})
 
 
 @frozen

@@ -156,8 +156,10 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     images = {}
     for item in data["images"]:
         with restoring("image", item):
-            image = read_saved(SavedImage, item)
-            images[image.id] = _restore_image(engine, image)
+            saved = SavedImage.read(item)
+            images[saved.image.id] = saved.image
+            if saved.present:
+                engine.image_store._images[saved.image.id] = saved.image
     for item in data["volumes"]:
         with restoring("volume", item):
             _restore_volume(engine, read_saved(SavedVolume, item))
@@ -186,13 +188,6 @@ def _clear(engine: Engine) -> None:
     for network in tuple(engine.controller.networks):
         if network.name not in PREDEFINED:
             network.delete()
-
-
-def _restore_image(engine: Engine, saved: SavedImage) -> Image:
-    image = Image(saved.id, saved.meaning, saved.created_ns, saved.repository, saved.tags, saved.digests)
-    if saved.present:
-        engine.image_store._images[image.id] = image
-    return image
 
 
 def _restore_volume(engine: Engine, saved: SavedVolume) -> None:

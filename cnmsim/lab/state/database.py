@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -110,7 +110,7 @@ class StateDatabase:
             raise
         return cls(path, connection)
 
-    def objects(self) -> Iterator[tuple[Key, str]]:
+    def objects(self) -> Generator[tuple[Key, str], None, None]:
         """Yield all objects in order of creation. Raises `FileError` if the database is damaged."""
         with _translated(self.path):
             for *key, data, checksum in self._connection.execute(
@@ -122,7 +122,7 @@ class StateDatabase:
                     raise wrong_file(self.path, f"malformed: {key[1]} {key[2]}: a value that is no text")
                 yield (key[0], key[1], key[2]), data
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Generator[Line, None, None]:
         """Yield the lines of all logs, oldest first. Raises `FileError` if the database is damaged."""
         with _translated(self.path):
             for *line, checksum in self._connection.execute(

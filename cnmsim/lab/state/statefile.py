@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,9 @@ class StateFile:
                 raise
         database = StateDatabase.open(path)
         try:
-            return cls(path, content_of(database.objects(), database.lines(), path), database)
+            # An open statement would keep the lock after `close`.
+            with closing(database.objects()) as objects, closing(database.lines()) as lines:
+                return cls(path, content_of(objects, lines, path), database)
         except BaseException:
             database.close()
             raise
