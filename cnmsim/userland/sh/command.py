@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.process import SIGINT
 from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import UsageError, getopt
-from cnmsim.userland.sh import interpreter
-from cnmsim.userland.sh.bash_builtins import BASH_BUILTINS
-from cnmsim.userland.sh.builtins import BUILTINS
-from cnmsim.userland.sh.interpreter import (
-    Builtin,
-    DiscardLine,
-    ExitShell,
-    InterruptedShell,
-    LeaveLoop,
-    Shell,
-    run_by_lines,
-    standard_streams,
-)
+from cnmsim.userland.sh.builtins.bash import BASH_BUILTINS
+from cnmsim.userland.sh.builtins.table import BUILTINS
+from cnmsim.userland.sh.interpreter import Builtin, Shell
+from cnmsim.userland.sh.leaving import DiscardLine, ExitShell, InterruptedShell, LeaveLoop
 from cnmsim.userland.sh.read import read_line
+from cnmsim.userland.sh.scripts import run_by_lines, run_script_file
+from cnmsim.userland.sh.state import standard_streams
 from cnmsim.userland.sh.syntax import ShellSyntaxError
 
 if TYPE_CHECKING:
@@ -105,7 +98,7 @@ async def run_script(
     """Run a script file as `sh [OPTIONS] PATH ARGUMENT…` does. Return its exit status."""
     shell = Shell(process, _builtins(process), name=path, arguments=arguments)
     _set_flags(shell, options or {})
-    return await interpreter.run_script_file(shell, path)
+    return await run_script_file(shell, path)
 
 
 async def _finish(shell: Shell, source: str) -> int:

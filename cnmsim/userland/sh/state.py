@@ -41,6 +41,11 @@ class Streams:
         self.stdin, self.stdout, self.stderr, self.others = other.stdin, other.stdout, other.stderr, other.others
 
 
+def standard_streams(process: Process) -> Streams:
+    """Return the standard streams of a process."""
+    return Streams(process.stdin, process.stdout, process.stderr)
+
+
 #: Builtins whose errors ash prints with their name and the line number.
 _LINE_BUILTINS = frozenset([".", "cd", "export", "local", "read", "readonly", "shift", "trap", "umask", "wait"])
 _BASH_TEXTS = (
@@ -145,6 +150,22 @@ class ShellState(ABC):
     def _set_seconds(self, value: str) -> None:
         seconds = int(value) if is_number(value) else 0
         self.seconds_since_ns = self.process.clock.now_ns - seconds * NS_PER_S
+
+    def copy_to(self, copy: ShellState) -> None:
+        """Set the state of a subshell, `copy`, to that of this shell. A subshell has no traps and no jobs."""
+        copy.main_pid = self.main_pid
+        copy.variables.table = self.variables.copy_table()
+        copy.seconds_since_ns, copy.shell_options = self.seconds_since_ns, set(self.shell_options)
+        copy.has_no_globbing, copy.call_stack = self.has_no_globbing, list(self.call_stack)
+        copy.loops, copy.is_sourcing, copy.err_trap = self.loops, self.is_sourcing, ""
+        copy.is_command_string, copy.locals = self.is_command_string, [{} for _ in self.locals]
+        copy.exported = set(self.exported)
+        copy.functions = dict(self.functions)
+        copy.status = self.status
+        copy.is_errexit, copy.is_nounset, copy.is_xtrace = self.is_errexit, self.is_nounset, self.is_xtrace
+        copy.last_background = self.last_background
+        copy.has_pipefail, copy.is_bash, copy.readonly = self.has_pipefail, self.is_bash, set(self.readonly)
+        copy.line_number = self.line_number
 
     @property
     def flags(self) -> str:

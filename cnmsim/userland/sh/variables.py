@@ -85,6 +85,14 @@ class Variables(MutableMapping[str, str]):
         before = {name: self.table.get(name) for name in names}
         return {name: None if variable is None else evolve(variable) for name, variable in before.items()}
 
+    def restore(self, before: Mapping[str, Variable | None]) -> None:
+        """Put back variables as `saved` returned them."""
+        for name, variable in before.items():
+            if variable is None:
+                self.table.pop(name, None)
+            else:
+                self.table[name] = variable
+
     def resolve(self, name: str) -> tuple[str, str | None]:
         """Return the variable's name and the subscript, or `None`, of `NAME` or `NAME[SUBSCRIPT]`.
 

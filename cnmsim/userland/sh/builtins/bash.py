@@ -10,8 +10,9 @@ from attrs import evolve
 
 from cnmsim.userland.busybox.echo import FormatError, format_printf
 from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
+from cnmsim.userland.sh.assignments import ArrayArgument
 from cnmsim.userland.sh.expand import declared_flags
-from cnmsim.userland.sh.interpreter import ArrayArgument, Builtin, Shell
+from cnmsim.userland.sh.interpreter import Builtin, Shell
 from cnmsim.userland.sh.quoting import backslash_quoted, double_quoted
 from cnmsim.userland.sh.read import read_array
 from cnmsim.userland.sh.state import Streams

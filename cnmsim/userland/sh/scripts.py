@@ -1,0 +1,97 @@
+"""Script files: their `#!` line, and their commands one at a time."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.userland.invocation import absolute_path
+from cnmsim.userland.sh.leaving import DiscardLine, ExitShell, LeaveLoop
+from cnmsim.userland.sh.lexer import BadSubstitution
+from cnmsim.userland.sh.state import standard_streams
+from cnmsim.userland.sh.syntax import ShellSyntaxError
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process, Program
+    from cnmsim.userland.sh.text_shell import TextShell
+
+
+def script_program(run: Program) -> Program:
+    """Return the program of an executable script, whose path is the first argument.
+
+    The program of the script's `#!` line runs it, or `run` if the line names none.
+    """
+
+    async def main(process: Process) -> int:
+        path, arguments = process.argv[0], process.argv[1:]
+        interpreter = _interpreter_of(process, path)
+        if interpreter is None:
+            return await run(process)
+        program, words = interpreter
+        streams = (process.stdin, process.stdout, process.stderr)
+        return await process.exec(program, [*words, path, *arguments], process.env, streams)
+
+    return main
+
+
+def _interpreter_of(process: Process, path: str) -> tuple[Program, list[str]] | None:
+    """Return the program of a script's `#!` line with its words, or `None` if a shell runs the script."""
+    try:
+        first = process.files.read(absolute_path(process, path)).split(b"\n", 1)[0].decode(errors="surrogateescape")
+    except OSError:
+        return None
+    words = first[2:].split(maxsplit=1) if first.startswith("#!") else []
+    if words and posixpath.basename(words[0]) == "env":
+        words = first[2:].split()[1:]
+        words = words[1:] if words[:1] == ["-S"] else words
+    program = process.programs.get(posixpath.basename(words[0])) if words else None
+    return None if program is None else (program, words)
+
+
+async def run_script_file(shell: TextShell, path: str) -> int:
+    """Run a script file in `shell`. Return its exit status."""
+    process = shell.process
+    try:
+        source = process.files.read(shell.resolve(path)).decode(errors="surrogateescape")
+    except OSError as error:
+        if shell.is_bash:
+            process.error(f"bash: {path}: {strerror(error)}\n")
+            return 127
+        process.error(f"sh: can't open '{path}': {strerror(error)}\n")
+        return 2
+    return await shell.run_exit_trap(await run_by_lines(shell, source))
+
+
+async def run_by_lines(shell: TextShell, source: str) -> int:
+    """Run a script one command at a time. Return the exit status.
+
+    Commands before a syntax error are thus run, and error messages contain the line number.
+    """
+    lines = source.split("\n")
+    streams = standard_streams(shell.process)
+    at = 0
+    while at < len(lines):
+        end = at + 1
+        while True:
+            text = "\n".join(lines[at:end])
+            shell.line_number, shell.first_line = end, at + 1
+            try:
+                program = shell.parse(text)
+            except ShellSyntaxError as error:
+                if error.is_incomplete and end < len(lines):
+                    end += 1
+                    continue
+                shell.report_syntax_error(text, error, streams)
+                return 1 if shell.is_bash and isinstance(error, BadSubstitution) else 2
+            break
+        try:
+            await shell.run(program, streams, is_last=shell.is_command_string and end == len(lines))
+        except DiscardLine as leaving:
+            shell.status = leaving.status
+        except ExitShell as leaving:
+            return await leaving.outcome(shell.process)
+        except LeaveLoop:
+            shell.status = 0
+        at = end
+    return shell.status
