@@ -61,7 +61,7 @@ def test_nginx_with_a_configuration_of_the_user_listens_on_what_the_file_publish
     for volumes, verdict in ((["./nginx.conf:/etc/nginx/nginx.conf:ro"], "answered"), ([], "refused")):
         web = {"image": "nginx:1.29", "ports": ports, "volumes": volumes}
         lab = Lab.from_compose({"services": {"web": web}}, "shop")
-        assert lab.trace("client", "docker:80").verdict.value == "answered"
+        assert lab.trace("client", "host:80").verdict.value == "answered"
         assert lab.trace("client", "docker:443").verdict.value == verdict
 
 
