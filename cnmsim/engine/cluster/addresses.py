@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from cnmsim.digits import is_number
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip, is_link_local, parse_ip
 from cnmsim.kernel.device import Device, Nic
@@ -17,6 +18,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
 DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
 _DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
+_HIGHEST_PORT, _PORT_DIGITS = 65535, 5
 _LISTEN = "listen address must be an IP address or network interface (with optional port number)"
 _ADVERTISE = "advertise address must be a non-zero IP address or network interface (with optional port number)"
 _DEFAULT_ADVERTISE = (
@@ -73,6 +75,22 @@ def advertise_address(
     if default:
         return HostPort(_identified(namespace, default, _DEFAULT_ADVERTISE), port)
     return HostPort(format_ip(system_address(namespace, docker_subnets)), port)
+
+
+def remote_address(text: str) -> tuple[Address, int]:
+    """Parse the `ADDRESS:PORT` of the manager to join. Host names are not resolved.
+
+    Raises `SystemFault` with the message of Go's `net.Dial`.
+    """
+    host_port = _split(text)
+    host, port = (host_port.host, host_port.port) if host_port is not None else (text, "")
+    try:
+        address = parse_ip(host)
+    except ValueError:
+        raise SystemFault(f"could not find local IP address: dial udp: lookup {host}: no such host") from None
+    if not is_number(port) or len(port) > _PORT_DIGITS or int(port) > _HIGHEST_PORT:
+        raise SystemFault(f"could not find local IP address: dial udp: address {port}: invalid port")
+    return address, int(port)
 
 
 def data_path_address(namespace: NetworkNamespace, text: str) -> str:

@@ -17,6 +17,7 @@ from cnmsim.engine.cluster.executor import EngineExecutor
 from cnmsim.engine.cluster.node_files import remove_node_files, show_node_files
 from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.kernel.sockets.base import address_text
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
@@ -202,7 +203,8 @@ class Cluster:
             except EngineError:
                 advertised = ""  # the manager uses the source address of this node's call
         tunnels = addresses.data_path_address(root, data_path)
-        local = listening.host if any(parse_ip(listening.host)) else self._address_towards(remotes[0])
+        remote = addresses.remote_address(remotes[0])
+        local = listening.host if any(parse_ip(listening.host)) else self._address_towards(*remote)
         host = advertised.rpartition(":")[0].strip("[]")
         config = NodeConfig(str(listening), advertised, availability, join_address=remotes[0], join_token=token)
         node = self._start(config, Addresses(local, host or local, tunnels))
@@ -328,16 +330,14 @@ class Cluster:
             for info in network.ipam_info
         ]
 
-    def _address_towards(self, remote: str) -> str:
-        host, _, port = remote.rpartition(":")
-        address = parse_ip(host.strip("[]"))
+    def _address_towards(self, address: Address, port: int) -> str:
         socket = self.backend.context.controller.daemon().udp(6 if len(address) == 16 else 4)
         try:
-            socket.connect((address, int(port)))
+            socket.connect((address, port))
             return format_ip(socket.local)
         except OSError as error:
-            text = (error.strerror or "").lower()
-            raise SystemFault(f"could not find local IP address: dial udp {remote}: connect: {text}") from None
+            text = f"dial udp {address_text(address, port)}: connect: {(error.strerror or '').lower()}"
+            raise SystemFault(f"could not find local IP address: {text}") from None
         finally:
             socket.close()
 

@@ -29,6 +29,7 @@ async def main(process: Process) -> int:
         count = options.number("c", 0)
         limit = options.seconds("w", 0)
         target = parse_ip(options.operands[0]) if options.operands else b""
+        chosen = _source(options)
     except (UsageError, ValueError) as error:
         return show_usage(process, _SYNOPSIS, str(error))
     if len(target) != 4:
@@ -41,8 +42,8 @@ async def main(process: Process) -> int:
         complain(process, f"interface {name} is not ARPable")
         return 0 if "D" in options else 2
     if {"U", "A"} & set(options.values):
-        return await _announce(process, options, device, target, count, limit)
-    source = parse_ip(options.get("s") or "") if options.get("s") else select_source(target, device, [device])
+        return await _announce(process, options, device, target, chosen or target, count, limit)
+    source = chosen or select_source(target, device, [device])
     source = IPV4_ANY if source is None or "D" in options else source
     replies: Queue[tuple[int, ArpMessage]] = Queue(process.clock)
 
@@ -98,14 +99,27 @@ async def main(process: Process) -> int:
     return int(bool(received)) if "D" in options else int(not received)
 
 
+def _source(options: Options) -> Address | None:
+    """Return the address of `-s`, or `None`. Raises `UsageError`."""
+    text = options.get("s")
+    if not text:
+        return None
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        address = b""
+    if len(address) != len(IPV4_ANY):
+        raise UsageError(f"invalid source address {text}")
+    return address
+
+
 async def _announce(
-    process: Process, options: Options, device: Device, target: Address, count: int, limit: float
+    process: Process, options: Options, device: Device, target: Address, source: Address, count: int, limit: float
 ) -> int:
     """Announce `target` by gratuitous ARP once a second: by ARP requests, or by ARP replies with -A.
 
     Stop after `count` messages or `limit` seconds (0: no limit).
     """
-    source = parse_ip(options.get("s") or "") if options.get("s") else target
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")
     is_answer = "A" in options

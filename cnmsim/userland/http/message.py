@@ -52,7 +52,10 @@ class Url:
     def parse(cls, text: str) -> Url:
         """Parse a URL; `http://` is assumed if there is no scheme. Raises `UrlError` if it is invalid."""
         scheme, separator, _ = text.partition("://")
-        parts = urlsplit(text if separator else f"http://{text}")
+        try:
+            parts = urlsplit(text if separator else f"http://{text}")
+        except ValueError:
+            raise UrlError("bad/illegal format or missing URL") from None
         try:
             port, host = parts.port, parts.hostname
         except ValueError:

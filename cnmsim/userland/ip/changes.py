@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Address, Prefix, family_of, format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.fibrules import LOCAL
@@ -71,7 +71,7 @@ class IpChanges:
         if options.get("brd") == "+":
             broadcast = Prefix.of(address, length).broadcast
         elif "brd" in options:
-            broadcast = parse_ip(options["brd"])
+            broadcast = parse_ip_argument(options["brd"])
         self.namespace.add_address(
             device,
             f"{format_ip(address)}/{length}",

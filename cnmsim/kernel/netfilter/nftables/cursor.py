@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from attrs import define, field
 
-from cnmsim.digits import is_number
+from cnmsim.digits import is_number, parse_c_number
 from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 from cnmsim.kernel.netfilter.nftables.lexer import Token, tokens
 
@@ -117,7 +117,7 @@ class Cursor:
         """Consume a number. Raises `NftError`."""
         token = self.token
         try:
-            value = int(token.text, 0)
+            value = parse_c_number(token.text)
         except ValueError:
             self.unexpected("number")
         self.take()
