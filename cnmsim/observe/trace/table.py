@@ -260,9 +260,11 @@ def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
         max(_NARROWEST, len(column[0]), min(word, _LONGEST_WORD))
         for column, word in zip(columns, longest, strict=True)
     ]
-    while width and sum(widths) > room and any(size > low for size, low in zip(widths, least, strict=True)):
-        widest = max((at for at, size in enumerate(widths) if size > least[at]), key=lambda at: widths[at])
-        widths[widest] -= 1
+    # Words are broken only where wrapping between them is not enough.
+    for lowest in (least, [min(low, _NARROWEST) for low in least]):
+        while width and sum(widths) > room and any(size > low for size, low in zip(widths, lowest, strict=True)):
+            widest = max((at for at, size in enumerate(widths) if size > lowest[at]), key=lambda at: widths[at])
+            widths[widest] -= 1
     return "\n".join(
         (" " * _GAP).join(part.ljust(size) for part, size in zip(parts, widths, strict=True)).rstrip()
         for line in [headers, *rows]
