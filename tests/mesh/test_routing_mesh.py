@@ -228,4 +228,4 @@ def test_an_ingress_network_over_the_lan_is_told() -> None:
     lab.settle()
     finding = lab.trace("client", "node11:8080").finding
     assert "10.0.0.50 is client, a host, but the subnet of network ingress holds that address too" in str(finding)
-    assert "--default-addr-pool" in str(finding)
+    assert "--default-addr-pool" in finding.advice
