@@ -120,16 +120,12 @@ def _place(place: str) -> str:
 
 
 def _labels(directory: Directory | None) -> Mapping[str, str]:
-    """Map containers to shorter names: the service, or the task without its id, where that is unambiguous."""
+    """Map containers to the names of the Compose file, and tasks to their unique names without ids."""
     if directory is None:
         return {}
-    shorter = {
-        location.name: (location.replica_names[0] if location.task else location.service) or location.name
-        for location in directory.locations
-        if location.is_container
-    }
-    taken = Counter(shorter.values())
-    return {name: short for name, short in shorter.items() if taken[short] == 1}
+    tasks = {location.name: location.replica_names[0] for location in directory.locations if location.task}
+    taken = Counter(tasks.values())
+    return names_of(directory) | {name: short for name, short in tasks.items() if taken[short] == 1}
 
 
 def _bridges(directory: Directory | None) -> Mapping[tuple[str, str], str]:
