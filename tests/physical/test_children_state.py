@@ -77,5 +77,5 @@ def test_a_configuration_is_used_again_after_a_restart(tmp_path: Path, release: 
         True,
         "null",
         "local",
-        [pool],
+        None if release.startswith("29") else [pool],
     )
