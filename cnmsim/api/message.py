@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.wire.query import bool_value
 from cnmsim.errors import InvalidParameter
+from cnmsim.gojson.encode import encode
 from cnmsim.gojson.scanner import GoJsonError, first_value
 
 #: The cause in the error for a body of white space.
@@ -132,7 +132,7 @@ class Response:
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
         """Return a JSON response. Like the engine's, it ends with a newline."""
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+        body = encode(value, escape_html=False).encode() + b"\n"
         return cls(status, body, {"Content-Type": "application/json"})
 
     @classmethod

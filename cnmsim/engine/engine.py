@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +24,7 @@ from cnmsim.engine.images.catalogue import ImageCatalogue
 from cnmsim.engine.images.images import ImageStore
 from cnmsim.engine.volumes.volumes import VolumeStore
 from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Program
@@ -163,7 +163,7 @@ class Engine(Session):
 
         def put(event: LoggedEvent) -> None:
             shown = event.view(has_legacy_fields=reading.has_legacy_fields)
-            stream.put(shown if decode else json.dumps(shown, separators=(",", ":")).encode() + b"\n")
+            stream.put(shown if decode else encode(shown).encode() + b"\n")
 
         for event in reading.past:
             put(event)

@@ -9,9 +9,9 @@ from support.swarm_fakes import FakeCluster
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.errors import InvalidParameter
+from cnmsim.gojson.fields import rfc3339_nano
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
-from cnmsim.swarm.convert.gojson import rfc3339_nano
 from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
 from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.convert.secret import config_spec_from_api, secret_spec_from_api, secret_to_api

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from cnmsim.api.outbox import Outbox
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.rest.containers import LogReading
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
 
@@ -91,7 +91,7 @@ async def _waited(
             answer = await api.clock_driver.wait(end, may_jump)
     finally:
         waking.cancel()
-    yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+    yield encode(answer).encode() + b"\n"
 
 
 async def logs(api: HostApi, request: Request, id_: str) -> Answer:
@@ -205,7 +205,7 @@ async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterat
     container = api.rest.containers.find(id_)
     with api.clock_driver.run_realtime(lambda: container.is_running):
         while True:
-            yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
+            yield encode(reading).encode() + b"\n"
             await api.clock_driver.sleep(_STATS_PAUSE_S)
             if not container.is_running:
                 return
@@ -213,7 +213,7 @@ async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterat
 
 
 def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
-    stat = json.dumps(api.rest.containers.archive_stat(id_, path), separators=(",", ":"))
+    stat = encode(api.rest.containers.archive_stat(id_, path))
     return {"X-Docker-Container-Path-Stat": base64.b64encode(stat.encode()).decode()}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response, Stream
+from cnmsim.gojson.encode import encode
 
 
 async def create(api: HostApi, request: Request) -> Answer:
@@ -17,7 +17,7 @@ async def create(api: HostApi, request: Request) -> Answer:
 
 async def _lines(messages: Iterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     for message in messages:
-        yield json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
+        yield encode(message).encode() + b"\r\n"
 
 
 async def prune_builds(_api: HostApi, _request: Request) -> Answer:

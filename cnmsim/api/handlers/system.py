@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 
 from cnmsim.api.host import HostApi
@@ -12,6 +11,7 @@ from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import NotFound
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 
 #: An `until` further in the future is waited for in real time: it was meant as "never", or in milliseconds.
@@ -34,7 +34,7 @@ async def events(api: HostApi, request: Request) -> Answer:
     outbox = Outbox(api.clock_driver.event(), is_raw=True)
 
     def tell(event: LoggedEvent) -> None:
-        line = json.dumps(event.view(has_legacy_fields=reading.has_legacy_fields), separators=(",", ":"))
+        line = encode(event.view(has_legacy_fields=reading.has_legacy_fields))
         outbox.put("stdout", line.encode() + b"\n")
 
     for event in reading.past:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.rest.containers import LogReading
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import Clock
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def statistics(engine: Session, identity: str, *, decode: bool) -> Iterator[Any]
     rest, record = engine.rest.containers, engine.store.get(identity)
     reading = rest.stats(identity, has_previous=False)
     while True:
-        yield reading if decode else json.dumps(reading, separators=(",", ":")).encode() + b"\n"
+        yield reading if decode else encode(reading).encode() + b"\n"
         engine.clock.run_for(1)
         if not record.is_running:
             return

@@ -6,11 +6,11 @@ The Raft log and the tasks' database of a real node are not simulated. Source: m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Protocol
 
 from cnmsim.engine.cluster.addresses import Addresses
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.inode import GeneratedFile
 from cnmsim.swarm.ca import x509
@@ -90,7 +90,7 @@ def _root_certificate(_cluster: HasNode, node: SwarmNode) -> str:
 def _daemon_state(cluster: HasNode, node: SwarmNode) -> str:
     known, config = cluster.addresses, node.config
     pools = None if config.join_address else list(config.pools or ())
-    return json.dumps(
+    return encode(
         {
             "LocalAddr": known.local if known is not None and not config.join_address else "",
             "RemoteAddr": config.join_address,
@@ -101,12 +101,9 @@ def _daemon_state(cluster: HasNode, node: SwarmNode) -> str:
             "SubnetSize": 0 if config.join_address else config.subnet_size,
             "DataPathPort": 0 if config.join_address else config.data_path_port,
             "JoinInProgress": not node.ready.is_done,
-        },
-        separators=(",", ":"),
+        }
     )
 
 
 def _managers(_cluster: HasNode, node: SwarmNode) -> str:
-    return json.dumps(
-        [{"node_id": manager.node_id, "addr": manager.addr} for manager in node.managers], separators=(",", ":")
-    )
+    return encode([{"node_id": manager.node_id, "addr": manager.addr} for manager in node.managers])

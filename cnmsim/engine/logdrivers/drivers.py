@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cnmsim.engine.logdrivers.description import DEFAULT_TAG, details, extra_attributes, log_tag
 from cnmsim.engine.logdrivers.driver import LogDriver, is_readable
-from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding, go_json_map
+from cnmsim.engine.logdrivers.encodings import JsonEncoding, LocalEncoding
 from cnmsim.engine.logdrivers.fluentd import FluentdFormat
 from cnmsim.engine.logdrivers.options import facility_number, gelf_address, syslog_address
 from cnmsim.engine.logdrivers.remote import GelfFormat, JournalSender, SyslogFormat, UdpSender
@@ -20,6 +20,8 @@ from cnmsim.engine.logdrivers.storage import LogStorage
 from cnmsim.engine.logdrivers.tcp import TcpSender
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import NotSimulated, SystemFault
+from cnmsim.gojson.encode import encode
+from cnmsim.gojson.fields import sorted_map
 from cnmsim.gostrconv import atoi, parse_bool
 from cnmsim.gounits import from_human_size
 from cnmsim.kernel.address import parse_ip
@@ -94,7 +96,7 @@ def _json_file(context: EngineContext, container: Container, options: Mapping[st
     tag = log_tag(container, context.machine.name, "")
     if tag:
         attributes["tag"] = tag
-    encoding = JsonEncoding(go_json_map(attributes) if attributes else "")
+    encoding = JsonEncoding(encode(sorted_map(attributes)) if attributes else "")
     storage = LogStorage(encoding, capacity, files, compresses)
     return LogDriver(storage, details=details(attributes), file=f"{container.id}-json.log")
 

@@ -7,7 +7,6 @@ Source: moby `daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go`, `daemon/logger
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from attrs import field, frozen
 
@@ -15,20 +14,15 @@ from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.wire.timestamps import rfc3339
 
 _INVALID = re.compile("[\udc80-\udcff]")
-#: What Go's encoding/json escapes in strings, also because of HTML.
+#: What `jsonlogbytes.go` escapes in strings; unlike `encoding/json` it has no short form for a tab.
 _ESCAPES = {
     **{code: f"\\u{code:04x}" for code in (*range(32), *map(ord, "<>&\u2028\u2029"))},
     ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\",
 }  # fmt: skip
 
 
-def _go_string(text: str) -> str:
+def _log_string(text: str) -> str:
     return f'"{text.translate(_ESCAPES)}"'
-
-
-def go_json_map(mapping: Mapping[str, str]) -> str:
-    """Return a map of strings as Go's encoding/json writes it."""
-    return "{" + ",".join(f"{_go_string(key)}:{_go_string(mapping[key])}" for key in sorted(mapping)) + "}"
 
 
 @frozen
@@ -48,7 +42,7 @@ class JsonEncoding:
     def encode(self, line: LogLine) -> bytes:
         """Return the bytes of one message in the file."""
         attributes = f'"attrs":{self.attributes},' if self.attributes else ""
-        log = f'"log":{_go_string(line.text.decode())},' if line.text else ""
+        log = f'"log":{_log_string(line.text.decode())},' if line.text else ""
         time = rfc3339(line.time_ns)
         return f'{{{log}"stream":"{line.stream}",{attributes}"time":"{time}"}}\n'.encode()
 

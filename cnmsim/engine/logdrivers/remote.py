@@ -6,7 +6,6 @@ Source: moby `daemon/logger/{syslog,gelf}`, RackSec/srslog `formatter.go`, Grayl
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -16,6 +15,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.journal import Journal, JournalEntry
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 ERROR, INFO = 3, 6
-#: What Go's encoding/json escapes because of HTML.
-_HTML_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 #: GELF: bytes of a datagram, of the head of a chunk, and the most chunks of a message.
 _CHUNK, _CHUNK_HEAD, _MOST_CHUNKS = 1420, 12, 128
 
@@ -73,22 +71,16 @@ class GelfFormat:
     def format(self, line: LogLine) -> bytes:
         """Return the datagram for a message."""
         text = line.text.removesuffix(b"\n").decode(errors="replace")
-        body = (
-            json.dumps(
-                {
-                    "version": "1.1",
-                    "host": self.hostname,
-                    "short_message": text,
-                    "timestamp": line.time_ns // 1_000_000 / 1000,
-                    "level": severity(line),
-                    **self.extra,
-                },
-                separators=(",", ":"),
-                ensure_ascii=False,
-            )
-            .translate(_HTML_ESCAPES)
-            .encode()
-        )
+        body = encode(
+            {
+                "version": "1.1",
+                "host": self.hostname,
+                "short_message": text,
+                "timestamp": line.time_ns // 1_000_000 / 1000,
+                "level": severity(line),
+                **self.extra,
+            },
+        ).encode()
         if self.compression == "none":
             return body
         return zlib.compress(body) if self.compression == "zlib" else gzip.compress(body, mtime=0)

@@ -7,7 +7,6 @@ Messages are stored once, as objects; the content of a file is encoded when it i
 from __future__ import annotations
 
 import errno
-import json
 import zlib
 
 from attrs import define, field
@@ -15,6 +14,7 @@ from attrs import define, field
 from cnmsim.engine.logdrivers.encodings import Encoding, JsonEncoding
 from cnmsim.engine.logdrivers.message import LogLine
 from cnmsim.engine.wire.timestamps import rfc3339
+from cnmsim.gojson.encode import encode
 from cnmsim.kernel.errno_text import message
 from cnmsim.kernel.inode import Directory, File
 
@@ -155,7 +155,7 @@ class LogStorage:
 
 def _compressed(data: bytes, last_time_ns: int) -> bytes:
     """Return a gzip file whose header names the time of the last message, as dockerd writes it (RFC 1952)."""
-    extra = json.dumps({"lastTime": rfc3339(last_time_ns)}, separators=(",", ":")).encode()
+    extra = encode({"lastTime": rfc3339(last_time_ns)}).encode()
     header = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(extra).to_bytes(2, "little") + extra
     body = zlib.compress(data, wbits=-zlib.MAX_WBITS)
     return header + body + zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")

@@ -10,9 +10,10 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import SystemFault
+from cnmsim.gojson.encode import encode
 from cnmsim.gojson.scanner import GoJsonError
 from cnmsim.gojson.unmarshal import Str, Struct, unmarshal
-from cnmsim.libnetwork.plugins.discovery import PluginAddress, dump
+from cnmsim.libnetwork.plugins.discovery import PluginAddress
 from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
@@ -50,7 +51,7 @@ class PluginClient:
 
         Raises `PluginFault` for an HTTP error, `SystemFault` for other failures, in the engine's words.
         """
-        body = b"" if argument is None else dump(argument)
+        body = b"" if argument is None else encode(argument).encode() + b"\n"
         content = self._call_with_retry(method, body)
         try:
             return unmarshal(content, struct)

@@ -6,7 +6,6 @@ moby `pkg/plugins/{discovery,plugins}.go` (docker-v29.7.2).
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -130,11 +129,3 @@ def _read_json(name: str, path: Path) -> PluginAddress:
 def _unreadable(path: Path, error: Exception) -> str:
     cause = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
     return f"open {path}: {cause}"
-
-
-def dump(body: object) -> bytes:
-    """Encode a request as Go's encoder does: compact, with a final newline. The caller sorts the keys of options."""
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    for character, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
-        text = text.replace(character, escaped)
-    return text.encode() + b"\n"

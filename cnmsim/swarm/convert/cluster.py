@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import evolve
 
+from cnmsim.gojson.fields import omit_empty
 from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import omit_empty
 from cnmsim.swarm.convert.node import tls_info_to_api
 from cnmsim.swarm.objects.base import Annotations
 from cnmsim.swarm.objects.cluster import UNSET_CLUSTER_SPEC, Cluster, ClusterSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.swarm.convert.gojson import omit_empty, rfc3339_nano
+from cnmsim.gojson.fields import omit_empty, rfc3339_nano
 from cnmsim.swarm.objects.base import Annotations
 from cnmsim.swarm.store.tables import StoreObject
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map, string_tuple
+from cnmsim.gojson.fields import omit_empty, omit_nil, sorted_map, string_tuple
 from cnmsim.swarm.objects.service import ConfigReference, ContainerSpec, FileTarget, SecretReference
 
 _MOUNT_TYPES = {"bind", "volume", "tmpfs", "npipe", "cluster"}

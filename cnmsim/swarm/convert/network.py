@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339_nano, sorted_map
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano, sorted_map
 from cnmsim.swarm.convert.task_spec import driver_to_api
 from cnmsim.swarm.objects.base import Driver
 from cnmsim.swarm.objects.network import IpamConfig, IpamOptions, Network, NetworkSpec

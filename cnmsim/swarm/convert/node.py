@@ -6,8 +6,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from cnmsim.gojson.fields import omit_empty, omit_nil, parse_enum, sorted_map
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, parse_enum, sorted_map
 from cnmsim.swarm.convert.task_spec import platform_to_api, resources_to_api
 from cnmsim.swarm.objects.base import Availability, Membership, NodeRole
 from cnmsim.swarm.objects.node import ManagerStatus, Node, NodeSpec

@@ -9,8 +9,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from cnmsim.gojson.fields import omit_empty, omit_nil
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil
 from cnmsim.swarm.convert.task_spec import driver_from_api, driver_to_api
 from cnmsim.swarm.objects.secret import Config, ConfigSpec, Secret, SecretSpec
 

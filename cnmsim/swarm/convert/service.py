@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.gojson.fields import go_float, omit_empty, omit_nil, parse_enum, rfc3339_nano
 from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import go_float, omit_empty, omit_nil, parse_enum, rfc3339_nano
 from cnmsim.swarm.convert.task_spec import attachment_to_api, networks_from_api, task_spec_from_api, task_spec_to_api
 from cnmsim.swarm.objects.base import Annotations, FailureAction, PublishMode, ResolutionMode, UpdateOrder
 from cnmsim.swarm.objects.service import (

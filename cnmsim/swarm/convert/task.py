@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cnmsim.gojson.fields import omit_empty, omit_nil, rfc3339_nano
 from cnmsim.swarm.convert.common import annotations_to_api, head_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano
 from cnmsim.swarm.convert.network import network_to_api
 from cnmsim.swarm.convert.service import port_to_api
 from cnmsim.swarm.convert.task_spec import generic_to_api, task_spec_to_api

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.gojson.fields import omit_empty, omit_nil, parse_enum, sorted_map, string_tuple
 from cnmsim.swarm.convert.container import container_from_api, container_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, parse_enum, sorted_map, string_tuple
 from cnmsim.swarm.objects.base import Driver, RestartCondition
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequirements, Resources, RestartPolicy, TaskSpec

@@ -1,0 +1,23 @@
+"""JSON text as Go's `encoding/json` writes it. Source: `encoding/json/encode.go` (go1.21 to go1.26)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+#: Characters that Go's encoder always escapes, because JavaScript takes them for ends of lines.
+_LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029"}
+#: And those that it escapes by default, so that the text can stand in HTML.
+_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"} | _LINE_ENDS
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encode(value: object, *, escape_html: bool = True) -> str:
+    """Return `value` as compact JSON text, with characters beyond ASCII as themselves.
+
+    The keys of a dict keep their order, as the fields of a Go struct do; sort the keys of what is a Go map before
+    (`sorted_map`). `escape_html=False` leaves `<`, `>` and `&` as they are, as after Go's `SetEscapeHTML(false)`.
+    Surrogates become U+FFFD, as bytes that are no UTF-8 do in Go. Raises `TypeError` for a value without a JSON form.
+    """
+    text = _SURROGATE.sub(r"\\ufffd", json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    return text.translate(_HTML if escape_html else _LINE_ENDS)
